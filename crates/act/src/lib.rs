@@ -1,0 +1,1 @@
+//! Runs one cleared plan: journal, do, prove, undo, recover.

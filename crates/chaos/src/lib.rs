@@ -1,0 +1,1 @@
+//! Experiments, drill and its scorer, reports.

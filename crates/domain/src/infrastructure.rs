@@ -1,0 +1,417 @@
+//! A declared set of services that a provider brings up and keeps.
+//!
+//! These are the values; reading them from YAML with file, line and field is the provider's business.
+//! [`Infrastructure::check`] finds what a parser cannot: references that lead nowhere, circles, limits
+//! that contradict each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resource::{LinkName, ServiceName};
+use crate::units::{Bytes, Cores, Percent, duration_ms};
+
+/// How careful one has to be. Guard rules read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// Users depend on it.
+    Production,
+    /// A copy to try things on.
+    Staging,
+    /// Somebody's own.
+    #[default]
+    Dev,
+}
+
+/// A declared set of services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Infrastructure {
+    /// Its name, also in the names of what it makes on the machine.
+    pub name: ServiceName,
+    /// How careful one has to be.
+    #[serde(default)]
+    pub environment: Environment,
+    /// The services by name.
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+}
+
+/// One declared service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Program and arguments. `{homeostat}` is replaced by the path of the running binary, `{port}` by the
+    /// instance's port, `{volume}` by its data directory, `{instance}` by its name.
+    pub command: Vec<String>,
+    /// How many instances; 1 to 100.
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Environment variables, on top of the few the keeper sets (`PORT`, `HOMEOSTAT_INSTANCE`,
+    /// `HOMEOSTAT_VOLUME` and one `CALLEE_ADDRESS` per dependency, such as `CART_ADDRESS=127.0.0.1:4711`).
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Whether and how the service listens. `None`: it listens nowhere, gets no port and no probes.
+    #[serde(default)]
+    pub listens: Option<Protocol>,
+    /// A fixed port on loopback at which the service as a whole answers, through the keeper's proxy.
+    #[serde(default)]
+    pub publish: Option<u16>,
+    /// When an instance may get traffic. Default: its port accepts a connection.
+    #[serde(default)]
+    pub readiness: Option<Probe>,
+    /// When an instance is considered hung. Default: none.
+    #[serde(default)]
+    pub liveness: Option<Probe>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Its data directory. `None`: it has none.
+    #[serde(default)]
+    pub volume: Option<VolumeSpec>,
+    /// The services it calls.
+    #[serde(default)]
+    pub dependencies: Vec<ServiceName>,
+    /// How it is asked to finish what it is doing before it is stopped.
+    #[serde(default)]
+    pub drain: Option<Hook>,
+    /// How its caches are emptied.
+    #[serde(default)]
+    pub clear_caches: Option<Hook>,
+    /// How long a graceful stop may take before SIGKILL.
+    #[serde(default = "default_stop_timeout", with = "duration_ms")]
+    pub stop_timeout: Duration,
+    /// The standing restart policy.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Nothing is repaired or disturbed here, ever (hands-off label).
+    #[serde(default)]
+    pub hands_off: bool,
+    /// Never a target of a fault; repairs go on.
+    #[serde(default)]
+    pub protected: bool,
+    /// Thresholds that differ from the defaults.
+    #[serde(default)]
+    pub thresholds: ThresholdOverrides,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_stop_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// What a service speaks; decides what its link proxies understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1: the proxy balances and counts requests.
+    Http,
+    /// Bytes: the proxy balances and counts connections.
+    Tcp,
+}
+
+/// How to ask an instance whether it is well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// `GET` this path, 200 to 399 is well. `None`: a TCP connection that is accepted is well.
+    #[serde(default)]
+    pub http: Option<String>,
+    /// Time between two probes; at least 50 ms.
+    #[serde(default = "default_probe_interval", with = "duration_ms")]
+    pub interval: Duration,
+    /// How long one probe may take.
+    #[serde(default = "default_probe_timeout", with = "duration_ms")]
+    pub timeout: Duration,
+    /// How many failures in a row change the verdict.
+    #[serde(default = "default_probe_failures")]
+    pub failures: u32,
+}
+
+fn default_probe_interval() -> Duration {
+    Duration::from_millis(500)
+}
+
+fn default_probe_timeout() -> Duration {
+    Duration::from_millis(500)
+}
+
+fn default_probe_failures() -> u32 {
+    3
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            http: None,
+            interval: default_probe_interval(),
+            timeout: default_probe_timeout(),
+            failures: default_probe_failures(),
+        }
+    }
+}
+
+/// What an instance may use.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Processor share. It is the 100 % of `high_cpu`; it is held only where the provider has cgroups.
+    #[serde(default)]
+    pub cpu: Option<Cores>,
+    /// Resident memory of all processes of the instance together.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
+}
+
+/// A data directory with a limit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeSpec {
+    /// The limit. Writing beyond it fails with `ENOSPC`.
+    pub size: Bytes,
+    /// Subdirectory of temporary files: may be removed when old.
+    #[serde(default = "default_temporary")]
+    pub temporary: String,
+    /// Subdirectory of log files (`*.log`): may be rotated, compressed, then removed.
+    #[serde(default = "default_logs")]
+    pub logs: String,
+    /// Subdirectory of cached files: may be removed; the service makes them again.
+    #[serde(default = "default_cache")]
+    pub cache: String,
+}
+
+fn default_temporary() -> String {
+    "tmp".to_owned()
+}
+fn default_logs() -> String {
+    "logs".to_owned()
+}
+fn default_cache() -> String {
+    "cache".to_owned()
+}
+
+/// Something to run or to call at an instance. Exactly one of `http` and `command` is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// `POST` this path at the instance; 200 to 299 is done.
+    #[serde(default)]
+    pub http: Option<String>,
+    /// Run this, with the instance's environment; exit status 0 is done.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// How long it may take.
+    #[serde(default = "default_stop_timeout", with = "duration_ms")]
+    pub timeout: Duration,
+}
+
+/// The standing restart policy: what the keeper does by itself when a process ends.
+///
+/// The first restart is at once. An instance that ends again before it was ready for `settled` waits
+/// `initial`, doubled each time up to `max`; [`RestartPolicy::crash_loop_after`] such ends in a row are a
+/// crash loop. The back-off is forgotten when the instance settled, or when its cause changes (another
+/// command, environment, limit, or a dependency that came back).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartPolicy {
+    /// First back-off.
+    #[serde(default = "default_backoff_initial", with = "duration_ms")]
+    pub initial: Duration,
+    /// Longest back-off.
+    #[serde(default = "default_backoff_max", with = "duration_ms")]
+    pub max: Duration,
+    /// How long an instance has to be ready to count as settled.
+    #[serde(default = "default_settled", with = "duration_ms")]
+    pub settled: Duration,
+    /// How many unsettled ends in a row are a crash loop.
+    #[serde(default = "default_crash_loop_after")]
+    pub crash_loop_after: u32,
+}
+
+fn default_backoff_initial() -> Duration {
+    Duration::from_millis(200)
+}
+fn default_backoff_max() -> Duration {
+    Duration::from_secs(10)
+}
+fn default_settled() -> Duration {
+    Duration::from_secs(10)
+}
+fn default_crash_loop_after() -> u32 {
+    4
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        Self {
+            initial: default_backoff_initial(),
+            max: default_backoff_max(),
+            settled: default_settled(),
+            crash_loop_after: default_crash_loop_after(),
+        }
+    }
+}
+
+/// Thresholds of one service that differ from the defaults of the specification (H1).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThresholdOverrides {
+    /// Percent of the CPU limit.
+    #[serde(default)]
+    pub cpu: Option<Percent>,
+    /// Percent of the memory limit.
+    #[serde(default)]
+    pub memory: Option<Percent>,
+    /// Percent of the volume's size.
+    #[serde(default)]
+    pub disk: Option<Percent>,
+    /// p95 of a link to this service, in milliseconds.
+    #[serde(default)]
+    pub latency_ms: Option<f64>,
+    /// Failed requests on a link to this service, in percent.
+    #[serde(default)]
+    pub error_rate: Option<Percent>,
+}
+
+/// One thing wrong with an Infrastructure that reads well by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The field, as a path: `services.cart.dependencies[1]`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Infrastructure {
+    /// All links: one for each dependency, caller to callee.
+    pub fn links(&self) -> impl Iterator<Item = LinkName> + '_ {
+        self.services.iter().flat_map(|(name, spec)| {
+            spec.dependencies.iter().map(|to| LinkName { from: name.clone(), to: to.clone() })
+        })
+    }
+
+    /// The services that call `service`, directly.
+    pub fn dependents<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> + 'a {
+        self.services.iter().filter(|(_, spec)| spec.dependencies.contains(service)).map(|(name, _)| name)
+    }
+
+    /// Everything wrong with it, empty when it can be brought up.
+    pub fn check(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let mut wrong = |field: String, message: String| found.push(Violation { field, message });
+        if self.services.is_empty() {
+            wrong("services".into(), "no service is declared; declare at least one".into());
+        }
+        let mut published: BTreeMap<u16, &ServiceName> = BTreeMap::new();
+        for (name, spec) in &self.services {
+            let at = |field: &str| format!("services.{name}.{field}");
+            if spec.command.first().is_none_or(String::is_empty) {
+                wrong(at("command"), "is empty; name the program to run".into());
+            }
+            if !(1..=100).contains(&spec.replicas) {
+                wrong(at("replicas"), format!("is {}, must be 1 to 100", spec.replicas));
+            }
+            if let Some(port) = spec.publish {
+                if spec.listens.is_none() {
+                    wrong(at("publish"), "needs `listens: http` or `listens: tcp`".into());
+                }
+                if let Some(other) = published.insert(port, name) {
+                    wrong(at("publish"), format!("port {port} is published by {other} already"));
+                }
+            }
+            for (field, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+                let Some(probe) = probe else { continue };
+                if spec.listens.is_none() {
+                    wrong(at(field), "needs `listens: http` or `listens: tcp`".into());
+                }
+                if probe.interval < Duration::from_millis(50) {
+                    wrong(at(&format!("{field}.interval")), "is below 50ms".into());
+                }
+                if probe.failures == 0 {
+                    wrong(at(&format!("{field}.failures")), "is 0, must be at least 1".into());
+                }
+                if probe.http.as_deref().is_some_and(|path| !path.starts_with('/')) {
+                    wrong(at(&format!("{field}.http")), "is no path; start it with /".into());
+                }
+            }
+            for (field, hook) in [("drain", &spec.drain), ("clear_caches", &spec.clear_caches)] {
+                if hook.as_ref().is_some_and(|hook| hook.http.is_some() == hook.command.is_some()) {
+                    wrong(at(field), "set exactly one of `http` and `command`".into());
+                }
+            }
+            if spec.limits.cpu.is_some_and(|cores| cores.0.is_nan() || cores.0 <= 0.0) {
+                wrong(at("limits.cpu"), "must be above 0".into());
+            }
+            if spec.limits.memory.is_some_and(|limit| limit < Bytes::mib(1)) {
+                wrong(
+                    at("limits.memory"),
+                    "is below 1 MiB; sizes are written with their unit, such as 64MiB".into(),
+                );
+            }
+            if let Some(volume) = &spec.volume {
+                if volume.size < Bytes::mib(1) {
+                    wrong(
+                        at("volume.size"),
+                        "is below 1 MiB; sizes are written with their unit, such as 64MiB".into(),
+                    );
+                }
+                for (field, dir) in
+                    [("temporary", &volume.temporary), ("logs", &volume.logs), ("cache", &volume.cache)]
+                {
+                    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                    if dir.is_empty() || dir.starts_with('.') || !dir.chars().all(plain) {
+                        wrong(at(&format!("volume.{field}")), format!("{dir:?} is no plain directory name"));
+                    }
+                }
+            }
+            for (index, to) in spec.dependencies.iter().enumerate() {
+                let field = at(&format!("dependencies[{index}]"));
+                match self.services.get(to) {
+                    None => wrong(field, format!("no service is named {to}")),
+                    Some(callee) if callee.listens.is_none() => {
+                        wrong(
+                            field,
+                            format!("{to} listens nowhere; give it `listens: http` or `listens: tcp`"),
+                        );
+                    }
+                    Some(_) if to == name => wrong(field, "a service cannot depend on itself".into()),
+                    Some(_) if spec.dependencies[..index].contains(to) => {
+                        wrong(field, format!("{to} is named twice"))
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        if let Some(service) = self.on_a_circle() {
+            found.push(Violation {
+                field: format!("services.{service}.dependencies"),
+                message: format!("{service} depends on itself through others; break the circle"),
+            });
+        }
+        found
+    }
+
+    /// A service that is on a dependency circle, if there is one.
+    fn on_a_circle(&self) -> Option<&ServiceName> {
+        self.services.keys().find(|start| {
+            let mut open = vec![*start];
+            let mut seen = std::collections::BTreeSet::new();
+            while let Some(service) = open.pop() {
+                let Some(spec) = self.services.get(service) else { continue };
+                for next in spec.dependencies.iter().filter(|next| *next != service) {
+                    if next == *start {
+                        return true;
+                    }
+                    if seen.insert(next) {
+                        open.push(next);
+                    }
+                }
+            }
+            false
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! What is wrong: the issue types of the specification (H1) and their severities (H2).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::IssueId;
+use crate::resource::ResourceId;
+use crate::time::Time;
+
+/// The nine issue types and the two derived ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IssueKind {
+    /// An instance ended, ends again and again, or hangs.
+    PodCrash,
+    /// Above 85 % of the CPU limit.
+    HighCpu,
+    /// Above 90 % of the memory limit.
+    HighMemory,
+    /// Above 95 % of the volume.
+    DiskFull,
+    /// Above 200 ms on a link.
+    NetworkLatency,
+    /// Queries above 5 s.
+    DatabaseSlow,
+    /// Less than 30 days left.
+    CertificateExpiry,
+    /// A known weakness in what runs.
+    SecurityVulnerability,
+    /// What is differs from what was declared.
+    ConfigurationDrift,
+    /// Derived: requests fail on a link.
+    ErrorRate,
+    /// Derived: an error budget burns too fast.
+    SloBurn,
+}
+
+/// The finer reason within an issue type; strategies are chosen per type and reason (H3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Nothing finer is known.
+    Unspecified,
+    /// The process ended by itself or by a signal.
+    Exit,
+    /// Killed for using more memory than its limit.
+    OutOfMemory,
+    /// Ends before it settles, again and again.
+    CrashLoop,
+    /// Lives, but does not answer.
+    Unresponsive,
+    /// Used by more requests than usual.
+    Load,
+    /// Not explained by the request rate.
+    Unexplained,
+    /// Space taken by old temporary files.
+    TemporaryFiles,
+    /// Space taken by log files.
+    Logs,
+    /// Space taken by cached files.
+    Cache,
+    /// Space taken by the service's own data.
+    Data,
+    /// One instance behind the link is slow or failing, others are well.
+    OneBackend,
+    /// All instances behind the link are slow or failing.
+    AllBackends,
+    /// Only long-lived connections are slow or failing; new ones are well.
+    StaleConnections,
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Can wait.
+    Low,
+    /// Today.
+    Medium,
+    /// Now.
+    High,
+    /// Users are hurt.
+    Critical,
+}
+
+/// One of the issue types on one resource, from its detection to its close.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Issue {
+    /// Its id.
+    pub id: IssueId,
+    /// Its type.
+    pub kind: IssueKind,
+    /// The finer reason.
+    pub reason: Reason,
+    /// Where.
+    pub resource: ResourceId,
+    /// How bad.
+    pub severity: Severity,
+    /// One plain sentence with figures and the limit they are judged by.
+    pub description: String,
+    /// When it was first seen in this occurrence.
+    pub detected_at: Time,
+    /// When it was last seen.
+    pub last_seen: Time,
+    /// When its signal was back in bounds for good; `None` while it is open.
+    pub closed_at: Option<Time>,
+    /// The measured values by name, among them `threshold`.
+    pub metrics: BTreeMap<String, f64>,
+    /// How often the same type on the same resource came back within the damping window.
+    pub recurrences: u32,
+}
+
+impl IssueKind {
+    /// Every kind, in the specification's order.
+    pub const ALL: [Self; 11] = [
+        Self::PodCrash,
+        Self::HighCpu,
+        Self::HighMemory,
+        Self::DiskFull,
+        Self::NetworkLatency,
+        Self::DatabaseSlow,
+        Self::CertificateExpiry,
+        Self::SecurityVulnerability,
+        Self::ConfigurationDrift,
+        Self::ErrorRate,
+        Self::SloBurn,
+    ];
+
+    /// The name in the API, the CLI and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PodCrash => "pod_crash",
+            Self::HighCpu => "high_cpu",
+            Self::HighMemory => "high_memory",
+            Self::DiskFull => "disk_full",
+            Self::NetworkLatency => "network_latency",
+            Self::DatabaseSlow => "database_slow",
+            Self::CertificateExpiry => "certificate_expiry",
+            Self::SecurityVulnerability => "security_vulnerability",
+            Self::ConfigurationDrift => "configuration_drift",
+            Self::ErrorRate => "error_rate",
+            Self::SloBurn => "slo_burn",
+        }
+    }
+}
+
+impl Reason {
+    /// The name in the API, the CLI and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Exit => "exit",
+            Self::OutOfMemory => "out_of_memory",
+            Self::CrashLoop => "crash_loop",
+            Self::Unresponsive => "unresponsive",
+            Self::Load => "load",
+            Self::Unexplained => "unexplained",
+            Self::TemporaryFiles => "temporary_files",
+            Self::Logs => "logs",
+            Self::Cache => "cache",
+            Self::Data => "data",
+            Self::OneBackend => "one_backend",
+            Self::AllBackends => "all_backends",
+            Self::StaleConnections => "stale_connections",
+        }
+    }
+}
+
+impl Severity {
+    /// The name in the API, the CLI and the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+macro_rules! display_name {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    )*};
+}
+display_name!(IssueKind, Reason, Severity);

@@ -1,0 +1,40 @@
+//! The nouns of Homeostat: what the loop passes from stage to stage.
+//!
+//! In: nothing. Out: values. This crate does no I/O, reads no clock, knows no async runtime; `now` and
+//! randomness are handed in ([`Clock`], [`IdSource`]). One word has one meaning, defined here once; the
+//! table of words is in ARCHITECTURE.md.
+//!
+//! Reading order: [`resource`] and [`infrastructure`] (what is watched), [`snapshot`] (what was seen),
+//! [`issue`] and [`cause`] (what is wrong and why), [`plan`] and [`fault`] (what is to be changed, and how
+//! it is undone), [`outcome`] (what came of it).
+
+pub mod capability;
+pub mod cause;
+pub mod event;
+pub mod fault;
+pub mod id;
+pub mod infrastructure;
+pub mod issue;
+pub mod outcome;
+pub mod plan;
+pub mod resource;
+pub mod snapshot;
+pub mod time;
+pub mod units;
+
+pub use capability::{Capabilities, Enforcement};
+pub use cause::{Cause, CauseClass, EvidenceItem};
+pub use event::{Event, EventKind};
+pub use fault::{Attachment, Fault, FaultKind, PathScope};
+pub use id::{ExperimentId, IdSource, IssueId, PlanId};
+pub use infrastructure::{Environment, Infrastructure, ServiceSpec};
+pub use issue::{Issue, IssueKind, Reason, Severity};
+pub use outcome::{Outcome, OutcomeKind};
+pub use plan::{
+    Action, Actor, Attribute, AttributeValue, Captured, Effect, FileClass, Intent, Plan, PlanStatus, Signal,
+    Step, StepToken, StopManner, Strategy, Undo,
+};
+pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
+pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
+pub use time::{Clock, Time};
+pub use units::{Bytes, Cores, Percent};

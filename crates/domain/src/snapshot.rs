@@ -1,0 +1,269 @@
+//! What was seen: resources, signals and declared state at one reference time.
+//!
+//! A snapshot may be stale and is never complete. What is absent is *unknown*, not *healthy*; every
+//! measured value is therefore an `Option`.
+//!
+//! Deliberately absent: faults, experiments, overlays. What is being injected is not part of what was
+//! seen (the information barrier of ARCHITECTURE.md); otherwise every score would be cheating.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
+use crate::resource::{Incarnation, InstanceName, LinkName, ServiceName};
+use crate::time::Time;
+use crate::units::{Bytes, Cores};
+
+/// The world as it was seen at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The reference time.
+    pub taken: Time,
+    /// Grows with every snapshot of one controller; a stage refuses an older one.
+    pub generation: u64,
+    /// How careful one has to be.
+    pub environment: Environment,
+    /// The declared services, with what was seen of each.
+    pub services: BTreeMap<ServiceName, ServiceState>,
+    /// The paths between them.
+    pub links: BTreeMap<LinkName, LinkState>,
+    /// How long after boot the machine is; a fleet that only just started is not judged by rates.
+    pub fleet_age: Duration,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// How many instances should be there now (declared, or changed by a plan).
+    pub replicas: u32,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The volume declared, if any.
+    pub volume: Option<VolumeSpec>,
+    /// Thresholds that differ from the defaults.
+    pub thresholds: ThresholdOverrides,
+    /// The services it calls.
+    pub dependencies: Vec<ServiceName>,
+    /// Nothing is repaired or disturbed here.
+    pub hands_off: bool,
+    /// Whether it says how to drain.
+    pub can_drain: bool,
+    /// Whether it says how to clear its caches.
+    pub can_clear_caches: bool,
+    /// A change of version or replicas is under way; healing waits for it.
+    pub rolling_out: bool,
+    /// The slots that exist, by name.
+    pub instances: BTreeMap<InstanceName, InstanceState>,
+}
+
+/// Where the process in a slot is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Runs, was not ready yet.
+    Starting,
+    /// Runs and is ready.
+    Ready,
+    /// Runs, was ready, is not now.
+    NotReady,
+    /// Is being drained or stopped on purpose.
+    Stopping,
+    /// Does not run; the keeper starts it again when its back-off is over.
+    BackingOff,
+    /// The provider cannot tell.
+    Unknown,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCause {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Killed for using more memory than its limit.
+    OutOfMemory,
+    /// It was adopted, and the kernel told its end to somebody else.
+    Unknown,
+}
+
+/// One end of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// When it was seen.
+    pub at: Time,
+    /// How.
+    pub cause: ExitCause,
+    /// Whether somebody asked for it (a stop, a restart by plan).
+    pub requested: bool,
+    /// When the successor was executed, if it was.
+    pub successor_at: Option<Time>,
+}
+
+/// What a probe says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ProbeState {
+    /// Failures since the last success.
+    pub failures_in_a_row: u32,
+    /// The number of failures that changes the verdict.
+    pub failures_limit: u32,
+    /// When it last passed, in this incarnation.
+    pub last_passed: Option<Time>,
+    /// How long the last passing one took.
+    pub last_took: Option<Duration>,
+}
+
+impl ProbeState {
+    /// Whether the verdict is "not well".
+    pub fn failing(&self) -> bool {
+        self.failures_in_a_row >= self.failures_limit
+    }
+}
+
+/// What the processes of an instance use together.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor, averaged over about the last 3 s. `None` before the second sample.
+    pub cpu: Option<Cores>,
+    /// Resident memory.
+    pub memory: Option<Bytes>,
+    /// Open file descriptors.
+    pub descriptors: Option<u32>,
+    /// Size of the volume.
+    pub disk_size: Option<Bytes>,
+    /// Used in the volume.
+    pub disk_used: Option<Bytes>,
+    /// Used in the subdirectory of temporary files, by files older than 7 days.
+    pub disk_temporary_old: Option<Bytes>,
+    /// Used in the subdirectory of logs.
+    pub disk_logs: Option<Bytes>,
+    /// Used in the subdirectory of cached files.
+    pub disk_cache: Option<Bytes>,
+}
+
+/// One slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceState {
+    /// The process in it; `None` while there is none.
+    pub incarnation: Option<Incarnation>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Since when it is in that phase.
+    pub phase_since: Time,
+    /// When the process was started.
+    pub started_at: Option<Time>,
+    /// The readiness probe; `None` where there is none, or it has not run yet.
+    pub readiness: Option<ProbeState>,
+    /// The liveness probe, likewise.
+    pub liveness: Option<ProbeState>,
+    /// What it uses.
+    pub usage: Usage,
+    /// The last ends in this slot, oldest first, at most 20.
+    pub exits: Vec<ExitRecord>,
+    /// Ends in a row before the instance settled.
+    pub unsettled_exits: u32,
+    /// Whether that is a crash loop.
+    pub crash_loop: bool,
+    /// The loopback port it listens on.
+    pub port: Option<u16>,
+}
+
+/// Whether a circuit breaker lets requests pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// Requests pass.
+    Closed,
+    /// Requests are answered at once with 503.
+    Open,
+    /// A few requests pass, to see whether the callee is well.
+    HalfOpen,
+}
+
+/// Counts and latencies over a window of complete seconds, as the caller's side sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Window {
+    /// Length of the window in seconds.
+    pub seconds: u32,
+    /// Requests (HTTP) or connections (TCP) answered or given up.
+    pub requests: u64,
+    /// Of these, failed: no connection, time-out, 5xx or 429. Requests answered by an open breaker are
+    /// not among them; see `rejected`.
+    pub errors: u64,
+    /// Of the errors, answered with 429.
+    pub throttled: u64,
+    /// Of the errors, without an answer (no connection, reset, time-out).
+    pub unanswered: u64,
+    /// Answered by an open breaker instead of the callee.
+    pub rejected: u64,
+    /// Median latency in milliseconds; `None` without requests.
+    pub p50_ms: Option<f64>,
+    /// 95th percentile of latency in milliseconds; `None` without requests.
+    pub p95_ms: Option<f64>,
+}
+
+impl Window {
+    /// Failed ÷ all, `None` without requests.
+    pub fn error_ratio(&self) -> Option<f64> {
+        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+    }
+
+    /// Requests a second.
+    pub fn rate(&self) -> f64 {
+        if self.seconds == 0 { 0.0 } else { self.requests as f64 / f64::from(self.seconds) }
+    }
+}
+
+/// One path between two services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// The last 3 complete seconds.
+    pub recent: Window,
+    /// The 30 s before `recent`: what is usual.
+    pub before: Window,
+    /// The same last 3 s, per instance behind the link.
+    pub backends: BTreeMap<InstanceName, BackendState>,
+    /// The same last 3 s over connections opened before / within the last 5 s, where the link knows it.
+    pub old_connections: Window,
+    /// See `old_connections`.
+    pub new_connections: Window,
+    /// The circuit breaker.
+    pub breaker: BreakerState,
+}
+
+/// One instance seen through a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackendState {
+    /// The last 3 complete seconds.
+    pub recent: Window,
+    /// Taken out of the balancing: by the proxy's own health ejection, or by a plan.
+    pub ejected: bool,
+    /// Connection and first answer of the latest health check through this path; `None` where it failed
+    /// or has not run.
+    pub path_check: Option<Duration>,
+    /// Failed health checks through this path in a row.
+    pub path_check_failures: u32,
+}
+
+impl Snapshot {
+    /// The state of one instance.
+    pub fn instance(&self, name: &InstanceName) -> Option<&InstanceState> {
+        self.services.get(&name.service)?.instances.get(name)
+    }
+
+    /// The services that call `service` directly.
+    pub fn dependents<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> + 'a {
+        self.services.iter().filter(|(_, state)| state.dependencies.contains(service)).map(|(name, _)| name)
+    }
+
+    /// The links into `service`.
+    pub fn links_to<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = (&'a LinkName, &'a LinkState)> + 'a {
+        self.links.iter().filter(move |(name, _)| name.to == *service)
+    }
+}

@@ -1,0 +1,1 @@
+//! REST and web pages; owns all wire shapes.

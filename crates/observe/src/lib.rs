@@ -1,0 +1,1 @@
+//! Samples providers and puts a Snapshot together.

@@ -1,0 +1,131 @@
+//! What a provider measures: the states of services and instances, and per-second counts of every link.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use domain::snapshot::BreakerState;
+use domain::{Environment, InstanceName, LinkName, ServiceName, ServiceState, Time};
+use serde::{Deserialize, Serialize};
+
+/// Everything measured at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When.
+    pub taken: Time,
+    /// How long the fleet is up.
+    pub fleet_age: Duration,
+    /// Of the infrastructure.
+    pub environment: Environment,
+    /// The services and their instances.
+    pub services: BTreeMap<ServiceName, ServiceState>,
+    /// The links.
+    pub links: BTreeMap<LinkName, LinkSample>,
+}
+
+/// What a link's proxy counted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LinkSample {
+    /// Complete seconds, oldest first, at most 60; a second without requests may be absent.
+    pub seconds: VecDeque<LinkSecond>,
+    /// The instances behind the link.
+    pub backends: BTreeMap<InstanceName, BackendSample>,
+    /// The circuit breaker; `None` before the first request.
+    pub breaker: Option<BreakerState>,
+}
+
+/// One instance behind a link.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BackendSample {
+    /// Taken out of the balancing, by the proxy's own health ejection or by a plan.
+    pub ejected: bool,
+    /// How long the latest health check through this path took; `None` where it failed or has not run.
+    pub path_check: Option<Duration>,
+    /// Failed health checks through this path in a row.
+    pub path_check_failures: u32,
+}
+
+/// Counts of one second of one link, per instance and age of the connection.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LinkSecond {
+    /// The second, counted since boot (`boot_us / 1_000_000`), in which the requests ended.
+    pub second: u64,
+    /// Requests answered by an open breaker.
+    pub rejected: u64,
+    /// The rest.
+    pub counts: Vec<Counts>,
+}
+
+/// Counts of requests that ended in one second at one instance over one age of connection.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Which instance; `None` where none could be chosen.
+    pub backend: Option<InstanceName>,
+    /// Whether the connection to the instance was opened more than 5 s before.
+    pub old_connection: bool,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of these, failed: no connection, time-out, 5xx or 429.
+    pub errors: u64,
+    /// Of the errors, 429.
+    pub throttled: u64,
+    /// Of the errors, without any answer.
+    pub unanswered: u64,
+    /// How long they took.
+    pub latency: Histogram,
+}
+
+/// Latencies in buckets that grow by about 9 % (eight to an octave), from 1 µs to over an hour. A bucket
+/// is named by `floor(8 · log2(µs))`; empty buckets are absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Histogram {
+    buckets: BTreeMap<u16, u32>,
+}
+
+impl Histogram {
+    /// Counts one latency.
+    pub fn record(&mut self, latency: Duration) {
+        let us = (latency.as_micros() as f64).max(1.0);
+        *self.buckets.entry((us.log2() * 8.0) as u16).or_default() += 1;
+    }
+
+    /// Adds another histogram's counts.
+    pub fn add(&mut self, other: &Self) {
+        for (bucket, count) in &other.buckets {
+            *self.buckets.entry(*bucket).or_default() += count;
+        }
+    }
+
+    /// How many latencies were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.values().map(|count| u64::from(*count)).sum()
+    }
+
+    /// The quantile `q` (0 to 1) in milliseconds, as the geometric middle of its bucket; `None` when empty.
+    pub fn quantile_ms(&self, q: f64) -> Option<f64> {
+        let rank = (q.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        self.buckets.iter().find_map(|(bucket, count)| {
+            seen += u64::from(*count);
+            (seen >= rank).then(|| ((f64::from(*bucket) + 0.5) / 8.0).exp2() / 1000.0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_within_a_bucket_of_the_truth() {
+        let mut histogram = Histogram::default();
+        for ms in 1..=1000 {
+            histogram.record(Duration::from_millis(ms));
+        }
+        for (q, truth) in [(0.5, 500.0), (0.95, 950.0), (0.99, 990.0)] {
+            let seen = histogram.quantile_ms(q).unwrap();
+            assert!((seen / truth - 1.0).abs() < 0.09, "p{q}: {seen} ms, truth {truth} ms");
+        }
+        assert_eq!(Histogram::default().quantile_ms(0.5), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! State that survives: issues, plans, the journal, outcomes, timers.

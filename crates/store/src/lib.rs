@@ -1,1 +1,66 @@
-//! State that survives: issues, plans, the journal, outcomes, timers.
+//! State that survives: issues, plans, the journal, outcomes, timers, switches, health scores.
+//!
+//! In: values of [`domain`]. Out: the same values, also after `kill -9` and after a reboot. What a method
+//! acknowledged (returned `Ok`) was synced to the disk before.
+//!
+//! The engine is one SQLite file, `DIR/homeostat.db`, in WAL mode with `synchronous=FULL`. [`Store`] is
+//! cheap to clone; all clones share *one connection behind a mutex*. One writer is all SQLite has, and a
+//! compare-and-set that counts rows before it writes is only right when nobody writes between; a second
+//! connection for readers would buy nothing at the few hundred rows a second of one controller, and would
+//! let a reader see less than the writer acknowledged.
+//!
+//! # Invariants
+//!
+//! - One controller per data directory: [`Store::open`] holds `flock` on `DIR/lock`.
+//! - A newer schema is refused, an older one is upgraded in place.
+//! - Statuses change by compare-and-set only; the slots a plan needs are counted in the transaction that
+//!   gives them.
+//! - The journal is append-only: an intent, then its endings. Nothing edits them; retention removes them
+//!   only with their plan, and never while a step is open or in force.
+//! - Every time in the file belongs to the boot named in it ([`boot`]); opening it in another boot
+//!   translates all of them first.
+//! - `DIR/reserve` keeps room for the repair path on a full disk ([`Reserve`]).
+//!
+//! Deliberately absent: decisions. Whether a plan may run is the guard's business (`decide`), doing it is
+//! `act`'s, wire shapes are the gateway's. No clock is read here except once, at opening, to see whether
+//! the machine was rebooted.
+
+pub mod boot;
+mod changes;
+mod directory;
+mod documents;
+mod error;
+mod experiments;
+mod health;
+mod issues;
+mod journal;
+mod plans;
+mod retention;
+mod schema;
+mod slots;
+mod statistics;
+mod store;
+mod switches;
+mod timers;
+
+pub use changes::{Changed, Subscription, Topic};
+pub use directory::Reserve;
+pub use error::{Result, StoreError};
+pub use experiments::{ExperimentRecord, ExperimentStatus};
+pub use health::HealthRecord;
+pub use issues::IssueFilter;
+pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
+pub use plans::{Decision, PlanFilter, PlanPurpose, PlanRecord, Verdict};
+pub use retention::{Pruned, Retention};
+pub use slots::{SlotLimits, Started};
+pub use statistics::Statistics;
+pub use store::Store;
+pub use switches::Switches;
+pub use timers::{Timer, TimerKind};
+
+/// How many rows a list has where the caller does not say.
+pub const LIST_LIMIT_DEFAULT: usize = 100;
+
+/// How many rows a list has at most, whatever the caller says: at about 4 KiB a plan this keeps one answer
+/// below 4 MiB.
+pub const LIST_LIMIT_MAX: usize = 1000;

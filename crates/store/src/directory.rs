@@ -1,0 +1,103 @@
+//! The data directory: its lock and the reserve for a full disk.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, StoreError};
+
+/// Holds the controller lock as long as it lives. The kernel drops it with the process, however that ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        let failed = |what| move |source| StoreError::File { what, path: dir.join("lock"), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let holder =
+                    text.trim().parse::<u32>().map_or_else(|_| "unknown".to_owned(), |p| p.to_string());
+                return Err(StoreError::Locked { dir: dir.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+        }
+        file.set_len(0).map_err(failed("write"))?;
+        file.rewind().map_err(failed("write"))?;
+        // On a full disk the pid cannot be written; the lock holds without it, and a start on a full disk
+        // must succeed.
+        let _ = writeln!(file, "{}", std::process::id());
+        Ok(Self { _file: file })
+    }
+}
+
+/// Room kept free for the day the disk is full: a file that is removed when a write of the repair path
+/// (issues, plans, journal, timers, switches) finds no space, so that `disk_full` can be repaired. Until it
+/// could be made again, writes outside that path are refused with [`StoreError::Full`].
+#[derive(Debug)]
+pub struct Reserve {
+    path: PathBuf,
+}
+
+impl Reserve {
+    /// 4 MiB: the log up to its automatic checkpoint (1,000 pages of 4 KiB), about 1,000 plans with their
+    /// journals.
+    pub const SIZE: u64 = 4 * 1024 * 1024;
+
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { path: dir.join("reserve") }
+    }
+
+    /// Whether it is there in full.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.path.metadata().is_ok_and(|found| found.len() == Self::SIZE)
+    }
+
+    /// Gives its room back to the disk. `false`: there was nothing to give.
+    pub(crate) fn free(&self) -> bool {
+        std::fs::remove_file(&self.path).is_ok()
+    }
+
+    /// Makes it where it is missing. `false`: there is no room.
+    pub(crate) fn keep(&self) -> bool {
+        if self.is_kept() {
+            return true;
+        }
+        let kept = self.write().is_ok();
+        if !kept {
+            self.free();
+        }
+        kept
+    }
+
+    /// Real blocks of data no file system can compress away: a sparse file or zeros would reserve nothing.
+    fn write(&self) -> std::io::Result<()> {
+        let mut file = File::create(&self.path)?;
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut block = Vec::with_capacity(64 * 1024);
+        for _ in 0..Self::SIZE / (64 * 1024) {
+            block.clear();
+            while block.len() < 64 * 1024 {
+                // Xorshift64 (Marsaglia 2003).
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                block.extend_from_slice(&state.to_le_bytes());
+            }
+            file.write_all(&block)?;
+        }
+        file.sync_all()
+    }
+}

@@ -1,0 +1,125 @@
+//! Issues: the table `self_healing_issues`.
+
+use domain::{Issue, IssueId, IssueKind, ResourceId, Severity, Time};
+use rusqlite::{OptionalExtension, ToSql, params};
+
+use crate::changes::Topic;
+use crate::error::Result;
+use crate::store::{Purpose, Store, from_json, to_json};
+use crate::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
+
+/// Which issues to list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IssueFilter {
+    /// How many at most; above [`LIST_LIMIT_MAX`] is taken as that.
+    pub limit: usize,
+    /// Only those older than this one: the next page.
+    pub before: Option<IssueId>,
+    /// Only of this type.
+    pub kind: Option<IssueKind>,
+    /// Only of this severity.
+    pub severity: Option<Severity>,
+    /// Only on this resource.
+    pub resource: Option<ResourceId>,
+    /// Only those detected at or after this time, by wall clock.
+    pub since: Option<Time>,
+}
+
+impl Default for IssueFilter {
+    fn default() -> Self {
+        Self {
+            limit: LIST_LIMIT_DEFAULT,
+            before: None,
+            kind: None,
+            severity: None,
+            resource: None,
+            since: None,
+        }
+    }
+}
+
+impl Store {
+    /// Writes an issue, new or changed.
+    pub fn save_issue(&self, issue: &Issue) -> Result<()> {
+        let (document, metrics) = (to_json(issue)?, to_json(&issue.metrics)?);
+        self.write(Purpose::Repair, |tx| {
+            tx.prepare_cached(
+                "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
+                     metrics, created_at, reason, closed_at, document)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, metrics = ?7, reason = ?9,
+                     closed_at = ?10, document = ?11",
+            )?
+            .execute(params![
+                issue.id.to_string(),
+                issue.kind.name(),
+                issue.severity.name(),
+                issue.resource.to_string(),
+                issue.description,
+                issue.detected_at.rfc3339(),
+                metrics,
+                issue.last_seen.rfc3339(),
+                issue.reason.name(),
+                issue.closed_at.map(Time::rfc3339),
+                document,
+            ])?;
+            Ok(())
+        })?;
+        self.listeners().tell(Topic::Issues, issue.id);
+        Ok(())
+    }
+
+    /// One issue.
+    pub fn issue(&self, id: IssueId) -> Result<Option<Issue>> {
+        let found = self.issues_where("id = ?1", &[&id.to_string()], 1)?;
+        Ok(found.into_iter().next())
+    }
+
+    /// Every issue that is not closed, newest first.
+    pub fn open_issues(&self) -> Result<Vec<Issue>> {
+        self.issues_where("closed_at IS NULL", &[], usize::MAX)
+    }
+
+    /// The issues that pass the filter, newest first.
+    pub fn issues(&self, filter: &IssueFilter) -> Result<Vec<Issue>> {
+        self.issues_where(
+            "(?1 IS NULL OR id < ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR severity = ?3)
+             AND (?4 IS NULL OR resource = ?4) AND (?5 IS NULL OR detected_at >= ?5)",
+            &[
+                &filter.before.map(|id| id.to_string()),
+                &filter.kind.map(IssueKind::name),
+                &filter.severity.map(Severity::name),
+                &filter.resource.as_ref().map(ResourceId::to_string),
+                &filter.since.map(Time::rfc3339),
+            ],
+            filter.limit.min(LIST_LIMIT_MAX),
+        )
+    }
+
+    /// Whether a verified repair was recorded for this issue.
+    pub fn is_remediated(&self, id: IssueId) -> Result<bool> {
+        self.read(|connection| {
+            let found = connection
+                .prepare_cached("SELECT remediated FROM self_healing_issues WHERE id = ?1")?
+                .query_row([id.to_string()], |row| row.get(0))
+                .optional()?;
+            Ok(found.unwrap_or(false))
+        })
+    }
+
+    fn issues_where(&self, condition: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Issue>> {
+        self.read(|connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT id, document FROM self_healing_issues WHERE {condition} ORDER BY id DESC LIMIT {limit}"
+            ))?;
+            let mut rows = statement.query(values)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (id, document): (String, String) = (row.get(0)?, row.get(1)?);
+                found.push(from_json(|| format!("issue {id}"), &document)?);
+            }
+            Ok(found)
+        })
+    }
+}

@@ -1,0 +1,406 @@
+//! Plans of every purpose: the table `plans`, shown as `self_healing_remediations` where they repair.
+
+use std::collections::BTreeMap;
+
+use domain::{Intent, IssueId, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, ResourceId, Time};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Topic;
+use crate::error::{Result, StoreError};
+use crate::store::{Purpose, Store, from_json, from_name, to_json};
+use crate::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
+
+/// What a plan is for, without the particulars of [`Intent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PlanPurpose {
+    /// It repairs an issue.
+    Remediation,
+    /// It disturbs on purpose.
+    Experiment,
+    /// It takes back a measure.
+    Lift,
+    /// A person asked for it.
+    Operation,
+}
+
+impl PlanPurpose {
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        match plan.intent {
+            Intent::Remediation { .. } => Self::Remediation,
+            Intent::Experiment { .. } => Self::Experiment,
+            Intent::Lift { .. } => Self::Lift,
+            Intent::Operation { .. } => Self::Operation,
+        }
+    }
+
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Remediation => "remediation",
+            Self::Experiment => "experiment",
+            Self::Lift => "lift",
+            Self::Operation => "operation",
+        }
+    }
+}
+
+/// What a person decided about a plan that waited for approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who.
+    pub who: String,
+    /// When.
+    pub at: Time,
+    /// What.
+    pub verdict: Verdict,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may run.
+    Approved,
+    /// It may not.
+    Rejected,
+}
+
+/// A plan and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanRecord {
+    /// The plan, as it was made.
+    pub plan: Plan,
+    /// Where it is in its life.
+    pub status: PlanStatus,
+    /// Why it waits or was refused, or what spoke for it: the guard's reasons.
+    pub reasons: Vec<String>,
+    /// Why it ended badly.
+    pub error: Option<String>,
+    /// What a person decided.
+    pub decision: Option<Decision>,
+    /// When it got its slot.
+    pub started_at: Option<Time>,
+    /// When its status became final for the first time.
+    pub completed_at: Option<Time>,
+    /// Whether its steps were taken back because it failed or a person asked for it. A lift and the end of
+    /// a fault are no roll-back.
+    pub rolled_back: bool,
+    /// The verdict on it.
+    pub outcome: Option<Outcome>,
+}
+
+/// Which plans to list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanFilter {
+    /// How many at most; above [`LIST_LIMIT_MAX`] is taken as that.
+    pub limit: usize,
+    /// Only those older than this one: the next page.
+    pub before: Option<PlanId>,
+    /// Only in this status. [`PlanStatus::InProgress`] includes [`PlanStatus::Verifying`], as the API does.
+    pub status: Option<PlanStatus>,
+    /// Only those that act on, or have in their blast radius, this resource.
+    pub resource: Option<ResourceId>,
+    /// Only those made at or after this time, by wall clock.
+    pub since: Option<Time>,
+    /// Only of this purpose.
+    pub only: Option<PlanPurpose>,
+}
+
+impl Default for PlanFilter {
+    fn default() -> Self {
+        Self {
+            limit: LIST_LIMIT_DEFAULT,
+            before: None,
+            status: None,
+            resource: None,
+            since: None,
+            only: None,
+        }
+    }
+}
+
+impl Store {
+    /// Writes a new plan. The issue a remediation names has to be there
+    /// ([`save_issue`](Self::save_issue)). Writing the same plan again changes nothing.
+    pub fn add_plan(&self, plan: &Plan, status: PlanStatus, reasons: &[String]) -> Result<()> {
+        let (document, reasons) = (to_json(plan)?, to_json(&reasons)?);
+        let issue = match &plan.intent {
+            Intent::Remediation { issue, .. } => Some(issue.to_string()),
+            _ => None,
+        };
+        // A plan that is refused at once is complete at once; its own time is the only one at hand.
+        let completed = status.is_final().then_some(plan.created_at);
+        self.write(Purpose::Repair, |tx| {
+            let added = tx
+                .prepare_cached(
+                    "INSERT INTO plans (id, purpose, issue_id, action_type, description, status, reasons,
+                         created_at, completed_boot_us, completed_wall_us, document)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
+                )?
+                .execute(params![
+                    plan.id.to_string(),
+                    PlanPurpose::of(plan).name(),
+                    issue,
+                    action_type(plan),
+                    plan.summary,
+                    status.name(),
+                    reasons,
+                    plan.created_at.rfc3339(),
+                    completed.map(|at| column(at).0),
+                    completed.map(|at| column(at).1),
+                    document,
+                ])?;
+            if added == 0 {
+                return Ok(());
+            }
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO plan_resources (plan, resource, service, instance, target)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for (resource, target) in resources(plan) {
+                insert.execute(params![
+                    plan.id.to_string(),
+                    resource.to_string(),
+                    resource.service().map(|service| service.as_str().to_owned()),
+                    resource.instance().is_some(),
+                    target,
+                ])?;
+            }
+            Ok(())
+        })?;
+        self.listeners().tell(Topic::Plans, plan.id);
+        Ok(())
+    }
+
+    /// One plan.
+    pub fn plan(&self, id: PlanId) -> Result<Option<PlanRecord>> {
+        self.read(|connection| plan_by_id(connection, id))
+    }
+
+    /// The plans that pass the filter, newest first.
+    pub fn plans(&self, filter: &PlanFilter) -> Result<Vec<PlanRecord>> {
+        let status = filter.status.map(PlanStatus::name);
+        let also = (filter.status == Some(PlanStatus::InProgress)).then_some(PlanStatus::Verifying.name());
+        self.plans_where(
+            "(?1 IS NULL OR id < ?1) AND (?2 IS NULL OR status = ?2 OR status = ?3)
+             AND (?4 IS NULL OR id IN (SELECT plan FROM plan_resources WHERE resource = ?4))
+             AND (?5 IS NULL OR created_at >= ?5) AND (?6 IS NULL OR purpose = ?6)",
+            &[
+                &filter.before.map(|id| id.to_string()),
+                &status,
+                &also,
+                &filter.resource.as_ref().map(ResourceId::to_string),
+                &filter.since.map(Time::rfc3339),
+                &filter.only.map(PlanPurpose::name),
+            ],
+            filter.limit.min(LIST_LIMIT_MAX),
+        )
+    }
+
+    /// Every plan whose status is not final, newest first.
+    pub fn unfinished_plans(&self) -> Result<Vec<PlanRecord>> {
+        self.plans_where(
+            "status IN ('pending', 'awaiting_approval', 'in_progress', 'verifying')",
+            &[],
+            usize::MAX,
+        )
+    }
+
+    /// Every plan made for an issue, newest first.
+    pub fn plans_of_issue(&self, issue: IssueId) -> Result<Vec<PlanRecord>> {
+        self.plans_where("issue_id = ?1", &[&issue.to_string()], usize::MAX)
+    }
+
+    /// Moves a plan from `expected` to `to`. `false`: it was not in `expected` (or is not there), and
+    /// nothing was changed.
+    pub fn set_plan_status(
+        &self,
+        id: PlanId,
+        expected: PlanStatus,
+        to: PlanStatus,
+        now: Time,
+        error: Option<&str>,
+    ) -> Result<bool> {
+        let moved = self.write(Purpose::Repair, |tx| move_plan(tx, id, expected, to, now, error))?;
+        if moved {
+            self.listeners().tell(Topic::Plans, id);
+        }
+        Ok(moved)
+    }
+
+    /// Lets a plan that waits for approval run. `false`: it does not wait.
+    pub fn approve(&self, id: PlanId, who: &str, now: Time) -> Result<bool> {
+        self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Approved })
+    }
+
+    /// Refuses a plan that waits for approval. `false`: it does not wait.
+    pub fn reject(&self, id: PlanId, who: &str, now: Time) -> Result<bool> {
+        self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Rejected })
+    }
+
+    fn decide(&self, id: PlanId, decision: &Decision) -> Result<bool> {
+        let (to, error) = match decision.verdict {
+            Verdict::Approved => (PlanStatus::Pending, None),
+            Verdict::Rejected => (PlanStatus::Refused, Some(format!("rejected by {}", decision.who))),
+        };
+        let document = to_json(decision)?;
+        let decided = self.write(Purpose::Repair, |tx| {
+            if !move_plan(tx, id, PlanStatus::AwaitingApproval, to, decision.at, error.as_deref())? {
+                return Ok(false);
+            }
+            tx.prepare_cached("UPDATE plans SET decision = ?2 WHERE id = ?1")?
+                .execute(params![id.to_string(), document])?;
+            Ok(true)
+        })?;
+        if decided {
+            self.listeners().tell(Topic::Plans, id);
+        }
+        Ok(decided)
+    }
+
+    /// Writes the verdict on a plan; a healed or mitigated issue counts as remediated from then on. A later
+    /// verdict (a recurrence in the hold window) replaces an earlier one.
+    pub fn save_outcome(&self, outcome: &Outcome, now: Time) -> Result<()> {
+        let document = to_json(outcome)?;
+        let remediated = matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated);
+        self.write(Purpose::Repair, |tx| {
+            let id = outcome.plan.to_string();
+            let (boot_us, wall_us) = column(now);
+            let changed = tx
+                .prepare_cached(
+                    "UPDATE plans SET outcome = ?2, outcome_kind = ?3,
+                         rollback_performed = max(rollback_performed, ?4),
+                         completed_boot_us = coalesce(completed_boot_us, ?5),
+                         completed_wall_us = coalesce(completed_wall_us, ?6)
+                     WHERE id = ?1",
+                )?
+                .execute(params![id, document, outcome.kind.name(), outcome.rolled_back, boot_us, wall_us])?;
+            if changed == 0 {
+                return Err(StoreError::UnknownPlan(outcome.plan));
+            }
+            tx.prepare_cached(
+                "UPDATE self_healing_issues SET remediated = ?2
+                 WHERE id = (SELECT issue_id FROM plans WHERE id = ?1)",
+            )?
+            .execute(params![id, remediated])?;
+            Ok(())
+        })?;
+        self.listeners().tell(Topic::Plans, outcome.plan);
+        Ok(())
+    }
+
+    /// The verdict on a plan.
+    pub fn outcome(&self, id: PlanId) -> Result<Option<Outcome>> {
+        Ok(self.plan(id)?.and_then(|record| record.outcome))
+    }
+
+    pub(crate) fn plans_where(
+        &self,
+        condition: &str,
+        values: &[&dyn ToSql],
+        limit: usize,
+    ) -> Result<Vec<PlanRecord>> {
+        self.read(|connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM plans WHERE {condition} ORDER BY id DESC LIMIT {limit}"
+            ))?;
+            let mut rows = statement.query(values)?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(record(row)?);
+            }
+            Ok(found)
+        })
+    }
+}
+
+const COLUMNS: &str = "id, document, status, reasons, error_message, decision, started_boot_us,
+    started_wall_us, completed_boot_us, completed_wall_us, rollback_performed, outcome";
+
+pub(crate) fn plan_by_id(connection: &Connection, id: PlanId) -> Result<Option<PlanRecord>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM plans WHERE id = ?1"))?;
+    let mut rows = statement.query([id.to_string()])?;
+    rows.next()?.map(record).transpose()
+}
+
+fn record(row: &Row<'_>) -> Result<PlanRecord> {
+    let id: String = row.get(0)?;
+    let what = || format!("plan {id}");
+    let optional = |index: usize| -> Result<Option<String>> { Ok(row.get(index)?) };
+    Ok(PlanRecord {
+        plan: from_json(what, &row.get::<_, String>(1)?)?,
+        status: from_name(what, &row.get::<_, String>(2)?)?,
+        reasons: from_json(what, &row.get::<_, String>(3)?)?,
+        error: optional(4)?,
+        decision: optional(5)?.map(|text| from_json(what, &text)).transpose()?,
+        started_at: pair(row, 6)?,
+        completed_at: pair(row, 8)?,
+        rolled_back: row.get(10)?,
+        outcome: optional(11)?.map(|text| from_json(what, &text)).transpose()?,
+    })
+}
+
+/// The compare-and-set on a plan's status, inside a transaction.
+pub(crate) fn move_plan(
+    connection: &Connection,
+    id: PlanId,
+    expected: PlanStatus,
+    to: PlanStatus,
+    now: Time,
+    error: Option<&str>,
+) -> Result<bool> {
+    let (boot_us, wall_us) = column(now);
+    let completed = to.is_final();
+    let changed = connection
+        .prepare_cached(
+            "UPDATE plans SET status = ?3, error_message = coalesce(?4, error_message),
+                 completed_boot_us = CASE WHEN ?5 THEN coalesce(completed_boot_us, ?6) END,
+                 completed_wall_us = CASE WHEN ?5 THEN coalesce(completed_wall_us, ?7) END,
+                 rollback_performed = max(rollback_performed, ?3 = 'rolled_back')
+             WHERE id = ?1 AND status = ?2",
+        )?
+        .execute(params![id.to_string(), expected.name(), to.name(), error, completed, boot_us, wall_us])?;
+    Ok(changed == 1)
+}
+
+/// A time as a pair of columns; signed, see `boot`.
+pub(crate) fn column(time: Time) -> (i64, i64) {
+    (i64::try_from(time.boot_us).unwrap_or(i64::MAX), time.wall_us)
+}
+
+/// A time from the pair of columns at `index`.
+pub(crate) fn pair(row: &Row<'_>, index: usize) -> Result<Option<Time>> {
+    let (boot_us, wall_us): (Option<i64>, Option<i64>) = (row.get(index)?, row.get(index + 1)?);
+    Ok(boot_us
+        .zip(wall_us)
+        .map(|(boot_us, wall_us)| Time { boot_us: u64::try_from(boot_us).unwrap_or(0), wall_us }))
+}
+
+/// Every resource of a plan, and whether a step acts on it.
+fn resources(plan: &Plan) -> BTreeMap<ResourceId, bool> {
+    let mut all: BTreeMap<ResourceId, bool> =
+        plan.blast_radius.iter().map(|resource| (resource.clone(), false)).collect();
+    all.extend(plan.steps.iter().map(|step| (step.action.resource(), true)));
+    all
+}
+
+/// The strategy of a remediation; for others what they are.
+fn action_type(plan: &Plan) -> String {
+    match (&plan.intent, plan.steps.first().map(|step| &step.action)) {
+        (Intent::Remediation { strategy, .. }, _) => strategy.name().to_owned(),
+        (Intent::Experiment { .. }, Some(domain::Action::Inject(fault))) => fault.kind.name().to_owned(),
+        _ => PlanPurpose::of(plan).name().to_owned(),
+    }
+}
+
+/// The status of a plan, where it is there.
+pub(crate) fn status_of(connection: &Connection, id: PlanId) -> Result<Option<PlanStatus>> {
+    let name: Option<String> = connection
+        .prepare_cached("SELECT status FROM plans WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    name.map(|name| from_name(|| format!("plan {id}"), &name)).transpose()
+}

@@ -1,0 +1,76 @@
+//! Retention of our own records.
+
+use std::time::Duration;
+
+use domain::Time;
+use rusqlite::params;
+
+use crate::changes::Topic;
+use crate::error::Result;
+use crate::store::{Purpose, Store};
+
+/// How long records are kept, by wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Closed issues, finished plans with their journals, finished experiments.
+    pub records: Duration,
+    /// Health scores: one every 30 s or oftener.
+    pub health: Duration,
+}
+
+impl Default for Retention {
+    /// 90 days of records, for comparisons over a quarter; 7 days of scores, 20,160 rows at one every 30 s.
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self { records: Duration::from_secs(90 * DAY), health: Duration::from_secs(7 * DAY) }
+    }
+}
+
+/// How many rows were removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Issues.
+    pub issues: usize,
+    /// Plans, with their journals.
+    pub plans: usize,
+    /// Experiments.
+    pub experiments: usize,
+    /// Health scores.
+    pub health_scores: usize,
+}
+
+impl Store {
+    /// Removes what is older than `keep` says. Never removed: open issues, plans that are unfinished, have
+    /// a timer, or an entry that is open or a fault in force.
+    pub fn prune(&self, now: Time, keep: Retention) -> Result<Pruned> {
+        let records = now.minus(keep.records);
+        let health = now.minus(keep.health);
+        let pruned = self.write(Purpose::Repair, |tx| {
+            let plans = tx.execute(
+                "DELETE FROM plans WHERE completed_wall_us < ?1
+                     AND status IN ('success', 'failed', 'rolled_back', 'refused')
+                     AND id NOT IN (SELECT plan FROM timers)
+                     AND id NOT IN (SELECT plan FROM journal
+                         WHERE state = 'open' OR state = 'done' AND fault = 1)",
+                [records.wall_us],
+            )?;
+            let issues = tx.execute(
+                "DELETE FROM self_healing_issues WHERE closed_at < ?1
+                     AND id NOT IN (SELECT issue_id FROM plans WHERE issue_id IS NOT NULL)",
+                [records.rfc3339()],
+            )?;
+            let experiments = tx.execute(
+                "DELETE FROM experiments WHERE created_wall_us < ?1
+                     AND status IN ('completed', 'aborted', 'failed', 'refused')",
+                [records.wall_us],
+            )?;
+            let health_scores =
+                tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
+            Ok(Pruned { issues, plans, experiments, health_scores })
+        })?;
+        if pruned != Pruned::default() {
+            self.listeners().tell(Topic::Retention, "");
+        }
+        Ok(pruned)
+    }
+}

@@ -1,0 +1,196 @@
+//! The tables, and how an older database becomes a newer one.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::error::{Result, StoreError};
+
+/// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
+/// never changed.
+pub(crate) const SCRIPTS: [&str; 1] = [V1];
+
+/// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
+/// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
+/// plan; `self_healing_remediations` is the view of `plans` that shows the remediations among them.
+///
+/// Columns exist for what is asked for; `document` holds the whole value. Times are pairs
+/// `…_boot_us`/`…_wall_us` (see `boot`), or RFC 3339 text where the specification names the column.
+const V1: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE self_healing_issues (
+    id TEXT PRIMARY KEY,
+    type TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    description TEXT NOT NULL,
+    detected_at TEXT NOT NULL,
+    metrics TEXT NOT NULL,
+    remediated INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    closed_at TEXT,
+    document TEXT NOT NULL
+);
+CREATE INDEX issues_open ON self_healing_issues (id) WHERE closed_at IS NULL;
+CREATE INDEX issues_detected ON self_healing_issues (detected_at);
+
+CREATE TABLE plans (
+    id TEXT PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    issue_id TEXT REFERENCES self_healing_issues (id),
+    action_type TEXT NOT NULL,
+    description TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reasons TEXT NOT NULL,
+    error_message TEXT,
+    decision TEXT,
+    created_at TEXT NOT NULL,
+    started_boot_us INTEGER,
+    started_wall_us INTEGER,
+    completed_boot_us INTEGER,
+    completed_wall_us INTEGER,
+    rollback_performed INTEGER NOT NULL DEFAULT 0,
+    outcome TEXT,
+    outcome_kind TEXT,
+    document TEXT NOT NULL
+);
+CREATE INDEX plans_of_issue ON plans (issue_id);
+CREATE INDEX plans_started ON plans (started_boot_us);
+CREATE INDEX plans_unfinished ON plans (status)
+    WHERE status IN ('pending', 'awaiting_approval', 'in_progress', 'verifying');
+
+CREATE TABLE plan_resources (
+    plan TEXT NOT NULL REFERENCES plans (id) ON DELETE CASCADE,
+    resource TEXT NOT NULL,
+    service TEXT,
+    instance INTEGER NOT NULL,
+    target INTEGER NOT NULL,
+    PRIMARY KEY (plan, resource)
+);
+CREATE INDEX plan_resources_by_resource ON plan_resources (resource);
+
+CREATE VIEW self_healing_remediations AS
+SELECT id, issue_id, action_type, description,
+    CASE status WHEN 'verifying' THEN 'in_progress' ELSE status END AS status,
+    strftime('%Y-%m-%dT%H:%M:%fZ', started_wall_us / 1e6, 'unixepoch') AS started_at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', completed_wall_us / 1e6, 'unixepoch') AS completed_at,
+    CASE WHEN status = 'success' THEN 1
+         WHEN status IN ('failed', 'rolled_back', 'refused') THEN 0 END AS success,
+    error_message, rollback_performed, created_at, outcome_kind AS outcome
+FROM plans WHERE purpose = 'remediation';
+
+CREATE TABLE journal (
+    plan TEXT NOT NULL REFERENCES plans (id) ON DELETE CASCADE,
+    step_index INTEGER NOT NULL,
+    step TEXT NOT NULL,
+    captured TEXT NOT NULL,
+    intent_at TEXT NOT NULL,
+    fault INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (plan, step_index)
+);
+CREATE INDEX journal_open ON journal (plan) WHERE state = 'open';
+CREATE INDEX journal_faults_in_force ON journal (plan) WHERE state = 'done' AND fault = 1;
+
+CREATE TABLE journal_endings (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    plan TEXT NOT NULL,
+    step_index INTEGER NOT NULL,
+    ending TEXT NOT NULL,
+    at TEXT NOT NULL,
+    FOREIGN KEY (plan, step_index) REFERENCES journal (plan, step_index) ON DELETE CASCADE
+);
+CREATE INDEX journal_endings_of_step ON journal_endings (plan, step_index);
+
+CREATE TABLE timers (
+    kind TEXT NOT NULL,
+    plan TEXT NOT NULL REFERENCES plans (id) ON DELETE CASCADE,
+    due_boot_us INTEGER NOT NULL,
+    due_wall_us INTEGER NOT NULL,
+    PRIMARY KEY (kind, plan)
+);
+CREATE INDEX timers_due ON timers (due_boot_us);
+
+CREATE TABLE documents (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE switches (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE health_scores (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    overall_score INTEGER,
+    compute_score INTEGER,
+    network_score INTEGER,
+    storage_score INTEGER,
+    database_score INTEGER,
+    security_score INTEGER,
+    issues_detected INTEGER NOT NULL,
+    auto_remediated INTEGER NOT NULL,
+    timestamp TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    coverage REAL NOT NULL,
+    taken_boot_us INTEGER NOT NULL,
+    taken_wall_us INTEGER NOT NULL
+);
+CREATE INDEX health_scores_taken ON health_scores (taken_wall_us);
+
+CREATE TABLE experiments (
+    id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    document TEXT NOT NULL,
+    created_boot_us INTEGER NOT NULL,
+    created_wall_us INTEGER NOT NULL
+);
+";
+
+/// Brings the database up to the newest of `scripts`, each version in its own transaction.
+pub(crate) fn upgrade(connection: &mut Connection, path: &Path, scripts: &[&str]) -> Result<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let supported = scripts.len() as i64;
+    if found > supported {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported });
+    }
+    for version in found..supported {
+        let tx = connection.transaction()?;
+        tx.execute_batch(scripts[version as usize])?;
+        tx.pragma_update(None, "user_version", version + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_database_is_upgraded_in_place_and_keeps_its_rows() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let first = "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('kept');";
+        let second = "ALTER TABLE t ADD COLUMN b TEXT NOT NULL DEFAULT 'new';";
+        upgrade(&mut connection, Path::new("x"), &[first]).unwrap();
+        upgrade(&mut connection, Path::new("x"), &[first, second]).unwrap();
+        upgrade(&mut connection, Path::new("x"), &[first, second]).unwrap();
+        let row: (String, String) =
+            connection.query_row("SELECT a, b FROM t", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(row, ("kept".to_owned(), "new".to_owned()));
+        assert!(matches!(
+            upgrade(&mut connection, Path::new("x"), &[first]),
+            Err(StoreError::NewerSchema { found: 2, supported: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn an_upgrade_that_fails_leaves_the_older_version_whole() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let first = "CREATE TABLE t (a TEXT);";
+        upgrade(&mut connection, Path::new("x"), &[first]).unwrap();
+        let broken = "CREATE TABLE u (a TEXT); CREATE TABLE t (a TEXT);";
+        assert!(upgrade(&mut connection, Path::new("x"), &[first, broken]).is_err());
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_master WHERE type = 'table'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tables, 1);
+        upgrade(&mut connection, Path::new("x"), &[first]).unwrap();
+    }
+}

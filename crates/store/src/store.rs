@@ -1,0 +1,166 @@
+//! [`Store`] itself: the connection, reads and writes, and what happens on a full disk.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::boot::{self, Boot};
+use crate::changes::Listeners;
+use crate::directory::{Lock, Reserve};
+use crate::error::{Result, StoreError};
+use crate::schema;
+
+/// How long a write waits for a program that reads or copies the file from outside.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// State that survives. Cheap to clone; all clones are one store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Mutex<Connection>,
+    listeners: Arc<Listeners>,
+    reserve: Option<Reserve>,
+    _lock: Option<Lock>,
+}
+
+/// What a write is for; decides what happens on a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Without it nothing could be repaired: may use the reserve.
+    Repair,
+    /// Everything else: waits until the reserve is whole again.
+    Record,
+}
+
+impl Store {
+    /// Opens the data directory `dir`, making it (readable by its owner only) where it is missing.
+    ///
+    /// Takes the controller lock, upgrades an older schema, translates times where the machine was rebooted
+    /// since, and makes the reserve where there is room for it.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_in_boot(dir, &Boot::read()?)
+    }
+
+    /// As [`Store::open`], in a given boot: for simulation, and for tests of a reboot.
+    pub fn open_in_boot(dir: &Path, boot: &Boot) -> Result<Self> {
+        make_private(dir)?;
+        let lock = Lock::take(dir)?;
+        let path = dir.join("homeostat.db");
+        let mut connection = Connection::open(&path)?;
+        prepare(&connection)?;
+        schema::upgrade(&mut connection, &path, &schema::SCRIPTS)?;
+        boot::translate(&mut connection, boot)?;
+        let reserve = Reserve::new(dir);
+        reserve.keep();
+        Ok(Self::over(connection, Some(reserve), Some(lock)))
+    }
+
+    /// A store that is forgotten with its last clone: for simulation and tests.
+    pub fn in_memory() -> Result<Self> {
+        let mut connection = Connection::open_in_memory()?;
+        prepare(&connection)?;
+        schema::upgrade(&mut connection, Path::new(":memory:"), &schema::SCRIPTS)?;
+        Ok(Self::over(connection, None, None))
+    }
+
+    fn over(connection: Connection, reserve: Option<Reserve>, lock: Option<Lock>) -> Self {
+        let connection = Mutex::new(connection);
+        Self { inner: Arc::new(Inner { connection, listeners: Arc::default(), reserve, _lock: lock }) }
+    }
+
+    /// Limits the database to `size` bytes, `None` for no limit. A write beyond it fails with
+    /// [`StoreError::Full`]; what is there already stays, and its room is used again after
+    /// [`Store::prune`].
+    pub fn limit_size(&self, size: Option<u64>) -> Result<()> {
+        let connection = self.connection();
+        let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        // SQLite takes a limit below the present size as the present size, and has 2^32 - 2 pages at most.
+        let pages = size.map_or(u64::from(u32::MAX) - 1, |size| (size / page).max(1));
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        Ok(())
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        &self.inner.listeners
+    }
+
+    /// A panic of another thread leaves no half transaction: it was rolled back when its guard was dropped.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.inner.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        read(&self.connection())
+    }
+
+    /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
+    /// and is tried once more.
+    pub(crate) fn write<T>(&self, purpose: Purpose, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection();
+        if let (Purpose::Record, Some(reserve)) = (purpose, &self.inner.reserve)
+            && !reserve.keep()
+        {
+            return Err(StoreError::Full);
+        }
+        match transact(&mut connection, &write) {
+            Err(StoreError::Full)
+                if purpose == Purpose::Repair && self.inner.reserve.as_ref().is_some_and(Reserve::free) =>
+            {
+                transact(&mut connection, &write)
+            }
+            result => result,
+        }
+    }
+}
+
+fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = write(&tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+fn prepare(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+fn make_private(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| StoreError::File {
+        what: "make the data directory",
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+/// A value as the JSON a column keeps.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt {
+        what: "a value to be stored".to_owned(),
+        why: error.to_string(),
+    })
+}
+
+/// A value from the JSON of a column of `what`.
+pub(crate) fn from_json<T: DeserializeOwned>(what: impl Fn() -> String, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what: what(), why: error.to_string() })
+}
+
+/// An enum from the name a column keeps.
+pub(crate) fn from_name<T: DeserializeOwned>(what: impl Fn() -> String, name: &str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map_err(|error| StoreError::Corrupt { what: what(), why: error.to_string() })
+}

@@ -1,0 +1,111 @@
+//! What must happen later: rows with a due time, never sleeping tasks.
+
+use domain::{PlanId, Time};
+use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Topic;
+use crate::error::Result;
+use crate::plans::{column, pair};
+use crate::store::{Purpose, Store, from_name};
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerKind {
+    /// A timed measure is to be taken back (scale back, close a breaker).
+    LiftPlan,
+    /// A fault's time is over.
+    FaultExpiry,
+    /// An undo that failed is to be tried again.
+    UndoRetry,
+    /// The plan's signal has to be back in bounds by now.
+    VerifyDeadline,
+    /// The hold window ends.
+    HoldEnd,
+    /// Nobody approved it in time.
+    ApprovalExpiry,
+}
+
+impl TimerKind {
+    /// The name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LiftPlan => "lift_plan",
+            Self::FaultExpiry => "fault_expiry",
+            Self::UndoRetry => "undo_retry",
+            Self::VerifyDeadline => "verify_deadline",
+            Self::HoldEnd => "hold_end",
+            Self::ApprovalExpiry => "approval_expiry",
+        }
+    }
+}
+
+/// One thing that is due at a time. A plan has at most one timer of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timer {
+    /// What.
+    pub kind: TimerKind,
+    /// For which plan.
+    pub plan: PlanId,
+    /// When, by the boot clock.
+    pub due: Time,
+}
+
+impl Store {
+    /// Sets a timer, replacing one of the same kind and plan.
+    pub fn add_timer(&self, timer: &Timer) -> Result<()> {
+        let (boot_us, wall_us) = column(timer.due);
+        self.write(Purpose::Repair, |tx| {
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO timers (kind, plan, due_boot_us, due_wall_us) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![timer.kind.name(), timer.plan.to_string(), boot_us, wall_us])?;
+            Ok(())
+        })?;
+        self.listeners().tell(Topic::Timers, timer.plan);
+        Ok(())
+    }
+
+    /// The timers whose time has come, the longest due first. They stay until they are removed, so that a
+    /// crash between due and done loses nothing.
+    pub fn due_timers(&self, now: Time) -> Result<Vec<Timer>> {
+        self.timers_until(Some(now))
+    }
+
+    /// Every timer, the next one first.
+    pub fn timers(&self) -> Result<Vec<Timer>> {
+        self.timers_until(None)
+    }
+
+    /// Removes a timer. `false`: there was none.
+    pub fn remove_timer(&self, kind: TimerKind, plan: PlanId) -> Result<bool> {
+        let removed = self.write(Purpose::Repair, |tx| {
+            Ok(tx
+                .prepare_cached("DELETE FROM timers WHERE kind = ?1 AND plan = ?2")?
+                .execute(params![kind.name(), plan.to_string()])?)
+        })?;
+        if removed > 0 {
+            self.listeners().tell(Topic::Timers, plan);
+        }
+        Ok(removed > 0)
+    }
+
+    fn timers_until(&self, until: Option<Time>) -> Result<Vec<Timer>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT kind, plan, due_boot_us, due_wall_us FROM timers
+                 WHERE ?1 IS NULL OR due_boot_us <= ?1 ORDER BY due_boot_us, plan",
+            )?;
+            let mut rows = statement.query([until.map(|now| column(now).0)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (kind, plan): (String, String) = (row.get(0)?, row.get(1)?);
+                let what = || format!("timer {kind} of plan {plan}");
+                let Some(due) = pair(row, 2)? else { continue };
+                found.push(Timer { kind: from_name(what, &kind)?, plan: from_name(what, &plan)?, due });
+            }
+            Ok(found)
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! The keeper stays small: it reconciles one table and must not become a second brain.
+//!
+//! Counted are all lines of files in a `keeper` module of `provider`, comments and blank lines too, so that
+//! `wc -l` tells the same. Left out are tests and the link proxies, which carry traffic and decide nothing
+//! about services.
+
+use super::files::is_test_file;
+use super::finding::Finding;
+use super::source::Source;
+use super::tree::Tree;
+
+/// The limit of DESIGN: what one person can read in an hour and then vouch for.
+const LINES_MAX: usize = 2_000;
+
+pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    let files: Vec<(&str, usize)> = tree
+        .sources()
+        .filter(|(path, _)| belongs(path))
+        .map(|(path, text)| (path, Source::read(text).without_tests().length()))
+        .collect();
+    let total: usize = files.iter().map(|(_, lines)| lines).sum();
+    let Some((longest, _)) = files.iter().max_by_key(|(_, lines)| *lines) else { return Vec::new() };
+    if total <= LINES_MAX {
+        return Vec::new();
+    }
+    let message = format!(
+        "the keeper has {total} lines, {LINES_MAX} are allowed; \
+         what decides belongs in the control plane, what only carries bytes in the proxy"
+    );
+    vec![Finding::error(*longest, 1, "keeper", message)]
+}
+
+fn belongs(path: &str) -> bool {
+    let Some(inner) = path.strip_prefix("crates/provider/src/") else { return false };
+    let mut parts = inner.trim_end_matches(".rs").split('/');
+    parts.clone().any(|part| part == "keeper") && !parts.any(|part| part == "proxy") && !is_test_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::tree_of;
+    use super::*;
+
+    #[test]
+    fn the_keeper_is_counted_over_its_files_without_proxy_and_tests() {
+        let half = "//! Docs.\n".repeat(LINES_MAX / 2);
+        let tests = "#[cfg(test)]\nmod tests {\n    fn f() {}\n}\n".to_owned();
+        let full = [
+            ("crates/provider/src/keeper/mod.rs", format!("{half}{tests}")),
+            ("crates/provider/src/keeper/table.rs", half.clone()),
+            ("crates/provider/src/keeper/tests.rs", half.clone()),
+            ("crates/provider/src/keeper/proxy/http.rs", half.clone()),
+            ("crates/provider/src/lib.rs", half.clone()),
+        ];
+        let mut files: Vec<(&str, &str)> = full.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        assert_eq!(check(&tree_of(&files)), []);
+        files.push(("crates/provider/src/processes/keeper.rs", "fn one_too_many() {}\n"));
+        let findings = check(&tree_of(&files));
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].message.contains("2001 lines"), "{}", findings[0].message);
+    }
+}

@@ -1,0 +1,147 @@
+//! The services of the demo shop: what Homeostat breaks and heals when nobody gave it a fleet.
+//!
+//! ```text
+//!            ┌─► catalogue ─► database      each arrow passes the keeper's link proxy;
+//! load ─► front ─► cart ────► database      its address is CALLEE_ADDRESS in the environment
+//!            └─► orders ────► database, payments
+//! ```
+//!
+//! In: settings from the environment (`PORT`, `HOMEOSTAT_INSTANCE`, `HOMEOSTAT_VOLUME`, one
+//! `CALLEE_ADDRESS` per dependency), HTTP requests. Out: HTTP answers, rows in a real SQL engine, files in
+//! the volume. Each instance is one process with one thread for requests (the database has a second one
+//! for SQL), so that CPU, memory, disk and latency mean something.
+//!
+//! What a killed instance had acknowledged is in the database or in a file of its volume, never only in
+//! memory. A service degrades on one signal alone: the header an open breaker answers with. Any other
+//! failure of a callee is passed on, as 502 or 504, because hiding it would hide what is to be found.
+//!
+//! Deliberately absent: anything that knows of faults, repairs or the keeper.
+
+mod answer;
+mod append_log;
+mod cache;
+mod call;
+mod cart;
+mod catalogue;
+mod database;
+mod front;
+mod metrics;
+mod orders;
+mod outbox;
+mod page;
+mod payments;
+mod search;
+mod server;
+mod settings;
+
+pub(crate) use answer::{DEGRADED_HEADER, ORDER_HEADER};
+pub(crate) use call::{CallError, Dependency, Reply};
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use settings::Settings;
+
+/// Which service a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// The pages people see.
+    Front,
+    /// Products and their search.
+    Catalogue,
+    /// What visitors are about to buy.
+    Cart,
+    /// What they bought.
+    Orders,
+    /// Charges cards.
+    Payments,
+    /// The SQL engine behind the others.
+    Database,
+}
+
+/// Why a service could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A setting is missing or wrong.
+    #[error("environment variable {name} {problem}")]
+    Setting {
+        /// Which variable.
+        name: String,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// The port cannot be listened on.
+    #[error("cannot listen on 127.0.0.1:{port}; is another process using it?")]
+    Listen {
+        /// Which port.
+        port: u16,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The runtime or its signal handlers could not be set up.
+    #[error("cannot set up the service's event loop")]
+    Runtime(#[source] io::Error),
+    /// A file of the volume cannot be used.
+    #[error("cannot use {}", path.display())]
+    Volume {
+        /// Which file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database file cannot be opened or its schema not be made.
+    #[error("cannot open the database {}", path.display())]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+/// Runs one instance until SIGTERM or SIGINT, then finishes what is in flight and returns.
+pub fn run(role: Role) -> Result<(), ServiceError> {
+    let settings = Settings::from_environment()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(ServiceError::Runtime)?;
+    runtime.block_on(async {
+        match role {
+            Role::Front => server::serve(&settings, Arc::new(front::Front::new()?)).await,
+            Role::Catalogue => {
+                server::serve(&settings, Arc::new(catalogue::Catalogue::new(&settings)?)).await
+            }
+            Role::Cart => server::serve(&settings, cart::Cart::start(&settings)?).await,
+            Role::Orders => server::serve(&settings, orders::Orders::start(&settings)?).await,
+            Role::Payments => server::serve(&settings, Arc::new(payments::Payments::new(&settings))).await,
+            Role::Database => {
+                let database = Arc::new(database::Database::open(&settings)?);
+                let served = server::serve(&settings, Arc::clone(&database)).await;
+                database.close();
+                served
+            }
+        }
+    })
+}
+
+/// Microseconds of the wall clock since 1970-01-01 UTC.
+fn wall_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// An id nobody else makes: 96 random bits in hexadecimal behind `prefix`.
+fn fresh_id(prefix: &str) -> String {
+    format!("{prefix}-{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..))
+}
+
+/// A mutex's content also after a panic elsewhere: every critical section here leaves it whole.
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

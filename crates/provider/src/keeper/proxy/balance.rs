@@ -20,8 +20,8 @@ use super::lock;
 use super::pool::Pool;
 use crate::sample::BackendSample;
 
-/// Failed exchanges in a row that eject: as Envoy and linkerd do by default, within a second under load, and
-/// more than one lost packet makes.
+/// Failed exchanges in a row that eject: Envoy's default. Under load they come within a second, and one lost
+/// connection does not make them.
 const FAILURES_MAX: u32 = 5;
 /// The first time out; doubles each time to [`SPELL_MAX`].
 const SPELL_FIRST: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ use super::faults::Verdict;
 use super::pool::connect;
 use super::{Core, lock};
 
-/// Between two checks of one instance: six to a scan's window of 3 s, and 2 % of a core for fifty links.
+/// Between two checks of one instance: six to the 3 s that a snapshot looks at.
 const INTERVAL_MS: u64 = 500;
 
 /// A check that takes longer failed. On loopback it takes a millisecond; a path that needs a second serves

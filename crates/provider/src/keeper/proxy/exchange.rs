@@ -15,7 +15,7 @@ use super::count::{Age, Ending};
 
 /// A caller that goes away after this long without an answer gave up, and that counts as unanswered; one
 /// that goes away sooner had reasons of its own (it was stopped, its own caller left) and counts as nothing.
-/// Half a second is the shortest time limit in common use between services of one data centre.
+/// Half a second: hardly anyone sets a shorter time limit, and healthy services answer well within it.
 const GAVE_UP: Duration = Duration::from_millis(500);
 
 /// Why there is no answer from an instance.

@@ -27,8 +27,9 @@ use super::faults::Verdict;
 use super::pool::Connection;
 use super::{Core, stopped};
 
-/// From the request's head to the response's. Longer than anything an interactive caller waits for, and
-/// short enough that requests to a hung instance show as failed within two scans of 3 s.
+/// From the request's head to the response's; the bodies may take as long as they take. Longer than an
+/// interactive caller waits, and above the longest delay a healthy service of a fleet has; short enough that
+/// requests to a hung instance soon show as unanswered.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
 /// On answers of an open breaker, so that a caller can tell them and go on without the callee.

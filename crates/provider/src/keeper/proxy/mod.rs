@@ -11,11 +11,11 @@
 //!
 //! - HTTP/1.1 ([`Protocol::Http`]): each request is balanced and counted when its response head has come
 //!   (latency: from the request's head to the response's). Bodies are streamed and not limited. A `GET` or
-//!   `HEAD` for which no connection could be made is tried once more on another instance; only how that
-//!   ended is counted.
-//! - TCP ([`Protocol::Tcp`]): each connection is balanced and counted at the instance's first byte (latency:
-//!   connecting plus the wait for that byte), or when it fails before. One that breaks later counts again,
-//!   as unanswered.
+//!   `HEAD` for which no connection could be made (refused, timed out or cut by a partition) is tried once
+//!   more on another instance; only how that ended is counted, but the health of the first one suffers.
+//! - TCP ([`Protocol::Tcp`]): each connection is balanced (with the same second try) and counted at the
+//!   instance's first byte (latency: connecting plus the wait for that byte), or when it fails before. One
+//!   that breaks later counts again, as unanswered.
 //! - Health ejection, path checks and counts lie in front of the faults and feel them.
 //!
 //! Deliberately absent: decisions. The proxy never opens its breaker by itself and injects nothing that is

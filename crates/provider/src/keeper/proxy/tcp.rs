@@ -26,7 +26,7 @@ use super::faults::Verdict;
 use super::pool::Lifeline;
 use super::{Core, lock};
 
-/// Read at once: one memory page short of hurting with a thousand connections, and above a loopback segment.
+/// Read at once. Two buffers of it per connection: 32 MiB for a thousand connections.
 const CHUNK: usize = 16 * 1024;
 
 /// Delayed chunks held for one connection (1 MiB); beyond, the instance is no longer read, as by a network
@@ -101,16 +101,18 @@ struct Progress {
     exchange: Exchange,
     asked: bool,
     caller_left: bool,
+    instance_left: bool,
 }
 
 impl<'a> Relay<'a> {
     fn new(core: &'a Core, exchange: Exchange, slot: &'a Slot, life: &'a Lifeline) -> Self {
-        let progress = Mutex::new(Progress { exchange, asked: false, caller_left: false });
+        let progress =
+            Mutex::new(Progress { exchange, asked: false, caller_left: false, instance_left: false });
         Self { core, slot, life, connected: core.now(), progress }
     }
 
     async fn run(self, mut caller: TcpStream, mut instance: TcpStream) {
-        let end = {
+        let mut end = {
             let (from_caller, to_caller) = caller.split();
             let (from_instance, to_instance) = instance.split();
             let both = async {
@@ -124,6 +126,10 @@ impl<'a> Relay<'a> {
                 ended = both => ended.err().unwrap_or(End::Whole),
             }
         };
+        if matches!(end, End::InstanceBroke) && lock(&self.progress).instance_left {
+            // It had said all it had to say and closed; what the caller sent after that is nobody's failure.
+            end = End::Whole;
+        }
         if matches!(end, End::Cut | End::InstanceBroke) {
             reset(&caller);
         }
@@ -142,7 +148,9 @@ impl<'a> Relay<'a> {
             to.write_all(&buffer[..read]).await.map_err(|_| End::InstanceBroke)?;
         }
         lock(&self.progress).caller_left = true;
-        to.shutdown().await.map_err(|_| End::InstanceBroke)
+        // Fails only where the connection is gone, which the other direction sees and judges.
+        let _ = to.shutdown().await;
+        Ok(())
     }
 
     /// Instance to caller, later by what the faults say.
@@ -177,7 +185,9 @@ impl<'a> Relay<'a> {
             }
         }
         self.instance_left();
-        to.shutdown().await.map_err(|_| End::CallerBroke)
+        // Fails only where the caller is gone, which the other direction sees.
+        let _ = to.shutdown().await;
+        Ok(())
     }
 
     async fn deliver(&self, to: &mut WriteHalf<'_>, chunk: &[u8]) -> Result<(), End> {
@@ -195,9 +205,11 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The instance ended without a byte: nothing was asked, it did not answer, or the caller had left.
+    /// The instance said all. Where it was asked, said nothing and the caller still waits, that is no answer;
+    /// where it had answered, ending the exchange again changes nothing.
     fn instance_left(&self) {
         let mut progress = lock(&self.progress);
+        progress.instance_left = true;
         if progress.asked && !progress.caller_left {
             progress.exchange.end(Ending::Unanswered);
         }

@@ -139,7 +139,10 @@ async fn an_old_connection_is_told_from_a_new_one() {
     link.get("/").await;
     link.clock.advance(Duration::from_secs(6));
     link.get("/").await;
-    let ages: Vec<_> = link.counts().iter().map(|counts| (counts.old_connection, counts.requests)).collect();
+    link.clock.advance(Duration::from_secs(1));
+    let seconds = link.proxy.sample().seconds;
+    let counts = seconds.iter().flat_map(|second| &second.counts);
+    let ages: Vec<_> = counts.map(|counts| (counts.old_connection, counts.requests)).collect();
     assert_eq!(ages, [(false, 1), (true, 1)]);
 }
 
@@ -196,6 +199,22 @@ async fn stopping_lets_requests_finish_and_takes_no_more() {
     link.proxy.shutdown(DEADLINE).await;
     assert_eq!(under_way.await.unwrap().status, 200);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_callers_that_ask_nothing() {
+    let server = Server::start(0).await;
+    let link = Link::to(&[&server]).await;
+    let stream = TcpStream::connect(link.proxy.address()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let caller = tokio::spawn(connection);
+    let request = Request::get("/").header("host", "cart").body(Full::<Bytes>::default()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "cart-0");
+    let began = Instant::now();
+    link.proxy.shutdown(DEADLINE).await;
+    assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
+    caller.await.unwrap().unwrap();
 }
 
 #[tokio::test]

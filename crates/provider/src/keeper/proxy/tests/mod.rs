@@ -4,6 +4,7 @@ mod faults;
 mod http;
 mod tcp;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 
 use super::*;
-use crate::sample::Counts;
+use crate::sample::{Counts, LinkSecond};
 
 /// Nothing in these tests takes this long unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -191,10 +192,13 @@ impl Link {
         call(self.proxy.address(), Method::POST, path).await
     }
 
-    /// All counts so far, the running second completed.
+    /// The seconds so far, with the one that is running.
+    fn seconds(&self) -> VecDeque<LinkSecond> {
+        self.proxy.core.counter.complete(self.clock.now().plus(Duration::from_secs(1)))
+    }
+
     fn counts(&self) -> Vec<Counts> {
-        self.clock.advance(Duration::from_secs(1));
-        self.proxy.sample().seconds.into_iter().flat_map(|second| second.counts).collect()
+        self.seconds().into_iter().flat_map(|second| second.counts).collect()
     }
 
     /// Requests, errors, throttled, unanswered.
@@ -210,8 +214,7 @@ impl Link {
     }
 
     fn rejected(&self) -> u64 {
-        self.clock.advance(Duration::from_secs(1));
-        self.proxy.sample().seconds.iter().map(|second| second.rejected).sum()
+        self.seconds().iter().map(|second| second.rejected).sum()
     }
 
     fn backend(&self, ordinal: u32) -> crate::sample::BackendSample {

@@ -113,14 +113,14 @@ async fn bytes_arrive_late_and_in_order() {
 #[tokio::test]
 async fn latency_is_on_connecting_and_on_every_answer() {
     let mut link = link([echo(0).await]).await;
-    link.inject(latency(200, PathScope::All));
+    link.inject(latency(600, PathScope::All));
     let began = Instant::now();
     let mut stream = link.connect().await;
     ping(&mut stream).await.unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-    assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(200));
+    assert!(began.elapsed() >= Duration::from_millis(1200), "{:?}", began.elapsed());
+    assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(600));
     link.heal();
-    assert!(ping(&mut stream).await.unwrap() < Duration::from_millis(150));
+    assert!(ping(&mut stream).await.unwrap() < Duration::from_millis(450));
 }
 
 #[tokio::test]
@@ -162,11 +162,11 @@ async fn a_reset_ends_stale_connections_and_new_ones_are_well() {
     let mut link = link([echo(0).await]).await;
     let mut stream = link.connect().await;
     ping(&mut stream).await.unwrap();
-    link.inject(latency(300, PathScope::EstablishedConnections));
-    assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(300));
+    link.inject(latency(600, PathScope::EstablishedConnections));
+    assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(600));
     assert_eq!(link.proxy.reset_connections(), 1);
     assert!(end_of(&mut stream).await.is_err());
-    assert!(ping(&mut link.connect().await).await.unwrap() < Duration::from_millis(200));
+    assert!(ping(&mut link.connect().await).await.unwrap() < Duration::from_millis(450));
 }
 
 #[tokio::test]
@@ -192,4 +192,30 @@ async fn path_checks_feel_the_faults() {
     .await;
     link.inject(partition(PathScope::All));
     eventually("it fails", || link.backend(0).path_check_failures > 0).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_closes_without_an_answer_counts_as_unanswered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Reads what was asked, so that closing sends FIN, then says nothing.
+            tokio::spawn(async move { stream.read(&mut [0; 16]).await });
+        }
+    });
+    let silent = Backend { instance: instance(0), address, ready: true, ejected: false };
+    let link = link([silent]).await;
+    let mut stream = link.connect().await;
+    stream.write_all(b"hello?").await.unwrap();
+    assert_eq!(end_of(&mut stream).await.unwrap(), 0);
+    assert_eq!(link.totals(), [1, 1, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_connection_opened_and_closed_is_no_failure() {
+    let link = link([echo(0).await]).await;
+    drop(link.connect().await);
+    eventually("it is counted", || link.totals() == [1, 0, 0, 0]).await;
 }

@@ -1,0 +1,178 @@
+//! Detection: a snapshot in, findings out; findings and the issues so far in, changed issues out.
+//!
+//! Each issue type is one file with one function that judges one resource: healthy, unhealthy, or unknown.
+//! [`detect`] asks all of them about everything there is; verification asks one of them about one resource
+//! ([`verdict`]). Both go through the same function, so they cannot disagree. [`track`] then decides what is
+//! a new issue, what is an old one seen again, and what is over.
+//!
+//! # Invariants
+//!
+//! - Absence is unknown, never healthy: a resource that is not in the snapshot, a signal without samples,
+//!   an instance too young to be judged close nothing.
+//! - Nothing here has a memory. What has to be remembered between two looks lives in the issue.
+//! - What is being injected is not part of a snapshot and so cannot be used here.
+//!
+//! # Against noise
+//!
+//! A busy machine stalls, and a stall is not a fault. Rates are judged only over enough requests, not in the
+//! first seconds of a fleet, not while the callee is being replaced on purpose; latency only where most
+//! requests of some part of the link (an instance, the old connections, all) are slow, which a stall
+//! shorter than half of the window cannot bring about.
+
+mod disk_full;
+mod error_rate;
+mod high_cpu;
+mod high_memory;
+mod network_latency;
+mod pod_crash;
+pub mod severity;
+mod thresholds;
+mod track;
+pub(crate) mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use domain::{IssueKind, Reason, ResourceId, Severity, Snapshot};
+
+pub use thresholds::Thresholds;
+pub use track::{IssueChange, is_recovering, track};
+pub use traffic::backends_in_trouble;
+
+use severity::Urgency;
+
+/// What detection says of one issue type on one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Measured, and in bounds.
+    Healthy,
+    /// Measured, and out of bounds.
+    Unhealthy(Finding),
+    /// Not measured, too little of it, or not to be judged now.
+    Unknown,
+}
+
+/// One issue type seen on one resource in one snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The issue type.
+    pub kind: IssueKind,
+    /// The finer reason.
+    pub reason: Reason,
+    /// Where.
+    pub resource: ResourceId,
+    /// How bad; see [`severity`].
+    pub severity: Severity,
+    /// One plain sentence with figures and the limit they are judged by.
+    pub description: String,
+    /// The measured values by name, among them `threshold`.
+    pub metrics: BTreeMap<String, f64>,
+    /// How far beyond the threshold: 0 at it, 1 where the resource can no longer do its work; see
+    /// [`severity`].
+    pub excess: f64,
+}
+
+/// One issue type's engine.
+struct Detector {
+    kind: IssueKind,
+    judge: fn(&ResourceId, View<'_>) -> Verdict,
+}
+
+/// Every engine there is. An issue type without one is always unknown.
+const DETECTORS: [Detector; 6] = [
+    Detector { kind: IssueKind::PodCrash, judge: pod_crash::judge },
+    Detector { kind: IssueKind::HighCpu, judge: high_cpu::judge },
+    Detector { kind: IssueKind::HighMemory, judge: high_memory::judge },
+    Detector { kind: IssueKind::DiskFull, judge: disk_full::judge },
+    Detector { kind: IssueKind::NetworkLatency, judge: network_latency::judge },
+    Detector { kind: IssueKind::ErrorRate, judge: error_rate::judge },
+];
+
+/// What an engine sees: the world, and the bounds for the resource it is asked about.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) thresholds: Thresholds,
+}
+
+/// Everything wrong in a snapshot, worst first.
+pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = resources(snapshot)
+        .flat_map(|resource| {
+            DETECTORS.iter().filter_map(move |detector| {
+                match verdict(detector.kind, &resource, snapshot, thresholds) {
+                    Verdict::Unhealthy(finding) => Some(finding),
+                    Verdict::Healthy | Verdict::Unknown => None,
+                }
+            })
+        })
+        .collect();
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.excess.total_cmp(&a.excess)));
+    findings
+}
+
+/// One issue type on one resource. [`detect`] finds exactly what this calls unhealthy.
+pub fn verdict(
+    kind: IssueKind,
+    resource: &ResourceId,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> Verdict {
+    let view = View { snapshot, thresholds: thresholds.at(resource, snapshot) };
+    DETECTORS
+        .iter()
+        .find(|detector| detector.kind == kind)
+        .map_or(Verdict::Unknown, |detector| (detector.judge)(resource, view))
+}
+
+/// Every resource of a snapshot that an engine can be asked about.
+pub(crate) fn resources(snapshot: &Snapshot) -> impl Iterator<Item = ResourceId> + '_ {
+    let slots = snapshot.services.values().flat_map(|service| {
+        let has_volume = service.volume.is_some();
+        service.instances.keys().flat_map(move |name| {
+            let volume = has_volume.then(|| ResourceId::Volume(name.clone()));
+            std::iter::once(ResourceId::Instance(name.clone())).chain(volume)
+        })
+    });
+    slots.chain(snapshot.links.keys().cloned().map(ResourceId::Link))
+}
+
+/// What an engine has measured, before its severity is known.
+struct Measured {
+    kind: IssueKind,
+    reason: Reason,
+    excess: f64,
+    urgency: Urgency,
+    description: String,
+    metrics: BTreeMap<String, f64>,
+}
+
+impl Measured {
+    /// The verdict, with the severity for the resource's place in the fleet.
+    fn unhealthy(self, resource: &ResourceId, snapshot: &Snapshot) -> Verdict {
+        let dependents = severity::dependents(resource, snapshot);
+        let mut metrics = self.metrics;
+        metrics.insert("dependents".to_owned(), dependents as f64);
+        Verdict::Unhealthy(Finding {
+            kind: self.kind,
+            reason: self.reason,
+            resource: resource.clone(),
+            severity: severity::severity(self.excess, dependents, self.urgency),
+            description: self.description,
+            metrics,
+            excess: self.excess.max(0.0),
+        })
+    }
+}
+
+/// Metrics from name and value.
+fn metrics<const N: usize>(pairs: [(&str, f64); N]) -> BTreeMap<String, f64> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The excess of a share of a limit: 0 at the threshold, 1 at 100 %.
+fn share_excess(share: f64, threshold: f64) -> f64 {
+    (share - threshold) / (100.0 - threshold).max(1.0)
+}

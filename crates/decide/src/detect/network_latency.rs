@@ -1,0 +1,94 @@
+//! `network_latency`: requests through a link take longer than the bound, as its caller sees it.
+//!
+//! The signal is the p95 of the last 3 s. Above the bound is not enough to raise an issue: with few
+//! requests the p95 is the slowest one, and a stall of half a second moves it with many. It is an issue
+//! where a fault would show it:
+//!
+//! - most requests of some part of the link are slow (one instance, the old connections, or all), and the
+//!   p95 is twice the usual one or the usual one is out of bounds too; or
+//! - with many requests, the p95 was out of bounds over the last half minute as well.
+//!
+//! Between the two the verdict is unknown: nothing is raised, nothing is closed.
+
+use domain::snapshot::{BackendState, BreakerState};
+use domain::{IssueKind, LinkState, Reason, ResourceId};
+
+use super::severity::Urgency;
+use super::traffic::{self, REQUESTS_MIN};
+use super::{Measured, Verdict, View, metrics};
+
+/// From 40 requests on a p95 above the bound means at least three slow ones.
+const REQUESTS_MANY: u64 = 40;
+
+/// A jump is to at least this many times the usual.
+const JUMP: f64 = 2.0;
+
+/// The excess reaches 1 at this many times the bound: at one second for the bound of 200 ms users leave.
+const HOPELESS: f64 = 5.0;
+
+pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
+    let Some((name, link)) = traffic::judged(resource, view.snapshot) else { return Verdict::Unknown };
+    let (true, Some(p95)) = (link.recent.requests >= REQUESTS_MIN, link.recent.p95_ms) else {
+        return Verdict::Unknown;
+    };
+    let limit = view.thresholds.latency_ms;
+    if p95 <= limit {
+        return Verdict::Healthy;
+    }
+    let usual = (link.before.requests >= REQUESTS_MIN).then_some(link.before.p95_ms).flatten();
+    if !raised(link, p95, usual, limit) {
+        return Verdict::Unknown;
+    }
+    let reason = traffic::scope(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
+    let mut values = metrics([
+        ("threshold", limit),
+        ("latency_ms_p95", p95),
+        ("latency_ms_p50", link.recent.p50_ms.unwrap_or(p95)),
+        ("requests", link.recent.requests as f64),
+    ]);
+    values.extend(usual.map(|usual| ("latency_ms_p95_before".to_owned(), usual)));
+    let before = usual.map_or(String::new(), |usual| format!(", {usual:.0} ms before"));
+    let part = match reason {
+        Reason::OneBackend => {
+            let bad = traffic::backends_in_trouble(
+                IssueKind::NetworkLatency,
+                name,
+                view.snapshot,
+                &view.thresholds,
+            );
+            let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
+            format!("; only {} is slow", bad.join(", "))
+        }
+        Reason::StaleConnections => "; only connections that were open for a while are slow".to_owned(),
+        Reason::AllBackends => "; every instance behind it is slow".to_owned(),
+        _ => String::new(),
+    };
+    Measured {
+        kind: IssueKind::NetworkLatency,
+        reason,
+        excess: (p95 / limit - 1.0) / (HOPELESS - 1.0),
+        urgency: Urgency::Soon,
+        description: format!(
+            "95 % of requests on {name} take up to {p95:.0} ms{before} (limit {limit:.0} ms){part}"
+        ),
+        metrics: values,
+    }
+    .unhealthy(resource, view.snapshot)
+}
+
+/// Whether a p95 above the bound is an issue; see the module's text.
+fn raised(link: &LinkState, p95: f64, usual: Option<f64>, limit: f64) -> bool {
+    let slow = |backend: &BackendState| {
+        let enough = if traffic::check_slow(backend, limit) == Some(true) { 2 } else { REQUESTS_MIN };
+        traffic::mostly_slow(&backend.recent, limit, enough) == Some(true)
+    };
+    let parts = [&link.recent, &link.old_connections, &link.new_connections];
+    let most = parts.iter().any(|part| traffic::mostly_slow(part, limit, REQUESTS_MIN) == Some(true))
+        || link.backends.values().any(slow);
+    let jumped = usual.is_none_or(|usual| p95 >= JUMP * usual || usual > limit);
+    let many = link.recent.requests >= REQUESTS_MANY && link.before.requests >= REQUESTS_MANY;
+    let lasting = many && usual.is_some_and(|usual| usual > limit);
+    // While a breaker lets only trial requests pass, those say whether the callee is well again.
+    let trial = link.breaker == BreakerState::HalfOpen;
+    (most && jumped) || lasting || (trial && most)
+}

@@ -1,0 +1,233 @@
+//! What the engines share: when an instance or a link can be judged, and which part of a link is in
+//! trouble. No verdicts here.
+
+use std::time::Duration;
+
+use domain::snapshot::{BackendState, InstanceState, Phase, Window};
+use domain::{InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, Snapshot};
+
+use super::Thresholds;
+
+/// Fewer requests than this in the window tell nothing.
+pub(crate) const REQUESTS_MIN: u64 = 5;
+
+/// A fleet younger than this is still connecting; its rates are not judged.
+const FLEET_SETTLE: Duration = Duration::from_secs(5);
+
+/// After an instance was replaced on purpose the window of 3 complete seconds still holds its end.
+const REPLACED_WITHIN: Duration = Duration::from_secs(4);
+
+/// Failed health checks through a path that count as more than bad luck.
+pub(crate) const PATH_FAILURES_MIN: u32 = 2;
+
+/// A probe that last passed longer ago than this says nothing of now.
+const PROBE_FRESH: Duration = Duration::from_secs(3);
+
+/// The instance a resource names, where a process runs in it and is not being stopped.
+pub(crate) fn running<'a>(
+    resource: &'a ResourceId,
+    snapshot: &'a Snapshot,
+) -> Option<(&'a InstanceName, &'a InstanceState)> {
+    let ResourceId::Instance(name) = resource else { return None };
+    let state = snapshot.instance(name)?;
+    let runs = matches!(state.phase, Phase::Starting | Phase::Ready | Phase::NotReady);
+    runs.then_some((name, state))
+}
+
+/// The link a resource names, where its rates can be judged now: the fleet settled, and no instance behind
+/// the link is being replaced on purpose or was a moment ago.
+pub(crate) fn judged<'a>(
+    resource: &'a ResourceId,
+    snapshot: &'a Snapshot,
+) -> Option<(&'a LinkName, &'a LinkState)> {
+    let ResourceId::Link(name) = resource else { return None };
+    let link = snapshot.links.get(name)?;
+    let callee = snapshot.services.get(&name.to)?;
+    let replaced = |instance: &InstanceState| {
+        instance.phase == Phase::Stopping
+            || instance
+                .exits
+                .last()
+                .is_some_and(|exit| exit.requested && snapshot.taken.since(exit.at) < REPLACED_WITHIN)
+    };
+    let quiet = !callee.rolling_out && !callee.instances.values().any(replaced);
+    (snapshot.fleet_age >= FLEET_SETTLE && quiet).then_some((name, link))
+}
+
+/// Whether most of a window's requests took longer than `limit_ms`; `None` below `requests_min`.
+pub(crate) fn mostly_slow(window: &Window, limit_ms: f64, requests_min: u64) -> Option<bool> {
+    (window.requests >= requests_min).then(|| window.p50_ms.is_some_and(|p50| p50 > limit_ms))
+}
+
+/// Whether the latest health check through a path was slow. A check is a small request on a new connection,
+/// so half of the bound for requests is slow for it.
+pub(crate) fn check_slow(backend: &BackendState, limit_ms: f64) -> Option<bool> {
+    backend.path_check.map(|took| took.as_secs_f64() * 1e3 > limit_ms / 2.0)
+}
+
+/// Whether an instance answers its own probes, which do not pass through a link. `None` where it has none
+/// that ran lately.
+pub(crate) fn answers_itself(state: &InstanceState, snapshot: &Snapshot) -> Option<bool> {
+    let probes = [state.liveness, state.readiness];
+    let mut seen = probes.iter().flatten().peekable();
+    seen.peek()?;
+    let well = seen.all(|probe| {
+        probe.failures_in_a_row == 0
+            && probe.last_passed.is_some_and(|at| snapshot.taken.since(at) <= PROBE_FRESH)
+    });
+    Some(well)
+}
+
+/// Whether the path to an instance loses its health checks although the instance runs and answers its own
+/// probes. Where it does not run, or does not answer, the path is not to blame.
+pub(crate) fn path_broken(
+    name: &InstanceName,
+    backend: &BackendState,
+    snapshot: &Snapshot,
+    failures: u32,
+) -> bool {
+    backend.path_check_failures >= failures
+        && snapshot.instance(name).is_some_and(|state| {
+            state.phase == Phase::Ready && answers_itself(state, snapshot) != Some(false)
+        })
+}
+
+/// How one instance looks through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Bad,
+    Well,
+    Unknown,
+}
+
+/// Which instances behind a link are slow (for `network_latency`) or failing (for any other kind) as seen
+/// through it. Empty where none is or none can be told.
+pub fn backends_in_trouble(
+    kind: IssueKind,
+    link: &LinkName,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> Vec<InstanceName> {
+    let bounds = thresholds.at(&ResourceId::Link(link.clone()), snapshot);
+    let Some(state) = snapshot.links.get(link) else { return Vec::new() };
+    looks(kind, state, &bounds)
+        .into_iter()
+        .filter(|(_, look)| *look == Look::Bad)
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// The reason of a link's issue: which part of it is in trouble.
+pub(crate) fn scope(kind: IssueKind, name: &LinkName, snapshot: &Snapshot, bounds: &Thresholds) -> Reason {
+    let Some(link) = snapshot.links.get(name) else { return Reason::Unspecified };
+    let looks = looks(kind, link, bounds);
+    let bad = looks.iter().any(|(_, look)| *look == Look::Bad);
+    let well = looks.iter().any(|(_, look)| *look == Look::Well);
+    if bad && well {
+        Reason::OneBackend
+    } else if stale(kind, name, link, snapshot, bounds) {
+        Reason::StaleConnections
+    } else if bad {
+        Reason::AllBackends
+    } else {
+        Reason::Unspecified
+    }
+}
+
+fn looks<'a>(kind: IssueKind, link: &'a LinkState, bounds: &Thresholds) -> Vec<(&'a InstanceName, Look)> {
+    let worst = link.backends.values().filter_map(|backend| backend.recent.error_ratio()).fold(0.0, f64::max);
+    link.backends
+        .iter()
+        .map(|(name, backend)| {
+            let look = match kind {
+                IssueKind::NetworkLatency => look_slow(backend, bounds.latency_ms),
+                _ => look_failing(backend, bounds.error_rate.ratio(), worst),
+            };
+            (name, look)
+        })
+        .collect()
+}
+
+fn look_slow(backend: &BackendState, limit_ms: f64) -> Look {
+    // Three requests with a slow median are at least two slow ones; below that the check through the path
+    // knows better.
+    let slow = mostly_slow(&backend.recent, limit_ms, 3)
+        .or_else(|| check_slow(backend, limit_ms))
+        .or_else(|| mostly_slow(&backend.recent, limit_ms, 1));
+    match slow {
+        Some(true) => Look::Bad,
+        Some(false) => Look::Well,
+        None => Look::Unknown,
+    }
+}
+
+/// `worst`: the error ratio of the worst instance. One that fails at less than a fifth of it suffers from
+/// something else, such as a request that was tried elsewhere first.
+fn look_failing(backend: &BackendState, limit: f64, worst: f64) -> Look {
+    if backend.path_check_failures >= PATH_FAILURES_MIN {
+        return Look::Bad;
+    }
+    match backend.recent.error_ratio() {
+        Some(ratio) if ratio > limit && ratio >= 0.2 * worst => Look::Bad,
+        Some(_) => Look::Well,
+        None if backend.path_check.is_some() => Look::Well,
+        None => Look::Unknown,
+    }
+}
+
+/// Whether only connections that were open for a while are in trouble. Seen directly where there are new
+/// connections; otherwise by elimination: new connections made by the health checks are well at every
+/// instance, and neither the callee nor what it calls explains the trouble.
+fn stale(
+    kind: IssueKind,
+    name: &LinkName,
+    link: &LinkState,
+    snapshot: &Snapshot,
+    bounds: &Thresholds,
+) -> bool {
+    let limit_ms = bounds.latency_ms;
+    let slow = kind == IssueKind::NetworkLatency;
+    let bad = |window: &Window, requests_min: u64| {
+        if slow {
+            mostly_slow(window, limit_ms, requests_min)
+        } else {
+            let ratio = window.error_ratio().unwrap_or(0.0);
+            (window.requests >= requests_min).then_some(ratio > bounds.error_rate.ratio())
+        }
+    };
+    if bad(&link.old_connections, 3) != Some(true) {
+        return false;
+    }
+    if let Some(new_too) = bad(&link.new_connections, 3) {
+        return !new_too;
+    }
+    let fresh_well = |backend: &BackendState| {
+        backend.path_check_failures == 0 && check_slow(backend, limit_ms) == Some(false)
+    };
+    slow && !link.backends.is_empty()
+        && link.backends.values().all(fresh_well)
+        && !callee_explains(name, link, snapshot, bounds)
+}
+
+/// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or the
+/// callee is short of CPU or does not answer its own probes.
+pub(crate) fn callee_explains(
+    name: &LinkName,
+    link: &LinkState,
+    snapshot: &Snapshot,
+    bounds: &Thresholds,
+) -> bool {
+    let slow_ms = link.recent.p50_ms.unwrap_or(0.0);
+    let calls = snapshot.links.iter().filter(|(call, _)| call.from == name.to);
+    let by_call = calls.filter_map(|(_, call)| call.recent.p95_ms).any(|p95| p95 >= slow_ms / 2.0);
+    let by_itself = snapshot.services.get(&name.to).is_some_and(|callee| {
+        callee.instances.values().any(|state| {
+            let busy = match (state.usage.cpu, callee.limits.cpu) {
+                (Some(used), Some(limit)) => used.0 > limit.0 * bounds.cpu.ratio(),
+                _ => false,
+            };
+            busy || answers_itself(state, snapshot) == Some(false)
+        })
+    });
+    by_call || by_itself
+}

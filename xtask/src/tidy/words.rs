@@ -37,9 +37,7 @@ const BANS: [Ban; 4] = [
     },
     Ban {
         rule: "clock",
-        scope: Scope::In(&[
-            "domain", "decide", "store", "act", "observe", "heal", "chaos", "incident", "aiops",
-        ]),
+        scope: Scope::In(&["domain", "decide", "act", "observe", "heal", "chaos", "incident", "aiops"]),
         words: &CLOCKS,
         instead: "take `now` as an argument, or ask the `domain::Clock` that was handed in, \
                   so that a seeded run can be replayed",

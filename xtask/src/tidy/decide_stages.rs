@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use super::files::is_test_file;
 use super::finding::Finding;
 use super::source::Source;
 use super::tree::Tree;
@@ -22,7 +21,7 @@ const STAGES: [(&str, &[&str]); 4] = [
 ];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
-    let own = tree.sources().filter(|(path, _)| path.starts_with(SOURCES) && !is_test_file(path));
+    let own = tree.sources().filter(|(path, _)| path.starts_with(SOURCES) && !tree.is_test(path));
     own.flat_map(|(path, text)| check_file(path, &Source::read(text).without_tests())).collect()
 }
 

@@ -12,12 +12,6 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     tree.sources().flat_map(|(path, text)| [module_docs(path, text), length(path, text)]).flatten().collect()
 }
 
-/// Whether a whole file is tests: a sibling `tests.rs`, or below `tests/` or `benches/`.
-pub(crate) fn is_test_file(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name == "tests.rs" || path.split('/').any(|part| part == "tests" || part == "benches")
-}
-
 fn module_docs(path: &str, text: &str) -> Option<Finding> {
     (!text.starts_with("//!")).then(|| {
         let message =

@@ -27,6 +27,9 @@ const FLOORS: [(&str, u8); 14] = [
 /// In-memory engines and the virtual clock: used by tests of every floor, linked into nothing that ships.
 const SIMULATION: &str = "sim";
 
+/// The feature by which `decide` lets simulation clear plans without the guard: never in what ships.
+const SIMULATION_FEATURE: &str = "simulation";
+
 /// Packages that would let I/O, a clock or a runtime into the pure crates.
 const IMPURE: [&str; 15] = [
     "async-std",
@@ -74,6 +77,7 @@ fn check_manifest(path: &str, manifest: &Manifest, findings: &mut Vec<Finding>) 
     }
     for dependency in &manifest.dependencies {
         findings.extend(edge(path, name, floor, dependency));
+        findings.extend(opened_lock(path, name, dependency));
         if PURE.contains(&name)
             && dependency.kind != DependencyKind::Dev
             && IMPURE.contains(&dependency.package.as_str())
@@ -103,6 +107,19 @@ fn edge(path: &str, name: &str, floor: Option<u8>, dependency: &Dependency) -> O
              move the shared type down, or let the two meet through the store"
         );
         Finding::error(path, dependency.line, "floors", message)
+    })
+}
+
+/// The guard's lock opened for something that ships.
+fn opened_lock(path: &str, name: &str, dependency: &Dependency) -> Option<Finding> {
+    let opened = dependency.features.iter().any(|feature| feature == SIMULATION_FEATURE);
+    (opened && name != SIMULATION && dependency.kind != DependencyKind::Dev).then(|| {
+        let message = format!(
+            "{name} switches on `{SIMULATION_FEATURE}` of {}, which clears plans without the guard; \
+             leave that to sim and to `[dev-dependencies]`",
+            dependency.package
+        );
+        Finding::error(path, dependency.line, "lock", message)
     })
 }
 
@@ -161,6 +178,15 @@ mod tests {
         assert_eq!(found("domain", "[dev-dependencies]\nsim.workspace = true\n"), []);
         assert_eq!(found("heal", "[dependencies]\nsim.workspace = true\n"), [(4, "floors")]);
         assert_eq!(found("sim", "[dependencies]\nheal.workspace = true\n"), []);
+    }
+
+    #[test]
+    fn only_tests_and_simulation_may_pass_the_guard_by() {
+        let edge = "decide = { workspace = true, features = [\"simulation\"] }\n";
+        assert_eq!(found("act", &format!("[dependencies]\n{edge}")), [(4, "lock")]);
+        assert_eq!(found("act", &format!("[dev-dependencies]\n{edge}")), []);
+        assert_eq!(found("sim", &format!("[dependencies]\n{edge}")), []);
+        assert_eq!(found("act", "[dependencies]\ndecide.workspace = true\n"), []);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Dependency {
     pub(crate) line: usize,
     /// Whether it is a member of this workspace (`path = …`).
     pub(crate) by_path: bool,
+    /// The features switched on here.
+    pub(crate) features: Vec<String>,
 }
 
 /// A manifest, read.
@@ -87,9 +89,20 @@ fn entries_of(entries: &DeTable<'_>, kind: DependencyKind, text: &str) -> Vec<De
             kind,
             line: 1 + text[..key.span().start].matches('\n').count(),
             by_path: details.is_some_and(|details| details.contains_key("path")),
+            features: details.map(features_of).unwrap_or_default(),
         }
     };
     entries.iter().map(entry).collect()
+}
+
+fn features_of(details: &DeTable<'_>) -> Vec<String> {
+    let features = details.get("features").and_then(|features| features.get_ref().as_array());
+    features
+        .into_iter()
+        .flat_map(|features| features.iter())
+        .filter_map(|feature| feature.get_ref().as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn table<'a, 'i>(parent: &'a DeTable<'i>, name: &str) -> Option<&'a DeTable<'i>> {

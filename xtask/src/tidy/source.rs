@@ -45,13 +45,20 @@ impl Source {
 
     /// The same with inline `#[cfg(test)] mod … { … }` blanked.
     pub(crate) fn without_tests(mut self) -> Self {
-        while let Some((start, end)) = inline_test_module(&self.code) {
+        // Backwards, so that a range found stays right while a later one is blanked.
+        for (start, end) in test_modules(&self.code).into_iter().rev().filter_map(|module| module.inline) {
             let blank: String =
                 self.code[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
             self.test_lines += blank.lines().count();
             self.code.replace_range(start..end, &blank);
         }
         self
+    }
+
+    /// The names of modules declared by `#[cfg(test)] mod name;`, which have files of their own.
+    pub(crate) fn declared_test_modules(&self) -> Vec<String> {
+        let modules = test_modules(&self.code).into_iter();
+        modules.filter(|module| module.inline.is_none()).map(|module| module.name).collect()
     }
 
     /// Lines of code, numbered from 1.
@@ -143,23 +150,30 @@ fn closing(text: &str) -> usize {
     text.len()
 }
 
-/// Start and end (in bytes) of the first `#[cfg(test)] mod name { … }`.
-fn inline_test_module(code: &str) -> Option<(usize, usize)> {
+/// A module behind `#[cfg(test)]`.
+struct TestModule {
+    name: String,
+    /// Start and end (in bytes), attribute and body included, where it is written inline.
+    inline: Option<(usize, usize)>,
+}
+
+/// Every module behind `#[cfg(test)]`, in order.
+fn test_modules(code: &str) -> Vec<TestModule> {
     const ATTRIBUTE: &str = "#[cfg(test)]";
-    code.match_indices(ATTRIBUTE).find_map(|(start, _)| {
+    let module = |(start, _): (usize, &str)| {
         let mut rest = code[start + ATTRIBUTE.len()..].trim_start();
         while rest.starts_with("#[") {
             rest = rest[rest.find(']')? + 1..].trim_start();
         }
-        let rest = rest.strip_prefix("pub(crate) ").unwrap_or(rest).strip_prefix("mod ")?;
+        let rest = rest.strip_prefix("pub(crate) ").or_else(|| rest.strip_prefix("pub ")).unwrap_or(rest);
+        let rest = rest.strip_prefix("mod ")?;
         let open = rest.find(['{', ';'])?;
-        if !rest[open..].starts_with('{') {
-            return None;
-        }
         let body = &rest[open + 1..];
         let end = code.len() - body.len() + closing(body) + 1;
-        Some((start, end.min(code.len())))
-    })
+        let inline = rest[open..].starts_with('{').then_some((start, end.min(code.len())));
+        Some(TestModule { name: rest[..open].trim().to_owned(), inline })
+    };
+    code.match_indices(ATTRIBUTE).filter_map(module).collect()
 }
 
 /// The class of every character of a source text.

@@ -1,31 +1,38 @@
-//! The project's text: every manifest, Rust source and top-level document, by path from the root.
+//! The project's text: every manifest, Rust source and top-level document, by path from the root; and which
+//! of the sources are tests.
 //!
 //! Deliberately absent: build output and hidden directories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
+use super::source::Source;
+
 /// Texts by path, `/` between the parts.
-#[derive(Debug, Default)]
-pub(crate) struct Tree(BTreeMap<String, String>);
+#[derive(Debug)]
+pub(crate) struct Tree {
+    texts: BTreeMap<String, String>,
+    /// Files declared by `#[cfg(test)] mod name;`.
+    test_modules: BTreeSet<String>,
+}
 
 impl Tree {
     /// Reads the tree under `root`.
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
-        let mut tree = Self::default();
-        tree.read_directory(root, "")?;
-        Ok(tree)
+        let mut texts = BTreeMap::new();
+        read_directory(root, "", &mut texts)?;
+        Ok(Self::from(texts))
     }
 
     /// How many files it holds.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.texts.len()
     }
 
     /// The text of one file.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
+        self.texts.get(path).map(String::as_str)
     }
 
     /// Every Rust source with its text.
@@ -39,34 +46,69 @@ impl Tree {
     }
 
     fn named(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(path, text)| (path.as_str(), text.as_str())).filter(move |(path, _)| wanted(path))
+        self.texts
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .filter(move |(path, _)| wanted(path))
     }
 
-    fn read_directory(&mut self, directory: &Path, prefix: &str) -> io::Result<()> {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') || name == "target" {
-                continue;
-            }
-            let path = format!("{prefix}{name}");
-            if entry.file_type()?.is_dir() {
-                self.read_directory(&entry.path(), &format!("{path}/"))?;
-            } else if name == "Cargo.toml"
-                || name.ends_with(".rs")
-                || (prefix.is_empty() && name.ends_with(".md"))
-            {
-                self.0.insert(path, fs::read_to_string(entry.path())?);
-            }
-        }
-        Ok(())
+    /// Whether a whole file is tests: it is named `tests.rs`, lies below `tests/` or `benches/`, or is
+    /// declared by `#[cfg(test)] mod name;`.
+    pub(crate) fn is_test(&self, path: &str) -> bool {
+        path.ends_with("/tests.rs")
+            || path.split('/').any(|part| part == "tests" || part == "benches")
+            || self.test_modules.contains(path)
     }
+}
+
+impl From<BTreeMap<String, String>> for Tree {
+    fn from(texts: BTreeMap<String, String>) -> Self {
+        let sources = texts.iter().filter(|(path, _)| path.ends_with(".rs"));
+        let test_modules = sources
+            .flat_map(|(path, text)| {
+                let directory = submodule_directory(path);
+                let names = Source::read(text).declared_test_modules();
+                names.into_iter().flat_map(move |name| {
+                    [format!("{directory}/{name}.rs"), format!("{directory}/{name}/mod.rs")]
+                })
+            })
+            .collect();
+        Self { texts, test_modules }
+    }
+}
+
+/// Where the files of the modules lie that `path` declares.
+fn submodule_directory(path: &str) -> &str {
+    let stem = path.trim_end_matches(".rs");
+    let (directory, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    if matches!(name, "mod" | "lib" | "main") { directory } else { stem }
+}
+
+fn read_directory(directory: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') || name == "target" {
+            continue;
+        }
+        let path = format!("{prefix}{name}");
+        if entry.file_type()?.is_dir() {
+            read_directory(&entry.path(), &format!("{path}/"), texts)?;
+        } else if name == "Cargo.toml"
+            || name.ends_with(".rs")
+            || (prefix.is_empty() && name.ends_with(".md"))
+        {
+            texts.insert(path, fs::read_to_string(entry.path())?);
+        }
+    }
+    Ok(())
 }
 
 /// A tree of made-up files, for the rules' tests.
 #[cfg(test)]
 pub(crate) fn tree_of(files: &[(&str, &str)]) -> Tree {
-    Tree(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    let owned = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    Tree::from(owned.collect::<BTreeMap<String, String>>())
 }
 
 #[cfg(test)]
@@ -81,5 +123,16 @@ mod tests {
         assert!(tree.manifests().any(|(path, _)| path == "crates/domain/Cargo.toml"));
         assert!(!tree.manifests().any(|(path, _)| path == "Cargo.toml"));
         assert!(!tree.sources().any(|(path, _)| path.starts_with("target/")));
+    }
+
+    #[test]
+    fn files_of_test_modules_are_tests_whatever_their_name() {
+        let tree = tree_of(&[
+            ("a/src/lib.rs", "#[cfg(test)]\nmod fixture;\nmod real;\n"),
+            ("a/src/real.rs", "#[cfg(test)]\npub(crate) mod deep;\n"),
+        ]);
+        assert!(tree.is_test("a/src/fixture.rs") && tree.is_test("a/src/real/deep.rs"));
+        assert!(tree.is_test("a/src/real/tests.rs") && tree.is_test("a/tests/boot.rs"));
+        assert!(!tree.is_test("a/src/real.rs"));
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::files::is_test_file;
 use super::finding::Finding;
 use super::floors::{PURE, crate_of};
 use super::source::{Source, find_word};
@@ -38,9 +37,7 @@ const BANS: [Ban; 4] = [
     },
     Ban {
         rule: "clock",
-        scope: Scope::In(&[
-            "domain", "decide", "store", "act", "observe", "heal", "chaos", "incident", "aiops",
-        ]),
+        scope: Scope::In(&["domain", "decide", "act", "observe", "heal", "chaos", "incident", "aiops"]),
         words: &CLOCKS,
         instead: "take `now` as an argument, or ask the `domain::Clock` that was handed in, \
                   so that a seeded run can be replayed",
@@ -70,7 +67,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     for (path, text) in tree.sources() {
         let source = Source::read(text);
         findings.extend(unfinished(path, &source));
-        if !is_test_file(path) {
+        if !tree.is_test(path) {
             let source = source.without_tests();
             let bans = BANS.iter().filter(|ban| ban.scope.covers(crate_of(path)));
             findings.extend(bans.flat_map(|ban| banned(path, &source, ban)));

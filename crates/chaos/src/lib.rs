@@ -1,1 +1,3 @@
-//! Experiments, drill and its scorer, reports.
+//! Chaos: experiments that disturb on purpose, and the drill that measures the whole loop with them.
+
+pub mod drill;

@@ -1,0 +1,332 @@
+//! The scorer: what was recorded during one run, against what its row expects.
+//!
+//! In: facts of one run (times, issues, diagnoses, plans, requests). Out: a [`RunScore`] and, over many, a
+//! [`Summary`]. Pure. A time that was not reached is `None`, never 0.
+
+use std::time::Duration;
+
+use domain::{Cause, Issue, IssueId, Outcome, OutcomeKind, PlanStatus, Strategy, Time};
+use serde::{Deserialize, Serialize};
+
+use super::matrix::Row;
+
+/// The share of requests that may fail until SLOs say otherwise: 0.1 %.
+pub const ERROR_BUDGET: f64 = 0.001;
+
+/// What was recorded of one run.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    /// When the fault's step began.
+    pub injected_at: Time,
+    /// When its effect was proven.
+    pub active_at: Option<Time>,
+    /// The issues opened since, in any order.
+    pub issues: Vec<Issue>,
+    /// The first diagnosis of each of them.
+    pub diagnoses: Vec<Diagnosis>,
+    /// The repairs begun since.
+    pub repairs: Vec<Repair>,
+    /// When the disturbed instance, or its successor, was ready again after it was not.
+    pub ready_again_at: Option<Time>,
+    /// When every issue of the run was closed.
+    pub quiet_at: Option<Time>,
+    /// Requests that ended between the injection and the end of the run.
+    pub requests: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// When the last of these failed.
+    pub last_failure_at: Option<Time>,
+    /// What was found after the run that was not there before, one sentence each.
+    pub left_behind: Vec<String>,
+}
+
+/// The first ranked answer to "why" for one issue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// Of which issue.
+    pub issue: IssueId,
+    /// When it was given.
+    pub at: Time,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+    /// The causes, best first.
+    pub causes: Vec<Cause>,
+}
+
+/// One repair.
+#[derive(Debug, Clone)]
+pub struct Repair {
+    /// Of which issue.
+    pub issue: IssueId,
+    /// By which strategy.
+    pub strategy: Strategy,
+    /// Where it ended.
+    pub status: PlanStatus,
+    /// When its first step began.
+    pub started_at: Option<Time>,
+    /// What came of it.
+    pub outcome: Option<Outcome>,
+}
+
+/// One run, scored. Times are milliseconds since the fault's step began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunScore {
+    /// Its number in the drill, from 0.
+    pub number: u32,
+    /// The row's name.
+    pub row: String,
+    /// The fault.
+    pub fault: String,
+    /// Its target.
+    pub target: String,
+    /// Until the effect was proven.
+    pub effect_ms: Option<f64>,
+    /// Until the expected issue was open.
+    pub detected_ms: Option<f64>,
+    /// Until the first diagnosis.
+    pub diagnosed_ms: Option<f64>,
+    /// How long the first diagnosis took to compute, in milliseconds.
+    pub diagnosis_took_ms: Option<f64>,
+    /// The place of the true cause in the first diagnosis, from 1.
+    pub cause_rank: Option<u32>,
+    /// The confidence stated for the first cause, in percent.
+    pub confidence: Option<f64>,
+    /// The evidence pattern of the first cause.
+    pub pattern: Option<String>,
+    /// Until the first step of the first repair, or the keeper's successor.
+    pub first_action_ms: Option<f64>,
+    /// Until the disturbed instance was ready again; where none was lost, until the last failed request.
+    pub serving_ms: Option<f64>,
+    /// Until the first passing check of the repair that held.
+    pub verified_ms: Option<f64>,
+    /// The verdict.
+    pub outcome: OutcomeKind,
+    /// The verdict that was expected.
+    pub expected: OutcomeKind,
+    /// By which strategy; `standing_restart` where the keeper did it by itself.
+    pub strategy: Option<String>,
+    /// Whether a repair was taken back.
+    pub rolled_back: bool,
+    /// Failed requests.
+    pub requests_failed: u64,
+    /// All requests.
+    pub requests: u64,
+    /// Failed ÷ ([`ERROR_BUDGET`] × requests): 1 is the whole budget of that time. `None` without requests.
+    pub error_budget_spent: Option<f64>,
+    /// What was left behind.
+    pub left_behind: Vec<String>,
+}
+
+impl RunScore {
+    /// Whether it came out as its row expects.
+    pub fn as_expected(&self) -> bool {
+        self.outcome == self.expected
+    }
+
+    /// Whether the fault ends a process at once.
+    pub fn is_crash(&self) -> bool {
+        matches!(self.fault.as_str(), "pod_kill" | "pod_deletion")
+    }
+}
+
+/// The strategy named for what the keeper does by itself.
+pub const STANDING_RESTART: &str = "standing_restart";
+
+/// Scores one run.
+pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
+    let since = |at: Time| millis(at.since(facts.injected_at));
+    let detected = facts
+        .issues
+        .iter()
+        .filter(|issue| issue.kind == row.expect.issue && names_the_fault(issue, row))
+        .min_by_key(|issue| issue.detected_at);
+    let diagnosis = first_diagnosis(facts);
+    let cause_rank = diagnosis.and_then(|diagnosis| rank(diagnosis, row));
+    let held = facts.repairs.iter().find(|repair| {
+        repair.outcome.as_ref().is_some_and(|outcome| {
+            matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated)
+        })
+    });
+    let standing = row.expect.strategy.is_none() && facts.repairs.is_empty() && facts.quiet_at.is_some();
+    let outcome = match held {
+        Some(repair) => repair.outcome.as_ref().map_or(OutcomeKind::NotHealed, |outcome| outcome.kind),
+        None if standing && detected.is_some() && facts.ready_again_at.is_some() => OutcomeKind::Healed,
+        None if facts.quiet_at.is_some() && facts.repairs.is_empty() => OutcomeKind::SelfRecovered,
+        None => OutcomeKind::NotHealed,
+    };
+    let strategy = match held.or(facts.repairs.first()) {
+        Some(repair) => Some(repair.strategy.name().to_owned()),
+        None => standing.then(|| STANDING_RESTART.to_owned()),
+    };
+    let first_action = facts.repairs.iter().filter_map(|repair| repair.started_at).min();
+    RunScore {
+        number,
+        row: row.name.clone(),
+        fault: row.fault.kind.name().to_owned(),
+        target: row.fault.target.to_string(),
+        effect_ms: facts.active_at.map(since),
+        detected_ms: detected.map(|issue| since(issue.detected_at)),
+        diagnosed_ms: diagnosis.map(|diagnosis| since(diagnosis.at)),
+        diagnosis_took_ms: diagnosis.map(|diagnosis| diagnosis.took_us as f64 / 1000.0),
+        cause_rank,
+        confidence: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.confidence.0)),
+        pattern: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.pattern.clone())),
+        first_action_ms: first_action.map(since),
+        serving_ms: facts.ready_again_at.or(facts.last_failure_at).map(since),
+        verified_ms: held
+            .and_then(|repair| repair.outcome.as_ref()?.verified_at)
+            .or(if standing { facts.ready_again_at } else { None })
+            .map(since),
+        outcome,
+        expected: row.expect.outcome,
+        strategy,
+        rolled_back: facts.repairs.iter().any(|repair| {
+            repair.status == PlanStatus::RolledBack
+                || repair.outcome.as_ref().is_some_and(|outcome| outcome.rolled_back)
+        }),
+        requests_failed: facts.failed,
+        requests: facts.requests,
+        error_budget_spent: (facts.requests > 0)
+            .then(|| facts.failed as f64 / (ERROR_BUDGET * facts.requests as f64)),
+        left_behind: facts.left_behind.clone(),
+    }
+}
+
+/// Whether an issue is about the disturbed resource itself: the same resource, or one of its service (an
+/// instance's fault may show on the link to its service).
+fn names_the_fault(issue: &Issue, row: &Row) -> bool {
+    let target = &row.expect.cause.resource;
+    issue.resource == *target
+        || (issue.resource.service().is_some() && issue.resource.service() == target.service())
+}
+
+/// The diagnosis that the first repair rests on; without a repair the earliest.
+fn first_diagnosis(facts: &RunFacts) -> Option<&Diagnosis> {
+    let acted_on = facts.repairs.iter().min_by_key(|repair| repair.started_at).map(|repair| repair.issue);
+    acted_on
+        .and_then(|issue| facts.diagnoses.iter().find(|diagnosis| diagnosis.issue == issue))
+        .or_else(|| facts.diagnoses.iter().min_by_key(|diagnosis| diagnosis.at))
+}
+
+/// The place of the true cause, from 1.
+pub fn rank(diagnosis: &Diagnosis, row: &Row) -> Option<u32> {
+    let truth = &row.expect.cause;
+    let place = diagnosis
+        .causes
+        .iter()
+        .position(|cause| cause.resource == truth.resource && cause.class == truth.class)?;
+    u32::try_from(place + 1).ok()
+}
+
+/// Median and 95th percentile in milliseconds, by nearest rank; `None` without values.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+}
+
+impl Quantiles {
+    /// Of some values in milliseconds.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |q: f64| {
+            let rank = (q * sorted.len() as f64).ceil() as usize;
+            sorted.get(rank.saturating_sub(1)).copied()
+        };
+        Self { p50: at(0.50), p95: at(0.95) }
+    }
+}
+
+/// What a drill says as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How many runs.
+    pub runs: usize,
+    /// Detected ÷ runs.
+    pub detected_ratio: Option<f64>,
+    /// Healed ÷ runs expected to heal.
+    pub healed_ratio: Option<f64>,
+    /// Runs whose outcome is the expected one ÷ runs.
+    pub as_expected_ratio: Option<f64>,
+    /// Runs with the true cause first ÷ runs with a diagnosis.
+    pub cause_first_ratio: Option<f64>,
+    /// The mean stated confidence of the first causes, in percent.
+    pub confidence_mean: Option<f64>,
+    /// Issues opened in quiet periods.
+    pub false_alarms: u64,
+    /// How long the quiet periods were together.
+    pub quiet_seconds: f64,
+    /// Things left behind, over all runs.
+    pub left_behind: usize,
+    /// Times over all runs.
+    pub effect_ms: Quantiles,
+    /// Likewise.
+    pub detected_ms: Quantiles,
+    /// Likewise.
+    pub first_action_ms: Quantiles,
+    /// Likewise.
+    pub serving_ms: Quantiles,
+    /// Likewise.
+    pub verified_ms: Quantiles,
+    /// How long diagnoses took to compute.
+    pub diagnosis_took_ms: Quantiles,
+    /// Over pod_kill and pod_deletion alone.
+    pub crash_detected_ms: Quantiles,
+    /// Likewise.
+    pub crash_serving_ms: Quantiles,
+    /// Over pause alone: until the hung instance was replaced and verified.
+    pub hang_verified_ms: Quantiles,
+    /// Failed requests over all runs.
+    pub requests_failed: u64,
+    /// Requests over all runs.
+    pub requests: u64,
+}
+
+/// Sums up the runs of a drill.
+pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summary {
+    let ratio = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+    let count = |pick: fn(&RunScore) -> bool| runs.iter().filter(|run| pick(run)).count();
+    let over = |pick: fn(&RunScore) -> Option<f64>| Quantiles::of(runs.iter().filter_map(pick));
+    let crash = |pick: fn(&RunScore) -> Option<f64>| {
+        Quantiles::of(runs.iter().filter(|run| run.is_crash()).filter_map(pick))
+    };
+    let confidences: Vec<f64> = runs.iter().filter_map(|run| run.confidence).collect();
+    Summary {
+        runs: runs.len(),
+        detected_ratio: ratio(count(|run| run.detected_ms.is_some()), runs.len()),
+        healed_ratio: ratio(
+            count(|run| run.expected == OutcomeKind::Healed && run.outcome == OutcomeKind::Healed),
+            count(|run| run.expected == OutcomeKind::Healed),
+        ),
+        as_expected_ratio: ratio(count(RunScore::as_expected), runs.len()),
+        cause_first_ratio: ratio(
+            count(|run| run.cause_rank == Some(1)),
+            count(|run| run.diagnosed_ms.is_some()),
+        ),
+        confidence_mean: (!confidences.is_empty())
+            .then(|| confidences.iter().sum::<f64>() / confidences.len() as f64),
+        false_alarms,
+        quiet_seconds: quiet.as_secs_f64(),
+        left_behind: runs.iter().map(|run| run.left_behind.len()).sum(),
+        effect_ms: over(|run| run.effect_ms),
+        detected_ms: over(|run| run.detected_ms),
+        first_action_ms: over(|run| run.first_action_ms),
+        serving_ms: over(|run| run.serving_ms),
+        verified_ms: over(|run| run.verified_ms),
+        diagnosis_took_ms: over(|run| run.diagnosis_took_ms),
+        crash_detected_ms: crash(|run| run.detected_ms),
+        crash_serving_ms: crash(|run| run.serving_ms),
+        hang_verified_ms: Quantiles::of(
+            runs.iter().filter(|run| run.fault == "pause").filter_map(|run| run.verified_ms),
+        ),
+        requests_failed: runs.iter().map(|run| run.requests_failed).sum(),
+        requests: runs.iter().map(|run| run.requests).sum(),
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

@@ -91,3 +91,91 @@ impl Rates {
         self.0.iter().position(|t| t.kind == kind && t.reason == reason && t.strategy == strategy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Actor, Cause, CauseClass, IdSource, Time};
+    use proptest::prelude::{any, prop, prop_assert, proptest};
+
+    fn plan(strategy: Strategy) -> Plan {
+        let now = Time { boot_us: 1, wall_us: 1 };
+        let resource: domain::ResourceId = "instance/cart-0".parse().unwrap();
+        let cause = Cause {
+            resource: resource.clone(),
+            class: CauseClass::MemoryExhausted,
+            confidence: Percent(90.0),
+            pattern: String::new(),
+            evidence: Vec::new(),
+        };
+        let mut ids = IdSource::seeded(1);
+        Plan {
+            id: ids.next(now),
+            intent: Intent::Remediation {
+                issue: ids.next(now),
+                kind: IssueKind::HighMemory,
+                reason: Reason::Unspecified,
+                strategy,
+                cause,
+            },
+            requested_by: Actor::Healing,
+            summary: String::new(),
+            expected_effect: String::new(),
+            steps: Vec::new(),
+            verify: None,
+            blast_radius: vec![resource],
+            lift_after: None,
+            created_at: now,
+        }
+    }
+
+    fn after(outcomes: &[OutcomeKind]) -> Estimate {
+        let mut rates = Rates::default();
+        for outcome in outcomes {
+            rates.record(&plan(Strategy::GracefulRestart), *outcome);
+        }
+        rates.estimate(IssueKind::HighMemory, Reason::Unspecified, Strategy::GracefulRestart, Percent(88.0))
+    }
+
+    #[test]
+    fn the_prior_stands_until_something_was_verified() {
+        use OutcomeKind::{Refused, SelfRecovered};
+        assert_eq!(after(&[]), Estimate { rate: Percent(88.0), runs: 0 });
+        assert_eq!(after(&[Refused, SelfRecovered]), Estimate { rate: Percent(88.0), runs: 0 });
+    }
+
+    #[test]
+    fn a_strategy_that_stopped_working_falls_below_half_within_twenty_failures() {
+        let mut outcomes = vec![OutcomeKind::Healed; 1000];
+        assert!(after(&outcomes).rate.0 > 95.0);
+        outcomes.extend([OutcomeKind::NotHealed; 20]);
+        assert!(after(&outcomes).rate.0 < 60.0, "{:?}", after(&outcomes));
+    }
+
+    #[test]
+    fn rates_are_written_and_read_back() {
+        let mut rates = Rates::default();
+        rates.record(&plan(Strategy::GracefulRestart), OutcomeKind::Healed);
+        rates.record(&plan(Strategy::IncreaseMemoryLimit), OutcomeKind::NotHealed);
+        let text = serde_json::to_string(&rates).unwrap();
+        assert_eq!(serde_json::from_str::<Rates>(&text).unwrap(), rates);
+        assert_eq!(rates.tallies().len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_success_never_lowers_a_rate_and_a_failure_never_raises_it(
+            outcomes in prop::collection::vec(any::<bool>(), 0..80),
+        ) {
+            let outcomes: Vec<_> = outcomes
+                .into_iter()
+                .map(|healed| if healed { OutcomeKind::Healed } else { OutcomeKind::NotHealed })
+                .collect();
+            let now = after(&outcomes).rate.0;
+            let with = |last| after(&[&outcomes[..], &[last]].concat()).rate.0;
+            prop_assert!((0.0..=100.0).contains(&now));
+            // Forgetting moves the estimate towards the prior, by less than one outcome moves it.
+            prop_assert!(with(OutcomeKind::Healed) >= with(OutcomeKind::NotHealed));
+        }
+    }
+}

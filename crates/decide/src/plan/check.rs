@@ -187,12 +187,11 @@ fn check_action(plan: &Plan, index: usize, notes: &mut Vec<Note>) {
             if !experiment {
                 notes.push(Note::FaultInRepair(index));
             }
-            notes.extend(
-                fault
-                    .check()
-                    .into_iter()
-                    .map(|(field, message)| Note::FaultOutOfRange { step: index, field, message }),
-            );
+            notes.extend(fault.check().into_iter().map(|(field, message)| Note::FaultOutOfRange {
+                step: index,
+                field,
+                message,
+            }));
             return;
         }
         Action::RemoveFiles { class: FileClass::Logs | FileClass::Data, .. } => {
@@ -223,8 +222,7 @@ fn check_duplicates(plan: &Plan, notes: &mut Vec<Note>) {
     let mut attributes = BTreeMap::new();
     for (second, step) in plan.steps.iter().enumerate() {
         let same = plan.steps[..second].iter().position(|earlier| earlier.action == step.action);
-        let set =
-            step.action.sets().and_then(|(attribute, _)| attributes.insert(attribute, second));
+        let set = step.action.sets().and_then(|(attribute, _)| attributes.insert(attribute, second));
         if let Some(first) = same.or(set) {
             notes.push(Note::Duplicate { first, second });
         }
@@ -277,21 +275,30 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSteps => f.write_str("the plan has no steps"),
-            Self::TooManySteps(seen) => write!(f, "the plan has {seen} steps, at most {STEPS_MAX} are allowed"),
-            Self::EmptyBlastRadius => {
-                f.write_str("the blast radius is empty; an empty one never means everything, name what is touched")
+            Self::TooManySteps(seen) => {
+                write!(f, "the plan has {seen} steps, at most {STEPS_MAX} are allowed")
             }
+            Self::EmptyBlastRadius => f.write_str(
+                "the blast radius is empty; an empty one never means everything, name what is touched",
+            ),
             Self::Uncovered { step, resource } => {
                 write!(f, "steps[{step}] touches {resource}, which the blast radius does not name")
             }
-            Self::Duplicate { first, second } => write!(f, "steps[{second}] repeats or overrides steps[{first}]"),
+            Self::Duplicate { first, second } => {
+                write!(f, "steps[{second}] repeats or overrides steps[{first}]")
+            }
             Self::UndoMissing(step) => write!(f, "steps[{step}] changes a value or disturbs without an undo"),
-            Self::UndoImpossible(step) => write!(f, "steps[{step}] removes files, which cannot be taken back"),
+            Self::UndoImpossible(step) => {
+                write!(f, "steps[{step}] removes files, which cannot be taken back")
+            }
             Self::FaultOutOfRange { step, field, message } => write!(f, "steps[{step}].{field} {message}"),
             Self::FaultInRepair(step) => write!(f, "steps[{step}] is a fault, but the plan is no experiment"),
             Self::RepairInExperiment(step) => write!(f, "steps[{step}] of an experiment is no fault"),
             Self::RemovesKept(step) => {
-                write!(f, "steps[{step}] removes logs or data; only temporary and cached files may be removed")
+                write!(
+                    f,
+                    "steps[{step}] removes logs or data; only temporary and cached files may be removed"
+                )
             }
             Self::ValueOutOfRange(step) => write!(f, "steps[{step}] sets a value nobody can mean"),
             Self::NoSignal => f.write_str("a remediation needs a signal that verifies it"),
@@ -301,8 +308,13 @@ impl fmt::Display for Note {
             Self::TimeUnbounded { field, value } => {
                 write!(f, "{field} is {}, which is no sensible bound", show_duration(*value))
             }
-            Self::NeverLifted(step) => write!(f, "steps[{step}] takes something out of use and is never lifted"),
+            Self::NeverLifted(step) => {
+                write!(f, "steps[{step}] takes something out of use and is never lifted")
+            }
             Self::NoSummary => f.write_str("the plan says in no sentence what it does"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::check::touched;
+
 /// One remediation that was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanRecord {
@@ -23,7 +25,7 @@ pub struct PlanRecord {
     pub kind: IssueKind,
     /// Where the issue is.
     pub signal: ResourceId,
-    /// What its steps change.
+    /// What its steps change or take out of use.
     pub targets: Vec<ResourceId>,
     /// How.
     pub strategy: Strategy,
@@ -102,9 +104,9 @@ impl PlanRecord {
     }
 }
 
-/// The distinct resources a plan's steps change.
+/// The distinct resources a plan's steps change or take out of use.
 pub(super) fn targets(plan: &Plan) -> Vec<ResourceId> {
-    let mut targets: Vec<_> = plan.steps.iter().map(|step| step.action.resource()).collect();
+    let mut targets: Vec<_> = plan.steps.iter().flat_map(|step| touched(&step.action)).collect();
     targets.sort();
     targets.dedup();
     targets

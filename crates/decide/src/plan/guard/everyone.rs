@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use domain::snapshot::Phase;
-use domain::{Action, Plan, ResourceId, ServiceName, Snapshot};
+use domain::{Action, Plan, ServiceName};
 
 use super::{Activity, GuardContext, Objection, instances, share_of};
 use crate::plan::check::services_of;
 use crate::plan::history::targets;
+use crate::plan::need::exists;
 
 pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
     if ctx.switches.emergency_stop {
@@ -26,7 +27,9 @@ pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objecti
             found.push(Objection::HandsOff(service.clone()));
         }
     }
-    for resource in targets(plan).into_iter().chain(plan.blast_radius.iter().cloned()).collect::<BTreeSet<_>>() {
+    for resource in
+        targets(plan).into_iter().chain(plan.blast_radius.iter().cloned()).collect::<BTreeSet<_>>()
+    {
         if !exists(&resource, ctx.snapshot) {
             found.push(Objection::UnknownResource(resource));
         }
@@ -75,19 +78,6 @@ fn services(plan: &Plan) -> BTreeSet<&ServiceName> {
     of_steps.chain(plan.blast_radius.iter().flat_map(services_of)).collect()
 }
 
-fn exists(resource: &ResourceId, snapshot: &Snapshot) -> bool {
-    match resource {
-        ResourceId::Service(service) => snapshot.services.contains_key(service),
-        ResourceId::Instance(instance) => snapshot.instance(instance).is_some(),
-        ResourceId::Volume(instance) => {
-            snapshot.instance(instance).is_some()
-                && snapshot.services.get(&instance.service).is_some_and(|state| state.volume.is_some())
-        }
-        ResourceId::Link(link) => snapshot.links.contains_key(link),
-        ResourceId::Node(_) => false,
-    }
-}
-
 /// Two repairs never work on one resource, nor two faults; but a repair works on what a fault disturbs:
 /// that is what repairs are for.
 fn busy(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
@@ -120,7 +110,9 @@ fn instance_slots(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection
 
 /// A scale-down takes its instances away for good; [`deletions`] judges it instead.
 fn scales_down(plan: &Plan, service: &ServiceName) -> bool {
-    plan.steps.iter().any(|step| matches!(&step.action, Action::SetReplicas { service: of, .. } if of == service))
+    plan.steps
+        .iter()
+        .any(|step| matches!(&step.action, Action::SetReplicas { service: of, .. } if of == service))
 }
 
 fn what_must_stand(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
@@ -134,7 +126,8 @@ fn what_must_stand(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objectio
         .collect();
     for link in out.iter().map(|(link, _)| *link).collect::<BTreeSet<_>>() {
         let Some(state) = ctx.snapshot.links.get(link) else { continue };
-        let left = state.backends.iter().any(|(name, backend)| !backend.ejected && !out.contains(&(link, name)));
+        let left =
+            state.backends.iter().any(|(name, backend)| !backend.ejected && !out.contains(&(link, name)));
         if !left {
             found.push(Objection::NoBackendLeft(link.clone()));
         }

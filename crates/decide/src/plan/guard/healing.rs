@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::snapshot::Phase;
-use domain::{Action, Intent, InstanceState, Percent, Plan, Snapshot, Time};
+use domain::{Action, InstanceState, Intent, Percent, Plan, Snapshot, Time};
 
 use super::{Activity, GuardContext, Objection};
 use crate::plan::history::{History, targets};

@@ -279,7 +279,10 @@ impl fmt::Display for Objection {
             Self::RollingOut(service) => write!(f, "{service} is being rolled out"),
             Self::Busy { resource, plan } => write!(f, "plan {plan} works on {resource}"),
             Self::InstanceSlots { service, limit, seen } => {
-                write!(f, "{seen} instances of {service} would be disturbed or repaired at a time, at most {limit} may be")
+                write!(
+                    f,
+                    "{seen} instances of {service} would be disturbed or repaired at a time, at most {limit} may be"
+                )
             }
             Self::NoBackendLeft(link) => write!(f, "no instance would be left behind {link}"),
             Self::LastReady(instance) => write!(f, "{instance} is the only ready instance of its service"),
@@ -287,7 +290,10 @@ impl fmt::Display for Objection {
                 write!(f, "{seen} instances would be deleted; from {limit} on it needs an approval")
             }
             Self::Irreversible(step) => {
-                write!(f, "steps[{step}] cannot be taken back and policy does not name it, so it needs an approval")
+                write!(
+                    f,
+                    "steps[{step}] cannot be taken back and policy does not name it, so it needs an approval"
+                )
             }
             Self::AutomationOff => f.write_str("automatic remediation is switched off"),
             Self::Ladder { service, strategy, rung } => {
@@ -315,14 +321,24 @@ impl fmt::Display for Objection {
             }
             Self::AtATime { limit, seen } => write!(f, "{seen} remediations run, the limit is {limit}"),
             Self::Cooldown { resource, strategy, limit, seen } => {
-                write!(f, "{strategy} was tried on {resource} {} ago, the next try is after {}", span(seen), span(limit))
+                write!(
+                    f,
+                    "{strategy} was tried on {resource} {} ago, the next try is after {}",
+                    span(seen),
+                    span(limit)
+                )
             }
             Self::Storm { limit, unwell, of } => write!(
                 f,
                 "{unwell} of {of} instances are unwell, more than {limit}: only plain restarts go on and a person is needed"
             ),
             Self::StormPace { limit, seen } => {
-                write!(f, "the last repair began {} ago; in a storm the next is after {}", span(seen), span(limit))
+                write!(
+                    f,
+                    "the last repair began {} ago; in a storm the next is after {}",
+                    span(seen),
+                    span(limit)
+                )
             }
             Self::Protected(service) => write!(f, "{service} is protected from faults"),
             Self::ControlPath(resource) => write!(f, "a fault on {resource} would cut our own control path"),

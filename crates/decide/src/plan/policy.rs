@@ -1,0 +1,389 @@
+//! What is allowed, and how much of it: limits, the trust ladder, named deletions, chaos safety.
+//!
+//! In: the configuration. Out: one value the planner and the guard read. The defaults are the
+//! specification's (H8, H10, C3); a drill states its own. Deliberately absent: switches and pauses, which
+//! people flip at run time; see [`Switches`](super::guard::Switches).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::units::duration_ms;
+use domain::{FileClass, Infrastructure, Percent, ServiceName, Strategy};
+use serde::{Deserialize, Serialize};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Everything the planner and the guard are bound by.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// How much may be repaired, and how often.
+    pub limits: Limits,
+    /// Who decides, per service and strategy.
+    pub ladder: Ladder,
+    /// Deletions that need no approval.
+    pub deletions: Deletions,
+    /// How repairs are verified.
+    pub verification: VerificationTimes,
+    /// What experiments may do.
+    pub chaos: ChaosLimits,
+}
+
+/// Guardrails of repairs (H8) and storm safety.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Remediations per resource within [`rate_window`](Self::rate_window).
+    pub per_resource: u32,
+    /// Remediations in all within [`rate_window`](Self::rate_window).
+    pub in_all: u32,
+    /// The window of the two rates.
+    #[serde(with = "duration_ms")]
+    pub rate_window: Duration,
+    /// Remediations at a time.
+    pub at_a_time: u32,
+    /// Below this confidence of the diagnosis a person decides.
+    pub confidence_min: Percent,
+    /// Above this share of failed remediations automation stops.
+    pub failure_rate_max: Percent,
+    /// The failure rate is judged only over at least this many decided remediations.
+    pub failure_runs_min: u32,
+    /// The window of the failure rate.
+    #[serde(with = "duration_ms")]
+    pub failure_window: Duration,
+    /// Time between two starts of one strategy on one resource. Doubles with every try within
+    /// [`rate_window`](Self::rate_window) that did not heal, at most six times.
+    #[serde(with = "duration_ms")]
+    pub cooldown: Duration,
+    /// From this many remediations of one issue type on one resource within
+    /// [`repeat_window`](Self::repeat_window) a person is asked for root-cause work.
+    pub repeats_max: u32,
+    /// See [`repeats_max`](Self::repeats_max).
+    #[serde(with = "duration_ms")]
+    pub repeat_window: Duration,
+    /// From this many failures of a strategy on a service within [`repeat_window`](Self::repeat_window)
+    /// the strategy is no longer automatic there (demotion, H10).
+    pub demote_after: u32,
+    /// How long an earlier try counts when the same issue comes back: the next strategy is taken.
+    #[serde(with = "duration_ms")]
+    pub recurrence_window: Duration,
+    /// Share of a service's instances that may be disturbed or repaired at a time, rounded down, at least
+    /// one instance.
+    pub service_share_max: Percent,
+    /// More than this share of the fleet unwell is a storm.
+    pub storm_share: Percent,
+    /// A fleet smaller than this never has a storm.
+    pub storm_instances_min: u32,
+    /// In a storm: time between two restarts.
+    #[serde(with = "duration_ms")]
+    pub storm_restart_interval: Duration,
+    /// Deleting this many instances at once needs approval.
+    pub deletions_max: u32,
+    /// Deleting this share of all instances at once needs approval.
+    pub deletion_share_max: Percent,
+    /// How long an approval is good for.
+    #[serde(with = "duration_ms")]
+    pub approval_valid: Duration,
+    /// A snapshot older than this is no ground to act on.
+    #[serde(with = "duration_ms")]
+    pub snapshot_age_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_resource: 10,
+            in_all: 100,
+            rate_window: HOUR,
+            at_a_time: 5,
+            confidence_min: Percent(85.0),
+            failure_rate_max: Percent(30.0),
+            failure_runs_min: 10,
+            failure_window: HOUR,
+            // Longer than a restart takes to show its effect, short enough for three tries in 5 min.
+            cooldown: Duration::from_secs(10),
+            // One more than the longest ordered list of fallbacks (three restarts, then scaling).
+            repeats_max: 5,
+            repeat_window: DAY,
+            demote_after: 3,
+            recurrence_window: 30 * MINUTE,
+            service_share_max: Percent(50.0),
+            storm_share: Percent(50.0),
+            storm_instances_min: 4,
+            storm_restart_interval: Duration::from_secs(5),
+            deletions_max: 10,
+            deletion_share_max: Percent(20.0),
+            approval_valid: HOUR,
+            // One full scan.
+            snapshot_age_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How far automation is trusted (H10). Ordered: each rung allows what those below allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Issues are shown; nothing is proposed.
+    Observe,
+    /// The plan and its expected effect are shown; it runs only when a person asks for it.
+    Advise,
+    /// The plan waits for a person.
+    Approve,
+    /// The plan runs.
+    Auto,
+}
+
+impl Rung {
+    /// The name in the API, the CLI and the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Advise => "advise",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// A rung for a service, a strategy, or both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LadderRule {
+    /// Which service; `None`: every one.
+    #[serde(default)]
+    pub service: Option<ServiceName>,
+    /// Which strategy; `None`: every one.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// The rung.
+    pub rung: Rung,
+}
+
+/// The trust ladder: the most particular rule wins (service and strategy, service, strategy, default), and
+/// among equally particular ones the most careful.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ladder {
+    /// Where no rule speaks.
+    pub default: Rung,
+    /// The rules.
+    #[serde(default)]
+    pub rules: Vec<LadderRule>,
+}
+
+impl Default for Ladder {
+    /// As for a fleet that was adopted: plans are shown.
+    fn default() -> Self {
+        Self { default: Rung::Advise, rules: Vec::new() }
+    }
+}
+
+impl Ladder {
+    /// Everything automatic: the demo and drills.
+    pub fn auto() -> Self {
+        Self { default: Rung::Auto, rules: Vec::new() }
+    }
+
+    /// For a fleet started by `up`: restarts are automatic, the rest waits for approval.
+    pub fn started_by_up() -> Self {
+        let auto = |strategy| LadderRule { service: None, strategy: Some(strategy), rung: Rung::Auto };
+        Self {
+            default: Rung::Approve,
+            rules: vec![auto(Strategy::RestartPod), auto(Strategy::GracefulRestart)],
+        }
+    }
+
+    /// The rung of a strategy on a service.
+    pub fn rung(&self, service: &ServiceName, strategy: Strategy) -> Rung {
+        let speaks = |rule: &&LadderRule| {
+            rule.service.as_ref().is_none_or(|of| of == service)
+                && rule.strategy.is_none_or(|of| of == strategy)
+        };
+        let particular =
+            |rule: &LadderRule| 2 * u8::from(rule.service.is_some()) + u8::from(rule.strategy.is_some());
+        let Some(most) = self.rules.iter().filter(speaks).map(particular).max() else { return self.default };
+        let equals = self.rules.iter().filter(speaks).filter(|rule| particular(rule) == most);
+        equals.map(|rule| rule.rung).min().unwrap_or(self.default)
+    }
+}
+
+/// A kind of file that may be removed without approval, once it is old enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedDeletion {
+    /// Which kind of files.
+    pub class: FileClass,
+    /// At least this old.
+    #[serde(with = "duration_ms")]
+    pub older_than: Duration,
+}
+
+/// The deletions that need no approval (H4): by default temporary files under their declared path older
+/// than 7 days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Deletions(pub Vec<NamedDeletion>);
+
+impl Default for Deletions {
+    fn default() -> Self {
+        Self(vec![NamedDeletion { class: FileClass::Temporary, older_than: 7 * DAY }])
+    }
+}
+
+impl Deletions {
+    /// Whether removing files of `class` older than `older_than` is named.
+    pub fn name(&self, class: FileClass, older_than: Duration) -> bool {
+        self.0.iter().any(|named| named.class == class && older_than >= named.older_than)
+    }
+}
+
+/// How long a repair's signal may take, and how long it must then hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerificationTimes {
+    /// After the last step, until the signal must be back in bounds.
+    #[serde(with = "duration_ms")]
+    pub deadline: Duration,
+    /// How long it must hold. A higher CPU limit is watched five times as long.
+    #[serde(with = "duration_ms")]
+    pub hold: Duration,
+}
+
+impl Default for VerificationTimes {
+    fn default() -> Self {
+        Self { deadline: MINUTE, hold: MINUTE }
+    }
+}
+
+/// What experiments may do (C3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChaosLimits {
+    /// Faults that are active at a time.
+    pub faults_at_a_time: u32,
+    /// Share of all instances that may be disturbed at a time, rounded down, at least one instance.
+    pub blast_radius_max: Percent,
+    /// Below this share of services with at least half of their instances ready nothing is injected.
+    pub min_healthy_services: Percent,
+    /// Services that are never a target.
+    pub protected_services: BTreeSet<ServiceName>,
+}
+
+impl Default for ChaosLimits {
+    fn default() -> Self {
+        Self {
+            faults_at_a_time: 3,
+            blast_radius_max: Percent(25.0),
+            min_healthy_services: Percent(80.0),
+            protected_services: BTreeSet::new(),
+        }
+    }
+}
+
+impl Policy {
+    /// Adds the services an Infrastructure declares as protected.
+    pub fn protect(&mut self, infrastructure: &Infrastructure) {
+        let declared = infrastructure.services.iter().filter(|(_, spec)| spec.protected);
+        self.chaos.protected_services.extend(declared.map(|(name, _)| name.clone()));
+    }
+
+    /// Everything out of range, as field and sentence; empty when it can be used.
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        let limits = &self.limits;
+        for (field, value) in [
+            ("limits.confidence_min", limits.confidence_min),
+            ("limits.failure_rate_max", limits.failure_rate_max),
+            ("limits.service_share_max", limits.service_share_max),
+            ("limits.storm_share", limits.storm_share),
+            ("limits.deletion_share_max", limits.deletion_share_max),
+            ("chaos.blast_radius_max", self.chaos.blast_radius_max),
+            ("chaos.min_healthy_services", self.chaos.min_healthy_services),
+        ] {
+            if !(0.0..=100.0).contains(&value.0) {
+                wrong.push((field, format!("is {}, must be 0 to 100 percent", value.0)));
+            }
+        }
+        for (field, value) in [
+            ("limits.per_resource", limits.per_resource),
+            ("limits.in_all", limits.in_all),
+            ("limits.at_a_time", limits.at_a_time),
+            ("limits.failure_runs_min", limits.failure_runs_min),
+            ("limits.repeats_max", limits.repeats_max),
+            ("limits.demote_after", limits.demote_after),
+            ("limits.deletions_max", limits.deletions_max),
+        ] {
+            if value == 0 {
+                wrong.push((field, "is 0, must be at least 1; to stop repairs use the switch".to_owned()));
+            }
+        }
+        for (field, value, most) in [
+            ("limits.rate_window", limits.rate_window, 7 * DAY),
+            ("limits.failure_window", limits.failure_window, 7 * DAY),
+            ("limits.repeat_window", limits.repeat_window, 30 * DAY),
+            ("limits.snapshot_age_max", limits.snapshot_age_max, HOUR),
+            ("limits.approval_valid", limits.approval_valid, 7 * DAY),
+            ("verification.deadline", self.verification.deadline, HOUR),
+            // A fifth of the checker's 24 h, because a CPU limit is watched five times as long.
+            ("verification.hold", self.verification.hold, 4 * HOUR),
+        ] {
+            if value.is_zero() || value > most {
+                let most = domain::units::show_duration(most);
+                wrong.push((field, format!("is {value:?}, must be above 0 and at most {most}")));
+            }
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str) -> ServiceName {
+        ServiceName::new(name).unwrap()
+    }
+
+    #[test]
+    fn the_most_particular_rule_wins_and_among_equals_the_most_careful() {
+        let rule = |of: Option<&str>, strategy, rung| LadderRule { service: of.map(service), strategy, rung };
+        let ladder = Ladder {
+            default: Rung::Advise,
+            rules: vec![
+                rule(None, Some(Strategy::RestartPod), Rung::Auto),
+                rule(Some("cart"), None, Rung::Observe),
+                rule(Some("orders"), Some(Strategy::RestartPod), Rung::Auto),
+                rule(Some("orders"), Some(Strategy::RestartPod), Rung::Approve),
+            ],
+        };
+        assert_eq!(ladder.rung(&service("front"), Strategy::RestartPod), Rung::Auto);
+        assert_eq!(ladder.rung(&service("front"), Strategy::RotateLogs), Rung::Advise);
+        assert_eq!(ladder.rung(&service("cart"), Strategy::RestartPod), Rung::Observe);
+        assert_eq!(ladder.rung(&service("orders"), Strategy::RestartPod), Rung::Approve);
+    }
+
+    #[test]
+    fn the_defaults_are_valid_read_back_and_name_only_old_temporary_files() {
+        let policy = Policy::default();
+        assert_eq!(policy.check(), []);
+        let text = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), policy);
+        assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), policy);
+        assert!(policy.deletions.name(FileClass::Temporary, 7 * DAY));
+        assert!(!policy.deletions.name(FileClass::Temporary, 6 * DAY));
+        assert!(!policy.deletions.name(FileClass::Cache, 30 * DAY));
+    }
+
+    #[test]
+    fn a_limit_that_makes_no_sense_is_named() {
+        let mut policy = Policy::default();
+        policy.limits.confidence_min = Percent(f64::NAN);
+        policy.limits.at_a_time = 0;
+        policy.verification.hold = Duration::ZERO;
+        let fields: Vec<_> = policy.check().into_iter().map(|(field, _)| field).collect();
+        assert_eq!(fields, ["limits.confidence_min", "limits.at_a_time", "verification.hold"]);
+    }
+}

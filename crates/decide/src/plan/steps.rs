@@ -1,0 +1,32 @@
+//! Steps: every action with the undo it has and the time it may take. One place, so that a strategy, an
+//! operator and an experiment cannot disagree on how something is taken back.
+
+use std::time::Duration;
+
+use domain::{Action, FaultKind, Step, Undo};
+
+/// The step that does `action`.
+pub fn step(action: Action) -> Step {
+    let (undo, seconds) = match &action {
+        // Includes draining and the start of the successor.
+        Action::RestartInstance { .. } => (Undo::NothingToRestore, 30),
+        Action::SetReplicas { .. } => (Undo::Exact, 60),
+        Action::SetCpuLimit { .. }
+        | Action::SetMemoryLimit { .. }
+        | Action::ResizeVolume { .. }
+        | Action::EjectBackend { .. }
+        | Action::OpenBreaker { .. } => (Undo::Exact, 10),
+        Action::RemoveFiles { .. } => (Undo::Irreversible, 60),
+        // Compressed logs can be read as before, emptied caches fill again, closed connections are made
+        // anew: nothing is lost.
+        Action::RotateLogs { .. } => (Undo::NothingToRestore, 60),
+        Action::ClearCaches { .. } => (Undo::NothingToRestore, 30),
+        Action::ResetConnections { .. } => (Undo::NothingToRestore, 10),
+        Action::Inject(fault) if fault.kind.is_instant() => (Undo::NothingToRestore, 30),
+        Action::Inject(fault) => match fault.kind {
+            FaultKind::DiskFill { .. } | FaultKind::MemoryStress { .. } => (Undo::Exact, 60),
+            _ => (Undo::Exact, 30),
+        },
+    };
+    Step { action, undo, timeout: Duration::from_secs(seconds) }
+}

@@ -1,0 +1,38 @@
+//! scale_horizontally: one to three instances more, by load, for 30 min; what still needs them then is
+//! scaled again.
+//!
+//! As many as bring the mean use down to 60 % of the CPU limit: 25 points under the threshold of 85 %, so
+//! that the next instance to fail does not push the others over it.
+
+use domain::{Action, Cores};
+
+use super::{Case, Draft, REPLICAS_MAX, SCALE_BACK, Unsuited, can_scale};
+
+/// Share of the limit that is aimed at.
+const TARGET: f64 = 0.60;
+/// Most instances added by one plan (H3).
+const ADD_MAX: u32 = 3;
+
+pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
+    let (name, service) = case.service()?;
+    can_scale(name, service)?;
+    let used: f64 = service.instances.values().filter_map(|state| state.usage.cpu).map(|cores| cores.0).sum();
+    let add = match service.limits.cpu {
+        Some(Cores(limit)) if limit > 0.0 => {
+            let wanted = (used / (limit * TARGET)).ceil() as u32;
+            wanted.saturating_sub(service.replicas).clamp(1, ADD_MAX)
+        }
+        _ => 1,
+    };
+    let replicas = (service.replicas + add).min(REPLICAS_MAX);
+    let summary = format!(
+        "scale {name} from {} to {replicas} instances for 30 min, because {}",
+        service.replicas,
+        case.why()
+    );
+    let effect = format!("the {used:.2} cores {name} uses are spread over {replicas} instances");
+    let action = Action::SetReplicas { service: name.clone(), replicas };
+    let mut draft = case.draft(vec![action], summary, effect);
+    draft.lift_after = Some(SCALE_BACK);
+    Ok(draft)
+}

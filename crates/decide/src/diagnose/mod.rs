@@ -9,8 +9,8 @@
 //! score = strength of the evidence × reach
 //! ```
 //!
-//! *Reach* is 1 as long as every link on the way down is in trouble itself, and falls to [`UNTROUBLED`] of it
-//! at each one that is not: trouble that no link passed up cannot be the cause. A link is to blame only for
+//! *Reach* is 1 as long as every link on the way down is in trouble itself, and falls to 0.3 of it at
+//! each one that is not: trouble that no link passed up cannot be the cause. A link is to blame only for
 //! what is seen on the link itself (a slow or failing check of its path while the callee answers its own
 //! probe at once); that its requests are slow is never enough, so a caller of a slow service is a symptom.
 //! Where nothing further down explains a slow or failing callee, what is left is its own (own excess over
@@ -46,9 +46,6 @@ const CAUSES_MAX: usize = 5;
 
 /// What is left of a candidate's strength behind a link that is not in trouble.
 const UNTROUBLED: f64 = 0.3;
-
-/// What an open issue that says the same of the same resource adds.
-const CONFIRMED: f64 = 0.02;
 
 /// What is to be explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +170,8 @@ fn strongest(candidates: Vec<Candidate>) -> Vec<Candidate> {
     best
 }
 
-/// Adds what another open issue says of the same resource, and when it was seen relative to this one.
+/// Adds what another open issue says of the same resource, and when it was seen relative to this one. For
+/// the reader: the score already holds what made that issue.
 fn confirm(candidate: &mut Candidate, issue: &Issue, open: &[Issue]) {
     let about = |other: &&Issue| {
         other.id != issue.id && other.resource == candidate.resource && says(other.kind, candidate.class)
@@ -184,7 +182,6 @@ fn confirm(candidate: &mut Candidate, issue: &Issue, open: &[Issue]) {
     } else {
         format!("{} after", units::show_duration(other.detected_at.since(issue.detected_at)))
     };
-    candidate.score += CONFIRMED;
     candidate.evidence.push(EvidenceItem {
         resource: other.resource.clone(),
         text: format!("{} is open here, first seen {when} this issue", other.kind),

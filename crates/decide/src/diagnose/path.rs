@@ -92,7 +92,7 @@ impl Suspect<'_> {
                 Some(took) if took * 2 < check => slow.push((name, backend, check)),
                 // It answers its own probe as late: the path adds nothing.
                 Some(_) => {}
-                None if self.has_no_probe(name) => {
+                None if self.probe_unknown(name) => {
                     known_fast = false;
                     slow.push((name, backend, check));
                 }
@@ -114,9 +114,10 @@ impl Suspect<'_> {
             (.., false) => ("link_slow+all_backend_checks_slow+callee_probe_fast", 0.93),
         };
         let evidence = slow.iter().map(|(name, _, check)| {
-            let own = self.own_probe(name).map_or("it has no probe of its own".to_owned(), |took| {
-                format!("it answers its own probe in {}", units::show_duration(took))
-            });
+            let own =
+                self.own_probe(name).map_or("nothing fresh is known of its own probes".to_owned(), |took| {
+                    format!("it answers its own probe in {}", units::show_duration(took))
+                });
             let text = format!("the check of its path takes {} while {own}", units::show_duration(*check));
             seen(ResourceId::Instance((*name).clone()), text)
         });
@@ -156,7 +157,11 @@ impl Suspect<'_> {
             .iter()
             .filter(|(name, backend)| traffic::path_broken(name, backend, self.view.snapshot, 1))
             .collect();
-        let sure = broken.iter().any(|(_, b)| b.path_check_failures >= traffic::PATH_FAILURES_MIN);
+        // One failed check may be luck, and of a process that just began to hang no probe has failed yet.
+        let sure = broken.iter().any(|(name, backend)| {
+            let well = self.own_probe(name).is_some() || self.has_no_probe(name);
+            well && backend.path_check_failures >= traffic::PATH_FAILURES_MIN
+        });
         let pattern = match broken.len() {
             0 => return None,
             n if n < self.link.backends.len() => "one_backend_check_failing+callee_probe_passing",
@@ -257,6 +262,12 @@ impl Suspect<'_> {
             [one] => ResourceId::Instance(one.clone()),
             _ => ResourceId::Service(self.name.to.clone()),
         }
+    }
+
+    /// Whether nothing fresh is known of an instance's own probes, and nothing bad.
+    fn probe_unknown(&self, name: &InstanceName) -> bool {
+        let state = self.view.snapshot.instance(name);
+        state.is_some_and(|state| traffic::answers_itself(state, self.view.snapshot).is_none())
     }
 
     fn has_no_probe(&self, name: &InstanceName) -> bool {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domain::snapshot::{ExitCause, ProbeState, Window};
-use domain::{FileClass, IdSource, Severity};
+use domain::{FileClass, IdSource};
 use proptest::prelude::*;
 
 use super::*;
@@ -302,7 +302,6 @@ proptest! {
         }
         let open = issues(&fleet);
         for issue in &open {
-            prop_assert!(issue.severity >= Severity::Low);
             let causes = diagnose(issue, &fleet.snapshot, &open, &ConfidenceTable::default());
             prop_assert!(!causes.is_empty() && causes.len() <= 5);
             for (index, cause) in causes.iter().enumerate() {
@@ -311,4 +310,81 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_lucky_check_under_jitter_does_not_hide_a_slow_path() {
+    let mut fleet = Fleet::healthy();
+    fleet.slow_path("front->cart", Part::Backend("cart-1"), 260.0);
+    let cart_1 = "cart-1".parse().unwrap();
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.path_check = Some(Duration::from_millis(85));
+    let open = issues(&fleet);
+    assert_eq!(first(&open[0], &fleet, &open).unwrap().class, CauseClass::PathSlow);
+}
+
+#[test]
+fn a_hang_that_no_link_passes_up_is_not_why_the_users_wait() {
+    let mut fleet = Fleet::healthy();
+    fleet.cpu("database-0", 99.0, 400.0);
+    let probe = fleet.instance_mut("payments-1").liveness.as_mut().unwrap();
+    probe.failures_in_a_row = 5;
+    let open = issues(&fleet);
+    let users = open.iter().find(|issue| issue.resource.to_string() == "link/load->front").unwrap();
+    assert_eq!(first(users, &fleet, &open).unwrap().resource.to_string(), "instance/database-0");
+}
+
+#[test]
+fn a_busy_instance_that_answers_well_is_not_why_the_other_one_is_slow() {
+    let mut fleet = Fleet::healthy();
+    fleet.cpu("cart-0", 99.0, 0.0);
+    let cart_1 = "cart-1".parse().unwrap();
+    let link = fleet.link_mut("front->cart");
+    let backend = link.backends.get_mut(&cart_1).unwrap();
+    (backend.recent.p50_ms, backend.recent.p95_ms) = (Some(700.0), Some(900.0));
+    link.recent.p95_ms = Some(900.0);
+    let open = issues(&fleet);
+    let felt = open.iter().find(|issue| issue.resource.to_string() == "link/front->cart").unwrap();
+    let cause = first(felt, &fleet, &open).unwrap();
+    assert_eq!(
+        (cause.class, cause.resource.to_string().as_str()),
+        (CauseClass::ServiceSlow, "instance/cart-1")
+    );
+}
+
+#[test]
+fn a_caller_that_passes_a_429_on_does_not_throttle() {
+    let mut fleet = Fleet::healthy();
+    fleet.throttled_path("orders->payments", Part::All);
+    let link = fleet.link_mut("front->orders");
+    link.recent.throttled = link.recent.errors;
+    let open = issues(&fleet);
+    for issue in &open {
+        assert_eq!(first(issue, &fleet, &open).unwrap().resource.to_string(), "link/orders->payments");
+    }
+}
+
+#[test]
+fn another_open_issue_on_the_cause_is_named_with_when_it_was_seen() {
+    let mut fleet = Fleet::healthy();
+    fleet.paused("database-0", HUNG);
+    let mut open = issues(&fleet);
+    let users = open.iter().position(|issue| issue.resource.to_string() == "link/load->front").unwrap();
+    open[users].detected_at = open[users].detected_at.plus(Duration::from_millis(1500));
+    let cause = first(&open[users], &fleet, &open).unwrap();
+    assert_eq!(cause.evidence[1].text, "pod_crash is open here, first seen 1.5 s before this issue");
+}
+
+#[test]
+fn a_probe_that_runs_rarely_does_not_clear_a_path() {
+    let mut fleet = Fleet::healthy();
+    fleet.slow_path("front->cart", Part::Backend("cart-1"), 400.0);
+    let long_ago = fleet.snapshot.taken.minus(Duration::from_secs(8));
+    let state = fleet.instance_mut("cart-1");
+    for probe in [&mut state.readiness, &mut state.liveness].into_iter().flatten() {
+        probe.last_passed = Some(long_ago);
+    }
+    let open = issues(&fleet);
+    let cause = first(&open[0], &fleet, &open).unwrap();
+    assert_eq!(cause.pattern, "link_slow+check_slow+callee_probe_unknown");
 }

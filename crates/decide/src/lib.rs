@@ -1,9 +1,9 @@
 //! The pure stages of the loop: values in, values out.
 //!
-//! [`detect`] turns a snapshot into findings and findings into issues; [`health`] sums them up;
-//! [`diagnose`] ranks the causes of an issue; [`plan`] turns an issue with its cause, or a fault, into a
-//! plan and lets the guard decide whether it may run; [`learn`] turns outcomes into success rates and
-//! confidence. No clock, no network, no database: `now` and a seed are arguments.
+//! [`detect`] turns a snapshot into findings and findings into issues, [`health`] into one score;
+//! [`diagnose`] turns an issue into ranked causes; [`plan`] turns an issue with its cause, or a fault, into
+//! a plan and lets the guard decide whether it may run; [`learn`] turns outcomes into shares. No clock, no
+//! network, no database: `now` and a seed are arguments.
 
 pub mod detect;
 pub mod diagnose;

@@ -2,8 +2,8 @@
 //!
 //! At least five failed requests in the window, so that one broken connection is no issue. Fewer suffice
 //! where the health checks through the path to an instance fail too while the instance runs and answers its
-//! own probes: two independent observations of one broken path. Three failed checks in a row are such an
-//! observation by themselves, as long as the instance is still in the balancing.
+//! own probes: two independent observations of one broken path. Five failed checks in a row are enough by
+//! themselves, as long as the instance is still in the balancing.
 //!
 //! Once an instance is taken out of the balancing the link is judged by the requests that are left; the
 //! issue stays open until the path is well, see [`super::track`].
@@ -17,8 +17,9 @@ use super::{Measured, Verdict, View, metrics};
 /// Failed requests in the window that are an issue by themselves.
 const ERRORS_MIN: u64 = 5;
 
-/// Failed path checks in a row that are an issue by themselves.
-const PATH_FAILURES_ALONE: u32 = 3;
+/// Failed path checks in a row that are an issue by themselves. So many that an instance that hangs has failed
+/// a probe of its own before: then the path is not to blame.
+const PATH_FAILURES_ALONE: u32 = 5;
 
 /// The excess reaches 1 where half of the requests fail.
 const HOPELESS: f64 = 0.5;

@@ -24,7 +24,7 @@ mod error_rate;
 mod high_cpu;
 mod high_memory;
 mod network_latency;
-mod pod_crash;
+pub(crate) mod pod_crash;
 pub mod severity;
 mod thresholds;
 mod track;

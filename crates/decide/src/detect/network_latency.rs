@@ -10,7 +10,7 @@
 //!
 //! Between the two the verdict is unknown: nothing is raised, nothing is closed.
 
-use domain::snapshot::{BackendState, BreakerState};
+use domain::snapshot::BackendState;
 use domain::{IssueKind, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
@@ -88,7 +88,5 @@ fn raised(link: &LinkState, p95: f64, usual: Option<f64>, limit: f64) -> bool {
     let jumped = usual.is_none_or(|usual| p95 >= JUMP * usual || usual > limit);
     let many = link.recent.requests >= REQUESTS_MANY && link.before.requests >= REQUESTS_MANY;
     let lasting = many && usual.is_some_and(|usual| usual > limit);
-    // While a breaker lets only trial requests pass, those say whether the callee is well again.
-    let trial = link.breaker == BreakerState::HalfOpen;
-    (most && jumped) || lasting || (trial && most)
+    (most && jumped) || lasting
 }

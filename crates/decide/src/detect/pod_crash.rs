@@ -71,14 +71,13 @@ fn standing(state: &InstanceState, now: Time) -> Standing<'_> {
     }
     let young = state.phase == Phase::Starting
         && state.started_at.is_none_or(|started| now.since(started) < START_LIMIT);
-    if let Some(probe) = state.liveness.filter(|probe| probe.failing() && !young) {
-        if state.incarnation.is_some() {
-            return Standing::Trouble(Trouble::Unresponsive {
-                failures: probe.failures_in_a_row,
-                limit: probe.failures_limit,
-                since: probe.last_passed,
-            });
-        }
+    let hung = state.liveness.filter(|probe| probe.failing() && !young && state.incarnation.is_some());
+    if let Some(probe) = hung {
+        return Standing::Trouble(Trouble::Unresponsive {
+            failures: probe.failures_in_a_row,
+            limit: probe.failures_limit,
+            since: probe.last_passed,
+        });
     }
     match (state.phase, exit) {
         (Phase::BackingOff | Phase::Starting, Some(_)) => Standing::Trouble(Trouble::Ended(exit)),

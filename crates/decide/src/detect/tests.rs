@@ -65,24 +65,18 @@ fn every_row_of_the_fault_matrix_is_found_where_it_is_with_its_reason() {
             |f| f.exited("cart-0", ExitCause::OutOfMemory, RECENTLY),
             "instance/cart-0 pod_crash/out_of_memory",
         ),
-        ("loop", |f| f.crash_looping("cart-0", 4)),
-        "instance/cart-0 pod_crash/crash_loop",
+        ("loop", |f| f.crash_looping("cart-0", 4), "instance/cart-0 pod_crash/crash_loop"),
         ("pause", |f| f.paused("cart-0", Duration::from_secs(2)), "instance/cart-0 pod_crash/unresponsive"),
-        ("cpu", |f| f.cpu("cart-0", 97.0, 30.0)),
-        "instance/cart-0 high_cpu/unexplained",
-        ("memory", |f| f.memory("cart-0", 95.0)),
-        "instance/cart-0 high_memory/unspecified",
+        ("cpu", |f| f.cpu("cart-0", 97.0, 30.0), "instance/cart-0 high_cpu/unexplained"),
+        ("memory", |f| f.memory("cart-0", 95.0), "instance/cart-0 high_memory/unspecified"),
         (
             "temporary",
             |f| f.disk("cart-0", 97.0, FileClass::Temporary),
             "volume/cart-0 disk_full/temporary_files",
         ),
-        ("logs", |f| f.disk("cart-0", 97.0, FileClass::Logs)),
-        "volume/cart-0 disk_full/logs",
-        ("cache", |f| f.disk("cart-0", 97.0, FileClass::Cache)),
-        "volume/cart-0 disk_full/cache",
-        ("data", |f| f.disk("cart-0", 97.0, FileClass::Data)),
-        "volume/cart-0 disk_full/data",
+        ("logs", |f| f.disk("cart-0", 97.0, FileClass::Logs), "volume/cart-0 disk_full/logs"),
+        ("cache", |f| f.disk("cart-0", 97.0, FileClass::Cache), "volume/cart-0 disk_full/cache"),
+        ("data", |f| f.disk("cart-0", 97.0, FileClass::Data), "volume/cart-0 disk_full/data"),
         (
             "slow one",
             |f| f.slow_path("front->cart", Part::Backend("cart-1"), 400.0),
@@ -105,7 +99,7 @@ fn every_row_of_the_fault_matrix_is_found_where_it_is_with_its_reason() {
         ),
         ("cut all", |f| f.broken_path("front->cart", Part::All), "link/front->cart error_rate/all_backends"),
         (
-            "throttled one",
+            "throttled",
             |f| f.throttled_path("front->cart", Part::Backend("cart-1")),
             "link/front->cart error_rate/one_backend",
         ),
@@ -279,12 +273,42 @@ fn latency_that_stays_is_not_taken_for_usual() {
 }
 
 #[test]
+fn a_slow_link_of_few_requests_stays_an_issue_when_slow_has_become_usual() {
+    let mut fleet = Fleet::healthy();
+    fleet.slow_path("orders->payments", Part::All, 400.0);
+    let link = fleet.link_mut("orders->payments");
+    link.before = Window { requests: 300, seconds: 30, ..link.recent };
+    finding(&fleet, IssueKind::NetworkLatency, "link/orders->payments");
+}
+
+#[test]
+fn a_slow_tail_that_lasts_half_a_minute_is_an_issue_although_most_requests_are_fast() {
+    let mut fleet = Fleet::healthy();
+    let link = fleet.link_mut("front->cart");
+    link.recent.p95_ms = Some(320.0);
+    assert_eq!(look(&fleet, IssueKind::NetworkLatency, "link/front->cart"), Verdict::Unknown);
+    fleet.link_mut("front->cart").before.p95_ms = Some(300.0);
+    finding(&fleet, IssueKind::NetworkLatency, "link/front->cart");
+}
+
+#[test]
+fn a_request_that_failed_first_elsewhere_does_not_make_a_second_instance_bad() {
+    let mut fleet = Fleet::healthy();
+    fleet.broken_path("front->cart", Part::Backend("cart-1"));
+    let cart_0 = "cart-0".parse().unwrap();
+    fleet.link_mut("front->cart").backends.get_mut(&cart_0).unwrap().recent.errors = 1;
+    let finding = finding(&fleet, IssueKind::ErrorRate, "link/front->cart");
+    assert_eq!(finding.reason, Reason::OneBackend);
+    assert!(finding.description.contains("; only cart-1 fails; 4 health checks in a row failed"));
+}
+
+#[test]
 fn a_path_that_loses_its_checks_is_found_without_failed_requests_unless_it_is_out_of_the_balancing() {
     let mut fleet = Fleet::healthy();
     let cart_1 = "cart-1".parse().unwrap();
     let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
     backend.path_check = None;
-    backend.path_check_failures = 3;
+    backend.path_check_failures = 5;
     assert_eq!(finding(&fleet, IssueKind::ErrorRate, "link/front->cart").reason, Reason::OneBackend);
     fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap().ejected = true;
     assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Healthy);
@@ -373,7 +397,7 @@ prop_compose! {
         fleet in noisy(),
         scale in 0.1..20.0f64,
         errors in 0u64..200,
-        failures in 0u32..6,
+        failures in 0u32..8,
         phase in 0usize..6,
         ended in any::<bool>(),
         target in 0usize..12,

@@ -2,14 +2,16 @@
 //!
 //! - One open issue per type and resource. Seen again, it takes the latest reason and figures, and keeps the
 //!   worst severity of its occurrence.
-//! - An issue closes after [`WELL_LOOKS`] looks in a row that judged it healthy, spanning at least
-//!   [`WELL_FOR`]. A look that cannot judge it neither counts nor starts the count again. The count lives in
+//! - An issue closes after two looks in a row that judged it healthy, at least a second apart. A look that cannot judge it neither counts nor starts the count again. The count lives in
 //!   the issue's metrics (`well_looks`, `well_since_s` on the boot clock).
 //! - An issue of a link stays open while an instance that was taken out of its balancing cannot be reached
 //!   well: the requests are well because they go elsewhere.
-//! - An issue that comes back within [`DAMPING`] of its close is the same issue with one recurrence more.
+//! - An issue that comes back within a minute of its close is the same issue with one recurrence more.
 //! - An instance that is no longer declared (its slot is gone after a scale-back) takes its issues with it.
 //!   Any other absence is unknown.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

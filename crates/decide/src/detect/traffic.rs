@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::snapshot::{BackendState, InstanceState, Phase, Window};
+use domain::snapshot::{BackendState, InstanceState, Phase, ProbeState, Window};
 use domain::{InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, Snapshot};
 
 use super::Thresholds;
@@ -22,6 +22,9 @@ pub(crate) const PATH_FAILURES_MIN: u32 = 2;
 
 /// A probe that last passed longer ago than this says nothing of now.
 const PROBE_FRESH: Duration = Duration::from_secs(3);
+
+/// A check that takes less than this is not slow on any machine that has something else to do.
+const CHECK_NOISE_MS: f64 = 20.0;
 
 /// The instance a resource names, where a process runs in it and is not being stopped.
 pub(crate) fn running<'a>(
@@ -60,36 +63,39 @@ pub(crate) fn mostly_slow(window: &Window, limit_ms: f64, requests_min: u64) -> 
 }
 
 /// Whether the latest health check through a path was slow. A check is a small request on a new connection,
-/// so half of the bound for requests is slow for it.
+/// so half of the bound for requests is slow for it. Where most requests to the instance are slow, a quarter
+/// of what they take is: one check under jitter may be lucky, a path that is well answers in a few ms.
 pub(crate) fn check_slow(backend: &BackendState, limit_ms: f64) -> Option<bool> {
-    backend.path_check.map(|took| took.as_secs_f64() * 1e3 > limit_ms / 2.0)
+    let slow_requests = mostly_slow(&backend.recent, limit_ms, 3) == Some(true);
+    let share = backend.recent.p50_ms.filter(|_| slow_requests).map(|p50| (p50 / 4.0).max(CHECK_NOISE_MS));
+    let bound = share.unwrap_or(f64::INFINITY).min(limit_ms / 2.0);
+    backend.path_check.map(|took| took.as_secs_f64() * 1e3 > bound)
 }
 
-/// Whether an instance answers its own probes, which do not pass through a link. `None` where it has none
-/// that ran lately.
+/// Whether an instance answers its own probes, which do not pass through a link. `None` where it has none,
+/// or none that ran lately.
 pub(crate) fn answers_itself(state: &InstanceState, snapshot: &Snapshot) -> Option<bool> {
-    let probes = [state.liveness, state.readiness];
-    let mut seen = probes.iter().flatten().peekable();
-    seen.peek()?;
-    let well = seen.all(|probe| {
-        probe.failures_in_a_row == 0
-            && probe.last_passed.is_some_and(|at| snapshot.taken.since(at) <= PROBE_FRESH)
-    });
-    Some(well)
+    let probes: Vec<ProbeState> = [state.liveness, state.readiness].into_iter().flatten().collect();
+    if probes.iter().any(|probe| probe.failures_in_a_row > 0) {
+        return Some(false);
+    }
+    let fresh =
+        |probe: &ProbeState| probe.last_passed.is_some_and(|at| snapshot.taken.since(at) <= PROBE_FRESH);
+    probes.iter().any(fresh).then_some(true)
 }
 
-/// Whether the path to an instance loses its health checks although the instance runs and answers its own
-/// probes. Where it does not run, or does not answer, the path is not to blame.
+/// Whether the path to an instance loses its health checks, at least `failures` in a row, although the
+/// instance is ready and fails none of its own probes. Where it does not run, or does not answer, the path
+/// is not to blame.
 pub(crate) fn path_broken(
     name: &InstanceName,
     backend: &BackendState,
     snapshot: &Snapshot,
     failures: u32,
 ) -> bool {
-    backend.path_check_failures >= failures
-        && snapshot.instance(name).is_some_and(|state| {
-            state.phase == Phase::Ready && answers_itself(state, snapshot) != Some(false)
-        })
+    let stands =
+        |state: &InstanceState| state.phase == Phase::Ready && answers_itself(state, snapshot) != Some(false);
+    backend.path_check_failures >= failures && snapshot.instance(name).is_some_and(stands)
 }
 
 /// How one instance looks through a link.
@@ -209,25 +215,29 @@ fn stale(
         && !callee_explains(name, link, snapshot, bounds)
 }
 
-/// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or the
-/// callee is short of CPU or does not answer its own probes.
+/// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or an
+/// instance that is slow through the link is short of CPU or does not answer its own probes.
 pub(crate) fn callee_explains(
     name: &LinkName,
     link: &LinkState,
     snapshot: &Snapshot,
     bounds: &Thresholds,
 ) -> bool {
-    let slow_ms = link.recent.p50_ms.unwrap_or(0.0);
+    let medians = link.backends.values().map(|backend| backend.recent.p50_ms).chain([link.recent.p50_ms]);
+    let slow_ms = medians.flatten().fold(0.0, f64::max);
     let calls = snapshot.links.iter().filter(|(call, _)| call.from == name.to);
     let by_call = calls.filter_map(|(_, call)| call.recent.p95_ms).any(|p95| p95 >= slow_ms / 2.0);
-    let by_itself = snapshot.services.get(&name.to).is_some_and(|callee| {
-        callee.instances.values().any(|state| {
-            let busy = match (state.usage.cpu, callee.limits.cpu) {
-                (Some(used), Some(limit)) => used.0 > limit.0 * bounds.cpu.ratio(),
-                _ => false,
-            };
-            busy || answers_itself(state, snapshot) == Some(false)
-        })
+    let Some(callee) = snapshot.services.get(&name.to) else { return by_call };
+    let by_itself = callee.instances.iter().any(|(instance, state)| {
+        let well = link
+            .backends
+            .get(instance)
+            .is_some_and(|backend| mostly_slow(&backend.recent, bounds.latency_ms / 2.0, 3) == Some(false));
+        let busy = match (state.usage.cpu, callee.limits.cpu) {
+            (Some(used), Some(limit)) => used.0 > limit.0 * bounds.cpu.ratio(),
+            _ => false,
+        };
+        !well && (busy || answers_itself(state, snapshot) == Some(false))
     });
     by_call || by_itself
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::changes::Topic;
 use crate::error::{Result, StoreError};
 use crate::store::{Purpose, Store, from_json, from_name, to_json};
+use crate::timers::{Timer, insert_timer};
 use crate::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
 
 /// What a plan is for, without the particulars of [`Intent`].
@@ -224,6 +225,22 @@ impl Store {
         error: Option<&str>,
     ) -> Result<bool> {
         let moved = self.write(Purpose::Repair, |tx| move_plan(tx, id, expected, to, now, error))?;
+        if moved {
+            self.listeners().tell(Topic::Plans, id);
+        }
+        Ok(moved)
+    }
+
+    /// Moves a plan whose steps are all done from in progress to `to`, and sets what must happen later, in
+    /// one transaction. `false`: it was not in progress, and nothing was changed.
+    pub fn complete_steps(&self, id: PlanId, to: PlanStatus, timers: &[Timer], now: Time) -> Result<bool> {
+        let moved = self.write(Purpose::Repair, |tx| {
+            if !move_plan(tx, id, PlanStatus::InProgress, to, now, None)? {
+                return Ok(false);
+            }
+            timers.iter().try_for_each(|timer| insert_timer(tx, timer))?;
+            Ok(true)
+        })?;
         if moved {
             self.listeners().tell(Topic::Plans, id);
         }

@@ -1,7 +1,7 @@
 //! What must happen later: rows with a due time, never sleeping tasks.
 
 use domain::{PlanId, Time};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Topic;
@@ -17,8 +17,8 @@ pub enum TimerKind {
     LiftPlan,
     /// A fault's time is over.
     FaultExpiry,
-    /// An undo that failed is to be tried again.
-    UndoRetry,
+    /// A roll-back was begun and is not complete.
+    Rollback,
     /// The plan's signal has to be back in bounds by now.
     VerifyDeadline,
     /// The hold window ends.
@@ -33,7 +33,7 @@ impl TimerKind {
         match self {
             Self::LiftPlan => "lift_plan",
             Self::FaultExpiry => "fault_expiry",
-            Self::UndoRetry => "undo_retry",
+            Self::Rollback => "rollback",
             Self::VerifyDeadline => "verify_deadline",
             Self::HoldEnd => "hold_end",
             Self::ApprovalExpiry => "approval_expiry",
@@ -55,14 +55,7 @@ pub struct Timer {
 impl Store {
     /// Sets a timer, replacing one of the same kind and plan.
     pub fn add_timer(&self, timer: &Timer) -> Result<()> {
-        let (boot_us, wall_us) = column(timer.due);
-        self.write(Purpose::Repair, |tx| {
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO timers (kind, plan, due_boot_us, due_wall_us) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![timer.kind.name(), timer.plan.to_string(), boot_us, wall_us])?;
-            Ok(())
-        })?;
+        self.write(Purpose::Repair, |tx| insert_timer(tx, timer))?;
         self.listeners().tell(Topic::Timers, timer.plan);
         Ok(())
     }
@@ -108,4 +101,14 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+pub(crate) fn insert_timer(connection: &Connection, timer: &Timer) -> Result<()> {
+    let (boot_us, wall_us) = column(timer.due);
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO timers (kind, plan, due_boot_us, due_wall_us) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![timer.kind.name(), timer.plan.to_string(), boot_us, wall_us])?;
+    Ok(())
 }

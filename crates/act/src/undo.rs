@@ -1,0 +1,228 @@
+//! Taking plans back: after a failure, by hand, when their time has come.
+
+use std::mem;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use domain::{Action, Plan, PlanId, PlanStatus, StepToken, Undo};
+use provider::{ProviderError, Undone};
+use store::{Ending, EntryState, Found, JournalEntry, PlanPurpose, Timer, TimerKind};
+
+use crate::error::{ActError, Result};
+use crate::executor::Executor;
+
+/// When an undo that failed is tried again: soon enough for a fault to matter little, seldom enough to give
+/// a restarting keeper its second.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// One step that was to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoneStep {
+    /// Which step.
+    pub token: StepToken,
+    /// What came of it.
+    pub ending: Ending,
+}
+
+/// What an undo did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UndoReport {
+    /// The steps that got an ending, last step first.
+    pub ended: Vec<UndoneStep>,
+    /// Steps that stay as they are by their nature: nothing to restore, or irreversible.
+    pub kept: Vec<StepToken>,
+    /// Steps that could not be taken back now, and why. They are tried again by
+    /// [`Executor::run_due`].
+    pub remaining: Vec<(StepToken, String)>,
+}
+
+impl UndoReport {
+    /// Whether nothing is left to be taken back.
+    pub fn is_complete(&self) -> bool {
+        self.remaining.is_empty()
+    }
+}
+
+impl Executor {
+    /// Rolls a plan back, last step first, stopping it first where it runs. Doing it again is harmless.
+    ///
+    /// The plan becomes rolled back, or failed where nothing could be taken back. A fault that had its
+    /// effect stays a success: its end is no roll-back.
+    pub fn undo_plan(&self, id: PlanId, why: &str) -> Result<UndoReport> {
+        self.running.cancel_and_wait(id, why);
+        let record = self.store.plan(id)?.ok_or(ActError::UnknownPlan(id))?;
+        // From here on the roll-back is owed, also after a crash.
+        self.owe(TimerKind::Rollback, id, Duration::ZERO)?;
+        let report = self.undo_steps(id, why)?;
+        if !report.is_complete() {
+            self.owe(TimerKind::Rollback, id, RETRY_AFTER)?;
+            return Ok(report);
+        }
+        let ended_well =
+            PlanPurpose::of(&record.plan) == PlanPurpose::Experiment && record.status == PlanStatus::Success;
+        let was_begun = !self.store.journal(id)?.is_empty();
+        if was_begun && !ended_well {
+            self.settle_status(id, record.status, why)?;
+        }
+        self.owes_nothing(id)?;
+        Ok(report)
+    }
+
+    /// Takes back a measure or a fault whose time has come. The plan's status stays: it did what it was
+    /// made for.
+    pub fn lift_plan(&self, id: PlanId) -> Result<UndoReport> {
+        let report = self.undo_steps(id, "its time is over")?;
+        if report.is_complete() {
+            self.owes_nothing(id)?;
+        } else {
+            let experiment = self
+                .store
+                .plan(id)?
+                .is_some_and(|record| PlanPurpose::of(&record.plan) == PlanPurpose::Experiment);
+            let kind = if experiment { TimerKind::FaultExpiry } else { TimerKind::LiftPlan };
+            self.owe(kind, id, RETRY_AFTER)?;
+        }
+        Ok(report)
+    }
+
+    /// Does what is due: lifts, ends of faults, roll-backs that were not complete, and plans whose journal
+    /// could not be kept. Call it whenever [`store::Store::timers`] says something is due, and every few
+    /// seconds besides.
+    pub fn run_due(&self) -> Result<Vec<(PlanId, UndoReport)>> {
+        let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in unsettled {
+            if self.running.is_running(id) {
+                self.leave_unsettled(id);
+            } else if let Err(error) = self.settle(id, "its journal could not be kept") {
+                self.leave_unsettled(id);
+                return Err(error);
+            }
+        }
+        let mut done = Vec::new();
+        for timer in self.store.due_timers(self.clock.now())? {
+            let report = match timer.kind {
+                TimerKind::LiftPlan | TimerKind::FaultExpiry => self.lift_plan(timer.plan)?,
+                TimerKind::Rollback => self.undo_plan(timer.plan, "a roll-back was not complete")?,
+                TimerKind::VerifyDeadline | TimerKind::HoldEnd | TimerKind::ApprovalExpiry => continue,
+            };
+            done.push((timer.plan, report));
+        }
+        Ok(done)
+    }
+
+    /// A plan in progress ends badly: takes its steps back and gives it its last status.
+    pub(crate) fn take_back(&self, plan: &Plan, why: &str) -> Result<(PlanStatus, UndoReport)> {
+        let report = self.undo_steps(plan.id, why)?;
+        if !report.is_complete() {
+            self.owe(TimerKind::Rollback, plan.id, RETRY_AFTER)?;
+        }
+        let status = self.settle_status(plan.id, PlanStatus::InProgress, why)?;
+        Ok((status, report))
+    }
+
+    fn settle_status(&self, id: PlanId, from: PlanStatus, why: &str) -> Result<PlanStatus> {
+        let status = match from {
+            // Done again after it was done: what it was stays.
+            PlanStatus::RolledBack | PlanStatus::Refused => return Ok(from),
+            _ if is_rolled_back(&self.store.journal(id)?) => PlanStatus::RolledBack,
+            // There was nothing to take back.
+            PlanStatus::Failed | PlanStatus::Success => return Ok(from),
+            _ => PlanStatus::Failed,
+        };
+        self.store.set_plan_status(id, from, status, self.clock.now(), Some(why))?;
+        Ok(status)
+    }
+
+    /// Undoes what is open or done, last step first. Goes on in the world where the journal cannot be
+    /// written, and reports that at the end.
+    fn undo_steps(&self, id: PlanId, why: &str) -> Result<UndoReport> {
+        let mut report = UndoReport::default();
+        let mut unwritten = None;
+        for entry in self.store.journal(id)?.into_iter().rev() {
+            let ending = match entry.state() {
+                EntryState::Undone | EntryState::Failed | EntryState::Abandoned => continue,
+                EntryState::Open | EntryState::Done => match self.undo_entry(&entry, why) {
+                    Ok(Some(ending)) => ending,
+                    Ok(None) => {
+                        report.kept.push(entry.token);
+                        continue;
+                    }
+                    Err(error) => {
+                        report.remaining.push((entry.token, error.to_string()));
+                        continue;
+                    }
+                },
+            };
+            match self.store.append_ending(entry.token, &ending, self.clock.now()) {
+                Ok(()) => report.ended.push(UndoneStep { token: entry.token, ending }),
+                Err(error) => unwritten = Some(error),
+            }
+        }
+        match unwritten {
+            Some(error) => Err(error.into()),
+            None => Ok(report),
+        }
+    }
+
+    /// Takes one step back and says how its entry ends; `None`: it stays as it is.
+    pub(crate) fn undo_entry(
+        &self,
+        entry: &JournalEntry,
+        why: &str,
+    ) -> Result<Option<Ending>, ProviderError> {
+        let why = why.to_owned();
+        let restorable = matches!(entry.step.undo, Undo::Exact | Undo::Compensating(_));
+        // The undo of a fault is mandatory, whatever its plan says.
+        let fault = matches!(&entry.step.action, Action::Inject(fault) if !fault.kind.is_instant());
+        if restorable || fault {
+            return match self.change.undo(entry.token, &entry.step, &entry.captured) {
+                Ok(found) => Ok(Some(Ending::Undone { found: found_of(found), why })),
+                Err(error @ ProviderError::UnknownResource { .. }) => {
+                    Ok(Some(Ending::Abandoned { why: format!("{why}; {error}") }))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        Ok(match (entry.state(), &entry.step.undo) {
+            (EntryState::Done, _) => None,
+            (_, Undo::Irreversible) => Some(Ending::Abandoned { why }),
+            _ => Some(Ending::Failed { why }),
+        })
+    }
+
+    fn owe(&self, kind: TimerKind, plan: PlanId, after: Duration) -> Result<()> {
+        Ok(self.store.add_timer(&Timer { kind, plan, due: self.clock.now().plus(after) })?)
+    }
+
+    fn owes_nothing(&self, plan: PlanId) -> Result<()> {
+        for kind in [TimerKind::LiftPlan, TimerKind::FaultExpiry, TimerKind::Rollback] {
+            self.store.remove_timer(kind, plan)?;
+        }
+        Ok(())
+    }
+}
+
+fn found_of(undone: Undone) -> Found {
+    match undone {
+        Undone::Restored => Found::Restored,
+        Undone::NothingThere => Found::NothingThere,
+        Undone::Superseded => Found::Superseded,
+    }
+}
+
+/// Whether something was taken back and nothing that changed is left, save for what had nothing to restore.
+/// Read from the journal, so that it is the same after a crash.
+fn is_rolled_back(entries: &[JournalEntry]) -> bool {
+    let left = |entry: &JournalEntry| match entry.state() {
+        EntryState::Open | EntryState::Abandoned => true,
+        EntryState::Done => entry.step.undo != Undo::NothingToRestore,
+        EntryState::Undone | EntryState::Failed => false,
+    };
+    let taken_back = |entry: &JournalEntry| match entry.endings.last().map(|ended| &ended.ending) {
+        Some(Ending::Undone { found: Found::Restored | Found::Superseded, .. }) => true,
+        // It was there, and something else ended it: the emergency stop, its own time.
+        Some(Ending::Undone { found: Found::NothingThere, .. }) => entry.endings[0].ending == Ending::Done,
+        _ => false,
+    };
+    !entries.iter().any(left) && entries.iter().any(taken_back)
+}

@@ -1,0 +1,165 @@
+//! [`Change`] over the world, to the letter of its contract.
+
+use decide::plan::ClearedStep;
+use domain::{Action, Captured, Effect, FaultKind, InstanceName, Step, StepToken, Undo};
+use provider::{Change, ProviderError, Undone};
+
+use crate::world::{MemoryProvider, Trouble, World};
+
+fn failed(what: &str) -> ProviderError {
+    ProviderError::Failed { what: what.to_owned(), why: "it went wrong in simulation".to_owned() }
+}
+
+/// The slot whose process a step replaces.
+fn replaced(action: &Action) -> Option<&InstanceName> {
+    match action {
+        Action::RestartInstance { instance, .. } => Some(instance),
+        Action::Inject(fault) if fault.kind.is_instant() => fault.target.instance(),
+        _ => None,
+    }
+}
+
+impl Change for MemoryProvider {
+    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+        let world = self.lock();
+        let resource = step.action().resource();
+        if !world.has(&resource) {
+            return Err(ProviderError::UnknownResource { resource: resource.to_string() });
+        }
+        if world.is_troubled(step.token(), Trouble::CheckRefuses) {
+            return Err(failed("the check"));
+        }
+        Ok(())
+    }
+
+    fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
+        let world = self.lock();
+        if let Some((attribute, _)) = step.action().sets() {
+            let layered = world.attributes.get(&attribute).ok_or_else(|| ProviderError::UnknownResource {
+                resource: step.action().resource().to_string(),
+            })?;
+            let (value, generation) = (layered.value(), layered.generation);
+            return Ok(Captured::Attribute { attribute, value, generation });
+        }
+        Ok(match replaced(step.action()) {
+            Some(instance) => {
+                Captured::Process { instance: instance.clone(), incarnation: world.incarnation(instance) }
+            }
+            None => Captured::Nothing,
+        })
+    }
+
+    fn apply(&self, step: ClearedStep<'_>, captured: &Captured) -> Result<(), ProviderError> {
+        let (token, now) = (step.token(), self.now());
+        let mut world = self.lock();
+        if world.changes.contains_key(&token) {
+            return Ok(());
+        }
+        if let Captured::Attribute { attribute, generation, .. } = captured
+            && let Some(layered) = world.attributes.get(attribute)
+            && layered.generation != *generation
+        {
+            return Err(ProviderError::Conflict {
+                attribute: format!("{attribute:?}"),
+                seen: layered.generation,
+                expected: *generation,
+            });
+        }
+        if world.is_troubled(token, Trouble::ApplyFailsBefore) {
+            return Err(failed("the step"));
+        }
+        if !world.is_troubled(token, Trouble::NoEffect) {
+            world.perform(token, step.action(), now);
+        }
+        if world.is_troubled(token, Trouble::ApplyFailsAfter) {
+            return Err(failed("the step"));
+        }
+        Ok(())
+    }
+
+    fn prove(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Effect, ProviderError> {
+        let now = self.now();
+        let world = self.lock();
+        if world.is_troubled(token, Trouble::EffectUnknown) {
+            return Ok(Effect::Unknown);
+        }
+        let present = match (&step.action, captured) {
+            (action, Captured::Process { instance, incarnation }) => {
+                let ready = world.slots.get(instance).is_some_and(|slot| now.reached(slot.ready_at));
+                let instant_fault = matches!(action, Action::Inject(_));
+                world.incarnation(instance) != *incarnation && (ready || instant_fault)
+            }
+            (_, Captured::Attribute { attribute, .. }) => {
+                let layered = world.attributes.get(attribute);
+                layered.is_some_and(|layered| layered.layers.iter().any(|(owner, _)| *owner == token))
+            }
+            (Action::Inject(_), _) => world.faults.contains_key(&token),
+            _ => world.changes.contains_key(&token),
+        };
+        Ok(if present { Effect::Present } else { Effect::Absent })
+    }
+
+    fn undo(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Undone, ProviderError> {
+        let now = self.now();
+        let mut world = self.lock();
+        if world.is_troubled(token, Trouble::UndoFails) {
+            return Err(failed("the undo"));
+        }
+        if matches!(step.action, Action::Inject(_)) {
+            let found = world.faults.remove(&token);
+            return Ok(if found.is_some() { Undone::Restored } else { Undone::NothingThere });
+        }
+        if !world.changes.contains_key(&token) || !world.undone.insert(token) {
+            return Ok(Undone::NothingThere);
+        }
+        let found = match captured {
+            Captured::Attribute { .. } => take_layer(&mut world, token, step, captured),
+            _ => Undone::NothingThere,
+        };
+        if let Undo::Compensating(action) = &step.undo
+            && !matches!(captured, Captured::Attribute { .. })
+        {
+            if let Some(instance) = replaced(action) {
+                world.start(instance, now);
+            }
+            return Ok(Undone::Restored);
+        }
+        world.scale(now);
+        Ok(found)
+    }
+
+    fn remove_all_faults(&self) -> Result<u32, ProviderError> {
+        let mut world = self.lock();
+        let count = world.faults.len();
+        world.faults.clear();
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+/// Takes a step's layer out of the attribute it set.
+fn take_layer(world: &mut World, token: StepToken, step: &Step, captured: &Captured) -> Undone {
+    let Captured::Attribute { attribute, .. } = captured else { return Undone::NothingThere };
+    let Some(layered) = world.attributes.get_mut(attribute) else { return Undone::NothingThere };
+    let Some(position) = layered.layers.iter().position(|(owner, _)| *owner == token) else {
+        return Undone::Superseded;
+    };
+    let was_in_force = position + 1 == layered.layers.len();
+    layered.layers.remove(position);
+    if !was_in_force {
+        return Undone::Superseded;
+    }
+    layered.generation += 1;
+    if let Undo::Compensating(action) = &step.undo
+        && let Some((_, value)) = action.sets()
+        && value != layered.value()
+    {
+        layered.base = value;
+        layered.layers.clear();
+    }
+    Undone::Restored
+}
+
+/// Whether a fault of this kind keeps an instance from answering.
+pub(crate) fn silences(kind: &FaultKind) -> bool {
+    matches!(kind, FaultKind::Pause)
+}

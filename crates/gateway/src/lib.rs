@@ -1,1 +1,29 @@
 //! REST and web pages; owns all wire shapes.
+//!
+//! In: a bound loopback listener, the [`store::Store`], and the running loops behind [`Control`]. Out:
+//! HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook ([`Webhook`]).
+//!
+//! Everything that is stored is read from the store; everything that is live or changes the world goes
+//! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
+//!
+//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL, OTLP.
+
+mod api;
+mod body;
+mod control;
+mod live;
+mod notify;
+mod page;
+mod phrases;
+mod problem;
+mod routes;
+mod security;
+mod serve;
+mod shapes;
+
+pub use control::{
+    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
+    StrategyRate, Target,
+};
+pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
+pub use serve::{Gateway, GatewayConfig, GatewayError, serve};

@@ -1,0 +1,251 @@
+//! Reads the body of `POST /api/v3/chaos/experiment`.
+//!
+//! In: JSON as the specification gives it. Out: an [`ExperimentRequest`] whose form and ranges are right.
+//! Whether the target exists, the provider can do it and safety allows it is the chaos engine's business.
+//!
+//! `auto_rollback` must be true where it is given: every fault here is taken out when its time is over.
+//! `steady_state` is refused until there is an engine that watches one.
+
+use std::time::Duration;
+
+use domain::{
+    Attachment, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName, Severity,
+};
+
+use crate::body::Fields;
+use crate::control::{ExperimentRequest, SafetyLevel, Target};
+use crate::problem::Problem;
+
+const SEVERITIES: [(&str, Severity); 4] = [
+    ("low", Severity::Low),
+    ("medium", Severity::Medium),
+    ("high", Severity::High),
+    ("critical", Severity::Critical),
+];
+
+const TYPES: &str = "pod_kill, pod_deletion, pause, cpu_stress, memory_stress, disk_fill, network_latency, network_partition, api_throttling";
+
+/// Reads the request.
+pub(crate) fn read(mut body: Fields, who: &str) -> Result<ExperimentRequest, Problem> {
+    let kind_name = body.text("type", &format!("one of {TYPES}"))?;
+    let mut parameters = body.object("parameters")?;
+    let kind = read_kind(&kind_name, &mut parameters)?;
+    parameters.finish()?;
+    let target = read_target(body.object("target")?)?;
+    let seconds = body.number("duration_seconds", "seconds, from 1 to 3600")?;
+    let duration = Duration::try_from_secs_f64(seconds)
+        .map_err(|_| body.wrong("duration_seconds", "must be from 1 to 3600"))?;
+    let safety: Vec<_> = SafetyLevel::ALL.into_iter().map(|level| (level.name(), level)).collect();
+    let name = body.text_or("name")?.unwrap_or_else(|| kind_name.clone());
+    if name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(body.wrong("name", "must have at most 100 characters, none of them a control character"));
+    }
+    let severity = body.choice("severity", &SEVERITIES, Some(Severity::Medium))?;
+    let safety_level = body.choice("safety_level", &safety, Some(SafetyLevel::Dev))?;
+    if body.boolean_or("auto_rollback")? == Some(false) {
+        return Err(body.wrong(
+            "auto_rollback",
+            "every fault is taken out when its time is over; leave it out or give true",
+        ));
+    }
+    body.finish()?;
+    let request = ExperimentRequest {
+        name,
+        kind,
+        target,
+        duration,
+        severity,
+        safety_level,
+        requested_by: who.to_owned(),
+    };
+    check_ranges(&request)?;
+    Ok(request)
+}
+
+/// Asks the domain what is out of range, and gives its names those of the body.
+fn check_ranges(request: &ExperimentRequest) -> Result<(), Problem> {
+    let (target, checks_target) = match &request.target {
+        Target::Resource(resource) => (resource.clone(), true),
+        Target::Service { service, .. } => (domain::ResourceId::Service(service.clone()), false),
+    };
+    let fault = Fault { target, kind: request.kind.clone(), duration: request.duration };
+    let wrong = fault.check().into_iter().find(|(field, _)| checks_target || *field != "target");
+    match wrong {
+        None => Ok(()),
+        Some((field, what)) => {
+            let path = match field {
+                "duration" => "duration_seconds".to_owned(),
+                "target" => "target.resource".to_owned(),
+                "load" | "fill" => format!("parameters.{field}_percent"),
+                "delay" | "jitter" => format!("parameters.{field}_ms"),
+                other => format!("parameters.{other}"),
+            };
+            Err(Problem::field(path.clone(), format!("`{path}` {what}")))
+        }
+    }
+}
+
+fn read_target(mut target: Fields) -> Result<Target, Problem> {
+    let resource = target.text_or("resource")?;
+    let mut selector = target.object("selector")?;
+    let service = selector.text_or("service")?;
+    selector.finish()?;
+    let max_targets = target.number_or("max_targets")?;
+    let read = match (resource, service) {
+        (Some(text), None) => {
+            Target::Resource(text.parse().map_err(|error| target.wrong("resource", format!("{error}")))?)
+        }
+        (None, Some(text)) => {
+            let service = ServiceName::new(text)
+                .map_err(|error| target.wrong("selector.service", error.to_string()))?;
+            let max_targets = max_targets.unwrap_or(1.0);
+            if !(1.0..=100.0).contains(&max_targets) || max_targets.fract() != 0.0 {
+                return Err(target.wrong("max_targets", "must be a whole number from 1 to 100"));
+            }
+            Target::Service { service, max_targets: max_targets as u32 }
+        }
+        _ => {
+            return Err(target.wrong(
+                "resource",
+                "give either `target.resource`, such as instance/cart-0, or `target.selector.service`, such as cart",
+            ));
+        }
+    };
+    target.finish()?;
+    Ok(read)
+}
+
+fn read_kind(name: &str, parameters: &mut Fields) -> Result<FaultKind, Problem> {
+    Ok(match name {
+        "pod_kill" => FaultKind::PodKill,
+        "pod_deletion" => FaultKind::PodDeletion,
+        "pause" => FaultKind::Pause,
+        "cpu_stress" => FaultKind::CpuStress {
+            load: Percent(parameters.number_or("load_percent")?.unwrap_or(90.0)),
+            attachment: attachment(parameters)?,
+        },
+        "memory_stress" => FaultKind::MemoryStress {
+            fill: Percent(parameters.number_or("fill_percent")?.unwrap_or(95.0)),
+            attachment: attachment(parameters)?,
+        },
+        "disk_fill" => FaultKind::DiskFill {
+            fill: Percent(parameters.number_or("fill_percent")?.unwrap_or(97.0)),
+            class: parameters.choice(
+                "class",
+                &[
+                    ("temporary", FileClass::Temporary),
+                    ("logs", FileClass::Logs),
+                    ("cache", FileClass::Cache),
+                    ("data", FileClass::Data),
+                ],
+                Some(FileClass::Temporary),
+            )?,
+        },
+        "network_latency" => FaultKind::NetworkLatency {
+            delay: milliseconds(parameters, "delay_ms")?.ok_or_else(|| {
+                parameters.wrong("delay_ms", "`parameters.delay_ms` is missing; give 1 to 5000")
+            })?,
+            jitter: milliseconds(parameters, "jitter_ms")?.unwrap_or_default(),
+            scope: scope(parameters)?,
+        },
+        "network_partition" => FaultKind::NetworkPartition { scope: scope(parameters)? },
+        "api_throttling" => {
+            let rate = parameters.number("requests_per_second", "1 to 100")?;
+            if !(1.0..=100.0).contains(&rate) || rate.fract() != 0.0 {
+                return Err(parameters.wrong("requests_per_second", "must be a whole number from 1 to 100"));
+            }
+            FaultKind::ApiThrottling { requests_per_second: rate as u32, scope: scope(parameters)? }
+        }
+        other => return Err(Problem::field("type", format!("{other:?} is not one of {TYPES}"))),
+    })
+}
+
+fn attachment(parameters: &mut Fields) -> Result<Attachment, Problem> {
+    let choices = [("attached", Attachment::Attached), ("host", Attachment::Host)];
+    parameters.choice("attachment", &choices, Some(Attachment::Attached))
+}
+
+fn milliseconds(parameters: &mut Fields, name: &str) -> Result<Option<Duration>, Problem> {
+    let Some(ms) = parameters.number_or(name)? else { return Ok(None) };
+    Duration::try_from_secs_f64(ms / 1e3)
+        .map(Some)
+        .map_err(|_| parameters.wrong(name, "must be milliseconds from 0 to 5000"))
+}
+
+/// `all`, `established_connections`, or the name of one instance behind the link.
+fn scope(parameters: &mut Fields) -> Result<PathScope, Problem> {
+    let text = parameters.text_or("scope")?;
+    Ok(match text.as_deref() {
+        None | Some("all") => PathScope::All,
+        Some("established_connections") => PathScope::EstablishedConnections,
+        Some(instance) => PathScope::Backend(instance.parse::<InstanceName>().map_err(|_| {
+            parameters.wrong(
+                "scope",
+                format!(
+                    "{instance:?} is neither all, established_connections nor an instance such as cart-0"
+                ),
+            )
+        })?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    fn parse(body: serde_json::Value) -> Result<ExperimentRequest, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        read(Fields::parse(&headers, body.to_string().as_bytes())?, "test")
+    }
+
+    #[test]
+    fn a_whole_request_is_read() {
+        let request = parse(serde_json::json!({
+            "name": "slow cart", "type": "network_latency", "duration_seconds": 30,
+            "target": {"resource": "link/front->cart"},
+            "parameters": {"delay_ms": 400, "jitter_ms": 50, "scope": "cart-0"},
+            "severity": "high", "safety_level": "staging", "auto_rollback": true,
+        }))
+        .unwrap();
+        assert_eq!(request.duration, Duration::from_secs(30));
+        assert_eq!(
+            request.kind,
+            FaultKind::NetworkLatency {
+                delay: Duration::from_millis(400),
+                jitter: Duration::from_millis(50),
+                scope: PathScope::Backend("cart-0".parse().unwrap()),
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_field() {
+        let base = || serde_json::json!({"type": "pause", "duration_seconds": 5, "target": {"resource": "instance/cart-0"}});
+        let with = |path: &str, value: serde_json::Value| {
+            let mut body = base();
+            *body.pointer_mut(path).unwrap() = value;
+            parse(body).unwrap_err().field.unwrap()
+        };
+        assert_eq!(with("/type", "explode".into()), "type");
+        assert_eq!(with("/duration_seconds", 0.into()), "duration_seconds");
+        assert_eq!(with("/duration_seconds", (-1).into()), "duration_seconds");
+        assert_eq!(with("/duration_seconds", "long".into()), "duration_seconds");
+        assert_eq!(with("/target", serde_json::json!({})), "target.resource");
+        assert_eq!(with("/target", serde_json::json!({"resource": "link/a->b"})), "target.resource");
+        assert_eq!(with("/target", serde_json::json!({"resource": "everything"})), "target.resource");
+        let mut body = base();
+        body["steady_state"] = serde_json::json!({"x": 1});
+        assert_eq!(parse(body).unwrap_err().field.as_deref(), Some("steady_state"));
+        let mut body = base();
+        body["auto_rollback"] = false.into();
+        assert_eq!(parse(body).unwrap_err().field.as_deref(), Some("auto_rollback"));
+    }
+
+    #[test]
+    fn an_empty_selector_never_means_everything() {
+        let body = serde_json::json!({"type": "pod_kill", "duration_seconds": 5, "target": {"selector": {}}});
+        assert_eq!(parse(body).unwrap_err().field.as_deref(), Some("target.resource"));
+    }
+}

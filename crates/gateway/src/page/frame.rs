@@ -1,0 +1,142 @@
+//! What stands around every page: rail, top bar, notices.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::Page;
+use super::sentence::count;
+use super::view::View;
+
+/// The id of the top bar's live part.
+pub(crate) const TOP: &str = "top-state";
+/// The id of the notices.
+pub(crate) const NOTICES: &str = "notices";
+
+/// The rail: address, word, and an outline in a box of 18 by 18.
+const RAIL: [(&str, &str, &str); 5] = [
+    ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
+    ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
+    ("/issues", "Issues", "M9 2L16.5 15.5h-15zM9 7v4M9 13h.01"),
+    ("/remediations", "Remediations", "M15.5 9a6.5 6.5 0 1 1-2-4.7M15.5 2v3.5H12"),
+    (
+        "/experiments",
+        "Experiments",
+        "M7 2h4M7.5 2v5L3 14.5A1 1 0 0 0 4 16h10a1 1 0 0 0 1-1.5L10.5 7V2M5 11.5h8",
+    ),
+];
+
+/// The whole document.
+pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" data-now=(view.stamp.now.rfc3339()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (page.title) " · Homeostat" }
+                link rel="icon" href="/favicon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/assets/style.css";
+                script src="/assets/page.js" defer {}
+            }
+            body {
+                a class="skip" href="#main" { "Skip to content" }
+                (rail(path))
+                header class="top" { (top(view)) (stop_button()) }
+                main id="main" {
+                    div id="link-state" role="status" {}
+                    (notices(view))
+                    @for section in &page.sections { (section.render()) }
+                }
+            }
+        }
+    }
+}
+
+fn rail(path: &str) -> Markup {
+    let here = |address: &str| match address {
+        "/" => path == "/",
+        address => path == address || path.starts_with(&format!("{address}/")),
+    };
+    html! {
+        div class="rail" {
+            nav aria-label="Pages" {
+                a class="brand" href="/" {
+                    svg viewBox="0 0 20 20" aria-hidden="true" { path d="M2 10h4l2-5 4 10 2-5h4" {} }
+                    span class="word" { "Homeostat" }
+                }
+                ul {
+                    @for (address, word, outline) in RAIL {
+                        li {
+                            a href=(address) title=(word) aria-current=[here(address).then_some("page")] {
+                                svg viewBox="0 0 18 18" aria-hidden="true" { path d=(outline) {} }
+                                span class="word" { (word) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The part of the top bar that changes: automation and waiting approvals.
+pub(crate) fn top(view: &View) -> Markup {
+    let on = view.switches.automation;
+    let waiting = view.waiting().count();
+    html! {
+        div id=(TOP) class="switch" data-live="now" {
+            form class="inline switch" method="post" action="/automation" {
+                span { span class="long" { "Automatic repair " } strong { @if on { "on" } @else { "off" } } }
+                input type="hidden" name="enabled" value=(!on);
+                button class="small" type="submit"
+                    title=(if on { "Nothing will be repaired by itself; standing restarts go on" }
+                           else { "Repairs run by themselves as far as the trust ladder allows" }) {
+                    @if on { "Turn off" } @else { "Turn on" }
+                }
+            }
+            @if waiting > 0 {
+                a href="/remediations?status=awaiting_approval" { (count(waiting, "approval waits", "approvals wait")) }
+            } @else {
+                span class="quiet long" { "No approval waits" }
+            }
+        }
+    }
+}
+
+fn stop_button() -> Markup {
+    html! {
+        form class="stop-form push" method="get" action="/emergency-stop" {
+            button class="danger stop" type="submit" title="Press and hold for 1 s: takes every fault out and stops every plan" {
+                "Emergency stop"
+            }
+        }
+    }
+}
+
+/// What has to be known before anything else on the page is believed.
+pub(crate) fn notices(view: &View) -> Markup {
+    html! {
+        div id=(NOTICES) data-live="now" {
+            @if let Some(since) = view.switches.emergency_stop {
+                div class="notice bad" role="alert" {
+                    strong { "The emergency stop is engaged" }
+                    span { "since " (view.stamp.ago(since)) ". Nothing is repaired or disturbed; standing restarts go on." }
+                    a href="/emergency-stop" { "Clear it" }
+                }
+            }
+            @if let Some(snapshot) = view.stale() {
+                div class="notice attention" role="alert" {
+                    strong { "Stale" }
+                    span { "The last snapshot was taken " (view.stamp.ago(snapshot.taken))
+                        ". The loops do not run or the keeper does not answer; see " code { "homeostat status" } "." }
+                }
+            }
+            @if !view.switches.automation {
+                div class="notice attention" {
+                    strong { "Automatic repair is off" }
+                    span { "Issues are detected and plans can be run by hand; nothing is repaired by itself." }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Issues: the list, and one issue in the loop's order: seen, why, plan, proof.
+
+use domain::{Issue, IssueId, IssueKind, PlanStatus, Time};
+use maud::{Markup, html};
+use store::{IssueFilter, JournalEntry, PlanRecord};
+
+use super::history;
+use super::marks::{self, Meaning, mark};
+use super::plan;
+use super::sentence::{capital, count};
+use super::services::resource_link;
+use super::time::took;
+use super::timeline::{self, Axis};
+use super::view::View;
+use super::{Page, Section};
+use crate::api;
+use crate::body::Query;
+use crate::control::Planned;
+use crate::problem::Problem;
+use crate::serve::App;
+
+const ROWS: usize = 50;
+
+/// Earlier issues of the same type on the same resource that are shown.
+const EARLIER: usize = 5;
+
+pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
+    let filter = IssueFilter {
+        limit: ROWS + 1,
+        before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
+        kind: query.read("type", api::kind, || "a type of issue".to_owned())?,
+        severity: query.read("severity", api::severity, || "a severity".to_owned())?,
+        ..Default::default()
+    };
+    let mut rows = app.store.issues(&filter)?;
+    let more = rows.len() > ROWS;
+    rows.truncate(ROWS);
+    let sentence = match view.issues.len() {
+        0 => "No issue is open.".to_owned(),
+        n => format!("{} open.", count(n, "issue is", "issues are")),
+    };
+    let body = html! {
+        @if rows.is_empty() {
+            p class="empty" { "An issue is something measured that is out of its bounds. None was found." }
+        } @else { (history::issues(view, &rows)) }
+        @if let (true, Some(last)) = (more, rows.last()) {
+            p { a href={ "/issues?" (query.with("before", &last.id.to_string())) } { "Older" } }
+        }
+    };
+    Ok(Page {
+        title: "Issues".to_owned(),
+        sections: vec![
+            Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
+            Section::still("filters", filters(query)),
+            Section::rows("issues", body),
+        ],
+    })
+}
+
+fn filters(query: &Query) -> Markup {
+    let chosen = |name: &str, value: &str| query.text(name) == Some(value);
+    html! {
+        form class="filters" method="get" action="/issues" {
+            label { "Type"
+                select name="type" {
+                    option value="" { "all" }
+                    @for kind in IssueKind::ALL { option value=(kind) selected[chosen("type", kind.name())] { (plan::words(kind.name())) } }
+                }
+            }
+            label { "Severity"
+                select name="severity" {
+                    option value="" { "all" }
+                    @for name in ["critical", "high", "medium", "low"] { option value=(name) selected[chosen("severity", name)] { (name) } }
+                }
+            }
+            button type="submit" { "Show" }
+        }
+    }
+}
+
+pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> {
+    let issue = find(app, id)?;
+    let plans = app.store.plans_of_issue(issue.id)?;
+    let journal =
+        plans.first().map(|record| app.store.journal(record.plan.id)).transpose()?.unwrap_or_default();
+    let sections = vec![
+        Section::live("header", header(view, &issue)),
+        Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
+        Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
+        Section::live("timeline", time_line(app, view, &issue)?),
+        Section::rows("history", earlier(app, view, &issue, &plans)?),
+    ];
+    Ok(Page { title: issue.description.clone(), sections })
+}
+
+fn find(app: &App, id: &str) -> Result<Issue, Problem> {
+    let unknown = || Problem::not_found(format!("there is no issue {id}"));
+    let id: IssueId = id.parse().map_err(|_| unknown())?;
+    app.store.issue(id)?.ok_or_else(unknown)
+}
+
+fn header(view: &View, issue: &Issue) -> Markup {
+    html! {
+        p class="crumb" { a href="/issues" { "Issues" } }
+        h1 class="sentence" { (capital(&issue.description)) }
+        div class="facts" {
+            @match issue.closed_at {
+                Some(closed) => { (mark(Meaning::Good, "closed")) span { (view.stamp.ago(closed)) ", after " (took(issue.detected_at, closed)) } },
+                None => { (marks::severity(issue.severity)) span { "open for " (view.stamp.lasting(issue.detected_at)) } },
+            }
+            span { (plan::words(issue.kind.name())) ", " (plan::words(issue.reason.name())) }
+            span { (resource_link(&issue.resource)) }
+            @if issue.recurrences > 0 { span { "came back " (count(issue.recurrences as usize, "time", "times")) } }
+        }
+    }
+}
+
+fn buttons(issue: &Issue, latest: Option<&PlanRecord>) -> Markup {
+    let under_way = latest.is_some_and(|record| !record.status.is_final());
+    html! {
+        @if let Some(record) = latest { (plan::buttons(record)) }
+        @if issue.closed_at.is_none() && !under_way {
+            form method="post" action={ "/issues/" (issue.id) "/preview" } {
+                button type="submit" title="Shows the plan; changes nothing" { "Dry run" }
+            }
+        }
+    }
+}
+
+fn the_loop(view: &View, issue: &Issue, latest: Option<&PlanRecord>, journal: &[JournalEntry]) -> Markup {
+    html! {
+        div class="loop" {
+            section { h2 { "Seen" } div { (seen(view, issue)) } }
+            @match latest {
+                None => section {
+                    h2 { "Plan" }
+                    p class="quiet" { "No plan was made. What restarts by itself needs none; for the rest the guard's reasons are in the log." }
+                },
+                Some(record) => {
+                    section { h2 { "Why" } div { (plan::why(&record.plan)) } }
+                    section { h2 { "Plan" } div {
+                        p {
+                            (mark(marks::of_status(record.status), marks::status_word(record.status))) " "
+                            a href={ "/remediations/" (record.plan.id) } { (capital(&record.plan.summary)) }
+                        }
+                        (plan::decision(view.stamp, record))
+                        (plan::steps(&record.plan, journal))
+                    } }
+                    section { h2 { "Proof" } div { (plan::proof(view.stamp, &record.plan, Some(record))) } }
+                },
+            }
+        }
+    }
+}
+
+fn seen(view: &View, issue: &Issue) -> Markup {
+    html! {
+        dl class="values" {
+            @for (name, value) in &issue.metrics {
+                dt { (plan::words(name)) } dd { (format!("{value:.2}").trim_end_matches('0').trim_end_matches('.')) }
+            }
+            dt { "first seen" } dd { (view.stamp.ago(issue.detected_at)) }
+            dt { "last seen" } dd { (view.stamp.ago(issue.last_seen)) }
+            dt { "id" } dd class="mono" { (issue.id) }
+        }
+    }
+}
+
+fn time_line(app: &App, view: &View, issue: &Issue) -> Result<Markup, Problem> {
+    let now_us = view.stamp.now.wall_us;
+    let axis =
+        Axis::around(issue.detected_at.wall_us, issue.closed_at.map_or(now_us, |at| at.wall_us), now_us);
+    let since = Time { boot_us: 0, wall_us: axis.begin_us - 600_000_000 };
+    let service = issue.resource.service();
+    let lanes = history::lanes(
+        &app.store,
+        since,
+        |other| other.resource.service() == service,
+        |record| record.plan.steps.iter().any(|step| step.action.resource().service() == service),
+    )?;
+    Ok(html! {
+        section class="timeline" { h2 { "Time line" span class="quiet" { "this issue and its service" } } (timeline::draw(axis, &lanes)) }
+    })
+}
+
+/// What was tried for this issue, and the same type on the same resource before.
+fn earlier(app: &App, view: &View, issue: &Issue, plans: &[PlanRecord]) -> Result<Markup, Problem> {
+    let filter = IssueFilter {
+        kind: Some(issue.kind),
+        resource: Some(issue.resource.clone()),
+        before: Some(issue.id),
+        limit: EARLIER,
+        ..Default::default()
+    };
+    let before = app.store.issues(&filter)?;
+    Ok(html! {
+        @if plans.len() > 1 { h2 { "Tried for this issue" } (history::remediations(view.stamp, plans)) }
+        @if !before.is_empty() { h2 { "Before, on the same resource" } (history::issues(view, &before)) }
+    })
+}
+
+/// The page after a dry run: the plan that would run, and the button that runs it.
+pub(super) fn preview(app: &App, view: &View, id: IssueId, planned: &Planned) -> Result<Page, Problem> {
+    let issue = find(app, &id.to_string())?;
+    let runs = !matches!(planned.status, PlanStatus::Refused);
+    let body = html! {
+        p class="crumb" { a href={ "/issues/" (id) } { (issue.description) } }
+        h1 class="sentence" { "Dry run: " (planned.plan.summary) }
+        p class="facts" { span { "Nothing was changed." } }
+    };
+    let plan_body = html! {
+        div class="loop" {
+            section { h2 { "Why" } div { (plan::why(&planned.plan)) } }
+            section { h2 { "Plan" } div {
+                @if !planned.reasons.is_empty() {
+                    ul class="reasons" { @for reason in &planned.reasons { li { (capital(reason)) } } }
+                }
+                (plan::steps(&planned.plan, &[]))
+                p { "Touches " @for (place, resource) in planned.plan.blast_radius.iter().enumerate() {
+                    @if place > 0 { ", " } (resource_link(resource))
+                } "." }
+            } }
+            section { h2 { "Expected" } p { (planned.plan.expected_effect) } }
+            section { h2 { "Proof" } div { (plan::proof(view.stamp, &planned.plan, None)) } }
+        }
+    };
+    let buttons = html! {
+        div class="actions" {
+            @if runs {
+                form method="post" action={ "/issues/" (id) "/repair" } { button class="primary" type="submit" { "Run this repair" } }
+            } @else {
+                (mark(Meaning::Unknown, "refused")) span class="quiet" { "The guard would refuse it." }
+            }
+            a class="button" href={ "/issues/" (id) } { "Back" }
+        }
+    };
+    Ok(Page {
+        title: "Dry run".to_owned(),
+        sections: vec![
+            Section::still("header", body),
+            Section::still("loop", plan_body),
+            Section::still("actions", buttons),
+        ],
+    })
+}

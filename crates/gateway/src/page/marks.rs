@@ -1,0 +1,115 @@
+//! Status marks: a shape, a colour and a word, so that none has to be believed alone.
+
+use domain::{OutcomeKind, PlanStatus, Severity};
+use maud::{Markup, html};
+
+/// The five meanings and the lack of one, from quiet to loud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Meaning {
+    /// Filled circle.
+    Good,
+    /// Ring: not known.
+    Unknown,
+    /// Circle in the colour of information: something is under way.
+    Info,
+    /// Diamond: a fault we injected ourselves.
+    Disturbed,
+    /// Triangle.
+    Attention,
+    /// Square.
+    Bad,
+}
+
+impl Meaning {
+    /// Its CSS class.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Unknown => "unknown",
+            Self::Info => "info",
+            Self::Disturbed => "disturbed",
+            Self::Attention => "attention",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// The outline in a box of 12 by 12.
+    fn shape(self) -> &'static str {
+        match self {
+            Self::Good | Self::Info => "M6 1.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9z",
+            Self::Unknown => "M6 2a4 4 0 1 1 0 8a4 4 0 1 1 0-8z",
+            Self::Disturbed => "M6 0L12 6L6 12L0 6z",
+            Self::Attention => "M6 .5L12 11H0z",
+            Self::Bad => "M1 1H11V11H1z",
+        }
+    }
+}
+
+/// A mark with its word.
+pub(crate) fn mark(meaning: Meaning, word: &str) -> Markup {
+    html! {
+        span class={ "mark " (meaning.class()) } {
+            svg viewBox="0 0 12 12" aria-hidden="true" { path d=(meaning.shape()) {} }
+            (word)
+        }
+    }
+}
+
+/// A severity as a mark.
+pub(crate) fn severity(severity: Severity) -> Markup {
+    mark(of_severity(severity), severity.name())
+}
+
+/// What a severity means.
+pub(crate) fn of_severity(severity: Severity) -> Meaning {
+    match severity {
+        Severity::Critical | Severity::High => Meaning::Bad,
+        Severity::Medium | Severity::Low => Meaning::Attention,
+    }
+}
+
+/// What a plan's status means.
+pub(crate) fn of_status(status: PlanStatus) -> Meaning {
+    match status {
+        PlanStatus::Success => Meaning::Good,
+        PlanStatus::InProgress | PlanStatus::Verifying | PlanStatus::Pending => Meaning::Info,
+        PlanStatus::AwaitingApproval | PlanStatus::RolledBack => Meaning::Attention,
+        PlanStatus::Failed => Meaning::Bad,
+        PlanStatus::Refused => Meaning::Unknown,
+    }
+}
+
+/// A plan's status in words.
+pub(crate) fn status_word(status: PlanStatus) -> &'static str {
+    match status {
+        PlanStatus::Pending => "pending",
+        PlanStatus::AwaitingApproval => "awaits approval",
+        PlanStatus::InProgress => "in progress",
+        PlanStatus::Verifying => "verifying",
+        PlanStatus::Success => "success",
+        PlanStatus::Failed => "failed",
+        PlanStatus::RolledBack => "rolled back",
+        PlanStatus::Refused => "refused",
+    }
+}
+
+/// An outcome in words.
+pub(crate) fn outcome_word(outcome: OutcomeKind) -> &'static str {
+    match outcome {
+        OutcomeKind::Healed => "healed",
+        OutcomeKind::Mitigated => "mitigated",
+        OutcomeKind::SelfRecovered => "recovered by itself",
+        OutcomeKind::NotHealed => "not healed",
+        OutcomeKind::Refused => "refused",
+    }
+}
+
+/// What an outcome means.
+pub(crate) fn of_outcome(outcome: OutcomeKind) -> Meaning {
+    match outcome {
+        OutcomeKind::Healed | OutcomeKind::SelfRecovered => Meaning::Good,
+        OutcomeKind::Mitigated => Meaning::Attention,
+        OutcomeKind::NotHealed => Meaning::Bad,
+        OutcomeKind::Refused => Meaning::Unknown,
+    }
+}

@@ -1,0 +1,162 @@
+//! The web page: rendered on the server, patched in place while it is open.
+//!
+//! In: an address, the store, the loops' state. Out: HTML. Each page is a list of [`Section`]s; a whole
+//! page is its sections in the frame, a live update is the sections that changed. Every page works without
+//! a script, then by reloading.
+//!
+//! Deliberately absent: decisions, thresholds, wire shapes for programs. Whether a value is over its limit
+//! is told by the open issues, never worked out here.
+
+mod actions;
+mod experiments;
+mod figures;
+mod frame;
+mod history;
+mod issues;
+mod marks;
+mod overview;
+mod plan;
+mod remediations;
+mod sentence;
+mod services;
+mod time;
+mod timeline;
+mod view;
+
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+use crate::body::Query;
+use crate::problem::Problem;
+use crate::serve::App;
+
+pub(crate) use actions::{ACTIONS, Act, Submitted, emergency_stop, page_of_action, sign_in};
+use time::Form;
+use view::View;
+
+/// Served at `/assets/style.css`.
+pub(crate) const STYLE: &str = include_str!("../assets/style.css");
+/// Served at `/assets/page.js`.
+pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
+/// Served at `/favicon.svg`.
+pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
+
+/// The addresses of pages.
+pub(crate) const PATHS: [&str; 9] = [
+    "/",
+    "/issues",
+    "/issues/{id}",
+    "/remediations",
+    "/remediations/{id}",
+    "/experiments",
+    "/experiments/{id}",
+    "/services",
+    "/services/{name}",
+];
+
+/// A page without its frame.
+pub(crate) struct Page {
+    title: String,
+    sections: Vec<Section>,
+}
+
+/// A part of a page that is updated as one.
+pub(crate) struct Section {
+    id: &'static str,
+    update: Update,
+    body: Markup,
+}
+
+/// How a section is updated while the page is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Update {
+    /// At once.
+    Live,
+    /// Not while the pointer is in it, because rows may come and go.
+    Rows,
+    /// By reloading the page.
+    Never,
+}
+
+impl Section {
+    fn live(id: &'static str, body: Markup) -> Self {
+        Self { id, update: Update::Live, body }
+    }
+
+    fn rows(id: &'static str, body: Markup) -> Self {
+        Self { id, update: Update::Rows, body }
+    }
+
+    fn still(id: &'static str, body: Markup) -> Self {
+        Self { id, update: Update::Never, body }
+    }
+
+    fn render(&self) -> Markup {
+        let live = match self.update {
+            Update::Live => Some("now"),
+            Update::Rows => Some("rows"),
+            Update::Never => None,
+        };
+        html! { div id=(self.id) data-live=[live] { (self.body) } }
+    }
+}
+
+/// A whole page.
+pub(crate) fn show(app: &App, uri: &Uri) -> Response {
+    let rendered = View::load(app, Form::Page)
+        .and_then(|view| Ok(frame::document(&view, uri.path(), &page(app, &view, uri)?)));
+    match rendered {
+        Ok(document) => html_response(StatusCode::OK, document),
+        Err(problem) => error(app, &problem),
+    }
+}
+
+/// The live sections of a page as they are now, by id.
+pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let view = View::load(app, Form::Fragment)?;
+    let page = page(app, &view, uri)?;
+    let live = page.sections.iter().filter(|section| section.update != Update::Never);
+    let mut fragments: Vec<(String, String)> =
+        live.map(|section| (section.id.to_owned(), section.render().into_string())).collect();
+    fragments.push((frame::TOP.to_owned(), frame::top(&view).into_string()));
+    fragments.push((frame::NOTICES.to_owned(), frame::notices(&view).into_string()));
+    Ok(fragments)
+}
+
+/// A problem, as a page in the frame; where even the frame cannot be read, as a program would get it.
+pub(crate) fn error(app: &App, problem: &Problem) -> Response {
+    let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
+    let body = html! {
+        div class="card" {
+            h1 class="sentence" { (sentence::capital(&problem.detail)) "." }
+            p class="facts" { (problem.status.as_u16()) " " (problem.title()) " · " code { (problem.code) } }
+            p { a href="/" { "Overview" } }
+        }
+    };
+    let page = Page { title: problem.title().to_owned(), sections: vec![Section::still("error", body)] };
+    html_response(problem.status, frame::document(&view, "", &page))
+}
+
+fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
+    let query = Query::parse(uri.query())?;
+    let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        [] => overview::page(app, view, &query),
+        ["issues"] => issues::list(app, view, &query),
+        ["issues", id] => issues::detail(app, view, id),
+        ["remediations"] => remediations::list(app, view, &query),
+        ["remediations", id] => remediations::detail(app, view, id),
+        ["experiments"] => experiments::list(app, view, &query),
+        ["experiments", id] => experiments::detail(app, view, id),
+        ["services"] => services::list(view),
+        ["services", name] => services::detail(app, view, name, &query),
+        ["login"] => Ok(actions::login_page(app, &query, None)),
+        ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
+        _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),
+    }
+}
+
+fn html_response(status: StatusCode, document: Markup) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], document.into_string()).into_response()
+}

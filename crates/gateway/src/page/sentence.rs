@@ -1,0 +1,79 @@
+//! The one sentence at the top of the overview: whether anything needs a person, and what.
+
+use domain::PlanStatus;
+
+use super::view::View;
+
+/// The sentence.
+pub(crate) fn overall(view: &View) -> String {
+    if view.switches.emergency_stop.is_some() {
+        return "The emergency stop is engaged: nothing is repaired or disturbed until it is cleared."
+            .to_owned();
+    }
+    let Some(snapshot) = &view.snapshot else {
+        return "Nothing was looked at yet.".to_owned();
+    };
+    if view.stale().is_some() {
+        return "What is shown here is old: the loops give no snapshots.".to_owned();
+    }
+    if snapshot.services.is_empty() {
+        return "There is nothing to look after yet.".to_owned();
+    }
+    let clauses = clauses(view);
+    if !clauses.is_empty() {
+        return format!("{}.", capital(&clauses.join("; ")));
+    }
+    let services = count(snapshot.services.len(), "service", "services");
+    match view.instances() {
+        (ready, wanted) if (ready as u64) < wanted => {
+            format!("No issue is open; {ready} of {wanted} instances are ready.")
+        }
+        (ready, _) => format!("All is well: {services}, {}.", count(ready, "instance", "instances")),
+    }
+}
+
+fn clauses(view: &View) -> Vec<String> {
+    let mut clauses = Vec::new();
+    let open = view.issues.len();
+    let repairing = view
+        .issues
+        .iter()
+        .filter_map(|issue| view.plan_for(issue.id))
+        .filter(|record| matches!(record.status, PlanStatus::InProgress | PlanStatus::Verifying))
+        .count();
+    match (open, repairing) {
+        (0, _) => {}
+        (1, 1) => clauses.push("1 issue is being repaired".to_owned()),
+        (open, 0) => clauses.push(is(open, "issue", "issues", "open")),
+        (open, all) if open == all => clauses.push(format!("{open} issues are being repaired")),
+        (open, some) => {
+            clauses.push(format!("{open} issues are open, {some} of them being repaired"));
+        }
+    }
+    match view.waiting().count() {
+        0 => {}
+        1 => clauses.push("1 approval waits for you".to_owned()),
+        n => clauses.push(format!("{n} approvals wait for you")),
+    }
+    match view.faults.len() {
+        0 => {}
+        n => clauses.push(is(n, "fault", "faults", "injected on purpose")),
+    }
+    clauses
+}
+
+fn is(n: usize, one: &str, many: &str, what: &str) -> String {
+    let verb = if n == 1 { "is" } else { "are" };
+    format!("{} {verb} {what}", count(n, one, many))
+}
+
+/// `1 issue`, `2 issues`.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The same text with a capital letter in front.
+pub(crate) fn capital(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}

@@ -1,0 +1,444 @@
+//! Services, their instances, and the links between them.
+//!
+//! A value that is over its limit is told by the open issue that says so, with that issue's threshold.
+
+use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
+use domain::{Bytes, InstanceName, IssueKind, LinkName, ResourceId, ServiceName, Snapshot};
+use maud::{Markup, html};
+
+use super::history;
+use super::marks::{Meaning, mark};
+use super::timeline::{self, Axis, WINDOWS};
+use super::view::{View, of_phase};
+use super::{Page, Section};
+use crate::api::back;
+use crate::body::Query;
+use crate::problem::Problem;
+use crate::serve::App;
+
+const LOG_LINES: usize = 60;
+
+/// How far back a service's time line goes, in seconds.
+const WINDOW: i64 = WINDOWS[1].1;
+
+pub(super) fn list(view: &View) -> Result<Page, Problem> {
+    let sentence = match &view.snapshot {
+        None => "Nothing was looked at yet.".to_owned(),
+        Some(snapshot) => {
+            let (ready, wanted) = view.instances();
+            format!(
+                "{}, {ready} of {wanted} instances ready.",
+                super::sentence::count(snapshot.services.len(), "service", "services")
+            )
+        }
+    };
+    Ok(Page {
+        title: "Services".to_owned(),
+        sections: vec![
+            Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
+            Section::live("services", table(view)),
+            Section::live("links", links(view, |_| true)),
+        ],
+    })
+}
+
+/// The services with their state.
+pub(super) fn table(view: &View) -> Markup {
+    let Some(snapshot) = view.snapshot.as_deref().filter(|snapshot| !snapshot.services.is_empty()) else {
+        return html! {
+            h2 { "Services" }
+            p class="empty" {
+                "A service is a program that Homeostat starts, watches and repairs. Declare some and bring them up: "
+                code { "homeostat up FILE" } ", or try the built-in shop: " code { "homeostat demo" }
+            }
+        };
+    };
+    html! {
+        h2 { "Services" span class="quiet" { "requests over the last 3 s, as callers see them" } }
+        div class="scroll" { table {
+            thead { tr {
+                th { "State" } th { "Service" } th { "Instances" }
+                th class="number" { "Requests" } th class="number" { "Failed" } th class="number" { "p95" }
+                th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" }
+            } }
+            tbody {
+                @for (name, state) in &snapshot.services {
+                    @let (meaning, word) = view.service_status(name, state);
+                    @let felt = felt(snapshot, name);
+                    tr data-key=(name) {
+                        td { (mark(meaning, word)) }
+                        td class="name" { a href={ "/services/" (name) } { (name) } }
+                        td { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
+                        td class="number" { (rate(felt.as_ref())) }
+                        td class="number" { (failed(view, felt.as_ref(), None)) }
+                        td class="number" { (p95(view, felt.as_ref(), None)) }
+                        (usage_cells(view, state))
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// An instance as a mark; its word is shown where it is not simply ready.
+fn slot(view: &View, name: &InstanceName, instance: &InstanceState) -> Markup {
+    let disturbed = view.faults.iter().any(|running| running.fault.target.instance() == Some(name));
+    let (meaning, word) = of_phase(instance.phase);
+    let (meaning, word) = if disturbed { (Meaning::Disturbed, "disturbed") } else { (meaning, word) };
+    let title = match &instance.incarnation {
+        Some(incarnation) => format!("{name}: {word}, process {}", incarnation.pid),
+        None => format!("{name}: {word}, no process"),
+    };
+    let quiet = meaning == Meaning::Good;
+    html! {
+        span title=(title) data-key=(name) {
+            (mark(meaning, &if quiet { name.ordinal.to_string() } else { format!("{} {word}", name.ordinal) }))
+        }
+    }
+}
+
+/// What callers feel: the windows of all links into a service, put together. p95 is the worst link's.
+fn felt(snapshot: &Snapshot, service: &ServiceName) -> Option<Window> {
+    snapshot.links_to(service).map(|(_, link)| link.recent).reduce(|sum, one| Window {
+        seconds: sum.seconds.max(one.seconds),
+        requests: sum.requests + one.requests,
+        errors: sum.errors + one.errors,
+        throttled: sum.throttled + one.throttled,
+        unanswered: sum.unanswered + one.unanswered,
+        rejected: sum.rejected + one.rejected,
+        p50_ms: worst(sum.p50_ms, one.p50_ms),
+        p95_ms: worst(sum.p95_ms, one.p95_ms),
+    })
+}
+
+fn worst(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn rate(window: Option<&Window>) -> Markup {
+    match window {
+        Some(window) => html! { (figure(window.rate())) "/s" },
+        None => unknown(),
+    }
+}
+
+fn failed(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup {
+    let Some((window, ratio)) = window.and_then(|window| Some((window, window.error_ratio()?))) else {
+        return unknown();
+    };
+    let text = if window.errors == 0 { "0 %".to_owned() } else { format!("{} %", figure(ratio * 100.0)) };
+    let counts = format!("{} of {} in {} s", window.errors, window.requests, window.seconds);
+    limited(view, IssueKind::ErrorRate, link.cloned().map(ResourceId::Link), &text, " %", &counts)
+}
+
+fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup {
+    let Some(window) = window else { return unknown() };
+    let Some(ms) = window.p95_ms else { return unknown() };
+    let median = window.p50_ms.map_or(String::new(), |ms| format!("median {} ms", figure(ms)));
+    let text = format!("{} ms", figure(ms));
+    limited(view, IssueKind::NetworkLatency, link.cloned().map(ResourceId::Link), &text, " ms", &median)
+}
+
+/// A value, told as over its limit where an open issue on this resource says so.
+fn limited(
+    view: &View,
+    kind: IssueKind,
+    resource: Option<ResourceId>,
+    text: &str,
+    unit: &str,
+    title: &str,
+) -> Markup {
+    let issue = resource.and_then(|resource| view.issue_on(kind, &resource));
+    match issue {
+        None => html! { span title=(title) { (text) } },
+        Some(issue) => html! {
+            a class="over" href={ "/issues/" (issue.id) } title=(issue.description) {
+                (text)
+                @if let Some(limit) = issue.metrics.get("threshold") { ", limit " (figure(*limit)) (unit) }
+            }
+        },
+    }
+}
+
+/// The worst instance's use of each limit.
+fn usage_cells(view: &View, state: &ServiceState) -> Markup {
+    let cpu = |instance: &InstanceState| {
+        let used = instance.usage.cpu?.0;
+        let share = state.limits.cpu.map(|limit| used / limit.0 * 100.0);
+        Some((
+            share.unwrap_or(used),
+            share.map_or(format!("{used:.2} cores"), |share| format!("{share:.0} %")),
+        ))
+    };
+    let memory = |instance: &InstanceState| {
+        let used = instance.usage.memory?;
+        let share = state.limits.memory.map(|limit| used.0 as f64 / limit.0 as f64 * 100.0);
+        Some((
+            share.unwrap_or(used.0 as f64),
+            share.map_or(used.to_string(), |share| format!("{share:.0} %")),
+        ))
+    };
+    let disk = |instance: &InstanceState| {
+        let (used, size) = (instance.usage.disk_used?, instance.usage.disk_size?);
+        (size.0 > 0).then(|| {
+            let share = used.0 as f64 / size.0 as f64 * 100.0;
+            (share, format!("{share:.0} %"))
+        })
+    };
+    html! {
+        (worst_cell(view, state, IssueKind::HighCpu, ResourceId::Instance, cpu))
+        (worst_cell(view, state, IssueKind::HighMemory, ResourceId::Instance, memory))
+        (worst_cell(view, state, IssueKind::DiskFull, ResourceId::Volume, disk))
+    }
+}
+
+fn worst_cell(
+    view: &View,
+    state: &ServiceState,
+    kind: IssueKind,
+    resource: fn(InstanceName) -> ResourceId,
+    measure: impl Fn(&InstanceState) -> Option<(f64, String)>,
+) -> Markup {
+    let measured = state.instances.iter().filter_map(|(name, instance)| Some((name, measure(instance)?)));
+    let worst = measured.max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
+    html! {
+        td class="number" {
+            @match worst {
+                Some((name, (_, text))) => (limited(view, kind, Some(resource(name.clone())), &text, " %", &format!("the most of its instances: {name}"))),
+                None => (unknown()),
+            }
+        }
+    }
+}
+
+/// The links that `keep` chooses, with rate, errors and duration.
+pub(super) fn links(view: &View, keep: impl Fn(&LinkName) -> bool) -> Markup {
+    let Some(snapshot) = view.snapshot.as_deref() else { return html! {} };
+    let kept: Vec<_> = snapshot.links.iter().filter(|(name, _)| keep(name)).collect();
+    html! {
+        @if !kept.is_empty() {
+            h2 { "Links" span class="quiet" { "caller → callee" } }
+            div class="scroll" { table {
+                thead { tr {
+                    th { "State" } th { "Link" } th class="number" { "Requests" } th class="number" { "Failed" }
+                    th class="number" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
+                } }
+                tbody { @for (name, state) in kept { (link_row(view, name, state)) } }
+            } }
+        }
+    }
+}
+
+fn link_row(view: &View, name: &LinkName, state: &LinkState) -> Markup {
+    let (meaning, word) = link_status(view, name, state);
+    html! {
+        tr data-key=(name) {
+            td { (mark(meaning, word)) }
+            td class="name" { (resource_link(&ResourceId::Link(name.clone()))) }
+            td class="number" { (rate(Some(&state.recent))) }
+            td class="number" { (failed(view, Some(&state.recent), Some(name))) }
+            td class="number" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
+            td class="number" { (p95(view, Some(&state.recent), Some(name))) }
+            td class="name" {
+                @match state.breaker {
+                    BreakerState::Closed => span class="quiet" { "closed" },
+                    BreakerState::Open => (mark(Meaning::Attention, "open")),
+                    BreakerState::HalfOpen => (mark(Meaning::Info, "half open")),
+                }
+            }
+            td { div class="instances" {
+                @for (instance, backend) in &state.backends {
+                    @if backend.ejected {
+                        span title={ (instance) " is taken out of the balancing" } { (mark(Meaning::Attention, &format!("{} out", instance.ordinal))) }
+                    } @else if backend.path_check_failures > 0 {
+                        span title={ (instance) ": " (backend.path_check_failures) " failed checks in a row" } { (mark(Meaning::Bad, &format!("{} fails", instance.ordinal))) }
+                    } @else {
+                        span title={ (instance) " gets its share" } { (mark(Meaning::Good, &instance.ordinal.to_string())) }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn link_status(view: &View, name: &LinkName, state: &LinkState) -> (Meaning, &'static str) {
+    let resource = ResourceId::Link(name.clone());
+    let worst =
+        view.issues.iter().filter(|issue| issue.resource == resource).map(|issue| issue.severity).max();
+    if view.stale().is_some() {
+        (Meaning::Unknown, "unknown")
+    } else if view.faults.iter().any(|running| running.fault.target == resource) {
+        (Meaning::Disturbed, "disturbed")
+    } else if let Some(severity) = worst {
+        (super::marks::of_severity(severity), severity.name())
+    } else if state.breaker == BreakerState::Open {
+        (Meaning::Attention, "broken open")
+    } else if state.recent.requests == 0 {
+        (Meaning::Unknown, "idle")
+    } else {
+        (Meaning::Good, "healthy")
+    }
+}
+
+pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Result<Page, Problem> {
+    let found = ServiceName::new(name).ok().and_then(|name| {
+        let state = view.snapshot.as_deref()?.services.get(&name)?;
+        Some((name, state))
+    });
+    let Some((name, state)) = found else {
+        return Err(Problem::not_found(format!("there is no service {name}; the Services page lists them")));
+    };
+    let axis = Axis::last(WINDOW, view.stamp.now.wall_us);
+    let since = back(view.stamp.now, 2 * WINDOW);
+    let lanes = history::lanes(
+        &app.store,
+        since,
+        |issue| issue.resource.service() == Some(&name),
+        |record| record.plan.steps.iter().any(|step| step.action.resource().service() == Some(&name)),
+    )?;
+    let issues: Vec<_> =
+        view.issues.iter().filter(|issue| issue.resource.service() == Some(&name)).cloned().collect();
+    let logs = app.control.logs(&name, LOG_LINES);
+    let sections = vec![
+        Section::live("header", header(view, &name, state)),
+        Section::live("actions", actions(view, &name, state)),
+        Section::live(
+            "timeline",
+            html! { section class="timeline" { h2 { "Time line" span class="quiet" { "1 h" } } (timeline::draw(axis, &lanes)) } },
+        ),
+        Section::rows(
+            "issues",
+            html! {
+                h2 { "Open issues" }
+                @if issues.is_empty() { p class="empty" { "No issue is open here." } } @else { (history::issues(view, &issues)) }
+            },
+        ),
+        Section::live("instances", instances(view, state)),
+        Section::live("links", links(view, |link| link.to == name || link.from == name)),
+        Section::live(
+            "logs",
+            html! {
+                h2 { "Output" span class="quiet" { "the last " (LOG_LINES) " lines; more with " code { "homeostat logs " (name) } } }
+                @match logs {
+                    Ok(lines) if lines.is_empty() => p class="empty" { "It wrote nothing yet." },
+                    Ok(lines) => pre tabindex="0" aria-label="Output" { (lines.join("\n")) },
+                    Err(error) => p class="notice attention" { "The output cannot be read: " (error) },
+                }
+            },
+        ),
+    ];
+    Ok(Page { title: name.to_string(), sections })
+}
+
+fn header(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
+    let (meaning, word) = view.service_status(name, state);
+    let ready = state.instances.values().filter(|i| i.phase == domain::snapshot::Phase::Ready).count();
+    html! {
+        p class="crumb" { a href="/services" { "Services" } }
+        h1 class="sentence" { (name) ": " (ready) " of " (state.replicas) " instances ready." }
+        div class="facts" {
+            (mark(meaning, word))
+            @if let Some(cpu) = state.limits.cpu { span { "CPU limit " (cpu) } }
+            @if let Some(memory) = state.limits.memory { span { "memory limit " (memory) } }
+            @if let Some(volume) = &state.volume { span { "volume " (volume.size) } }
+            @if !state.dependencies.is_empty() {
+                span { "calls " @for (place, service) in state.dependencies.iter().enumerate() {
+                    @if place > 0 { ", " } a href={ "/services/" (service) } { (service) }
+                } }
+            }
+            @if state.rolling_out { span { "a rollout is under way; healing waits" } }
+            @if state.hands_off { span { "hands off: nothing is repaired or disturbed here" } }
+        }
+    }
+}
+
+fn actions(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
+    let until = view.switches.pauses.get(name).filter(|until| !view.stamp.now.reached(**until));
+    html! {
+        div class="actions" {
+            @if let Some(until) = until {
+                span { "Paused, " (view.stamp.left(*until)) "." }
+                form method="post" action={ "/services/" (name) "/resume" } { button type="submit" { "Resume" } }
+            } @else if !state.hands_off {
+                form method="post" action={ "/services/" (name) "/pause" } {
+                    label for="for" { "Repair and disturb nothing here for" }
+                    select id="for" name="for" { @for time in ["15m", "1h", "4h", "1d"] { option value=(time) { (time) } } }
+                    button type="submit" { "Pause" }
+                }
+            }
+        }
+    }
+}
+
+fn instances(view: &View, state: &ServiceState) -> Markup {
+    html! {
+        h2 { "Instances" }
+        div class="scroll" { table {
+            thead { tr {
+                th { "State" } th { "Instance" } th { "Since" } th class="number" { "Process" } th class="number" { "Port" }
+                th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" } th class="number" { "Ends" }
+            } }
+            tbody {
+                @for (name, instance) in &state.instances {
+                    @let (meaning, word) = of_phase(instance.phase);
+                    tr data-key=(name) {
+                        td { (mark(meaning, word)) }
+                        td class="name" { (name) @if instance.crash_loop { " " (mark(Meaning::Bad, "crash loop")) } }
+                        td { (view.stamp.lasting(instance.phase_since)) }
+                        td class="number mono" { @if let Some(process) = &instance.incarnation { (process.pid) } @else { "–" } }
+                        td class="number mono" { @if let Some(port) = instance.port { (port) } @else { "–" } }
+                        td class="number" { @if let Some(cpu) = instance.usage.cpu { (cpu) } @else { (unknown()) } }
+                        td class="number" { @if let Some(memory) = instance.usage.memory { (memory) } @else { (unknown()) } }
+                        td class="number" { (disk(instance.usage.disk_used, instance.usage.disk_size)) }
+                        td class="number" { (instance.exits.len()) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn disk(used: Option<Bytes>, size: Option<Bytes>) -> Markup {
+    match (used, size) {
+        (Some(used), Some(size)) => html! { (used) " of " (size) },
+        _ => unknown(),
+    }
+}
+
+fn unknown() -> Markup {
+    html! { span class="quiet" title="not known" { "–" } }
+}
+
+/// A figure with about three significant digits.
+fn figure(value: f64) -> String {
+    match value.abs() {
+        v if v >= 10.0 => format!("{value:.0}"),
+        v if v >= 1.0 => format!("{value:.1}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// A resource in words: `cart-0`, `front → cart`.
+pub(crate) fn resource_words(resource: &ResourceId) -> String {
+    match resource {
+        ResourceId::Service(name) => name.to_string(),
+        ResourceId::Instance(name) => name.to_string(),
+        ResourceId::Volume(name) => format!("volume of {name}"),
+        ResourceId::Link(link) => format!("{} → {}", link.from, link.to),
+        ResourceId::Node(name) => format!("node {name}"),
+    }
+}
+
+/// The same, leading to its service.
+pub(crate) fn resource_link(resource: &ResourceId) -> Markup {
+    match resource.service() {
+        Some(service) => {
+            html! { a href={ "/services/" (service) } title=(resource) { (resource_words(resource)) } }
+        }
+        None => html! { span title=(resource) { (resource_words(resource)) } },
+    }
+}

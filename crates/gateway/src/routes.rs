@@ -1,0 +1,277 @@
+//! Which address is answered by what, and what every request passes on its way.
+//!
+//! From outside in: the headers every answer carries and the form of errors; the time limit; Host; for
+//! writes the token and Origin; the handler, on the blocking pool.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::{Extension, Router};
+
+use crate::api::{self, Answer, Asked};
+use crate::body::{Query, encode};
+use crate::live;
+use crate::page;
+use crate::problem::Problem;
+use crate::security::{self, BODY_LIMIT, REQUEST_TIME, Via};
+use crate::serve::App;
+
+type Handler = fn(&Asked<'_>) -> Answer;
+type Routes = MethodRouter<Arc<App>>;
+
+/// The whole surface.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let healing = self_healing();
+    Router::new()
+        .route("/health", get(call(api::health)))
+        .route("/metrics", get(call(api::metrics)))
+        .nest("/api/v3/self-healing", healing.clone())
+        .nest("/api/self-healing", healing)
+        .nest("/api/v3/chaos", chaos())
+        .merge(pages())
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), guard))
+        .layer(from_fn(limit_time))
+        .layer(from_fn(finish))
+        .with_state(app)
+}
+
+fn self_healing() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health-score", get(call(api::health_score)))
+        .route("/health-score/history", get(call(api::health_history)))
+        .route("/issues", get(call(api::issues)))
+        .route("/issues/{id}", get(call(api::issue)))
+        .route("/remediations", get(call(api::remediations)))
+        .route("/remediations/{id}", get(call(api::remediation)))
+        .route("/remediations/{id}/approve", post(call(api::approve)))
+        .route("/remediations/{id}/reject", post(call(api::reject)))
+        .route("/remediations/{id}/rollback", post(call(api::roll_back)))
+        .route("/statistics", get(call(api::statistics)))
+        .route("/strategies", get(call(api::strategies)))
+        .route("/toggle-auto-remediation", post(call(api::toggle)))
+        .route("/manual-remediate/{id}", post(call(api::manual_remediate)))
+        .route("/dry-run/{id}", post(call(api::dry_run)))
+        .route("/services", get(call(api::services)))
+        .route("/services/{name}", get(call(api::service)))
+        .route("/services/{name}/logs", get(call(api::logs)))
+        .route("/pauses", get(call(api::pauses)).merge(post(call(api::pause))))
+        .route("/pauses/{name}", delete(call(api::resume)))
+        .route("/capabilities", get(call(api::capabilities)))
+}
+
+fn chaos() -> Router<Arc<App>> {
+    let one: Routes = get(call(api::experiment)).merge(delete(call(api::abort_experiment)));
+    let stop: Routes = get(call(api::emergency_stop_state))
+        .merge(post(call(api::emergency_stop)))
+        .merge(delete(call(api::clear_emergency_stop)));
+    Router::new()
+        .route("/experiment", post(call(api::start_experiment)))
+        .route("/experiments", get(call(api::experiments)))
+        .route("/experiment/{id}", one)
+        .route("/faults", get(call(api::running_faults)))
+        .route("/emergency-stop", stop)
+}
+
+fn pages() -> Router<Arc<App>> {
+    let mut router = Router::new();
+    for path in page::PATHS {
+        router = router.route(path, get(show_page));
+    }
+    for (path, action) in page::ACTIONS {
+        router = router.route(path, post(act(action)));
+    }
+    router
+        .route("/login", get(show_page).merge(post(act(page::sign_in))))
+        .route("/emergency-stop", get(show_page).merge(post(act(page::emergency_stop))))
+        .route("/events", get(live::events))
+        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
+        .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
+        .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
+        .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
+}
+
+/// The one placeholder of the path, empty where there is none.
+type Name = Option<Path<String>>;
+
+fn name_of(name: &Name) -> &str {
+    name.as_ref().map_or("", |Path(name)| name.as_str())
+}
+
+/// Runs a handler of the API on the blocking pool.
+fn call(
+    handler: Handler,
+) -> impl Fn(
+    State<Arc<App>>,
+    Name,
+    Option<Extension<Via>>,
+    Uri,
+    HeaderMap,
+    Bytes,
+) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
+    move |State(app), name, via, uri, headers, body| {
+        Box::pin(blocking(move || {
+            let asked = Asked {
+                app: &app,
+                name: name_of(&name),
+                path: uri.path(),
+                query: Query::parse(uri.query())?,
+                headers: &headers,
+                body: &body,
+                who: who(via.map(|Extension(via)| via)),
+            };
+            handler(&asked)
+        }))
+    }
+}
+
+fn who(via: Option<Via>) -> &'static str {
+    match via {
+        Some(Via::Cookie) => "web page",
+        _ => "api",
+    }
+}
+
+/// Runs what a form on a page asks for, then leads back to a page.
+fn act(
+    action: page::Act,
+) -> impl Fn(State<Arc<App>>, Name, Bytes) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
++ Clone
++ Send
++ Sync
++ 'static {
+    move |State(app), name, body| {
+        Box::pin(blocking(move || {
+            let form = Query::parse(std::str::from_utf8(&body).ok())?;
+            let asked = page::Submitted { app: &app, name: name_of(&name), form };
+            Ok(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
+        }))
+    }
+}
+
+async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    blocking(move || Ok(page::show(&app, &uri))).await
+}
+
+async fn blocking(answer: impl FnOnce() -> Answer + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => {
+            Problem::internal("the request could not be answered; the log of `homeostat serve` says why")
+                .into_response()
+        }
+    }
+}
+
+async fn asset(kind: &'static str, text: &'static str) -> Response {
+    // Not kept without asking: a newer binary on the same port must not meet an older script.
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")];
+    (headers, text).into_response()
+}
+
+async fn unknown(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let problem = Problem::not_found(format!("there is nothing at {}", uri.path()));
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    if wants_page && !uri.path().starts_with("/api/") {
+        return blocking(move || Ok(page::error(&app, &problem))).await;
+    }
+    problem.into_response()
+}
+
+async fn wrong_method(uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong_method",
+        format!("{} does not take this method; the Allow header lists those it takes", uri.path()),
+    )
+}
+
+/// Host for every request; token and Origin for writes.
+async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = app.door.check_host(request.headers()) {
+        return problem.into_response();
+    }
+    let path = request.uri().path();
+    if path == "/login" && security::is_write(request.method()) {
+        if let Err(problem) = app.door.check_origin(request.headers()) {
+            return problem.into_response();
+        }
+    } else if security::is_write(request.method()) {
+        match app.door.check_write(request.headers()) {
+            Ok(via) => {
+                request.extensions_mut().insert(via);
+            }
+            Err(problem) if problem.code == "token_missing" && !path.starts_with("/api/") => {
+                let back = page::page_of_action(path);
+                return Redirect::to(&format!("/login?next={}", encode(&back))).into_response();
+            }
+            Err(problem) => return problem.into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "too_slow",
+            format!(
+                "no answer within {} s; what was asked may still happen, look before asking again",
+                REQUEST_TIME.as_secs()
+            ),
+        )
+        .into_response(),
+    }
+}
+
+/// Gives errors that axum made itself (a body too large, a path that is no UTF-8) the form of ours.
+async fn finish(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let plain = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if plain && (status.is_client_error() || status.is_server_error()) {
+        let problem = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                status,
+                "body_too_large",
+                format!("the body has more than {BODY_LIMIT} bytes; send less"),
+            ),
+            _ => Problem::new(
+                status,
+                "bad_request",
+                "the request cannot be read; check its address and headers",
+            ),
+        };
+        response = problem.into_response();
+    }
+    security::harden(response.headers_mut());
+    response
+}
+
+/// A redirect after a form, which the browser follows with `GET`.
+pub(crate) fn see_other(to: &str) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    let location = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/"));
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}

@@ -1,0 +1,206 @@
+//! The server: one thread with its own runtime, from [`serve`] to [`Gateway::shutdown`].
+//!
+//! In: a bound listener, the store, the loops behind [`Control`]. Out: HTTP/1.1 on loopback. At rest the
+//! thread sleeps in the kernel: there is no timer until a page listens for live updates.
+//!
+//! Calls to store and loops block, so handlers make them on the runtime's small blocking pool.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use domain::Clock;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::control::Control;
+use crate::routes;
+use crate::security::Door;
+
+/// More open connections than this wait in the kernel's queue. A browser keeps six, each open page one
+/// more for live updates.
+const CONNECTIONS: usize = 256;
+
+/// Threads for blocking calls; they end when idle.
+const BLOCKING_THREADS: usize = 8;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long open connections may take to finish at shutdown.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
+
+/// What the gateway is told at start.
+pub struct GatewayConfig {
+    /// The token every write needs; at least 16 characters.
+    pub token: String,
+    /// Where people find it; shown on the page that asks for it.
+    pub token_file: Option<PathBuf>,
+    /// The machine's clocks.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// Not a loopback address.
+    #[error(
+        "the gateway listens on loopback only, not on {address}: it has neither TLS nor users yet; bind 127.0.0.1 or [::1], and reach it from elsewhere through an SSH tunnel"
+    )]
+    NotLoopback {
+        /// The address of the listener.
+        address: SocketAddr,
+    },
+    /// The token could be guessed.
+    #[error(
+        "the token has {length} characters, it needs at least 16; remove the token file to have one made"
+    )]
+    WeakToken {
+        /// How long it is.
+        length: usize,
+    },
+    /// The listener, the thread or the runtime could not be set up.
+    #[error("cannot start the gateway: {step} failed")]
+    Start {
+        /// Which step.
+        step: &'static str,
+        /// What happened.
+        source: std::io::Error,
+    },
+}
+
+/// A running server. Dropping it shuts it down.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What every handler sees.
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) door: Door,
+    pub(crate) token_file: Option<PathBuf>,
+    /// Turns true at shutdown, so that live pages end.
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// One permit for each page that is updated live.
+    pub(crate) live_pages: Arc<Semaphore>,
+}
+
+/// Starts to serve on `listener` and returns at once.
+pub fn serve(
+    listener: TcpListener,
+    store: Store,
+    control: Arc<dyn Control>,
+    config: GatewayConfig,
+) -> Result<Gateway, GatewayError> {
+    let failed = |step| move |source| GatewayError::Start { step, source };
+    let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
+    if !address.ip().is_loopback() {
+        return Err(GatewayError::NotLoopback { address });
+    }
+    if config.token.len() < 16 {
+        return Err(GatewayError::WeakToken { length: config.token.len() });
+    }
+    listener.set_nonblocking(true).map_err(failed("making the listener non-blocking"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("gateway-call")
+        .build()
+        .map_err(failed("building the runtime"))?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).map_err(failed("registering the listener"))?
+    };
+    let (stop, stopping) = watch::channel(false);
+    let app = Arc::new(App {
+        store,
+        control,
+        clock: config.clock,
+        door: Door::new(&config.token, address.port()),
+        token_file: config.token_file,
+        stopping: stopping.clone(),
+        live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
+    });
+    let thread = std::thread::Builder::new()
+        .name("gateway".to_owned())
+        .spawn(move || {
+            runtime.block_on(accept(listener, app, stopping));
+            runtime.shutdown_timeout(SHUTDOWN_TIME);
+        })
+        .map_err(failed("starting the thread"))?;
+    Ok(Gateway { address, stop, thread: Some(thread) })
+}
+
+impl Gateway {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests, lets those under way finish for half a second, and waits for the thread.
+    pub fn shutdown(mut self) {
+        self.stop_and_join();
+    }
+
+    fn stop_and_join(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was printed when it happened; there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop_and_join();
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let router = routes::router(app);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of descriptors, or the client is gone already: trying again at once would spin.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let mut stopping = stopping.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::pin!(connection);
+            // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = tokio::time::timeout(SHUTDOWN_TIME, connection).await;
+        });
+    }
+    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(SHUTDOWN_TIME, room.acquire_many(all)).await;
+}

@@ -1,0 +1,523 @@
+//! The shapes on the wire (specification §2, §3). Field names are a promise to users' clients.
+//!
+//! In: values of `domain` and `store`. Out: what serde writes. Fields beyond the specified ones follow
+//! them; a field without a value is null, never left out.
+
+use std::collections::BTreeMap;
+
+use domain::snapshot::{BreakerState, Phase, Window};
+use domain::units::show_duration;
+use domain::{
+    Cause, InstanceName, Intent, Issue, Plan, PlanStatus, ServiceName, ServiceState, Snapshot, Time,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use store::{ExperimentRecord, HealthRecord, JournalEntry, PlanRecord, Statistics};
+
+use crate::control::{Planned, RunningFault, StrategyRate};
+use crate::phrases;
+
+#[derive(Serialize)]
+pub(crate) struct HealthScore {
+    overall_score: Option<u8>,
+    compute_score: Option<u8>,
+    network_score: Option<u8>,
+    storage_score: Option<u8>,
+    database_score: Option<u8>,
+    security_score: Option<u8>,
+    timestamp: String,
+    issues_detected: u32,
+    auto_remediated: u32,
+    coverage: f64,
+}
+
+impl From<&HealthRecord> for HealthScore {
+    fn from(record: &HealthRecord) -> Self {
+        Self {
+            overall_score: record.overall,
+            compute_score: record.compute,
+            network_score: record.network,
+            storage_score: record.storage,
+            database_score: record.database,
+            security_score: record.security,
+            timestamp: record.at.rfc3339(),
+            issues_detected: record.issues_detected,
+            auto_remediated: record.auto_remediated,
+            coverage: record.coverage,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct IssueShape {
+    id: String,
+    r#type: &'static str,
+    severity: &'static str,
+    resource: String,
+    description: String,
+    detected_at: String,
+    metrics: BTreeMap<String, f64>,
+    reason: &'static str,
+    last_seen: String,
+    closed_at: Option<String>,
+    recurrences: u32,
+}
+
+impl From<&Issue> for IssueShape {
+    fn from(issue: &Issue) -> Self {
+        Self {
+            id: issue.id.to_string(),
+            r#type: issue.kind.name(),
+            severity: issue.severity.name(),
+            resource: issue.resource.to_string(),
+            description: issue.description.clone(),
+            detected_at: issue.detected_at.rfc3339(),
+            metrics: issue.metrics.clone(),
+            reason: issue.reason.name(),
+            last_seen: issue.last_seen.rfc3339(),
+            closed_at: issue.closed_at.map(Time::rfc3339),
+            recurrences: issue.recurrences,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct RemediationShape {
+    id: String,
+    issue_id: Option<String>,
+    action_type: String,
+    description: String,
+    status: &'static str,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    success: Option<bool>,
+    error_message: Option<String>,
+    rollback_performed: bool,
+    created_at: String,
+    requested_by: String,
+    expected_effect: String,
+    cause: Option<CauseShape>,
+    reasons: Vec<String>,
+    blast_radius: Vec<String>,
+    verification: Option<VerificationShape>,
+    lift_after_seconds: Option<f64>,
+    decision: Option<DecisionShape>,
+    outcome: Option<OutcomeShape>,
+    steps: Vec<StepShape>,
+}
+
+#[derive(Serialize)]
+struct CauseShape {
+    resource: String,
+    class: &'static str,
+    confidence: f64,
+    pattern: String,
+    evidence: Vec<EvidenceShape>,
+}
+
+#[derive(Serialize)]
+struct EvidenceShape {
+    resource: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct VerificationShape {
+    r#type: &'static str,
+    resource: String,
+    deadline_seconds: f64,
+    hold_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct DecisionShape {
+    who: String,
+    at: String,
+    verdict: store::Verdict,
+}
+
+#[derive(Serialize)]
+struct OutcomeShape {
+    kind: &'static str,
+    verified_at: Option<String>,
+    decided_at: String,
+    explanation: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StepShape {
+    index: usize,
+    action: String,
+    resource: String,
+    undo: &'static str,
+    timeout_seconds: f64,
+    state: Option<&'static str>,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+}
+
+/// The name of a status in the API: verifying is still in progress.
+pub(crate) fn status_name(status: PlanStatus) -> &'static str {
+    match status {
+        PlanStatus::Verifying => PlanStatus::InProgress.name(),
+        other => other.name(),
+    }
+}
+
+impl RemediationShape {
+    /// A stored plan, with the journal's entries of its steps where they were read.
+    pub(crate) fn new(record: &PlanRecord, journal: &[JournalEntry]) -> Self {
+        Self {
+            started_at: record.started_at.map(Time::rfc3339),
+            completed_at: record.completed_at.map(Time::rfc3339),
+            success: match record.status {
+                PlanStatus::Success => Some(true),
+                PlanStatus::Failed | PlanStatus::RolledBack | PlanStatus::Refused => Some(false),
+                _ => None,
+            },
+            error_message: record.error.clone(),
+            rollback_performed: record.rolled_back,
+            decision: record.decision.as_ref().map(|decision| DecisionShape {
+                who: decision.who.clone(),
+                at: decision.at.rfc3339(),
+                verdict: decision.verdict,
+            }),
+            outcome: record.outcome.as_ref().map(|outcome| OutcomeShape {
+                kind: outcome.kind.name(),
+                verified_at: outcome.verified_at.map(Time::rfc3339),
+                decided_at: outcome.decided_at.rfc3339(),
+                explanation: outcome.explanation.clone(),
+            }),
+            ..Self::of_plan(&record.plan, record.status, &record.reasons, journal)
+        }
+    }
+
+    /// A plan that was only just made, or only shown.
+    pub(crate) fn planned(planned: &Planned) -> Self {
+        Self::of_plan(&planned.plan, planned.status, &planned.reasons, &[])
+    }
+
+    fn of_plan(plan: &Plan, status: PlanStatus, reasons: &[String], journal: &[JournalEntry]) -> Self {
+        let (issue_id, cause) = match &plan.intent {
+            Intent::Remediation { issue, cause, .. } => (Some(issue.to_string()), Some(cause)),
+            _ => (None, None),
+        };
+        Self {
+            id: plan.id.to_string(),
+            issue_id,
+            action_type: phrases::action_type(plan).to_owned(),
+            description: plan.summary.clone(),
+            status: status_name(status),
+            started_at: None,
+            completed_at: None,
+            success: None,
+            error_message: None,
+            rollback_performed: false,
+            created_at: plan.created_at.rfc3339(),
+            requested_by: phrases::actor(&plan.requested_by).to_owned(),
+            expected_effect: plan.expected_effect.clone(),
+            cause: cause.map(CauseShape::from),
+            reasons: reasons.to_vec(),
+            blast_radius: plan.blast_radius.iter().map(ToString::to_string).collect(),
+            verification: plan.verify.as_ref().map(|signal| VerificationShape {
+                r#type: signal.kind.name(),
+                resource: signal.resource.to_string(),
+                deadline_seconds: signal.deadline.as_secs_f64(),
+                hold_seconds: signal.hold.as_secs_f64(),
+            }),
+            lift_after_seconds: plan.lift_after.map(|after| after.as_secs_f64()),
+            decision: None,
+            outcome: None,
+            steps: steps(plan, journal),
+        }
+    }
+}
+
+impl From<&Cause> for CauseShape {
+    fn from(cause: &Cause) -> Self {
+        let evidence = |item: &domain::EvidenceItem| EvidenceShape {
+            resource: item.resource.to_string(),
+            text: item.text.clone(),
+        };
+        Self {
+            resource: cause.resource.to_string(),
+            class: cause.class.name(),
+            confidence: cause.confidence.0,
+            pattern: cause.pattern.clone(),
+            evidence: cause.evidence.iter().map(evidence).collect(),
+        }
+    }
+}
+
+fn steps(plan: &Plan, journal: &[JournalEntry]) -> Vec<StepShape> {
+    plan.tokens()
+        .zip(&plan.steps)
+        .enumerate()
+        .map(|(index, (token, step))| {
+            let entry = journal.iter().find(|entry| entry.token == token);
+            StepShape {
+                index,
+                action: phrases::action(&step.action),
+                resource: step.action.resource().to_string(),
+                undo: phrases::undo_name(&step.undo),
+                timeout_seconds: step.timeout.as_secs_f64(),
+                state: entry.map(|entry| entry.state().name()),
+                started_at: entry.map(|entry| entry.intent_at.rfc3339()),
+                ended_at: entry.and_then(|entry| entry.endings.last()).map(|ended| ended.at.rfc3339()),
+            }
+        })
+        .collect()
+}
+
+/// `uptime_improvement` and `mttr_reduction` need a baseline of the user's own; without one they are null.
+#[derive(Serialize)]
+pub(crate) struct StatisticsShape {
+    total_issues_detected: u64,
+    total_remediations: u64,
+    successful_remediations: u64,
+    failed_remediations: u64,
+    success_rate: Option<f64>,
+    average_remediation_time: Option<String>,
+    uptime_improvement: Option<String>,
+    mttr_reduction: Option<String>,
+    rolled_back_remediations: u64,
+    refused_remediations: u64,
+    awaiting_approval: u64,
+    faults_injected: u64,
+    window: &'static str,
+}
+
+impl StatisticsShape {
+    pub(crate) fn new(statistics: &Statistics, window: &'static str) -> Self {
+        Self {
+            total_issues_detected: statistics.issues_detected,
+            total_remediations: statistics.remediations,
+            successful_remediations: statistics.successful,
+            failed_remediations: statistics.failed,
+            success_rate: success_rate(statistics).map(|rate| (rate * 10.0).round() / 10.0),
+            average_remediation_time: statistics
+                .average_remediation
+                .map(|time| format!("{:.1} seconds", time.as_secs_f64())),
+            uptime_improvement: None,
+            mttr_reduction: None,
+            rolled_back_remediations: statistics.rolled_back,
+            refused_remediations: statistics.refused,
+            awaiting_approval: statistics.awaiting_approval,
+            faults_injected: statistics.faults_injected,
+            window,
+        }
+    }
+}
+
+/// Successful ÷ (successful + failed) in percent; those that never ran count for neither.
+pub(crate) fn success_rate(statistics: &Statistics) -> Option<f64> {
+    let ended = statistics.successful + statistics.failed;
+    (ended > 0).then(|| statistics.successful as f64 / ended as f64 * 100.0)
+}
+
+#[derive(Serialize)]
+pub(crate) struct StrategyShape {
+    issue_type: &'static str,
+    reason: &'static str,
+    strategy: &'static str,
+    success_rate: f64,
+    outcomes: u32,
+    proven: bool,
+    available: bool,
+    unavailable_because: Option<String>,
+}
+
+impl From<&StrategyRate> for StrategyShape {
+    fn from(rate: &StrategyRate) -> Self {
+        Self {
+            issue_type: rate.kind.name(),
+            reason: rate.reason.name(),
+            strategy: rate.strategy.name(),
+            success_rate: rate.success_rate.0,
+            outcomes: rate.outcomes,
+            proven: rate.outcomes > 0,
+            available: rate.unavailable.is_none(),
+            unavailable_because: rate.unavailable.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ServiceShape {
+    service: String,
+    replicas: u32,
+    ready: usize,
+    hands_off: bool,
+    paused_until: Option<String>,
+    rolling_out: bool,
+    dependencies: Vec<String>,
+    cpu_limit_cores: Option<f64>,
+    memory_limit_bytes: Option<u64>,
+    instances: Vec<InstanceShape>,
+    links: Vec<LinkShape>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct InstanceShape {
+    instance: String,
+    phase: Phase,
+    since: String,
+    pid: Option<u32>,
+    port: Option<u16>,
+    crash_loop: bool,
+    exits: usize,
+    cpu_cores: Option<f64>,
+    memory_bytes: Option<u64>,
+    descriptors: Option<u32>,
+    disk_used_bytes: Option<u64>,
+    disk_size_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct LinkShape {
+    link: String,
+    requests_per_second: f64,
+    error_ratio: Option<f64>,
+    p50_ms: Option<f64>,
+    p95_ms: Option<f64>,
+    rejected: u64,
+    breaker: BreakerState,
+    ejected: Vec<InstanceName>,
+    window_seconds: u32,
+}
+
+impl ServiceShape {
+    pub(crate) fn new(
+        snapshot: &Snapshot,
+        name: &ServiceName,
+        state: &ServiceState,
+        paused_until: Option<Time>,
+    ) -> Self {
+        Self {
+            service: name.to_string(),
+            replicas: state.replicas,
+            ready: state.instances.values().filter(|instance| instance.phase == Phase::Ready).count(),
+            hands_off: state.hands_off,
+            paused_until: paused_until.map(Time::rfc3339),
+            rolling_out: state.rolling_out,
+            dependencies: state.dependencies.iter().map(ToString::to_string).collect(),
+            cpu_limit_cores: state.limits.cpu.map(|cores| cores.0),
+            memory_limit_bytes: state.limits.memory.map(|bytes| bytes.0),
+            instances: state.instances.iter().map(InstanceShape::from).collect(),
+            links: snapshot.links_to(name).map(LinkShape::from).collect(),
+            timestamp: snapshot.taken.rfc3339(),
+        }
+    }
+}
+
+impl From<(&InstanceName, &domain::InstanceState)> for InstanceShape {
+    fn from((name, state): (&InstanceName, &domain::InstanceState)) -> Self {
+        Self {
+            instance: name.to_string(),
+            phase: state.phase,
+            since: state.phase_since.rfc3339(),
+            pid: state.incarnation.as_ref().map(|incarnation| incarnation.pid),
+            port: state.port,
+            crash_loop: state.crash_loop,
+            exits: state.exits.len(),
+            cpu_cores: state.usage.cpu.map(|cores| cores.0),
+            memory_bytes: state.usage.memory.map(|bytes| bytes.0),
+            descriptors: state.usage.descriptors,
+            disk_used_bytes: state.usage.disk_used.map(|bytes| bytes.0),
+            disk_size_bytes: state.usage.disk_size.map(|bytes| bytes.0),
+        }
+    }
+}
+
+impl From<(&domain::LinkName, &domain::LinkState)> for LinkShape {
+    fn from((name, state): (&domain::LinkName, &domain::LinkState)) -> Self {
+        let Window { seconds, rejected, p50_ms, p95_ms, .. } = state.recent;
+        let ejected = state.backends.iter().filter(|(_, backend)| backend.ejected);
+        Self {
+            link: name.to_string(),
+            requests_per_second: state.recent.rate(),
+            error_ratio: state.recent.error_ratio(),
+            p50_ms,
+            p95_ms,
+            rejected,
+            breaker: state.breaker,
+            ejected: ejected.map(|(name, _)| name.clone()).collect(),
+            window_seconds: seconds,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct FaultShape {
+    token: String,
+    r#type: &'static str,
+    target: String,
+    description: String,
+    since: String,
+    until: String,
+    experiment_id: Option<String>,
+}
+
+impl From<&RunningFault> for FaultShape {
+    fn from(running: &RunningFault) -> Self {
+        Self {
+            token: running.token.to_string(),
+            r#type: running.fault.kind.name(),
+            target: running.fault.target.to_string(),
+            description: phrases::fault(&running.fault),
+            since: running.since.rfc3339(),
+            until: running.until.rfc3339(),
+            experiment_id: running.experiment.map(|id| id.to_string()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct PauseShape {
+    service: String,
+    until: String,
+    left: String,
+}
+
+impl PauseShape {
+    pub(crate) fn new(service: &ServiceName, until: Time, now: Time) -> Self {
+        Self { service: service.to_string(), until: until.rfc3339(), left: show_duration(until.since(now)) }
+    }
+}
+
+/// An experiment: the specified fields that its document lacks are null, the document's own follow, and
+/// id and status are the store's.
+pub(crate) fn experiment(record: &ExperimentRecord) -> Value {
+    const FIELDS: [&str; 16] = [
+        "name",
+        "type",
+        "target",
+        "parameters",
+        "duration_seconds",
+        "severity",
+        "safety_level",
+        "auto_rollback",
+        "steady_state",
+        "started_at",
+        "completed_at",
+        "blast_radius",
+        "recovery_time_seconds",
+        "passed",
+        "verdict",
+        "created_at",
+    ];
+    let mut shape = document(record);
+    for field in FIELDS {
+        shape.entry(field).or_insert(Value::Null);
+    }
+    shape.insert("id".to_owned(), record.id.to_string().into());
+    shape.insert("status".to_owned(), record.status.name().into());
+    shape.insert("created_at".to_owned(), record.created_at.rfc3339().into());
+    Value::Object(shape)
+}
+
+/// The fields of an experiment's document; none where it is no JSON object.
+pub(crate) fn document(record: &ExperimentRecord) -> Map<String, Value> {
+    serde_json::from_str(&record.document).unwrap_or_default()
+}

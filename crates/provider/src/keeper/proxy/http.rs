@@ -120,13 +120,13 @@ async fn attempt(
     slot: &Slot,
     request: &mut Option<Request<Incoming>>,
 ) -> Result<(Response<Incoming>, Connection), Failure> {
-    let idle = slot.pool.take_idle();
+    let idle = slot.pool.take_idle().await;
     let reused = idle.is_some();
     let opened = idle.as_ref().map_or_else(|| core.now(), |connection| connection.life.opened);
-    let delay = match (core.verdict(slot, opened), idle.is_some()) {
-        (Verdict::Pass(delay), _) => delay,
-        (Verdict::Cut, _) => return Err(Failure::NoConnection),
-        (Verdict::Throttled, _) => {
+    let delay = match core.verdict(slot, opened) {
+        Verdict::Pass(delay) => delay,
+        Verdict::Cut => return Err(Failure::NoConnection),
+        Verdict::Throttled => {
             if let Some(connection) = idle {
                 exchange.goes_over(opened);
                 slot.pool.give_back(connection);

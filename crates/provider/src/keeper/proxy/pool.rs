@@ -30,6 +30,10 @@ const IDLE_MAX: usize = 32;
 /// longer accepts and its backlog is full.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a connection may take to tidy its last exchange away. It takes one turn of the runtime, unless
+/// the instance answered before it had read the whole request; such a connection is given up.
+const SETTLE_LIMIT: Duration = Duration::from_millis(5);
+
 /// One open connection, as the register knows it.
 #[derive(Debug)]
 pub(super) struct Lifeline {
@@ -96,21 +100,15 @@ impl Pool {
         self.address
     }
 
-    /// An idle connection.
-    pub(super) fn take_idle(&self) -> Option<Connection> {
-        let mut idle = lock(&self.idle);
-        for _ in 0..idle.len() {
-            let connection = idle.pop_front()?;
-            if connection.sender.is_closed() || !connection.life.is_open() {
-                continue;
-            }
-            if connection.sender.is_ready() {
+    /// An idle connection that can take a request.
+    pub(super) async fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let mut connection = lock(&self.idle).pop_front()?;
+            let ready = tokio::time::timeout(SETTLE_LIMIT, connection.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) && connection.life.is_open() {
                 return Some(connection);
             }
-            // Its last exchange is just being tidied away; it is ready in a moment.
-            idle.push_back(connection);
         }
-        None
     }
 
     /// Takes a connection back after a whole exchange.

@@ -254,6 +254,26 @@ async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Reply {
     Reply { status, breaker, body: String::from_utf8(body.to_vec()).unwrap(), took: began.elapsed() }
 }
 
+/// A caller that keeps its connection.
+struct Caller {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+impl Caller {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        Self { sender, driver: tokio::spawn(connection) }
+    }
+
+    async fn get(&mut self, path: &str) -> Bytes {
+        self.sender.ready().await.unwrap();
+        let request = Request::get(path).header("host", "cart").body(Full::default()).unwrap();
+        self.sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes()
+    }
+}
+
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {

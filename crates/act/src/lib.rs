@@ -24,6 +24,7 @@
 //! Deliberately absent: choices. The executor does not retry a step, pick a fallback or judge a signal;
 //! that ends the plan, and the next turn plans the next one.
 
+mod circumstances;
 mod dry_run;
 mod emergency;
 mod error;
@@ -32,6 +33,7 @@ mod recover;
 mod running;
 mod undo;
 
+pub use circumstances::{Circumstances, Mode, approval};
 pub use dry_run::{DryRun, DryStep, RehearsedStep};
 pub use emergency::Stopped;
 pub use error::{ActError, Result};

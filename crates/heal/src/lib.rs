@@ -1,1 +1,26 @@
-//! The loop: queue, turn, modes, approvals.
+//! The loop: signals become a snapshot, a snapshot shows issues, issues have causes, a cause leads to a
+//! plan, a plan has an outcome, an outcome teaches a lesson.
+//!
+//! In: a provider (through `observe`), the store, the executor. Out: remediations, outcomes, lessons,
+//! notices for people. The whole loop reads on one screen in [`turn`]; the other modules are its arrows.
+//!
+//! Deliberately absent: choices while executing (a plan is a straight line), and any knowledge of what is
+//! being injected.
+
+mod arrows;
+mod driver;
+mod healer;
+mod lesson;
+mod lift;
+mod notice;
+mod operate;
+pub mod start;
+mod turn;
+mod verify;
+
+pub use driver::Driver;
+pub use healer::{Healer, Learning, Parts, Settings};
+pub use lesson::{CONFIDENCE, Lessons, RATES, diagnosis_key};
+pub use notice::{Notice, NoticeKind};
+pub use operate::{OperateError, Proposal, RunMode};
+pub use turn::{Turn, TurnError};

@@ -43,6 +43,30 @@ impl Lock {
     }
 }
 
+/// The process that holds the controller lock of `dir`; `None` where nobody does. A lock whose holder could
+/// not write its number (a full disk) is held by nobody that can be named.
+///
+/// # Errors
+///
+/// Where the lock file is there and cannot be read.
+pub fn holder(dir: &Path) -> Result<Option<u32>> {
+    let path = dir.join("lock");
+    let failed = |what| move |source| StoreError::File { what, path: dir.join("lock"), source };
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed("open"))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).map_err(failed("read"))?;
+            Ok(text.trim().parse().ok())
+        }
+        Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
+    }
+}
+
 /// Room kept free for the day the disk is full: a file that is removed when a write of the repair path
 /// (issues, plans, journal, timers, switches) finds no space, so that `disk_full` can be repaired. Until it
 /// could be made again, writes outside that path are refused with [`StoreError::Full`].

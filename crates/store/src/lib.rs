@@ -44,7 +44,7 @@ mod switches;
 mod timers;
 
 pub use changes::{Changed, Subscription, Topic};
-pub use directory::Reserve;
+pub use directory::{Reserve, holder};
 pub use error::{Result, StoreError};
 pub use experiments::{ExperimentRecord, ExperimentStatus};
 pub use health::HealthRecord;

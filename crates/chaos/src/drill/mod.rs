@@ -1,9 +1,12 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
 mod matrix;
+mod run;
 mod score;
 
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};
+pub use run::{DrillError, Fleet, Limits, Requests};
 pub use score::{
-    Diagnosis, ERROR_BUDGET, Quantiles, Repair, RunFacts, RunScore, STANDING_RESTART, Summary, score, summarise,
+    Diagnosis, ERROR_BUDGET, Quantiles, Repair, RunFacts, RunScore, STANDING_RESTART, Summary, score,
+    summarise,
 };

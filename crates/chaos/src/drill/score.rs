@@ -143,9 +143,10 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
     let diagnosis = first_diagnosis(facts);
     let cause_rank = diagnosis.and_then(|diagnosis| rank(diagnosis, row));
     let held = facts.repairs.iter().find(|repair| {
-        repair.outcome.as_ref().is_some_and(|outcome| {
-            matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated)
-        })
+        repair
+            .outcome
+            .as_ref()
+            .is_some_and(|outcome| matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated))
     });
     let standing = row.expect.strategy.is_none() && facts.repairs.is_empty() && facts.quiet_at.is_some();
     let outcome = match held {
@@ -209,7 +210,7 @@ fn first_diagnosis(facts: &RunFacts) -> Option<&Diagnosis> {
 }
 
 /// The place of the true cause, from 1.
-pub fn rank(diagnosis: &Diagnosis, row: &Row) -> Option<u32> {
+fn rank(diagnosis: &Diagnosis, row: &Row) -> Option<u32> {
     let truth = &row.expect.cause;
     let place = diagnosis
         .causes

@@ -70,6 +70,12 @@ pub struct Rejected {
     pub reason: Unsuited,
 }
 
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.strategy, self.reason)
+    }
+}
+
 /// What planning waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitReason {

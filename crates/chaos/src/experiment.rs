@@ -1,0 +1,354 @@
+//! Experiments: a fault asked for becomes a plan, passes the guard, is injected, and ends by its time, by
+//! an abort or by the emergency stop.
+//!
+//! In: a request. Out: an experiment with its plan, what it was predicted to touch, and how it ended. The
+//! chaos loop and the healing loop never call each other; they meet in the store.
+//!
+//! Deliberately absent: a steady-state hypothesis. An experiment says what was done and that it was taken
+//! out again; a verdict on the system is the drill's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use act::{Circumstances, Executor, Mode, Ran};
+use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
+use domain::{
+    Actor, Capabilities, Clock, ExperimentId, Fault, IdSource, PlanId, PlanStatus, Severity, StepToken, Time,
+};
+use observe::Observer;
+use serde::{Deserialize, Serialize};
+use store::{ExperimentRecord, ExperimentStatus, SlotLimits, Store};
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExperimentRequest {
+    /// What people call it.
+    pub name: String,
+    /// What is done, where, for how long at most.
+    pub fault: Fault,
+    /// How much harm it may do.
+    pub severity: Severity,
+    /// How careful one has to be, by the name of the specification's level (C3).
+    pub safety_level: String,
+    /// Who asked.
+    pub requested_by: String,
+}
+
+/// What is kept of an experiment, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentDocument {
+    /// What people call it.
+    pub name: String,
+    /// The fault's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The fault.
+    pub fault: Fault,
+    /// Where.
+    pub target: Target,
+    /// For how long at most.
+    pub duration_seconds: f64,
+    /// How much harm it may do.
+    pub severity: Severity,
+    /// How careful one has to be.
+    pub safety_level: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// The plan that injects it.
+    pub plan: PlanId,
+    /// When its effect was proven, RFC 3339.
+    pub started_at: Option<String>,
+    /// When it was taken out, RFC 3339.
+    pub completed_at: Option<String>,
+    /// What it may touch.
+    pub blast_radius: BlastRadius,
+    /// Why it was refused or failed.
+    pub error: Option<String>,
+}
+
+/// Where an experiment strikes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Exactly here.
+    pub resource: String,
+}
+
+/// What an experiment touches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlastRadius {
+    /// By its plan.
+    pub predicted: Vec<String>,
+}
+
+/// Why an experiment did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// It cannot be planned: the target does not exist, the provider cannot do it, a value is out of range.
+    #[error("{why}")]
+    Impossible {
+        /// Every reason.
+        why: String,
+    },
+    /// The guard does not let it run.
+    #[error("{why}")]
+    Refused {
+        /// Every reason, with the rule, the limit and the value seen.
+        why: String,
+    },
+    /// It was tried, did not work, and was taken back.
+    #[error("the fault did not take effect and was taken back: {why}")]
+    NoEffect {
+        /// What happened.
+        why: String,
+    },
+    /// There is no such experiment.
+    #[error("there is no experiment {0}")]
+    Unknown(ExperimentId),
+    /// What is stored of it cannot be read.
+    #[error("experiment {id} cannot be read: {why}")]
+    Unreadable {
+        /// Which.
+        id: ExperimentId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The fleet cannot be looked at.
+    #[error("cannot look at the fleet")]
+    Look(#[from] provider::ProviderError),
+    /// State cannot be read or written.
+    #[error("cannot read or write state")]
+    Store(#[from] store::StoreError),
+    /// The fault cannot be taken out, or the journal cannot be kept.
+    #[error("cannot run the plan")]
+    Act(#[from] act::ActError),
+}
+
+/// A fault that is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningFault {
+    /// The step that set it.
+    pub token: StepToken,
+    /// What and where.
+    pub fault: Fault,
+    /// Since when.
+    pub since: Time,
+    /// When it ends by itself.
+    pub until: Time,
+}
+
+/// What has begun: the experiment, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Injected {
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// Its plan.
+    pub plan: PlanId,
+    /// When its step began.
+    pub injected_at: Time,
+    /// When its effect was proven.
+    pub active_at: Time,
+}
+
+/// What the chaos engine works with.
+pub struct Parts {
+    /// Where state survives.
+    pub store: Store,
+    /// Looks at the world.
+    pub observer: Arc<Observer>,
+    /// Changes it.
+    pub executor: Arc<Executor>,
+    /// Tells time.
+    pub clock: Arc<dyn Clock>,
+    /// What the provider can do.
+    pub capabilities: Capabilities,
+    /// What is allowed.
+    pub policy: Policy,
+    /// Whether plans may change anything.
+    pub mode: Mode,
+    /// Seeds the ids.
+    pub seed: u64,
+}
+
+/// Runs experiments.
+pub struct Experiments {
+    parts: Parts,
+    ids: Mutex<IdSource>,
+}
+
+impl Experiments {
+    /// An engine over a store, a provider and a clock.
+    pub fn new(parts: Parts) -> Self {
+        let ids = Mutex::new(IdSource::seeded(parts.seed));
+        Self { parts, ids }
+    }
+
+    /// Plans a fault, asks the guard, injects it, and returns when its effect is proven.
+    ///
+    /// # Errors
+    ///
+    /// [`ChaosError`]; nothing is left behind then.
+    pub fn inject(&self, request: &ExperimentRequest) -> Result<Injected, ChaosError> {
+        let Parts { store, clock, policy, .. } = &self.parts;
+        let snapshot = self.parts.observer.snapshot()?;
+        let now = snapshot.taken;
+        let (experiment, id) = {
+            let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+            (ids.next::<ExperimentId>(now), ids.next::<PlanId>(now))
+        };
+        let actor = Actor::Operator(request.requested_by.clone());
+        let context =
+            Request { snapshot: &snapshot, capabilities: &self.parts.capabilities, policy, id, now };
+        let plan = plan_fault(&request.fault, experiment, actor, &context)
+            .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
+        let mut document = document(request, id, &plan.blast_radius);
+        let circumstances = Circumstances::gather(store, now, self.parts.mode, |_| false)?;
+        let ruling = guard(
+            plan,
+            &GuardContext {
+                now,
+                snapshot: &snapshot,
+                history: &circumstances.history,
+                policy,
+                switches: &circumstances.switches,
+                approved: None,
+                running: &circumstances.running,
+            },
+        );
+        let cleared = match ruling {
+            Ruling::Clear(cleared) => cleared,
+            Ruling::Wait { reasons, .. } | Ruling::Refuse { reasons, .. } => {
+                let why = join(&reasons);
+                document.error = Some(why.clone());
+                self.save(experiment, ExperimentStatus::Refused, &document, now)?;
+                return Err(ChaosError::Refused { why });
+            }
+        };
+        store.add_plan(cleared.plan(), PlanStatus::Pending, &[])?;
+        self.save(experiment, ExperimentStatus::Running, &document, now)?;
+        let injected_at = clock.now();
+        let slots = SlotLimits { concurrent: policy.chaos.faults_at_a_time, ..SlotLimits::NONE };
+        let why = match self.parts.executor.run_within(&cleared, &slots)? {
+            Ran::Done { .. } => {
+                let active_at = clock.now();
+                document.started_at = Some(active_at.rfc3339());
+                self.save(experiment, ExperimentStatus::Running, &document, now)?;
+                return Ok(Injected { experiment, plan: id, injected_at, active_at });
+            }
+            Ran::Taken { why } => {
+                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+                store.set_plan_status(id, from, to, clock.now(), Some(&why))?;
+                document.error = Some(why.clone());
+                self.save(experiment, ExperimentStatus::Refused, &document, now)?;
+                return Err(ChaosError::Refused { why });
+            }
+            Ran::Refused { why } | Ran::TakenBack { why, .. } => why,
+        };
+        document.error = Some(why.clone());
+        self.save(experiment, ExperimentStatus::Failed, &document, now)?;
+        Err(ChaosError::NoEffect { why })
+    }
+
+    /// Takes an experiment's faults out now.
+    ///
+    /// # Errors
+    ///
+    /// [`ChaosError`] where there is none, or it cannot be taken out; that is tried again then.
+    pub fn end(&self, id: ExperimentId, status: ExperimentStatus) -> Result<(), ChaosError> {
+        let record = self.parts.store.experiment(id)?.ok_or(ChaosError::Unknown(id))?;
+        let document = read(&record)?;
+        self.parts.executor.undo_plan(document.plan, "the experiment was ended")?;
+        self.complete(record, document, status)
+    }
+
+    /// Closes the experiments whose faults are out: by their time, by an emergency stop, by a recovery.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub fn settle(&self) -> Result<(), ChaosError> {
+        let in_force = self.parts.store.steps_in_force()?;
+        let open = self.parts.store.entries_without_ending()?;
+        for record in self.parts.store.experiments(store::LIST_LIMIT_DEFAULT, None)? {
+            if record.status != ExperimentStatus::Running {
+                continue;
+            }
+            let document = read(&record)?;
+            let lives = |entry: &store::JournalEntry| entry.token.plan == document.plan;
+            let begun = document.started_at.is_some();
+            if begun && !in_force.iter().chain(&open).any(lives) {
+                self.complete(record, document, ExperimentStatus::Completed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The faults in force.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub fn running(&self) -> store::Result<Vec<RunningFault>> {
+        let entries = self.parts.store.steps_in_force()?;
+        Ok(entries
+            .into_iter()
+            .filter_map(|entry| {
+                let domain::Action::Inject(fault) = entry.step.action else { return None };
+                let since = entry.endings.first().map_or(entry.intent_at, |ended| ended.at);
+                let until = since.plus(if fault.kind.is_instant() { Duration::ZERO } else { fault.duration });
+                Some(RunningFault { token: entry.token, fault, since, until })
+            })
+            .collect())
+    }
+
+    fn complete(
+        &self,
+        record: ExperimentRecord,
+        mut document: ExperimentDocument,
+        status: ExperimentStatus,
+    ) -> Result<(), ChaosError> {
+        if record.status.is_final() {
+            return Ok(());
+        }
+        document.completed_at = Some(self.parts.clock.now().rfc3339());
+        self.save(record.id, status, &document, record.created_at)
+    }
+
+    fn save(
+        &self,
+        id: ExperimentId,
+        status: ExperimentStatus,
+        document: &ExperimentDocument,
+        created_at: Time,
+    ) -> Result<(), ChaosError> {
+        let document = serde_json::to_string(document)
+            .map_err(|error| ChaosError::Unreadable { id, why: error.to_string() })?;
+        Ok(self.parts.store.save_experiment(&ExperimentRecord { id, status, document, created_at })?)
+    }
+}
+
+fn document(request: &ExperimentRequest, plan: PlanId, radius: &[domain::ResourceId]) -> ExperimentDocument {
+    ExperimentDocument {
+        name: request.name.clone(),
+        kind: request.fault.kind.name().to_owned(),
+        fault: request.fault.clone(),
+        target: Target { resource: request.fault.target.to_string() },
+        duration_seconds: request.fault.duration.as_secs_f64(),
+        severity: request.severity,
+        safety_level: request.safety_level.clone(),
+        requested_by: request.requested_by.clone(),
+        plan,
+        started_at: None,
+        completed_at: None,
+        blast_radius: BlastRadius { predicted: radius.iter().map(ToString::to_string).collect() },
+        error: None,
+    }
+}
+
+fn read(record: &ExperimentRecord) -> Result<ExperimentDocument, ChaosError> {
+    serde_json::from_str(&record.document)
+        .map_err(|error| ChaosError::Unreadable { id: record.id, why: error.to_string() })
+}
+
+fn join<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,275 @@
+//! The arrows of the loop, one function each: look, detect, diagnose, plan, and what is done when nothing
+//! may be done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use act::Circumstances;
+use decide::detect::{IssueChange, detect, is_recovering, track};
+use decide::diagnose::diagnose;
+use decide::health::health;
+use decide::plan::{GuardContext, PlanContext, Planned, Ruling, plan_repair};
+use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Strategy, Time};
+use store::{HealthRecord, IssueFilter, Timer, TimerKind};
+
+use crate::healer::{Healer, Seen};
+use crate::lesson::diagnosis_key;
+use crate::notice::{Notice, NoticeKind};
+use crate::turn::TurnError;
+
+/// Issues that closed this long ago still count as the same when they come back.
+const LATELY: Duration = Duration::from_secs(120);
+
+/// Below this health a person looks at the whole (specification H8).
+const HEALTH_REVIEW: u8 = 70;
+
+/// Worst first; among equals the oldest.
+pub(crate) fn by_priority(open: &[Issue]) -> Vec<&Issue> {
+    let mut sorted: Vec<&Issue> = open.iter().filter(|issue| !is_recovering(issue)).collect();
+    sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
+    sorted
+}
+
+impl Healer {
+    /// Signals → Snapshot.
+    pub(crate) fn look(&self) -> Result<Arc<Snapshot>, TurnError> {
+        Ok(Arc::new(self.parts.observer.snapshot()?))
+    }
+
+    /// Snapshot → Issues. Returns the open ones, after the changes were written.
+    pub(crate) fn detect(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Issue>, TurnError> {
+        let store = &self.parts.store;
+        let thresholds = &self.settings.thresholds;
+        let mut state = self.state();
+        let findings = detect(snapshot, thresholds);
+        let before = store.open_issues()?;
+        let since = Some(snapshot.taken.minus(LATELY));
+        let closed: Vec<Issue> = store
+            .issues(&IssueFilter { since, ..IssueFilter::default() })?
+            .into_iter()
+            .filter(|issue| issue.closed_at.is_some())
+            .collect();
+        let ids = &mut state.ids;
+        let mut next_id = || ids.next::<IssueId>(snapshot.taken);
+        let changes = track(&before, &findings, snapshot, thresholds, &closed, &mut next_id);
+        for change in &changes {
+            store.save_issue(change.issue())?;
+            if let IssueChange::Closed(issue) = change {
+                state.waiting.remove(&issue.id);
+                state.refused.retain(|(id, _)| *id != issue.id);
+                state.diagnosed.remove(&issue.id);
+            }
+        }
+        let open = store.open_issues()?;
+        let health = health(snapshot, &open);
+        self.store_health(&mut state.health_stored, &health, snapshot.taken, open.len())?;
+        state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
+        Ok(open)
+    }
+
+    /// Writes a health score every now and then, and calls for a review where it is low.
+    fn store_health(
+        &self,
+        stored: &mut Option<Time>,
+        health: &decide::health::Health,
+        now: Time,
+        open: usize,
+    ) -> store::Result<()> {
+        if stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+            return Ok(());
+        }
+        *stored = Some(now);
+        let day_ago = now.minus(Duration::from_secs(86_400));
+        let statistics = self.parts.store.statistics(day_ago)?;
+        self.parts.store.add_health(&HealthRecord {
+            overall: health.overall,
+            compute: health.compute,
+            network: health.network,
+            storage: health.storage,
+            database: health.database,
+            security: health.security,
+            coverage: health.coverage,
+            issues_detected: u32::try_from(open).unwrap_or(u32::MAX),
+            auto_remediated: u32::try_from(statistics.successful).unwrap_or(u32::MAX),
+            at: now,
+        })?;
+        if let Some(overall) = health.overall.filter(|overall| *overall < HEALTH_REVIEW) {
+            (self.parts.notify)(Notice {
+                kind: NoticeKind::HealthLow,
+                severity: Severity::High,
+                title: format!("health is {overall}, below {HEALTH_REVIEW}: an incident review is due"),
+                resource: None,
+                at: now,
+            });
+        }
+        Ok(())
+    }
+
+    /// Issue → ranked Causes. The first answer for an issue is kept, with how long it took.
+    pub(crate) fn diagnose(
+        &self,
+        issue: &Issue,
+        snapshot: &Snapshot,
+        open: &[Issue],
+    ) -> Result<Vec<Cause>, TurnError> {
+        let mut state = self.state();
+        let began = Instant::now();
+        let causes = diagnose(issue, snapshot, open, &state.lessons.confidence);
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if !causes.is_empty() && state.diagnosed.insert(issue.id) {
+            let document = serde_json::json!({
+                "issue": issue.id, "at": snapshot.taken, "took_us": took_us, "causes": causes,
+            });
+            self.parts.store.put_document(&diagnosis_key(issue.id), &document.to_string())?;
+        }
+        Ok(causes)
+    }
+
+    /// What the guard and the planner have to know.
+    pub(crate) fn circumstances(&self, now: Time) -> Result<Circumstances, TurnError> {
+        let state = self.state();
+        let passed = |plan: PlanId| state.watches.get(&plan).is_some_and(crate::verify::Watch::passed);
+        Ok(Circumstances::gather(&self.parts.store, now, self.settings.mode, passed)?)
+    }
+
+    /// Cause → Plan.
+    pub(crate) fn plan(
+        &self,
+        issue: &Issue,
+        causes: &[Cause],
+        snapshot: &Snapshot,
+        circumstances: &Circumstances,
+    ) -> Planned {
+        let mut state = self.state();
+        let id = state.ids.next::<PlanId>(snapshot.taken);
+        plan_repair(
+            issue,
+            causes,
+            &PlanContext {
+                snapshot,
+                capabilities: &self.parts.capabilities,
+                history: &circumstances.history,
+                rates: &state.lessons.rates,
+                policy: &self.settings.policy,
+                id,
+                now: snapshot.taken,
+            },
+        )
+    }
+
+    /// The guard's view.
+    pub(crate) fn guard_context<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        circumstances: &'a Circumstances,
+    ) -> GuardContext<'a> {
+        GuardContext {
+            now: snapshot.taken,
+            snapshot,
+            history: &circumstances.history,
+            policy: &self.settings.policy,
+            switches: &circumstances.switches,
+            approved: None,
+            running: &circumstances.running,
+        }
+    }
+
+    /// Nothing was planned: remembers why, and tells a person where nothing ever will be. Returns whether
+    /// something is waited for.
+    pub(crate) fn wait(&self, issue: &Issue, planned: &Planned) -> Result<bool, TurnError> {
+        let (why, waits) = match planned {
+            Planned::Plan(_) => return Ok(false),
+            Planned::Waiting(reasons) => (join(reasons), true),
+            Planned::NoStrategy(rejected) => (join(rejected), false),
+        };
+        let before = self.state().waiting.insert(issue.id, why.clone());
+        if !waits && before.as_ref() != Some(&why) {
+            self.tell(
+                NoticeKind::NotHealed,
+                issue,
+                &format!("{}: no strategy is left: {why}", issue.description),
+            );
+        }
+        Ok(waits)
+    }
+
+    /// The guard did not clear a plan: shows it where a person can, remembers why otherwise. Returns
+    /// whether something is waited for.
+    pub(crate) fn hold(&self, issue: &Issue, ruling: Ruling) -> Result<bool, TurnError> {
+        let awaits_approval = ruling.awaits_approval();
+        let calls_a_person = ruling.reasons().iter().any(decide::plan::Objection::calls_a_person);
+        let reasons: Vec<String> = ruling.reasons().iter().map(ToString::to_string).collect();
+        let why = reasons.join("; ");
+        let news = self.state().waiting.insert(issue.id, why.clone()).as_ref() != Some(&why);
+        match ruling {
+            Ruling::Clear(_) => Ok(false),
+            Ruling::Wait { plan, .. } if awaits_approval => {
+                self.ask_for_approval(issue, &plan, &reasons)?;
+                Ok(true)
+            }
+            Ruling::Wait { .. } => {
+                if news && calls_a_person {
+                    self.tell(NoticeKind::RootCauseWork, issue, &format!("{}: {why}", issue.description));
+                }
+                Ok(true)
+            }
+            Ruling::Refuse { plan, .. } => {
+                self.refuse(issue, &plan, &reasons)?;
+                if news && calls_a_person {
+                    self.tell(NoticeKind::RootCauseWork, issue, &format!("{}: {why}", issue.description));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Writes a plan that waits for a person, unless one for this issue and strategy waits already.
+    fn ask_for_approval(&self, issue: &Issue, plan: &Plan, reasons: &[String]) -> Result<(), TurnError> {
+        let store = &self.parts.store;
+        let waits = store
+            .plans_of_issue(issue.id)?
+            .into_iter()
+            .any(|record| !record.status.is_final() && record.plan.strategy() == plan.strategy());
+        let rejected =
+            plan.strategy().is_some_and(|strategy| self.state().refused.contains(&(issue.id, strategy)));
+        if waits || rejected {
+            return Ok(());
+        }
+        store.add_plan(plan, PlanStatus::AwaitingApproval, reasons)?;
+        store.add_timer(&Timer {
+            kind: TimerKind::ApprovalExpiry,
+            plan: plan.id,
+            due: plan.created_at.plus(self.settings.policy.limits.approval_valid),
+        })?;
+        self.tell(NoticeKind::ApprovalNeeded, issue, &format!("approve or reject: {}", plan.summary));
+        Ok(())
+    }
+
+    /// Writes a refused plan down, once for each issue and strategy.
+    fn refuse(&self, issue: &Issue, plan: &Plan, reasons: &[String]) -> Result<(), TurnError> {
+        let Intent::Remediation { strategy, .. } = plan.intent else { return Ok(()) };
+        if self.note_refused(issue.id, strategy) {
+            self.parts.store.add_plan(plan, PlanStatus::Refused, reasons)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers that a strategy was refused for an issue; whether that is news.
+    pub(crate) fn note_refused(&self, issue: IssueId, strategy: Strategy) -> bool {
+        self.state().refused.insert((issue, strategy))
+    }
+
+    pub(crate) fn tell(&self, kind: NoticeKind, issue: &Issue, title: &str) {
+        (self.parts.notify)(Notice {
+            kind,
+            severity: issue.severity,
+            title: title.to_owned(),
+            resource: Some(issue.resource.clone()),
+            at: self.now(),
+        });
+    }
+}
+
+fn join<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,123 @@
+//! What makes the loop turn: events of the provider at once, a look every second, a full scan every 30 s.
+//!
+//! The look and the scan are the same turn. A look is what notices rates (latency, errors, CPU), for which
+//! no provider has events; while a repair runs or is being verified the loop looks four times a second.
+//! The scan also prunes what is past its retention.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use store::Retention;
+
+use crate::healer::Healer;
+
+/// Between two looks when nothing is wrong.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two looks while something is under way.
+const BUSY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long one wait for events takes; bounds how long stopping takes.
+const EVENT_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs a healer on threads of its own, until dropped or stopped.
+pub struct Driver {
+    stop: Arc<AtomicBool>,
+    healer: Arc<Healer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Driver {
+    /// Starts turning.
+    ///
+    /// # Errors
+    ///
+    /// Where the machine gives no thread.
+    pub fn start(healer: Arc<Healer>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = |name: &str, run: fn(&Healer, &AtomicBool)| {
+            let (healer, stop) = (Arc::clone(&healer), Arc::clone(&stop));
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&healer, &stop))
+        };
+        let threads = vec![thread("loop", turns)?, thread("events", events)?];
+        Ok(Self { stop, healer, threads })
+    }
+
+    /// Stops turning. Repairs that run go on to their end and are found by the next control plane.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.healer.wake();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so on stderr already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// Turns when woken, and at least every second.
+fn turns(healer: &Healer, stop: &AtomicBool) {
+    let mut scanned = healer.now();
+    let mut said = None;
+    while !stop.load(Ordering::Acquire) {
+        let trouble = healer.turn().err().map(|error| chain(&error));
+        if trouble != said {
+            match &trouble {
+                Some(why) => eprintln!("the loop cannot turn: {why}"),
+                None => eprintln!("the loop turns again"),
+            }
+            said = trouble;
+        }
+        let now = healer.now();
+        if now.since(scanned) >= healer.settings.scan_interval {
+            scanned = now;
+            if let Err(error) = healer.parts.store.prune(now, Retention::default()) {
+                eprintln!("cannot remove old records: {}", chain(&error));
+            }
+        }
+        healer.sleep(if healer.is_busy() { BUSY_INTERVAL } else { LOOK_INTERVAL });
+    }
+}
+
+/// Wakes the loop for every event. An event says where to look, never what to believe, so its content is
+/// not used.
+fn events(healer: &Healer, stop: &AtomicBool) {
+    let mut after = 0;
+    while !stop.load(Ordering::Acquire) {
+        match healer.parts.observer.events(after, EVENT_WAIT) {
+            Ok(seen) if seen.is_empty() => {}
+            Ok(seen) => {
+                after = seen.iter().map(|event| event.sequence).max().unwrap_or(after);
+                healer.wake();
+            }
+            Err(_) => {
+                // The keeper is being restarted; its events are counted anew then. The loop's own look
+                // says what is wrong.
+                after = 0;
+                healer.parts.clock.wait(EVENT_WAIT);
+            }
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,197 @@
+//! The healer: what one control plane has to heal with, and what it remembers between two turns.
+//!
+//! Everything that must survive is in the store; what is here can be lost and is found again by the next
+//! turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use act::{Executor, Mode};
+use decide::detect::Thresholds;
+use decide::health::Health;
+use decide::plan::Policy;
+use domain::{Capabilities, Clock, IdSource, IssueId, PlanId, Snapshot, Strategy, Time};
+use observe::Observer;
+use store::Store;
+
+use crate::lesson::Lessons;
+use crate::notice::Notice;
+use crate::start::Execution;
+use crate::verify::Watch;
+
+/// What a healer works with.
+pub struct Parts {
+    /// Where state survives.
+    pub store: Store,
+    /// Looks at the world.
+    pub observer: Arc<Observer>,
+    /// Changes it.
+    pub executor: Arc<Executor>,
+    /// Tells time.
+    pub clock: Arc<dyn Clock>,
+    /// What the provider can do.
+    pub capabilities: Capabilities,
+    /// Is told what needs a person. Must not block.
+    pub notify: Box<dyn Fn(Notice) + Send + Sync>,
+}
+
+/// Whether outcomes change success rates (`LEARNING_MODE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Learning {
+    /// They do.
+    #[default]
+    On,
+    /// The priors and what was learned before stay.
+    Off,
+}
+
+/// How a healer is set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When something counts as wrong.
+    pub thresholds: Thresholds,
+    /// What is allowed.
+    pub policy: Policy,
+    /// Whether plans may change anything.
+    pub mode: Mode,
+    /// Whether outcomes teach.
+    pub learning: Learning,
+    /// Time between two full scans.
+    pub scan_interval: Duration,
+    /// Time between two stored health scores.
+    pub health_interval: Duration,
+    /// Where plans run.
+    pub execution: Execution,
+    /// Seeds the ids.
+    pub seed: u64,
+}
+
+/// Heals. Shared by the loop's thread and by those who ask it something.
+pub struct Healer {
+    pub(crate) parts: Parts,
+    pub(crate) settings: Settings,
+    /// Itself, for the threads it starts.
+    pub(crate) this: Weak<Self>,
+    state: Mutex<State>,
+    wake: (Mutex<Wake>, Condvar),
+}
+
+/// What is remembered between two turns.
+pub(crate) struct State {
+    pub(crate) ids: IdSource,
+    pub(crate) lessons: Lessons,
+    /// The latest look.
+    pub(crate) seen: Option<Seen>,
+    /// The plans whose signal is being watched.
+    pub(crate) watches: BTreeMap<PlanId, Watch>,
+    /// Since when the path around a measure is well again.
+    pub(crate) well_since: BTreeMap<PlanId, Time>,
+    /// Why nothing is done about an issue now.
+    pub(crate) waiting: BTreeMap<IssueId, String>,
+    /// What was refused already, so that it is written down once.
+    pub(crate) refused: BTreeSet<(IssueId, Strategy)>,
+    /// The issues whose first diagnosis is kept.
+    pub(crate) diagnosed: BTreeSet<IssueId>,
+    /// The remediations that run on a thread of their own now.
+    pub(crate) executing: BTreeSet<PlanId>,
+    /// When a health score was last stored.
+    pub(crate) health_stored: Option<Time>,
+}
+
+/// One look at the world.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) health: Health,
+}
+
+/// Whether the loop was asked to turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Asleep,
+    Asked,
+}
+
+impl Healer {
+    /// A healer that remembers what its store remembers.
+    ///
+    /// # Errors
+    ///
+    /// The store's, also where lessons in it cannot be read.
+    pub fn new(parts: Parts, settings: Settings) -> store::Result<Arc<Self>> {
+        let state = State {
+            ids: IdSource::seeded(settings.seed),
+            lessons: Lessons::load(&parts.store)?,
+            seen: None,
+            watches: BTreeMap::new(),
+            well_since: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            diagnosed: BTreeSet::new(),
+            executing: BTreeSet::new(),
+            health_stored: None,
+        };
+        let wake = (Mutex::new(Wake::Asleep), Condvar::new());
+        Ok(Arc::new_cyclic(|this| Self {
+            parts,
+            settings,
+            this: Weak::clone(this),
+            state: Mutex::new(state),
+            wake,
+        }))
+    }
+
+    /// The latest snapshot; `None` before the first.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.state().seen.as_ref().map(|seen| Arc::clone(&seen.snapshot))
+    }
+
+    /// The latest health; `None` before the first snapshot.
+    pub fn health(&self) -> Option<Health> {
+        self.state().seen.as_ref().map(|seen| seen.health.clone())
+    }
+
+    /// Why nothing is done about an issue now; `None` where nobody waits.
+    pub fn waiting(&self, issue: IssueId) -> Option<String> {
+        self.state().waiting.get(&issue).cloned()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    /// Whether the loop has something under way and should look again soon.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state();
+        !state.watches.is_empty() || !state.executing.is_empty() || !state.waiting.is_empty()
+    }
+
+    /// Asks for a turn soon.
+    pub fn wake(&self) {
+        *self.wake.0.lock().unwrap_or_else(PoisonError::into_inner) = Wake::Asked;
+        self.wake.1.notify_all();
+    }
+
+    /// Waits until a turn is asked for, or `timeout`.
+    pub(crate) fn sleep(&self, timeout: Duration) {
+        let asked = self.wake.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut asked, _) = self
+            .wake
+            .1
+            .wait_timeout_while(asked, timeout, |asked| *asked == Wake::Asleep)
+            .unwrap_or_else(PoisonError::into_inner);
+        *asked = Wake::Asleep;
+    }
+
+    /// The state between two turns. A turn that panicked leaves nothing half done here that the next one
+    /// would not find again, so a poisoned lock is taken all the same.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+}

@@ -1,0 +1,81 @@
+//! Measures whose time is over are taken back: an opened breaker or an ejected instance when the path
+//! around it has been well for a while, every other timed measure when its time has come.
+//!
+//! A lift is the measure's own exact undo, so it needs no clearance. Timers are rows with a due time.
+
+use std::time::Duration;
+
+use decide::plan::Seen;
+use decide::plan::verify::well_again;
+use domain::{Action, Plan, PlanId, PlanStatus, Snapshot, Time};
+use store::{Timer, TimerKind};
+
+use crate::healer::Healer;
+use crate::turn::TurnError;
+
+/// How long the path around a measure has to be well before the measure is lifted: ten health checks in a
+/// row, so that a path that fails every other check stays closed.
+const WELL_FOR: Duration = Duration::from_secs(5);
+
+impl Healer {
+    /// Takes back what is over.
+    pub(crate) fn lift(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+        self.parts.executor.run_due()?;
+        self.lift_what_is_well(snapshot)?;
+        let now = snapshot.taken;
+        let expired = |timer: &Timer| timer.kind == TimerKind::ApprovalExpiry;
+        for timer in self.parts.store.due_timers(now)?.into_iter().filter(expired) {
+            self.expire(timer.plan, now)?;
+            self.parts.store.remove_timer(timer.kind, timer.plan)?;
+        }
+        Ok(())
+    }
+
+    fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+        let now = snapshot.taken;
+        for plan in self.measures_in_force()? {
+            let well = well_again(&plan, snapshot) == Seen::InBounds;
+            let due = {
+                let mut state = self.state();
+                if well {
+                    now.since(*state.well_since.entry(plan.id).or_insert(now)) >= WELL_FOR
+                } else {
+                    state.well_since.remove(&plan.id);
+                    false
+                }
+            };
+            if due {
+                self.parts.executor.lift_plan(plan.id)?;
+                self.state().well_since.remove(&plan.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Repairs that ended well and hold an instance or a link out of use. Each has a timer to be lifted by.
+    fn measures_in_force(&self) -> Result<Vec<Plan>, TurnError> {
+        let mut plans = Vec::new();
+        for timer in self.parts.store.timers()?.into_iter().filter(|timer| timer.kind == TimerKind::LiftPlan)
+        {
+            let record = self.parts.store.plan(timer.plan)?;
+            let held = record.filter(|record| {
+                record.status == PlanStatus::Success
+                    && record.plan.steps.iter().any(|s| holds_out_of_use(&s.action))
+            });
+            plans.extend(held.map(|record| record.plan));
+        }
+        Ok(plans)
+    }
+
+    /// Nobody answered in time.
+    fn expire(&self, plan: PlanId, now: Time) -> Result<(), TurnError> {
+        let (from, to) = (PlanStatus::AwaitingApproval, PlanStatus::Refused);
+        let why = "nobody approved it in time";
+        self.parts.store.set_plan_status(plan, from, to, now, Some(why))?;
+        Ok(())
+    }
+}
+
+fn holds_out_of_use(action: &Action) -> bool {
+    matches!(action, Action::EjectBackend { .. } | Action::OpenBreaker { .. })
+}

@@ -1,0 +1,192 @@
+//! What people ask of the loop: repair this now, approve, reject, roll back, hands off. Everything passes
+//! the same guard.
+
+use std::time::Duration;
+
+use decide::plan::{Approval, Objection, Planned, Ruling, guard};
+use domain::{IssueId, Plan, PlanId, PlanStatus, ServiceName};
+use store::PlanRecord;
+
+use crate::healer::Healer;
+use crate::turn::TurnError;
+
+/// Whether a plan is only shown or also run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// Shown with its expected effect; changes nothing.
+    DryRun,
+    /// Run, as far as the guard allows.
+    Run,
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// It does not exist.
+    #[error("there is no {what}; `homeostat issues` and `homeostat status` list what there is")]
+    NotFound {
+        /// What was named.
+        what: String,
+    },
+    /// It is not in the state for that.
+    #[error("{what} is {is}, not {expected}")]
+    State {
+        /// What was named.
+        what: String,
+        /// The state it is in.
+        is: String,
+        /// The state it would have to be in.
+        expected: &'static str,
+    },
+    /// Nothing can be planned.
+    #[error("nothing can be done about it now: {why}")]
+    NoPlan {
+        /// Every reason.
+        why: String,
+    },
+    /// The fleet was not looked at yet.
+    #[error("the fleet has not been looked at yet; try again in a moment")]
+    NotYet,
+    /// The loop's own trouble.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+}
+
+impl From<store::StoreError> for OperateError {
+    fn from(error: store::StoreError) -> Self {
+        Self::Turn(error.into())
+    }
+}
+
+/// A plan and what the guard says of it.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// The plan; after a dry run it is kept nowhere.
+    pub plan: Plan,
+    /// Where it is: pending for a dry run the guard would clear.
+    pub status: PlanStatus,
+    /// The guard's reasons to wait or refuse; empty where it clears.
+    pub reasons: Vec<String>,
+}
+
+impl Healer {
+    /// Plans the repair of an issue and, where `mode` says so, begins it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Proposal, OperateError> {
+        let store = &self.parts.store;
+        let not_found = || OperateError::NotFound { what: format!("issue {issue}") };
+        let issue = store.issue(issue)?.ok_or_else(not_found)?;
+        if issue.closed_at.is_some() {
+            let what = format!("issue {}", issue.id);
+            return Err(OperateError::State { what, is: "closed".to_owned(), expected: "open" });
+        }
+        let snapshot = self.snapshot().ok_or(OperateError::NotYet)?;
+        let open = store.open_issues()?;
+        let causes = self.diagnose(&issue, &snapshot, &open)?;
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let plan = match self.plan(&issue, &causes, &snapshot, &circumstances) {
+            Planned::Plan(plan) => plan,
+            Planned::Waiting(reasons) => return Err(OperateError::NoPlan { why: list(&reasons) }),
+            Planned::NoStrategy(rejected) => return Err(OperateError::NoPlan { why: list(&rejected) }),
+        };
+        let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
+        let mut context = self.guard_context(&snapshot, &circumstances);
+        context.approved = Some(&approval);
+        let shown = plan.clone();
+        let ruling = guard(plan, &context);
+        let reasons: Vec<String> = ruling.reasons().iter().map(Objection::to_string).collect();
+        let status = match (ruling, mode) {
+            (Ruling::Clear(_), RunMode::DryRun) | (Ruling::Wait { .. }, _) => PlanStatus::Pending,
+            (Ruling::Clear(cleared), RunMode::Run) => {
+                self.start(cleared)?;
+                PlanStatus::InProgress
+            }
+            (Ruling::Refuse { .. }, _) => PlanStatus::Refused,
+        };
+        Ok(Proposal { plan: shown, status, reasons })
+    }
+
+    /// Lets a plan run that waits for a person. It still has to pass what a person cannot lift.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where there is none, or it waits for nobody.
+    pub fn approve(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
+        let record = self.record(plan)?;
+        if !self.parts.store.approve(plan, who, self.now())? {
+            return Err(Self::wrong_state(&record, "awaiting_approval"));
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Ends a plan that waits for a person; its strategy is not proposed again for this issue.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where there is none, or it waits for nobody.
+    pub fn reject(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
+        let record = self.record(plan)?;
+        if !self.parts.store.reject(plan, who, self.now())? {
+            return Err(Self::wrong_state(&record, "awaiting_approval"));
+        }
+        if let domain::Intent::Remediation { issue, strategy, .. } = record.plan.intent {
+            self.note_refused(issue, strategy);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Takes a finished plan back.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where there is none, it still runs, or a step cannot be taken back.
+    pub fn roll_back(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
+        let record = self.record(plan)?;
+        if record.status != PlanStatus::Success && record.status != PlanStatus::Failed {
+            return Err(Self::wrong_state(&record, "success or failed"));
+        }
+        let why = format!("rolled back by {who}");
+        self.parts.executor.undo_plan(plan, &why).map_err(TurnError::from)?;
+        let (from, to) = (record.status, PlanStatus::RolledBack);
+        self.parts.store.set_plan_status(plan, from, to, self.now(), Some(&why))?;
+        Ok(())
+    }
+
+    /// Repairs and disturbs nothing at a service for a while; `None` ends the pause.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where there is no such service.
+    pub fn pause(&self, service: &ServiceName, time: Option<Duration>) -> Result<(), OperateError> {
+        let snapshot = self.snapshot().ok_or(OperateError::NotYet)?;
+        if !snapshot.services.contains_key(service) {
+            return Err(OperateError::NotFound { what: format!("service {service}") });
+        }
+        let until = time.map(|time| self.now().plus(time));
+        self.parts.store.pause_service(service, until)?;
+        self.wake();
+        Ok(())
+    }
+
+    fn record(&self, plan: PlanId) -> Result<PlanRecord, OperateError> {
+        let not_found = || OperateError::NotFound { what: format!("plan {plan}") };
+        self.parts.store.plan(plan)?.ok_or_else(not_found)
+    }
+
+    fn wrong_state(record: &PlanRecord, expected: &'static str) -> OperateError {
+        OperateError::State {
+            what: format!("plan {}", record.plan.id),
+            is: record.status.name().to_owned(),
+            expected,
+        }
+    }
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,101 @@
+//! Plan → act: a cleared plan is written down and run on a thread of its own, so that the loop goes on
+//! looking.
+
+use std::sync::Arc;
+
+use act::Mode;
+use decide::plan::{Cleared, Ruling, guard};
+use domain::{Plan, PlanStatus, Snapshot};
+use store::{PlanFilter, PlanPurpose, SlotLimits};
+
+use crate::healer::Healer;
+use crate::turn::TurnError;
+
+/// Whether the loop runs plans. In simulation they run in the turn itself, for replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Execution {
+    /// On a thread of their own.
+    #[default]
+    Concurrent,
+    /// Inside the turn.
+    Inline,
+}
+
+impl Healer {
+    /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once.
+    pub(crate) fn start(&self, cleared: Cleared<Plan>) -> Result<bool, TurnError> {
+        let plan = cleared.plan();
+        if self.settings.mode == Mode::DryRun || !self.state().executing.insert(plan.id) {
+            return Ok(false);
+        }
+        self.parts.store.add_plan(plan, PlanStatus::Pending, &[])?;
+        let id = plan.id;
+        self.note_baseline(plan);
+        let Some(this) = self.handle() else { return Ok(false) };
+        let run = move || {
+            let ran = this.parts.executor.run_within(&cleared, &this.slots());
+            if let Err(error) = this.conclude_unverified(cleared.plan(), ran) {
+                eprintln!("plan {id}: its outcome cannot be written: {error}");
+            }
+            this.state().executing.remove(&id);
+            this.wake();
+        };
+        match self.settings.execution {
+            Execution::Inline => run(),
+            Execution::Concurrent => {
+                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(run);
+                if let Err(error) = spawned {
+                    eprintln!("plan {id}: cannot start a thread: {error}");
+                    self.state().executing.remove(&id);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Plans a person approved wait as pending: asks the guard again with their word, and runs those it
+    /// clears. Returns how many were begun.
+    pub(crate) fn start_approved(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
+        let store = &self.parts.store;
+        let filter = PlanFilter { status: Some(PlanStatus::Pending), ..PlanFilter::default() };
+        let mut begun = 0;
+        for record in store.plans(&filter)? {
+            if store::PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
+                || self.state().executing.contains(&record.plan.id)
+            {
+                continue;
+            }
+            let approval = act::approval(&record);
+            let circumstances = self.circumstances(snapshot.taken)?;
+            let mut context = self.guard_context(snapshot, &circumstances);
+            context.approved = approval.as_ref();
+            let id = record.plan.id;
+            match guard(record.plan, &context) {
+                Ruling::Clear(cleared) => begun += usize::from(self.start(cleared)?),
+                Ruling::Wait { .. } => {}
+                Ruling::Refuse { reasons, .. } => {
+                    let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    let refused = PlanStatus::Refused;
+                    store.set_plan_status(id, PlanStatus::Pending, refused, snapshot.taken, Some(&why))?;
+                }
+            }
+        }
+        Ok(begun)
+    }
+
+    /// The slots of the guard's policy, counted once more where they are taken.
+    fn slots(&self) -> SlotLimits {
+        let limits = &self.settings.policy.limits;
+        SlotLimits {
+            per_resource_per_hour: limits.per_resource,
+            per_hour: limits.in_all,
+            concurrent: limits.at_a_time,
+            ..SlotLimits::SPECIFIED
+        }
+    }
+
+    /// This healer as something a thread can keep.
+    fn handle(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
+    }
+}

@@ -1,0 +1,70 @@
+//! One turn of the loop. Everything Homeostat does by itself is on this screen.
+//!
+//! An event, a timer or the clock asks for a turn; the turn reads the world again and believes only that.
+//! The next turn is the retry: nothing here waits, and a turn that fails half way is simply repeated.
+//!
+//! ```text
+//! look → detect → verify → lift → for each issue: diagnose → plan → guard → act
+//! ```
+
+use decide::plan::{Planned, Ruling, guard};
+
+use crate::arrows::by_priority;
+use crate::healer::Healer;
+
+/// Why a turn came to nothing. The next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The world could not be looked at.
+    #[error("cannot look at the fleet")]
+    Look(#[from] provider::ProviderError),
+    /// State could not be read or written.
+    #[error("cannot read or write state")]
+    Store(#[from] store::StoreError),
+    /// A measure could not be taken back.
+    #[error("cannot take a measure back")]
+    Act(#[from] act::ActError),
+}
+
+/// What a turn saw and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Turn {
+    /// Open issues.
+    pub open: usize,
+    /// Repairs begun.
+    pub begun: usize,
+    /// Plans that wait for a slot, a window or a person.
+    pub waiting: usize,
+}
+
+impl Healer {
+    /// One turn.
+    ///
+    /// # Errors
+    ///
+    /// [`TurnError`]; what was written before it stays and is found by the next turn.
+    pub fn turn(&self) -> Result<Turn, TurnError> {
+        let snapshot = self.look()?; // signals → Snapshot
+        let open = self.detect(&snapshot)?; // Snapshot → Issues
+        self.verify(&snapshot)?; // Plans that ran → Outcomes → Lessons
+        self.lift(&snapshot)?; // measures whose time is over
+        let mut turn = Turn { open: open.len(), ..Turn::default() };
+        for issue in by_priority(&open) {
+            let causes = self.diagnose(issue, &snapshot, &open)?; // Issue → ranked Causes
+            let circumstances = self.circumstances(snapshot.taken)?;
+            let plan = match self.plan(issue, &causes, &snapshot, &circumstances) {
+                Planned::Plan(plan) => plan, // Cause → Plan
+                other => {
+                    turn.waiting += usize::from(self.wait(issue, &other)?);
+                    continue;
+                }
+            };
+            match guard(plan, &self.guard_context(&snapshot, &circumstances)) {
+                Ruling::Clear(cleared) => turn.begun += usize::from(self.start(cleared)?), // act
+                ruling => turn.waiting += usize::from(self.hold(issue, ruling)?),
+            }
+        }
+        turn.begun += self.start_approved(&snapshot)?;
+        Ok(turn)
+    }
+}

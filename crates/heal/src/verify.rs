@@ -1,0 +1,228 @@
+//! Plans that ran → Outcomes → Lessons: asks detection again about the plan's own signal, on fresh
+//! snapshots, until it held or did not.
+//!
+//! The judgement is [`decide::plan::Verifier`]'s; here are the looking, the writing and the taking back. A
+//! watch lives in memory: after a restart of the control plane it begins again, which only makes the hold
+//! window longer.
+
+use act::ActError;
+use decide::detect::{Verdict, verdict};
+use decide::plan::verify::credit;
+use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
+use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Snapshot, Time};
+use store::{PlanPurpose, PlanRecord, StoreError};
+
+use crate::healer::{Healer, Learning};
+use crate::notice::{Notice, NoticeKind};
+use crate::turn::TurnError;
+
+/// A plan whose signal is being watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    /// The callers' side when the plan was made.
+    then: Baseline,
+    /// Begins when the steps have ended.
+    verifier: Option<Verifier>,
+}
+
+impl Watch {
+    /// Whether the signal was seen back in bounds.
+    pub(crate) fn passed(&self) -> bool {
+        self.verifier.as_ref().is_some_and(|verifier| {
+            matches!(verifier.state(), Verification::Passing { .. } | Verification::Healed { .. })
+        })
+    }
+}
+
+impl Healer {
+    /// Notes the callers' side before a plan runs.
+    pub(crate) fn note_baseline(&self, plan: &Plan) {
+        let mut state = self.state();
+        let (Some(signal), Some(seen)) = (&plan.verify, &state.seen) else { return };
+        let then = Baseline::of(&signal.resource, &seen.snapshot);
+        state.watches.insert(plan.id, Watch { then, verifier: None });
+    }
+
+    /// Looks at the signal of every plan that is being verified, and closes those that are decided.
+    pub(crate) fn verify(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+        for record in self.parts.store.unfinished_plans()? {
+            if record.status == PlanStatus::Verifying
+                && PlanPurpose::of(&record.plan) == PlanPurpose::Remediation
+            {
+                self.verify_one(record, snapshot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_one(&self, record: PlanRecord, snapshot: &Snapshot) -> Result<(), TurnError> {
+        let plan = &record.plan;
+        let Some(signal) = plan.verify.clone() else { return Ok(()) };
+        let verdict = verdict(signal.kind, &signal.resource, snapshot, &self.settings.thresholds);
+        let observation = Observation {
+            at: snapshot.taken,
+            seen: match verdict {
+                Verdict::Healthy => Seen::InBounds,
+                Verdict::Unhealthy(_) => Seen::OutOfBounds,
+                Verdict::Unknown => Seen::Unknown,
+            },
+            callers: Baseline::of(&signal.resource, snapshot),
+        };
+        let finished_at = self.finished_at(plan.id)?.unwrap_or(snapshot.taken);
+        let decision = {
+            let mut state = self.state();
+            let watch = state
+                .watches
+                .entry(plan.id)
+                .or_insert_with(|| Watch { then: observation.callers, verifier: None });
+            let then = watch.then;
+            let verifier = watch.verifier.get_or_insert_with(|| Verifier::new(signal, finished_at, then));
+            verifier.observe(observation).clone()
+        };
+        match decision {
+            Verification::Pending | Verification::Passing { .. } => Ok(()),
+            Verification::Healed { verified_at } => self.close(&record, Ok(verified_at), snapshot.taken),
+            Verification::NotHealed { why } => self.close(&record, Err(why.to_string()), snapshot.taken),
+        }
+    }
+
+    /// When the last step was proven.
+    fn finished_at(&self, plan: PlanId) -> store::Result<Option<Time>> {
+        let journal = self.parts.store.journal(plan)?;
+        Ok(journal.last().and_then(|entry| entry.endings.first()).map(|ended| ended.at))
+    }
+
+    /// Gives the verdict; takes the plan back where it did not heal.
+    fn close(&self, record: &PlanRecord, verdict: Result<Time, String>, now: Time) -> Result<(), TurnError> {
+        let plan = &record.plan;
+        let store = &self.parts.store;
+        let (kind, verified_at, explanation) = match verdict {
+            Ok(at) => (credit(plan), Some(at), None),
+            Err(why) => (OutcomeKind::NotHealed, None, Some(why)),
+        };
+        let mut rolled_back = false;
+        if let Some(why) = &explanation {
+            let report = self.parts.executor.undo_plan(plan.id, why)?;
+            rolled_back = !report.ended.is_empty();
+            store.set_plan_status(plan.id, PlanStatus::Verifying, PlanStatus::Failed, now, Some(why))?;
+        } else {
+            store.set_plan_status(plan.id, PlanStatus::Verifying, PlanStatus::Success, now, None)?;
+        }
+        let outcome = Outcome {
+            plan: plan.id,
+            kind,
+            started_at: record.started_at,
+            verified_at,
+            decided_at: now,
+            rolled_back,
+            explanation,
+        };
+        self.conclude(plan, &outcome)
+    }
+
+    /// Writes an outcome, and learns from it.
+    pub(crate) fn conclude(&self, plan: &Plan, outcome: &Outcome) -> Result<(), TurnError> {
+        let store = &self.parts.store;
+        store.save_outcome(outcome, outcome.decided_at)?;
+        {
+            let mut state = self.state();
+            state.watches.remove(&plan.id);
+            if let Intent::Remediation { issue, .. } = plan.intent {
+                state.waiting.remove(&issue);
+            }
+            if self.settings.learning == Learning::On {
+                state.lessons.rates.record(plan, outcome.kind);
+                state.lessons.save_rates(store)?;
+            }
+        }
+        self.switch_off_where_repairs_fail(outcome.decided_at)
+    }
+
+    /// More than the allowed share of repairs failed: automation goes off, and a person is called.
+    fn switch_off_where_repairs_fail(&self, now: Time) -> Result<(), TurnError> {
+        let circumstances = self.circumstances(now)?;
+        let exceeded = failure_rate_exceeded(&circumstances.history, &self.settings.policy, now);
+        let Some((rate, runs)) = exceeded.filter(|_| circumstances.switches.automation) else {
+            return Ok(());
+        };
+        self.parts.store.set_automation(false)?;
+        (self.parts.notify)(Notice {
+            kind: NoticeKind::AutomationOff,
+            severity: domain::Severity::High,
+            title: format!(
+                "{rate} of the last {runs} repairs failed, above {}: automation is off until somebody turns it on",
+                self.settings.policy.limits.failure_rate_max
+            ),
+            resource: None,
+            at: now,
+        });
+        Ok(())
+    }
+
+    /// What came of a plan that never got as far as verification.
+    pub(crate) fn conclude_unverified(
+        &self,
+        plan: &Plan,
+        ran: Result<act::Ran, ActError>,
+    ) -> Result<(), TurnError> {
+        let (kind, rolled_back, why) = match ran {
+            Ok(act::Ran::Done { .. }) => return Ok(()),
+            // There was no slot after all: the plan gives way, and the next turn plans again.
+            Ok(act::Ran::Taken { why }) => {
+                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+                self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
+                self.state().watches.remove(&plan.id);
+                return Ok(());
+            }
+            Ok(act::Ran::Refused { why }) => (OutcomeKind::Refused, false, why),
+            Ok(act::Ran::TakenBack { why, report, .. }) => {
+                (OutcomeKind::NotHealed, !report.ended.is_empty(), why)
+            }
+            Err(error) => (OutcomeKind::NotHealed, false, error.to_string()),
+        };
+        let started_at = self.parts.store.plan(plan.id)?.and_then(|record| record.started_at);
+        self.conclude(
+            plan,
+            &Outcome {
+                plan: plan.id,
+                kind,
+                started_at,
+                verified_at: None,
+                decided_at: self.now(),
+                rolled_back,
+                explanation: Some(why),
+            },
+        )
+    }
+
+    /// Gives a verdict on repairs a dead control plane left without one.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub fn conclude_left_over(&self) -> Result<(), TurnError> {
+        let filter =
+            store::PlanFilter { only: Some(PlanPurpose::Remediation), ..store::PlanFilter::default() };
+        for record in self.parts.store.plans(&filter).map_err(StoreError::from)? {
+            let ended = matches!(record.status, PlanStatus::Failed | PlanStatus::RolledBack);
+            if !ended || record.outcome.is_some() || record.started_at.is_none() {
+                continue;
+            }
+            self.conclude(
+                &record.plan,
+                &Outcome {
+                    plan: record.plan.id,
+                    kind: OutcomeKind::NotHealed,
+                    started_at: record.started_at,
+                    verified_at: None,
+                    decided_at: self.now(),
+                    rolled_back: record.rolled_back,
+                    explanation: record
+                        .error
+                        .or_else(|| Some("the control plane died while it ran".to_owned())),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}

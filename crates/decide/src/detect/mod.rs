@@ -39,7 +39,7 @@ use domain::{IssueKind, Reason, ResourceId, Severity, Snapshot};
 
 pub use thresholds::Thresholds;
 pub use track::{IssueChange, is_recovering, track};
-pub use traffic::backends_in_trouble;
+pub use traffic::{backends_in_trouble, scope};
 
 use severity::Urgency;
 

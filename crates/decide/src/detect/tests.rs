@@ -237,6 +237,26 @@ fn a_young_fleet_and_a_callee_that_is_being_replaced_are_not_judged_by_rates() {
 }
 
 #[test]
+fn what_the_replacement_of_the_only_database_disturbs_above_it_is_no_other_fault() {
+    let mut fleet = Fleet::healthy();
+    fleet.broken_path("cart->database", Part::All);
+    let mut replaced = fleet.clone();
+    replaced.exited("database-0", ExitCause::Status(0), Duration::from_secs(6));
+    replaced.instance_mut("database-0").exits[0].requested = true;
+    assert_eq!(found(&replaced), Vec::<String>::new(), "its successor is starting");
+    replaced.recovered("database-0", Duration::from_secs(3));
+    assert_eq!(found(&replaced), Vec::<String>::new(), "the window still holds the gap");
+    replaced.recovered("database-0", Duration::from_secs(4));
+    assert_eq!(found(&replaced), found(&fleet));
+    // One of two is replaced: the other one serves, and what is above is judged as ever.
+    let at = fleet.snapshot.taken.minus(Duration::from_secs(1));
+    let exit = ExitRecord { at, cause: ExitCause::Status(0), requested: true, successor_at: None };
+    fleet.instance_mut("cart-0").exits.push(exit);
+    assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Unknown);
+    finding(&fleet, IssueKind::ErrorRate, "link/load->front");
+}
+
+#[test]
 fn a_just_started_instance_is_not_judged_by_its_cpu() {
     let mut fleet = Fleet::healthy();
     fleet.instance_mut("cart-0").usage.cpu = Some(Cores(0.6));

@@ -1,10 +1,11 @@
 //! What the engines share: when an instance or a link can be judged, and which part of a link is in
 //! trouble. No verdicts here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, InstanceState, Phase, ProbeState, Window};
-use domain::{InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, Snapshot};
+use domain::{InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, ServiceName, Snapshot};
 
 use super::Thresholds;
 
@@ -16,6 +17,9 @@ const FLEET_SETTLE: Duration = Duration::from_secs(5);
 
 /// After an instance was replaced on purpose the window of 3 complete seconds still holds its end.
 const REPLACED_WITHIN: Duration = Duration::from_secs(4);
+
+/// A successor that is not ready this long after the end of its predecessor is no longer an excuse.
+const REPLACED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Failed health checks through a path that count as more than bad luck.
 pub(crate) const PATH_FAILURES_MIN: u32 = 2;
@@ -37,8 +41,9 @@ pub(crate) fn running<'a>(
     runs.then_some((name, state))
 }
 
-/// The link a resource names, where its rates can be judged now: the fleet settled, and no instance behind
-/// the link is being replaced on purpose or was a moment ago.
+/// The link a resource names, where its rates can be judged now: the fleet settled, no instance behind the
+/// link is being replaced on purpose or was a moment ago, and nothing further down is out as a whole for that
+/// reason. What our own repairs disturb is not taken for another fault.
 pub(crate) fn judged<'a>(
     resource: &'a ResourceId,
     snapshot: &'a Snapshot,
@@ -46,15 +51,45 @@ pub(crate) fn judged<'a>(
     let ResourceId::Link(name) = resource else { return None };
     let link = snapshot.links.get(name)?;
     let callee = snapshot.services.get(&name.to)?;
-    let replaced = |instance: &InstanceState| {
-        instance.phase == Phase::Stopping
-            || instance
-                .exits
-                .last()
-                .is_some_and(|exit| exit.requested && snapshot.taken.since(exit.at) < REPLACED_WITHIN)
+    let replacing = |state: &InstanceState| replaced(state, snapshot);
+    let quiet = !callee.rolling_out && !callee.instances.values().any(replacing);
+    let judged = snapshot.fleet_age >= FLEET_SETTLE && quiet && !out_below(&name.to, snapshot);
+    judged.then_some((name, link))
+}
+
+/// Whether an instance is being stopped or restarted on purpose, or was a moment ago.
+fn replaced(state: &InstanceState, snapshot: &Snapshot) -> bool {
+    let Some(exit) = state.exits.last().filter(|exit| exit.requested) else {
+        return state.phase == Phase::Stopping;
     };
-    let quiet = !callee.rolling_out && !callee.instances.values().any(replaced);
-    (snapshot.fleet_age >= FLEET_SETTLE && quiet).then_some((name, link))
+    let age = snapshot.taken.since(exit.at);
+    let serving_for = snapshot.taken.since(state.phase_since).min(age);
+    match state.phase {
+        Phase::Stopping => true,
+        Phase::Starting | Phase::BackingOff => age < REPLACED_LIMIT,
+        _ => serving_for < REPLACED_WITHIN,
+    }
+}
+
+/// Whether any service that `service` calls, directly or through others, has no instance left because all of
+/// them are being replaced on purpose.
+fn out_below(service: &ServiceName, snapshot: &Snapshot) -> bool {
+    let mut reached: BTreeSet<&ServiceName> = BTreeSet::new();
+    let mut open: Vec<&ServiceName> = vec![service];
+    while let Some(caller) = open.pop() {
+        let Some(state) = snapshot.services.get(caller) else { continue };
+        for callee in &state.dependencies {
+            let Some(below) = snapshot.services.get(callee) else { continue };
+            let mut instances = below.instances.values().peekable();
+            if instances.peek().is_some() && instances.all(|state| replaced(state, snapshot)) {
+                return true;
+            }
+            if reached.insert(callee) {
+                open.push(callee);
+            }
+        }
+    }
+    false
 }
 
 /// Whether most of a window's requests took longer than `limit_ms`; `None` below `requests_min`.
@@ -123,9 +158,11 @@ pub fn backends_in_trouble(
         .collect()
 }
 
-/// The reason of a link's issue: which part of it is in trouble.
-pub(crate) fn scope(kind: IssueKind, name: &LinkName, snapshot: &Snapshot, bounds: &Thresholds) -> Reason {
+/// Which part of a link is slow (for `network_latency`) or failing (for any other kind): the reason of an
+/// issue there, and what a repair of it has to fit where the issue is felt elsewhere.
+pub fn scope(kind: IssueKind, name: &LinkName, snapshot: &Snapshot, thresholds: &Thresholds) -> Reason {
     let Some(link) = snapshot.links.get(name) else { return Reason::Unspecified };
+    let bounds = &thresholds.at(&ResourceId::Link(name.clone()), snapshot);
     let looks = looks(kind, link, bounds);
     let bad = looks.iter().any(|(_, look)| *look == Look::Bad);
     let well = looks.iter().any(|(_, look)| *look == Look::Well);

@@ -395,3 +395,26 @@ fn the_next_cause_is_taken_where_nothing_suits_the_first() {
     let Planned::Plan(plan) = plan_repair(&issue, &unscalable, &ctx) else { panic!() };
     assert_eq!(plan.strategy(), Some(Strategy::RestartPod));
 }
+
+#[test]
+fn a_cause_on_another_link_is_repaired_by_what_is_seen_there() {
+    // Users are slow through every front; the path from front to one cart is why.
+    let users = issue(IssueKind::NetworkLatency, Reason::AllBackends, "link/load->front");
+    let mut world = world();
+    slow_backend(&mut world.snapshot, "front->cart", "cart-1");
+    let plan = world.plan(&users, CauseClass::PathSlow, "link/front->cart");
+    assert_eq!(plan.strategy(), Some(Strategy::RerouteTraffic));
+    assert_eq!(plan.verify.unwrap().resource, resource("link/load->front"));
+    slow_backend(&mut world.snapshot, "front->cart", "cart-0");
+    let plan = world.plan(&users, CauseClass::PathSlow, "link/front->cart");
+    assert_eq!(plan.strategy(), Some(Strategy::CircuitBreakDependency));
+}
+
+#[test]
+fn a_slow_callee_without_a_link_of_its_own_is_cut_off_where_it_hurts() {
+    let mut world = world();
+    slow_backend(&mut world.snapshot, "cart->database", "database-0");
+    let slow = issue(IssueKind::NetworkLatency, Reason::AllBackends, "link/front->cart");
+    let plan = world.plan(&slow, CauseClass::ServiceSlow, "service/database");
+    assert_eq!(plan.steps[0].action, Action::OpenBreaker { link: link("cart->database") });
+}

@@ -53,14 +53,16 @@ impl Need {
         let path_kinds = [IssueKind::NetworkLatency, IssueKind::ErrorRate];
         let same_path =
             path_kinds.contains(&issue.kind) && path_kinds.contains(&kind) && issue.resource == at;
-        if (same_thing || same_path) && issue.reason != Reason::Unspecified {
+        let out_of_memory = cause.class == CauseClass::MemoryExhausted && kind == IssueKind::PodCrash;
+        if (same_thing || same_path) && !out_of_memory && issue.reason != Reason::Unspecified {
             return Self { kind: issue.kind, reason: issue.reason, at };
         }
         let reason = match cause.class {
             CauseClass::ProcessHangs => Reason::Unresponsive,
             CauseClass::ProcessEnded => reason_of_end(&at, snapshot),
             CauseClass::CpuExhausted => reason_of_cpu(&at, snapshot),
-            CauseClass::MemoryExhausted if kind == IssueKind::PodCrash => Reason::OutOfMemory,
+            // Also where it shows as a crash loop.
+            CauseClass::MemoryExhausted if out_of_memory => Reason::OutOfMemory,
             CauseClass::MemoryExhausted => Reason::Unspecified,
             CauseClass::DiskExhausted => reason_of_disk(&at, snapshot),
             _ => reason_of_path(&at, &cause.resource, snapshot),

@@ -52,6 +52,7 @@ pub struct PlanContext<'a> {
 
 /// What came of planning.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made once a turn and taken apart at once")]
 pub enum Planned {
     /// A plan, for the guard to rule on.
     Plan(Plan),
@@ -235,7 +236,6 @@ fn wait_for_process(case: &Case<'_>, name: &InstanceName, state: &InstanceState)
             None => None,
         },
         Reason::OutOfMemory if ooms(case, state) >= OOM_REPEATED => None,
-        Reason::CrashLoop => None,
         _ if state.crash_loop => None,
         _ if in_hand => Some(WaitReason::StandingRestart { instance, phase: state.phase }),
         _ => None,

@@ -208,7 +208,7 @@ impl Verifier {
         if seen == Seen::InBounds && !worse {
             return Verification::Healed { verified_at: since };
         }
-        if held < self.signal.hold + self.signal.deadline {
+        if held < self.signal.hold.saturating_add(self.signal.deadline) {
             return Verification::Passing { since };
         }
         let why = if worse {

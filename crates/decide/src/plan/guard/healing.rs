@@ -58,7 +58,7 @@ fn cooldown(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
         let Some(seen) = tries.iter().map(|record| record.age(ctx.now)).min() else { continue };
         let unhealed = tries.iter().filter(|record| record.failed() || record.under_way()).count() as u32;
         // The first try that did not heal is followed by the plain pause, the second by twice that.
-        let limit = limits.cooldown * 2_u32.pow(unhealed.saturating_sub(1).min(6));
+        let limit = limits.cooldown.saturating_mul(2_u32.pow(unhealed.saturating_sub(1).min(6)));
         if seen < limit {
             found.push(Objection::Cooldown { resource, strategy, limit, seen });
         }

@@ -339,6 +339,22 @@ fn the_last_backend_is_never_taken_out() {
 }
 
 #[test]
+fn half_of_the_fleet_or_a_fleet_of_three_is_no_storm() {
+    let mut world = world();
+    let rotate = Action::RotateLogs { instance: instance("front-0") };
+    let plan = remediation(plan_id(2), Strategy::RotateLogs, vec![rotate]);
+    for name in ["cart-0", "cart-1", "front-0"] {
+        hangs(&mut world.snapshot, name);
+    }
+    assert_eq!(world.reasons(&plan), [], "3 of 6");
+    world.snapshot.services.remove(&service("load"));
+    assert!(matches!(world.reasons(&plan)[..], [Objection::Storm { unwell: 3, of: 5, .. }]));
+    world.snapshot.services.remove(&service("cart"));
+    hangs(&mut world.snapshot, "front-1");
+    assert_eq!(world.reasons(&plan), [], "2 of 3");
+}
+
+#[test]
 fn in_a_storm_only_plain_restarts_go_on_paced_and_a_person_is_called() {
     let mut world = world();
     for name in ["cart-0", "cart-1", "front-0", "front-1"] {

@@ -5,6 +5,8 @@ use super::super::check;
 use super::super::fixture::*;
 use super::*;
 
+mod anything;
+
 struct World {
     snapshot: Snapshot,
     capabilities: Capabilities,
@@ -357,4 +359,62 @@ fn scaling_adds_as_many_as_the_load_needs_at_most_three() {
         let plan = world.plan(&load, CauseClass::CpuExhausted, "instance/cart-0");
         assert_eq!(plan.steps[0].action, Action::SetReplicas { service: service("cart"), replicas });
     }
+}
+
+#[test]
+fn a_loop_that_settled_is_not_restarted_once_more() {
+    let looped = issue(IssueKind::PodCrash, Reason::CrashLoop, "instance/cart-0");
+    let waits = world().waits(&looped, CauseClass::ProcessEnded, "instance/cart-0");
+    assert!(matches!(waits[..], [WaitReason::StandingRestart { phase: Phase::Ready, .. }]));
+}
+
+#[test]
+fn the_next_cause_is_taken_where_nothing_suits_the_first() {
+    let mut world = world();
+    world.snapshot.services.get_mut(&service("database")).unwrap().volume = None;
+    hangs(&mut world.snapshot, "database-0");
+    let issue = issue(IssueKind::ErrorRate, Reason::AllBackends, "link/cart->database");
+    let causes = [
+        cause(CauseClass::DiskExhausted, "instance/database-0"),
+        cause(CauseClass::ProcessHangs, "instance/database-0"),
+    ];
+    let ctx = PlanContext {
+        snapshot: &world.snapshot,
+        capabilities: &world.capabilities,
+        history: &world.history,
+        rates: &world.rates,
+        policy: &world.policy,
+        id: plan_id(1),
+        now: now(),
+    };
+    let planned = plan_repair(&issue, &causes, &ctx);
+    // The volume that is not there was not seen; nothing is tried in its place.
+    assert_eq!(planned, Planned::Waiting(vec![WaitReason::NotSeen(resource("volume/database-0"))]));
+    let mut unscalable = causes;
+    unscalable[0] = cause(CauseClass::DiskExhausted, "service/database");
+    let Planned::Plan(plan) = plan_repair(&issue, &unscalable, &ctx) else { panic!() };
+    assert_eq!(plan.strategy(), Some(Strategy::RestartPod));
+}
+
+#[test]
+fn a_cause_on_another_link_is_repaired_by_what_is_seen_there() {
+    // Users are slow through every front; the path from front to one cart is why.
+    let users = issue(IssueKind::NetworkLatency, Reason::AllBackends, "link/load->front");
+    let mut world = world();
+    slow_backend(&mut world.snapshot, "front->cart", "cart-1");
+    let plan = world.plan(&users, CauseClass::PathSlow, "link/front->cart");
+    assert_eq!(plan.strategy(), Some(Strategy::RerouteTraffic));
+    assert_eq!(plan.verify.unwrap().resource, resource("link/load->front"));
+    slow_backend(&mut world.snapshot, "front->cart", "cart-0");
+    let plan = world.plan(&users, CauseClass::PathSlow, "link/front->cart");
+    assert_eq!(plan.strategy(), Some(Strategy::CircuitBreakDependency));
+}
+
+#[test]
+fn a_slow_callee_without_a_link_of_its_own_is_cut_off_where_it_hurts() {
+    let mut world = world();
+    slow_backend(&mut world.snapshot, "cart->database", "database-0");
+    let slow = issue(IssueKind::NetworkLatency, Reason::AllBackends, "link/front->cart");
+    let plan = world.plan(&slow, CauseClass::ServiceSlow, "service/database");
+    assert_eq!(plan.steps[0].action, Action::OpenBreaker { link: link("cart->database") });
 }

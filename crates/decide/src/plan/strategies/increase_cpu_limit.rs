@@ -20,6 +20,6 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let effect = format!("{name} gets half as much processor again; undone if its use stays out of bounds");
     let action = Action::SetCpuLimit { service: name.clone(), limit };
     let mut draft = case.draft(vec![action], summary, effect);
-    draft.verify.hold *= HOLD_FACTOR;
+    draft.verify.hold = draft.verify.hold.saturating_mul(HOLD_FACTOR);
     Ok(draft)
 }

@@ -3,7 +3,7 @@
 //! In: a case (an issue, its cause, what that needs, what was seen, what can be done). Out: a draft of a
 //! plan, or the reason why the strategy does not suit. Whether it suits and what it does are answered by one
 //! function, so that they cannot disagree. Deliberately absent: order and rates ([`priors`](super::priors)),
-//! earlier tries ([`repair`](super::repair)) and permission ([`guard`](super::guard)).
+//! earlier tries ([`repair`](super::repair)) and permission ([`guard`](mod@super::guard)).
 
 mod circuit_break_dependency;
 mod cleanup_temp_files;

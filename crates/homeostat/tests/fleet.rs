@@ -624,7 +624,11 @@ fn address_of(service: &str) -> String {
 /// A port nobody listens on, below those the kernel gives to outgoing connections, so that none of the many
 /// connections here takes it while its service is down.
 fn free_port() -> u16 {
-    std::iter::repeat_with(|| fastrand::u16(10_000..32_000))
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Runs of this test at the same time begin at different places.
+    let first = u64::from(std::process::id()) * 131;
+    std::iter::repeat_with(|| 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000)
+        .map(|port| u16::try_from(port).unwrap())
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .unwrap()
 }

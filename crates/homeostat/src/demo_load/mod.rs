@@ -1,7 +1,7 @@
 //! The visitors of the demo shop: an open-loop load generator.
 //!
 //! In: the front's address, a rate, a seed. Out: requests at times that do not depend on any answer, and
-//! one line in the request log for each ([`request_log`]), the only source of "requests failed". A request
+//! one line in the request log for each (see [`read_log`]), the only source of "requests failed". A request
 //! is timed from when it was due, so that a slow shop cannot slow down its own measurement. Deliberately
 //! absent: retries; a visitor who was turned away is a failed request.
 

@@ -7,6 +7,7 @@
 use hyper::Method;
 
 use super::request_log::Kind;
+use crate::demo_service::random_number;
 
 /// Visitors at a time; each gets a new cart after a checkout.
 const VISITORS: usize = 50;
@@ -80,7 +81,7 @@ impl Visitors {
             rng: fastrand::Rng::with_seed(seed ^ 0x5eed),
             visitors: Vec::new(),
             carts: 0,
-            run: fastrand::u64(..),
+            run: random_number(),
         };
         for _ in 0..VISITORS {
             let newcomer = visitors.newcomer();

@@ -37,9 +37,11 @@ mod settings;
 pub(crate) use answer::{DEGRADED_HEADER, ORDER_HEADER};
 pub(crate) use call::{CallError, Dependency, Reply};
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use settings::Settings;
 
@@ -136,9 +138,16 @@ fn wall_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// An id nobody else makes: 96 random bits in hexadecimal behind `prefix`.
+/// An id nobody else makes: 64 bits that are random for each process, and a counter, behind `prefix`.
 fn fresh_id(prefix: &str) -> String {
-    format!("{prefix}-{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..))
+    static PROCESS: LazyLock<u64> = LazyLock::new(random_number);
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{prefix}-{:016x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A number from the system's randomness, by way of the keys the standard library hashes with.
+pub(crate) fn random_number() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// A mutex's content also after a panic elsewhere: every critical section here leaves it whole.

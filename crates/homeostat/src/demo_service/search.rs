@@ -4,16 +4,20 @@
 //! every query by shared trigrams, so that an instance short of CPU is a slow one. Deliberately absent: an
 //! index, which would make it free.
 
-use std::collections::HashSet;
-
 use super::database::Product;
 
 /// How many products a page shows.
 pub(super) const RESULTS: usize = 12;
 
+/// Three letters in a row.
+type Trigram = [char; 3];
+
 /// The products most like `query`, best first; the first ones where the query is empty.
 pub(super) fn search<'a>(products: &'a [Product], query: &str) -> Vec<&'a Product> {
-    let wanted = trigrams(query);
+    let mut wanted = Vec::new();
+    each_trigram(query, |trigram| wanted.push(trigram));
+    wanted.sort_unstable();
+    wanted.dedup();
     if wanted.is_empty() {
         return products.iter().take(RESULTS).collect();
     }
@@ -30,23 +34,28 @@ pub(super) fn search<'a>(products: &'a [Product], query: &str) -> Vec<&'a Produc
     scored.into_iter().take(RESULTS).map(|(_, product)| product).collect()
 }
 
-/// The share of `wanted` that `text` has, 0 to 1.
-fn share(wanted: &HashSet<[char; 3]>, text: &str) -> f64 {
-    let found = trigrams(text);
-    wanted.intersection(&found).count() as f64 / wanted.len() as f64
+/// The share of `wanted` (sorted, each once) that `text` has, 0 to 1.
+fn share(wanted: &[Trigram], text: &str) -> f64 {
+    let mut found = vec![false; wanted.len()];
+    each_trigram(text, |trigram| {
+        if let Ok(index) = wanted.binary_search(&trigram) {
+            found[index] = true;
+        }
+    });
+    found.iter().filter(|found| **found).count() as f64 / wanted.len() as f64
 }
 
-/// Every three letters in a row of every word, its borders counting as letters.
-fn trigrams(text: &str) -> HashSet<[char; 3]> {
-    let mut found = HashSet::new();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        let letters: Vec<char> = std::iter::once(' ')
-            .chain(word.chars().flat_map(char::to_lowercase))
-            .chain(std::iter::once(' '))
-            .collect();
-        found.extend(letters.windows(3).map(|three| [three[0], three[1], three[2]]));
+/// Calls `visit` with every three letters in a row of every word, a word's borders counting as letters.
+fn each_trigram(text: &str, mut visit: impl FnMut(Trigram)) {
+    let mut last = [' '; 2];
+    for letter in text.chars().flat_map(char::to_lowercase).chain([' ']) {
+        let letter = if letter.is_alphanumeric() { letter } else { ' ' };
+        // With a border in the middle there is no word in it.
+        if last[1] != ' ' {
+            visit([last[0], last[1], letter]);
+        }
+        last = [last[1], letter];
     }
-    found
 }
 
 #[cfg(test)]

@@ -1,0 +1,318 @@
+//! What a plan does from its first step to its last undo.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use act::{ActError, Executor, Ran};
+use domain::*;
+use sim::Trouble;
+use store::{EntryState, SlotLimits, Started, Store, TimerKind};
+use support::*;
+
+fn memory_limit() -> Attribute {
+    Attribute::MemoryLimit(cart())
+}
+
+fn mib(mib: u64) -> AttributeValue {
+    AttributeValue::Size(Some(Bytes::mib(mib)))
+}
+
+#[test]
+fn a_remediation_runs_its_steps_and_waits_for_its_signal() {
+    let fleet = Fleet::new();
+    fleet.provider.set_start_time(Duration::from_millis(300));
+    let plan = fleet.plan(vec![memory(192), restart(0)]);
+    assert_eq!(fleet.run(&plan), Ran::Done { status: PlanStatus::Verifying });
+    assert_eq!(fleet.status(&plan), PlanStatus::Verifying);
+    assert_eq!(fleet.states(&plan), [EntryState::Done, EntryState::Done]);
+    assert_eq!(fleet.value(&memory_limit()), mib(192));
+    assert!(matches!(
+        fleet.executor.run_within(&cleared(&plan), &SlotLimits::NONE),
+        Err(ActError::NotRunnable { entries: 2, .. })
+    ));
+}
+
+#[test]
+fn a_step_without_effect_in_time_takes_the_earlier_ones_back_last_first() {
+    let fleet = Fleet::new();
+    let before = fleet.provider.attributes();
+    let plan = fleet.plan(vec![memory(192), eject(0), restart(0)]);
+    fleet.provider.trouble(token(&plan, 2), Trouble::NoEffect);
+    let Ran::TakenBack { step, why, status, report } = fleet.run(&plan) else { panic!("it ran") };
+    assert_eq!(step, token(&plan, 2));
+    assert!(why.contains("not there within 2.0 s"), "{why}");
+    assert_eq!(status, PlanStatus::RolledBack);
+    let order: Vec<u32> = report.ended.iter().map(|step| step.token.index).collect();
+    assert_eq!(order, [2, 1, 0]);
+    assert_eq!(fleet.provider.attributes(), before);
+    assert_eq!(fleet.states(&plan), [EntryState::Undone, EntryState::Undone, EntryState::Failed]);
+    let record = fleet.store.plan(plan.id).unwrap().unwrap();
+    assert!(record.rolled_back && record.error.is_some() && record.completed_at.is_some());
+}
+
+#[test]
+fn a_step_that_fails_after_it_had_its_effect_is_taken_back_too() {
+    for trouble in [Trouble::ApplyFailsAfter, Trouble::EffectUnknown] {
+        let fleet = Fleet::new();
+        let plan = fleet.plan(vec![memory(192)]);
+        fleet.provider.trouble(token(&plan, 0), trouble);
+        assert!(matches!(fleet.run(&plan), Ran::TakenBack { status: PlanStatus::RolledBack, .. }));
+        assert_eq!(fleet.value(&memory_limit()), mib(128), "{trouble:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_anything_is_written() {
+    let fleet = Fleet::new();
+    let mut missing = restart(9);
+    missing.timeout = Duration::from_millis(1);
+    let plan = fleet.plan(vec![missing]);
+    let Ran::Refused { why } = fleet.run(&plan) else { panic!("it ran") };
+    assert!(why.contains("there is no instance/cart-9"), "{why}");
+    assert_eq!(fleet.status(&plan), PlanStatus::Refused);
+    assert!(fleet.store.journal(plan.id).unwrap().is_empty());
+}
+
+#[test]
+fn a_plan_without_a_slot_stays_pending_and_touches_nothing() {
+    let fleet = Fleet::new();
+    let first = fleet.plan(vec![restart(0)]);
+    let second = fleet.plan(vec![restart(1)]);
+    let one = SlotLimits { concurrent: 1, ..SlotLimits::SPECIFIED };
+    fleet.executor.run_within(&cleared(&first), &one).unwrap();
+    let ran = fleet.executor.run_within(&cleared(&second), &one).unwrap();
+    assert!(matches!(&ran, Ran::Taken { why } if why.contains("1 of 1 remediation plans")), "{ran:?}");
+    assert_eq!(fleet.status(&second), PlanStatus::Pending);
+    assert_eq!(fleet.provider.changes(token(&second, 0)), 0);
+}
+
+#[test]
+fn a_plan_that_was_started_before_runs_without_another_slot() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![restart(0)]);
+    assert!(matches!(fleet.executor.run(&cleared(&plan)), Err(ActError::NotRunnable { .. })));
+    let started = fleet.store.start_plan(plan.id, &SlotLimits::SPECIFIED, fleet.now()).unwrap();
+    assert_eq!(started, Started::Yes);
+    assert_eq!(fleet.executor.run(&cleared(&plan)).unwrap(), Ran::Done { status: PlanStatus::Verifying });
+}
+
+#[test]
+fn a_timed_measure_is_lifted_when_its_time_has_come_and_stays_a_success() {
+    let fleet = Fleet::new();
+    let mut plan = fleet.plan(vec![replicas(3)]);
+    plan.id = IdSource::seeded(99).next(fleet.now());
+    plan.lift_after = Some(Duration::from_secs(1800));
+    plan.verify = None;
+    fleet.add(&plan);
+    fleet.run(&plan);
+    assert_eq!(fleet.value(&Attribute::Replicas(cart())), AttributeValue::Count(3));
+    fleet.clock.wait(Duration::from_secs(1799));
+    assert!(fleet.executor.run_due().unwrap().is_empty());
+    fleet.clock.wait(Duration::from_secs(1));
+    assert_eq!(fleet.executor.run_due().unwrap().len(), 1);
+    assert_eq!(fleet.value(&Attribute::Replicas(cart())), AttributeValue::Count(2));
+    assert_eq!(fleet.status(&plan), PlanStatus::Success);
+    assert!(!fleet.store.plan(plan.id).unwrap().unwrap().rolled_back);
+    assert!(fleet.store.timers().unwrap().is_empty());
+}
+
+#[test]
+fn a_fault_is_in_force_until_its_time_is_over() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![pause(0), partition()]);
+    assert_eq!(fleet.run(&plan), Ran::Done { status: PlanStatus::Success });
+    assert_eq!(fleet.store.steps_in_force().unwrap().len(), 2);
+    fleet.clock.wait(Duration::from_secs(30));
+    fleet.executor.run_due().unwrap();
+    assert!(fleet.store.steps_in_force().unwrap().is_empty());
+    assert_eq!(fleet.status(&plan), PlanStatus::Success);
+}
+
+#[test]
+fn a_kill_is_over_as_soon_as_it_was_done() {
+    let fleet = Fleet::new();
+    fleet.provider.set_start_time(Duration::from_secs(60));
+    let plan = fleet.plan(vec![kill(0)]);
+    assert_eq!(fleet.run(&plan), Ran::Done { status: PlanStatus::Success });
+    assert!(fleet.store.steps_in_force().unwrap().is_empty());
+    assert!(fleet.store.timers().unwrap().is_empty());
+}
+
+#[test]
+fn undo_twice_is_harmless_and_leaves_what_others_set_meanwhile() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![memory(192), breaker()]);
+    fleet.run(&plan);
+    fleet.provider.set_from_outside(&memory_limit(), mib(512));
+    assert_eq!(fleet.executor.undo_plan(plan.id, "by hand").unwrap().ended.len(), 2);
+    assert!(fleet.executor.undo_plan(plan.id, "by hand").unwrap().ended.is_empty());
+    assert_eq!(fleet.value(&memory_limit()), mib(512), "theirs stays");
+    assert_eq!(fleet.value(&Attribute::BreakerHeldOpen(link())), AttributeValue::Flag(false));
+    assert_eq!(fleet.status(&plan), PlanStatus::RolledBack);
+}
+
+#[test]
+fn taking_back_an_earlier_plan_does_not_wipe_out_a_later_one() {
+    let fleet = Fleet::new();
+    let (first, second) = (fleet.plan(vec![memory(192)]), fleet.plan(vec![memory(256)]));
+    fleet.run(&first);
+    fleet.run(&second);
+    fleet.executor.undo_plan(first.id, "by hand").unwrap();
+    assert_eq!(fleet.value(&memory_limit()), mib(256));
+    fleet.executor.undo_plan(second.id, "by hand").unwrap();
+    assert_eq!(fleet.value(&memory_limit()), mib(128), "the first plan's value does not come back");
+}
+
+#[test]
+fn an_undo_that_fails_is_owed_and_tried_again() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![pause(0)]);
+    fleet.run(&plan);
+    fleet.provider.trouble(token(&plan, 0), Trouble::UndoFails);
+    let report = fleet.executor.undo_plan(plan.id, "by hand").unwrap();
+    assert_eq!(report.remaining.len(), 1);
+    assert!(fleet.has_timer(&plan, TimerKind::Rollback));
+    fleet.provider.calm();
+    fleet.clock.wait(Duration::from_secs(5));
+    fleet.executor.run_due().unwrap();
+    assert!(fleet.provider.faults().is_empty());
+    assert!(fleet.store.timers().unwrap().is_empty());
+}
+
+#[test]
+fn an_irreversible_step_is_kept_and_its_plan_fails() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![remove_files(), memory(192)]);
+    fleet.provider.trouble(token(&plan, 1), Trouble::ApplyFailsBefore);
+    let Ran::TakenBack { status, report, .. } = fleet.run(&plan) else { panic!("it ran") };
+    assert_eq!(status, PlanStatus::Failed);
+    assert_eq!(report.kept, [token(&plan, 0)]);
+}
+
+#[test]
+fn a_hundred_faults_are_stopped_within_a_second_and_nothing_more_is_injected() {
+    let dir = tempfile::tempdir().unwrap();
+    let fleet = Fleet::over(Store::open(dir.path()).unwrap());
+    for _ in 0..50 {
+        fleet.run(&fleet.plan(vec![pause(0), partition()]));
+    }
+    assert_eq!(fleet.provider.faults().len(), 100);
+    let began = Instant::now();
+    let stopped = fleet.executor.emergency_stop().unwrap();
+    assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!((stopped.faults, stopped.entries), (100, 100));
+    assert!(fleet.provider.faults().is_empty() && fleet.store.steps_in_force().unwrap().is_empty());
+
+    let late = fleet.plan(vec![pause(0)]);
+    assert!(matches!(fleet.run(&late), Ran::Refused { why } if why.contains("emergency stop")));
+    let repair = fleet.plan(vec![restart(0)]);
+    assert!(matches!(fleet.run(&repair), Ran::Done { .. }), "repairs go on");
+    fleet.store.clear_emergency_stop().unwrap();
+    assert!(matches!(fleet.run(&fleet.plan(vec![pause(0)])), Ran::Done { .. }));
+}
+
+#[test]
+fn an_emergency_stop_while_faults_are_being_injected_leaves_none() {
+    for round in 0..20 {
+        let fleet = Arc::new(Fleet::new());
+        let injecting: Vec<_> = (0..4)
+            .map(|_| {
+                let fleet = Arc::clone(&fleet);
+                std::thread::spawn(move || {
+                    for _ in 0..20 {
+                        fleet.run(&fleet.plan(vec![pause(0), partition()]));
+                    }
+                })
+            })
+            .collect();
+        while fleet.provider.faults().len() < 4 + round {
+            std::thread::yield_now();
+        }
+        fleet.executor.emergency_stop().unwrap();
+        injecting.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(fleet.provider.faults().is_empty());
+        assert!(fleet.store.steps_in_force().unwrap().is_empty());
+        assert!(fleet.store.entries_without_ending().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn undoing_a_plan_that_runs_stops_it_first() {
+    let fleet = Arc::new(Fleet::new());
+    fleet.provider.set_start_time(Duration::from_secs(3600));
+    let mut slow = restart(0);
+    slow.timeout = Duration::from_secs(100_000_000);
+    let plan = fleet.plan(vec![memory(192), slow]);
+    let running = {
+        let (fleet, plan) = (Arc::clone(&fleet), plan.clone());
+        std::thread::spawn(move || fleet.run(&plan))
+    };
+    while fleet.states(&plan).len() < 2 {
+        std::thread::yield_now();
+    }
+    fleet.provider.set_start_time(Duration::ZERO);
+    fleet.executor.undo_plan(plan.id, "changed my mind").unwrap();
+    assert_eq!(fleet.value(&memory_limit()), mib(128));
+    let ran = running.join().unwrap();
+    assert!(matches!(&ran, Ran::TakenBack { .. } | Ran::Done { .. }), "{ran:?}");
+    assert_eq!(fleet.status(&plan), PlanStatus::RolledBack);
+}
+
+#[test]
+fn where_the_intent_cannot_be_written_nothing_is_done() {
+    let fleet = Fleet::new();
+    let before = fleet.provider.attributes();
+    let plans: Vec<Plan> = (0..200).map(|_| fleet.plan(vec![eject(0), eject(1), breaker()])).collect();
+    fleet.store.limit_size(Some(1)).unwrap();
+    let mut written = 0;
+    let failed =
+        plans.iter().find(|plan| match fleet.executor.run_within(&cleared(plan), &SlotLimits::NONE) {
+            Ok(_) => {
+                written += 1;
+                false
+            }
+            Err(ActError::Journal(store::StoreError::Full)) => true,
+            Err(error) => panic!("{error:?}"),
+        });
+    let failed = failed.expect("200 journals do not fit into no room");
+    let entries = fleet.store.journal(failed.id).unwrap().len() as u32;
+    for index in entries..3 {
+        assert_eq!(fleet.provider.changes(token(failed, index)), 0, "step {index} has no intent");
+    }
+    fleet.store.limit_size(None).unwrap();
+    fleet.executor.run_due().unwrap();
+    assert_ne!(fleet.status(failed), PlanStatus::InProgress);
+    for plan in &plans[..=written] {
+        fleet.executor.undo_plan(plan.id, "clean up").unwrap();
+    }
+    assert_eq!(fleet.provider.attributes(), before);
+    assert!(fleet.store.entries_without_ending().unwrap().is_empty());
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![memory(192), restart(0), remove_files()]);
+    let dry = fleet.executor.dry_run(&plan);
+    let undos: Vec<&str> = dry.steps.iter().map(|step| step.undo.as_str()).collect();
+    assert_eq!(undos, ["puts back exactly what was captured", "nothing to restore", "cannot be taken back"]);
+    let rehearsed = fleet.executor.rehearse(&cleared(&plan));
+    assert!(matches!(&rehearsed[0].captured, Ok(Captured::Attribute { value, .. }) if *value == mib(128)));
+    assert!((0..3).all(|index| fleet.provider.changes(token(&plan, index)) == 0));
+    assert!(fleet.store.journal(plan.id).unwrap().is_empty());
+    assert_eq!(fleet.status(&plan), PlanStatus::Pending);
+}
+
+#[test]
+fn a_plan_nobody_added_is_not_run() {
+    let fleet = Fleet::new();
+    let mut plan = fleet.plan(vec![restart(0)]);
+    plan.id = IdSource::seeded(1234).next(fleet.now());
+    let executor: &Executor = &fleet.executor;
+    assert!(matches!(
+        executor.run_within(&cleared(&plan), &SlotLimits::NONE),
+        Err(ActError::UnknownPlan(id)) if id == plan.id
+    ));
+}

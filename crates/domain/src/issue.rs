@@ -147,6 +147,24 @@ impl IssueKind {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::Unspecified,
+        Self::Exit,
+        Self::OutOfMemory,
+        Self::CrashLoop,
+        Self::Unresponsive,
+        Self::Load,
+        Self::Unexplained,
+        Self::TemporaryFiles,
+        Self::Logs,
+        Self::Cache,
+        Self::Data,
+        Self::OneBackend,
+        Self::AllBackends,
+        Self::StaleConnections,
+    ];
+
     /// The name in the API, the CLI and the database.
     pub fn name(self) -> &'static str {
         match self {

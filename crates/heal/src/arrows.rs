@@ -10,7 +10,7 @@ use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{GuardContext, PlanContext, Planned, Ruling, plan_repair};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Strategy, Time};
-use store::{HealthRecord, IssueFilter, Timer, TimerKind};
+use store::{IssueFilter, Timer, TimerKind};
 
 use crate::healer::{Healer, Seen};
 use crate::lesson::diagnosis_key;
@@ -62,7 +62,7 @@ impl Healer {
         }
         let open = store.open_issues()?;
         let health = health(snapshot, &open);
-        self.store_health(&mut state.health_stored, &health, snapshot.taken, open.len())?;
+        self.store_health(&mut state.health_stored, &health, snapshot.taken)?;
         state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
         Ok(open)
     }
@@ -73,26 +73,12 @@ impl Healer {
         stored: &mut Option<Time>,
         health: &decide::health::Health,
         now: Time,
-        open: usize,
     ) -> store::Result<()> {
         if stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
             return Ok(());
         }
         *stored = Some(now);
-        let day_ago = now.minus(Duration::from_secs(86_400));
-        let statistics = self.parts.store.statistics(day_ago)?;
-        self.parts.store.add_health(&HealthRecord {
-            overall: health.overall,
-            compute: health.compute,
-            network: health.network,
-            storage: health.storage,
-            database: health.database,
-            security: health.security,
-            coverage: health.coverage,
-            issues_detected: u32::try_from(open).unwrap_or(u32::MAX),
-            auto_remediated: u32::try_from(statistics.successful).unwrap_or(u32::MAX),
-            at: now,
-        })?;
+        self.parts.store.add_health(&self.record_of(health, now)?)?;
         if let Some(overall) = health.overall.filter(|overall| *overall < HEALTH_REVIEW) {
             (self.parts.notify)(Notice {
                 kind: NoticeKind::HealthLow,

@@ -10,15 +10,19 @@ use std::time::Duration;
 use act::{Executor, Mode};
 use decide::detect::Thresholds;
 use decide::health::Health;
+use decide::learn::rates::Rates;
 use decide::plan::Policy;
 use domain::{Capabilities, Clock, IdSource, IssueId, PlanId, Snapshot, Strategy, Time};
 use observe::Observer;
-use store::Store;
+use store::{HealthRecord, Store};
 
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
 use crate::verify::Watch;
+
+/// Statistics beside the health are those of a day.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a healer works with.
 pub struct Parts {
@@ -150,6 +154,36 @@ impl Healer {
     /// The latest health; `None` before the first snapshot.
     pub fn health(&self) -> Option<Health> {
         self.state().seen.as_ref().map(|seen| seen.health.clone())
+    }
+
+    /// The latest health with the counts that are shown beside it; `None` before the first snapshot.
+    pub fn health_record(&self) -> Option<HealthRecord> {
+        let seen = self.state().seen.clone()?;
+        self.record_of(&seen.health, seen.snapshot.taken).ok()
+    }
+
+    /// The health as it is stored and shown.
+    pub(crate) fn record_of(&self, health: &Health, at: Time) -> store::Result<HealthRecord> {
+        let store = &self.parts.store;
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let statistics = store.statistics(at.minus(DAY))?;
+        Ok(HealthRecord {
+            overall: health.overall,
+            compute: health.compute,
+            network: health.network,
+            storage: health.storage,
+            database: health.database,
+            security: health.security,
+            coverage: health.coverage,
+            issues_detected: count(store.open_issues()?.len() as u64),
+            auto_remediated: count(statistics.successful),
+            at,
+        })
+    }
+
+    /// The success rates as they are now.
+    pub fn rates(&self) -> Rates {
+        self.state().lessons.rates.clone()
     }
 
     /// Why nothing is done about an issue now; `None` where nobody waits.

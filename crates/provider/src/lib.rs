@@ -7,6 +7,8 @@
 //! Deliberately absent: a sample tells nothing of faults. What is being injected reaches neither
 //! detection nor diagnosis.
 
+pub mod clock;
+pub mod manifest;
 pub mod sample;
 
 use std::time::Duration;

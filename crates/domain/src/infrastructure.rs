@@ -301,98 +301,58 @@ impl Infrastructure {
 
     /// Everything wrong with it, empty when it can be brought up.
     pub fn check(&self) -> Vec<Violation> {
-        let mut found = Vec::new();
-        let mut wrong = |field: String, message: String| found.push(Violation { field, message });
+        let mut found = Violations::default();
         if self.services.is_empty() {
-            wrong("services".into(), "no service is declared; declare at least one".into());
+            found.add("services", "no service is declared; declare at least one");
         }
+        for (name, spec) in &self.services {
+            let at = format!("services.{name}");
+            if name.as_str() == LinkName::OUTSIDE {
+                found.add(&at, "`outside` names the callers of published services; choose another name");
+            }
+            check_running(spec, &at, &mut found);
+            check_probes(spec, &at, &mut found);
+            check_limits(spec, &at, &mut found);
+            self.check_dependencies(name, spec, &at, &mut found);
+        }
+        self.check_published(&mut found);
+        if let Some(service) = self.on_a_circle() {
+            found.add(
+                &format!("services.{service}.dependencies"),
+                format!("{service} depends on itself through others; break the circle"),
+            );
+        }
+        found.0
+    }
+
+    fn check_dependencies(&self, name: &ServiceName, spec: &ServiceSpec, at: &str, found: &mut Violations) {
+        for (index, to) in spec.dependencies.iter().enumerate() {
+            let field = format!("{at}.dependencies[{index}]");
+            match self.services.get(to) {
+                None => found.add(&field, format!("no service is named {to}")),
+                Some(callee) if callee.listens.is_none() => found
+                    .add(&field, format!("{to} listens nowhere; give it `listens: http` or `listens: tcp`")),
+                Some(_) if to == name => found.add(&field, "a service cannot depend on itself"),
+                Some(_) if spec.dependencies[..index].contains(to) => {
+                    found.add(&field, format!("{to} is named twice"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn check_published(&self, found: &mut Violations) {
         let mut published: BTreeMap<u16, &ServiceName> = BTreeMap::new();
         for (name, spec) in &self.services {
-            let at = |field: &str| format!("services.{name}.{field}");
-            if spec.command.first().is_none_or(String::is_empty) {
-                wrong(at("command"), "is empty; name the program to run".into());
+            let Some(port) = spec.publish else { continue };
+            let field = format!("services.{name}.publish");
+            if spec.listens.is_none() {
+                found.add(&field, "needs `listens: http` or `listens: tcp`");
             }
-            if !(1..=100).contains(&spec.replicas) {
-                wrong(at("replicas"), format!("is {}, must be 1 to 100", spec.replicas));
-            }
-            if let Some(port) = spec.publish {
-                if spec.listens.is_none() {
-                    wrong(at("publish"), "needs `listens: http` or `listens: tcp`".into());
-                }
-                if let Some(other) = published.insert(port, name) {
-                    wrong(at("publish"), format!("port {port} is published by {other} already"));
-                }
-            }
-            for (field, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
-                let Some(probe) = probe else { continue };
-                if spec.listens.is_none() {
-                    wrong(at(field), "needs `listens: http` or `listens: tcp`".into());
-                }
-                if probe.interval < Duration::from_millis(50) {
-                    wrong(at(&format!("{field}.interval")), "is below 50ms".into());
-                }
-                if probe.failures == 0 {
-                    wrong(at(&format!("{field}.failures")), "is 0, must be at least 1".into());
-                }
-                if probe.http.as_deref().is_some_and(|path| !path.starts_with('/')) {
-                    wrong(at(&format!("{field}.http")), "is no path; start it with /".into());
-                }
-            }
-            for (field, hook) in [("drain", &spec.drain), ("clear_caches", &spec.clear_caches)] {
-                if hook.as_ref().is_some_and(|hook| hook.http.is_some() == hook.command.is_some()) {
-                    wrong(at(field), "set exactly one of `http` and `command`".into());
-                }
-            }
-            if spec.limits.cpu.is_some_and(|cores| cores.0.is_nan() || cores.0 <= 0.0) {
-                wrong(at("limits.cpu"), "must be above 0".into());
-            }
-            if spec.limits.memory.is_some_and(|limit| limit < Bytes::mib(1)) {
-                wrong(
-                    at("limits.memory"),
-                    "is below 1 MiB; sizes are written with their unit, such as 64MiB".into(),
-                );
-            }
-            if let Some(volume) = &spec.volume {
-                if volume.size < Bytes::mib(1) {
-                    wrong(
-                        at("volume.size"),
-                        "is below 1 MiB; sizes are written with their unit, such as 64MiB".into(),
-                    );
-                }
-                for (field, dir) in
-                    [("temporary", &volume.temporary), ("logs", &volume.logs), ("cache", &volume.cache)]
-                {
-                    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-                    if dir.is_empty() || dir.starts_with('.') || !dir.chars().all(plain) {
-                        wrong(at(&format!("volume.{field}")), format!("{dir:?} is no plain directory name"));
-                    }
-                }
-            }
-            for (index, to) in spec.dependencies.iter().enumerate() {
-                let field = at(&format!("dependencies[{index}]"));
-                match self.services.get(to) {
-                    None => wrong(field, format!("no service is named {to}")),
-                    Some(callee) if callee.listens.is_none() => {
-                        wrong(
-                            field,
-                            format!("{to} listens nowhere; give it `listens: http` or `listens: tcp`"),
-                        );
-                    }
-                    Some(_) if to == name => wrong(field, "a service cannot depend on itself".into()),
-                    Some(_) if spec.dependencies[..index].contains(to) => {
-                        wrong(field, format!("{to} is named twice"))
-                    }
-                    Some(_) => {}
-                }
+            if let Some(other) = published.insert(port, name) {
+                found.add(&field, format!("port {port} is published by {other} already"));
             }
         }
-        if let Some(service) = self.on_a_circle() {
-            found.push(Violation {
-                field: format!("services.{service}.dependencies"),
-                message: format!("{service} depends on itself through others; break the circle"),
-            });
-        }
-        found
     }
 
     /// A service that is on a dependency circle, if there is one.
@@ -413,5 +373,78 @@ impl Infrastructure {
             }
             false
         })
+    }
+}
+
+#[derive(Default)]
+struct Violations(Vec<Violation>);
+
+impl Violations {
+    fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(Violation { field: field.to_owned(), message: message.into() });
+    }
+}
+
+const TOO_SMALL: &str = "is below 1 MiB; sizes are written with their unit, such as 64MiB";
+
+fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
+    if spec.command.first().is_none_or(String::is_empty) {
+        found.add(&format!("{at}.command"), "is empty; name the program to run");
+    }
+    if !(1..=100).contains(&spec.replicas) {
+        found.add(&format!("{at}.replicas"), format!("is {}, must be 1 to 100", spec.replicas));
+    }
+    for (field, hook) in [("drain", &spec.drain), ("clear_caches", &spec.clear_caches)] {
+        let Some(hook) = hook else { continue };
+        if hook.http.is_some() == hook.command.is_some() {
+            found.add(&format!("{at}.{field}"), "set exactly one of `http` and `command`");
+        }
+        if hook.http.is_some() && spec.listens != Some(Protocol::Http) {
+            found.add(&format!("{at}.{field}.http"), "needs `listens: http`");
+        }
+        if hook.command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+            found.add(&format!("{at}.{field}.command"), "is empty; name the program to run");
+        }
+    }
+}
+
+fn check_probes(spec: &ServiceSpec, at: &str, found: &mut Violations) {
+    for (field, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+        let Some(probe) = probe else { continue };
+        let at = format!("{at}.{field}");
+        if spec.listens.is_none() {
+            found.add(&at, "needs `listens: http` or `listens: tcp`");
+        }
+        if probe.interval < Duration::from_millis(50) {
+            found.add(&format!("{at}.interval"), "is below 50ms");
+        }
+        if probe.timeout.is_zero() {
+            found.add(&format!("{at}.timeout"), "is 0, a probe needs time to answer");
+        }
+        if probe.failures == 0 {
+            found.add(&format!("{at}.failures"), "is 0, must be at least 1");
+        }
+        if probe.http.as_deref().is_some_and(|path| !path.starts_with('/')) {
+            found.add(&format!("{at}.http"), "is no path; start it with /");
+        }
+    }
+}
+
+fn check_limits(spec: &ServiceSpec, at: &str, found: &mut Violations) {
+    if spec.limits.cpu.is_some_and(|cores| cores.0.is_nan() || cores.0 <= 0.0) {
+        found.add(&format!("{at}.limits.cpu"), "must be above 0");
+    }
+    if spec.limits.memory.is_some_and(|limit| limit < Bytes::mib(1)) {
+        found.add(&format!("{at}.limits.memory"), TOO_SMALL);
+    }
+    let Some(volume) = &spec.volume else { return };
+    if volume.size < Bytes::mib(1) {
+        found.add(&format!("{at}.volume.size"), TOO_SMALL);
+    }
+    for (field, dir) in [("temporary", &volume.temporary), ("logs", &volume.logs), ("cache", &volume.cache)] {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if dir.is_empty() || dir.starts_with('.') || !dir.chars().all(plain) {
+            found.add(&format!("{at}.volume.{field}"), format!("{dir:?} is no plain directory name"));
+        }
     }
 }

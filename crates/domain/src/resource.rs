@@ -75,6 +75,16 @@ pub struct LinkName {
     pub to: ServiceName,
 }
 
+impl LinkName {
+    /// The caller's name on links from outside to a published service; no service may have it.
+    pub const OUTSIDE: &str = "outside";
+
+    /// The link through which a published service is reached from outside: `outside->front`.
+    pub fn from_outside(to: ServiceName) -> Self {
+        Self { from: ServiceName(Self::OUTSIDE.to_owned()), to }
+    }
+}
+
 /// Names one resource of any kind. In text `service/cart`, `instance/cart-0`, `volume/cart-0`,
 /// `link/front->cart`, `node/local`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,14 +7,23 @@
 //! Deliberately absent: a sample tells nothing of faults. What is being injected reaches neither
 //! detection nor diagnosis.
 
+pub mod clock;
+mod connection;
 pub mod keeper;
+pub mod manifest;
+mod processes;
+mod proof;
+pub mod role;
 pub mod sample;
+pub mod stress;
 
 use std::time::Duration;
 
 use decide::plan::ClearedStep;
 use domain::{Capabilities, Captured, Effect, Event, Infrastructure, ServiceName, Step, StepToken};
 
+pub use clock::SystemClock;
+pub use processes::ProcessProvider;
 pub use sample::Sample;
 
 /// Why a provider did not do what it was asked.

@@ -1,0 +1,145 @@
+//! The first thing a keeper does: takes over what an earlier one left.
+//!
+//! In: the table and every process with this keeper's mark in its environment. Out: no overlay, every
+//! surviving process watched, every link listening where callers expect it, everything else started again.
+//! The order is: faults out, links up, processes in.
+
+use std::rc::Rc;
+
+use domain::snapshot::ExitCause;
+use domain::{FaultKind, Incarnation, InstanceName, ResourceId};
+use rustix::process::Signal;
+
+use super::launch::{INSTANCE, KEEPER, WORKER};
+use super::supervise::{Since, Slot};
+use super::{Keeper, Shared, files, links, process, supervise};
+
+/// A living process that an earlier keeper started.
+struct Found {
+    incarnation: Incarnation,
+    instance: Option<InstanceName>,
+    worker: Option<String>,
+    leads_group: bool,
+}
+
+/// Takes over.
+pub(super) async fn adopt(shared: &Shared) {
+    let found = find(&shared.borrow());
+    drop_overlays(shared, &found).await;
+    {
+        let mut keeper = shared.borrow_mut();
+        let holder = keeper.table.holder.clone().or_else(|| {
+            let held = found.iter().find(|process| process.worker.as_deref() == Some("volumes"));
+            held.map(|process| process.incarnation.clone())
+        });
+        if let Some(holder) = holder {
+            keeper.volumes.adopt(&holder);
+        }
+        for instance in keeper.wanted_instances() {
+            let now = keeper.clock.now();
+            keeper.slots.insert(instance.clone(), Slot::new(now));
+        }
+    }
+    if let Err((link, port, error)) = links::bind_missing(shared).await {
+        // Retried with every tick: callers know the old port, so another one would help nobody.
+        eprintln!("link {link} cannot listen on port {port} again: {error}");
+    }
+    let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
+    for instance in names {
+        take(shared, &instance, &found);
+    }
+}
+
+fn find(keeper: &Keeper) -> Vec<Found> {
+    let mark = keeper.dir.display().to_string();
+    let ours = |pid: &u32| process::environment_of(*pid, KEEPER).is_some_and(|dir| dir == mark);
+    let candidates = process::all().into_iter().filter(|pid| *pid != std::process::id()).filter(ours);
+    candidates
+        .filter_map(|pid| {
+            Some(Found {
+                incarnation: process::identify(pid)?,
+                instance: process::environment_of(pid, INSTANCE).and_then(|name| name.parse().ok()),
+                worker: process::environment_of(pid, WORKER),
+                leads_group: process::stat(pid)?.group == pid,
+            })
+        })
+        .collect()
+}
+
+async fn drop_overlays(shared: &Shared, found: &[Found]) {
+    let overlays = std::mem::take(&mut shared.borrow_mut().table.overlays);
+    // Workers die with their keeper; this is for those that were on their way.
+    for worker in found.iter().filter(|process| process.worker.as_deref().is_some_and(|of| of != "volumes")) {
+        report(process::signal(&worker.incarnation, Signal::KILL));
+    }
+    let paused = |overlay: &super::table::Overlay| overlay.fault.kind == FaultKind::Pause;
+    if overlays.iter().any(paused) {
+        for process in found.iter().filter(|process| process.instance.is_some()) {
+            report(process::signal(&process.incarnation, Signal::CONT));
+        }
+    }
+    let keeper = shared.borrow();
+    if let Some(holder) = &keeper.table.holder {
+        let root = std::path::Path::new("/proc").join(holder.pid.to_string()).join("root");
+        for overlay in &overlays {
+            if let (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) =
+                (&overlay.fault.kind, &overlay.fault.target)
+                && process::is_alive(holder)
+            {
+                let path = super::launch::volume_path(&keeper.dir, instance);
+                let inside = root.join(path.strip_prefix("/").unwrap_or(&path));
+                report(files::remove_filler(&inside, &files::filler_prefix(overlay.token)).map(drop));
+            }
+        }
+    }
+    drop(keeper);
+    let saved = shared.borrow_mut().save();
+    if !matches!(saved.await, Ok(Ok(()))) {
+        eprintln!("the table could not be written");
+    }
+}
+
+fn report(outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        eprintln!("a fault could not be taken out whole: {error}");
+    }
+}
+
+/// Puts the surviving process of an instance into its slot, or starts another.
+fn take(shared: &Shared, instance: &InstanceName, found: &[Found]) {
+    let recorded = shared.borrow().incarnation(instance).cloned();
+    let mut of_this: Vec<&Found> = found
+        .iter()
+        .filter(|process| process.worker.is_none() && process.instance.as_ref() == Some(instance))
+        .collect();
+    // The recorded process, else the newest group leader: it was started but not recorded.
+    of_this.sort_by_key(|process| process.incarnation.start_ticks);
+    let main = recorded.clone().filter(process::is_alive).or_else(|| {
+        of_this.iter().rev().find(|process| process.leads_group).map(|process| process.incarnation.clone())
+    });
+    let Some((main, pidfd)) = main.and_then(|main| process::open(&main).map(|fd| (main, fd))) else {
+        of_this.iter().for_each(|process| report(process::signal(&process.incarnation, Signal::KILL)));
+        match recorded {
+            Some(_) => supervise::ended(shared, instance, ExitCause::Unknown),
+            None => {
+                let made = shared.borrow_mut().make_volume(instance);
+                report(made);
+                supervise::start(shared, instance);
+            }
+        }
+        return;
+    };
+    let descendants = process::tree(main.pid);
+    for process in of_this.into_iter().filter(|process| !descendants.contains(&process.incarnation.pid)) {
+        let other_leader = process.leads_group && process.incarnation != main;
+        if other_leader
+            && recorded.as_ref() != Some(&process.incarnation)
+            && process.incarnation.start_ticks < main.start_ticks
+        {
+            report(process::signal(&process.incarnation, Signal::KILL));
+        } else {
+            shared.borrow_mut().adopted_strays.insert(process.incarnation.pid);
+        }
+    }
+    supervise::started(shared, &Rc::clone(&Rc::new(instance.clone())), main, pidfd, Since::Before);
+}

@@ -1,0 +1,127 @@
+//! Brings a whole Infrastructure up and down.
+//!
+//! In: an Infrastructure without violations. Out: bound links, volumes, running processes, all or nothing:
+//! what can be known to be impossible is found before the first process is started.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use domain::Infrastructure;
+
+use super::protocol::Refusal;
+use super::table::Table;
+use super::{Shared, launch, links, overlay, supervise};
+
+/// How long proxies let running requests finish when everything goes down.
+const PROXY_GRACE: Duration = Duration::from_millis(500);
+
+/// Brings it up; bringing the same up again changes nothing.
+pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Result<(), Refusal> {
+    let what = format!("bringing {} up", infrastructure.name);
+    if let Some(current) = &shared.borrow().table.infrastructure {
+        return if *current == infrastructure {
+            Ok(())
+        } else {
+            Err(Refusal::failed(what, format!("{} is up already; take it down first", current.name)))
+        };
+    }
+    check(&infrastructure).map_err(|why| Refusal::failed(&what, why))?;
+    {
+        let mut keeper = shared.borrow_mut();
+        let now = keeper.clock.now();
+        keeper.table.infrastructure = Some(infrastructure);
+        keeper.table.up_at = Some(now);
+    }
+    if let Err(why) = prepare(shared).await {
+        forget(shared).await;
+        return Err(Refusal::failed(what, why));
+    }
+    supervise::reconcile(shared);
+    let saved = shared.borrow_mut().save();
+    match saved.await {
+        Ok(Ok(())) => Ok(()),
+        _ => {
+            down(shared).await?;
+            Err(Refusal::failed(what, "the keeper's table could not be written"))
+        }
+    }
+}
+
+fn check(infrastructure: &Infrastructure) -> Result<(), String> {
+    if let Some(violation) = infrastructure.check().first() {
+        return Err(format!("{}: {}", violation.field, violation.message));
+    }
+    for (name, spec) in &infrastructure.services {
+        let hooks = [&spec.drain, &spec.clear_caches].into_iter().flatten();
+        let commands = hooks.filter_map(|hook| hook.command.as_ref()).chain([&spec.command]);
+        for program in commands.filter_map(|command| command.first()) {
+            if !program.contains('{') && launch::find_program(program).is_none() {
+                return Err(format!("services.{name}.command: there is no program {program}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn prepare(shared: &Shared) -> Result<(), String> {
+    links::bind_missing(shared).await.map_err(|(link, port, error)| match port {
+        0 => format!("link {link} cannot listen: {error}"),
+        port => format!("port {port} of services.{}.publish cannot be had: {error}", link.to),
+    })?;
+    let mut keeper = shared.borrow_mut();
+    for instance in keeper.wanted_instances() {
+        keeper.make_volume(&instance).map_err(|error| format!("volume of {instance}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Takes everything down and forgets it.
+pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
+    overlay::remove_all(shared).await;
+    let names: Vec<_> = shared.borrow().slots.keys().cloned().collect();
+    let stops: Vec<_> = names
+        .into_iter()
+        .map(|name| tokio::task::spawn_local(supervise::retire(Rc::clone(shared), name)))
+        .collect();
+    for stop in stops {
+        stop.await.map_err(|error| Refusal::failed("stopping", error))?;
+    }
+    // The watchers take the ends of the processes; a process that SIGKILL does not end hangs in the kernel.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while !shared.borrow().slots.is_empty() {
+        if tokio::time::Instant::now() > deadline {
+            let left: Vec<_> = shared.borrow().slots.keys().map(ToString::to_string).collect();
+            return Err(Refusal::failed("stopping", format!("{} did not end", left.join(", "))));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    forget(shared).await;
+    Ok(())
+}
+
+async fn forget(shared: &Shared) {
+    let proxies = std::mem::take(&mut shared.borrow_mut().proxies);
+    let closing: Vec<_> =
+        proxies.into_values().map(|proxy| tokio::task::spawn_local(proxy.shutdown(PROXY_GRACE))).collect();
+    for closed in closing {
+        if let Err(error) = closed.await {
+            eprintln!("a link did not close well: {error}");
+        }
+    }
+    let saved = {
+        let mut keeper = shared.borrow_mut();
+        keeper.volumes.release();
+        keeper.rollouts.clear();
+        let sequence = keeper.events.last();
+        keeper.table = Table { sequence, done: std::mem::take(&mut keeper.table.done), ..Table::default() };
+        if let Err(error) = std::fs::remove_dir_all(keeper.dir.join("volumes"))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("cannot remove the volumes' directories: {error}");
+        }
+        keeper.save()
+    };
+    if !matches!(saved.await, Ok(Ok(()))) {
+        eprintln!("the table could not be written");
+    }
+}

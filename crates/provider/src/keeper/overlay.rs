@@ -1,0 +1,310 @@
+//! Faults: put in force, bounded in time, taken out without a trace.
+//!
+//! In: a fault with the name of its step. Out: an overlay in the table, on the disk before it acts. Undo,
+//! expiry, the end of the control plane's heartbeat and the start of a keeper all end in the same removal,
+//! which takes away what the overlay added and nothing else. A fault on an instance is bound to the process
+//! it was meant for and is over when that process ends.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use domain::{
+    Attachment, Attribute, AttributeValue, Bytes, Cores, Fault, FaultKind, Incarnation, InstanceName,
+    ResourceId, StepToken,
+};
+use rustix::process::Signal;
+
+use super::launch::{self, INSTANCE, KEEPER, WORKER};
+use super::protocol::Refusal;
+use super::table::Overlay;
+use super::{Keeper, Shared, files, links, process, supervise};
+use crate::stress::{Work, WorkKind};
+
+/// How long the control plane may be silent before its faults are taken out.
+pub(super) const LEASE: Duration = Duration::from_secs(5);
+
+/// Whether a fault could be injected now.
+pub(super) fn check(keeper: &Keeper, fault: &Fault) -> Result<(), Refusal> {
+    if let Some((field, problem)) = fault.check().into_iter().next() {
+        return Err(Refusal::failed(fault.kind.name(), format!("{field} {problem}")));
+    }
+    match &fault.target {
+        ResourceId::Instance(name) if keeper.slots.contains_key(name) => {}
+        ResourceId::Volume(name) if keeper.slots.contains_key(name) => {}
+        ResourceId::Link(name) if keeper.proxies.contains_key(name) => {}
+        other => return Err(Refusal::unknown(other)),
+    }
+    work(keeper, fault, None).map(drop)
+}
+
+/// Puts a fault in force; again with the same step: nothing more.
+pub(super) async fn inject(
+    shared: &Shared,
+    token: StepToken,
+    fault: Fault,
+    expected: Option<Incarnation>,
+) -> Result<(), Refusal> {
+    let saved = {
+        let mut keeper = shared.borrow_mut();
+        if keeper.table.is_done(token) {
+            return Ok(());
+        }
+        check(&keeper, &fault)?;
+        let now = keeper.clock.now();
+        keeper.table.finish(token);
+        if !fault.kind.is_instant() {
+            let until = now.plus(fault.duration);
+            let (incarnation, fault) = (expected.clone(), fault.clone());
+            keeper.table.overlays.push(Overlay {
+                token,
+                fault,
+                since: now,
+                until,
+                incarnation,
+                worker: None,
+            });
+        }
+        keeper.save()
+    };
+    let durable = matches!(saved.await, Ok(Ok(())));
+    if !durable {
+        shared.borrow_mut().table.overlays.retain(|overlay| overlay.token != token);
+        return Err(Refusal::failed(fault.kind.name(), "the fault could not be written down first"));
+    }
+    let done = act(shared, token, &fault, expected.as_ref());
+    if done.is_err() {
+        remove(shared, token).await;
+    }
+    done
+}
+
+fn act(
+    shared: &Shared,
+    token: StepToken,
+    fault: &Fault,
+    expected: Option<&Incarnation>,
+) -> Result<(), Refusal> {
+    let mut keeper = shared.borrow_mut();
+    let alive = expected.filter(|incarnation| process::is_alive(incarnation));
+    match (&fault.kind, &fault.target) {
+        (FaultKind::PodKill, _) => {
+            if let Some(incarnation) = alive {
+                process::signal_group(incarnation.pid, Signal::KILL);
+            }
+        }
+        (FaultKind::PodDeletion, ResourceId::Instance(instance)) => {
+            let pidfd = keeper.slots.get(instance).and_then(|slot| slot.process.clone());
+            let timeout = keeper.spec(&instance.service).map(|spec| spec.stop_timeout).unwrap_or_default();
+            if let (Some(leader), Some(pidfd)) = (alive.map(|incarnation| incarnation.pid), pidfd) {
+                let ending = async move { supervise::end_gracefully(&pidfd, leader, timeout).await };
+                tokio::task::spawn_local(ending);
+            }
+        }
+        // Expired or taken out while it was being written down.
+        _ if !keeper.table.overlays.iter().any(|overlay| overlay.token == token) => {}
+        (FaultKind::Pause, _) => signal_tree(alive, Signal::STOP),
+        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
+        _ => {
+            let Some(work) = work(&keeper, fault, Some(token))? else { return Ok(()) };
+            let worker = spawn_worker(&keeper, token, fault, &work, alive);
+            let worker = worker.map_err(|error| Refusal::failed(fault.kind.name(), error))?;
+            if let Some(overlay) = keeper.table.overlays.iter_mut().find(|overlay| overlay.token == token) {
+                overlay.worker = worker;
+            }
+            keeper.save();
+        }
+    }
+    Ok(())
+}
+
+fn signal_tree(root: Option<&Incarnation>, signal: Signal) {
+    let Some(root) = root else { return };
+    for member in process::tree(root.pid).into_iter().filter_map(process::identify) {
+        if let Err(error) = process::signal(&member, signal) {
+            eprintln!("cannot signal process {}: {error}", member.pid);
+        }
+    }
+}
+
+/// What a worker has to do for a fault; `None` for faults without one. Refuses what cannot be done here.
+fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Option<WorkKind>, Refusal> {
+    let host = |attachment: Attachment| match attachment {
+        Attachment::Attached => Ok(()),
+        Attachment::Host => Err(Refusal::unsupported(
+            format!("{} beside an instance", fault.kind),
+            "it needs cgroups, to keep the machine usable; attach it to an instance instead",
+        )),
+    };
+    let undeclared = |limit: &str| {
+        Refusal::unsupported(
+            format!("{} of {}", fault.kind, fault.target),
+            format!("its service declares no {limit} limit, so a share of it means nothing"),
+        )
+    };
+    let attribute = |attribute| keeper.table.attribute(&attribute).map(|(value, _)| value);
+    match (&fault.kind, &fault.target) {
+        (FaultKind::CpuStress { load, attachment }, ResourceId::Instance(instance)) => {
+            host(*attachment)?;
+            match attribute(Attribute::CpuLimit(instance.service.clone())) {
+                Some(AttributeValue::Cpu(Some(limit))) => {
+                    Ok(Some(WorkKind::Cpu { cores: Cores(limit.0 * load.ratio()) }))
+                }
+                _ => Err(undeclared("cpu")),
+            }
+        }
+        (FaultKind::MemoryStress { fill, attachment }, ResourceId::Instance(instance)) => {
+            host(*attachment)?;
+            match attribute(Attribute::MemoryLimit(instance.service.clone())) {
+                Some(AttributeValue::Size(Some(limit))) => {
+                    let target = Bytes((limit.0 as f64 * fill.ratio()) as u64);
+                    Ok(Some(WorkKind::Memory { target }))
+                }
+                _ => Err(undeclared("memory")),
+            }
+        }
+        (FaultKind::DiskFill { fill, class }, ResourceId::Volume(instance)) => {
+            let spec = keeper.spec(&instance.service).and_then(|spec| spec.volume);
+            let volume = spec.ok_or_else(|| Refusal::unknown(&fault.target))?;
+            if let Some(why) = keeper.volumes.enforcement().unavailable() {
+                return Err(Refusal::unsupported("filling a volume", why));
+            }
+            let dir = files::directory(&keeper.reach_volume(instance), &volume, *class);
+            let prefix = token.map(files::filler_prefix).unwrap_or_default();
+            Ok(Some(WorkKind::Disk { dir, prefix, class: *class, fill: *fill }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Starts a stress worker. It counts as part of its instance, ends with the process it is attached to and
+/// with the keeper, and has a time limit of its own.
+fn spawn_worker(
+    keeper: &Keeper,
+    token: StepToken,
+    fault: &Fault,
+    kind: &WorkKind,
+    victim: Option<&Incarnation>,
+) -> std::io::Result<Option<Incarnation>> {
+    let Some(instance) = fault.target.instance() else { return Ok(None) };
+    let attached = matches!(fault.target, ResourceId::Instance(_));
+    if attached && victim.is_none() {
+        return Ok(None);
+    }
+    let until = keeper.clock.now().plus(fault.duration);
+    let victim = victim.filter(|_| attached);
+    let work = Work { victim: victim.cloned(), until_boot_us: until.boot_us, kind: kind.clone() };
+    let log = launch::open_log(&keeper.dir.join("keeper.log"))?;
+    let mut command = Command::new(&keeper.exe);
+    command.arg("stress").arg(serde_json::to_string(&work)?).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.env(KEEPER, &keeper.dir).env(WORKER, token.to_string());
+    if attached {
+        command.env(INSTANCE, instance.to_string());
+    }
+    let keeper_pid = std::process::id();
+    let prepare = move || {
+        // In a group of its own: it ends with its victim because it watches it, with the keeper because
+        // the kernel sees to that.
+        // SAFETY: two system calls on plain numbers.
+        unsafe {
+            libc::setpgid(0, 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
+        match rustix::process::getppid() {
+            Some(parent) if parent.as_raw_nonzero().get().unsigned_abs() == keeper_pid => Ok(()),
+            _ => Err(std::io::ErrorKind::Interrupted.into()),
+        }
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(prepare) };
+    Ok(process::identify(command.spawn()?.id()))
+}
+
+/// Takes a fault out; whether it was there.
+pub(super) async fn remove(shared: &Shared, token: StepToken) -> bool {
+    let found = take_out(shared, |overlay| overlay.token == token).await;
+    found > 0
+}
+
+/// Takes every fault out; how many there were.
+pub(super) async fn remove_all(shared: &Shared) -> u32 {
+    take_out(shared, |_| true).await
+}
+
+/// Takes out what is over its time, and everything when the control plane is silent.
+pub(super) async fn expire(shared: &Shared) {
+    let (now, silent) = {
+        let keeper = shared.borrow();
+        let now = keeper.clock.now();
+        (now, now.since(keeper.contact) > LEASE)
+    };
+    take_out(shared, |overlay| silent || now.reached(overlay.until)).await;
+}
+
+async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
+    let found: Vec<Overlay> = {
+        let mut keeper = shared.borrow_mut();
+        let (out, stay) = std::mem::take(&mut keeper.table.overlays).into_iter().partition(|o| which(o));
+        keeper.table.overlays = stay;
+        out
+    };
+    if found.is_empty() {
+        return 0;
+    }
+    for overlay in &found {
+        revert(shared, overlay).await;
+    }
+    let saved = shared.borrow_mut().save();
+    if !matches!(saved.await, Ok(Ok(()))) {
+        eprintln!("the table could not be written; faults that were taken out may be taken out again");
+    }
+    u32::try_from(found.len()).unwrap_or(u32::MAX)
+}
+
+async fn revert(shared: &Shared, overlay: &Overlay) {
+    if let Some(worker) = &overlay.worker
+        && let Some(pidfd) = process::open(worker)
+    {
+        // What the worker still writes after this would be left behind, so its end is waited for.
+        if let Err(error) = process::signal(worker, Signal::KILL) {
+            eprintln!("cannot end a stress worker: {error}");
+        }
+        supervise::wait_for_end(&Rc::new(pidfd)).await;
+    }
+    let keeper = shared.borrow();
+    match (&overlay.fault.kind, &overlay.fault.target) {
+        (FaultKind::Pause, _) => {
+            signal_tree(overlay.incarnation.as_ref().filter(|it| process::is_alive(it)), Signal::CONT);
+        }
+        (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) => {
+            remove_filler(&keeper.reach_volume(instance), overlay.token);
+        }
+        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
+        _ => {}
+    }
+}
+
+fn remove_filler(volume: &Path, token: StepToken) {
+    if let Err(error) = files::remove_filler(volume, &files::filler_prefix(token)) {
+        eprintln!("cannot remove what a disk fault wrote to {}: {error}", volume.display());
+    }
+}
+
+/// The process in a slot ended, and with it every fault on it.
+pub(super) fn forget_instance(keeper: &mut Keeper, instance: &InstanceName) {
+    let over = |overlay: &Overlay| matches!(&overlay.fault.target, ResourceId::Instance(target) if target == instance);
+    for worker in keeper.table.overlays.iter().filter(|o| over(o)).filter_map(|o| o.worker.as_ref()) {
+        if let Err(error) = process::signal(worker, Signal::KILL) {
+            eprintln!("cannot end a stress worker: {error}");
+        }
+    }
+    keeper.table.overlays.retain(|overlay| !over(overlay));
+}
+
+/// Whether a fault is in force.
+pub(super) fn in_force(keeper: &Keeper, token: StepToken) -> bool {
+    keeper.table.overlays.iter().any(|overlay| overlay.token == token)
+}

@@ -1,0 +1,351 @@
+//! The keeper's socket: reads requests, does them, answers.
+//!
+//! Every request counts as a sign of life of the control plane. A connection asks one thing at a time; who
+//! waits for events and wants to ask meanwhile opens another.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use domain::{
+    Attribute, AttributeValue, FileClass, Incarnation, InstanceName, LinkName, StepToken, StopManner,
+};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
+use super::table::Stale;
+use super::{Shared, files, fleet, links, overlay, probe, status, supervise};
+
+/// Longest wait for an event; a client that wants to wait longer asks again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Accepts connections until the keeper ends.
+pub(super) async fn serve(shared: Shared, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = converse(&shared, stream).await {
+                        eprintln!("a client was cut off: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those that are open go on.
+                eprintln!("cannot accept a client: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(shared: &Shared, stream: UnixStream) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    let mut greeted = false;
+    while let Some(line) = next_line(&mut reading).await? {
+        let reply = match serde_json::from_slice::<Request>(&line) {
+            Err(error) => Err(Refusal::failed("reading the request", error)),
+            Ok(Request::Hello { version }) if version != VERSION => Err(Refusal::failed(
+                "talking to the keeper",
+                format!(
+                    "it speaks protocol {VERSION}, the client {version}; run both from one version of homeostat"
+                ),
+            )),
+            Ok(hello @ Request::Hello { .. }) => {
+                greeted = true;
+                answer(shared, hello).await
+            }
+            Ok(_) if !greeted => {
+                Err(Refusal::failed("talking to the keeper", "the first request must be hello"))
+            }
+            Ok(request) => answer(shared, request).await,
+        };
+        let reply = reply.map_or_else(Reply::Refused, Reply::Ok);
+        let mut text = serde_json::to_vec(&reply)?;
+        text.push(b'\n');
+        writing.write_all(&text).await?;
+    }
+    Ok(())
+}
+
+async fn next_line(reading: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    reading.take(LINE_MAX).read_until(b'\n', &mut line).await?;
+    match line.last() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) => Err(io::Error::other("a request was cut off or is too long")),
+    }
+}
+
+async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
+    {
+        let mut keeper = shared.borrow_mut();
+        keeper.contact = keeper.clock.now();
+    }
+    match request {
+        Request::Hello { .. } => {
+            let capabilities = status::capabilities(&shared.borrow());
+            value(Welcome { version: VERSION, pid: std::process::id(), capabilities })
+        }
+        Request::Up { infrastructure } => value(fleet::up(shared, *infrastructure).await?),
+        Request::Down => value(fleet::down(shared).await?),
+        Request::Infrastructure => value(&shared.borrow().table.infrastructure),
+        Request::Sample => value(status::sample(&shared.borrow())?),
+        Request::Events { after, timeout_ms } => {
+            events(shared, after, Duration::from_millis(timeout_ms)).await
+        }
+        Request::Attribute { attribute } => {
+            let held = shared.borrow().table.attribute(&attribute);
+            let (value_, generation) = held.ok_or_else(|| Refusal::unknown(name(&attribute)))?;
+            value(Held { value: value_, generation })
+        }
+        Request::Set { attribute, value: to, expected, token } => {
+            value(set(shared, attribute, to, expected, token).await?)
+        }
+        Request::Unset { attribute, token } => {
+            let removed = shared.borrow_mut().table.unset(&attribute, token);
+            saved(shared).await?;
+            apply(shared, &attribute)?;
+            value(removed)
+        }
+        Request::Owns { attribute, token } => value(shared.borrow().table.is_owner(&attribute, token)),
+        Request::Restart { token, instance, expected, manner } => {
+            value(restart(shared, token, instance, expected, manner).await?)
+        }
+        Request::CheckFault { fault } => value(overlay::check(&shared.borrow(), &fault)?),
+        Request::Inject { token, fault, expected } => {
+            value(overlay::inject(shared, token, fault, expected).await?)
+        }
+        Request::Remove { token } => value(overlay::remove(shared, token).await),
+        Request::InForce { token } => value(overlay::in_force(&shared.borrow(), token)),
+        Request::RemoveAll => value(overlay::remove_all(shared).await),
+        Request::Once { token, errand } => value(once(shared, token, errand).await?),
+        Request::Done { token } => value(shared.borrow().table.is_done(token)),
+        Request::Link { link } => listener(shared, &link),
+        Request::Volume { instance } => {
+            let keeper = shared.borrow();
+            let has = keeper.spec(&instance.service).is_some_and(|spec| spec.volume.is_some());
+            if has && keeper.slots.contains_key(&instance) {
+                value(keeper.reach_volume(&instance))
+            } else {
+                Err(Refusal::unknown(format!("volume/{instance}")))
+            }
+        }
+        Request::Heartbeat => Ok(Value::Null),
+        Request::Shutdown => {
+            shared.borrow().finished.notify_one();
+            Ok(Value::Null)
+        }
+    }
+}
+
+fn value(answer: impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(answer).map_err(|error| Refusal::failed("answering", error))
+}
+
+/// How an attribute is called in messages.
+fn name(attribute: &Attribute) -> String {
+    match attribute {
+        Attribute::Replicas(service) => format!("replicas of service/{service}"),
+        Attribute::CpuLimit(service) => format!("CPU limit of service/{service}"),
+        Attribute::MemoryLimit(service) => format!("memory limit of service/{service}"),
+        Attribute::VolumeSize(instance) => format!("size of volume/{instance}"),
+        Attribute::Ejected(link, instance) => format!("ejection of {instance} from link/{link}"),
+        Attribute::BreakerHeldOpen(link) => format!("breaker of link/{link}"),
+    }
+}
+
+async fn saved(shared: &Shared) -> Result<(), Refusal> {
+    let saved = shared.borrow_mut().save();
+    match saved.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(why)) => Err(Refusal::failed("writing the keeper's table", why)),
+        Err(_) => Err(Refusal::failed("writing the keeper's table", "its writer ended")),
+    }
+}
+
+async fn events(shared: &Shared, after: u64, timeout: Duration) -> Result<Value, Refusal> {
+    let deadline = tokio::time::Instant::now() + timeout.min(WAIT_MAX);
+    loop {
+        let bell = shared.borrow().events.bell();
+        // Listening begins before looking, so that no event falls between.
+        let rung = bell.notified();
+        let found = shared.borrow().events.since(after);
+        if !found.is_empty() || tokio::time::timeout_at(deadline, rung).await.is_err() {
+            return value(found);
+        }
+    }
+}
+
+async fn set(
+    shared: &Shared,
+    attribute: Attribute,
+    to: AttributeValue,
+    expected: u64,
+    token: StepToken,
+) -> Result<(), Refusal> {
+    {
+        let mut keeper = shared.borrow_mut();
+        if keeper.table.attribute(&attribute).is_none() {
+            return Err(Refusal::unknown(name(&attribute)));
+        }
+        if let (Attribute::VolumeSize(_), Some(why)) =
+            (&attribute, keeper.volumes.enforcement().unavailable())
+        {
+            return Err(Refusal::unsupported("resizing a volume", why));
+        }
+        if let Err(Stale { seen }) = keeper.table.set(&attribute, to, expected, token) {
+            return Err(Refusal::Conflict { attribute: name(&attribute), seen, expected });
+        }
+    }
+    saved(shared).await?;
+    let applied = apply(shared, &attribute);
+    if applied.is_err() {
+        shared.borrow_mut().table.unset(&attribute, token);
+        saved(shared).await?;
+    }
+    applied
+}
+
+/// Brings the world to the value an attribute has now.
+fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
+    match attribute {
+        Attribute::Replicas(_) => supervise::reconcile(shared),
+        Attribute::CpuLimit(service) | Attribute::MemoryLimit(service) => {
+            supervise::cause_changed(shared, service)
+        }
+        Attribute::VolumeSize(instance) => {
+            let keeper = shared.borrow();
+            let Some((AttributeValue::Size(Some(size)), _)) = keeper.table.attribute(attribute) else {
+                return Ok(());
+            };
+            let path = super::launch::volume_path(&keeper.dir, instance);
+            let resized = keeper.volumes.resize(&path, size);
+            resized
+                .map_err(|error| Refusal::failed(format!("resizing volume/{instance} to {size}"), error))?;
+            drop(keeper);
+            supervise::cause_changed(shared, &instance.service);
+        }
+        Attribute::Ejected(link, _) | Attribute::BreakerHeldOpen(link) => {
+            links::configure(&shared.borrow(), link)
+        }
+    }
+    Ok(())
+}
+
+async fn restart(
+    shared: &Shared,
+    token: StepToken,
+    instance: InstanceName,
+    expected: Option<Incarnation>,
+    manner: StopManner,
+) -> Result<(), Refusal> {
+    let current = {
+        let mut keeper = shared.borrow_mut();
+        if !keeper.slots.contains_key(&instance) {
+            return Err(Refusal::unknown(format!("instance/{instance}")));
+        }
+        let current = keeper.incarnation(&instance).cloned();
+        if keeper.table.is_done(token) || current != expected {
+            return Ok(());
+        }
+        keeper.table.finish(token);
+        current
+    };
+    saved(shared).await?;
+    match current {
+        Some(incarnation) => {
+            let shared = Rc::clone(shared);
+            let stopping = async move { supervise::stop(&shared, &instance, &incarnation, manner).await };
+            tokio::task::spawn_local(stopping);
+        }
+        None => supervise::start_now(shared, &instance),
+    }
+    Ok(())
+}
+
+async fn once(shared: &Shared, token: StepToken, errand: Errand) -> Result<(), Refusal> {
+    if shared.borrow().table.is_done(token) {
+        return Ok(());
+    }
+    match &errand {
+        Errand::RemoveFiles { class: FileClass::Logs | FileClass::Data, .. } => {
+            return Err(Refusal::unsupported(
+                "removing logs or data",
+                "only temporary and cached files may be removed",
+            ));
+        }
+        Errand::RemoveFiles { instance, class, older_than } => {
+            let (class, age) = (*class, *older_than);
+            on_files(shared, instance, class, "removing files", move |dir| files::remove_old(dir, age))
+                .await?;
+        }
+        Errand::RotateLogs { instance } => {
+            on_files(shared, instance, FileClass::Logs, "rotating logs", files::rotate_all).await?;
+        }
+        Errand::ClearCaches { instance } => {
+            let hook = {
+                let keeper = shared.borrow();
+                let known = keeper.slots.contains_key(instance);
+                let spec = keeper.spec(&instance.service).filter(|_| known);
+                let spec = spec.ok_or_else(|| Refusal::unknown(format!("instance/{instance}")))?;
+                let why = "its service declares no `clear_caches`";
+                spec.clear_caches
+                    .ok_or_else(|| Refusal::unsupported(format!("clearing caches of {instance}"), why))?
+            };
+            let done = probe::run_hook(shared, instance, &hook).await;
+            done.map_err(|why| Refusal::failed(format!("clearing caches of {instance}"), why))?;
+        }
+        Errand::ResetConnections { link } => {
+            let keeper = shared.borrow();
+            let proxy = keeper.proxies.get(link).ok_or_else(|| Refusal::unknown(format!("link/{link}")))?;
+            proxy.reset_connections();
+        }
+    }
+    shared.borrow_mut().table.finish(token);
+    saved(shared).await
+}
+
+/// Does something to the files of a class beside the event loop.
+async fn on_files(
+    shared: &Shared,
+    instance: &InstanceName,
+    class: FileClass,
+    what: &str,
+    work: impl FnOnce(&std::path::Path) -> io::Result<usize> + Send + 'static,
+) -> Result<(), Refusal> {
+    let dir = {
+        let keeper = shared.borrow();
+        let volume = keeper.spec(&instance.service).and_then(|spec| spec.volume);
+        let volume = volume.filter(|_| keeper.slots.contains_key(instance));
+        let volume = volume.ok_or_else(|| Refusal::unknown(format!("volume/{instance}")))?;
+        files::directory(&keeper.reach_volume(instance), &volume, class)
+    };
+    let done = tokio::task::spawn_blocking(move || work(&dir)).await;
+    let failed =
+        |error: &dyn std::fmt::Display| Refusal::failed(format!("{what} of volume/{instance}"), error);
+    done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    if let Some(slot) = shared.borrow_mut().slots.get_mut(instance) {
+        slot.meter.walk_again();
+    }
+    Ok(())
+}
+
+fn listener(shared: &Shared, link: &LinkName) -> Result<Value, Refusal> {
+    let keeper = shared.borrow();
+    let unknown = || Refusal::unknown(format!("link/{link}"));
+    let proxy = keeper.proxies.get(link).ok_or_else(unknown)?;
+    let spec = keeper.spec(&link.to).ok_or_else(unknown)?;
+    value(Listener {
+        address: proxy.address(),
+        protocol: spec.listens.ok_or_else(unknown)?,
+        check_path: spec.readiness.and_then(|probe| probe.http),
+        backends: keeper.slots.keys().filter(|name| name.service == link.to).count(),
+    })
+}

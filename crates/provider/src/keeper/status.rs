@@ -1,0 +1,121 @@
+//! Puts a [`Sample`] together from what the keeper knows. Overlays are left out: what is being injected
+//! is not part of what is seen.
+
+use std::time::Duration;
+
+use domain::infrastructure::Limits;
+use domain::snapshot::{InstanceState, Phase};
+use domain::{
+    Attribute, AttributeValue, Capabilities, Enforcement, InstanceName, ServiceName, ServiceSpec,
+    ServiceState, Time,
+};
+
+use super::Keeper;
+use super::protocol::Refusal;
+use super::supervise::Slot;
+use crate::sample::Sample;
+
+/// A rollout that takes longer is no longer an excuse.
+const ROLLOUT_MAX: Duration = Duration::from_secs(60);
+
+/// What can be done here.
+pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
+    let needs_cgroups = |what: &str| Enforcement::Unavailable(format!("{what} needs cgroups"));
+    Capabilities {
+        provider: "processes".to_owned(),
+        cpu_limit: needs_cgroups("holding a CPU limit"),
+        memory_limit: Enforcement::Supervision,
+        volumes: keeper.volumes.enforcement(),
+        host_stress: needs_cgroups("stress beside an instance"),
+        links: Enforcement::Supervision,
+    }
+}
+
+/// Everything measured, now.
+pub(super) fn sample(keeper: &Keeper) -> Result<Sample, Refusal> {
+    let infrastructure =
+        keeper.table.infrastructure.as_ref().ok_or_else(|| Refusal::failed("looking", "nothing is up"))?;
+    let now = keeper.clock.now();
+    let services = infrastructure.services.iter();
+    Ok(Sample {
+        taken: now,
+        fleet_age: keeper.table.up_at.map(|at| now.since(at)).unwrap_or_default(),
+        environment: infrastructure.environment,
+        services: services.map(|(name, spec)| (name.clone(), service(keeper, name, spec, now))).collect(),
+        links: keeper.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.sample())).collect(),
+    })
+}
+
+fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -> ServiceState {
+    let value = |attribute| keeper.table.attribute(&attribute).map(|(value, _)| value);
+    let cpu = match value(Attribute::CpuLimit(name.clone())) {
+        Some(AttributeValue::Cpu(limit)) => limit,
+        _ => None,
+    };
+    let memory = match value(Attribute::MemoryLimit(name.clone())) {
+        Some(AttributeValue::Size(limit)) => limit,
+        _ => None,
+    };
+    let slots = keeper.slots.iter().filter(|(instance, _)| instance.service == *name);
+    ServiceState {
+        replicas: keeper.replicas(name),
+        limits: Limits { cpu, memory },
+        volume: spec.volume.clone(),
+        thresholds: spec.thresholds,
+        dependencies: spec.dependencies.clone(),
+        hands_off: spec.hands_off,
+        can_drain: spec.drain.is_some(),
+        can_clear_caches: spec.clear_caches.is_some(),
+        rolling_out: keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
+        instances: slots.map(|(name, slot)| (name.clone(), instance(keeper, name, slot, spec))).collect(),
+    }
+}
+
+fn instance(keeper: &Keeper, name: &InstanceName, slot: &Slot, spec: &ServiceSpec) -> InstanceState {
+    let record = keeper.table.instances.get(name).cloned().unwrap_or_default();
+    InstanceState {
+        phase: slot.phase,
+        phase_since: slot.phase_since,
+        started_at: record.started_at.filter(|_| record.incarnation.is_some()),
+        incarnation: record.incarnation,
+        readiness: slot.readiness,
+        liveness: slot.liveness,
+        usage: slot.meter.usage,
+        exits: record.exits,
+        unsettled_exits: record.unsettled_exits,
+        crash_loop: record.unsettled_exits >= spec.restart.crash_loop_after,
+        port: record.port,
+    }
+}
+
+/// Ends rollouts that are done, and forgets the unsettled ends of what has settled.
+pub(super) fn settle(keeper: &mut Keeper) {
+    let now = keeper.clock.now();
+    let mut settled = Vec::new();
+    for (name, slot) in &keeper.slots {
+        let Some(spec) = keeper.spec(&name.service) else { continue };
+        if slot.ready_since.is_some_and(|since| now.since(since) >= spec.restart.settled) {
+            settled.push(name.clone());
+        }
+    }
+    let mut changed = false;
+    for name in settled {
+        let Some(record) = keeper.table.instances.get_mut(&name) else { continue };
+        changed |= record.restarts > 0 || record.unsettled_exits > 0;
+        (record.restarts, record.unsettled_exits) = (0, 0);
+    }
+    let done: Vec<ServiceName> =
+        keeper.rollouts.keys().filter(|name| is_whole(keeper, name)).cloned().collect();
+    for name in done {
+        keeper.rollouts.remove(&name);
+    }
+    if changed {
+        keeper.save();
+    }
+}
+
+fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {
+    let slots: Vec<_> = keeper.slots.iter().filter(|(name, _)| name.service == *service).collect();
+    slots.len() == keeper.replicas(service) as usize
+        && slots.iter().all(|(_, slot)| slot.phase == Phase::Ready)
+}

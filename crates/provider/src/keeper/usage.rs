@@ -1,0 +1,218 @@
+//! What the processes of an instance use.
+//!
+//! In: `/proc` and the volumes. Out: [`domain::snapshot::Usage`] once a second, and every 250 ms a look at
+//! the memory of instances that have a limit. An instance is its process, all descendants, what descended
+//! to the keeper as its subreaper, and the stress attached to it. At rest this costs a few file reads per
+//! process; directories are walked only when the use of their volume changed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use domain::infrastructure::VolumeSpec;
+use domain::snapshot::Usage;
+use domain::{
+    Attribute, AttributeValue, Bytes, Cores, EventKind, InstanceName, ResourceId, ServiceSpec, Time,
+};
+use rustix::process::Signal;
+
+use super::supervise::Ending;
+use super::{Keeper, Shared, files, launch, process};
+
+/// CPU is averaged over this many samples, a second apart.
+const CPU_SAMPLES: usize = 4;
+/// Directories are walked at the latest after this long, because files grow old without being written.
+const WALK_AFTER: Duration = Duration::from_secs(15);
+/// A volume fuller than this is reported, where no threshold is declared (SPEC H1).
+const DISK_THRESHOLD: f64 = 95.0;
+
+/// Counts of one instance.
+#[derive(Default)]
+pub(super) struct Meter {
+    pub(super) usage: Usage,
+    /// The processes of the instance at the last sample.
+    members: Vec<u32>,
+    /// Processor ticks of each member at the last sample.
+    ticks: BTreeMap<u32, u64>,
+    /// Ticks used since the start of the meter, by time.
+    history: VecDeque<(Time, u64)>,
+    walked: Option<(Time, Option<Bytes>)>,
+    under_pressure: bool,
+}
+
+impl Meter {
+    /// The files of the volume were changed by the keeper itself.
+    pub(super) fn walk_again(&mut self) {
+        self.walked = None;
+    }
+
+    fn count_cpu(&mut self, now: Time, seen: BTreeMap<u32, u64>) {
+        let used: u64 = seen
+            .iter()
+            .map(|(pid, ticks)| {
+                // What a process used before it was first seen counts, except at the first sample.
+                let before = if self.history.is_empty() { *ticks } else { 0 };
+                ticks.saturating_sub(self.ticks.get(pid).copied().unwrap_or(before))
+            })
+            .sum();
+        self.ticks = seen;
+        let total = self.history.back().map_or(0, |(_, total)| *total) + used;
+        self.history.push_back((now, total));
+        if self.history.len() > CPU_SAMPLES {
+            self.history.pop_front();
+        }
+        self.usage.cpu = self.history.front().and_then(|(since, before)| {
+            let seconds = now.since(*since).as_secs_f64();
+            let per_second = rustix::param::clock_ticks_per_second() as f64;
+            (seconds > 0.0).then(|| Cores((total - before) as f64 / per_second / seconds))
+        });
+    }
+}
+
+/// Every 250 ms: ends instances that are over their memory limit.
+pub(super) fn watch_memory(shared: &Shared) {
+    let mut keeper = shared.borrow_mut();
+    let names: Vec<InstanceName> = keeper.slots.keys().cloned().collect();
+    for name in names {
+        let limit = keeper.table.attribute(&Attribute::MemoryLimit(name.service.clone()));
+        let Some((AttributeValue::Size(Some(limit)), _)) = limit else { continue };
+        let Some(slot) = keeper.slots.get_mut(&name) else { continue };
+        if slot.process.is_none() || slot.meter.members.is_empty() {
+            continue;
+        }
+        let resident: u64 =
+            slot.meter.members.iter().filter_map(|pid| process::stat(*pid)).map(|s| s.resident).sum();
+        slot.meter.usage.memory = Some(Bytes(resident));
+        if resident <= limit.0 || slot.ending == Ending::OutOfMemory {
+            continue;
+        }
+        slot.ending = Ending::OutOfMemory;
+        keeper.note(&name, &format!("uses {} of {limit} memory and is killed", Bytes(resident)));
+        if let Some(incarnation) = keeper.incarnation(&name) {
+            process::signal_group(incarnation.pid, Signal::KILL);
+        }
+        keeper.report(ResourceId::Instance(name), EventKind::OutOfMemory);
+    }
+}
+
+/// Every second: measures every instance.
+pub(super) fn measure(shared: &Shared) {
+    let mut keeper = shared.borrow_mut();
+    let now = keeper.clock.now();
+    let strays = strays(&keeper);
+    let names: Vec<InstanceName> = keeper.slots.keys().cloned().collect();
+    for name in names {
+        let Some(incarnation) = keeper.incarnation(&name).cloned() else { continue };
+        let Some(spec) = keeper.spec(&name.service) else { continue };
+        let mut members = process::tree(incarnation.pid);
+        members.extend(strays.iter().filter(|(owner, _)| *owner == name).map(|(_, pid)| *pid));
+        members.sort_unstable();
+        members.dedup();
+        let stats: Vec<_> = members.iter().filter_map(|pid| Some((*pid, process::stat(*pid)?))).collect();
+        let descriptors = members.iter().filter_map(|pid| process::descriptors(*pid)).sum();
+        let Some(slot) = keeper.slots.get_mut(&name) else { continue };
+        slot.meter.members = members;
+        slot.meter.usage.memory = Some(Bytes(stats.iter().map(|(_, stat)| stat.resident).sum()));
+        slot.meter.usage.descriptors = Some(descriptors);
+        slot.meter.count_cpu(now, stats.into_iter().map(|(pid, stat)| (pid, stat.ticks)).collect());
+        if let Some(volume) = &spec.volume {
+            measure_volume(shared, &mut keeper, &name, &spec, volume, now);
+        }
+    }
+}
+
+/// The children of the keeper that belong to an instance without being its process: stress workers, and
+/// daemons whose parent ended.
+fn strays(keeper: &Keeper) -> Vec<(InstanceName, u32)> {
+    let mains: Vec<u32> =
+        keeper.table.instances.values().filter_map(|record| Some(record.incarnation.as_ref()?.pid)).collect();
+    let of_keeper = process::children(std::process::id()).into_iter().filter(|pid| !mains.contains(pid));
+    let mut found = Vec::new();
+    for pid in of_keeper.chain(keeper.adopted_strays.iter().copied()) {
+        if let Some(owner) = process::environment_of(pid, launch::INSTANCE).and_then(|name| name.parse().ok())
+        {
+            found.extend(process::tree(pid).into_iter().map(|pid| (InstanceName::clone(&owner), pid)));
+        }
+    }
+    found
+}
+
+fn measure_volume(
+    shared: &Shared,
+    keeper: &mut Keeper,
+    name: &InstanceName,
+    spec: &ServiceSpec,
+    volume: &VolumeSpec,
+    now: Time,
+) {
+    let path = keeper.reach_volume(name);
+    let held = keeper.volumes.holder().is_some();
+    let declared = match keeper.table.attribute(&Attribute::VolumeSize(name.clone())) {
+        Some((AttributeValue::Size(size), _)) => size,
+        _ => None,
+    };
+    let seen = if held { files::space(&path).ok() } else { None };
+    let Some(slot) = keeper.slots.get_mut(name) else { return };
+    let meter = &mut slot.meter;
+    meter.usage.disk_size = seen.map(|space| space.size).or(declared);
+    if let Some(space) = seen {
+        meter.usage.disk_used = Some(space.used);
+    }
+    let fresh = meter
+        .walked
+        .is_some_and(|(at, used)| now.since(at) < WALK_AFTER && held && used == meter.usage.disk_used);
+    if !fresh {
+        meter.walked = Some((now, meter.usage.disk_used));
+        walk(shared, name, path, volume, held);
+    }
+    let threshold = spec.thresholds.disk.map_or(DISK_THRESHOLD, |percent| percent.0);
+    let full = match (meter.usage.disk_used, meter.usage.disk_size) {
+        (Some(used), Some(size)) => used.0 as f64 > size.0 as f64 * threshold / 100.0,
+        _ => false,
+    };
+    let began = full && !meter.under_pressure;
+    meter.under_pressure = full;
+    if began {
+        keeper.report(ResourceId::Volume(name.clone()), EventKind::DiskPressure);
+    }
+}
+
+/// Sums up the declared directories, beside the event loop.
+fn walk(shared: &Shared, name: &InstanceName, path: PathBuf, volume: &VolumeSpec, held: bool) {
+    let (shared, name, volume) = (Rc::clone(shared), name.clone(), volume.clone());
+    tokio::task::spawn_local(async move {
+        let sizes = tokio::task::spawn_blocking(move || files::class_sizes(&path, &volume)).await;
+        let Ok(sizes) = sizes else { return };
+        if let Some(slot) = shared.borrow_mut().slots.get_mut(&name) {
+            let usage = &mut slot.meter.usage;
+            usage.disk_temporary_old = Some(sizes.temporary_old);
+            usage.disk_logs = Some(sizes.logs);
+            usage.disk_cache = Some(sizes.cache);
+            if !held {
+                usage.disk_used = Some(sizes.all);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Time {
+        Time { boot_us: second * 1_000_000, wall_us: 0 }
+    }
+
+    #[test]
+    fn cpu_is_the_share_of_the_last_seconds_and_survives_the_end_of_a_child() {
+        let mut meter = Meter::default();
+        let second = rustix::param::clock_ticks_per_second();
+        meter.count_cpu(at(0), BTreeMap::from([(1, 500)]));
+        assert_eq!(meter.usage.cpu, None, "one sample says nothing");
+        meter.count_cpu(at(1), BTreeMap::from([(1, 500 + second / 2), (2, second / 2)]));
+        assert_eq!(meter.usage.cpu, Some(Cores(1.0)));
+        meter.count_cpu(at(2), BTreeMap::from([(1, 500 + second / 2)]));
+        assert_eq!(meter.usage.cpu, Some(Cores(0.5)));
+    }
+}

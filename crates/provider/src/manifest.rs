@@ -1,0 +1,299 @@
+//! Reads an Infrastructure from YAML.
+//!
+//! In: the text of a file. Out: an [`Infrastructure`] without a known fault, or every problem with file,
+//! line, column and field. Unknown keys are refused. Nothing is started here.
+//!
+//! The text is read twice: once into the typed value, once into a tree of places, so that an error of the
+//! parser (which knows the place) gets its field, and a violation of [`Infrastructure::check`] (which knows
+//! the field) gets its place.
+
+use std::fmt;
+use std::path::Path;
+
+use domain::Infrastructure;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+/// Largest file read: a declaration beyond this is a mistake, not a fleet.
+const SIZE_MAX: u64 = 1024 * 1024;
+
+/// One thing wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as it was named.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: u64,
+    /// Column, counted from 1.
+    pub column: u64,
+    /// The field as a path, `services.cart.replicas`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why no Infrastructure came out of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file could not be read.
+    #[error("cannot read {file}")]
+    Unreadable {
+        /// The file as it was named.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It does not describe an Infrastructure that can be brought up; one line for each problem.
+    #[error("{}", .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Wrong {
+        /// At least one.
+        problems: Vec<Problem>,
+    },
+}
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
+    let file = path.display().to_string();
+    let unreadable = |source| ManifestError::Unreadable { file: file.clone(), source };
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > SIZE_MAX {
+        return Err(unreadable(std::io::Error::other(format!("{size} bytes, at most {SIZE_MAX} are read"))));
+    }
+    parse(&file, &std::fs::read_to_string(path).map_err(unreadable)?)
+}
+
+/// Reads text; `file` is named in errors.
+pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+    let places = Places::of(text);
+    let problem = |line, column, field: String, message| Problem {
+        file: file.to_owned(),
+        line,
+        column,
+        field,
+        message,
+    };
+    let infrastructure: Infrastructure = serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let field = places.field_at(line, column);
+        ManifestError::Wrong { problems: vec![problem(line, column, field, plain_message(&error))] }
+    })?;
+    let problems: Vec<_> = infrastructure
+        .check()
+        .into_iter()
+        .map(|violation| {
+            let (line, column) = places.of_field(&violation.field);
+            problem(line, column, violation.field, violation.message)
+        })
+        .collect();
+    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+}
+
+/// The parser's message without the place, which is told apart.
+fn plain_message(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let text = text.lines().next().unwrap_or_default();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].trim_end_matches([',', ' ']).to_owned()
+}
+
+/// Where every field of a text begins, in the order of the text.
+#[derive(Default)]
+struct Places(Vec<Place>);
+
+struct Place {
+    field: String,
+    key: (u64, u64),
+    value: (u64, u64),
+}
+
+impl Places {
+    /// Empty where the text is no YAML at all.
+    fn of(text: &str) -> Self {
+        let mut places = Self::default();
+        if let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(text) {
+            places.walk(String::new(), &root.value);
+        }
+        places
+    }
+
+    fn walk(&mut self, at: String, node: &Node) {
+        let dot = if at.is_empty() { "" } else { "." };
+        match node {
+            Node::Scalar => {}
+            Node::Map(entries) => {
+                for (key, value) in entries {
+                    self.add(format!("{at}{dot}{}", key.value), start(key), value);
+                }
+            }
+            Node::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(format!("{at}[{index}]"), start(item), item);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, field: String, key: (u64, u64), value: &Spanned<Node>) {
+        self.0.push(Place { field: field.clone(), key, value: start(value) });
+        self.walk(field, &value.value);
+    }
+
+    /// The place of a field, or of the nearest field around it that is there.
+    fn of_field(&self, field: &str) -> (u64, u64) {
+        let mut field = field;
+        loop {
+            if let Some(place) = self.0.iter().find(|place| place.field == field) {
+                return place.key;
+            }
+            match field.rfind(['.', '[']) {
+                Some(end) => field = &field[..end],
+                None => return (1, 1),
+            }
+        }
+    }
+
+    /// The innermost field whose key or value begins at a place, or is the last to begin before it on
+    /// its line.
+    fn field_at(&self, line: u64, column: u64) -> String {
+        let at = (line, column);
+        let exact = self.0.iter().rev().find(|place| place.key == at || place.value == at);
+        let before = || self.0.iter().rev().find(|place| place.key.0 == line && place.key <= at);
+        exact.or_else(before).map(|place| place.field.clone()).unwrap_or_default()
+    }
+}
+
+fn start<T>(spanned: &Spanned<T>) -> (u64, u64) {
+    (spanned.referenced.line(), spanned.referenced.column())
+}
+
+/// A YAML value of which only the places matter.
+enum Node {
+    Scalar,
+    Sequence(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Node;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Scalar)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Node::Sequence(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Node::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "name: shop\nservices:\n  cart:\n    command: [cart, \"{port}\"]\n    listens: http\n    limits: {memory: 64MiB}\n    stop_timeout: 2s\n";
+
+    fn problems(text: &str) -> Vec<String> {
+        match parse("fleet.yaml", text) {
+            Err(ManifestError::Wrong { problems }) => problems.iter().map(Problem::to_string).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_good_file_reads() {
+        let fleet = parse("fleet.yaml", GOOD).unwrap();
+        let cart = &fleet.services.values().next().unwrap();
+        assert_eq!(cart.limits.memory, Some(domain::Bytes::mib(64)));
+        assert_eq!(cart.stop_timeout, std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_at_its_place() {
+        let found = problems(&GOOD.replace("    listens", "    lisstens"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("fleet.yaml:5:5: services.cart.lisstens: "), "{found:?}");
+        assert!(found[0].contains("lisstens"), "{found:?}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_says_what_was_expected() {
+        let found = problems(&GOOD.replace("64MiB", "lots"));
+        assert!(found[0].starts_with("fleet.yaml:6:22: services.cart.limits.memory: "), "{found:?}");
+        assert!(found[0].contains("a size, such as 64MiB"), "{found:?}");
+        let found = problems(&GOOD.replace("stop_timeout: 2s", "replicas: two"));
+        assert!(found[0].starts_with("fleet.yaml:7:15: services.cart.replicas: "), "{found:?}");
+    }
+
+    #[test]
+    fn a_violation_gets_the_place_of_its_field_and_all_are_told() {
+        let text = GOOD.replace("2s", "2s\n    replicas: 0\n    dependencies:\n      - nobody");
+        assert_eq!(
+            problems(&text),
+            [
+                "fleet.yaml:8:5: services.cart.replicas: is 0, must be 1 to 100",
+                "fleet.yaml:10:9: services.cart.dependencies[0]: no service is named nobody",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_field_names_the_service() {
+        let found = problems("name: shop\nservices:\n  cart:\n    listens: http\n");
+        assert!(found[0].contains("services.cart") && found[0].contains("command"), "{found:?}");
+    }
+
+    #[test]
+    fn broken_yaml_is_refused_with_its_line() {
+        let found = problems("name: shop\nservices: [\n");
+        assert!(found[0].starts_with("fleet.yaml:"), "{found:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! The stress workers: processes that use CPU or memory, or fill a volume, on purpose.
+//!
+//! In: one [`Work`]. Out: the load itself. A worker that is attached to a process ends when that process
+//! ends; every worker ends at its time limit; the kernel ends it when the keeper dies. It takes nothing
+//! back: its load goes with it, and the files it wrote are removed by name by the keeper.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use domain::{Bytes, Clock, Cores, FileClass, Incarnation, Percent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::SystemClock;
+use crate::keeper::{files, process};
+
+/// Age of temporary files that a fault leaves: a day beyond what counts as old.
+const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);
+/// Size of one filler file.
+const FILLER_FILE: u64 = 4 * 1024 * 1024;
+/// Memory is taken in pieces of this size, measured after each.
+const PIECE: usize = 1024 * 1024;
+
+/// What a worker does and for how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// The process it is attached to.
+    pub victim: Option<Incarnation>,
+    /// When it ends at the latest, in microseconds of the boot clock.
+    pub until_boot_us: u64,
+    /// What it does.
+    pub kind: WorkKind,
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkKind {
+    /// Use this much processor.
+    Cpu {
+        /// In cores.
+        cores: Cores,
+    },
+    /// Take memory until the process it is attached to, its descendants and the worker have this much
+    /// resident together.
+    Memory {
+        /// In total.
+        target: Bytes,
+    },
+    /// Write files until the file system is this full.
+    Disk {
+        /// Where.
+        dir: PathBuf,
+        /// How the files' names begin.
+        prefix: String,
+        /// What kind of files.
+        class: FileClass,
+        /// How full.
+        fill: Percent,
+    },
+}
+
+/// Does the work; returns when it is over.
+pub fn run(work: &Work) -> io::Result<()> {
+    match &work.kind {
+        WorkKind::Cpu { cores } => run_cpu(work, *cores),
+        WorkKind::Memory { target } => run_memory(work, *target),
+        WorkKind::Disk { dir, prefix, class, fill } => run_disk(dir, prefix, *class, *fill),
+    }
+}
+
+/// Uses `cores` of processor until the work is over.
+pub fn run_cpu(work: &Work, cores: Cores) -> io::Result<()> {
+    let threads = cores.0.ceil().max(1.0);
+    let duty = (cores.0 / threads).min(1.0);
+    for _ in 0..threads as usize {
+        // The threads end with the process, at the end of this function's caller.
+        std::thread::Builder::new().spawn(move || burn(duty))?;
+    }
+    while !is_over(work, Duration::from_secs(3600)) {}
+    Ok(())
+}
+
+/// Uses `duty` of one core: runs while behind, sleeps while ahead.
+fn burn(duty: f64) {
+    let begun = Instant::now();
+    let mut number = 1u64;
+    loop {
+        let ahead = thread_cpu_time().as_secs_f64() / duty - begun.elapsed().as_secs_f64();
+        if ahead > 0.0 {
+            std::thread::sleep(Duration::from_secs_f64(ahead.clamp(0.001, 0.02)));
+        }
+        for _ in 0..100_000 {
+            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+}
+
+fn thread_cpu_time() -> Duration {
+    let mut used = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `used` is a valid, writable timespec for the length of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut used) };
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// Takes memory until `target` is reached in total and keeps it there until the work is over.
+pub fn run_memory(work: &Work, target: Bytes) -> io::Result<()> {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let total = resident_in_total(work);
+        let pause = if total < target.0 {
+            held.push(vec![1; PIECE]);
+            Duration::ZERO
+        } else {
+            if total > target.0 + 2 * PIECE as u64 {
+                held.pop();
+            }
+            Duration::from_millis(50)
+        };
+        if is_over(work, pause) {
+            return Ok(());
+        }
+    }
+}
+
+fn resident_in_total(work: &Work) -> u64 {
+    let me = std::process::id();
+    let mut members = work.victim.as_ref().map(|victim| process::tree(victim.pid)).unwrap_or_default();
+    members.retain(|pid| *pid != me);
+    members.push(me);
+    members.into_iter().filter_map(process::stat).map(|stat| stat.resident).sum()
+}
+
+/// Writes files of a class into `dir` until its file system is `fill` full.
+pub fn run_disk(dir: &Path, prefix: &str, class: FileClass, fill: Percent) -> io::Result<()> {
+    let end = match class {
+        FileClass::Temporary => "tmp",
+        FileClass::Logs => "log",
+        FileClass::Cache => "cache",
+        FileClass::Data => "data",
+    };
+    std::fs::create_dir_all(dir)?;
+    for number in 0u32.. {
+        let space = files::space(dir)?;
+        let wanted = (space.size.0 as f64 * fill.ratio()).ceil() as u64;
+        let missing = wanted.saturating_sub(space.used.0).min(FILLER_FILE);
+        if missing == 0 {
+            break;
+        }
+        let mut file = File::create(dir.join(format!("{prefix}{number}.{end}")))?;
+        let full = write_lines(&mut file, missing)?;
+        if class == FileClass::Temporary {
+            file.set_modified(SystemTime::now() - FILLER_AGE)?;
+        }
+        if full == Full::Yes {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[derive(PartialEq, Eq)]
+enum Full {
+    Yes,
+    No,
+}
+
+fn write_lines(file: &mut File, bytes: u64) -> io::Result<Full> {
+    let lines = "filled on purpose by a homeostat disk fault; removed when it ends\n".repeat(1000);
+    let mut missing = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while missing > 0 {
+        match file.write(&lines.as_bytes()[..missing.min(lines.len())]) {
+            Ok(written) => missing -= written,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(Full::Yes),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Full::No)
+}
+
+/// Waits up to `pause` for the end of the work.
+fn is_over(work: &Work, pause: Duration) -> bool {
+    let left = Duration::from_micros(work.until_boot_us.saturating_sub(SystemClock.now().boot_us));
+    if left.is_zero() {
+        return true;
+    }
+    let pause = pause.min(left);
+    let Some(victim) = &work.victim else {
+        std::thread::sleep(pause);
+        return false;
+    };
+    let Some(pidfd) = process::open(victim) else { return true };
+    let timeout = Timespec { tv_sec: pause.as_secs() as i64, tv_nsec: i64::from(pause.subsec_nanos()) };
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,209 @@
+//! Start, restart, adoption, scaling, going down.
+
+use std::time::Duration;
+
+use domain::snapshot::ExitCause;
+use domain::{EventKind, StopManner};
+use provider::{Look, ProcessProvider};
+use serde_json::json;
+
+use crate::fleet::{Fleet, Test, declared, get, kill, named, runs, state, token, until};
+
+const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n    listens: http\n    readiness: {http: /ready}\n    restart: {settled: 50ms}\n";
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_fleet_comes_up_with_its_environment_and_goes_down_without_a_trace", comes_up_and_goes_down),
+    ("a_killed_process_is_replaced_within_milliseconds", killed_process_is_replaced),
+    ("children_of_a_dead_process_do_not_outlive_it", children_die_too),
+    ("services_survive_the_keeper_and_are_adopted", services_survive_the_keeper),
+    ("a_process_that_was_started_but_not_recorded_is_found", unrecorded_process_is_found),
+    ("a_process_that_ended_while_no_keeper_ran_is_replaced", ended_without_a_keeper),
+    ("ends_in_a_row_back_off_to_a_crash_loop", crash_loop),
+    ("a_requested_restart_is_done_once_and_not_held_against_the_instance", requested_restart),
+    ("replicas_follow_the_attribute_and_its_undo", replicas),
+    ("what_cannot_come_up_starts_nothing", nothing_half_done),
+    ("another_protocol_is_refused_in_a_clear_sentence", other_protocol),
+    ("captured_output_is_told_by_instance", logs),
+];
+
+fn comes_up_and_goes_down() {
+    let shop = format!(
+        "{CART}  front:\n    command: [\"{{homeostat}}\", service, serve]\n    listens: http\n    dependencies: [cart]\n    environment: {{COLOUR: blue}}\n"
+    );
+    let fleet = Fleet::up(&shop);
+    fleet.ready("cart-0");
+    let pid = fleet.ready("front-0");
+    assert_eq!(fleet.get("front-0", "/"), pid.to_string());
+    assert_eq!(fleet.get("front-0", "/variable/COLOUR"), "blue");
+    assert_eq!(fleet.get("front-0", "/variable/HOMEOSTAT_INSTANCE"), "front-0");
+    let link = fleet.get("front-0", "/variable/CART_ADDRESS");
+    let port = link.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
+    let cart = fleet.pid("cart-0").to_string();
+    until("the link leads to cart", || get(port, "/").ok().filter(|body| *body == cart));
+    let events = fleet.provider.events(0, Duration::ZERO).unwrap();
+    assert!(events.iter().zip(1..).all(|(event, number)| event.sequence == number), "{events:?}");
+    fleet.provider.down().unwrap();
+    assert!(!runs(pid));
+}
+
+fn killed_process_is_replaced() {
+    let fleet = Fleet::up(CART);
+    let mut pid = fleet.ready("cart-0");
+    let mut gaps = Vec::new();
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(80));
+        kill(pid, "KILL");
+        pid = until("another process is ready", || {
+            let seen = fleet.instance("cart-0");
+            (seen.phase == domain::snapshot::Phase::Ready)
+                .then_some(seen.incarnation?.pid)
+                .filter(|new| *new != pid)
+        });
+        let exit = fleet.instance("cart-0").exits.last().cloned().unwrap();
+        assert_eq!(exit.cause, ExitCause::Signal(9));
+        assert!(!exit.requested);
+        gaps.push(exit.successor_at.unwrap().since(exit.at));
+    }
+    gaps.sort();
+    println!("exit seen to successor executed: {gaps:?}");
+    // The promise is 4 ms on a machine that is not busy with other tests.
+    assert!(gaps[gaps.len() / 2] < Duration::from_millis(20), "{gaps:?}");
+    let kinds: Vec<_> =
+        fleet.provider.events(0, Duration::ZERO).unwrap().iter().map(|event| event.kind).collect();
+    assert!(kinds.contains(&EventKind::Exited) && kinds.contains(&EventKind::Ready), "{kinds:?}");
+}
+
+fn children_die_too() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    let child: u32 = fleet.get("cart-0", "/child").parse().unwrap();
+    assert!(runs(child));
+    kill(pid, "KILL");
+    until("the child is gone", || (!runs(child)).then_some(()));
+    until("its zombie is reaped", || state(child).is_none().then_some(()));
+}
+
+fn services_survive_the_keeper() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    let keeper = fleet.provider.keeper_pid();
+    fleet.kill_keeper();
+    assert!(runs(pid));
+    assert_eq!(fleet.ready("cart-0"), pid, "the same process was adopted");
+    assert_ne!(fleet.provider.keeper_pid(), keeper);
+    kill(pid, "KILL");
+    until("the adopted process is replaced", || {
+        fleet.instance("cart-0").incarnation.filter(|it| it.pid != pid)
+    });
+    assert_eq!(fleet.instance("cart-0").exits.last().unwrap().cause, ExitCause::Unknown);
+    fleet.ready("cart-0");
+}
+
+fn unrecorded_process_is_found() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    fleet.kill_keeper();
+    let path = fleet.dir.path().join("keeper/table.json");
+    let mut table: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    table["instances"]["cart-0"]["incarnation"] = serde_json::Value::Null;
+    std::fs::write(&path, table.to_string()).unwrap();
+    assert_eq!(fleet.ready("cart-0"), pid);
+}
+
+fn ended_without_a_keeper() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    fleet.kill_keeper();
+    kill(pid, "KILL");
+    until("it is dead", || (!runs(pid)).then_some(()));
+    assert_ne!(fleet.ready("cart-0"), pid);
+    assert_eq!(fleet.instance("cart-0").exits.last().unwrap().cause, ExitCause::Unknown);
+}
+
+fn crash_loop() {
+    let fleet = Fleet::up(
+        "  job:\n    command: [\"{homeostat}\", service, crash]\n    restart: {initial: 20ms, max: 80ms, crash_loop_after: 3}\n",
+    );
+    let seen =
+        until("a crash loop", || fleet.find("job-0").filter(|seen| seen.crash_loop && seen.exits.len() > 5));
+    assert!(seen.exits.iter().all(|exit| exit.cause == ExitCause::Status(3) && !exit.requested));
+    let pauses: Vec<_> =
+        seen.exits.iter().filter_map(|exit| Some(exit.successor_at?.since(exit.at).as_millis())).collect();
+    let expected = [0, 20, 40, 80, 80];
+    for (pause, least) in pauses.iter().zip(expected) {
+        assert!((least..least + 60).contains(pause), "{pauses:?}, expected {expected:?}");
+    }
+    let events = fleet.provider.events(0, Duration::ZERO).unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == EventKind::CrashLoop).count(), 1, "told once");
+}
+
+fn requested_restart() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    let expected = fleet.instance("cart-0").incarnation;
+    let request = json!({"restart": {
+        "token": token(), "instance": "cart-0", "expected": expected, "manner": StopManner::Drain
+    }});
+    fleet.ask(request.clone()).unwrap();
+    fleet.ask(request.clone()).unwrap();
+    until("another process runs", || fleet.instance("cart-0").incarnation.filter(|it| it.pid != pid));
+    let second = fleet.ready("cart-0");
+    fleet.ask(request).unwrap();
+    let seen = fleet.instance("cart-0");
+    assert_eq!((seen.exits.len(), seen.unsettled_exits), (1, 0));
+    assert!(seen.exits[0].requested && seen.exits[0].cause == ExitCause::Signal(15), "{:?}", seen.exits);
+    assert_eq!(fleet.pid("cart-0"), second);
+}
+
+fn replicas() {
+    let fleet = Fleet::up(CART);
+    fleet.ready("cart-0");
+    let attribute = json!({"replicas": "cart"});
+    let token = token();
+    let set = json!({"set": {"attribute": attribute, "value": {"count": 3}, "expected": 0, "token": token}});
+    fleet.ask(set.clone()).unwrap();
+    fleet.ask(set).unwrap();
+    fleet.ready("cart-2");
+    let stale = json!({"set": {"attribute": attribute, "value": {"count": 9}, "expected": 0, "token": crate::fleet::token()}});
+    assert_eq!(fleet.ask(stale).unwrap_err()["conflict"]["seen"], 1);
+    let unset = json!({"unset": {"attribute": attribute, "token": token}});
+    assert_eq!(fleet.ask(unset.clone()).unwrap(), "top");
+    assert_eq!(fleet.ask(unset).unwrap(), "nothing");
+    until("the two are gone", || {
+        (fleet.find("cart-1").is_none() && fleet.find("cart-2").is_none()).then_some(())
+    });
+    assert!(fleet.find("cart-0").is_some());
+}
+
+fn nothing_half_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let provider = ProcessProvider::open(dir.path()).unwrap();
+    let missing = declared(&format!("{CART}  job:\n    command: [no-such-program]\n"));
+    let error = provider.up(&missing).unwrap_err().to_string();
+    assert!(error.contains("services.job.command") && error.contains("no-such-program"), "{error}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = provider.up(&declared(&format!("{CART}    publish: {port}\n"))).unwrap_err().to_string();
+    assert!(error.contains(&port.to_string()) && error.contains("services.cart.publish"), "{error}");
+    assert!(provider.sample().is_err(), "nothing is up");
+    provider.down().unwrap();
+}
+
+fn other_protocol() {
+    use std::io::{BufRead, BufReader, Write};
+    let fleet = Fleet::up(CART);
+    let stream =
+        std::os::unix::net::UnixStream::connect(fleet.dir.path().join("keeper/keeper.sock")).unwrap();
+    let mut lines = BufReader::new(stream);
+    writeln!(lines.get_mut(), "{}", json!({"hello": {"version": 99}})).unwrap();
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("run both from one version of homeostat"), "{line}");
+}
+
+fn logs() {
+    let fleet = Fleet::up(CART);
+    fleet.ready("cart-0");
+    let lines = fleet.provider.logs(&named("cart-0").service, 5).unwrap();
+    assert!(lines.iter().any(|line| line.starts_with("cart-0 | serving on")), "{lines:?}");
+}

@@ -1,0 +1,38 @@
+//! The keeper against real processes. This executable plays every part: run by cargo it is the test, run
+//! by itself it is the keeper, the holder of volumes, a stress worker or a service.
+
+mod faults;
+mod fleet;
+mod life;
+mod service;
+mod volumes;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = provider::role::run(&arguments) {
+        return code;
+    }
+    if arguments.get(1).is_some_and(|word| word == "service") {
+        return service::run(arguments.get(2).and_then(|word| word.to_str()).unwrap_or_default());
+    }
+    let filter: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let tests = life::TESTS.iter().chain(volumes::TESTS).chain(faults::TESTS);
+    let chosen: Vec<_> = tests
+        .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))
+        .collect();
+    let mut failed = Vec::new();
+    for (name, test) in chosen {
+        let begun = std::time::Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(test));
+        let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("test {name} ... {verdict} ({:.1} s)", begun.elapsed().as_secs_f64());
+        if outcome.is_err() {
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

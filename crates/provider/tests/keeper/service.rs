@@ -1,0 +1,50 @@
+//! The service under test: answers HTTP, writes to its volume, has children, or ends at once.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, ExitCode};
+
+pub(crate) fn run(manner: &str) -> ExitCode {
+    match manner {
+        "crash" => {
+            println!("ending as asked");
+            ExitCode::from(3)
+        }
+        "idle" => loop {
+            std::thread::park();
+        },
+        _ => serve(),
+    }
+}
+
+fn serve() -> ExitCode {
+    let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    println!("serving on {port}");
+    for stream in listener.incoming() {
+        let _ = answer(stream.unwrap());
+    }
+    ExitCode::SUCCESS
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut request = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut request)?;
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let body = match path.trim_start_matches('/').split_once('/') {
+        Some(("write", bytes)) => write_file(bytes.parse().unwrap()),
+        Some(("variable", name)) => std::env::var(name).unwrap_or_default(),
+        _ if path == "/child" => Command::new("sleep").arg("1000").spawn()?.id().to_string(),
+        _ if path == "/directory" => std::env::current_dir()?.display().to_string(),
+        _ => std::process::id().to_string(),
+    };
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+fn write_file(bytes: usize) -> String {
+    let path = std::path::Path::new(&std::env::var("HOMEOSTAT_VOLUME").unwrap()).join("written");
+    match std::fs::write(path, vec![7; bytes]) {
+        Ok(()) => "written".to_owned(),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}

@@ -1,6 +1,16 @@
-//! What the `homeostat` binary is made of, as a library so that its tests can read what it writes.
+//! What the `homeostat` binary is made of: configuration, wiring of the roles, command line, demo fleet.
 //!
-//! Deliberately absent: argument parsing and dispatch, which are `main.rs`.
+//! In: the command line. Out: processes. The loops are in `heal` and `chaos`; nothing is decided here.
 
+pub mod cli;
+pub mod client;
+pub mod config;
+mod control;
+pub mod control_plane;
+mod demo;
 pub mod demo_load;
 pub mod demo_service;
+mod detach;
+mod drill;
+mod pid_file;
+mod signals;

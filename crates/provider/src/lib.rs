@@ -10,6 +10,7 @@
 pub mod clock;
 mod connection;
 pub mod keeper;
+mod leftovers;
 pub mod manifest;
 mod processes;
 mod proof;

@@ -1,6 +1,7 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
 mod matrix;
+pub mod report;
 mod run;
 mod score;
 

@@ -77,6 +77,8 @@ pub struct RequestCounts {
     pub failed: u64,
     /// Of these, those that were served without a part that an open breaker kept away; not failed.
     pub degraded: u64,
+    /// When the last of the failed ones ended.
+    pub last_failure_at: Option<Time>,
     /// The median of the times from due to end, of all that were sent; `None` without any.
     pub p50: Option<Duration>,
     /// The 95th percentile of the same.
@@ -92,7 +94,10 @@ pub fn read_log(path: &Path, from: Time, to: Time) -> Result<RequestCounts, LogE
     let mut latencies = Vec::new();
     let mut count = |fields: Fields| {
         counts.requests += 1;
-        counts.failed += u64::from(fields.outcome.is_failure());
+        if fields.outcome.is_failure() {
+            counts.failed += 1;
+            counts.last_failure_at = Some(Time { boot_us: fields.boot_us, wall_us: fields.wall_us });
+        }
         counts.degraded += u64::from(fields.outcome == Outcome::Degraded);
         if fields.outcome != Outcome::Overload {
             latencies.push(fields.latency_us);
@@ -120,6 +125,7 @@ fn percentile(sorted_us: &[u64], percent: usize) -> Option<Duration> {
 
 /// The part of a line that counts.
 struct Fields {
+    wall_us: i64,
     boot_us: u64,
     latency_us: u64,
     outcome: Outcome,
@@ -190,13 +196,13 @@ impl Fields {
     /// Reads a line; `None` where it was cut short.
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.strip_suffix('\n')?.split(',');
-        let _wall_us: i64 = fields.next()?.parse().ok()?;
+        let wall_us = fields.next()?.parse().ok()?;
         let boot_us = fields.next()?.parse().ok()?;
         let _kind = fields.next()?;
         let _status = fields.next()?;
         let latency_us = fields.next()?.parse().ok()?;
         let outcome = Outcome::from_name(fields.next()?)?;
-        fields.next().is_none().then_some(Self { boot_us, latency_us, outcome })
+        fields.next().is_none().then_some(Self { wall_us, boot_us, latency_us, outcome })
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn class_sizes(root: &Path, volume: &VolumeSpec) -> ClassSizes {
 }
 
 /// Every regular file below `dir` that was not modified for `age`, with the bytes it takes.
-pub(super) fn files(dir: &Path, age: Duration) -> Vec<(PathBuf, u64)> {
+pub(crate) fn files(dir: &Path, age: Duration) -> Vec<(PathBuf, u64)> {
     use std::os::unix::fs::MetadataExt;
     let now = SystemTime::now();
     let mut open = vec![dir.to_owned()];
@@ -101,9 +101,12 @@ pub(super) fn remove_old(dir: &Path, age: Duration) -> io::Result<usize> {
     Ok(found.len())
 }
 
-/// How the files of a disk fault begin; nothing else is removed when it is taken back.
+/// How the files of every disk fault begin.
+pub(crate) const FILLER: &str = "homeostat-fill-";
+
+/// How the files of one disk fault begin; nothing else is removed when it is taken back.
 pub(crate) fn filler_prefix(token: StepToken) -> String {
-    format!("homeostat-fill-{token}-")
+    format!("{FILLER}{token}-")
 }
 
 /// Removes what a disk fault wrote, rotated or not; how many files.

@@ -1,0 +1,196 @@
+//! `homeostat chaos`: inject one fault, stop everything, take out what was left.
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use domain::ResourceId;
+use domain::units::parse_duration;
+use serde_json::{Map, Value, json};
+
+use super::config::{load, print};
+use super::{Exit, Failure, Global};
+use crate::client::{Client, ClientError};
+use crate::control_plane::{ControlPlane, EMERGENCY_FILE, OccupiedPort};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChaosCommand {
+    /// Inject one fault and wait until its effect is proven.
+    Inject(InjectArgs),
+    /// Take every fault out at once; nothing is repaired or disturbed until `chaos resume`.
+    Stop {
+        /// Said in full, because it stops repairs too.
+        #[arg(long, required = true)]
+        emergency: bool,
+    },
+    /// Clear the emergency stop.
+    Resume,
+    /// Take out what a dead control plane left in, and settle what it was doing.
+    Recover,
+}
+
+/// `chaos inject`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InjectArgs {
+    /// Which fault.
+    fault: FaultName,
+    /// Where: instance/cart-0, volume/cart-0 or link/front->cart.
+    #[arg(long)]
+    target: ResourceId,
+    /// For how long at most, 1s to 1h.
+    #[arg(long = "for", value_parser = parse_duration)]
+    time: Duration,
+    /// cpu_stress, memory_stress, disk_fill: percent of the limit.
+    #[arg(long)]
+    percent: Option<f64>,
+    /// disk_fill: which files.
+    #[arg(long, value_enum)]
+    class: Option<Files>,
+    /// network_latency: such as 300ms.
+    #[arg(long, value_parser = parse_duration)]
+    delay: Option<Duration>,
+    /// network_latency: plus or minus, such as 50ms.
+    #[arg(long, value_parser = parse_duration)]
+    jitter: Option<Duration>,
+    /// api_throttling: requests a second, 1 to 100.
+    #[arg(long)]
+    rate: Option<u32>,
+    /// Network faults: only the path to this instance, such as cart-0.
+    #[arg(long, conflicts_with = "established")]
+    backend: Option<String>,
+    /// Network faults: only the connections open now.
+    #[arg(long)]
+    established: bool,
+    /// cpu_stress, memory_stress: beside the instance instead of inside it; needs cgroups.
+    #[arg(long)]
+    host: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum FaultName {
+    PodKill,
+    PodDeletion,
+    Pause,
+    CpuStress,
+    MemoryStress,
+    DiskFill,
+    NetworkLatency,
+    NetworkPartition,
+    ApiThrottling,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Files {
+    Temporary,
+    Logs,
+    Cache,
+    Data,
+}
+
+pub(super) fn run(global: &Global, command: &ChaosCommand) -> Result<Exit, Failure> {
+    match command {
+        ChaosCommand::Inject(args) => inject(global, args),
+        ChaosCommand::Stop { .. } => stop(global),
+        ChaosCommand::Resume => resume(global),
+        ChaosCommand::Recover => recover(global),
+    }
+}
+
+fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let name = value_name(&args.fault);
+    let body = json!({
+        "name": format!("{name} by hand"),
+        "type": name,
+        "target": { "resource": args.target.to_string() },
+        "parameters": parameters(args),
+        "duration_seconds": args.time.as_secs_f64(),
+    });
+    let experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
+    print(&format!("{}\n", experiment["id"].as_str().unwrap_or_default()))?;
+    eprintln!("{name} is in effect on {}; it ends by itself", args.target);
+    Ok(Exit::Done)
+}
+
+/// Only what was given is sent: what does not belong to the fault is then refused by name.
+fn parameters(args: &InjectArgs) -> Map<String, Value> {
+    let mut parameters = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            parameters.insert(name.to_owned(), value);
+        }
+    };
+    let percent = if matches!(args.fault, FaultName::CpuStress) { "load_percent" } else { "fill_percent" };
+    let millis = |time: Duration| json!(time.as_secs_f64() * 1000.0);
+    set(percent, args.percent.map(Value::from));
+    set("class", args.class.as_ref().map(|class| value_name(class).into()));
+    set("delay_ms", args.delay.map(millis));
+    set("jitter_ms", args.jitter.map(millis));
+    set("requests_per_second", args.rate.map(Value::from));
+    let established = args.established.then(|| Value::from("established_connections"));
+    let backend = args.backend.as_ref().map(|backend| json!({ "backend": backend }));
+    set("scope", established.or(backend));
+    set("attachment", args.host.then(|| "host".into()));
+    parameters
+}
+
+fn value_name<T: ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Through the API; where that does not answer, through the file that the control plane looks for.
+fn stop(global: &Global) -> Result<Exit, Failure> {
+    let answer = Client::find(&global.dir)
+        .and_then(|client| client.post::<Value>("/api/v3/chaos/emergency-stop", &json!({})));
+    match answer {
+        Ok(answer) => {
+            print(&format!("{} faults taken out\n", answer["faults_removed"]))?;
+            eprintln!("nothing is repaired or disturbed until `homeostat chaos resume`");
+        }
+        Err(ClientError::NotRunning { .. } | ClientError::Unreachable { .. }) if global.dir.exists() => {
+            let file = global.dir.join(EMERGENCY_FILE);
+            std::fs::write(&file, "").map_err(|error| Failure::failed(&error))?;
+            eprintln!(
+                "no control plane answers; wrote {}, which stops the next one at its start",
+                file.display()
+            );
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Exit::Done)
+}
+
+fn resume(global: &Global) -> Result<Exit, Failure> {
+    let file = global.dir.join(EMERGENCY_FILE);
+    if file.exists() {
+        std::fs::remove_file(&file).map_err(|error| Failure::failed(&error))?;
+    }
+    let client = Client::find(&global.dir)?;
+    let _: Value = client.delete("/api/v3/chaos/emergency-stop")?;
+    eprintln!("the emergency stop is cleared");
+    Ok(Exit::Done)
+}
+
+/// A start settles what a dead control plane left; with one running there is nothing to settle.
+fn recover(global: &Global) -> Result<Exit, Failure> {
+    if Client::find(&global.dir).is_ok() {
+        eprintln!("a control plane is running; it settled everything at its start");
+        return Ok(Exit::Done);
+    }
+    if !global.dir.join("keeper").exists() {
+        return Err(ClientError::NotRunning { dir: global.dir.clone() }.into());
+    }
+    let config = load(global)?;
+    let plane = ControlPlane::start(&global.dir, &config, OccupiedPort::TakeAnother, None)
+        .map_err(|error| Failure::failed(&error))?;
+    let recovered = &plane.recovered;
+    print(&format!(
+        "{} faults taken out, {} plans settled\n",
+        recovered.faults_taken_out,
+        recovered.plans.len()
+    ))?;
+    plane.stop();
+    Ok(Exit::Done)
+}

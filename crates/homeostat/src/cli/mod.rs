@@ -1,0 +1,291 @@
+//! The command line: what a person types. Data goes to stdout, progress and prose to stderr.
+//!
+//! In: arguments. Out: an [`Exit`]. Every command that changes something asks the running control plane
+//! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
+
+mod chaos;
+mod config;
+mod operate;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub use clap::Parser;
+use clap::{Args, Subcommand};
+use domain::units::parse_duration;
+use domain::{IssueId, PlanId, ServiceName};
+
+pub(crate) use config::{load as load_config, print};
+pub(crate) use operate::wait_until_ready;
+
+/// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
+/// purpose to prove it.
+#[derive(Debug, Parser)]
+#[command(name = "homeostat", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed, or a check found something wrong; \
+                          2 wrong arguments or a wrong file, nothing was done; 3 no control plane is running; \
+                          4 refused by the guard, or waits for approval.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The data directory. One control plane and one keeper per directory.
+    #[arg(long, global = true, env = "HOMEOSTAT_DIR", default_value_os_t = default_dir())]
+    pub(crate) dir: PathBuf,
+    /// The configuration file (TOML); `homeostat config init` writes one.
+    #[arg(long, global = true, env = "HOMEOSTAT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Output {
+    /// Print JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring up a fleet of real processes under load, break it, watch it heal, print what was measured.
+    Demo(DemoArgs),
+    /// Run the control plane in the foreground, for what runs in the data directory.
+    Serve(ServeArgs),
+    /// Inject every fault of a matrix into the demo fleet and measure detection, diagnosis and repair.
+    Drill(DrillArgs),
+    /// Bring up the services of an Infrastructure file and keep them; starts the control plane.
+    Up(UpArgs),
+    /// Stop the services, the keeper and the control plane of the data directory.
+    Down,
+    /// What runs, and how it is.
+    Status(Output),
+    /// What is wrong, or was.
+    Issues {
+        /// At most this many, newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Repair an issue now.
+    Heal {
+        /// Its id, from `homeostat issues`.
+        issue: IssueId,
+        /// Show the plan and its expected effect; change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let a plan run that waits for a person.
+    Approve {
+        /// Its id, from `homeostat status`.
+        plan: PlanId,
+    },
+    /// Repair and disturb nothing at a service for a while.
+    Pause {
+        /// Which service.
+        service: ServiceName,
+        /// How long, such as 30m or 1h.
+        #[arg(long = "for", value_parser = parse_duration, default_value = "1h")]
+        time: Duration,
+    },
+    /// The captured output of a service.
+    Logs {
+        /// Which service.
+        service: ServiceName,
+        /// At most this many lines of each instance.
+        #[arg(long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Disturb on purpose.
+    #[command(subcommand)]
+    Chaos(chaos::ChaosCommand),
+    /// Write or check the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Whether the control plane answers; for health checks of containers and services.
+    Health(Output),
+    /// One service of the demo fleet.
+    #[command(hide = true)]
+    DemoService {
+        /// Which service.
+        name: crate::demo_service::Role,
+    },
+    /// The load generator of the demo fleet.
+    #[command(hide = true)]
+    DemoLoad(crate::demo_load::LoadArgs),
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Leave when the report is printed; the fleet is taken down and its data removed.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Only bring the fleet up.
+    #[arg(long, conflicts_with = "exit")]
+    pub(crate) no_drill: bool,
+    /// The gateway's port; another free one is taken where it is occupied.
+    #[arg(long, default_value_t = 4000)]
+    pub(crate) port: u16,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Take another free port where the configured one is occupied, instead of refusing to start.
+    #[arg(long)]
+    pub(crate) any_port: bool,
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// The Infrastructure file (YAML).
+    pub(crate) file: PathBuf,
+}
+
+/// `drill`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// Eight runs, within 240 s.
+    #[arg(long, conflicts_with_all = ["full", "count"])]
+    pub(crate) short: bool,
+    /// At least 100 runs and 10 quiet minutes.
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) full: bool,
+    /// Decides the order of the rows.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The number of the first run; with `--seed` and `--count` a long drill is run in parts.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) from: u32,
+    /// How many runs.
+    #[arg(long)]
+    pub(crate) count: Option<u32>,
+    /// Only rows whose name contains this.
+    #[arg(long)]
+    pub(crate) only: Option<String>,
+    /// Let diagnoses of any confidence act, and record how often each pattern of evidence was right.
+    #[arg(long)]
+    pub(crate) train: Option<PathBuf>,
+    /// Write the runs and the summary here as JSON; runs of an earlier part of the same seed stay.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the report here: Markdown for `.md`, HTML for `.html`. May be given twice.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Vec<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// It was tried and failed, or a check found something wrong.
+    Failed,
+    /// Wrong arguments or a wrong file; nothing was done.
+    Usage,
+    /// No control plane is running.
+    NotRunning,
+    /// Refused by the guard, or waits for approval.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotRunning => 3,
+            Exit::Refused => 4,
+        })
+    }
+}
+
+/// Why a command came to nothing: the sentence for people, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// How the command ends.
+    pub exit: Exit,
+    /// What was wrong and what to do; causes follow after colons.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its whole chain of causes.
+    pub(crate) fn new(exit: Exit, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { exit, message }
+    }
+
+    /// It was tried and failed.
+    pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<crate::client::ClientError> for Failure {
+    fn from(error: crate::client::ClientError) -> Self {
+        use crate::client::ClientError;
+        let exit = match &error {
+            ClientError::NotRunning { .. } | ClientError::Unreachable { .. } => Exit::NotRunning,
+            ClientError::Refused { status: 409, .. } => Exit::Refused,
+            ClientError::Refused { status: 400..=499, .. } => Exit::Usage,
+            ClientError::Refused { .. } | ClientError::Unreadable { .. } => Exit::Failed,
+        };
+        Self::new(exit, &error)
+    }
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> Result<Exit, Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Demo(args) => crate::demo::run(&global, &args),
+        Command::Serve(args) => crate::control_plane::run(&global, &args),
+        Command::Drill(args) => crate::drill::run(&global, &args),
+        Command::Up(args) => operate::up(&global, &args),
+        Command::Down => operate::down(&global),
+        Command::Status(output) => show::status(&global, output),
+        Command::Issues { limit, output } => show::issues(&global, limit, output),
+        Command::Heal { issue, dry_run, output } => operate::heal(&global, issue, dry_run, output),
+        Command::Approve { plan } => operate::approve(&global, plan),
+        Command::Pause { service, time } => operate::pause(&global, &service, time),
+        Command::Logs { service, lines } => show::logs(&global, &service, lines),
+        Command::Chaos(command) => chaos::run(&global, &command),
+        Command::Config(command) => config::run(&global, &command),
+        Command::Health(output) => show::health(&global, output),
+        Command::DemoService { name } => {
+            crate::demo_service::run(name).map_err(|error| Failure::failed(&error)).map(|()| Exit::Done)
+        }
+        Command::DemoLoad(args) => {
+            crate::demo_load::run(&args).map_err(|error| Failure::failed(&error)).map(|()| Exit::Done)
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else a directory of the user's in `/tmp`.
+fn default_dir() -> PathBuf {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("homeostat")
+}

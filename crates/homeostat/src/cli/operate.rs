@@ -1,0 +1,162 @@
+//! Commands that change something: up, down, heal, approve, pause.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use domain::units::show_duration;
+use domain::{IssueId, PlanId, ServiceName};
+use provider::Look;
+use provider::ProcessProvider;
+use serde_json::{Value, json};
+
+use super::config::{load, print};
+use super::{Exit, Failure, Global, Output, UpArgs};
+use crate::client::{Client, ClientError};
+
+/// How long a control plane may take to answer after its start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the services may take to become ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Brings up an Infrastructure and, where none runs, a control plane in the background.
+pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
+    let infrastructure =
+        provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    load(global)?;
+    std::fs::create_dir_all(&global.dir).map_err(|error| Failure::failed(&error))?;
+    let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
+    provider.up(&infrastructure).map_err(|error| Failure::failed(&error))?;
+    let client = match Client::find(&global.dir) {
+        Ok(client) => client,
+        Err(ClientError::NotRunning { .. }) => start_control_plane(global)?,
+        Err(error) => return Err(error.into()),
+    };
+    wait_until_ready(&provider)?;
+    print(&format!("{} is up: {}\n", infrastructure.name, client.address()))?;
+    Ok(Exit::Done)
+}
+
+/// Starts `homeostat serve` as a process of its own that outlives this one.
+fn start_control_plane(global: &Global) -> Result<Client, Failure> {
+    let failed = |error: std::io::Error| Failure::failed(&error);
+    let log_path = global.dir.join("control-plane.log");
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(failed)?;
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.arg("serve").arg("--any-port").arg("--dir").arg(&global.dir);
+    if let Some(config) = &global.config {
+        command.arg("--config").arg(config);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    crate::detach::in_session_of_its_own(&mut command);
+    let mut child = command.spawn().map_err(failed)?;
+    let began = Instant::now();
+    loop {
+        if let Ok(client) = Client::find(&global.dir) {
+            return Ok(client);
+        }
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            let said = std::fs::read_to_string(&log_path).unwrap_or_default();
+            let last = said.lines().last().unwrap_or("it said nothing").to_owned();
+            return Err(Failure {
+                exit: Exit::Failed,
+                message: format!(
+                    "the control plane ended with {status}: {last} (see {})",
+                    log_path.display()
+                ),
+            });
+        }
+        if began.elapsed() > START_LIMIT {
+            return Err(Failure {
+                exit: Exit::Failed,
+                message: format!(
+                    "the control plane does not answer after {}; see {}",
+                    show_duration(START_LIMIT),
+                    log_path.display()
+                ),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Waits until every declared instance is ready, and says which is not where it takes too long.
+pub(crate) fn wait_until_ready(provider: &ProcessProvider) -> Result<(), Failure> {
+    use domain::snapshot::Phase;
+    let began = Instant::now();
+    loop {
+        let sample = provider.sample().map_err(|error| Failure::failed(&error))?;
+        let missing: Vec<String> = sample
+            .services
+            .iter()
+            .filter_map(|(name, service)| {
+                let ready =
+                    service.instances.values().filter(|instance| instance.phase == Phase::Ready).count();
+                (ready < service.replicas as usize).then(|| format!("{name} {ready} of {}", service.replicas))
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > READY_LIMIT {
+            return Err(Failure {
+                exit: Exit::Failed,
+                message: format!(
+                    "not ready after {}: {}; `homeostat logs SERVICE` says why",
+                    show_duration(READY_LIMIT),
+                    missing.join(", ")
+                ),
+            });
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Stops control plane, services and keeper of the data directory.
+pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
+    if !global.dir.join("keeper").exists() {
+        return Err(ClientError::NotRunning { dir: global.dir.clone() }.into());
+    }
+    crate::pid_file::end_control_plane(&global.dir).map_err(|error| Failure::failed(&error))?;
+    let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
+    provider.down().map_err(|error| Failure::failed(&error))?;
+    eprintln!("down; state stays in {}", global.dir.display());
+    Ok(Exit::Done)
+}
+
+/// Repairs an issue, or shows how it would.
+pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Output) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let path = format!(
+        "/api/v3/self-healing/manual-remediate/{issue}{}",
+        if dry_run { "?dry_run=true" } else { "" }
+    );
+    let answer: Value = client.post(&path, &json!({}))?;
+    if output.json {
+        print(&format!("{answer:#}\n"))?;
+    } else {
+        print(&super::show::plan_text(&answer))?;
+    }
+    let refused = matches!(answer["status"].as_str(), Some("refused" | "pending" | "awaiting_approval"));
+    Ok(if refused && !dry_run { Exit::Refused } else { Exit::Done })
+}
+
+/// Lets a waiting plan run.
+pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let _: Value = client.post(&format!("/api/v3/self-healing/remediations/{plan}/approve"), &json!({}))?;
+    eprintln!("approved; it runs as soon as the guard clears it");
+    Ok(Exit::Done)
+}
+
+/// Hands off a service for a while.
+pub(super) fn pause(global: &Global, service: &ServiceName, time: Duration) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let body = json!({ "duration_seconds": time.as_secs() });
+    let _: Value = client.post(&format!("/api/v3/self-healing/services/{service}/pause"), &body)?;
+    eprintln!("nothing is repaired or disturbed at {service} for {}", show_duration(time));
+    Ok(Exit::Done)
+}

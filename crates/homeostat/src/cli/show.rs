@@ -1,0 +1,196 @@
+//! Commands that only show: status, issues, logs, health.
+
+use domain::ServiceName;
+use serde_json::Value;
+
+use super::config::print;
+use super::{Exit, Failure, Global, Output};
+use crate::client::Client;
+
+/// What runs, and how it is.
+pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let services: Vec<Value> = client.get("/api/v3/self-healing/services")?;
+    let health: Value = client.get("/api/v3/self-healing/health-score")?;
+    let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
+    let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
+    let plans: Vec<Value> = client.get("/api/v3/self-healing/remediations?status=awaiting_approval")?;
+    let open: Vec<&Value> = issues.iter().filter(|issue| issue["closed_at"].is_null()).collect();
+    if output.json {
+        let whole = serde_json::json!({
+            "address": client.address(), "health": health, "services": services, "issues": open,
+            "faults": faults, "awaiting_approval": plans,
+        });
+        print(&format!("{whole:#}\n"))?;
+        return Ok(Exit::Done);
+    }
+    let score = health["overall_score"].as_u64().map_or("unknown".to_owned(), |score| score.to_string());
+    let mut text = format!("{}  health {score}\n\n", client.address());
+    let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
+    text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
+    section(&mut text, "open issues", &open, |issue| {
+        format!(
+            "{} {} {}: {}",
+            of(issue, "id"),
+            of(issue, "severity"),
+            of(issue, "resource"),
+            of(issue, "description")
+        )
+    });
+    let faults: Vec<&Value> = faults.iter().collect();
+    section(&mut text, "faults we injected", &faults, |fault| {
+        format!("{} until {}", of(fault, "description"), of(fault, "until"))
+    });
+    let plans: Vec<&Value> = plans.iter().collect();
+    section(&mut text, "plans that wait for you", &plans, |plan| {
+        format!("{}  {}", of(plan, "id"), of(plan, "description"))
+    });
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Issues, newest first.
+pub(super) fn issues(global: &Global, limit: u32, output: Output) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let issues: Vec<Value> = client.get(&format!("/api/v3/self-healing/issues?limit={limit}"))?;
+    if output.json {
+        print(&format!("{:#}\n", Value::Array(issues)))?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<String>> = issues
+        .iter()
+        .map(|issue| {
+            let state = if issue["closed_at"].is_null() { "open" } else { "closed" };
+            vec![
+                of(issue, "id").to_owned(),
+                of(issue, "detected_at").to_owned(),
+                state.to_owned(),
+                of(issue, "severity").to_owned(),
+                of(issue, "type").to_owned(),
+                of(issue, "resource").to_owned(),
+                of(issue, "description").to_owned(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        eprintln!("no issues so far");
+        return Ok(Exit::Done);
+    }
+    print(&table(&["ID", "DETECTED", "STATE", "SEVERITY", "TYPE", "RESOURCE", "WHAT"], &rows))?;
+    Ok(Exit::Done)
+}
+
+/// The captured output of a service.
+pub(super) fn logs(global: &Global, service: &ServiceName, lines: usize) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let logs: Vec<String> =
+        client.get(&format!("/api/v3/self-healing/services/{service}/logs?lines={lines}"))?;
+    for line in logs {
+        print(&format!("{line}\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Whether the control plane answers.
+pub(super) fn health(global: &Global, output: Output) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let answer: Value = client.get("/health")?;
+    if output.json {
+        print(&format!("{answer:#}\n"))?;
+    } else {
+        print(&format!("{}\n", of(&answer, "status")))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A plan as text: what, why, the steps with their undo, and what stands in its way.
+pub(super) fn plan_text(plan: &Value) -> String {
+    let mut text = format!("{}\nexpected: {}\n", of(plan, "description"), of(plan, "expected_effect"));
+    if let Some(cause) = plan["cause"].as_object() {
+        let confidence = cause["confidence"].as_f64().unwrap_or_default();
+        text.push_str(&format!(
+            "cause: {} at {}, confidence {confidence:.0} %\n",
+            cause["class"].as_str().unwrap_or_default(),
+            cause["resource"].as_str().unwrap_or_default()
+        ));
+    }
+    for step in plan["steps"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "step {}: {} (undo: {})\n",
+            step["index"],
+            of(step, "action"),
+            of(step, "undo")
+        ));
+    }
+    for reason in plan["reasons"].as_array().into_iter().flatten() {
+        text.push_str(&format!("in the way: {}\n", reason.as_str().unwrap_or_default()));
+    }
+    text.push_str(&format!("status: {}\n", of(plan, "status")));
+    text
+}
+
+fn service_rows(service: &Value) -> Vec<Vec<String>> {
+    let instances = service["instances"].as_array();
+    instances
+        .into_iter()
+        .flatten()
+        .map(|instance| {
+            let mib =
+                |field: &str| instance[field].as_f64().map(|bytes| format!("{:.1} MiB", bytes / 1_048_576.0));
+            let disk = match (instance["disk_used_bytes"].as_f64(), instance["disk_size_bytes"].as_f64()) {
+                (Some(used), Some(size)) if size > 0.0 => format!("{:.0} %", used / size * 100.0),
+                _ => "-".to_owned(),
+            };
+            let cpu = instance["cpu_cores"].as_f64().map(|cores| format!("{cores:.2}"));
+            vec![
+                of(service, "service").to_owned(),
+                of(instance, "instance").to_owned(),
+                of(instance, "phase").to_owned(),
+                instance["pid"].as_u64().map_or("-".to_owned(), |pid| pid.to_string()),
+                cpu.unwrap_or_else(|| "-".to_owned()),
+                mib("memory_bytes").unwrap_or_else(|| "-".to_owned()),
+                disk,
+            ]
+        })
+        .collect()
+}
+
+fn section(text: &mut String, title: &str, items: &[&Value], line: impl Fn(&Value) -> String) {
+    if items.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{title}\n"));
+    for item in items {
+        text.push_str(&format!("  {}\n", line(item)));
+    }
+}
+
+fn of<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("-")
+}
+
+/// Aligned columns, two blanks apart.
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let header: Vec<String> = header.iter().map(|name| (*name).to_owned()).collect();
+    std::iter::once(line(&header)).chain(rows.iter().map(|row| line(row))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = vec![vec!["cart".to_owned(), "1".to_owned()], vec!["a".to_owned(), "22".to_owned()]];
+        assert_eq!(table(&["NAME", "N"], &rows), "NAME  N\ncart  1\na     22\n");
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line's side of the API: finds the running control plane of a data directory, and speaks
+//! HTTP with it.
+//!
+//! In: a data directory. Out: JSON values, or a sentence for people. The command line never goes around the
+//! API, so that what it asks for passes the same guard as everything else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+/// Where the running control plane of a data directory says where it listens.
+pub fn address_file(dir: &Path) -> PathBuf {
+    dir.join("address")
+}
+
+/// Where the token that every write needs is kept, readable by its owner alone.
+pub fn token_file(dir: &Path) -> PathBuf {
+    dir.join("token")
+}
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nothing runs there.
+    #[error("no control plane runs in {}; start one with `homeostat up FILE` or `homeostat serve`", dir.display())]
+    NotRunning {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// It does not answer.
+    #[error("the control plane at {address} does not answer")]
+    Unreachable {
+        /// Where it should listen.
+        address: String,
+        /// What happened.
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// It answered with a problem.
+    #[error("{detail}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The stable code of the problem.
+        code: String,
+        /// What was wrong and what to do.
+        detail: String,
+    },
+    /// It answered something else.
+    #[error("the control plane's answer to {path} cannot be read; is it another version? {why}")]
+    Unreadable {
+        /// What was asked.
+        path: String,
+        /// What is wrong with the answer.
+        why: String,
+    },
+}
+
+/// Speaks with one control plane.
+pub struct Client {
+    address: String,
+    token: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// Finds the control plane of `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotRunning`] where none has written its address.
+    pub fn find(dir: &Path) -> Result<Self, ClientError> {
+        let read = |path: PathBuf| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+        let (Ok(address), Ok(token)) = (read(address_file(dir)), read(token_file(dir))) else {
+            return Err(ClientError::NotRunning { dir: dir.to_owned() });
+        };
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(60)))
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
+        let client = Self { address, token, agent };
+        match client.get::<serde_json::Value>("/health") {
+            Err(ClientError::Unreachable { .. }) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
+            _ => Ok(client),
+        }
+    }
+
+    /// Where the control plane listens, as `http://…`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Reads.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let sent = self.agent.get(format!("{}{path}", self.address)).call();
+        self.answer(path, sent)
+    }
+
+    /// Changes something; needs the token, which the data directory holds.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, ClientError> {
+        let sent = self
+            .agent
+            .post(format!("{}{path}", self.address))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .send_json(body);
+        self.answer(path, sent)
+    }
+
+    /// Takes something back.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let sent = self
+            .agent
+            .delete(format!("{}{path}", self.address))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .call();
+        self.answer(path, sent)
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let unreachable =
+            |source| ClientError::Unreachable { address: self.address.clone(), source: Box::new(source) };
+        let mut response = sent.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().map_err(unreachable)?;
+        let unreadable = |why: serde_json::Error| ClientError::Unreadable {
+            path: path.to_owned(),
+            why: format!("status {status}: {why}"),
+        };
+        if (200..300).contains(&status) {
+            let text = if text.trim().is_empty() { "null" } else { &text };
+            return serde_json::from_str(text).map_err(unreadable);
+        }
+        let problem: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
+        let field = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        Err(ClientError::Refused { status, code: field("code"), detail: field("detail") })
+    }
+}

@@ -1,0 +1,254 @@
+//! What the gateway asks of the running loops, answered by them.
+//!
+//! In: the gateway's questions. Out: the loops' answers in the gateway's words. Nothing is decided here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use act::Executor;
+use chaos::{ChaosError, Experiments};
+use decide::plan::priors::candidates;
+use domain::{
+    Capabilities, Clock, ExperimentId, Fault, FaultKind, InstanceName, IssueId, IssueKind, PlanId, Reason,
+    ResourceId, ServiceName, Snapshot, Strategy,
+};
+use gateway::{
+    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
+    StrategyRate, Target,
+};
+use heal::{Healer, OperateError};
+use provider::ProcessProvider;
+use provider::{Look, ProviderError};
+use store::{ExperimentStatus, HealthRecord, Store, StoreError};
+
+/// The loops of one control plane.
+pub(crate) struct Loops {
+    pub(crate) store: Store,
+    pub(crate) provider: Arc<ProcessProvider>,
+    pub(crate) healer: Arc<Healer>,
+    pub(crate) experiments: Arc<Experiments>,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Control for Loops {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.healer.snapshot()
+    }
+
+    fn health(&self) -> Option<HealthRecord> {
+        self.healer.health_record()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.provider.capabilities()
+    }
+
+    fn running_faults(&self) -> Vec<RunningFault> {
+        self.experiments
+            .running()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|fault| RunningFault {
+                token: fault.token,
+                fault: fault.fault,
+                since: fault.since,
+                until: fault.until,
+                experiment: self.experiment_of(fault.token.plan),
+            })
+            .collect()
+    }
+
+    fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Planned, ControlError> {
+        let mode = match mode {
+            RunMode::DryRun => heal::RunMode::DryRun,
+            RunMode::Run => heal::RunMode::Run,
+        };
+        let proposal = self.healer.remediate(issue, mode, who).map_err(operate)?;
+        Ok(Planned { plan: proposal.plan, status: proposal.status, reasons: proposal.reasons })
+    }
+
+    fn approve(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
+        self.healer.approve(plan, who).map_err(operate)
+    }
+
+    fn reject(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
+        self.healer.reject(plan, who).map_err(operate)
+    }
+
+    fn roll_back(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
+        self.healer.roll_back(plan, who).map_err(operate)
+    }
+
+    fn set_automation(&self, automation: Automation, _who: &str) -> Result<(), ControlError> {
+        self.store.set_automation(automation == Automation::On).map_err(stored)?;
+        self.healer.wake();
+        Ok(())
+    }
+
+    fn pause(&self, service: &ServiceName, time: Duration, _who: &str) -> Result<(), ControlError> {
+        self.healer.pause(service, Some(time)).map_err(operate)
+    }
+
+    fn resume(&self, service: &ServiceName, _who: &str) -> Result<(), ControlError> {
+        self.healer.pause(service, None).map_err(operate)
+    }
+
+    fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError> {
+        let targets = self.targets(&request)?;
+        let mut first = None;
+        for target in targets {
+            let asked = chaos::ExperimentRequest {
+                name: request.name.clone(),
+                fault: Fault { target, kind: request.kind.clone(), duration: request.duration },
+                severity: request.severity,
+                safety_level: request.safety_level.name().to_owned(),
+                requested_by: request.requested_by.clone(),
+            };
+            if request.safety_level == SafetyLevel::DryRun {
+                let why = "a dry run of an experiment is not there yet; the plan of a fault is its one step"
+                    .to_owned();
+                return Err(ControlError::Unsupported { why });
+            }
+            let injected = self.experiments.inject(&asked).map_err(disturb)?;
+            first.get_or_insert(injected.experiment);
+        }
+        first.ok_or_else(|| ControlError::Invalid {
+            field: "target".to_owned(),
+            why: "nothing matches; an empty selection never means everything".to_owned(),
+        })
+    }
+
+    fn abort(&self, experiment: ExperimentId, _who: &str) -> Result<(), ControlError> {
+        self.experiments.end(experiment, ExperimentStatus::Aborted).map_err(disturb)
+    }
+
+    fn emergency_stop(&self, _who: &str) -> Result<u32, ControlError> {
+        let stopped = self.executor.emergency_stop();
+        let stopped = stopped.map_err(|error| ControlError::Unavailable { why: error.to_string() })?;
+        if let Err(error) = self.experiments.settle() {
+            eprintln!("cannot close an experiment: {error}");
+        }
+        Ok(stopped.faults)
+    }
+
+    fn clear_emergency_stop(&self, _who: &str) -> Result<(), ControlError> {
+        self.store.clear_emergency_stop().map_err(stored)?;
+        self.healer.wake();
+        Ok(())
+    }
+
+    fn strategies(&self) -> Vec<StrategyRate> {
+        let rates = self.healer.rates();
+        let capabilities = self.provider.capabilities();
+        let pairs = IssueKind::ALL.into_iter().flat_map(|kind| Reason::ALL.map(|reason| (kind, reason)));
+        pairs
+            .flat_map(|(kind, reason)| candidates(kind, reason).iter().map(move |one| (kind, reason, one)))
+            .map(|(kind, reason, one)| {
+                let estimate = rates.estimate(kind, reason, one.strategy, one.prior);
+                StrategyRate {
+                    kind,
+                    reason,
+                    strategy: one.strategy,
+                    success_rate: estimate.rate,
+                    outcomes: u32::try_from(estimate.runs).unwrap_or(u32::MAX),
+                    unavailable: unavailable(one.strategy, &capabilities),
+                }
+            })
+            .collect()
+    }
+
+    fn logs(&self, service: &ServiceName, lines: usize) -> Result<Vec<String>, ControlError> {
+        self.provider.logs(service, lines).map_err(provided)
+    }
+}
+
+impl Loops {
+    fn experiment_of(&self, plan: PlanId) -> Option<ExperimentId> {
+        match self.store.plan(plan).ok()??.plan.intent {
+            domain::Intent::Experiment { experiment } => Some(experiment),
+            _ => None,
+        }
+    }
+
+    /// The resources a request strikes: the named one, or up to `max_targets` instances of a service in
+    /// the order of their slots.
+    fn targets(&self, request: &ExperimentRequest) -> Result<Vec<ResourceId>, ControlError> {
+        let (service, max_targets) = match &request.target {
+            Target::Resource(resource) => return Ok(vec![resource.clone()]),
+            Target::Service { service, max_targets } => (service, *max_targets),
+        };
+        let unavailable =
+            || ControlError::Unavailable { why: "the fleet has not been looked at yet".to_owned() };
+        let snapshot = self.healer.snapshot().ok_or_else(unavailable)?;
+        let state = snapshot
+            .services
+            .get(service)
+            .ok_or_else(|| ControlError::NotFound { what: format!("service {service}") })?;
+        let as_resource = |instance: &InstanceName| match request.kind {
+            FaultKind::DiskFill { .. } => ResourceId::Volume(instance.clone()),
+            _ => ResourceId::Instance(instance.clone()),
+        };
+        Ok(match request.kind {
+            FaultKind::NetworkLatency { .. }
+            | FaultKind::NetworkPartition { .. }
+            | FaultKind::ApiThrottling { .. } => snapshot
+                .links_to(service)
+                .take(max_targets as usize)
+                .map(|(name, _)| ResourceId::Link(name.clone()))
+                .collect(),
+            _ => state.instances.keys().take(max_targets as usize).map(as_resource).collect(),
+        })
+    }
+}
+
+/// Why a strategy cannot be done on this machine.
+fn unavailable(strategy: Strategy, capabilities: &Capabilities) -> Option<String> {
+    let enforcement = match strategy {
+        Strategy::IncreaseCpuLimit => &capabilities.cpu_limit,
+        Strategy::IncreaseMemoryLimit => &capabilities.memory_limit,
+        Strategy::ExpandVolume => &capabilities.volumes,
+        Strategy::RerouteTraffic | Strategy::CircuitBreakDependency | Strategy::ResetConnectionPool => {
+            &capabilities.links
+        }
+        _ => return None,
+    };
+    enforcement.unavailable().map(ToOwned::to_owned)
+}
+
+fn operate(error: OperateError) -> ControlError {
+    match error {
+        OperateError::NotFound { what } => ControlError::NotFound { what },
+        OperateError::State { .. } => ControlError::Conflict { why: error.to_string() },
+        OperateError::NoPlan { .. } => ControlError::Refused { why: error.to_string() },
+        OperateError::NotYet | OperateError::Turn(_) => ControlError::Unavailable { why: error.to_string() },
+    }
+}
+
+fn disturb(error: ChaosError) -> ControlError {
+    match error {
+        ChaosError::Impossible { why } => ControlError::Unsupported { why },
+        ChaosError::Refused { why } => ControlError::Refused { why },
+        ChaosError::Unknown(id) => ControlError::NotFound { what: format!("experiment {id}") },
+        ChaosError::Look(error) => provided(error),
+        ChaosError::NoEffect { .. }
+        | ChaosError::Unreadable { .. }
+        | ChaosError::Store(_)
+        | ChaosError::Act(_) => ControlError::Unavailable { why: error.to_string() },
+    }
+}
+
+fn provided(error: ProviderError) -> ControlError {
+    match error {
+        ProviderError::UnknownResource { resource } => ControlError::NotFound { what: resource },
+        ProviderError::Unsupported { .. } => ControlError::Unsupported { why: error.to_string() },
+        ProviderError::Conflict { .. } => ControlError::Conflict { why: error.to_string() },
+        ProviderError::Failed { .. } | ProviderError::Unreachable { .. } => {
+            ControlError::Unavailable { why: error.to_string() }
+        }
+    }
+}
+
+fn stored(error: StoreError) -> ControlError {
+    ControlError::Unavailable { why: error.to_string() }
+}

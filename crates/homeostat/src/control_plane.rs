@@ -1,0 +1,429 @@
+//! The control plane: every role wired together in one process.
+//!
+//! In: a data directory, a configuration. Out: a running loop, chaos engine and gateway, until dropped.
+//! Order of start: lock, keeper, recovery (what a dead predecessor left is settled before anything else),
+//! loop, gateway. Services and traffic are the keeper's; they go on when this ends.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use act::{Executor, Mode, Recovered};
+use chaos::Experiments;
+use domain::{Clock, Infrastructure};
+use gateway::{Gateway, GatewayConfig, Notice, Webhook};
+use heal::start::Execution;
+use heal::{Driver, Healer, Learning};
+use observe::Observer;
+use provider::ProcessProvider;
+use provider::clock::SystemClock;
+use provider::{Look, ProviderError};
+use store::Store;
+
+use crate::cli::{Exit, Failure, Global, ServeArgs};
+use crate::client::{address_file, token_file};
+use crate::config::Config;
+use crate::control::Loops;
+use crate::signals;
+
+/// Between two heartbeats to the keeper, which drops every fault when they end.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Between two looks for the file that stops everything.
+const EMERGENCY_LOOK: Duration = Duration::from_millis(100);
+
+/// The file in the data directory whose presence is the emergency stop.
+pub const EMERGENCY_FILE: &str = "EMERGENCY_STOP";
+
+/// What to do where the gateway's port is occupied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OccupiedPort {
+    /// Refuse to start.
+    Refuse,
+    /// Take a free one.
+    TakeAnother,
+}
+
+/// Why a control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}", dir.display())]
+    Directory {
+        /// Which.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The state in it cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The keeper cannot be reached or started.
+    #[error("cannot start or reach the keeper")]
+    Provider(#[from] ProviderError),
+    /// What a predecessor left cannot be settled.
+    #[error("cannot settle what an earlier control plane left behind")]
+    Recover(#[from] act::ActError),
+    /// Its verdicts cannot be written.
+    #[error("cannot conclude what an earlier control plane left behind")]
+    Conclude(#[from] heal::TurnError),
+    /// The port is occupied.
+    #[error(
+        "port {port} on 127.0.0.1 is occupied; stop what listens there, set gateway.port, or pass --any-port"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The gateway does not start.
+    #[error("cannot start the gateway")]
+    Gateway(#[from] gateway::GatewayError),
+    /// The webhook does not start.
+    #[error("cannot start the webhook")]
+    Webhook(#[from] gateway::WebhookError),
+    /// The machine gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The machine gives no randomness for the token.
+    #[error("cannot make a token")]
+    Token(#[source] std::io::Error),
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    /// Where state survives.
+    pub store: Store,
+    /// The process provider.
+    pub provider: Arc<ProcessProvider>,
+    /// Looks at the fleet.
+    pub observer: Arc<Observer>,
+    /// Tells time.
+    pub clock: Arc<dyn Clock>,
+    /// Heals.
+    pub healer: Arc<Healer>,
+    /// Disturbs.
+    pub experiments: Arc<Experiments>,
+    /// What was settled at start.
+    pub recovered: Recovered,
+    /// The token that every write needs.
+    pub token: String,
+    address: String,
+    dir: PathBuf,
+    driver: Option<Driver>,
+    gateway: Option<Gateway>,
+    watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+}
+
+impl ControlPlane {
+    /// Starts one on `dir`. With an `infrastructure` it brings that up first; without one it adopts what
+    /// the keeper keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing of it runs then, and what ran before is untouched.
+    pub fn start(
+        dir: &Path,
+        config: &Config,
+        port: OccupiedPort,
+        infrastructure: Option<&Infrastructure>,
+    ) -> Result<Self, StartError> {
+        let directory = |source| StartError::Directory { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(directory)?;
+        let dir = fs::canonicalize(dir).map_err(directory)?;
+        let store = Store::open(&dir)?;
+        let listener = bind(config.gateway.port, port)?;
+        let token = token(&dir)?;
+        let provider = Arc::new(ProcessProvider::open(&dir)?);
+        if let Some(infrastructure) = infrastructure {
+            provider.up(infrastructure)?;
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
+        let recovered = executor.recover()?;
+        let observer = Arc::new(Observer::new(provider.clone()));
+        let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
+        let parts = Wiring {
+            config,
+            store: &store,
+            provider: &provider,
+            observer: &observer,
+            executor: &executor,
+            clock: &clock,
+        };
+        let healer = parts.healer(webhook)?;
+        healer.conclude_left_over()?;
+        let experiments = Arc::new(parts.experiments());
+        let loops = Arc::new(Loops {
+            store: store.clone(),
+            provider: provider.clone(),
+            healer: Arc::clone(&healer),
+            experiments: Arc::clone(&experiments),
+            executor: Arc::clone(&executor),
+            clock: Arc::clone(&clock),
+        });
+        let gateway = gateway::serve(
+            listener,
+            store.clone(),
+            loops.clone(),
+            GatewayConfig {
+                token: token.clone(),
+                token_file: Some(token_file(&dir)),
+                clock: Arc::clone(&clock),
+            },
+        )?;
+        let address = format!("http://localhost:{}", gateway.address().port());
+        let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
+        let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
+        fs::write(address_file(&dir), &address).map_err(directory)?;
+        Ok(Self {
+            store,
+            provider,
+            observer,
+            clock,
+            healer,
+            experiments,
+            recovered,
+            token,
+            address,
+            dir,
+            driver: Some(driver),
+            gateway: Some(gateway),
+            watch: Some(watch),
+        })
+    }
+
+    /// Where the page and the API are: `http://localhost:4000`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Stops every service and the keeper, then the control plane.
+    ///
+    /// # Errors
+    ///
+    /// The provider's, where services do not end.
+    pub fn down(mut self) -> Result<(), ProviderError> {
+        self.halt();
+        self.provider.down()
+    }
+
+    /// Stops the control plane; services and traffic go on.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        if let Some((stop, threads)) = self.watch.take() {
+            stop.store(true, Ordering::Release);
+            for thread in threads {
+                // A thread that panicked has said so on stderr already.
+                let _ = thread.join();
+            }
+        }
+        if let Some(driver) = self.driver.take() {
+            driver.stop();
+        }
+        if let Some(gateway) = self.gateway.take() {
+            gateway.shutdown();
+        }
+        // It only says where nobody listens any more.
+        let _ = fs::remove_file(address_file(&self.dir));
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+/// What the two loops are made from.
+struct Wiring<'a> {
+    config: &'a Config,
+    store: &'a Store,
+    provider: &'a Arc<ProcessProvider>,
+    observer: &'a Arc<Observer>,
+    executor: &'a Arc<Executor>,
+    clock: &'a Arc<dyn Clock>,
+}
+
+impl Wiring<'_> {
+    fn mode(&self) -> Mode {
+        if self.config.healing.dry_run { Mode::DryRun } else { Mode::Live }
+    }
+
+    fn healer(&self, webhook: Option<Webhook>) -> Result<Arc<Healer>, StartError> {
+        let healing = &self.config.healing;
+        if self.store.document(FIRST_USE)?.is_none() {
+            self.store.set_automation(healing.auto_remediation)?;
+            self.store.put_document(FIRST_USE, "\"done\"")?;
+        }
+        let settings = heal::Settings {
+            thresholds: self.config.thresholds.clone(),
+            policy: self.config.policy.clone(),
+            mode: self.mode(),
+            learning: if healing.learning { Learning::On } else { Learning::Off },
+            scan_interval: Duration::from_secs(healing.scan_interval_seconds),
+            health_interval: Duration::from_secs(healing.health_check_interval_seconds),
+            execution: Execution::Concurrent,
+            seed: seed(self.clock),
+        };
+        let notify = move |notice: heal::Notice| {
+            eprintln!("needs a person: {}", notice.title);
+            if let Some(webhook) = &webhook {
+                webhook.send(Notice {
+                    title: notice.title,
+                    severity: notice.severity,
+                    resource: notice.resource.map(|resource| resource.to_string()),
+                    url: None,
+                    time: notice.at.rfc3339(),
+                });
+            }
+        };
+        let parts = heal::Parts {
+            store: self.store.clone(),
+            observer: Arc::clone(self.observer),
+            executor: Arc::clone(self.executor),
+            clock: Arc::clone(self.clock),
+            capabilities: self.provider.capabilities(),
+            notify: Box::new(notify),
+        };
+        Ok(Healer::new(parts, settings)?)
+    }
+
+    fn experiments(&self) -> Experiments {
+        Experiments::new(chaos::Parts {
+            store: self.store.clone(),
+            observer: Arc::clone(self.observer),
+            executor: Arc::clone(self.executor),
+            clock: Arc::clone(self.clock),
+            capabilities: self.provider.capabilities(),
+            policy: self.config.policy.clone(),
+            mode: self.mode(),
+            seed: seed(self.clock) ^ 1,
+        })
+    }
+}
+
+/// The document that says the configuration's first switches were taken over.
+const FIRST_USE: &str = "configuration/first-use";
+
+/// Ids only have to differ between two control planes on one machine; the clock and the process id do.
+fn seed(clock: &Arc<dyn Clock>) -> u64 {
+    let now = clock.now();
+    now.wall_us.unsigned_abs().rotate_left(20) ^ (now.boot_us << 1) ^ u64::from(std::process::id())
+}
+
+fn bind(port: u16, occupied: OccupiedPort) -> Result<TcpListener, StartError> {
+    match (TcpListener::bind(("127.0.0.1", port)), occupied) {
+        (Ok(listener), _) => Ok(listener),
+        (Err(_), OccupiedPort::TakeAnother) => {
+            TcpListener::bind(("127.0.0.1", 0)).map_err(|source| StartError::Port { port: 0, source })
+        }
+        (Err(source), OccupiedPort::Refuse) => Err(StartError::Port { port, source }),
+    }
+}
+
+/// The token of a data directory; made at first start, readable by its owner alone.
+fn token(dir: &Path) -> Result<String, StartError> {
+    let path = token_file(dir);
+    if let Ok(text) = fs::read_to_string(&path)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let mut random = [0u8; 24];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
+        .map_err(StartError::Token)?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(token.as_bytes()))
+        .map_err(StartError::Token)?;
+    Ok(token)
+}
+
+/// Keeps the keeper's lease alive, closes experiments that are over, and looks for the emergency stop: the
+/// file, or SIGUSR1.
+fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Vec<JoinHandle<()>>)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let heartbeat = {
+        let (stop, loops) = (Arc::clone(&stop), Arc::clone(loops));
+        move || {
+            while !stop.load(Ordering::Acquire) {
+                // A keeper that does not answer is started again by the next call; the loop says so.
+                let _ = loops.provider.heartbeat();
+                if let Err(error) = loops.experiments.settle() {
+                    eprintln!("cannot close an experiment: {error}");
+                }
+                loops.clock.wait(HEARTBEAT);
+            }
+        }
+    };
+    let emergency = {
+        let (stop, loops, file) = (Arc::clone(&stop), Arc::clone(loops), dir.join(EMERGENCY_FILE));
+        let mut acted = false;
+        move || {
+            while !stop.load(Ordering::Acquire) {
+                let asked_by_file = file.exists();
+                let asked_by_signal = signals::take_emergency_stop();
+                if asked_by_signal || (asked_by_file && !acted) {
+                    match loops.executor.emergency_stop() {
+                        Ok(stopped) => eprintln!(
+                            "emergency stop: {} faults taken out; nothing is repaired or disturbed until \
+                             `homeostat chaos resume`",
+                            stopped.faults
+                        ),
+                        Err(error) => eprintln!("emergency stop: {error}"),
+                    }
+                }
+                acted = asked_by_file;
+                loops.clock.wait(EMERGENCY_LOOK);
+            }
+        }
+    };
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    };
+    let threads =
+        vec![spawn("heartbeat", Box::new(heartbeat))?, spawn("emergency-stop", Box::new(emergency))?];
+    Ok((stop, threads))
+}
+
+/// `homeostat serve`: runs until it is asked to end. Services and traffic go on then.
+pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
+    signals::catch().map_err(|error| Failure::failed(&error))?;
+    let config = crate::cli::load_config(global)?;
+    let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
+    let plane =
+        ControlPlane::start(&global.dir, &config, port, None).map_err(|error| Failure::failed(&error))?;
+    eprintln!("page {}  data {}", plane.address(), global.dir.display());
+    let recovered = &plane.recovered;
+    if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
+        eprintln!(
+            "an earlier control plane left work: {} faults taken out, {} plans settled",
+            recovered.faults_taken_out,
+            recovered.plans.len()
+        );
+    }
+    while !signals::ending() {
+        std::thread::sleep(EMERGENCY_LOOK);
+    }
+    plane.stop();
+    Ok(Exit::Done)
+}

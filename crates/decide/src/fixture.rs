@@ -385,6 +385,7 @@ fn link_state(to: &ServiceName, replicas: u32, rate: u64) -> LinkState {
     let backend = BackendState {
         recent: window(3, share),
         ejected: false,
+        ejected_by_plan: false,
         path_check: Some(Duration::from_millis(3)),
         path_check_failures: 0,
     };

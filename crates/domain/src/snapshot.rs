@@ -241,6 +241,10 @@ pub struct BackendState {
     pub recent: Window,
     /// Taken out of the balancing: by the proxy's own health ejection, or by a plan.
     pub ejected: bool,
+    /// By a plan. The proxy's own ejection hides a broken path from the requests and ends by itself; a plan's
+    /// is a repair and stays.
+    #[serde(default)]
+    pub ejected_by_plan: bool,
     /// Connection and first answer of the latest health check through this path; `None` where it failed
     /// or has not run.
     pub path_check: Option<Duration>,

@@ -38,6 +38,9 @@ pub struct LinkSample {
 pub struct BackendSample {
     /// Taken out of the balancing, by the proxy's own health ejection or by a plan.
     pub ejected: bool,
+    /// By a plan.
+    #[serde(default)]
+    pub ejected_by_plan: bool,
     /// How long the latest health check through this path took; `None` where it failed or has not run.
     pub path_check: Option<Duration>,
     /// Failed health checks through this path in a row.

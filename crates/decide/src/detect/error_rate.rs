@@ -3,15 +3,15 @@
 //! At least five failed requests in the window, so that one broken connection is no issue. Fewer suffice
 //! where the health checks through the path to an instance fail too while the instance runs and answers its
 //! own probes: two independent observations of one broken path. Five failed checks in a row are enough by
-//! themselves, as long as the instance is still in the balancing.
+//! themselves: the proxy tries elsewhere and soon ejects the instance, so that hardly a request fails.
 //!
-//! Once an instance is taken out of the balancing the link is judged by the requests that are left; the
-//! issue stays open until the path is well, see [`super::track`].
+//! Once a plan has taken an instance out of the balancing the link is judged by the requests that are left;
+//! the issue stays open until the path is well, see [`super::track`].
 
 use domain::{IssueKind, LinkName, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
-use super::traffic::{self, PATH_FAILURES_MIN, REQUESTS_MIN};
+use super::traffic::{self, PATH_FAILURES_MIN, REQUESTS_MIN, in_use};
 use super::{Measured, Verdict, View, metrics};
 
 /// Failed requests in the window that are an issue by themselves.
@@ -32,15 +32,19 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     if many || path_fails(link, limit, view) {
         return found(name, link, ratio, view).unhealthy(resource, view.snapshot);
     }
-    if link.recent.requests >= REQUESTS_MIN && ratio <= limit { Verdict::Healthy } else { Verdict::Unknown }
+    let doubted = in_use(link).any(|(instance, backend)| {
+        traffic::path_broken(instance, backend, view.snapshot, view.thresholds.latency_ms, PATH_FAILURES_MIN)
+    });
+    let well = link.recent.requests >= REQUESTS_MIN && ratio <= limit && !doubted;
+    if well { Verdict::Healthy } else { Verdict::Unknown }
 }
 
 /// Whether the path to one instance is seen broken by its health checks, with failed requests or alone.
 fn path_fails(link: &LinkState, limit: f64, view: View<'_>) -> bool {
-    link.backends.iter().any(|(instance, backend)| {
+    in_use(link).any(|(instance, backend)| {
         let fails = backend.recent.error_ratio().is_some_and(|ratio| ratio > limit);
         let enough = if fails { PATH_FAILURES_MIN } else { PATH_FAILURES_ALONE };
-        (fails || !backend.ejected) && traffic::path_broken(instance, backend, view.snapshot, enough)
+        traffic::path_broken(instance, backend, view.snapshot, view.thresholds.latency_ms, enough)
     })
 }
 

@@ -1,16 +1,18 @@
 //! `network_latency`: requests through a link take longer than the bound, as its caller sees it.
 //!
-//! The signal is the p95 of the last 3 s. Above the bound is not enough to raise an issue: with few
-//! requests the p95 is the slowest one, and a stall of half a second moves it with many. It is an issue
-//! where a fault would show it:
+//! The signal is the p95 of the last 3 s, of the link or of the part of it where most requests are slow: one
+//! instance, or the connections that are open for a while. The balancing gives a slow instance so few
+//! requests that the p95 of the whole link need not show it.
 //!
-//! - most requests of some part of the link are slow (one instance, the old connections, or all), and the
-//!   p95 is twice the usual one or the usual one is out of bounds too; or
+//! Above the bound is not enough to raise an issue: with few requests the p95 is the slowest one, and a stall
+//! of half a second moves it with many. It is an issue where a fault would show it:
+//!
+//! - most requests of some part of the link are slow, and the p95 is twice the usual one or the usual one is
+//!   out of bounds too; or
 //! - with many requests, the p95 was out of bounds over the last half minute as well.
 //!
 //! Between the two the verdict is unknown: nothing is raised, nothing is closed.
 
-use domain::snapshot::BackendState;
 use domain::{IssueKind, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
@@ -28,15 +30,20 @@ const HOPELESS: f64 = 5.0;
 
 pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let Some((name, link)) = traffic::judged(resource, view.snapshot) else { return Verdict::Unknown };
-    let (true, Some(p95)) = (link.recent.requests >= REQUESTS_MIN, link.recent.p95_ms) else {
+    let limit = view.thresholds.latency_ms;
+    let (true, Some(of_all)) = (link.recent.requests >= REQUESTS_MIN, link.recent.p95_ms) else {
         return Verdict::Unknown;
     };
-    let limit = view.thresholds.latency_ms;
+    let part = slow_part(link, limit);
+    let p95 = part.map_or(of_all, |part| part.max(of_all));
     if p95 <= limit {
-        return Verdict::Healthy;
+        let doubted = traffic::in_use(link).any(|(_, backend)| {
+            traffic::check_slow(backend, limit).unwrap_or(backend.path_check_failures > 0)
+        });
+        return if doubted { Verdict::Unknown } else { Verdict::Healthy };
     }
     let usual = (link.before.requests >= REQUESTS_MIN).then_some(link.before.p95_ms).flatten();
-    if !raised(link, p95, usual, limit) {
+    if !raised(link, part, p95, usual, limit) {
         return Verdict::Unknown;
     }
     let reason = traffic::scope(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
@@ -47,46 +54,49 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
         ("requests", link.recent.requests as f64),
     ]);
     values.extend(usual.map(|usual| ("latency_ms_p95_before".to_owned(), usual)));
+    values.insert("latency_ms_p95_all".to_owned(), of_all);
     let before = usual.map_or(String::new(), |usual| format!(", {usual:.0} ms before"));
-    let part = match reason {
-        Reason::OneBackend => {
-            let bad = traffic::backends_in_trouble(
-                IssueKind::NetworkLatency,
-                name,
-                view.snapshot,
-                &view.thresholds,
-            );
-            let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
-            format!("; only {} is slow", bad.join(", "))
-        }
-        Reason::StaleConnections => "; only connections that were open for a while are slow".to_owned(),
-        Reason::AllBackends => "; every instance behind it is slow".to_owned(),
-        _ => String::new(),
+    let bad = traffic::backends_in_trouble(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
+    let bad = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (of, part) = match reason {
+        Reason::OneBackend => (format!(" to {bad}"), format!("; only {bad} is slow")),
+        Reason::StaleConnections => (
+            " over connections older than 5 s".to_owned(),
+            "; only connections that were open for a while are slow".to_owned(),
+        ),
+        Reason::AllBackends => (String::new(), "; every instance behind it is slow".to_owned()),
+        _ => (String::new(), String::new()),
     };
+    // The figure is that of the part where the whole link does not show it.
+    let of = if of_all < p95 { of } else { String::new() };
     Measured {
         kind: IssueKind::NetworkLatency,
         reason,
         excess: (p95 / limit - 1.0) / (HOPELESS - 1.0),
         urgency: Urgency::Soon,
         description: format!(
-            "95 % of requests on {name} take up to {p95:.0} ms{before} (limit {limit:.0} ms){part}"
+            "95 % of requests on {name}{of} take up to {p95:.0} ms{before} (limit {limit:.0} ms){part}"
         ),
         metrics: values,
     }
     .unhealthy(resource, view.snapshot)
 }
 
+/// The p95 of the slowest part of a link in which most requests are slow; `None` where there is none.
+fn slow_part(link: &LinkState, limit: f64) -> Option<f64> {
+    let wholes = [&link.recent, &link.old_connections, &link.new_connections];
+    let wholes =
+        wholes.into_iter().filter(|part| traffic::mostly_slow(part, limit, REQUESTS_MIN) == Some(true));
+    let backends = traffic::in_use(link).map(|(_, backend)| backend);
+    let backends = backends.filter(|backend| traffic::backend_slow(backend, limit));
+    let p95s = wholes.chain(backends.map(|backend| &backend.recent)).filter_map(|part| part.p95_ms);
+    p95s.max_by(f64::total_cmp)
+}
+
 /// Whether a p95 above the bound is an issue; see the module's text.
-fn raised(link: &LinkState, p95: f64, usual: Option<f64>, limit: f64) -> bool {
-    let slow = |backend: &BackendState| {
-        let enough = if traffic::check_slow(backend, limit) == Some(true) { 2 } else { REQUESTS_MIN };
-        traffic::mostly_slow(&backend.recent, limit, enough) == Some(true)
-    };
-    let parts = [&link.recent, &link.old_connections, &link.new_connections];
-    let most = parts.iter().any(|part| traffic::mostly_slow(part, limit, REQUESTS_MIN) == Some(true))
-        || link.backends.values().any(slow);
+fn raised(link: &LinkState, slow_part: Option<f64>, p95: f64, usual: Option<f64>, limit: f64) -> bool {
     let jumped = usual.is_none_or(|usual| p95 >= JUMP * usual || usual > limit);
     let many = link.recent.requests >= REQUESTS_MANY && link.before.requests >= REQUESTS_MANY;
     let lasting = many && usual.is_some_and(|usual| usual > limit);
-    (most && jumped) || lasting
+    (slow_part.is_some() && jumped) || lasting
 }

@@ -312,6 +312,77 @@ fn a_slow_tail_that_lasts_half_a_minute_is_an_issue_although_most_requests_are_f
 }
 
 #[test]
+fn an_instance_so_slow_that_it_gets_hardly_a_request_is_found_although_the_link_looks_well() {
+    let mut fleet = Fleet::healthy();
+    let cart_1 = "cart-1".parse().unwrap();
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.recent = Window { requests: 3, p50_ms: Some(900.0), p95_ms: Some(950.0), ..backend.recent };
+    assert_eq!(
+        look(&fleet, IssueKind::NetworkLatency, "link/front->cart"),
+        Verdict::Healthy,
+        "three requests"
+    );
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.path_check = Some(Duration::from_millis(900));
+    let seen = finding(&fleet, IssueKind::NetworkLatency, "link/front->cart");
+    assert_eq!(seen.reason, Reason::OneBackend);
+    assert_eq!(
+        seen.description,
+        "95 % of requests on front->cart to cart-1 take up to 950 ms, 12 ms before (limit 200 ms); only cart-1 \
+         is slow"
+    );
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.recent.requests = 0;
+    assert_eq!(
+        look(&fleet, IssueKind::NetworkLatency, "link/front->cart"),
+        Verdict::Unknown,
+        "not proven well"
+    );
+    fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap().ejected_by_plan = true;
+    assert_eq!(look(&fleet, IssueKind::NetworkLatency, "link/front->cart"), Verdict::Healthy);
+}
+
+#[test]
+fn a_path_slower_than_its_checks_may_take_is_slow_and_not_broken() {
+    let mut fleet = Fleet::healthy();
+    let cart_1 = "cart-1".parse().unwrap();
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.recent = Window { requests: 1, p50_ms: Some(2000.0), p95_ms: Some(2000.0), ..backend.recent };
+    backend.path_check = None;
+    backend.path_check_failures = 6;
+    assert_eq!(found(&fleet), ["link/front->cart network_latency/one_backend"]);
+}
+
+#[test]
+fn a_throttled_path_is_not_taken_for_a_broken_one_though_its_checks_are_turned_away_too() {
+    let mut fleet = Fleet::healthy();
+    fleet.throttled_path("front->cart", Part::Backend("cart-1"));
+    let cart_1 = "cart-1".parse().unwrap();
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.path_check = None;
+    backend.path_check_failures = 6;
+    let seen = finding(&fleet, IssueKind::ErrorRate, "link/front->cart");
+    assert_eq!(seen.reason, Reason::OneBackend);
+    assert!(
+        seen.description.contains("most turned away because of their rate (429)"),
+        "{}",
+        seen.description
+    );
+}
+
+#[test]
+fn old_connections_that_are_slow_at_one_instance_by_chance_do_not_make_it_the_bad_one() {
+    let mut fleet = Fleet::healthy();
+    fleet.slow_path("front->cart", Part::OldConnections, 400.0);
+    // One instance is reached over new connections by now.
+    let cart_0 = "cart-0".parse().unwrap();
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_0).unwrap();
+    (backend.recent.p50_ms, backend.recent.p95_ms) = (Some(4.0), Some(12.0));
+    let seen = finding(&fleet, IssueKind::NetworkLatency, "link/front->cart");
+    assert_eq!(seen.reason, Reason::StaleConnections);
+}
+
+#[test]
 fn a_request_that_failed_first_elsewhere_does_not_make_a_second_instance_bad() {
     let mut fleet = Fleet::healthy();
     fleet.broken_path("front->cart", Part::Backend("cart-1"));
@@ -323,14 +394,20 @@ fn a_request_that_failed_first_elsewhere_does_not_make_a_second_instance_bad() {
 }
 
 #[test]
-fn a_path_that_loses_its_checks_is_found_without_failed_requests_unless_it_is_out_of_the_balancing() {
+fn a_path_that_loses_its_checks_is_found_without_failed_requests_until_a_plan_takes_it_out() {
     let mut fleet = Fleet::healthy();
     let cart_1 = "cart-1".parse().unwrap();
     let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
     backend.path_check = None;
     backend.path_check_failures = 5;
+    // The proxy tries elsewhere and ejects it by itself: no request fails, and yet the path is broken.
+    backend.ejected = true;
+    backend.recent = Window { seconds: 3, ..Window::default() };
     assert_eq!(finding(&fleet, IssueKind::ErrorRate, "link/front->cart").reason, Reason::OneBackend);
-    fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap().ejected = true;
+    fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap().path_check_failures = 2;
+    assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Unknown, "not proven well");
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    (backend.path_check_failures, backend.ejected_by_plan) = (9, true);
     assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Healthy);
 }
 

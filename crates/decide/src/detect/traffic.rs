@@ -122,15 +122,45 @@ pub(crate) fn answers_itself(state: &InstanceState, snapshot: &Snapshot) -> Opti
 /// Whether the path to an instance loses its health checks, at least `failures` in a row, although the
 /// instance is ready and fails none of its own probes. Where it does not run, or does not answer, the path
 /// is not to blame.
+///
+/// A check also fails where the path is throttled, or slower than a check may take. Requests tell: of those
+/// some are answered with 429, or late, and the path is not broken.
 pub(crate) fn path_broken(
     name: &InstanceName,
     backend: &BackendState,
     snapshot: &Snapshot,
+    limit_ms: f64,
     failures: u32,
 ) -> bool {
+    if backend.recent.throttled > 0 || answered_late(backend, limit_ms) {
+        return false;
+    }
     let stands =
         |state: &InstanceState| state.phase == Phase::Ready && answers_itself(state, snapshot) != Some(false);
     backend.path_check_failures >= failures && snapshot.instance(name).is_some_and(stands)
+}
+
+/// Whether requests are answered through a path, and most of them take longer than the limit.
+pub(crate) fn answered_late(backend: &BackendState, limit_ms: f64) -> bool {
+    let recent = &backend.recent;
+    recent.requests > recent.unanswered && mostly_slow(recent, limit_ms, 1) == Some(true)
+}
+
+/// Whether an instance is slow as seen through a link. The slower it is the fewer requests it gets, since the
+/// balancing prefers those with less under way; so few of them suffice where the checks of the path agree.
+pub(crate) fn backend_slow(backend: &BackendState, limit_ms: f64) -> bool {
+    let checks_fail = backend.path_check_failures >= PATH_FAILURES_MIN && answered_late(backend, limit_ms);
+    let requests_min = match check_slow(backend, limit_ms) {
+        _ if checks_fail => 1,
+        Some(true) => 2,
+        _ => REQUESTS_MIN,
+    };
+    mostly_slow(&backend.recent, limit_ms, requests_min) == Some(true)
+}
+
+/// The instances behind a link that no plan has taken out of the balancing.
+pub(crate) fn in_use(link: &LinkState) -> impl Iterator<Item = (&InstanceName, &BackendState)> {
+    link.backends.iter().filter(|(_, backend)| !backend.ejected_by_plan)
 }
 
 /// How one instance looks through a link.
@@ -166,10 +196,10 @@ pub fn scope(kind: IssueKind, name: &LinkName, snapshot: &Snapshot, thresholds: 
     let looks = looks(kind, link, bounds);
     let bad = looks.iter().any(|(_, look)| *look == Look::Bad);
     let well = looks.iter().any(|(_, look)| *look == Look::Well);
-    if bad && well {
-        Reason::OneBackend
-    } else if stale(kind, name, link, snapshot, bounds) {
+    if stale(kind, name, link, snapshot, bounds) {
         Reason::StaleConnections
+    } else if bad && well {
+        Reason::OneBackend
     } else if bad {
         Reason::AllBackends
     } else {
@@ -192,13 +222,15 @@ fn looks<'a>(kind: IssueKind, link: &'a LinkState, bounds: &Thresholds) -> Vec<(
 }
 
 fn look_slow(backend: &BackendState, limit_ms: f64) -> Look {
-    // Three requests with a slow median are at least two slow ones; below that the check through the path
-    // knows better.
-    let slow = mostly_slow(&backend.recent, limit_ms, 3)
-        .or_else(|| check_slow(backend, limit_ms))
-        .or_else(|| mostly_slow(&backend.recent, limit_ms, 1));
-    match slow {
+    if backend_slow(backend, limit_ms) {
+        return Look::Bad;
+    }
+    let by_requests = mostly_slow(&backend.recent, limit_ms, 1);
+    match check_slow(backend, limit_ms).or(by_requests) {
+        // A check may be unlucky where most requests are well.
+        Some(true) if mostly_slow(&backend.recent, limit_ms, 3) == Some(false) => Look::Well,
         Some(true) => Look::Bad,
+        Some(false) if mostly_slow(&backend.recent, limit_ms, 3) == Some(true) => Look::Bad,
         Some(false) => Look::Well,
         None => Look::Unknown,
     }
@@ -238,18 +270,19 @@ fn stale(
             (window.requests >= requests_min).then_some(ratio > bounds.error_rate.ratio())
         }
     };
-    if bad(&link.old_connections, 3) != Some(true) {
-        return false;
-    }
-    if let Some(new_too) = bad(&link.new_connections, 3) {
-        return !new_too;
-    }
+    // The checks make a connection of their own each time: a path that is slow for them is slow for all.
     let fresh_well = |backend: &BackendState| {
         backend.path_check_failures == 0 && check_slow(backend, limit_ms) == Some(false)
     };
-    slow && !link.backends.is_empty()
-        && link.backends.values().all(fresh_well)
-        && !callee_explains(name, link, snapshot, bounds)
+    let checks_well = !link.backends.is_empty() && link.backends.values().all(fresh_well);
+    if bad(&link.old_connections, 3) != Some(true) || !checks_well {
+        return false;
+    }
+    match bad(&link.new_connections, 3) {
+        Some(true) => false,
+        Some(false) => !callee_explains(name, link, snapshot, bounds),
+        None => slow && !callee_explains(name, link, snapshot, bounds),
+    }
 }
 
 /// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or an

@@ -81,20 +81,16 @@ impl Suspect<'_> {
     fn slow_path(&self) -> Option<Candidate> {
         let limit = self.bounds.latency_ms;
         let mut known_fast = true;
-        let mut slow: Vec<(&InstanceName, &BackendState, Duration)> = Vec::new();
+        let mut slow: Vec<(&InstanceName, &BackendState, String)> = Vec::new();
         for (name, backend) in &self.link.backends {
-            let Some(check) =
-                backend.path_check.filter(|_| traffic::check_slow(backend, limit) == Some(true))
-            else {
-                continue;
-            };
+            let Some((check, text)) = slow_check(backend, limit) else { continue };
             match self.own_probe(name) {
-                Some(took) if took * 2 < check => slow.push((name, backend, check)),
+                Some(took) if took * 2 < check => slow.push((name, backend, text)),
                 // It answers its own probe as late: the path adds nothing.
                 Some(_) => {}
                 None if self.probe_unknown(name) => {
                     known_fast = false;
-                    slow.push((name, backend, check));
+                    slow.push((name, backend, text));
                 }
                 None => {}
             }
@@ -113,13 +109,12 @@ impl Suspect<'_> {
             (.., true) => ("link_slow+one_backend_check_slow+callee_probe_fast", 0.93),
             (.., false) => ("link_slow+all_backend_checks_slow+callee_probe_fast", 0.93),
         };
-        let evidence = slow.iter().map(|(name, _, check)| {
+        let evidence = slow.iter().map(|(name, _, text)| {
             let own =
                 self.own_probe(name).map_or("nothing fresh is known of its own probes".to_owned(), |took| {
                     format!("it answers its own probe in {}", units::show_duration(took))
                 });
-            let text = format!("the check of its path takes {} while {own}", units::show_duration(*check));
-            seen(ResourceId::Instance((*name).clone()), text)
+            seen(ResourceId::Instance((*name).clone()), format!("{text} while {own}"))
         });
         let evidence = evidence.chain([self.requests_say()]).collect();
         Some(self.candidate(CauseClass::PathSlow, pattern, score * self.fits(Symptom::Slow), evidence))
@@ -155,7 +150,9 @@ impl Suspect<'_> {
             .link
             .backends
             .iter()
-            .filter(|(name, backend)| traffic::path_broken(name, backend, self.view.snapshot, 1))
+            .filter(|(name, backend)| {
+                traffic::path_broken(name, backend, self.view.snapshot, self.bounds.latency_ms, 1)
+            })
             .collect();
         // One failed check may be luck, and of a process that just began to hang no probe has failed yet.
         let sure = broken.iter().any(|(name, backend)| {
@@ -301,4 +298,16 @@ impl Suspect<'_> {
     ) -> Candidate {
         Candidate { resource: self.resource(), class, pattern, score, evidence }
     }
+}
+
+/// How long a check of a path took and what to say of it, where it was slow. Where checks give up, the
+/// requests that were answered say how slow.
+fn slow_check(backend: &BackendState, limit_ms: f64) -> Option<(Duration, String)> {
+    if backend.path_check_failures > 0 && traffic::answered_late(backend, limit_ms) {
+        let p50 = backend.recent.p50_ms?;
+        let text = format!("checks of its path give up and its requests take {p50:.0} ms");
+        return Some((Duration::from_secs_f64((p50 / 1e3).clamp(0.0, 3600.0)), text));
+    }
+    let check = backend.path_check.filter(|_| traffic::check_slow(backend, limit_ms) == Some(true))?;
+    Some((check, format!("the check of its path takes {}", units::show_duration(check))))
 }

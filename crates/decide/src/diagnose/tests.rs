@@ -388,3 +388,22 @@ fn a_probe_that_runs_rarely_does_not_clear_a_path() {
     let cause = first(&open[0], &fleet, &open).unwrap();
     assert_eq!(cause.pattern, "link_slow+check_slow+callee_probe_unknown");
 }
+
+#[test]
+fn a_path_slower_than_its_checks_may_take_is_slow_and_a_throttled_one_is_throttled() {
+    let cart_1 = "cart-1".parse().unwrap();
+    let mut late = Fleet::healthy();
+    let backend = late.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.recent = Window { requests: 1, p50_ms: Some(2000.0), p95_ms: Some(2000.0), ..backend.recent };
+    let mut throttled = Fleet::healthy();
+    throttled.throttled_path("front->cart", Part::Backend("cart-1"));
+    for (mut fleet, expected) in [(late, CauseClass::PathSlow), (throttled, CauseClass::Throttled)] {
+        let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+        backend.path_check = None;
+        backend.path_check_failures = 6;
+        let open = issues(&fleet);
+        let causes = diagnose(&open[0], &fleet.snapshot, &open, &ConfidenceTable::default());
+        assert_eq!(causes[0].class, expected, "{causes:#?}");
+        assert!(causes.iter().all(|cause| cause.class != CauseClass::PathBroken));
+    }
+}

@@ -182,7 +182,7 @@ fn a_link_stays_open_while_the_instance_taken_out_of_it_cannot_be_reached_well()
     // Rerouted: what is left is fast, the check of the path is not.
     let mut fleet = Fleet::healthy();
     let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
-    (backend.ejected, backend.path_check) = (true, slow);
+    (backend.ejected, backend.ejected_by_plan, backend.path_check) = (true, true, slow);
     for _ in 0..10 {
         watch.look(fleet.after(MOMENT));
     }

@@ -112,7 +112,7 @@ fn what_was_acknowledged_survives_kill_9() {
 
         let store = Store::open(dir.path()).unwrap();
         for line in &acknowledged {
-            let Some((what, id)) = line.trim_start_matches(|c: char| c == '.').split_once(' ') else {
+            let Some((what, id)) = line.trim_start_matches('.').split_once(' ') else {
                 continue;
             };
             let Ok(id) = id.parse::<PlanId>() else { continue };

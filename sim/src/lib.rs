@@ -14,6 +14,8 @@ mod change;
 mod clock;
 mod fleet;
 mod look;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use clock::VirtualClock;

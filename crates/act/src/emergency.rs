@@ -22,10 +22,10 @@ impl Executor {
     ///
     /// The world comes first and the journal second, the only place where it does: an undo that was not
     /// journaled is only done again. Plans that are injecting right now notice and take their own steps
-    /// back. Nothing is injected until [`store::Store::clear_emergency_stop`].
+    /// back; repairs go on. Nothing is injected until [`store::Store::clear_emergency_stop`].
     pub fn emergency_stop(&self) -> Result<Stopped> {
         self.stopping.store(true, Ordering::SeqCst);
-        self.running.cancel_all("the emergency stop was pressed");
+        self.running.cancel_disturbing("the emergency stop was pressed");
         let removed = self.change.remove_all_faults();
         let now = self.clock.now();
         // Where it cannot be latched on the disk it stays latched in this process.

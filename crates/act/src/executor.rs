@@ -12,7 +12,7 @@ use provider::Change;
 use store::{Ending, Found, SlotLimits, Started, Store, StoreError, Timer, TimerKind};
 
 use crate::error::{ActError, Result};
-use crate::running::{Registration, Running};
+use crate::running::{Registration, Running, disturbs};
 use crate::undo::UndoReport;
 
 /// First pause between two looks for a step's effect: well below the time a process takes to start.
@@ -165,14 +165,15 @@ impl Executor {
 
     /// Whether the plan stands where a run begins.
     fn admit(&self, plan: &Plan, limits: Option<&SlotLimits>) -> Result<Registration> {
+        // Registered before it is looked at: else another run could come and go between.
+        let registration = self.running.register(plan);
         let record = self.store.plan(plan.id)?.ok_or(ActError::UnknownPlan(plan.id))?;
         let entries = self.store.journal(plan.id)?.len();
         let expected = if limits.is_some() { PlanStatus::Pending } else { PlanStatus::InProgress };
-        let not_runnable = ActError::NotRunnable { plan: plan.id, status: record.status, entries };
-        if record.status != expected || entries > 0 {
-            return Err(not_runnable);
+        match registration {
+            Some(registration) if record.status == expected && entries == 0 => Ok(registration),
+            _ => Err(ActError::NotRunnable { plan: plan.id, status: record.status, entries }),
         }
-        self.running.register(plan.id).ok_or(not_runnable)
     }
 
     fn step(
@@ -293,10 +294,6 @@ impl Executor {
 }
 
 const STOPPED: &str = "the emergency stop is latched; clear it first";
-
-fn disturbs(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step.action, Action::Inject(_)))
-}
 
 /// The endings of a step that is done. A fault that is over as soon as it was done is never in force.
 pub(crate) fn endings_of_done(token: StepToken, action: &Action) -> Vec<(StepToken, Ending)> {

@@ -90,13 +90,17 @@ impl Executor {
     /// seconds besides.
     pub fn run_due(&self) -> Result<Vec<(PlanId, UndoReport)>> {
         let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut failed = None;
         for id in unsettled {
             if self.running.is_running(id) {
                 self.leave_unsettled(id);
             } else if let Err(error) = self.settle(id, "its journal could not be kept") {
                 self.leave_unsettled(id);
-                return Err(error);
+                failed = Some(error);
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         let mut done = Vec::new();
         for timer in self.store.due_timers(self.clock.now())? {

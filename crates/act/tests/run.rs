@@ -2,11 +2,13 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use act::{ActError, Executor, Ran};
+use decide::plan::ClearedStep;
 use domain::*;
+use provider::{Change, ProviderError, Undone};
 use sim::Trouble;
 use store::{EntryState, SlotLimits, Started, Store, TimerKind};
 use support::*;
@@ -238,6 +240,51 @@ fn an_emergency_stop_while_faults_are_being_injected_leaves_none() {
     }
 }
 
+/// Somebody presses the emergency stop after the intent was written and before the fault is there.
+struct StoppedMeanwhile {
+    provider: sim::MemoryProvider,
+    executor: OnceLock<Weak<Executor>>,
+}
+
+impl Change for StoppedMeanwhile {
+    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+        self.provider.check(step)
+    }
+    fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
+        self.provider.capture(step)
+    }
+    fn apply(&self, step: ClearedStep<'_>, captured: &Captured) -> Result<(), ProviderError> {
+        self.executor.get().unwrap().upgrade().unwrap().emergency_stop().unwrap();
+        self.provider.apply(step, captured)
+    }
+    fn prove(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Effect, ProviderError> {
+        self.provider.prove(token, step, captured)
+    }
+    fn undo(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Undone, ProviderError> {
+        self.provider.undo(token, step, captured)
+    }
+    fn remove_all_faults(&self) -> Result<u32, ProviderError> {
+        self.provider.remove_all_faults()
+    }
+}
+
+#[test]
+fn a_fault_that_comes_just_after_the_emergency_stop_is_taken_out_by_its_own_run() {
+    for (step, stays) in [(pause(0), false), (memory(192), true)] {
+        let fleet = Fleet::new();
+        let change =
+            Arc::new(StoppedMeanwhile { provider: fleet.provider.clone(), executor: OnceLock::new() });
+        let executor = Arc::new(Executor::new(fleet.store.clone(), change.clone(), fleet.clock.clone()));
+        change.executor.set(Arc::downgrade(&executor)).unwrap();
+        let plan = fleet.plan(vec![step]);
+        let ran = executor.run_within(&cleared(&plan), &SlotLimits::NONE).unwrap();
+        assert_eq!(matches!(ran, Ran::Done { .. }), stays, "a repair is not stopped: {ran:?}");
+        assert!(fleet.provider.faults().is_empty());
+        assert!(fleet.store.steps_in_force().unwrap().is_empty());
+        assert!(fleet.store.entries_without_ending().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn undoing_a_plan_that_runs_stops_it_first() {
     let fleet = Arc::new(Fleet::new());
@@ -315,4 +362,23 @@ fn a_plan_nobody_added_is_not_run() {
         executor.run_within(&cleared(&plan), &SlotLimits::NONE),
         Err(ActError::UnknownPlan(id)) if id == plan.id
     ));
+}
+
+#[test]
+fn a_plan_that_two_threads_run_at_once_runs_once_and_keeps_its_effect() {
+    for _ in 0..50 {
+        let fleet = Arc::new(Fleet::new());
+        let plan = fleet.plan(vec![memory(192), eject(0)]);
+        fleet.store.start_plan(plan.id, &SlotLimits::NONE, fleet.now()).unwrap();
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (fleet, plan) = (Arc::clone(&fleet), plan.clone());
+                std::thread::spawn(move || fleet.executor.run(&cleared(&plan)).is_ok())
+            })
+            .collect();
+        let ran = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert_eq!(ran.filter(|ran| *ran).count(), 1);
+        assert_eq!(fleet.value(&memory_limit()), mib(192));
+        assert_eq!(fleet.status(&plan), PlanStatus::Verifying);
+    }
 }

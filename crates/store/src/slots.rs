@@ -25,7 +25,7 @@ pub struct SlotLimits {
     pub per_resource_per_hour: u32,
     /// Started within the last hour in all.
     pub per_hour: u32,
-    /// Running at a time.
+    /// Running at a time. Where this is limited at all, no two run on one resource a step acts on.
     pub concurrent: u32,
     /// Distinct instances of one service in the blast radius of running plans, this one's included. A
     /// repair of an instance that is being disturbed shares its place.

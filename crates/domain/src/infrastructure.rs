@@ -43,7 +43,8 @@ pub struct Infrastructure {
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Program and arguments. `{homeostat}` is replaced by the path of the running binary, `{port}` by the
-    /// instance's port, `{volume}` by its data directory, `{instance}` by its name.
+    /// instance's port, `{volume}` by its data directory, `{state}` by the keeper's directory, `{instance}` by
+    /// its name.
     pub command: Vec<String>,
     /// How many instances; 1 to 100.
     #[serde(default = "one")]

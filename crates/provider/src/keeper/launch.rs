@@ -46,6 +46,7 @@ pub(super) fn command(
         text.replace("{homeostat}", &keeper.exe.display().to_string())
             .replace("{port}", &port.map(|port| port.to_string()).unwrap_or_default())
             .replace("{volume}", &volume)
+            .replace("{state}", &keeper.dir.display().to_string())
             .replace("{instance}", &instance.to_string())
     };
     let words: Vec<String> = hook.unwrap_or(&spec.command).iter().map(fill).collect();

@@ -1,9 +1,11 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
 mod matrix;
+pub mod report;
 mod score;
 
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};
 pub use score::{
-    Diagnosis, ERROR_BUDGET, Quantiles, Repair, RunFacts, RunScore, STANDING_RESTART, Summary, score, summarise,
+    Diagnosis, ERROR_BUDGET, Quantiles, Repair, RunFacts, RunScore, STANDING_RESTART, Summary, score,
+    summarise,
 };

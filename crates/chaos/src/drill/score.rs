@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use domain::{Cause, Issue, IssueId, Outcome, OutcomeKind, PlanStatus, Strategy, Time};
+use domain::{Cause, FaultKind, Issue, IssueId, Outcome, OutcomeKind, PlanStatus, Strategy, Time};
 use serde::{Deserialize, Serialize};
 
-use super::matrix::Row;
+use super::matrix::{Row, TrueCause};
 
 /// The share of requests that may fail until SLOs say otherwise: 0.1 %.
 pub const ERROR_BUDGET: f64 = 0.001;
@@ -93,9 +93,12 @@ pub struct RunScore {
     pub confidence: Option<f64>,
     /// The evidence pattern of the first cause.
     pub pattern: Option<String>,
-    /// Until the first step of the first repair, or the keeper's successor.
+    /// Until the first step of the first repair. `None` where the keeper's standing restart answered: when it
+    /// started the successor is not recorded, only when that was ready.
     pub first_action_ms: Option<f64>,
     /// Until the disturbed instance was ready again; where none was lost, until the last failed request.
+    /// `None` where neither came to pass: the instance did not come back, or requests went on failing, or
+    /// none failed.
     pub serving_ms: Option<f64>,
     /// Until the first passing check of the repair that held.
     pub verified_ms: Option<f64>,
@@ -107,6 +110,11 @@ pub struct RunScore {
     pub strategy: Option<String>,
     /// Whether a repair was taken back.
     pub rolled_back: bool,
+    /// Why, in one sentence, where a repair did not heal.
+    #[serde(default)]
+    pub explanation: Option<String>,
+    /// Where the true cause is, and of what class.
+    pub true_cause: TrueCause,
     /// Failed requests.
     pub requests_failed: u64,
     /// All requests.
@@ -121,6 +129,12 @@ impl RunScore {
     /// Whether it came out as its row expects.
     pub fn as_expected(&self) -> bool {
         self.outcome == self.expected
+    }
+
+    /// Whether the true cause had to be named: there was a diagnosis, or it was more than the keeper's
+    /// standing restart could answer.
+    pub fn asks_for_a_cause(&self) -> bool {
+        self.diagnosed_ms.is_some() || self.strategy.as_deref() != Some(STANDING_RESTART)
     }
 
     /// Whether the fault ends a process at once.
@@ -142,23 +156,18 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         .min_by_key(|issue| issue.detected_at);
     let diagnosis = first_diagnosis(facts);
     let cause_rank = diagnosis.and_then(|diagnosis| rank(diagnosis, row));
-    let held = facts.repairs.iter().find(|repair| {
-        repair.outcome.as_ref().is_some_and(|outcome| {
-            matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated)
-        })
-    });
-    let standing = row.expect.strategy.is_none() && facts.repairs.is_empty() && facts.quiet_at.is_some();
+    let held = held(facts, detected);
+    let begun = || facts.repairs.iter().filter(|repair| repair.started_at.is_some());
+    let untouched = begun().next().is_none();
+    let standing = row.expect.strategy.is_none() && untouched && facts.quiet_at.is_some();
     let outcome = match held {
         Some(repair) => repair.outcome.as_ref().map_or(OutcomeKind::NotHealed, |outcome| outcome.kind),
         None if standing && detected.is_some() && facts.ready_again_at.is_some() => OutcomeKind::Healed,
-        None if facts.quiet_at.is_some() && facts.repairs.is_empty() => OutcomeKind::SelfRecovered,
-        None => OutcomeKind::NotHealed,
+        None => unrepaired(facts, untouched),
     };
-    let strategy = match held.or(facts.repairs.first()) {
-        Some(repair) => Some(repair.strategy.name().to_owned()),
-        None => standing.then(|| STANDING_RESTART.to_owned()),
-    };
-    let first_action = facts.repairs.iter().filter_map(|repair| repair.started_at).min();
+    let first = begun().min_by_key(|repair| repair.started_at);
+    let shown = held.or(first).or(facts.repairs.first());
+    let strategy = if standing { Some(STANDING_RESTART) } else { shown.map(|repair| repair.strategy.name()) };
     RunScore {
         number,
         row: row.name.clone(),
@@ -169,27 +178,72 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         diagnosed_ms: diagnosis.map(|diagnosis| since(diagnosis.at)),
         diagnosis_took_ms: diagnosis.map(|diagnosis| diagnosis.took_us as f64 / 1000.0),
         cause_rank,
-        confidence: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.confidence.0)),
+        confidence: diagnosis.and_then(|diagnosis| Some(rounded(diagnosis.causes.first()?.confidence.0, 4))),
         pattern: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.pattern.clone())),
-        first_action_ms: first_action.map(since),
-        serving_ms: facts.ready_again_at.or(facts.last_failure_at).map(since),
+        first_action_ms: first.and_then(|repair| repair.started_at).map(since),
+        serving_ms: serving_at(facts, row, held).map(since),
         verified_ms: held
             .and_then(|repair| repair.outcome.as_ref()?.verified_at)
             .or(if standing { facts.ready_again_at } else { None })
             .map(since),
         outcome,
         expected: row.expect.outcome,
-        strategy,
+        strategy: strategy.map(str::to_owned),
         rolled_back: facts.repairs.iter().any(|repair| {
             repair.status == PlanStatus::RolledBack
                 || repair.outcome.as_ref().is_some_and(|outcome| outcome.rolled_back)
         }),
+        explanation: (outcome != OutcomeKind::Healed)
+            .then(|| shown?.outcome.as_ref()?.explanation.clone())
+            .flatten(),
+        true_cause: row.expect.cause.clone(),
         requests_failed: facts.failed,
         requests: facts.requests,
         error_budget_spent: (facts.requests > 0)
-            .then(|| facts.failed as f64 / (ERROR_BUDGET * facts.requests as f64)),
+            .then(|| rounded(facts.failed as f64 / (ERROR_BUDGET * facts.requests as f64), 4)),
         left_behind: facts.left_behind.clone(),
     }
+}
+
+/// The repair that is credited. One for the issue that names the fault goes before one for a symptom of it,
+/// a repair before a mitigation, an earlier one before a later one.
+fn held<'a>(facts: &'a RunFacts, detected: Option<&Issue>) -> Option<&'a Repair> {
+    facts
+        .repairs
+        .iter()
+        .filter_map(|repair| Some((repair, repair.outcome.as_ref()?)))
+        .filter(|(_, outcome)| matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated))
+        .min_by_key(|(repair, outcome)| {
+            let elsewhere = detected.is_none_or(|issue| issue.id != repair.issue);
+            (elsewhere, outcome.kind, outcome.verified_at)
+        })
+        .map(|(repair, _)| repair)
+}
+
+/// The verdict where no repair held.
+fn unrepaired(facts: &RunFacts, untouched: bool) -> OutcomeKind {
+    let came_back = |repair: &Repair| {
+        repair.outcome.as_ref().is_some_and(|outcome| outcome.kind == OutcomeKind::SelfRecovered)
+    };
+    if facts.quiet_at.is_some() && (untouched || facts.repairs.iter().any(came_back)) {
+        OutcomeKind::SelfRecovered
+    } else if untouched && facts.repairs.iter().any(|repair| repair.status == PlanStatus::Refused) {
+        OutcomeKind::Refused
+    } else {
+        OutcomeKind::NotHealed
+    }
+}
+
+/// When users were served again. An instance that was lost has to come back; requests that fail until the
+/// end of a run that nothing ended are not "served again after the last of them".
+fn serving_at(facts: &RunFacts, row: &Row, held: Option<&Repair>) -> Option<Time> {
+    let lost = match &row.fault.kind {
+        FaultKind::PodKill | FaultKind::PodDeletion | FaultKind::Pause => true,
+        FaultKind::MemoryStress { fill, .. } => fill.0 > 100.0,
+        _ => false,
+    };
+    let over = facts.quiet_at.is_some() || held.is_some();
+    facts.ready_again_at.or(facts.last_failure_at.filter(|_| over && !lost))
 }
 
 /// Whether an issue is about the disturbed resource itself: the same resource, or one of its service (an
@@ -202,14 +256,19 @@ fn names_the_fault(issue: &Issue, row: &Row) -> bool {
 
 /// The diagnosis that the first repair rests on; without a repair the earliest.
 fn first_diagnosis(facts: &RunFacts) -> Option<&Diagnosis> {
-    let acted_on = facts.repairs.iter().min_by_key(|repair| repair.started_at).map(|repair| repair.issue);
+    let acted_on = facts
+        .repairs
+        .iter()
+        .filter(|repair| repair.started_at.is_some())
+        .min_by_key(|repair| repair.started_at)
+        .map(|repair| repair.issue);
     acted_on
         .and_then(|issue| facts.diagnoses.iter().find(|diagnosis| diagnosis.issue == issue))
         .or_else(|| facts.diagnoses.iter().min_by_key(|diagnosis| diagnosis.at))
 }
 
 /// The place of the true cause, from 1.
-pub fn rank(diagnosis: &Diagnosis, row: &Row) -> Option<u32> {
+fn rank(diagnosis: &Diagnosis, row: &Row) -> Option<u32> {
     let truth = &row.expect.cause;
     let place = diagnosis
         .causes
@@ -251,7 +310,8 @@ pub struct Summary {
     pub healed_ratio: Option<f64>,
     /// Runs whose outcome is the expected one ÷ runs.
     pub as_expected_ratio: Option<f64>,
-    /// Runs with the true cause first ÷ runs with a diagnosis.
+    /// Runs with the true cause first ÷ runs that had a diagnosis or needed one; what the keeper's standing
+    /// restart answered needs none.
     pub cause_first_ratio: Option<f64>,
     /// The mean stated confidence of the first causes, in percent.
     pub confidence_mean: Option<f64>,
@@ -287,7 +347,7 @@ pub struct Summary {
 
 /// Sums up the runs of a drill.
 pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summary {
-    let ratio = |part: usize, whole: usize| (whole > 0).then(|| part as f64 / whole as f64);
+    let ratio = |part: usize, whole: usize| (whole > 0).then(|| rounded(part as f64 / whole as f64, 6));
     let count = |pick: fn(&RunScore) -> bool| runs.iter().filter(|run| pick(run)).count();
     let over = |pick: fn(&RunScore) -> Option<f64>| Quantiles::of(runs.iter().filter_map(pick));
     let crash = |pick: fn(&RunScore) -> Option<f64>| {
@@ -302,12 +362,9 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
             count(|run| run.expected == OutcomeKind::Healed),
         ),
         as_expected_ratio: ratio(count(RunScore::as_expected), runs.len()),
-        cause_first_ratio: ratio(
-            count(|run| run.cause_rank == Some(1)),
-            count(|run| run.diagnosed_ms.is_some()),
-        ),
+        cause_first_ratio: ratio(count(|run| run.cause_rank == Some(1)), count(RunScore::asks_for_a_cause)),
         confidence_mean: (!confidences.is_empty())
-            .then(|| confidences.iter().sum::<f64>() / confidences.len() as f64),
+            .then(|| rounded(confidences.iter().sum::<f64>() / confidences.len() as f64, 4)),
         false_alarms,
         quiet_seconds: quiet.as_secs_f64(),
         left_behind: runs.iter().map(|run| run.left_behind.len()).sum(),
@@ -327,6 +384,16 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
     }
 }
 
+/// To the microsecond, so that the figure in JSON is as short as the measurement is fine.
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    duration.as_micros() as f64 / 1000.0
 }
+
+/// To so many decimal places, for figures that are quotients.
+fn rounded(value: f64, places: i32) -> f64 {
+    let scale = 10f64.powi(places);
+    (value * scale).round() / scale
+}
+
+#[cfg(test)]
+mod tests;

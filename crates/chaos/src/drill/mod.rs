@@ -1,7 +1,8 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
-mod matrix;
 pub mod report;
+
+mod matrix;
 mod score;
 
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};

@@ -4,6 +4,7 @@
 use domain::OutcomeKind;
 
 use super::super::score::{ERROR_BUDGET, RunScore};
+use super::figures::Standing;
 use super::moments::MOMENTS;
 use super::{Report, faults, figures, words};
 
@@ -47,6 +48,11 @@ pub(super) fn sentence(report: &Report) -> String {
             words::duration(report.quiet.seconds * 1e3)
         )),
         (false, _) => {}
+    }
+    match figures::of(report).iter().filter(|figure| figure.standing == Standing::Missed).count() {
+        0 => {}
+        1 => text.push_str("; 1 figure misses its target"),
+        missed => text.push_str(&format!("; {missed} figures miss their targets")),
     }
     text.push('.');
     text

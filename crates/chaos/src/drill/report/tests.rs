@@ -99,7 +99,7 @@ fn markdown_has_the_figures_the_faults_the_runs_and_what_went_wrong() {
     let starts = "\
 # Drill report
 
-3 of 4 runs came out as expected; no false alarm in 60 s of quiet.
+3 of 4 runs came out as expected; no false alarm in 60 s of quiet; 6 figures miss their targets.
 
 - Homeostat 0.1.0, seed 7, begun 2026-11-21T03:00:00.000Z
 - Machine: 2 cores, 8 GiB, kernel 6.12.8, limits held by supervision

@@ -169,6 +169,30 @@ fn a_plan_that_never_began_takes_no_credit_from_the_standing_restart() {
 }
 
 #[test]
+fn a_plan_for_a_symptom_takes_no_credit_from_the_standing_restart() {
+    let (row, mut facts) = crash();
+    let symptom = issue(IssueKind::ErrorRate, "link/front->cart", 300);
+    let breaker = |kind| repair(&symptom, Strategy::CircuitBreakDependency, 350, kind, Some(900));
+    for kind in [OutcomeKind::Mitigated, OutcomeKind::SelfRecovered, OutcomeKind::NotHealed] {
+        facts.repairs = vec![breaker(kind)];
+        let run = score(0, &row, &facts);
+        assert_eq!((run.outcome, run.verified_ms), (OutcomeKind::Healed, Some(430.0)), "{kind}");
+        assert_eq!(run.first_action_ms, Some(350.0), "but it was an action");
+    }
+    facts.repairs = vec![repair(&facts.issues[0], Strategy::RestartPod, 20, OutcomeKind::NotHealed, None)];
+    assert_eq!(score(0, &row, &facts).outcome, OutcomeKind::NotHealed, "the keeper did not do it alone");
+}
+
+#[test]
+fn a_crash_that_was_restarted_unseen_is_not_healed_by_us() {
+    let (row, mut facts) = crash();
+    facts.issues = vec![issue(IssueKind::ErrorRate, "link/front->cart", 300)];
+    let run = score(0, &row, &facts);
+    assert_eq!((run.outcome, run.detected_ms), (OutcomeKind::SelfRecovered, None));
+    assert_eq!(run.explanation.as_deref(), Some("the keeper restarted it, but no issue was opened"));
+}
+
+#[test]
 fn an_instance_that_did_not_come_back_is_not_serving_after_the_last_failed_request() {
     let (row, mut facts) = crash();
     facts.ready_again_at = None;

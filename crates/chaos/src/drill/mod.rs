@@ -1,8 +1,7 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
-pub mod report;
-
 mod matrix;
+pub mod report;
 mod score;
 
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};

@@ -105,7 +105,9 @@ impl Quiet {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
     /// The runs do not follow from one seed.
-    #[error("the earlier report has seed {earlier}, this drill {later}: give --seed {earlier} or another file")]
+    #[error(
+        "the earlier report has seed {earlier}, this drill {later}: give --seed {earlier} or another file"
+    )]
     Seed {
         /// Of the earlier report.
         earlier: u64,
@@ -121,7 +123,9 @@ pub enum MergeError {
         later: String,
     },
     /// Figures of two kinds of machine are not one figure.
-    #[error("the earlier report is of a machine with {earlier}, this drill of one with {later}: give another file")]
+    #[error(
+        "the earlier report is of a machine with {earlier}, this drill of one with {later}: give another file"
+    )]
     Machine {
         /// Of the earlier report.
         earlier: String,

@@ -110,7 +110,7 @@ pub struct RunScore {
     pub strategy: Option<String>,
     /// Whether a repair was taken back.
     pub rolled_back: bool,
-    /// Why, in one sentence, where a repair did not heal.
+    /// Why, in one sentence, where it did not heal.
     #[serde(default)]
     pub explanation: Option<String>,
     /// Where the true cause is, and of what class.
@@ -156,18 +156,8 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         .min_by_key(|issue| issue.detected_at);
     let diagnosis = first_diagnosis(facts);
     let cause_rank = diagnosis.and_then(|diagnosis| rank(diagnosis, row));
-    let held = held(facts, detected);
-    let begun = || facts.repairs.iter().filter(|repair| repair.started_at.is_some());
-    let untouched = begun().next().is_none();
-    let standing = row.expect.strategy.is_none() && untouched && facts.quiet_at.is_some();
-    let outcome = match held {
-        Some(repair) => repair.outcome.as_ref().map_or(OutcomeKind::NotHealed, |outcome| outcome.kind),
-        None if standing && detected.is_some() && facts.ready_again_at.is_some() => OutcomeKind::Healed,
-        None => unrepaired(facts, untouched),
-    };
-    let first = begun().min_by_key(|repair| repair.started_at);
-    let shown = held.or(first).or(facts.repairs.first());
-    let strategy = if standing { Some(STANDING_RESTART) } else { shown.map(|repair| repair.strategy.name()) };
+    let first = begun(facts).min_by_key(|repair| repair.started_at);
+    let credit = credit(row, facts, detected);
     RunScore {
         number,
         row: row.name.clone(),
@@ -181,21 +171,16 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         confidence: diagnosis.and_then(|diagnosis| Some(rounded(diagnosis.causes.first()?.confidence.0, 4))),
         pattern: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.pattern.clone())),
         first_action_ms: first.and_then(|repair| repair.started_at).map(since),
-        serving_ms: serving_at(facts, row, held).map(since),
-        verified_ms: held
-            .and_then(|repair| repair.outcome.as_ref()?.verified_at)
-            .or(if standing { facts.ready_again_at } else { None })
-            .map(since),
-        outcome,
+        serving_ms: serving_at(facts, row).map(since),
+        verified_ms: credit.verified_at.map(since),
+        outcome: credit.outcome,
         expected: row.expect.outcome,
-        strategy: strategy.map(str::to_owned),
+        strategy: credit.strategy.map(str::to_owned),
         rolled_back: facts.repairs.iter().any(|repair| {
             repair.status == PlanStatus::RolledBack
                 || repair.outcome.as_ref().is_some_and(|outcome| outcome.rolled_back)
         }),
-        explanation: (outcome != OutcomeKind::Healed)
-            .then(|| shown?.outcome.as_ref()?.explanation.clone())
-            .flatten(),
+        explanation: credit.explanation,
         true_cause: row.expect.cause.clone(),
         requests_failed: facts.failed,
         requests: facts.requests,
@@ -205,9 +190,52 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
     }
 }
 
-/// The repair that is credited. One for the issue that names the fault goes before one for a symptom of it,
-/// a repair before a mitigation, an earlier one before a later one.
-fn held<'a>(facts: &'a RunFacts, detected: Option<&Issue>) -> Option<&'a Repair> {
+/// What came of a run, and through what.
+struct Credit {
+    outcome: OutcomeKind,
+    strategy: Option<&'static str>,
+    verified_at: Option<Time>,
+    explanation: Option<String>,
+}
+
+fn credit(row: &Row, facts: &RunFacts, detected: Option<&Issue>) -> Credit {
+    // A plan for a symptom, begun while the keeper was at it, takes nothing away from the keeper.
+    let of_the_fault = |repair: &Repair| detected.is_none_or(|issue| issue.id == repair.issue);
+    let kept = row.expect.strategy.is_none() && facts.quiet_at.is_some();
+    if let Some(ready_again_at) = facts.ready_again_at.filter(|_| kept && !begun(facts).any(of_the_fault)) {
+        let healed = detected.is_some();
+        return Credit {
+            outcome: if healed { OutcomeKind::Healed } else { OutcomeKind::SelfRecovered },
+            strategy: Some(STANDING_RESTART),
+            verified_at: Some(ready_again_at),
+            explanation: (!healed).then(|| "the keeper restarted it, but no issue was opened".to_owned()),
+        };
+    }
+    if let Some((repair, outcome)) = held(facts, detected) {
+        return Credit {
+            outcome: outcome.kind,
+            strategy: Some(repair.strategy.name()),
+            verified_at: outcome.verified_at,
+            explanation: outcome.explanation.clone(),
+        };
+    }
+    let tried = begun(facts).min_by_key(|repair| repair.started_at).or(facts.repairs.first());
+    Credit {
+        outcome: unrepaired(facts),
+        strategy: tried.map(|repair| repair.strategy.name()),
+        verified_at: None,
+        explanation: tried.and_then(|repair| repair.outcome.as_ref()?.explanation.clone()),
+    }
+}
+
+/// The repairs whose first step began.
+fn begun(facts: &RunFacts) -> impl Iterator<Item = &Repair> {
+    facts.repairs.iter().filter(|repair| repair.started_at.is_some())
+}
+
+/// The repair that held. One for the issue that names the fault goes before one for a symptom of it, a repair
+/// before a mitigation, an earlier one before a later one.
+fn held<'a>(facts: &'a RunFacts, detected: Option<&Issue>) -> Option<(&'a Repair, &'a Outcome)> {
     facts
         .repairs
         .iter()
@@ -217,11 +245,11 @@ fn held<'a>(facts: &'a RunFacts, detected: Option<&Issue>) -> Option<&'a Repair>
             let elsewhere = detected.is_none_or(|issue| issue.id != repair.issue);
             (elsewhere, outcome.kind, outcome.verified_at)
         })
-        .map(|(repair, _)| repair)
 }
 
 /// The verdict where no repair held.
-fn unrepaired(facts: &RunFacts, untouched: bool) -> OutcomeKind {
+fn unrepaired(facts: &RunFacts) -> OutcomeKind {
+    let untouched = begun(facts).next().is_none();
     let came_back = |repair: &Repair| {
         repair.outcome.as_ref().is_some_and(|outcome| outcome.kind == OutcomeKind::SelfRecovered)
     };
@@ -236,13 +264,13 @@ fn unrepaired(facts: &RunFacts, untouched: bool) -> OutcomeKind {
 
 /// When users were served again. An instance that was lost has to come back; requests that fail until the
 /// end of a run that nothing ended are not "served again after the last of them".
-fn serving_at(facts: &RunFacts, row: &Row, held: Option<&Repair>) -> Option<Time> {
+fn serving_at(facts: &RunFacts, row: &Row) -> Option<Time> {
     let lost = match &row.fault.kind {
         FaultKind::PodKill | FaultKind::PodDeletion | FaultKind::Pause => true,
         FaultKind::MemoryStress { fill, .. } => fill.0 > 100.0,
         _ => false,
     };
-    let over = facts.quiet_at.is_some() || held.is_some();
+    let over = facts.quiet_at.is_some() || held(facts, None).is_some();
     facts.ready_again_at.or(facts.last_failure_at.filter(|_| over && !lost))
 }
 
@@ -256,12 +284,7 @@ fn names_the_fault(issue: &Issue, row: &Row) -> bool {
 
 /// The diagnosis that the first repair rests on; without a repair the earliest.
 fn first_diagnosis(facts: &RunFacts) -> Option<&Diagnosis> {
-    let acted_on = facts
-        .repairs
-        .iter()
-        .filter(|repair| repair.started_at.is_some())
-        .min_by_key(|repair| repair.started_at)
-        .map(|repair| repair.issue);
+    let acted_on = begun(facts).min_by_key(|repair| repair.started_at).map(|repair| repair.issue);
     acted_on
         .and_then(|issue| facts.diagnoses.iter().find(|diagnosis| diagnosis.issue == issue))
         .or_else(|| facts.diagnoses.iter().min_by_key(|diagnosis| diagnosis.at))
@@ -362,10 +385,7 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
             count(|run| run.expected == OutcomeKind::Healed),
         ),
         as_expected_ratio: ratio(count(RunScore::as_expected), runs.len()),
-        cause_first_ratio: ratio(
-            count(|run| run.cause_rank == Some(1)),
-            count(RunScore::asks_for_a_cause),
-        ),
+        cause_first_ratio: ratio(count(|run| run.cause_rank == Some(1)), count(RunScore::asks_for_a_cause)),
         confidence_mean: (!confidences.is_empty())
             .then(|| rounded(confidences.iter().sum::<f64>() / confidences.len() as f64, 4)),
         false_alarms,

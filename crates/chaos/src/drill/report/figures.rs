@@ -67,9 +67,15 @@ pub(super) fn of(report: &Report) -> Vec<Figure> {
         timed("crash → serving again, p95", "< 1 s", Bound::Below(1e3), p95, "crash", crashes(), |run| {
             run.serving_ms
         }),
-        timed("hang → replaced and verified, p95", "≤ 5 s", Bound::AtMost(5e3), p95, "hang", hangs, |run| {
-            run.verified_ms
-        }),
+        timed(
+            "hang → replaced and verified, p95",
+            "≤ 5 s",
+            Bound::AtMost(5e3),
+            p95,
+            "hang",
+            hangs,
+            |run| run.verified_ms,
+        ),
         timed(
             "fault → repaired and verified, p50",
             "≤ 15 s",
@@ -179,7 +185,13 @@ fn healed(report: &Report) -> Figure {
 fn cause_first(report: &Report) -> Figure {
     let asked = || report.runs.iter().filter(|run| run.asks_for_a_cause());
     let part = asked().filter(|run| run.cause_rank == Some(1)).count();
-    counted("true cause ranked first", "≥ 90 %", 0.9, (part, asked().count()), ("run with a cause to find", "runs with a cause to find"))
+    counted(
+        "true cause ranked first",
+        "≥ 90 %",
+        0.9,
+        (part, asked().count()),
+        ("run with a cause to find", "runs with a cause to find"),
+    )
 }
 
 fn confidence(report: &Report) -> Figure {

@@ -97,15 +97,15 @@ fn targets(report: &Report) -> Markup {
             h2 { "Figures and targets" }
             div.scroll {
                 table.figures {
-                    thead { tr { th { "figure" } th.r { "measured" } th { "target" } th { "" } th { "over" } } }
+                    thead { tr { th { "figure" } th.r { "measured" } th { "" } th { "" } th { "over" } } }
                     tbody {
                         @for figure in figures::of(report) {
                             tr {
                                 td { (figure.name) }
                                 td.r.strong { (figure.measured) }
-                                td.nowrap { (figure.target) }
+                                td.nowrap { span.quiet { "target " } (figure.target) }
                                 td { (standing(figure.standing)) }
-                                td.quiet { (figure.over) }
+                                td.over.quiet { (figure.over) }
                             }
                         }
                     }

@@ -4,6 +4,7 @@
 use domain::OutcomeKind;
 
 use super::super::score::{ERROR_BUDGET, RunScore};
+use super::figures::Standing;
 use super::moments::MOMENTS;
 use super::{Report, faults, figures, words};
 
@@ -34,15 +35,24 @@ pub(super) fn sentence(report: &Report) -> String {
         (0, _) => "No run was made".to_owned(),
         (1, 0) => "The one run came out as expected".to_owned(),
         (runs, 0) => format!("All {runs} runs came out as expected"),
-        (runs, off) => format!("{} of {} came out as expected", runs - off, words::counted(runs as u64, "run")),
+        (runs, off) => {
+            format!("{} of {} came out as expected", runs - off, words::counted(runs as u64, "run"))
+        }
     };
     match (report.quiet.seconds > 0.0, alarms) {
-        (_, 1..) => text.push_str(&format!("; {} in quiet time", words::counted(alarms as u64, "false alarm"))),
+        (_, 1..) => {
+            text.push_str(&format!("; {} in quiet time", words::counted(alarms as u64, "false alarm")))
+        }
         (true, _) => text.push_str(&format!(
             "; no false alarm in {} of quiet",
             words::duration(report.quiet.seconds * 1e3)
         )),
         (false, _) => {}
+    }
+    match figures::of(report).iter().filter(|figure| figure.standing == Standing::Missed).count() {
+        0 => {}
+        1 => text.push_str("; 1 figure misses its target"),
+        missed => text.push_str(&format!("; {missed} figures miss their targets")),
     }
     text.push('.');
     text
@@ -135,8 +145,22 @@ fn calibration(report: &Report) -> String {
 
 fn by_run(report: &Report) -> String {
     let columns = [
-        "run", "row", "fault", "target", "effect", "detected", "diagnosed", "cause", "action", "serving", "verified",
-        "outcome", "rolled back", "failed", "budget", "left",
+        "run",
+        "row",
+        "fault",
+        "target",
+        "effect",
+        "detected",
+        "diagnosed",
+        "cause",
+        "action",
+        "serving",
+        "verified",
+        "outcome",
+        "rolled back",
+        "failed",
+        "budget",
+        "left",
     ];
     format!("## By run\n\n{}", table(&columns, "rlllrrrrrrrllrrr", report.runs.iter().map(run_cells)))
 }

@@ -107,8 +107,7 @@ pub fn line(run: &RunScore, style: Style) -> String {
         failed: &format!("{}/{}", run.requests_failed, run.requests),
         outcome: &outcome,
     };
-    let outcome =
-        if as_expected { cells.outcome.to_owned() } else { style.set(Meaning::Bad, cells.outcome) };
+    let outcome = if as_expected { cells.outcome.to_owned() } else { style.set(Meaning::Bad, cells.outcome) };
     format!("{}{outcome}", cells.row())
 }
 
@@ -122,8 +121,9 @@ pub(super) fn table(report: &Report, style: Style) -> String {
     }
     text.push('\n');
     let figures = figures::of(report);
-    let width =
-        |pick: fn(&figures::Figure) -> &str| figures.iter().map(|f| pick(f).chars().count()).max().unwrap_or(0);
+    let width = |pick: fn(&figures::Figure) -> &str| {
+        figures.iter().map(|f| pick(f).chars().count()).max().unwrap_or(0)
+    };
     let (name, measured, over, target) =
         (width(|f| f.name), width(|f| &f.measured), width(|f| &f.over), width(|f| f.target));
     for figure in &figures {

@@ -81,9 +81,7 @@ fn why(run: &RunScore) -> Option<String> {
     if let Some(explanation) = &run.explanation {
         return Some(explanation.clone());
     }
-    if run.detected_ms.is_none() {
-        return None;
-    }
+    run.detected_ms?;
     let tried = run.strategy.as_deref();
     match (run.diagnosed_ms, run.cause_rank, tried) {
         (None, _, None) => Some("it was detected, but no cause was sought".to_owned()),

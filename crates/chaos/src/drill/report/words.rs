@@ -9,7 +9,7 @@ use super::super::score::{RunScore, STANDING_RESTART};
 /// What stands where a time was not reached or a share has nothing to be a share of.
 pub(super) const NONE: &str = "–";
 
-/// A time with two significant figures, as everywhere: `3.2 ms`, `38 ms`, `0.43 s`, `12 s`, `3.1 min`.
+/// A time with two significant figures, as everywhere: `12 µs`, `3.2 ms`, `38 ms`, `0.43 s`, `12 s`, `3.1 min`.
 pub(super) fn time(ms: Option<f64>) -> String {
     ms.map_or_else(|| NONE.to_owned(), duration)
 }
@@ -20,6 +20,8 @@ pub(super) fn duration(ms: f64) -> String {
         if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
     };
     match ms {
+        0.0 => "0 s".to_owned(),
+        ms if ms < 0.0995 => format!("{:.0} µs", ms * 1e3),
         ms if ms < 99.5 => tenths(ms, "ms"),
         ms if ms < 995.0 => format!("{:.2} s", ms / 1e3),
         ms if ms < 119_500.0 => tenths(ms / 1e3, "s"),

@@ -27,7 +27,8 @@ impl Axis {
     }
 
     fn percent(&self, ms: f64) -> f64 {
-        let place = (ms.max(f64::MIN_POSITIVE).log10() - f64::from(self.from)) / f64::from(self.to - self.from);
+        let place =
+            (ms.max(f64::MIN_POSITIVE).log10() - f64::from(self.from)) / f64::from(self.to - self.from);
         place.clamp(0.0, 1.0) * 100.0
     }
 }
@@ -85,7 +86,8 @@ fn one(run: &RunScore, axis: &Axis, y: f64) -> Markup {
     let unexpected = verdict::of_run(run);
     let detected = run.detected_ms.map(|ms| axis.percent(ms));
     let end = run.verified_ms.map_or(100.0, |ms| axis.percent(ms));
-    let (shape, meaning) = if unexpected.is_empty() { (Shape::Circle, "good") } else { (Shape::Square, "bad") };
+    let (shape, meaning) =
+        if unexpected.is_empty() { (Shape::Circle, "good") } else { (Shape::Square, "bad") };
     let title = match unexpected.first() {
         None => format!(
             "run {}, {}: detected {}, verified {}",

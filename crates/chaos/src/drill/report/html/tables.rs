@@ -56,7 +56,7 @@ pub(super) fn calibration(held: &Calibration) -> Markup {
                     (format!("{observed:.1} %")) "; off by " (format!("{gap:.1} points")) ", limit 10."
                 }
                 div.scroll {
-                    table {
+                    table.small {
                         thead { tr { th { "stated" } th.r { "runs" } th.r { "mean stated" } th.r { "right" } th.r { "" } } }
                         tbody {
                             @for range in &held.ranges {
@@ -116,7 +116,7 @@ fn row(run: &RunScore) -> Markup {
             td.r { (time(run.first_action_ms)) }
             td.r { (time(run.serving_ms)) }
             td.r { (time(run.verified_ms)) }
-            td.nowrap class=[class] { (words::verdict(run)) }
+            td.nowrap { span class=[class] { (words::verdict(run)) } }
             td { @if run.rolled_back { "yes" } @else { span.quiet { "no" } } }
             td.r.nowrap { (run.requests_failed) " of " (run.requests) }
             td.r { @match run.error_budget_spent { Some(spent) => (format!("{spent:.1}")), None => span.quiet { (words::NONE) } } }

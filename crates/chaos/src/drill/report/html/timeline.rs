@@ -21,12 +21,19 @@ const MARKS: [(Shape, &str); 7] = [
     (Shape::Circle, "good"),
 ];
 
-/// Where a lane begins in a picture, and how far lanes are apart.
+/// The order in which they are drawn over each other: the proof of the effect often comes right after the
+/// injection and must not hide it.
+const DRAWN: [usize; 7] = [1, 0, 2, 3, 4, 5, 6];
+
+/// The height of a lane.
 const LANE: f64 = 20.0;
 /// The height of the line of marks.
 const TRACK: f64 = 20.0;
 /// More ticks than these would run into each other on a narrow page.
 const TICKS_MAX: f64 = 5.0;
+
+/// A label of a narrow page's axis takes about so many percent of it.
+const LABEL_WIDTH: f64 = 12.0;
 
 /// A linear axis from 0, ending on a tick.
 struct Axis {
@@ -58,6 +65,7 @@ impl Axis {
     /// A tick in seconds, with as many places as the step has.
     fn label(&self, ms: f64) -> String {
         let places = match self.step_ms {
+            _ if ms == 0.0 => 0,
             step if step >= 1e3 => 0,
             step if step >= 100.0 => 1,
             step if step >= 10.0 => 2,
@@ -71,13 +79,14 @@ impl Axis {
 struct Limit {
     ms: f64,
     words: &'static str,
+    short: &'static str,
 }
 
 fn limit(fault: &str) -> Limit {
     match fault {
-        "pod_kill" | "pod_deletion" => Limit { ms: 1e3, words: "serving again < 1 s" },
-        "pause" => Limit { ms: 5e3, words: "verified ≤ 5 s" },
-        _ => Limit { ms: 60e3, words: "verified ≤ 60 s" },
+        "pod_kill" | "pod_deletion" => Limit { ms: 1e3, words: "serving again < 1 s", short: "< 1 s" },
+        "pause" => Limit { ms: 5e3, words: "verified ≤ 5 s", short: "≤ 5 s" },
+        _ => Limit { ms: 60e3, words: "verified ≤ 60 s", short: "≤ 60 s" },
     }
 }
 
@@ -114,8 +123,11 @@ pub(super) fn group(group: &FaultRuns<'_>) -> Markup {
             div.run.scale {
                 span {}
                 div.axis {
-                    @for ms in axis.ticks() {
+                    @for ms in axis.ticks().filter(|ms| !shown || (axis.percent(*ms) - axis.percent(limit.ms)).abs() > LABEL_WIDTH) {
                         span style=(format!("left:{:.2}%", axis.percent(ms))) { (axis.label(ms)) }
+                    }
+                    @if shown {
+                        span.bound title=(limit.words) style=(format!("left:{:.2}%", axis.percent(limit.ms))) { (limit.short) }
                     }
                 }
                 span {}
@@ -128,7 +140,8 @@ pub(super) fn group(group: &FaultRuns<'_>) -> Markup {
 /// One run: its line, and what it opens into.
 fn one(run: &RunScore, axis: &Axis, limit: Option<&Limit>) -> Markup {
     let unexpected = verdict::of_run(run);
-    let (shape, meaning) = if unexpected.is_empty() { (Shape::Circle, "good") } else { (Shape::Square, "bad") };
+    let (shape, meaning) =
+        if unexpected.is_empty() { (Shape::Circle, "good") } else { (Shape::Square, "bad") };
     html! {
         details id=(format!("run-{}", run.number)) open[!unexpected.is_empty()] {
             summary.run {
@@ -153,7 +166,8 @@ fn track(run: &RunScore, axis: &Axis, limit: Option<&Limit>) -> Markup {
         svg width="100%" height=(TRACK) role="img" aria-label=(story(run)) {
             (grid(axis, limit, TRACK))
             (phases(run, axis, middle))
-            @for (moment, (shape, meaning)) in MOMENTS.iter().zip(MARKS) {
+            @for index in DRAWN {
+                @let (moment, (shape, meaning)) = (&MOMENTS[index], MARKS[index]);
                 @if let Some(ms) = (moment.at)(run) {
                     (shape.at(meaning, axis.percent(ms), middle, &format!("{} {}", moment.word, when(ms))))
                 }
@@ -232,7 +246,8 @@ fn grid(axis: &Axis, limit: Option<&Limit>, height: f64) -> Markup {
 
 /// What is to be known of a run beside its times.
 fn facts(run: &RunScore) -> Markup {
-    let rank = run.cause_rank.map_or_else(|| "not among those named".to_owned(), |rank| format!("ranked {rank}"));
+    let rank =
+        run.cause_rank.map_or_else(|| "not among those named".to_owned(), |rank| format!("ranked {rank}"));
     html! {
         ul.facts {
             li { "row " (run.row) }

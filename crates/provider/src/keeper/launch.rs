@@ -1,8 +1,9 @@
 //! Makes the command of an instance: program, environment, directory, log, volume.
 //!
 //! In: the declaration and the slot. Out: a [`Command`] ready to spawn. Output goes to an append-only file,
-//! never to a pipe that would die with the keeper. The child leads its own process group, so that a signal
-//! reaches whatever it starts.
+//! never to a pipe that would die with the keeper. The child leads its own session: a signal to its group
+//! reaches whatever it starts, and the kernel does not send SIGHUP to a paused service when the keeper dies,
+//! as it would to a stopped group that loses its parent in the same session.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -51,7 +52,8 @@ pub(super) fn command(
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let log = open_log(&log_path(&keeper.dir, instance))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+    command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    lead_session(&mut command);
     command.env_remove(WORKER).envs(&spec.environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
     if let Some(port) = port {
@@ -74,6 +76,12 @@ pub(super) fn command(
         }
     }
     Ok(command)
+}
+
+fn lead_session(command: &mut Command) {
+    let lead = || rustix::process::setsid().map(drop).map_err(io::Error::from);
+    // SAFETY: between fork and exec one system call is made.
+    unsafe { command.pre_exec(lead) };
 }
 
 /// Opens a file for appending; whoever empties it meanwhile does not leave a hole.

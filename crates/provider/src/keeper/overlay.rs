@@ -196,7 +196,6 @@ fn spawn_worker(
     let until = keeper.clock.now().plus(fault.duration);
     let victim = victim.filter(|_| attached);
     let work = Work { victim: victim.cloned(), until_boot_us: until.boot_us, kind: kind.clone() };
-    let group = victim.map_or(0, |incarnation| incarnation.pid as libc::pid_t);
     let log = launch::open_log(&keeper.dir.join("keeper.log"))?;
     let mut command = Command::new(&keeper.exe);
     command.arg("stress").arg(serde_json::to_string(&work)?).current_dir("/");
@@ -207,11 +206,11 @@ fn spawn_worker(
     }
     let keeper_pid = std::process::id();
     let prepare = move || {
-        // In the group of the process it is attached to, where that is still in this session: then every
-        // signal that ends the instance ends the stress. Elsewhere it watches the process itself.
+        // In a group of its own: it ends with its victim because it watches it, with the keeper because
+        // the kernel sees to that.
         // SAFETY: two system calls on plain numbers.
         unsafe {
-            libc::setpgid(0, group);
+            libc::setpgid(0, 0);
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         }
         match rustix::process::getppid() {
@@ -255,9 +254,8 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     if found.is_empty() {
         return 0;
     }
-    for overlay in &found {
-        revert(shared, overlay).await;
-    }
+    end_workers(&found).await;
+    found.iter().for_each(|overlay| revert(&shared.borrow(), overlay));
     let saved = shared.borrow_mut().save();
     if !matches!(saved.await, Ok(Ok(()))) {
         eprintln!("the table could not be written; faults that were taken out may be taken out again");
@@ -265,17 +263,22 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
 
-async fn revert(shared: &Shared, overlay: &Overlay) {
-    if let Some(worker) = &overlay.worker
-        && let Some(pidfd) = process::open(worker)
-    {
-        // What the worker still writes after this would be left behind, so its end is waited for.
-        if let Err(error) = process::signal(worker, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {error}");
+/// Ends stress workers, all at once, and waits: what one still wrote afterwards would be left behind.
+async fn end_workers(overlays: &[Overlay]) {
+    let workers = overlays.iter().filter_map(|overlay| overlay.worker.as_ref());
+    let open: Vec<_> = workers.filter_map(process::open).map(Rc::new).collect();
+    for pidfd in &open {
+        if let Err(errno) = rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            eprintln!("cannot end a stress worker: {errno}");
         }
-        supervise::wait_for_end(&Rc::new(pidfd)).await;
     }
-    let keeper = shared.borrow();
+    for pidfd in &open {
+        supervise::wait_for_end(pidfd).await;
+    }
+}
+
+/// Takes back what an overlay did beside its worker.
+fn revert(keeper: &Keeper, overlay: &Overlay) {
     match (&overlay.fault.kind, &overlay.fault.target) {
         (FaultKind::Pause, _) => {
             signal_tree(overlay.incarnation.as_ref().filter(|it| process::is_alive(it)), Signal::CONT);
@@ -283,7 +286,7 @@ async fn revert(shared: &Shared, overlay: &Overlay) {
         (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) => {
             remove_filler(&keeper.reach_volume(instance), overlay.token);
         }
-        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
+        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(keeper, link),
         _ => {}
     }
 }

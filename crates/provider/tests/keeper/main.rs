@@ -4,6 +4,7 @@
 mod faults;
 mod fleet;
 mod life;
+mod links;
 mod service;
 mod volumes;
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     }
     let filter: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests = life::TESTS.iter().chain(volumes::TESTS).chain(faults::TESTS);
+    let tests = life::TESTS.iter().chain(volumes::TESTS).chain(faults::TESTS).chain(links::TESTS);
     let chosen: Vec<_> = tests
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))
         .collect();

@@ -1,7 +1,7 @@
 //! The control plane's side of the keeper's socket: connects, starts a keeper where none runs, asks.
 //!
 //! In: requests. Out: answers. A request whose answer was not heard is said once more, to a new keeper if
-//! need be; every request may be said twice (see [`crate::keeper::protocol`]).
+//! need be; every request may be said twice (see [`crate::protocol`]).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::ProviderError;
-use crate::keeper::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
-use crate::keeper::{files, launch, socket_path};
+use crate::files;
+use crate::keeper::{launch, socket_path};
+use crate::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
 
 /// How long a new keeper may take until it answers; it adopts everything first.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +48,11 @@ struct Connection(BufReader<UnixStream>);
 impl Connections {
     pub(crate) fn new(dir: PathBuf, exe: PathBuf) -> Self {
         Self { dir, exe, idle: Mutex::default(), welcome: Mutex::default(), starting: Mutex::default() }
+    }
+
+    /// Whether a keeper listens in a data directory.
+    pub(crate) fn runs(dir: &Path) -> bool {
+        Connection::open(&dir.join("keeper")).is_ok()
     }
 
     /// `DIR/keeper`.

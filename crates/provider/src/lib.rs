@@ -9,10 +9,13 @@
 
 pub mod clock;
 mod connection;
+mod files;
 pub mod keeper;
 pub mod manifest;
+mod process;
 mod processes;
 mod proof;
+mod protocol;
 pub mod role;
 pub mod sample;
 pub mod stress;

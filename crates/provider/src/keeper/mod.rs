@@ -16,14 +16,11 @@ pub mod proxy;
 
 mod adopt;
 mod events;
-pub(crate) mod files;
 mod fleet;
 pub(crate) mod launch;
 mod links;
 mod overlay;
 mod probe;
-pub(crate) mod process;
-pub(crate) mod protocol;
 mod server;
 mod status;
 mod supervise;
@@ -260,7 +257,7 @@ fn rotate_logs(shared: &Shared) {
         let log = launch::log_path(&keeper.dir, instance);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = files::rotate(&log) {
+                if let Err(error) = crate::files::rotate(&log) {
                     eprintln!("cannot rotate {}: {error}", log.display());
                 }
             });

@@ -18,10 +18,11 @@ use domain::{
 use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
-use super::protocol::Refusal;
 use super::table::Overlay;
-use super::{Keeper, Shared, files, links, process, supervise};
+use super::{Keeper, Shared, links, supervise};
+use crate::protocol::Refusal;
 use crate::stress::{Work, WorkKind};
+use crate::{files, process};
 
 /// How long the control plane may be silent before its faults are taken out.
 pub(super) const LEASE: Duration = Duration::from_secs(5);

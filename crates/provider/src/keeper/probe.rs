@@ -15,7 +15,8 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Shared, launch, links, process, supervise};
+use super::{Shared, launch, links, supervise};
+use crate::process;
 
 /// First pause between two readiness probes of a starting instance; doubled up to [`STARTING_MAX`].
 const STARTING_FIRST: Duration = Duration::from_millis(4);

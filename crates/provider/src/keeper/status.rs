@@ -11,8 +11,8 @@ use domain::{
 };
 
 use super::Keeper;
-use super::protocol::Refusal;
 use super::supervise::Slot;
+use crate::protocol::Refusal;
 use crate::sample::Sample;
 
 /// A rollout that takes longer is no longer an excuse.
@@ -118,4 +118,11 @@ fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {
     let slots: Vec<_> = keeper.slots.iter().filter(|(name, _)| name.service == *service).collect();
     slots.len() == keeper.replicas(service) as usize
         && slots.iter().all(|(_, slot)| slot.phase == Phase::Ready)
+}
+
+/// A rollout that ends in a crash loop is over: it is an issue now.
+fn is_looping(keeper: &Keeper, service: &ServiceName) -> bool {
+    let limit = keeper.spec(service).map_or(u32::MAX, |spec| spec.restart.crash_loop_after);
+    let mut records = keeper.table.instances.iter().filter(|(name, _)| name.service == *service);
+    records.any(|(_, record)| record.unsettled_exits >= limit)
 }

@@ -19,7 +19,8 @@ use tokio::task::AbortHandle;
 
 use super::table::EXITS_MAX;
 use super::usage::Meter;
-use super::{Keeper, Shared, launch, links, overlay, probe, process};
+use super::{Keeper, Shared, launch, links, overlay, probe};
+use crate::process;
 
 /// The exit status reported for a program that could not be executed, as shells do.
 const CANNOT_EXECUTE: i32 = 127;

@@ -18,7 +18,8 @@ use domain::{
 use rustix::process::Signal;
 
 use super::supervise::Ending;
-use super::{Keeper, Shared, files, launch, process};
+use super::{Keeper, Shared, launch};
+use crate::{files, process};
 
 /// CPU is averaged over this many samples, a second apart.
 const CPU_SAMPLES: usize = 4;

@@ -8,7 +8,6 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::rc::Rc;
 use std::time::Duration;
 
 use domain::{
@@ -267,7 +266,7 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
 /// Ends stress workers, all at once, and waits: what one still wrote afterwards would be left behind.
 async fn end_workers(overlays: &[Overlay]) {
     let workers = overlays.iter().filter_map(|overlay| overlay.worker.as_ref());
-    let open: Vec<_> = workers.filter_map(process::open).map(Rc::new).collect();
+    let open: Vec<_> = workers.filter_map(process::open).collect();
     for pidfd in &open {
         if let Err(errno) = rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
             eprintln!("cannot end a stress worker: {errno}");

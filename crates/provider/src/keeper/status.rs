@@ -104,8 +104,8 @@ pub(super) fn settle(keeper: &mut Keeper) {
         changed |= record.restarts > 0 || record.unsettled_exits > 0;
         (record.restarts, record.unsettled_exits) = (0, 0);
     }
-    let done: Vec<ServiceName> =
-        keeper.rollouts.keys().filter(|name| is_whole(keeper, name)).cloned().collect();
+    let over = |name: &&ServiceName| is_whole(keeper, name) || is_looping(keeper, name);
+    let done: Vec<ServiceName> = keeper.rollouts.keys().filter(over).cloned().collect();
     for name in done {
         keeper.rollouts.remove(&name);
     }

@@ -20,7 +20,9 @@ const ROLLOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What can be done here.
 pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
-    let needs_cgroups = |what: &str| Enforcement::Unavailable(format!("{what} needs cgroups"));
+    let needs_cgroups = |what: &str| {
+        Enforcement::Unavailable(format!("{what} needs cgroups, which this version does not use"))
+    };
     Capabilities {
         provider: "processes".to_owned(),
         cpu_limit: needs_cgroups("holding a CPU limit"),

@@ -162,9 +162,12 @@ pub fn run(dir: &Path) -> Result<(), KeeperError> {
 fn lock(dir: &Path) -> Result<File, KeeperError> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|source| KeeperError::Directory { path: path.clone(), source })?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    // A lock of this process alone: unlike flock, a child between fork and exec does not hold it on.
+    match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(KeeperError::AlreadyRunning { path: dir.to_owned() }),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {
+            Err(KeeperError::AlreadyRunning { path: dir.to_owned() })
+        }
         Err(errno) => Err(KeeperError::Directory { path, source: errno.into() }),
     }
 }

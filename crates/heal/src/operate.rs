@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use decide::plan::{Approval, Objection, Planned, Ruling, guard};
-use domain::{IssueId, Plan, PlanId, PlanStatus, ServiceName};
+use domain::{Actor, IssueId, Plan, PlanId, PlanStatus, ServiceName};
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -88,7 +88,7 @@ impl Healer {
         let causes = self.diagnose(&issue, &snapshot, &open)?;
         let circumstances = self.circumstances(snapshot.taken)?;
         let plan = match self.plan(&issue, &causes, &snapshot, &circumstances) {
-            Planned::Plan(plan) => plan,
+            Planned::Plan(plan) => Plan { requested_by: Actor::Operator(who.to_owned()), ..plan },
             Planned::Waiting(reasons) => return Err(OperateError::NoPlan { why: list(&reasons) }),
             Planned::NoStrategy(rejected) => return Err(OperateError::NoPlan { why: list(&rejected) }),
         };

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use act::{Executor, Mode, Recovered};
 use chaos::Experiments;
+use decide::plan::Policy;
 use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Notice, Webhook};
 use heal::start::Execution;
@@ -152,7 +153,10 @@ impl ControlPlane {
         let recovered = executor.recover()?;
         let observer = Arc::new(Observer::new(provider.clone()));
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
+        let mut policy = config.policy.clone();
+        policy.protect(&provider.infrastructure()?);
         let parts = Wiring {
+            policy: &policy,
             config,
             store: &store,
             provider: &provider,
@@ -250,6 +254,8 @@ impl Drop for ControlPlane {
 /// What the two loops are made from.
 struct Wiring<'a> {
     config: &'a Config,
+    /// The configured policy, with the services the Infrastructure protects.
+    policy: &'a Policy,
     store: &'a Store,
     provider: &'a Arc<ProcessProvider>,
     observer: &'a Arc<Observer>,
@@ -270,7 +276,7 @@ impl Wiring<'_> {
         }
         let settings = heal::Settings {
             thresholds: self.config.thresholds.clone(),
-            policy: self.config.policy.clone(),
+            policy: self.policy.clone(),
             mode: self.mode(),
             learning: if healing.learning { Learning::On } else { Learning::Off },
             scan_interval: Duration::from_secs(healing.scan_interval_seconds),
@@ -308,7 +314,7 @@ impl Wiring<'_> {
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
             capabilities: self.provider.capabilities(),
-            policy: self.config.policy.clone(),
+            policy: self.policy.clone(),
             mode: self.mode(),
             seed: seed(self.clock) ^ 1,
         })

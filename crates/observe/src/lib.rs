@@ -77,6 +77,7 @@ fn link_state(link: &LinkSample, now: u64) -> LinkState {
                 let state = BackendState {
                     recent: window(link, &recent, Some(name), Ages::All),
                     ejected: backend.ejected,
+                    ejected_by_plan: backend.ejected_by_plan,
                     path_check: backend.path_check,
                     path_check_failures: backend.path_check_failures,
                 };

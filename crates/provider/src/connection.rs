@@ -1,7 +1,7 @@
 //! The control plane's side of the keeper's socket: connects, starts a keeper where none runs, asks.
 //!
 //! In: requests. Out: answers. A request whose answer was not heard is said once more, to a new keeper if
-//! need be; every request may be said twice (see [`crate::keeper::protocol`]).
+//! need be; every request may be said twice (see [`crate::protocol`]).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,11 +15,14 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::ProviderError;
-use crate::keeper::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
-use crate::keeper::{files, launch, socket_path};
+use crate::files;
+use crate::keeper::{launch, socket_path};
+use crate::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
 
 /// How long a new keeper may take until it answers; it adopts everything first.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// When another keeper is started because the last one did not come to answering.
+const START_AGAIN: Duration = Duration::from_secs(1);
 /// How long an answer may take: the longest is `down` with its stop timeouts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -47,6 +50,11 @@ struct Connection(BufReader<UnixStream>);
 impl Connections {
     pub(crate) fn new(dir: PathBuf, exe: PathBuf) -> Self {
         Self { dir, exe, idle: Mutex::default(), welcome: Mutex::default(), starting: Mutex::default() }
+    }
+
+    /// Whether a keeper listens in a data directory.
+    pub(crate) fn runs(dir: &Path) -> bool {
+        Connection::open(&dir.join("keeper")).is_ok()
     }
 
     /// `DIR/keeper`.
@@ -91,53 +99,68 @@ impl Connections {
     }
 
     fn connect(&self, start: Start) -> Result<Connection, ProviderError> {
-        match Connection::open(&self.keeper_dir()) {
-            Ok(stream) => self.greet(stream),
-            Err(error) if start == Start::Never => Err(unreachable(error)),
-            Err(_) => {
+        match self.greet() {
+            Err(Greeting::Lost(error)) if start == Start::Never => Err(unreachable(error)),
+            Err(Greeting::Lost(_)) => {
                 let _starting = lock(&self.starting);
-                // Another thread may have started one while this one waited.
-                match Connection::open(&self.keeper_dir()) {
-                    Ok(stream) => self.greet(stream),
-                    Err(_) => self.start().and_then(|stream| self.greet(stream)),
-                }
+                self.start()
             }
+            Err(Greeting::Refused(refusal)) => Err(refusal.into()),
+            Ok(connection) => Ok(connection),
         }
     }
 
-    fn greet(&self, mut connection: Connection) -> Result<Connection, ProviderError> {
-        let hello = Request::Hello { version: VERSION };
-        match connection.exchange(&hello).map_err(unreachable)? {
+    /// Connects and says hello. A keeper that just died may still seem to listen, in a child of it that was
+    /// forked and not executed yet; only an answer says that one is there.
+    fn greet(&self) -> Result<Connection, Greeting> {
+        let mut connection = Connection::open(&self.keeper_dir()).map_err(Greeting::Lost)?;
+        match connection.exchange(&Request::Hello { version: VERSION }).map_err(Greeting::Lost)? {
             Reply::Ok(value) => {
-                let welcome = serde_json::from_value(value).map_err(|error| unreachable(error.into()))?;
+                let welcome = serde_json::from_value(value).map_err(|error| Greeting::Lost(error.into()))?;
                 *lock(&self.welcome) = Some(welcome);
                 Ok(connection)
             }
-            Reply::Refused(refusal) => Err(refusal.into()),
+            Reply::Refused(refusal) => Err(Greeting::Refused(refusal)),
         }
     }
 
+    /// Runs keepers until one answers. Of several that run at once the lock lets one live, so starting one
+    /// too many does no harm.
     fn start(&self) -> Result<Connection, ProviderError> {
         let failed = |why: String| ProviderError::Unreachable { engine: "keeper", why };
         let dir = self.keeper_dir();
         std::fs::create_dir_all(&dir).map_err(|error| failed(format!("{}: {error}", dir.display())))?;
         let log = dir.join("keeper.log");
-        let mut child = spawn_detached(&self.exe, &self.dir, &log)
-            .map_err(|error| failed(format!("cannot run {}: {error}", self.exe.display())))?;
-        // The child only makes the keeper its orphan and ends at once.
-        child.wait().map_err(|error| failed(error.to_string()))?;
         let deadline = Instant::now() + START_TIMEOUT;
+        let mut next_start = Instant::now();
         loop {
-            match Connection::open(&dir) {
+            let lost = match self.greet() {
                 Ok(connection) => return Ok(connection),
-                Err(error) if Instant::now() > deadline => {
-                    let said = files::tail(&log, 3).unwrap_or_default().join("; ");
-                    return Err(failed(format!("{error}; its log ends with: {said}")));
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+                Err(Greeting::Refused(refusal)) => return Err(refusal.into()),
+                Err(Greeting::Lost(error)) => error,
+            };
+            if Instant::now() > deadline {
+                let said = files::tail(&log, 3).unwrap_or_default().join("; ");
+                return Err(failed(format!("{lost}; its log ends with: {said}")));
             }
+            if Instant::now() >= next_start {
+                next_start = Instant::now() + START_AGAIN;
+                let mut child = spawn_detached(&self.exe, &self.dir, &log)
+                    .map_err(|error| failed(format!("cannot run {}: {error}", self.exe.display())))?;
+                // The child only makes the keeper its orphan and ends at once.
+                child.wait().map_err(|error| failed(error.to_string()))?;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Why nobody answered a hello.
+enum Greeting {
+    /// Nobody is there.
+    Lost(io::Error),
+    /// Somebody is there and does not want to talk.
+    Refused(Refusal),
 }
 
 /// Runs the keeper as a process that is nobody's child, in a session of its own: neither the end of this

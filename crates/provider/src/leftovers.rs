@@ -9,8 +9,8 @@ use std::time::Duration;
 use domain::snapshot::BreakerState;
 
 use crate::keeper::launch::{INSTANCE, KEEPER, WORKER};
-use crate::keeper::{files, process};
-use crate::{Look, ProcessProvider, ProviderError};
+use crate::{Look, ProcessProvider, ProviderError, files, process};
+
 
 impl ProcessProvider {
     /// Everything a fault may have left: stress workers, stopped processes, filler files, links that do not

@@ -9,11 +9,14 @@
 
 pub mod clock;
 mod connection;
+mod files;
 pub mod keeper;
 mod leftovers;
 pub mod manifest;
+mod process;
 mod processes;
 mod proof;
+mod protocol;
 pub mod role;
 pub mod sample;
 pub mod stress;

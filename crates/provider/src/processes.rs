@@ -14,8 +14,9 @@ use domain::{
 };
 
 use crate::connection::{Connections, Start};
-use crate::keeper::protocol::{Errand, Held, Request};
-use crate::keeper::{Removed, files, launch};
+use crate::files;
+use crate::keeper::{Removed, launch};
+use crate::protocol::{Errand, Held, Request};
 use crate::{Change, Look, ProviderError, Sample, Undone, proof};
 
 /// Real processes on this machine.
@@ -44,6 +45,11 @@ impl ProcessProvider {
         Ok(Self { keeper, capabilities: welcome.capabilities })
     }
 
+    /// Whether a keeper runs for the data directory `dir`. Starts none.
+    pub fn runs(dir: &Path) -> bool {
+        Connections::runs(dir)
+    }
+
     /// Brings an Infrastructure up. The same again changes nothing; another one is refused.
     pub fn up(&self, infrastructure: &Infrastructure) -> Result<(), ProviderError> {
         self.keeper.ask(&Request::Up { infrastructure: Box::new(infrastructure.clone()) })
@@ -64,7 +70,7 @@ impl ProcessProvider {
             Err(error) => return Err(error),
         }
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while pid.is_some_and(|pid| crate::keeper::process::identify(pid).is_some()) {
+        while pid.is_some_and(|pid| crate::process::identify(pid).is_some()) {
             if std::time::Instant::now() > deadline {
                 return Err(failed("ending the keeper", "it is still there after 10 s"));
             }

@@ -14,10 +14,10 @@ use domain::{
     ResourceId, StepToken,
 };
 
-use crate::keeper::protocol::{Listener, Request};
-use crate::keeper::{files, process};
 use crate::processes::{ProcessProvider, expected, failed};
+use crate::protocol::{Listener, Request};
 use crate::{Look, ProviderError};
+use crate::{files, process};
 
 /// How much of the ordered level has to be measured: sampling and duty cycles are not exact.
 const LEVEL: f64 = 0.85;

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SystemClock;
-use crate::keeper::{files, process};
+use crate::{files, process};
 
 /// Age of temporary files that a fault leaves: a day beyond what counts as old.
 const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);

@@ -274,6 +274,9 @@ fn unwell(snapshot: &Snapshot) -> Option<String> {
         if ready != service.replicas as usize || service.instances.len() != ready {
             return Some(format!("{ready} of {} instances of {name} are ready", service.replicas));
         }
+        if service.rolling_out {
+            return Some(format!("{name} is being rolled out"));
+        }
     }
     snapshot.links.iter().find_map(|(name, link)| {
         if link.breaker != BreakerState::Closed {

@@ -4,15 +4,15 @@
 //! surviving process watched, every link listening where callers expect it, everything else started again.
 //! The order is: faults out, links up, processes in.
 
-use std::rc::Rc;
-
 use domain::snapshot::ExitCause;
 use domain::{FaultKind, Incarnation, InstanceName, ResourceId};
 use rustix::process::Signal;
 
 use super::launch::{INSTANCE, KEEPER, WORKER};
 use super::supervise::{Since, Slot};
-use super::{Keeper, Shared, files, links, process, supervise};
+use super::table::Overlay;
+use super::{Keeper, Shared, links, supervise};
+use crate::{files, process};
 
 /// A living process that an earlier keeper started.
 struct Found {
@@ -35,9 +35,14 @@ pub(super) async fn adopt(shared: &Shared) {
         if let Some(holder) = holder {
             keeper.volumes.adopt(&holder);
         }
+        let lost = keeper.volumes.holder().is_none();
         for instance in keeper.wanted_instances() {
             let now = keeper.clock.now();
             keeper.slots.insert(instance.clone(), Slot::new(now));
+            if lost {
+                // After a reboot, or where somebody ended the holder: the data is gone, the limit is not.
+                report(keeper.make_volume(&instance));
+            }
         }
     }
     if let Err((link, port, error)) = links::bind_missing(shared).await {
@@ -72,36 +77,39 @@ async fn drop_overlays(shared: &Shared, found: &[Found]) {
     for worker in found.iter().filter(|process| process.worker.as_deref().is_some_and(|of| of != "volumes")) {
         report(process::signal(&worker.incarnation, Signal::KILL));
     }
-    let paused = |overlay: &super::table::Overlay| overlay.fault.kind == FaultKind::Pause;
+    let paused = |overlay: &Overlay| overlay.fault.kind == FaultKind::Pause;
     if overlays.iter().any(paused) {
         for process in found.iter().filter(|process| process.instance.is_some()) {
             report(process::signal(&process.incarnation, Signal::CONT));
         }
     }
-    let keeper = shared.borrow();
-    if let Some(holder) = &keeper.table.holder {
-        let root = std::path::Path::new("/proc").join(holder.pid.to_string()).join("root");
-        for overlay in &overlays {
-            if let (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) =
-                (&overlay.fault.kind, &overlay.fault.target)
-                && process::is_alive(holder)
-            {
-                let path = super::launch::volume_path(&keeper.dir, instance);
-                let inside = root.join(path.strip_prefix("/").unwrap_or(&path));
-                report(files::remove_filler(&inside, &files::filler_prefix(overlay.token)).map(drop));
-            }
-        }
-    }
-    drop(keeper);
+    remove_filler(&shared.borrow(), &overlays);
     let saved = shared.borrow_mut().save();
     if !matches!(saved.await, Ok(Ok(()))) {
         eprintln!("the table could not be written");
     }
 }
 
+/// Removes what disk faults wrote, where the namespace of the volumes is still there.
+fn remove_filler(keeper: &Keeper, overlays: &[Overlay]) {
+    let Some(holder) = keeper.table.holder.as_ref().filter(|holder| process::is_alive(holder)) else {
+        return;
+    };
+    let root = std::path::Path::new("/proc").join(holder.pid.to_string()).join("root");
+    for overlay in overlays {
+        if let (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) =
+            (&overlay.fault.kind, &overlay.fault.target)
+        {
+            let path = super::launch::volume_path(&keeper.dir, instance);
+            let inside = root.join(path.strip_prefix("/").unwrap_or(&path));
+            report(files::remove_filler(&inside, &files::filler_prefix(overlay.token)).map(drop));
+        }
+    }
+}
+
 fn report(outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        eprintln!("a fault could not be taken out whole: {error}");
+        eprintln!("taking over what an earlier keeper left: {error}");
     }
 }
 
@@ -121,11 +129,7 @@ fn take(shared: &Shared, instance: &InstanceName, found: &[Found]) {
         of_this.iter().for_each(|process| report(process::signal(&process.incarnation, Signal::KILL)));
         match recorded {
             Some(_) => supervise::ended(shared, instance, ExitCause::Unknown),
-            None => {
-                let made = shared.borrow_mut().make_volume(instance);
-                report(made);
-                supervise::start(shared, instance);
-            }
+            None => supervise::start(shared, instance),
         }
         return;
     };
@@ -141,5 +145,5 @@ fn take(shared: &Shared, instance: &InstanceName, found: &[Found]) {
             shared.borrow_mut().adopted_strays.insert(process.incarnation.pid);
         }
     }
-    supervise::started(shared, &Rc::clone(&Rc::new(instance.clone())), main, pidfd, Since::Before);
+    supervise::started(shared, instance, main, pidfd, Since::Before);
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use domain::Infrastructure;
 
-use super::protocol::Refusal;
 use super::table::Table;
 use super::{Shared, launch, links, overlay, supervise};
+use crate::protocol::Refusal;
 
 /// How long proxies let running requests finish when everything goes down.
 const PROXY_GRACE: Duration = Duration::from_millis(500);

@@ -16,14 +16,11 @@ pub mod proxy;
 
 mod adopt;
 mod events;
-pub(crate) mod files;
 mod fleet;
 pub(crate) mod launch;
 mod links;
 mod overlay;
 mod probe;
-pub(crate) mod process;
-pub(crate) mod protocol;
 mod server;
 mod status;
 mod supervise;
@@ -165,9 +162,12 @@ pub fn run(dir: &Path) -> Result<(), KeeperError> {
 fn lock(dir: &Path) -> Result<File, KeeperError> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|source| KeeperError::Directory { path: path.clone(), source })?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    // A lock of this process alone: unlike flock, a child between fork and exec does not hold it on.
+    match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(KeeperError::AlreadyRunning { path: dir.to_owned() }),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {
+            Err(KeeperError::AlreadyRunning { path: dir.to_owned() })
+        }
         Err(errno) => Err(KeeperError::Directory { path, source: errno.into() }),
     }
 }
@@ -260,7 +260,7 @@ fn rotate_logs(shared: &Shared) {
         let log = launch::log_path(&keeper.dir, instance);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = files::rotate(&log) {
+                if let Err(error) = crate::files::rotate(&log) {
                     eprintln!("cannot rotate {}: {error}", log.display());
                 }
             });

@@ -8,7 +8,6 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::rc::Rc;
 use std::time::Duration;
 
 use domain::{
@@ -18,10 +17,11 @@ use domain::{
 use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
-use super::protocol::Refusal;
 use super::table::Overlay;
-use super::{Keeper, Shared, files, links, process, supervise};
+use super::{Keeper, Shared, links, supervise};
+use crate::protocol::Refusal;
 use crate::stress::{Work, WorkKind};
+use crate::{files, process};
 
 /// How long the control plane may be silent before its faults are taken out.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
@@ -254,9 +254,8 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     if found.is_empty() {
         return 0;
     }
-    for overlay in &found {
-        revert(shared, overlay).await;
-    }
+    end_workers(&found).await;
+    found.iter().for_each(|overlay| revert(&shared.borrow(), overlay));
     let saved = shared.borrow_mut().save();
     if !matches!(saved.await, Ok(Ok(()))) {
         eprintln!("the table could not be written; faults that were taken out may be taken out again");
@@ -264,17 +263,22 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
 
-async fn revert(shared: &Shared, overlay: &Overlay) {
-    if let Some(worker) = &overlay.worker
-        && let Some(pidfd) = process::open(worker)
-    {
-        // What the worker still writes after this would be left behind, so its end is waited for.
-        if let Err(error) = process::signal(worker, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {error}");
+/// Ends stress workers, all at once, and waits: what one still wrote afterwards would be left behind.
+async fn end_workers(overlays: &[Overlay]) {
+    let workers = overlays.iter().filter_map(|overlay| overlay.worker.as_ref());
+    let open: Vec<_> = workers.filter_map(process::open).collect();
+    for pidfd in &open {
+        if let Err(errno) = rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            eprintln!("cannot end a stress worker: {errno}");
         }
-        supervise::wait_for_end(&Rc::new(pidfd)).await;
     }
-    let keeper = shared.borrow();
+    for pidfd in &open {
+        supervise::wait_for_end(pidfd).await;
+    }
+}
+
+/// Takes back what an overlay did beside its worker.
+fn revert(keeper: &Keeper, overlay: &Overlay) {
     match (&overlay.fault.kind, &overlay.fault.target) {
         (FaultKind::Pause, _) => {
             signal_tree(overlay.incarnation.as_ref().filter(|it| process::is_alive(it)), Signal::CONT);
@@ -282,7 +286,7 @@ async fn revert(shared: &Shared, overlay: &Overlay) {
         (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) => {
             remove_filler(&keeper.reach_volume(instance), overlay.token);
         }
-        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
+        (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(keeper, link),
         _ => {}
     }
 }

@@ -15,7 +15,8 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Shared, launch, links, process, supervise};
+use super::{Shared, launch, links, supervise};
+use crate::process;
 
 /// First pause between two readiness probes of a starting instance; doubled up to [`STARTING_MAX`].
 const STARTING_FIRST: Duration = Duration::from_millis(4);
@@ -228,7 +229,7 @@ async fn wait_for_command(
 ) -> Result<Result<(), String>, tokio::time::error::Elapsed> {
     shared.borrow_mut().awaited.insert(child.id());
     let in_time = match process::identify(child.id()).and_then(|found| process::open(&found)) {
-        Some(pidfd) => tokio::time::timeout(timeout, supervise::wait_for_end(&Rc::new(pidfd))).await,
+        Some(pidfd) => tokio::time::timeout(timeout, supervise::wait_for_end(&pidfd)).await,
         None => Ok(()),
     };
     if in_time.is_err() {

@@ -15,9 +15,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
 use super::table::Stale;
-use super::{Shared, files, fleet, links, overlay, probe, status, supervise};
+use super::{Shared, fleet, links, overlay, probe, status, supervise};
+use crate::files;
+use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
 
 /// Longest wait for an event; a client that wants to wait longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);

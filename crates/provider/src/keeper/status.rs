@@ -11,8 +11,8 @@ use domain::{
 };
 
 use super::Keeper;
-use super::protocol::Refusal;
 use super::supervise::Slot;
+use crate::protocol::Refusal;
 use crate::sample::Sample;
 
 /// A rollout that takes longer is no longer an excuse.
@@ -20,7 +20,9 @@ const ROLLOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What can be done here.
 pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
-    let needs_cgroups = |what: &str| Enforcement::Unavailable(format!("{what} needs cgroups"));
+    let needs_cgroups = |what: &str| {
+        Enforcement::Unavailable(format!("{what} needs cgroups, which this version does not use"))
+    };
     Capabilities {
         provider: "processes".to_owned(),
         cpu_limit: needs_cgroups("holding a CPU limit"),
@@ -104,8 +106,8 @@ pub(super) fn settle(keeper: &mut Keeper) {
         changed |= record.restarts > 0 || record.unsettled_exits > 0;
         (record.restarts, record.unsettled_exits) = (0, 0);
     }
-    let done: Vec<ServiceName> =
-        keeper.rollouts.keys().filter(|name| is_whole(keeper, name)).cloned().collect();
+    let over = |name: &&ServiceName| is_whole(keeper, name) || is_looping(keeper, name);
+    let done: Vec<ServiceName> = keeper.rollouts.keys().filter(over).cloned().collect();
     for name in done {
         keeper.rollouts.remove(&name);
     }
@@ -118,4 +120,11 @@ fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {
     let slots: Vec<_> = keeper.slots.iter().filter(|(name, _)| name.service == *service).collect();
     slots.len() == keeper.replicas(service) as usize
         && slots.iter().all(|(_, slot)| slot.phase == Phase::Ready)
+}
+
+/// A rollout that ends in a crash loop is over: it is an issue now.
+fn is_looping(keeper: &Keeper, service: &ServiceName) -> bool {
+    let limit = keeper.spec(service).map_or(u32::MAX, |spec| spec.restart.crash_loop_after);
+    let mut records = keeper.table.instances.iter().filter(|(name, _)| name.service == *service);
+    records.any(|(_, record)| record.unsettled_exits >= limit)
 }

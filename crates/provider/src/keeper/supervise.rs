@@ -19,7 +19,8 @@ use tokio::task::AbortHandle;
 
 use super::table::EXITS_MAX;
 use super::usage::Meter;
-use super::{Keeper, Shared, launch, links, overlay, probe, process};
+use super::{Keeper, Shared, launch, links, overlay, probe};
+use crate::process;
 
 /// The exit status reported for a program that could not be executed, as shells do.
 const CANNOT_EXECUTE: i32 = 127;
@@ -188,15 +189,24 @@ fn watch(shared: &Shared, instance: &InstanceName, pidfd: Rc<OwnedFd>) {
     });
 }
 
-/// Waits until a process has ended; returns at once where it cannot be watched.
-pub(super) async fn wait_for_end(pidfd: &Rc<OwnedFd>) {
-    // SAFETY: the descriptor stays open and the same, because the reference that is registered owns it and
-    // nothing replaces it.
-    let watched = unsafe { AsyncFd::register_with_interest(Rc::clone(pidfd), tokio::io::Interest::READABLE) };
+/// Waits until a process has ended.
+pub(super) async fn wait_for_end(pidfd: &OwnedFd) {
+    // Each wait has a descriptor of its own, because one can be watched only once.
+    let watched = pidfd.try_clone().and_then(|own| {
+        // SAFETY: the descriptor is owned by what is registered, and nothing replaces it.
+        let watched = unsafe { AsyncFd::register_with_interest(own, tokio::io::Interest::READABLE) };
+        watched.map_err(|error| error.into_parts().1)
+    });
     match watched {
-        // An error would mean the descriptor is closed, which the reference held here prevents.
-        Ok(fd) => drop(fd.readable().await),
-        Err(error) => eprintln!("cannot watch a process: {error}"),
+        // An error would mean the runtime is going down.
+        Ok(watched) => drop(watched.readable().await),
+        Err(error) => {
+            // Out of descriptors: look now and then instead of at once.
+            eprintln!("cannot watch a process: {error}");
+            while !process::has_ended(pidfd) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
 }
 

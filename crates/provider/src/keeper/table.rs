@@ -244,19 +244,25 @@ impl Table {
 
 /// Writes tables to the file, latest last, in a thread of its own.
 pub(super) struct Writer {
-    queue: mpsc::Sender<(Vec<u8>, oneshot::Sender<Result<(), String>>)>,
+    queue: mpsc::Sender<Order>,
+}
+
+/// A state to write, and who waits for it.
+struct Order {
+    bytes: Vec<u8>,
+    waiter: oneshot::Sender<Result<(), String>>,
 }
 
 impl Writer {
     /// A writer to `path`.
     pub(super) fn new(path: PathBuf) -> io::Result<Self> {
-        let (queue, orders) = mpsc::channel::<(Vec<u8>, oneshot::Sender<Result<(), String>>)>();
+        let (queue, orders) = mpsc::channel::<Order>();
         std::thread::Builder::new().name("table".to_owned()).spawn(move || {
             while let Ok(first) = orders.recv() {
                 // Only the newest of what waits has to be written; it contains the others.
-                let mut waiting = vec![first.1];
-                let mut newest = first.0;
-                while let Ok((bytes, waiter)) = orders.try_recv() {
+                let mut waiting = vec![first.waiter];
+                let mut newest = first.bytes;
+                while let Ok(Order { bytes, waiter }) = orders.try_recv() {
                     newest = bytes;
                     waiting.push(waiter);
                 }
@@ -275,7 +281,7 @@ impl Writer {
         let (done, heard) = oneshot::channel();
         match serde_json::to_vec(table) {
             // A writer that ended drops the sender, which the receiver hears as an error.
-            Ok(bytes) => drop(self.queue.send((bytes, done))),
+            Ok(bytes) => drop(self.queue.send(Order { bytes, waiter: done })),
             Err(error) => drop(done.send(Err(error.to_string()))),
         }
         heard

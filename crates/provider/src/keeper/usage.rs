@@ -18,7 +18,8 @@ use domain::{
 use rustix::process::Signal;
 
 use super::supervise::Ending;
-use super::{Keeper, Shared, files, launch, process};
+use super::{Keeper, Shared, launch};
+use crate::{files, process};
 
 /// CPU is averaged over this many samples, a second apart.
 const CPU_SAMPLES: usize = 4;
@@ -37,8 +38,17 @@ pub(super) struct Meter {
     ticks: BTreeMap<u32, u64>,
     /// Ticks used since the start of the meter, by time.
     history: VecDeque<(Time, u64)>,
-    walked: Option<(Time, Option<Bytes>)>,
+    walked: Option<Walk>,
     under_pressure: bool,
+}
+
+/// When the directories of a volume were last walked.
+struct Walk {
+    at: Time,
+    /// The use of the volume then.
+    used: Option<Bytes>,
+    /// Whether the use had not changed since the walk before: what is being written is walked again.
+    settled: bool,
 }
 
 impl Meter {
@@ -159,11 +169,11 @@ fn measure_volume(
     if let Some(space) = seen {
         meter.usage.disk_used = Some(space.used);
     }
-    let fresh = meter
-        .walked
-        .is_some_and(|(at, used)| now.since(at) < WALK_AFTER && held && used == meter.usage.disk_used);
-    if !fresh {
-        meter.walked = Some((now, meter.usage.disk_used));
+    let used = meter.usage.disk_used;
+    let same = meter.walked.as_ref().is_some_and(|walk| walk.used == used);
+    let recent = |walk: &Walk| walk.settled && now.since(walk.at) < WALK_AFTER;
+    if !(same && meter.walked.as_ref().is_some_and(recent)) {
+        meter.walked = Some(Walk { at: now, used, settled: same });
         walk(shared, name, path, volume, held);
     }
     let threshold = spec.thresholds.disk.map_or(DISK_THRESHOLD, |percent| percent.0);

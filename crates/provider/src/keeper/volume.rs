@@ -21,7 +21,7 @@ use std::process::{Command, Stdio};
 use domain::{Bytes, Enforcement, Incarnation};
 
 use super::launch::{self, KEEPER, WORKER};
-use super::process;
+use crate::process;
 
 /// How the volumes of this keeper are made.
 pub(super) enum Volumes {

@@ -9,7 +9,7 @@ use provider::{Change, Look, Undone};
 use crate::fleet::{Fleet, Test, fault, kill, named, runs, state, step, token, until};
 use crate::volumes::held;
 
-const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n    listens: http\n    limits: {cpu: 0.4, memory: 96MiB}\n    liveness: {interval: 50ms, timeout: 100ms, failures: 2}\n    volume: {size: 8MiB}\n    restart: {settled: 50ms}\n";
+const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n    listens: http\n    limits: {cpu: 0.4, memory: 96MiB}\n    liveness: {http: /, interval: 50ms, timeout: 100ms, failures: 2}\n    volume: {size: 8MiB}\n    restart: {settled: 50ms}\n";
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_paused_process_is_seen_hanging_and_goes_on_after_undo", pause),
@@ -221,24 +221,26 @@ fn emergency_stop() {
     let fleet = Fleet::up(
         "  small:\n    command: [\"{homeostat}\", service, idle]\n    replicas: 50\n    limits: {cpu: 0.01}\n",
     );
-    until("all run", || {
-        let sample = fleet.provider.sample().unwrap();
-        let instances = &sample.services.values().next()?.instances;
-        (instances.len() == 50 && instances.values().all(|i| i.incarnation.is_some())).then_some(())
+    let instances = until("all run", || {
+        let mut sample = fleet.provider.sample().unwrap();
+        let instances = sample.services.pop_first()?.1.instances;
+        (instances.len() == 50 && instances.values().all(|i| i.incarnation.is_some())).then_some(instances)
     });
-    for number in 0..50 {
-        let target = format!("instance/small-{number}");
-        inject(&fleet, &fault(&target, FaultKind::Pause, 60));
-        let cpu = FaultKind::CpuStress { load: Percent(50.0), attachment: Attachment::Attached };
-        inject(&fleet, &fault(&target, cpu, 60));
+    let cpu = FaultKind::CpuStress { load: Percent(50.0), attachment: Attachment::Attached };
+    for (name, seen) in &instances {
+        for kind in [FaultKind::Pause, cpu.clone()] {
+            let fault = fault(&format!("instance/{name}"), kind, 60);
+            let inject = serde_json::json!({"token": token(), "fault": fault, "expected": seen.incarnation});
+            fleet.ask(serde_json::json!({ "inject": inject })).unwrap();
+        }
     }
     let begun = std::time::Instant::now();
     assert_eq!(fleet.provider.remove_all_faults().unwrap(), 100);
     let took = begun.elapsed();
     println!("100 faults out in {took:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
-    let stopped = (0..50).filter(|number| state(fleet.pid(&format!("small-{number}"))) == Some('T')).count();
-    assert_eq!(stopped, 0);
+    let pids = instances.values().filter_map(|seen| Some(seen.incarnation.as_ref()?.pid));
+    assert_eq!(pids.filter(|pid| state(*pid) == Some('T')).count(), 0);
 }
 
 fn refusals() {

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_process_that_ended_while_no_keeper_ran_is_replaced", ended_without_a_keeper),
     ("ends_in_a_row_back_off_to_a_crash_loop", crash_loop),
     ("a_requested_restart_is_done_once_and_not_held_against_the_instance", requested_restart),
+    ("a_graceful_stop_waits_for_the_service_and_not_for_ever", graceful_stop),
     ("replicas_follow_the_attribute_and_its_undo", replicas),
     ("what_cannot_come_up_starts_nothing", nothing_half_done),
     ("another_protocol_is_refused_in_a_clear_sentence", other_protocol),
@@ -153,6 +154,25 @@ fn requested_restart() {
     assert_eq!((seen.exits.len(), seen.unsettled_exits), (1, 0));
     assert!(seen.exits[0].requested && seen.exits[0].cause == ExitCause::Signal(15), "{:?}", seen.exits);
     assert_eq!(fleet.pid("cart-0"), second);
+}
+
+fn graceful_stop() {
+    let service = "command: [\"{homeostat}\", service, slow-to-end]";
+    let fleet = Fleet::up(&format!(
+        "  patient:\n    {service}\n    stop_timeout: 10s\n  hasty:\n    {service}\n    stop_timeout: 100ms\n"
+    ));
+    for (name, cause) in [("patient-0", ExitCause::Status(7)), ("hasty-0", ExitCause::Signal(9))] {
+        let service = named(name).service;
+        until("it can be asked", || {
+            fleet.provider.logs(&service, 1).unwrap().pop().filter(|line| line.ends_with("ready"))
+        });
+        let expected = fleet.instance(name).incarnation;
+        let restart =
+            json!({"token": token(), "instance": name, "expected": expected, "manner": StopManner::Drain});
+        fleet.ask(json!({ "restart": restart })).unwrap();
+        let exit = until("it ended", || fleet.instance(name).exits.pop());
+        assert_eq!(exit.cause, cause, "{name}");
+    }
 }
 
 fn replicas() {

@@ -1,9 +1,11 @@
 //! The keeper against real processes. This executable plays every part: run by cargo it is the test, run
 //! by itself it is the keeper, the holder of volumes, a stress worker or a service.
 
+mod any_instant;
 mod faults;
 mod fleet;
 mod life;
+mod links;
 mod service;
 mod volumes;
 
@@ -20,7 +22,12 @@ fn main() -> ExitCode {
     }
     let filter: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let tests = life::TESTS.iter().chain(volumes::TESTS).chain(faults::TESTS);
+    let tests = life::TESTS
+        .iter()
+        .chain(volumes::TESTS)
+        .chain(faults::TESTS)
+        .chain(links::TESTS)
+        .chain(any_instant::TESTS);
     let chosen: Vec<_> = tests
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))
         .collect();

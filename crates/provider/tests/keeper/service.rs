@@ -10,6 +10,12 @@ pub(crate) fn run(manner: &str) -> ExitCode {
             println!("ending as asked");
             ExitCode::from(3)
         }
+        // Ends itself half a second after SIGTERM, as a service does that finishes what it is doing.
+        "slow-to-end" => {
+            let script = "trap 'sleep 0.5; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+            let error = std::os::unix::process::CommandExt::exec(Command::new("sh").args(["-c", script]));
+            panic!("{error}");
+        }
         "idle" => loop {
             std::thread::park();
         },

@@ -197,6 +197,7 @@ impl Slot {
         let status = lock(&self.status);
         BackendSample {
             ejected: status.ejected_by_plan || status.health.out_until.is_some(),
+            ejected_by_plan: status.ejected_by_plan,
             path_check: status.check,
             path_check_failures: status.check_failures,
         }

@@ -30,11 +30,11 @@ pub(crate) struct Space {
 
 /// Bytes used by each class of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ClassSizes {
-    pub(super) temporary_old: Bytes,
-    pub(super) logs: Bytes,
-    pub(super) cache: Bytes,
-    pub(super) all: Bytes,
+pub(crate) struct ClassSizes {
+    pub(crate) temporary_old: Bytes,
+    pub(crate) logs: Bytes,
+    pub(crate) cache: Bytes,
+    pub(crate) all: Bytes,
 }
 
 /// Asks the file system at `path`.
@@ -55,7 +55,7 @@ pub(crate) fn directory(root: &Path, volume: &VolumeSpec, class: FileClass) -> P
 }
 
 /// Sums up the classes of a volume.
-pub(super) fn class_sizes(root: &Path, volume: &VolumeSpec) -> ClassSizes {
+pub(crate) fn class_sizes(root: &Path, volume: &VolumeSpec) -> ClassSizes {
     let sum = |class, old: Duration| {
         let found = files(&directory(root, volume, class), old);
         Bytes(found.iter().map(|(_, bytes)| bytes).sum())
@@ -93,7 +93,7 @@ pub(crate) fn files(dir: &Path, age: Duration) -> Vec<(PathBuf, u64)> {
 }
 
 /// Removes the files below `dir` that were not modified for `age`; how many.
-pub(super) fn remove_old(dir: &Path, age: Duration) -> io::Result<usize> {
+pub(crate) fn remove_old(dir: &Path, age: Duration) -> io::Result<usize> {
     let found = files(dir, age);
     for (path, _) in &found {
         remove_if_there(path)?;
@@ -110,7 +110,7 @@ pub(crate) fn filler_prefix(token: StepToken) -> String {
 }
 
 /// Removes what a disk fault wrote, rotated or not; how many files.
-pub(super) fn remove_filler(dir: &Path, prefix: &str) -> io::Result<usize> {
+pub(crate) fn remove_filler(dir: &Path, prefix: &str) -> io::Result<usize> {
     let ours = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
     let found: Vec<_> = files(dir, Duration::ZERO).into_iter().filter(|(path, _)| ours(path)).collect();
     for (path, _) in &found {
@@ -127,7 +127,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Rotates every `*.log` directly in `dir`; how many.
-pub(super) fn rotate_all(dir: &Path) -> io::Result<usize> {
+pub(crate) fn rotate_all(dir: &Path) -> io::Result<usize> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -150,7 +150,7 @@ pub(super) fn rotate_all(dir: &Path) -> io::Result<usize> {
 ///
 /// What was compressed is given back to the file system chunk by chunk, so that a full volume can be
 /// rotated: the compressed chunk always fits where the plain one was.
-pub(super) fn rotate(log: &Path) -> io::Result<()> {
+pub(crate) fn rotate(log: &Path) -> io::Result<()> {
     let generation = |n: u32| PathBuf::from(format!("{}.{n}.gz", log.display()));
     let fresh = PathBuf::from(format!("{}.rotating", log.display()));
     let source = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(log)?;

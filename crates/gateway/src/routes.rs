@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -112,7 +112,7 @@ fn call(
     State<Arc<App>>,
     Name,
     Option<Extension<Via>>,
-    Uri,
+    OriginalUri,
     HeaderMap,
     Bytes,
 ) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
@@ -120,7 +120,7 @@ fn call(
 + Send
 + Sync
 + 'static {
-    move |State(app), name, via, uri, headers, body| {
+    move |State(app), name, via, OriginalUri(uri), headers, body| {
         Box::pin(blocking(move || {
             let asked = Asked {
                 app: &app,
@@ -181,7 +181,7 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-async fn unknown(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
     let problem = Problem::not_found(format!("there is nothing at {}", uri.path()));
     let wants_page = headers
         .get(header::ACCEPT)
@@ -193,7 +193,7 @@ async fn unknown(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> R
     problem.into_response()
 }
 
-async fn wrong_method(uri: Uri) -> Problem {
+async fn wrong_method(OriginalUri(uri): OriginalUri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong_method",

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
 pub(crate) mod scene;
+pub(crate) mod server;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};

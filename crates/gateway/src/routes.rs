@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use axum::{Extension, Router};
 
 use crate::api::{self, Answer, Asked};
@@ -28,8 +28,8 @@ type Routes = MethodRouter<Arc<App>>;
 pub(crate) fn router(app: Arc<App>) -> Router {
     let healing = self_healing();
     Router::new()
-        .route("/health", get(call(api::health)))
-        .route("/metrics", get(call(api::metrics)))
+        .route("/health", reads(api::health))
+        .route("/metrics", reads(api::metrics))
         .nest("/api/v3/self-healing", healing.clone())
         .nest("/api/self-healing", healing)
         .nest("/api/v3/chaos", chaos())
@@ -45,38 +45,38 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 fn self_healing() -> Router<Arc<App>> {
     Router::new()
-        .route("/health-score", get(call(api::health_score)))
-        .route("/health-score/history", get(call(api::health_history)))
-        .route("/issues", get(call(api::issues)))
-        .route("/issues/{id}", get(call(api::issue)))
-        .route("/remediations", get(call(api::remediations)))
-        .route("/remediations/{id}", get(call(api::remediation)))
-        .route("/remediations/{id}/approve", post(call(api::approve)))
-        .route("/remediations/{id}/reject", post(call(api::reject)))
-        .route("/remediations/{id}/rollback", post(call(api::roll_back)))
-        .route("/statistics", get(call(api::statistics)))
-        .route("/strategies", get(call(api::strategies)))
-        .route("/toggle-auto-remediation", post(call(api::toggle)))
-        .route("/manual-remediate/{id}", post(call(api::manual_remediate)))
-        .route("/dry-run/{id}", post(call(api::dry_run)))
-        .route("/services", get(call(api::services)))
-        .route("/services/{name}", get(call(api::service)))
-        .route("/services/{name}/logs", get(call(api::logs)))
-        .route("/pauses", get(call(api::pauses)).merge(post(call(api::pause))))
-        .route("/pauses/{name}", delete(call(api::resume)))
-        .route("/capabilities", get(call(api::capabilities)))
+        .route("/health-score", reads(api::health_score))
+        .route("/health-score/history", reads(api::health_history))
+        .route("/issues", reads(api::issues))
+        .route("/issues/{id}", reads(api::issue))
+        .route("/remediations", reads(api::remediations))
+        .route("/remediations/{id}", reads(api::remediation))
+        .route("/remediations/{id}/approve", posts(api::approve))
+        .route("/remediations/{id}/reject", posts(api::reject))
+        .route("/remediations/{id}/rollback", posts(api::roll_back))
+        .route("/statistics", reads(api::statistics))
+        .route("/strategies", reads(api::strategies))
+        .route("/toggle-auto-remediation", posts(api::toggle))
+        .route("/manual-remediate/{id}", posts(api::manual_remediate))
+        .route("/dry-run/{id}", posts(api::dry_run))
+        .route("/services", reads(api::services))
+        .route("/services/{name}", reads(api::service))
+        .route("/services/{name}/logs", reads(api::logs))
+        .route("/pauses", reads(api::pauses).merge(posts(api::pause)))
+        .route("/pauses/{name}", deletes(api::resume))
+        .route("/capabilities", reads(api::capabilities))
 }
 
 fn chaos() -> Router<Arc<App>> {
-    let one: Routes = get(call(api::experiment)).merge(delete(call(api::abort_experiment)));
-    let stop: Routes = get(call(api::emergency_stop_state))
-        .merge(post(call(api::emergency_stop)))
-        .merge(delete(call(api::clear_emergency_stop)));
+    let one: Routes = reads(api::experiment).merge(deletes(api::abort_experiment));
+    let stop: Routes = reads(api::emergency_stop_state)
+        .merge(posts(api::emergency_stop))
+        .merge(deletes(api::clear_emergency_stop));
     Router::new()
-        .route("/experiment", post(call(api::start_experiment)))
-        .route("/experiments", get(call(api::experiments)))
+        .route("/experiment", posts(api::start_experiment))
+        .route("/experiments", reads(api::experiments))
         .route("/experiment/{id}", one)
-        .route("/faults", get(call(api::running_faults)))
+        .route("/faults", reads(api::running_faults))
         .route("/emergency-stop", stop)
 }
 
@@ -86,11 +86,11 @@ fn pages() -> Router<Arc<App>> {
         router = router.route(path, get(show_page));
     }
     for (path, action) in page::ACTIONS {
-        router = router.route(path, post(act(action)));
+        router = router.route(path, acts(action));
     }
     router
-        .route("/login", get(show_page).merge(post(act(page::sign_in))))
-        .route("/emergency-stop", get(show_page).merge(post(act(page::emergency_stop))))
+        .route("/login", get(show_page).merge(acts(page::sign_in)))
+        .route("/emergency-stop", get(show_page).merge(acts(page::emergency_stop)))
         .route("/events", get(live::events))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
@@ -105,23 +105,27 @@ fn name_of(name: &Name) -> &str {
     name.as_ref().map_or("", |Path(name)| name.as_str())
 }
 
-/// Runs a handler of the API on the blocking pool.
-fn call(
-    handler: Handler,
-) -> impl Fn(
-    State<Arc<App>>,
-    Name,
-    Option<Extension<Via>>,
-    Uri,
-    HeaderMap,
-    Bytes,
-) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
-    move |State(app), name, via, uri, headers, body| {
-        Box::pin(blocking(move || {
+fn reads(handler: Handler) -> Routes {
+    answers(MethodFilter::GET, handler)
+}
+
+fn posts(handler: Handler) -> Routes {
+    answers(MethodFilter::POST, handler)
+}
+
+fn deletes(handler: Handler) -> Routes {
+    answers(MethodFilter::DELETE, handler)
+}
+
+/// Answers a method by a handler of the API, on the blocking pool.
+fn answers(method: MethodFilter, handler: Handler) -> Routes {
+    let answer = move |State(app): State<Arc<App>>,
+                       name: Name,
+                       via: Option<Extension<Via>>,
+                       OriginalUri(uri): OriginalUri,
+                       headers: HeaderMap,
+                       body: Bytes| {
+        blocking(move || {
             let asked = Asked {
                 app: &app,
                 name: name_of(&name),
@@ -132,8 +136,9 @@ fn call(
                 who: who(via.map(|Extension(via)| via)),
             };
             handler(&asked)
-        }))
-    }
+        })
+    };
+    on(method, answer)
 }
 
 fn who(via: Option<Via>) -> &'static str {
@@ -143,21 +148,15 @@ fn who(via: Option<Via>) -> &'static str {
     }
 }
 
-/// Runs what a form on a page asks for, then leads back to a page.
-fn act(
-    action: page::Act,
-) -> impl Fn(State<Arc<App>>, Name, Bytes) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
-    move |State(app), name, body| {
-        Box::pin(blocking(move || {
+/// Does what a form on a page asks for, then leads back to a page.
+fn acts(action: page::Act) -> Routes {
+    post(move |State(app): State<Arc<App>>, name: Name, body: Bytes| {
+        blocking(move || {
             let form = Query::parse(std::str::from_utf8(&body).ok())?;
             let asked = page::Submitted { app: &app, name: name_of(&name), form };
             Ok(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
-        }))
-    }
+        })
+    })
 }
 
 async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {
@@ -181,7 +180,7 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-async fn unknown(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
     let problem = Problem::not_found(format!("there is nothing at {}", uri.path()));
     let wants_page = headers
         .get(header::ACCEPT)
@@ -193,7 +192,7 @@ async fn unknown(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> R
     problem.into_response()
 }
 
-async fn wrong_method(uri: Uri) -> Problem {
+async fn wrong_method(OriginalUri(uri): OriginalUri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong_method",

@@ -25,8 +25,9 @@ use crate::security::Door;
 /// more for live updates.
 const CONNECTIONS: usize = 256;
 
-/// Threads for blocking calls; they end when idle.
-const BLOCKING_THREADS: usize = 8;
+/// Threads for blocking calls; they end when idle. Enough that an emergency stop finds a free one while a
+/// few slow calls wait for the keeper.
+const BLOCKING_THREADS: usize = 16;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);

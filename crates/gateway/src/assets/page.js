@@ -140,16 +140,34 @@
 
   if (document.querySelector("[data-live]")) {
     const page = location.pathname + location.search;
-    const source = new EventSource(`/events?page=${encodeURIComponent(page)}`);
-    source.addEventListener("patch", (event) => {
-      const { id, html } = JSON.parse(event.data);
-      apply(id, html);
-    });
-    source.addEventListener("now", (event) => {
-      skew = Date.parse(event.data) - Date.now();
-      fresh();
-    });
-    addEventListener("pagehide", () => source.close());
+    let source = null;
+    const open = () => {
+      lastMessage = Date.now();
+      source = new EventSource(`/events?page=${encodeURIComponent(page)}`);
+      source.addEventListener("patch", (event) => {
+        const { id, html } = JSON.parse(event.data);
+        apply(id, html);
+      });
+      source.addEventListener("now", (event) => {
+        skew = Date.parse(event.data) - Date.now();
+        fresh();
+      });
+    };
+    const close = () => {
+      source?.close();
+      source = null;
+      lastMessage = 0;
+    };
+    // A browser keeps six connections to a server: pages nobody looks at must not hold them all. What
+    // changed meanwhile comes with the first message after opening again.
+    const follow = () => {
+      if (document.hidden) close();
+      else if (!source) open();
+    };
+    document.addEventListener("visibilitychange", follow);
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", follow);
+    follow();
   } else {
     lastMessage = 0;
   }

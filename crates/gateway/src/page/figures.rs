@@ -63,13 +63,14 @@ pub(crate) fn bar(score: Option<u8>) -> Markup {
     }
 }
 
-/// Scores over time as a line from 0 to 100, with the threshold of 70 dashed. `points` are a position in
-/// the window (0 to 1) and a score.
+/// Scores over time as a line, with the threshold of 70 dashed. The axis ends at 100 and begins at 60, or
+/// at the ten below the lowest score. `points` are a position in the window (0 to 1) and a score.
 pub(crate) fn trend(points: &[(f64, u8)]) -> Markup {
     let line: Vec<String> =
         points.iter().map(|(x, score)| format!("{:.2},{}", x * 1000.0, 100 - u32::from(*score))).collect();
+    let lowest = points.iter().map(|(_, score)| *score).min().unwrap_or(60).min(60) / 10 * 10;
     html! {
-        svg viewBox="0 -2 1000 104" preserveAspectRatio="none" role="img" aria-label=(trend_words(points)) {
+        svg viewBox={ "0 -2 1000 " (104 - lowest) } preserveAspectRatio="none" role="img" aria-label=(trend_words(points)) {
             line x1="0" x2="1000" y1="30" y2="30" { title { "below 70 an incident review opens" } }
             polyline points=(line.join(" ")) {}
         }

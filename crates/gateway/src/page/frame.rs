@@ -85,8 +85,8 @@ pub(crate) fn top(view: &View) -> Markup {
     let waiting = view.waiting().count();
     html! {
         div id=(TOP) class="switch" data-live="now" {
-            form class="inline switch" method="post" action="/automation" {
-                span { span class="long" { "Automatic repair " } strong { @if on { "on" } @else { "off" } } }
+            form class="switch" method="post" action="/automation" {
+                span { span class="long" { "Automatic repair " } span class="short" { "Repair " } strong { @if on { "on" } @else { "off" } } }
                 input type="hidden" name="enabled" value=(!on);
                 button class="small" type="submit"
                     title=(if on { "Nothing will be repaired by itself; standing restarts go on" }

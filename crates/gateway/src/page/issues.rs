@@ -102,7 +102,7 @@ fn find(app: &App, id: &str) -> Result<Issue, Problem> {
 fn header(view: &View, issue: &Issue) -> Markup {
     html! {
         p class="crumb" { a href="/issues" { "Issues" } }
-        h1 class="sentence" { (capital(&issue.description)) }
+        h1 class="sentence" { (issue.description) }
         div class="facts" {
             @match issue.closed_at {
                 Some(closed) => { (mark(Meaning::Good, "closed")) span { (view.stamp.ago(closed)) ", after " (took(issue.detected_at, closed)) } },

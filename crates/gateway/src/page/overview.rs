@@ -74,7 +74,8 @@ fn trend_points(app: &App, now: Time) -> Result<Vec<(f64, u8)>, Problem> {
 }
 
 fn health(view: &View, points: &[(f64, u8)]) -> Markup {
-    let scores = view.scores.as_ref();
+    // What is old is not known: a green gauge over a dead fleet would be a lie.
+    let scores = view.scores.as_ref().filter(|_| view.stale().is_none());
     let components = [
         ("compute", scores.and_then(|s| s.compute), "0.30"),
         ("network", scores.and_then(|s| s.network), "0.20"),

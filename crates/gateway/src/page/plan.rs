@@ -57,10 +57,10 @@ pub(crate) fn steps(plan: &Plan, journal: &[JournalEntry]) -> Markup {
                 @for (index, (token, step)) in plan.tokens().zip(&plan.steps).enumerate() {
                     @let entry = journal.iter().find(|entry| entry.token == token);
                     tr data-key=(index) {
-                        td { (index + 1) " of " (plan.steps.len()) }
+                        td class="name" { (index + 1) " of " (plan.steps.len()) }
                         td class="wide" { (capital(&phrases::action(&step.action))) }
                         td class="quiet" { (capital(&phrases::undo(&step.undo))) }
-                        td { (state(entry)) }
+                        td class="name" { (state(entry)) }
                         td class="number" {
                             @if let Some((entry, ended)) = entry.and_then(|entry| Some((entry, entry.endings.first()?))) {
                                 (took(entry.intent_at, ended.at))

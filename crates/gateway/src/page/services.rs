@@ -84,7 +84,13 @@ pub(super) fn table(view: &View) -> Markup {
 fn slot(view: &View, name: &InstanceName, instance: &InstanceState) -> Markup {
     let disturbed = view.faults.iter().any(|running| running.fault.target.instance() == Some(name));
     let (meaning, word) = of_phase(instance.phase);
-    let (meaning, word) = if disturbed { (Meaning::Disturbed, "disturbed") } else { (meaning, word) };
+    let (meaning, word) = if view.stale().is_some() {
+        (Meaning::Unknown, "unknown")
+    } else if disturbed {
+        (Meaning::Disturbed, "disturbed")
+    } else {
+        (meaning, word)
+    };
     let title = match &instance.incarnation {
         Some(incarnation) => format!("{name}: {word}, process {}", incarnation.pid),
         None => format!("{name}: {word}, no process"),
@@ -383,7 +389,7 @@ fn instances(view: &View, state: &ServiceState) -> Markup {
             } }
             tbody {
                 @for (name, instance) in &state.instances {
-                    @let (meaning, word) = of_phase(instance.phase);
+                    @let (meaning, word) = if view.stale().is_some() { (Meaning::Unknown, "unknown") } else { of_phase(instance.phase) };
                     tr data-key=(name) {
                         td { (mark(meaning, word)) }
                         td class="name" { (name) @if instance.crash_loop { " " (mark(Meaning::Bad, "crash loop")) } }

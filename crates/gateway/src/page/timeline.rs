@@ -18,6 +18,9 @@ const BAR_HEIGHT: usize = 12;
 /// The narrowest bar in percent of the width: an event without length must stay visible and clickable.
 const BAR_WIDTH_MIN: f64 = 0.6;
 
+/// The width of a label's character in percent: 6 px on a lane of 670 px. Narrower pages cut labels off.
+const LABEL_WIDTH: f64 = 0.9;
+
 /// The axis moves in steps of 1/300 of the window, so that live pages do not change every second.
 const STEPS: i64 = 300;
 
@@ -126,7 +129,8 @@ fn draw_lane(axis: Axis, lane: &Lane, ticks: &[i64]) -> Markup {
                 }
                 @for (row, items) in rows.iter().enumerate() {
                     @for (place, item) in items.iter().enumerate() {
-                        (draw_item(axis, item, row, items.get(place + 1).copied()))
+                        @let before = place.checked_sub(1).and_then(|place| items.get(place));
+                        (draw_item(axis, item, row, before.copied(), items.get(place + 1).copied()))
                     }
                 }
             }
@@ -134,22 +138,49 @@ fn draw_lane(axis: Axis, lane: &Lane, ticks: &[i64]) -> Markup {
     }
 }
 
-fn draw_item(axis: Axis, item: &Item, row: usize, next: Option<&Item>) -> Markup {
+fn draw_item(axis: Axis, item: &Item, row: usize, before: Option<&Item>, next: Option<&Item>) -> Markup {
     let (x, end) = span(axis, item);
     let y = row * ROW_HEIGHT + 4 + (ROW_HEIGHT - BAR_HEIGHT) / 2;
-    // About 0.9 % of the width a character on a narrow page: rather no label than one over the next bar.
-    let room = next.map_or(100.0, |next| span(axis, next).0) - end;
-    let label = (room > item.label.chars().count() as f64 * 0.9 + 1.0).then_some(&item.label);
     let open = if item.end_us.is_none() { " open" } else { "" };
     html! {
         a class={ "item " (item.meaning.class()) (open) } href=(item.href) data-group=(item.group)
             data-key={ (item.href) "@" (item.begin_us) } aria-label=(item.title) {
             title { (item.title) }
             rect x=(percent(x)) width=(percent(end - x)) y=(y) height=(BAR_HEIGHT) {}
-            @if let Some(label) = label {
-                text x=(percent(end)) dx="6" y=(y + BAR_HEIGHT - 2) { (label) }
+            @match label_place(axis, item, before, next) {
+                Some(LabelPlace::After) => text x=(percent(end)) dx="6" y=(y + BAR_HEIGHT - 2) { (item.label) },
+                Some(LabelPlace::Before) => text class="before" x=(percent(x)) dx="-6" y=(y + BAR_HEIGHT - 2) { (item.label) },
+                Some(LabelPlace::Inside) => text class="inside" x=(percent(x)) dx="6" y=(y + BAR_HEIGHT - 2) { (item.label) },
+                None => {},
             }
         }
+    }
+}
+
+/// Where a label stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LabelPlace {
+    After,
+    Before,
+    Inside,
+}
+
+/// Where there is room for an item's label; `None`: nowhere, then the title on hover has to do.
+fn label_place(axis: Axis, item: &Item, before: Option<&Item>, next: Option<&Item>) -> Option<LabelPlace> {
+    let (x, end) = span(axis, item);
+    let needed = item.label.chars().count() as f64 * LABEL_WIDTH + 1.0;
+    let left = before.map_or(0.0, |before| span(axis, before).1);
+    let right = next.map_or(100.0, |next| span(axis, next).0);
+    // The label of the item before may stand in the same gap, after it.
+    let left = left + before.map_or(0.0, |before| before.label.chars().count() as f64 * LABEL_WIDTH + 1.0);
+    if right - end > needed {
+        Some(LabelPlace::After)
+    } else if end - x > needed && item.end_us.is_none() {
+        Some(LabelPlace::Inside)
+    } else if x - left > needed {
+        Some(LabelPlace::Before)
+    } else {
+        None
     }
 }
 
@@ -211,6 +242,17 @@ mod tests {
         let (rows, unplaced) = place(axis, &items);
         assert_eq!((rows.len(), unplaced), (2, 0));
         assert_eq!(rows[0].len(), 2, "the third fits behind the first");
+    }
+
+    #[test]
+    fn a_label_stands_where_there_is_room() {
+        let axis = Axis::last(900, NOW_US);
+        let (early, late, long) = (item(-600, Some(-590)), item(-12, None), item(-400, None));
+        assert_eq!(label_place(axis, &early, None, Some(&late)), Some(LabelPlace::After));
+        assert_eq!(label_place(axis, &late, Some(&early), None), Some(LabelPlace::Before));
+        assert_eq!(label_place(axis, &long, None, None), Some(LabelPlace::Inside));
+        let (one, two) = (item(-600, Some(-590)), item(-580, Some(-570)));
+        assert_eq!(label_place(axis, &one, Some(&two), Some(&two)), None);
     }
 
     #[test]

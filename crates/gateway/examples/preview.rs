@@ -1,0 +1,47 @@
+//! Serves the web page over an in-memory store, to look at it without a fleet:
+//! `cargo run -p gateway --example preview -- busy 4000` (or `calm`, `empty`). The token is
+//! `preview-preview-preview`.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Clock;
+use gateway::{GatewayConfig, serve};
+use store::Store;
+use support::{Fleet, MachineClock, scene};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let scene = arguments.next().unwrap_or("busy".to_owned());
+    let port: u16 = arguments.next().unwrap_or("4000".to_owned()).parse()?;
+    let store = Store::in_memory()?;
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    match scene.as_str() {
+        "busy" => scene::busy(&fleet),
+        "calm" => scene::calm(&fleet),
+        "stale" => {
+            scene::calm(&fleet);
+            *fleet.snapshot.lock().unwrap() =
+                Some(Arc::new(scene::snapshot(clock.now().minus(Duration::from_secs(90)))));
+        }
+        _ => {}
+    }
+    let config = GatewayConfig {
+        token: "preview-preview-preview".to_owned(),
+        token_file: None,
+        clock: Arc::clone(&clock),
+    };
+    let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;
+    eprintln!("http://localhost:{}/", gateway.address().port());
+    loop {
+        clock.wait(Duration::from_secs(1));
+        if let (Some(snapshot), true) = (fleet.snapshot.lock().unwrap().as_mut(), scene != "stale") {
+            Arc::make_mut(snapshot).taken = clock.now();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The web page over real HTTP: what it says, its forms, its live updates.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use support::server::{TOKEN, assert_problem, start};
+use support::{Fleet, scene};
+
+#[test]
+fn the_page_says_in_one_sentence_how_it_is() {
+    let sentence = |scene: fn(&Fleet)| {
+        let page = start(scene).get("/").body;
+        let (_, rest) = page.split_once("<h1 class=\"sentence\">").unwrap();
+        rest.split_once("</h1>").unwrap().0.to_owned()
+    };
+    assert_eq!(sentence(|_| {}), "Nothing was looked at yet.");
+    assert_eq!(sentence(scene::calm), "All is well: 7 services, 12 instances.");
+    assert_eq!(
+        sentence(scene::busy),
+        "3 issues are open, 2 of them being repaired; 1 approval waits for you; 2 faults are injected on purpose."
+    );
+}
+
+#[test]
+fn the_page_shows_marks_with_words_empty_and_full() {
+    let empty = start(|_| {}).get("/").body;
+    for text in ["homeostat up FILE", "No issue is open.", "Nothing waits for a person.", "unknown"] {
+        assert!(empty.contains(text), "{text}");
+    }
+    let full = start(scene::busy).get("/").body;
+    for text in [
+        "class=\"mark disturbed\"",
+        "class=\"mark bad\"",
+        "class=\"mark good\"",
+        "97 %, limit 95 %",
+        "412 ms, limit 200 ms",
+        "front → catalogue",
+        " s left</time>",
+    ] {
+        assert!(full.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn an_issue_reads_from_what_was_seen_to_the_proof() {
+    let server = start(scene::busy);
+    let page = server.get(&format!("/issues/{}", server.first("issues"))).body;
+    let places: Vec<_> =
+        ["<h2>Seen", "<h2>Why", "<h2>Plan", "<h2>Proof"].map(|text| page.find(text)).to_vec();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    for text in ["process hangs", "confidence 96.0 %", "Kill cart-1 and start it again", "under way"] {
+        assert!(page.contains(text), "{text}");
+    }
+    let error = server.raw("GET", "/issues/x", &[("host", &server.host()), ("accept", "text/html")], "");
+    assert_eq!(error.status, 404);
+    assert!(error.body.contains("There is no issue x.") && error.body.contains("class=\"rail\""));
+}
+
+#[test]
+fn every_page_is_there() {
+    let server = start(scene::busy);
+    let experiment = server.get("/api/v3/chaos/experiments").json()[0]["id"].as_str().unwrap().to_owned();
+    let detail = [
+        format!("/remediations/{}", server.first("remediations")),
+        format!("/experiments/{experiment}"),
+        "/services/cart".to_owned(),
+    ];
+    let lists = [
+        "/issues?severity=high",
+        "/remediations?status=success&within=86400",
+        "/experiments",
+        "/services",
+        "/login",
+        "/emergency-stop",
+    ];
+    for path in lists.into_iter().chain(detail.iter().map(String::as_str)) {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        assert!(reply.body.contains("Emergency stop"), "{path}");
+    }
+    assert_eq!(server.get("/remediations?status=nonsense").status, 422);
+}
+
+#[test]
+fn a_form_needs_the_cookie_and_leads_back() {
+    let server = start(scene::busy);
+    let asked = server.submit("/automation", "enabled=false", "");
+    assert_eq!((asked.status, asked.header("location")), (303, Some("/login?next=%2F")));
+    assert!(server.fleet.store.switches().unwrap().automation);
+    let wrong = server.submit("/login", "token=guess", "");
+    assert_eq!(wrong.status, 401);
+    assert!(wrong.body.contains("not the token") && wrong.header("set-cookie").is_none());
+    let cookie = server.cookie();
+    assert_eq!(server.submit("/automation", "enabled=false", &cookie).status, 303);
+    assert!(!server.fleet.store.switches().unwrap().automation);
+    assert!(server.get("/").body.contains("Automatic repair is off"));
+    let foreign = [("host", server.host()), ("origin", "http://localhost:1".to_owned()), ("cookie", cookie)];
+    let foreign: Vec<_> = foreign.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_problem(&server.raw("POST", "/automation", &foreign, "enabled=true"), 403, "wrong_origin");
+}
+
+#[test]
+fn signing_in_never_leads_to_another_site() {
+    let server = start(scene::calm);
+    for next in ["%2F%2Fevil.example", "https%3A%2F%2Fevil.example", "%2F%5Cevil.example", "%2F%0d%0ax"] {
+        let reply = server.submit("/login", &format!("token={TOKEN}&next={next}"), "");
+        assert_eq!((reply.status, reply.header("location")), (303, Some("/")), "{next}");
+    }
+}
+
+#[test]
+fn a_repair_from_the_page_is_shown_before_it_is_run() {
+    let server = start(scene::busy);
+    let (issue, cookie) = (server.first("issues"), server.cookie());
+    let before = server.first("remediations");
+    let preview = server.submit(&format!("/issues/{issue}/preview"), "", &cookie);
+    assert_eq!(preview.status, 200);
+    assert!(preview.body.contains("Nothing was changed.") && preview.body.contains("Run this repair"));
+    assert_eq!(server.first("remediations"), before);
+    let run = server.submit(&format!("/issues/{issue}/repair"), "", &cookie);
+    assert_eq!(
+        run.header("location"),
+        Some(format!("/remediations/{}", server.first("remediations")).as_str())
+    );
+    let stop = server.submit("/emergency-stop", "", &cookie);
+    assert_eq!(stop.header("location"), Some("/"));
+    assert!(server.fleet.store.switches().unwrap().emergency_stop.is_some());
+}
+
+#[test]
+fn an_open_page_is_sent_what_changed_and_nothing_else() {
+    let server = start(scene::calm);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    write!(stream, "GET /events?page=%2Fservices HTTP/1.1\r\nhost: {}\r\n\r\n", server.host()).unwrap();
+    let mut seen = String::new();
+    let mut read_until = |what: &str, done: &dyn Fn(&str) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let from = seen.len();
+        while !done(&seen[from..]) {
+            assert!(Instant::now() < deadline, "{what} did not come: {seen}");
+            let mut buffer = [0; 65536];
+            if let Ok(read) = stream.read(&mut buffer) {
+                seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+        }
+        seen[from..].to_owned()
+    };
+    read_until("the first state", &|text| text.contains("event: now"));
+    let quiet = read_until("a quiet beat", &|text| text.contains("event: now"));
+    assert!(!quiet.contains("event: patch"), "nothing happened: {quiet}");
+    server.fleet.store.set_automation(false).unwrap();
+    let changed =
+        read_until("the change", &|text| text.contains("event: now") && text.contains("event: patch"));
+    assert!(changed.contains("Automatic repair is off"), "{changed}");
+    assert!(!changed.contains("\"id\":\"services\""), "the services did not change");
+    let begin = Instant::now();
+    server.gateway.shutdown();
+    assert!(begin.elapsed() < Duration::from_secs(3), "open pages do not hold the shutdown up");
+}

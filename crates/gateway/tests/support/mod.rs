@@ -1,0 +1,266 @@
+//! A small honest fleet behind [`Control`]: switches, plans and experiments go through the real store, in
+//! memory. Used by the tests and by `examples/preview.rs`.
+
+#![allow(dead_code, reason = "each user of this module takes a part of it")]
+
+pub(crate) mod scene;
+pub(crate) mod server;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use domain::capability::{Capabilities, Enforcement};
+use domain::{
+    Action, Actor, Cause, CauseClass, Clock, EvidenceItem, ExperimentId, Fault, IdSource, Intent, Issue,
+    IssueId, IssueKind, Percent, Plan, PlanId, PlanStatus, Reason, ServiceName, Signal, Snapshot, Step,
+    StepToken, StopManner, Strategy, Time, Undo,
+};
+use gateway::{
+    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, StrategyRate,
+    Target,
+};
+use store::{ExperimentRecord, ExperimentStatus, HealthRecord, Store};
+
+/// The machine's wall clock, and a boot clock that began an hour before the test.
+#[derive(Debug)]
+pub(crate) struct MachineClock(Instant);
+
+impl MachineClock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for MachineClock {
+    fn now(&self) -> Time {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Time {
+            boot_us: self.0.elapsed().as_micros() as u64 + 48 * 3_600_000_000,
+            wall_us: wall.as_micros() as i64,
+        }
+    }
+
+    fn wait(&self, duration: Duration) {
+        std::thread::sleep(duration);
+    }
+}
+
+/// The loops, as far as the gateway sees them.
+pub(crate) struct Fleet {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
+    pub(crate) health: Mutex<Option<HealthRecord>>,
+    pub(crate) faults: Mutex<Vec<RunningFault>>,
+    pub(crate) ids: Mutex<IdSource>,
+}
+
+impl Fleet {
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            snapshot: Mutex::default(),
+            health: Mutex::default(),
+            faults: Mutex::default(),
+            ids: Mutex::new(IdSource::seeded(7)),
+        }
+    }
+
+    pub(crate) fn id<T: From<uuid::Uuid>>(&self, at: Time) -> T {
+        self.ids.lock().unwrap().next(at)
+    }
+
+    fn waiting(&self, plan: PlanId, decided: bool) -> Result<(), ControlError> {
+        if decided {
+            return Ok(());
+        }
+        match self.store.plan(plan).map_err(unavailable)? {
+            None => Err(ControlError::NotFound { what: format!("remediation {plan}") }),
+            Some(record) => Err(ControlError::Conflict {
+                why: format!("the remediation is {} and does not wait for approval", record.status),
+            }),
+        }
+    }
+}
+
+fn unavailable(error: store::StoreError) -> ControlError {
+    ControlError::Unavailable { why: error.to_string() }
+}
+
+/// The plan that restarts what hangs.
+pub(crate) fn restart_plan(id: PlanId, issue: &Issue, at: Time) -> Plan {
+    let instance = issue.resource.instance().expect("the issue is on an instance").clone();
+    Plan {
+        id,
+        intent: Intent::Remediation {
+            issue: issue.id,
+            kind: issue.kind,
+            reason: issue.reason,
+            strategy: Strategy::RestartPod,
+            cause: Cause {
+                resource: issue.resource.clone(),
+                class: CauseClass::ProcessHangs,
+                confidence: Percent(96.0),
+                pattern: "alive, silent, no CPU".to_owned(),
+                evidence: vec![EvidenceItem {
+                    resource: issue.resource.clone(),
+                    text: "runs, but answered none of the last 3 probes within 500 ms".to_owned(),
+                }],
+            },
+        },
+        requested_by: Actor::Healing,
+        summary: format!("restart {instance}, which hangs"),
+        expected_effect: format!("{instance} answers its probe again within 3 s"),
+        steps: vec![Step {
+            action: Action::RestartInstance { instance: instance.clone(), manner: StopManner::Kill },
+            undo: Undo::NothingToRestore,
+            timeout: Duration::from_secs(10),
+        }],
+        verify: Some(Signal {
+            kind: issue.kind,
+            resource: issue.resource.clone(),
+            deadline: Duration::from_secs(15),
+            hold: Duration::from_secs(10),
+        }),
+        blast_radius: vec![issue.resource.clone()],
+        lift_after: None,
+        created_at: at,
+    }
+}
+
+impl Control for Fleet {
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.lock().unwrap().clone()
+    }
+
+    fn health(&self) -> Option<HealthRecord> {
+        *self.health.lock().unwrap()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            provider: "processes".to_owned(),
+            cpu_limit: Enforcement::Unavailable("needs cgroups, which need root".to_owned()),
+            memory_limit: Enforcement::Supervision,
+            volumes: Enforcement::Kernel("tmpfs".to_owned()),
+            host_stress: Enforcement::Unavailable("needs cgroups, which need root".to_owned()),
+            links: Enforcement::Supervision,
+        }
+    }
+
+    fn running_faults(&self) -> Vec<RunningFault> {
+        self.faults.lock().unwrap().clone()
+    }
+
+    fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Planned, ControlError> {
+        let issue = self.store.issue(issue).map_err(unavailable)?;
+        let issue = issue.ok_or(ControlError::NotFound { what: "such issue".to_owned() })?;
+        if issue.closed_at.is_some() {
+            return Err(ControlError::Conflict {
+                why: "the issue is closed; there is nothing to repair".to_owned(),
+            });
+        }
+        let now = self.clock.now();
+        let mut plan = restart_plan(self.id(now), &issue, now);
+        plan.requested_by = Actor::Operator(who.to_owned());
+        if mode == RunMode::Run {
+            self.store.add_plan(&plan, PlanStatus::Pending, &[]).map_err(unavailable)?;
+        }
+        Ok(Planned { plan, status: PlanStatus::Pending, reasons: Vec::new() })
+    }
+
+    fn approve(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
+        let decided = self.store.approve(plan, who, self.clock.now()).map_err(unavailable)?;
+        self.waiting(plan, decided)
+    }
+
+    fn reject(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
+        let decided = self.store.reject(plan, who, self.clock.now()).map_err(unavailable)?;
+        self.waiting(plan, decided)
+    }
+
+    fn roll_back(&self, plan: PlanId, _who: &str) -> Result<(), ControlError> {
+        let (from, to) = (PlanStatus::Success, PlanStatus::RolledBack);
+        let moved =
+            self.store.set_plan_status(plan, from, to, self.clock.now(), None).map_err(unavailable)?;
+        if moved {
+            Ok(())
+        } else {
+            Err(ControlError::Conflict { why: "only a finished plan can be taken back".to_owned() })
+        }
+    }
+
+    fn set_automation(&self, automation: Automation, _who: &str) -> Result<(), ControlError> {
+        self.store.set_automation(automation == Automation::On).map_err(unavailable)
+    }
+
+    fn pause(&self, service: &ServiceName, time: Duration, _who: &str) -> Result<(), ControlError> {
+        self.store.pause_service(service, Some(self.clock.now().plus(time))).map_err(unavailable)
+    }
+
+    fn resume(&self, service: &ServiceName, _who: &str) -> Result<(), ControlError> {
+        self.store.pause_service(service, None).map_err(unavailable)
+    }
+
+    fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError> {
+        let Target::Resource(target) = request.target else {
+            return Err(ControlError::Unsupported { why: "this fleet takes one resource".to_owned() });
+        };
+        let now = self.clock.now();
+        let (id, plan): (ExperimentId, PlanId) = (self.id(now), self.id(now));
+        let document = serde_json::json!({"name": request.name, "type": request.kind.name()});
+        let record = ExperimentRecord {
+            id,
+            status: ExperimentStatus::Running,
+            document: document.to_string(),
+            created_at: now,
+        };
+        self.store.save_experiment(&record).map_err(unavailable)?;
+        self.faults.lock().unwrap().push(RunningFault {
+            token: StepToken { plan, index: 0 },
+            fault: Fault { target, kind: request.kind, duration: request.duration },
+            since: now,
+            until: now.plus(request.duration),
+            experiment: Some(id),
+        });
+        Ok(id)
+    }
+
+    fn abort(&self, experiment: ExperimentId, _who: &str) -> Result<(), ControlError> {
+        let record = self.store.experiment(experiment).map_err(unavailable)?;
+        let mut record = record.ok_or(ControlError::NotFound { what: format!("experiment {experiment}") })?;
+        record.status = ExperimentStatus::Aborted;
+        self.store.save_experiment(&record).map_err(unavailable)?;
+        self.faults.lock().unwrap().retain(|running| running.experiment != Some(experiment));
+        Ok(())
+    }
+
+    fn emergency_stop(&self, _who: &str) -> Result<u32, ControlError> {
+        self.store.latch_emergency_stop(self.clock.now()).map_err(unavailable)?;
+        Ok(self.faults.lock().unwrap().drain(..).count() as u32)
+    }
+
+    fn clear_emergency_stop(&self, _who: &str) -> Result<(), ControlError> {
+        self.store.clear_emergency_stop().map_err(unavailable)
+    }
+
+    fn strategies(&self) -> Vec<StrategyRate> {
+        vec![StrategyRate {
+            kind: IssueKind::PodCrash,
+            reason: Reason::Unresponsive,
+            strategy: Strategy::RestartPod,
+            success_rate: Percent(85.0),
+            outcomes: 0,
+            unavailable: None,
+        }]
+    }
+
+    fn logs(&self, service: &ServiceName, lines: usize) -> Result<Vec<String>, ControlError> {
+        let snapshot = self.snapshot();
+        if !snapshot.is_some_and(|snapshot| snapshot.services.contains_key(service)) {
+            return Err(ControlError::NotFound { what: format!("service {service}") });
+        }
+        Ok((0..lines.min(20)).map(|n| format!("{service}-0 | GET /items 200 {}.{n} ms", n + 3)).collect())
+    }
+}

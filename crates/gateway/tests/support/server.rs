@@ -1,0 +1,157 @@
+//! A gateway that is served for one test, and requests to it as bytes.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Clock;
+use gateway::{Gateway, GatewayConfig, serve};
+use serde_json::Value;
+use store::Store;
+
+use super::{Fleet, MachineClock};
+
+pub(crate) const TOKEN: &str = "a-token-for-the-tests-only";
+pub(crate) const HEALING: &str = "/api/v3/self-healing";
+
+pub(crate) struct Server {
+    pub(crate) gateway: Gateway,
+    pub(crate) fleet: Arc<Fleet>,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+pub(crate) fn start(scene: fn(&Fleet)) -> Server {
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    scene(&fleet);
+    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet }
+}
+
+impl Server {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://localhost:{}", self.address().port())
+    }
+
+    /// One request with exactly these headers besides `Connection` and `Content-Length`.
+    pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        // A refused body is answered before it was read to its end, which may break this write.
+        let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes());
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, head: head.to_owned(), body: unchunked(head, body) }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.raw("GET", path, &[("host", &self.host())], "")
+    }
+
+    pub(crate) fn host(&self) -> String {
+        format!("localhost:{}", self.address().port())
+    }
+
+    /// A write as a program sends it.
+    pub(crate) fn write(&self, method: &str, path: &str, body: &str) -> Reply {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("host", self.host()),
+            ("authorization", bearer),
+            ("content-type", "application/json".to_owned()),
+        ];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.raw(method, path, &headers, body)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Value) -> Reply {
+        self.write("POST", path, &body.to_string())
+    }
+
+    /// Signs the page in and gives its cookie.
+    pub(crate) fn cookie(&self) -> String {
+        let headers = [
+            ("host", self.host()),
+            ("origin", self.origin()),
+            ("content-type", "application/x-www-form-urlencoded".to_owned()),
+        ];
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let reply = self.raw("POST", "/login", &headers, &format!("token={TOKEN}&next=%2Fissues"));
+        assert_eq!((reply.status, reply.header("location")), (303, Some("/issues")));
+        let cookie = reply.header("set-cookie").unwrap();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    /// A form as the signed-in page sends it.
+    pub(crate) fn submit(&self, path: &str, form: &str, cookie: &str) -> Reply {
+        let (host, origin) = (self.host(), self.origin());
+        let headers = [
+            ("host", host.as_str()),
+            ("origin", origin.as_str()),
+            ("cookie", cookie),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        self.raw("POST", path, &headers, form)
+    }
+
+    pub(crate) fn first(&self, list: &str) -> String {
+        self.get(&format!("{HEALING}/{list}")).json()[0]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn unchunked(head: &str, body: &str) -> String {
+    if !head.contains("transfer-encoding: chunked") {
+        return body.to_owned();
+    }
+    let (mut rest, mut whole) = (body, String::new());
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+pub(crate) fn assert_problem(reply: &Reply, status: u16, code: &str) {
+    assert_eq!(reply.status, status, "{}", reply.body);
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{}", reply.head);
+    let problem = reply.json();
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert!(problem["detail"].as_str().unwrap().len() > 10, "{problem}");
+}

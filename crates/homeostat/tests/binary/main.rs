@@ -6,6 +6,7 @@
 
 mod emergency;
 mod fleet;
+mod kills;
 mod life;
 mod processes;
 mod wrong_input;
@@ -19,10 +20,13 @@ pub(crate) type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == "campaign") {
+        return kills::campaign(arguments);
+    }
     // What cargo passes to a harness (`--show-output`) means nothing here: everything is shown.
     let filter: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
-    let tests = life::TESTS.iter().chain(wrong_input::TESTS).chain(emergency::TESTS);
+    let tests = life::TESTS.iter().chain(wrong_input::TESTS).chain(emergency::TESTS).chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {
         let began = Instant::now();

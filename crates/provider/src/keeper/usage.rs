@@ -25,6 +25,11 @@ use crate::{files, process};
 const CPU_SAMPLES: usize = 4;
 /// Directories are walked at the latest after this long, because files grow old without being written.
 const WALK_AFTER: Duration = Duration::from_secs(15);
+/// Directories of a volume fuller than [`NEARLY_FULL`] are walked this often: what it is full of is about to
+/// matter, and the same use may be made up of other files.
+const WALK_AFTER_FULL: Duration = Duration::from_secs(2);
+/// See [`WALK_AFTER_FULL`].
+const NEARLY_FULL: f64 = 0.8;
 /// Share of its memory limit beyond which an instance is looked at between the samples of a second.
 const WATCHED_CLOSELY: f64 = 0.5;
 /// A volume fuller than this is reported, where no threshold is declared (SPEC H1).
@@ -173,7 +178,9 @@ fn measure_volume(
     }
     let used = meter.usage.disk_used;
     let same = meter.walked.as_ref().is_some_and(|walk| walk.used == used);
-    let recent = |walk: &Walk| walk.settled && now.since(walk.at) < WALK_AFTER;
+    let fullness = used.zip(meter.usage.disk_size).map_or(0.0, |(used, size)| used.0 as f64 / size.0 as f64);
+    let walk_after = if fullness > NEARLY_FULL { WALK_AFTER_FULL } else { WALK_AFTER };
+    let recent = |walk: &Walk| walk.settled && now.since(walk.at) < walk_after;
     if !(same && meter.walked.as_ref().is_some_and(recent)) {
         meter.walked = Some(Walk { at: now, used, settled: same });
         walk(shared, name, path, volume, held);

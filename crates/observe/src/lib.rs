@@ -80,6 +80,7 @@ fn link_state(link: &LinkSample, now: u64) -> LinkState {
                     ejected_by_plan: backend.ejected_by_plan,
                     path_check: backend.path_check,
                     path_check_failures: backend.path_check_failures,
+                    connection_floors_ms: backend.connection_floors_ms.clone(),
                 };
                 (name.clone(), state)
             })

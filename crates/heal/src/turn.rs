@@ -49,7 +49,7 @@ impl Healer {
         self.verify(&snapshot)?; // Plans that ran → Outcomes → Lessons
         self.lift(&snapshot)?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
-        for issue in by_priority(&open) {
+        for issue in by_priority(&open, &snapshot) {
             let causes = self.diagnose(issue, &snapshot, &open)?; // Issue → ranked Causes
             let circumstances = self.circumstances(snapshot.taken)?;
             let plan = match self.plan(issue, &causes, &snapshot, &circumstances) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use act::Circumstances;
-use decide::detect::{IssueChange, detect, is_recovering, track};
+use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
@@ -26,16 +26,16 @@ const STORM_OVER: Duration = Duration::from_secs(60);
 /// Below this health a person looks at the whole (specification H8).
 const HEALTH_REVIEW: u8 = 70;
 
-/// What was seen in this look, worst first; among equals the oldest. An issue that could not be judged this
-/// time stays open, but nothing is done about it: the cause may be gone, or be our own repair.
-pub(crate) fn by_priority<'a>(open: &'a [Issue], snapshot: &Snapshot) -> Vec<&'a Issue> {
-    let seen = |issue: &&Issue| !is_recovering(issue) && issue.last_seen == snapshot.taken;
-    let mut sorted: Vec<&Issue> = open.iter().filter(seen).collect();
-    sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
-    sorted
-}
-
 impl Healer {
+    /// What was seen in this look, worst first; among equals the oldest. An issue that could not be judged
+    /// this time stays open, but nothing is done about it: the cause may be gone, or be our own repair.
+    pub(crate) fn by_priority<'a>(&self, open: &'a [Issue]) -> Vec<&'a Issue> {
+        let state = self.state();
+        let mut sorted: Vec<&Issue> = open.iter().filter(|issue| state.found.contains(&issue.id)).collect();
+        sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
+        sorted
+    }
+
     /// Signals → Snapshot.
     pub(crate) fn look(&self) -> Result<Arc<Snapshot>, TurnError> {
         Ok(Arc::new(self.parts.observer.snapshot()?))
@@ -69,8 +69,10 @@ impl Healer {
             }
         }
         state.closed = Some(closed);
+        let found = |change: &IssueChange| matches!(change, IssueChange::Opened(_) | IssueChange::Seen(_));
+        state.found = changes.iter().filter(|change| found(change)).map(|change| change.issue().id).collect();
         self.call_in_a_storm(&mut state.storm_seen, snapshot);
-        let open = store.open_issues()?;
+        let open = after(before, changes);
         let health = health(snapshot, &open);
         self.store_health(&mut state.health_stored, &health, snapshot.taken)?;
         state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
@@ -309,6 +311,19 @@ impl Healer {
             at: self.now(),
         });
     }
+}
+
+/// The open issues after some changes, newest first.
+fn after(mut open: Vec<Issue>, changes: Vec<IssueChange>) -> Vec<Issue> {
+    for change in changes {
+        let issue = change.issue();
+        open.retain(|before| before.id != issue.id);
+        if issue.closed_at.is_none() {
+            open.push(issue.clone());
+        }
+    }
+    open.sort_by_key(|issue| std::cmp::Reverse(issue.id));
+    open
 }
 
 fn join<T: ToString>(items: &[T]) -> String {

@@ -95,6 +95,8 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<IssueId, String>,
     /// What was refused already, so that it is written down once.
     pub(crate) refused: BTreeSet<(IssueId, Strategy)>,
+    /// The issues that were found in the latest look.
+    pub(crate) found: BTreeSet<IssueId>,
     /// The issues a person was called for.
     pub(crate) called: BTreeSet<IssueId>,
     /// The issues that closed lately; `None` until the store was asked.
@@ -138,6 +140,7 @@ impl Healer {
             well_since: BTreeMap::new(),
             waiting: BTreeMap::new(),
             refused: BTreeSet::new(),
+            found: BTreeSet::new(),
             called: BTreeSet::new(),
             closed: None,
             storm_seen: None,
@@ -206,7 +209,7 @@ impl Healer {
     }
 
     /// Whether the loop has something under way and should look again soon.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         let state = self.state();
         !state.watches.is_empty() || !state.executing.is_empty() || !state.waiting.is_empty()
     }

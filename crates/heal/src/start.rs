@@ -107,13 +107,15 @@ impl Healer {
         Ok(over.then_some("the issue is over"))
     }
 
-    /// The slots of the guard's policy, counted once more where they are taken.
+    /// The slots of the guard's policy, counted once more where they are taken. Repairs in their hold window
+    /// hold none, but the store counts them, so there are as many more.
     fn slots(&self) -> SlotLimits {
         let limits = &self.settings.policy.limits;
+        let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
         SlotLimits {
             per_resource_per_hour: limits.per_resource,
             per_hour: limits.in_all,
-            concurrent: limits.at_a_time,
+            concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
             ..SlotLimits::SPECIFIED
         }
     }

@@ -16,8 +16,8 @@ use provider::sample::{BackendSample, Counts, LinkSample, LinkSecond};
 
 use crate::world::World;
 
-/// Seconds of counts that are kept, as the sample's contract has it.
-const SECONDS_KEPT: u64 = 60;
+/// Seconds of counts that are kept: what an observer looks back at, and a little more.
+const SECONDS_KEPT: u64 = 36;
 
 /// Requests a second on each link of a service that nobody calls.
 const VISITORS: f64 = 40.0;

@@ -22,7 +22,7 @@ use crate::traffic::{Backend, Link, callees_first};
 const STEP: Duration = Duration::from_millis(250);
 
 /// Traffic further back than this is not counted: nobody could see it any more.
-const TRAFFIC_KEPT: Duration = Duration::from_secs(61);
+const TRAFFIC_KEPT: Duration = Duration::from_secs(37);
 
 /// What an idle process uses of its limits, and its own data of its volume.
 const IDLE: f64 = 0.05;
@@ -183,6 +183,21 @@ impl MemoryProvider {
             layered.layers.clear();
             layered.generation += 1;
         }
+    }
+
+    /// Something goes wrong that nobody injected. It ends by itself like a fault; `token` names it. `false`:
+    /// there is nothing it could happen to.
+    pub fn happen(&self, token: StepToken, fault: &Fault) -> bool {
+        let now = self.now();
+        let mut world = self.lock();
+        let possible = world.has(&fault.target)
+            && fault.target.instance().is_none_or(|instance| {
+                matches!(fault.target, ResourceId::Volume(_)) || world.incarnation(instance).is_some()
+            });
+        if possible {
+            world.inject(token, fault, now);
+        }
+        possible
     }
 
     /// How often the world changed because of a step. More than 1: it was done again.

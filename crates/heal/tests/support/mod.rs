@@ -1,6 +1,8 @@
 //! One control plane over one fleet in memory, on a clock that moves when it is told to.
 #![allow(dead_code, unreachable_pub, reason = "each test file and the storm example use their part")]
 
+pub mod checks;
+pub mod storm;
 pub mod story;
 
 use std::collections::BTreeMap;
@@ -90,6 +92,10 @@ impl Lab {
 
     pub fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    pub fn clock_passes(&self, time: Duration) {
+        self.clock.wait(time);
     }
 
     /// One turn, and time passes until the next.

@@ -168,8 +168,10 @@ impl World {
         let mut backends = BTreeMap::new();
         for instance in self.slots.keys().filter(|instance| instance.service == link.to) {
             let ejected = Attribute::Ejected(link.clone(), instance.clone());
+            let by_plan = self.value(&ejected) == Some(AttributeValue::Flag(true));
             let mut sample = BackendSample {
-                ejected: self.value(&ejected) == Some(AttributeValue::Flag(true)),
+                ejected: by_plan,
+                ejected_by_plan: by_plan,
                 path_check: Some(Duration::from_millis(1)),
                 path_check_failures: 0,
             };

@@ -18,8 +18,12 @@ use crate::lesson::diagnosis_key;
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
 
-/// Issues that closed this long ago still count as the same when they come back.
+/// Issues that closed this long ago are shown to tracking, which takes those that come back for the same.
+/// Twice its damping window.
 const LATELY: Duration = Duration::from_secs(120);
+
+/// How far back issues are looked at for that; one that was open for longer is another when it comes back.
+const OPENED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Below this health a person looks at the whole (specification H8).
 const HEALTH_REVIEW: u8 = 70;
@@ -44,11 +48,11 @@ impl Healer {
         let mut state = self.state();
         let findings = detect(snapshot, thresholds);
         let before = store.open_issues()?;
-        let since = Some(snapshot.taken.minus(LATELY));
+        let since = Some(snapshot.taken.minus(OPENED_WITHIN));
         let closed: Vec<Issue> = store
             .issues(&IssueFilter { since, ..IssueFilter::default() })?
             .into_iter()
-            .filter(|issue| issue.closed_at.is_some())
+            .filter(|issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY))
             .collect();
         let ids = &mut state.ids;
         let mut next_id = || ids.next::<IssueId>(snapshot.taken);

@@ -128,7 +128,8 @@ impl World {
         let mut sample = self.links.get(name).map(|link| link.sample(breaker, now)).unwrap_or_default();
         for (instance, backend) in &mut sample.backends {
             let ejected = Attribute::Ejected(name.clone(), instance.clone());
-            backend.ejected |= self.value(&ejected) == Some(AttributeValue::Flag(true));
+            backend.ejected_by_plan = self.value(&ejected) == Some(AttributeValue::Flag(true));
+            backend.ejected |= backend.ejected_by_plan;
         }
         sample
     }

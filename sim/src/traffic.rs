@@ -173,6 +173,8 @@ impl Link {
                 .map(|(name, backend)| {
                     let sample = BackendSample {
                         ejected: backend.out_until.is_some(),
+                        ejected_by_plan: false,
+                        connection_floors_ms: Vec::new(),
                         path_check: backend.check,
                         path_check_failures: backend.check_failures,
                     };

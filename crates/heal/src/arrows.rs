@@ -10,6 +10,7 @@ use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Strategy, Time};
+use observe::Sighting;
 use store::{IssueFilter, Timer, TimerKind};
 
 use crate::healer::{Healer, Seen};
@@ -38,8 +39,8 @@ impl Healer {
     }
 
     /// Signals → Snapshot.
-    pub(crate) fn look(&self) -> Result<Arc<Snapshot>, TurnError> {
-        Ok(Arc::new(self.parts.observer.snapshot()?))
+    pub(crate) fn look(&self) -> Result<Sighting, TurnError> {
+        Ok(self.parts.observer.look()?)
     }
 
     /// Snapshot → Issues. Returns the open ones, after the changes were written.

@@ -3,11 +3,12 @@
 //! In: the store and a time. Out: plain values. I/O happens here, before planning, and ends here: planner
 //! and guard see values that may be a moment old, and the slots are counted again where they are taken.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use decide::plan::{Approval, History, RunningPlan, Switches};
 use domain::{PlanId, PlanStatus, Time};
-use store::{PlanFilter, PlanPurpose, Store, Verdict};
+use store::{PlanFilter, PlanPurpose, Store, TimerKind, Verdict};
 
 /// What is remembered: the longest window of the policy's defaults (repeats, 1 day).
 const HISTORY: Duration = Duration::from_secs(86_400);
@@ -52,11 +53,16 @@ impl Circumstances {
             only: Some(PlanPurpose::Remediation),
             ..PlanFilter::default()
         })?;
+        let timers = store.timers()?.into_iter();
+        let to_be_lifted: BTreeSet<PlanId> =
+            timers.filter(|timer| timer.kind == TimerKind::LiftPlan).map(|timer| timer.plan).collect();
         let mut history: Vec<_> = recent
             .iter()
             .filter_map(|record| {
                 let mut entry = decide::plan::PlanRecord::of(&record.plan, record.started_at?)?;
                 entry.outcome = record.outcome.as_ref().map(|outcome| outcome.kind);
+                // A measure that was lifted before its time is in force no more.
+                entry.lift_after = entry.lift_after.filter(|_| to_be_lifted.contains(&entry.plan));
                 Some(entry)
             })
             .collect();

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Effect, Intent, PlanId, PlanStatus};
-use store::{EntryState, JournalEntry, PlanRecord, TimerKind};
+use domain::{Effect, PlanId, PlanStatus};
+use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, TimerKind};
 
 use crate::error::{ActError, Result};
 use crate::executor::{Executor, endings_of_done};
@@ -33,12 +33,6 @@ pub struct Recovered {
 
 const ENDED: &str = "the control plane ended";
 
-/// A fault that was to be injected at once by somebody who is gone. A pending repair is not: the next turn
-/// asks the guard about it again.
-fn is_forgotten(record: &PlanRecord) -> bool {
-    record.status == PlanStatus::Pending && matches!(record.plan.intent, Intent::Experiment { .. })
-}
-
 impl Executor {
     /// Settles every plan that was under way and takes out every fault. Run before anything else, and once
     /// more wherever it failed: doing it again is harmless.
@@ -54,14 +48,7 @@ impl Executor {
         recovered.faults_taken_out = u32::try_from(faults.len()).unwrap_or(u32::MAX);
 
         let mut seen = BTreeSet::new();
-        let unfinished = self.store.unfinished_plans()?;
-        for record in unfinished.iter().filter(|record| is_forgotten(record)) {
-            let why = format!("{ENDED} before it began; nothing was changed");
-            let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-            self.store.set_plan_status(record.plan.id, from, to, self.clock.now(), Some(&why))?;
-            recovered.plans.push(RecoveredPlan { plan: record.plan.id, status: to, found: why });
-        }
-        let in_progress = unfinished.into_iter().rev();
+        let in_progress = self.store.unfinished_plans()?.into_iter().rev();
         let in_progress = in_progress.filter(|r| r.status == PlanStatus::InProgress).map(|r| r.plan.id);
         let rollbacks = self.store.timers()?.into_iter().filter(|t| t.kind == TimerKind::Rollback);
         let order = faults
@@ -75,7 +62,20 @@ impl Executor {
                 recovered.plans.push(self.settle(plan, ENDED)?);
             }
         }
+        self.refuse_faults_not_begun()?;
         Ok(recovered)
+    }
+
+    /// Experiments that were written down and not begun: who asked for them is gone.
+    fn refuse_faults_not_begun(&self) -> Result<()> {
+        for record in self.store.unfinished_plans()? {
+            let (id, status) = (record.plan.id, record.status);
+            if status == PlanStatus::Pending && PlanPurpose::of(&record.plan) == PlanPurpose::Experiment {
+                let why = format!("{ENDED} before it began");
+                self.store.set_plan_status(id, status, PlanStatus::Refused, self.clock.now(), Some(&why))?;
+            }
+        }
+        Ok(())
     }
 
     /// Settles one plan that nobody runs.

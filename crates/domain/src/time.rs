@@ -1,8 +1,8 @@
 //! Time as a pair: the wall clock for people, the boot clock for arithmetic.
 //!
 //! Faults skew wall clocks and people set them, so every age, deadline and rate is counted on the boot
-//! clock. It does not go on across a reboot; the wall clock does. [`Time::since`] therefore takes the boot
-//! clock where both stamps come from one boot, and says so where they do not by returning `None`.
+//! clock. It does not go on across a reboot, so two times are only compared within one boot; the wall clock
+//! is for showing.
 
 use std::time::Duration;
 

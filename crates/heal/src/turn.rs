@@ -9,7 +9,6 @@
 
 use decide::plan::{Planned, Ruling, guard};
 
-use crate::arrows::by_priority;
 use crate::healer::Healer;
 
 /// Why a turn came to nothing. The next one tries again.
@@ -44,27 +43,31 @@ impl Healer {
     ///
     /// [`TurnError`]; what was written before it stays and is found by the next turn.
     pub fn turn(&self) -> Result<Turn, TurnError> {
-        let snapshot = self.look()?; // signals → Snapshot
-        let open = self.detect(&snapshot)?; // Snapshot → Issues
-        self.verify(&snapshot)?; // Plans that ran → Outcomes → Lessons
-        self.lift(&snapshot)?; // measures whose time is over
+        let sighting = self.look()?; // signals → Snapshot
+        let snapshot = sighting.snapshot();
+        let open = self.detect(snapshot)?; // Snapshot → Issues
+        self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
+        self.lift(snapshot)?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
-        for issue in by_priority(&open) {
-            let causes = self.diagnose(issue, &snapshot, &open)?; // Issue → ranked Causes
-            let circumstances = self.circumstances(snapshot.taken)?;
-            let plan = match self.plan(issue, &causes, &snapshot, &circumstances) {
+        let mut circumstances = self.circumstances(snapshot.taken)?;
+        for issue in self.by_priority(&open) {
+            let causes = self.diagnose(issue, snapshot, &open)?; // Issue → ranked Causes
+            let plan = match self.plan(issue, &causes, snapshot, &circumstances) {
                 Planned::Plan(plan) => plan, // Cause → Plan
                 other => {
                     turn.waiting += usize::from(self.wait(issue, &other)?);
                     continue;
                 }
             };
-            match guard(plan, &self.guard_context(&snapshot, &circumstances)) {
-                Ruling::Clear(cleared) => turn.begun += usize::from(self.start(cleared)?), // act
+            match guard(plan, &self.guard_context(snapshot, &circumstances)) {
+                Ruling::Clear(cleared) => {
+                    turn.begun += usize::from(self.start(cleared)?); // act
+                    circumstances = self.circumstances(snapshot.taken)?;
+                }
                 ruling => turn.waiting += usize::from(self.hold(issue, ruling)?),
             }
         }
-        turn.begun += self.start_approved(&snapshot)?;
+        turn.begun += self.start_approved(snapshot)?;
         Ok(turn)
     }
 }

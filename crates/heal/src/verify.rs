@@ -1,5 +1,6 @@
 //! Plans that ran → Outcomes → Lessons: asks detection again about the plan's own signal, on fresh
-//! snapshots, until it held or did not.
+//! snapshots, until it held or did not. Links are judged by the seconds after the plan's last step: what
+//! was slow before it is not the repair's failure.
 //!
 //! The judgement is [`decide::plan::Verifier`]'s; here are the looking, the writing and the taking back. A
 //! watch lives in memory: after a restart of the control plane it begins again, which only makes the hold
@@ -9,7 +10,8 @@ use act::ActError;
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
-use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Snapshot, Time};
+use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Time};
+use observe::Sighting;
 use store::{PlanPurpose, PlanRecord, StoreError};
 
 use crate::healer::{Healer, Learning};
@@ -44,23 +46,26 @@ impl Healer {
     }
 
     /// Looks at the signal of every plan that is being verified, and closes those that are decided.
-    pub(crate) fn verify(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+    pub(crate) fn verify(&self, sighting: &Sighting) -> Result<(), TurnError> {
         for record in self.parts.store.unfinished_plans()? {
             if record.status == PlanStatus::Verifying
                 && PlanPurpose::of(&record.plan) == PlanPurpose::Remediation
             {
-                self.verify_one(record, snapshot)?;
+                self.verify_one(record, sighting)?;
             }
         }
         Ok(())
     }
 
-    fn verify_one(&self, record: PlanRecord, snapshot: &Snapshot) -> Result<(), TurnError> {
+    fn verify_one(&self, record: PlanRecord, sighting: &Sighting) -> Result<(), TurnError> {
         let plan = &record.plan;
         let Some(signal) = plan.verify.clone() else { return Ok(()) };
+        let taken = sighting.snapshot().taken;
+        let finished_at = self.finished_at(plan.id)?.unwrap_or(taken);
+        let snapshot = &sighting.since(finished_at);
         let verdict = verdict(signal.kind, &signal.resource, snapshot, &self.settings.thresholds);
         let observation = Observation {
-            at: snapshot.taken,
+            at: taken,
             seen: match verdict {
                 Verdict::Healthy => Seen::InBounds,
                 Verdict::Unhealthy(_) => Seen::OutOfBounds,
@@ -68,7 +73,6 @@ impl Healer {
             },
             callers: Baseline::of(&signal.resource, snapshot),
         };
-        let finished_at = self.finished_at(plan.id)?.unwrap_or(snapshot.taken);
         let decision = {
             let mut state = self.state();
             let watch = state
@@ -81,8 +85,8 @@ impl Healer {
         };
         match decision {
             Verification::Pending | Verification::Passing { .. } => Ok(()),
-            Verification::Healed { verified_at } => self.close(&record, Ok(verified_at), snapshot.taken),
-            Verification::NotHealed { why } => self.close(&record, Err(why.to_string()), snapshot.taken),
+            Verification::Healed { verified_at } => self.close(&record, Ok(verified_at), taken),
+            Verification::NotHealed { why } => self.close(&record, Err(why.to_string()), taken),
         }
     }
 
@@ -204,22 +208,23 @@ impl Healer {
         let filter =
             store::PlanFilter { only: Some(PlanPurpose::Remediation), ..store::PlanFilter::default() };
         for record in self.parts.store.plans(&filter).map_err(StoreError::from)? {
-            let ended = matches!(record.status, PlanStatus::Failed | PlanStatus::RolledBack);
-            if !ended || record.outcome.is_some() || record.started_at.is_none() {
+            if !record.status.is_final() || record.outcome.is_some() || record.started_at.is_none() {
                 continue;
             }
+            // It died between the status and the verdict it stands for.
+            let healed = record.status == PlanStatus::Success;
+            let kind = if healed { credit(&record.plan) } else { OutcomeKind::NotHealed };
+            let died = || "the control plane died while it ran".to_owned();
             self.conclude(
                 &record.plan,
                 &Outcome {
                     plan: record.plan.id,
-                    kind: OutcomeKind::NotHealed,
+                    kind,
                     started_at: record.started_at,
-                    verified_at: None,
+                    verified_at: record.completed_at.filter(|_| healed),
                     decided_at: self.now(),
                     rolled_back: record.rolled_back,
-                    explanation: record
-                        .error
-                        .or_else(|| Some("the control plane died while it ran".to_owned())),
+                    explanation: (!healed).then(|| record.error.unwrap_or_else(died)),
                 },
             )?;
         }

@@ -4,18 +4,23 @@
 //! recent ones ([`RECENT`]) beside the usual ([`BEFORE`]). Windows end one second before the sample, so that
 //! a second is never judged half counted.
 //!
+//! A [`Sighting`] keeps the counts, so that the same look can be asked what was seen since a given time:
+//! whether a repair worked is not told by requests that ended before it.
+//!
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
 mod window;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{Event, Snapshot};
-use provider::sample::LinkSample;
+use domain::{Event, LinkName, Snapshot, Time};
+use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
 use window::{Ages, window};
@@ -38,17 +43,18 @@ impl Observer {
     /// # Errors
     ///
     /// The provider's, when it does not answer. Nothing is guessed then.
+    pub fn look(&self) -> Result<Sighting, ProviderError> {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Sighting::of(self.look.sample()?, generation))
+    }
+
+    /// [`Self::look`], without the counts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::look`].
     pub fn snapshot(&self) -> Result<Snapshot, ProviderError> {
-        let sample = self.look.sample()?;
-        let now = sample.taken.boot_us / 1_000_000;
-        Ok(Snapshot {
-            taken: sample.taken,
-            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
-            environment: sample.environment,
-            services: sample.services,
-            links: sample.links.iter().map(|(name, link)| (name.clone(), link_state(link, now))).collect(),
-            fleet_age: sample.fleet_age,
-        })
+        self.look().map(|sighting| Arc::unwrap_or_clone(sighting.snapshot))
     }
 
     /// The events after `after`; waits up to `timeout` for the first.
@@ -61,25 +67,85 @@ impl Observer {
     }
 }
 
-/// What a link's counts say at second `now`.
-fn link_state(link: &LinkSample, now: u64) -> LinkState {
-    let recent = now.saturating_sub(RECENT)..now;
-    let before = recent.start.saturating_sub(BEFORE)..recent.start;
+/// One look at the world, with the counts it was put together from.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    snapshot: Arc<Snapshot>,
+    counts: BTreeMap<LinkName, LinkSample>,
+}
+
+impl Sighting {
+    fn of(sample: Sample, generation: u64) -> Self {
+        let windows = Windows::until(second_of(sample.taken));
+        let snapshot = Snapshot {
+            taken: sample.taken,
+            generation,
+            environment: sample.environment,
+            services: sample.services,
+            links: link_states(&sample.links, &windows),
+            fleet_age: sample.fleet_age,
+        };
+        Self { snapshot: Arc::new(snapshot), counts: sample.links }
+    }
+
+    /// What was seen.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The same look, where the recent windows of the links hold only seconds that began at `since` or later:
+    /// every request counted there ended after it. They hold nothing until such a second is complete. What is
+    /// usual, and what is known of instances and health checks, is as in [`Self::snapshot`].
+    pub fn since(&self, since: Time) -> Snapshot {
+        let mut windows = Windows::until(second_of(self.snapshot.taken));
+        let first = since.boot_us.div_ceil(1_000_000);
+        windows.recent.start = windows.recent.start.max(first).min(windows.recent.end);
+        Snapshot { links: link_states(&self.counts, &windows), ..Snapshot::clone(&self.snapshot) }
+    }
+}
+
+/// The second a time is in, counted since boot.
+fn second_of(time: Time) -> u64 {
+    time.boot_us / 1_000_000
+}
+
+/// The seconds that are judged, and those that say what is usual.
+#[derive(Debug, Clone)]
+struct Windows {
+    recent: Range<u64>,
+    before: Range<u64>,
+}
+
+impl Windows {
+    /// The last complete ones before second `now`.
+    fn until(now: u64) -> Self {
+        let recent = now.saturating_sub(RECENT)..now;
+        Self { before: recent.start.saturating_sub(BEFORE)..recent.start, recent }
+    }
+}
+
+fn link_states(counts: &BTreeMap<LinkName, LinkSample>, windows: &Windows) -> BTreeMap<LinkName, LinkState> {
+    counts.iter().map(|(name, link)| (name.clone(), link_state(link, windows))).collect()
+}
+
+/// What a link's counts say over these windows.
+fn link_state(link: &LinkSample, Windows { recent, before }: &Windows) -> LinkState {
     LinkState {
-        recent: window(link, &recent, None, Ages::All),
-        before: window(link, &before, None, Ages::All),
-        old_connections: window(link, &recent, None, Ages::Old),
-        new_connections: window(link, &recent, None, Ages::New),
+        recent: window(link, recent, None, Ages::All),
+        before: window(link, before, None, Ages::All),
+        old_connections: window(link, recent, None, Ages::Old),
+        new_connections: window(link, recent, None, Ages::New),
         backends: link
             .backends
             .iter()
             .map(|(name, backend)| {
                 let state = BackendState {
-                    recent: window(link, &recent, Some(name), Ages::All),
+                    recent: window(link, recent, Some(name), Ages::All),
                     ejected: backend.ejected,
                     ejected_by_plan: backend.ejected_by_plan,
                     path_check: backend.path_check,
                     path_check_failures: backend.path_check_failures,
+                    connection_floors_ms: backend.connection_floors_ms.clone(),
                 };
                 (name.clone(), state)
             })
@@ -87,3 +153,6 @@ fn link_state(link: &LinkSample, now: u64) -> LinkState {
         breaker: link.breaker.unwrap_or(BreakerState::Closed),
     }
 }
+
+#[cfg(test)]
+mod tests;

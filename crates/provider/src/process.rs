@@ -43,6 +43,13 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
+/// Resident memory in bytes, from the cheapest file that has it.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// The kernel's boot id.
 pub(crate) fn boot_id() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();

@@ -47,8 +47,8 @@ impl Store {
                 "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
                      metrics, created_at, reason, closed_at, document)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, metrics = ?7, reason = ?9,
-                     closed_at = ?10, document = ?11",
+                 ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, detected_at = ?6, metrics = ?7,
+                     reason = ?9, closed_at = ?10, document = ?11",
             )?
             .execute(params![
                 issue.id.to_string(),

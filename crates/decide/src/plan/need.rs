@@ -9,6 +9,8 @@ use domain::{
     Snapshot,
 };
 
+use crate::detect::{Thresholds, traffic};
+
 /// By default a link is slow above this p95 (H1), in milliseconds.
 const LATENCY_MS: f64 = 200.0;
 /// By default a link or backend fails above this share (O4: error rate < 1 %).
@@ -65,7 +67,7 @@ impl Need {
             CauseClass::MemoryExhausted if out_of_memory => Reason::OutOfMemory,
             CauseClass::MemoryExhausted => Reason::Unspecified,
             CauseClass::DiskExhausted => reason_of_disk(&at, snapshot),
-            _ => reason_of_path(&at, &cause.resource, snapshot),
+            _ => reason_of_path(kind, &at, &cause.resource, snapshot),
         };
         Self { kind, reason, at }
     }
@@ -144,12 +146,18 @@ fn reason_of_disk(at: &ResourceId, snapshot: &Snapshot) -> Reason {
         .map_or(Reason::Data, |(_, r)| r)
 }
 
-fn reason_of_path(at: &ResourceId, cause: &ResourceId, snapshot: &Snapshot) -> Reason {
+/// As detection sees the link, so that a symptom leads to the repair the link's own issue would; where it
+/// cannot tell, by the instances that look bad.
+fn reason_of_path(kind: IssueKind, at: &ResourceId, cause: &ResourceId, snapshot: &Snapshot) -> Reason {
     if cause.instance().is_some() {
         return Reason::OneBackend;
     }
     let ResourceId::Link(name) = at else { return Reason::AllBackends };
     let Some(link) = snapshot.links.get(name) else { return Reason::Unspecified };
+    let seen = traffic::scope(kind, name, snapshot, &Thresholds::default().at(at, snapshot));
+    if seen != Reason::Unspecified {
+        return seen;
+    }
     let bad = link.backends.values().filter(|backend| backend_is_bad(name, backend, snapshot)).count();
     if bad > 0 && bad < link.backends.len() { Reason::OneBackend } else { Reason::AllBackends }
 }

@@ -12,8 +12,10 @@
 //! ```
 //!
 //! Until the SLO engine exists, "no SLO got worse" means that the callers' error ratio and p95 are not above
-//! their values at detection. Values within the built-in objectives (1 % and 200 ms) are never worse: one
-//! failed request more under a light load is noise.
+//! their values at detection. Values within the built-in objectives (1 % and 200 ms) are never worse, and
+//! fewer than five requests tell nothing: one failed request more under a light load is noise. For the same
+//! reason a snapshot for an observation should count only requests that ended after the steps (see
+//! `observe::Sighting::since`): the slow requests of before the repair are not its doing.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use domain::{OutcomeKind, Plan, ResourceId, Signal, Snapshot, Strategy, Time};
 use serde::{Deserialize, Serialize};
 
 use super::need::backend_is_bad;
+use crate::detect::traffic::REQUESTS_MIN;
 
 /// Up to this error ratio callers are well (O4).
 const ERROR_RATIO_OBJECTIVE: f64 = 0.01;
@@ -44,9 +47,9 @@ pub enum Seen {
 /// The callers' side at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Failed ÷ all requests; `None` without requests.
+    /// Failed ÷ all requests; `None` with fewer than five requests.
     pub error_ratio: Option<f64>,
-    /// 95th percentile of latency in milliseconds; `None` without requests.
+    /// 95th percentile of latency in milliseconds; `None` with fewer than five requests on every link.
     pub p95_ms: Option<f64>,
 }
 
@@ -63,9 +66,10 @@ impl Baseline {
         };
         let requests: u64 = links.iter().map(|link| link.recent.requests).sum();
         let errors: u64 = links.iter().map(|link| link.recent.errors).sum();
+        let enough = links.iter().filter(|link| link.recent.requests >= REQUESTS_MIN);
         Self {
-            error_ratio: (requests > 0).then(|| errors as f64 / requests as f64),
-            p95_ms: links.iter().filter_map(|link| link.recent.p95_ms).reduce(f64::max),
+            error_ratio: (requests >= REQUESTS_MIN).then(|| errors as f64 / requests as f64),
+            p95_ms: enough.filter_map(|link| link.recent.p95_ms).reduce(f64::max),
         }
     }
 

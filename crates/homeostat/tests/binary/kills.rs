@@ -95,7 +95,8 @@ struct Kill {
     under_way: Vec<String>,
     /// How long nobody started the control plane again.
     down_ms: u64,
-    /// From the start of what was killed until nothing was left behind; null: not within the limit.
+    /// From the start of the control plane, or the end of the keeper where that alone was killed, until nothing
+    /// was left behind; null: not within the limit.
     recovered_ms: Option<u64>,
     /// What was left behind at the limit.
     left_behind: Vec<String>,
@@ -205,12 +206,15 @@ fn summary(kills: &[Kill]) -> String {
             times.last().copied().unwrap_or(0)
         ));
     }
-    let repairing =
-        kills.iter().filter(|kill| kill.under_way.iter().any(|plan| plan.starts_with("remediation"))).count();
-    let disturbed =
-        kills.iter().filter(|kill| kill.faults.iter().any(|(_, became)| became == "in force")).count();
+    let met = |what: &dyn Fn(&str) -> bool| {
+        kills.iter().filter(|kill| kill.under_way.iter().any(|plan| what(plan))).count()
+    };
     text.push_str(&format!(
-        "\n  with a repair under way: {repairing}; with a fault that had taken effect: {disturbed}"
+        "\n  met the steps of a repair: {}; its verification: {}; a fault being put in force: {}; one in force: {}",
+        met(&|plan| plan.starts_with("remediation") && plan.ends_with("in_progress")),
+        met(&|plan| plan.starts_with("remediation") && plan.ends_with("verifying")),
+        met(&|plan| plan.starts_with("experiment")),
+        kills.iter().filter(|kill| kill.faults.iter().any(|(_, became)| became == "in force")).count()
     ));
     let alone = kills.iter().filter(|kill| kill.seconds_unserved.is_some()).count();
     let unserved = kills.iter().filter(|kill| kill.seconds_unserved.unwrap_or(0) > 0).count();
@@ -280,7 +284,8 @@ impl Campaign {
         }
         let unserved =
             (alone && choice.should_serve).then(|| self.seconds_unserved(killed_at, SystemClock.now()));
-        let restarted_at = SystemClock.now();
+        // A dead keeper is started by the next call of the control plane that lives on.
+        let restarted_at = if choice.victim == Victim::Keeper { killed_at } else { SystemClock.now() };
         if choice.victim != Victim::Keeper {
             self.fleet.serve();
         }

@@ -114,6 +114,8 @@ pub(super) fn start(shared: &Shared, instance: &InstanceName) {
                 Some((pidfd, incarnation)) => started(shared, instance, incarnation, pidfd, Since::Now),
                 // It ended before it could be looked at; its zombie still holds the id.
                 None => {
+                    record_start(&mut shared.borrow_mut(), instance);
+                    process::signal_group(child.id(), Signal::KILL);
                     let status = rustix::process::Pid::from_raw(child.id() as i32)
                         .and_then(|pid| reap(WaitId::Pid(pid)));
                     ended(shared, instance, status.unwrap_or(ExitCause::Unknown));
@@ -149,25 +151,30 @@ pub(super) fn started(
         let listens = keeper.spec(&instance.service).is_some_and(|spec| spec.listens.is_some());
         let record = keeper.table.instances.entry(instance.clone()).or_default();
         record.incarnation = Some(incarnation.clone());
-        if since == Since::Now {
-            record.started_at = Some(now);
-            if let Some(exit) = record.exits.last_mut() {
-                exit.successor_at.get_or_insert(now);
-            }
-        }
         let slot = keeper.slots.entry(instance.clone()).or_insert_with(|| Slot::new(now));
         slot.forget_process();
         slot.process = Some(Rc::clone(&pidfd));
         slot.enter(if listens { Phase::Starting } else { Phase::Ready }, now);
         slot.ready_since = (!listens).then_some(now);
         if since == Since::Now {
-            keeper.report(ResourceId::Instance(instance.clone()), EventKind::Started);
+            record_start(&mut keeper, instance);
         }
         keeper.save();
     }
     watch(shared, instance, pidfd);
     probe::begin(shared, instance, &incarnation);
     links::configure_into(shared, &instance.service);
+}
+
+/// Records that a process was executed in a slot, be it for a moment.
+fn record_start(keeper: &mut Keeper, instance: &InstanceName) {
+    let now = keeper.clock.now();
+    let record = keeper.table.instances.entry(instance.clone()).or_default();
+    record.started_at = Some(now);
+    if let Some(exit) = record.exits.last_mut() {
+        exit.successor_at.get_or_insert(now);
+    }
+    keeper.report(ResourceId::Instance(instance.clone()), EventKind::Started);
 }
 
 fn watch(shared: &Shared, instance: &InstanceName, pidfd: Rc<OwnedFd>) {

@@ -1,7 +1,7 @@
 //! What the processes of an instance use.
 //!
 //! In: `/proc` and the volumes. Out: [`domain::snapshot::Usage`] once a second, and every 250 ms a look at
-//! the memory of instances that have a limit. An instance is its process, all descendants, what descended
+//! the memory of instances that come close to their limit. An instance is its process, all descendants, what descended
 //! to the keeper as its subreaper, and the stress attached to it. At rest this costs a few file reads per
 //! process; directories are walked only when the use of their volume changed.
 
@@ -25,6 +25,13 @@ use crate::{files, process};
 const CPU_SAMPLES: usize = 4;
 /// Directories are walked at the latest after this long, because files grow old without being written.
 const WALK_AFTER: Duration = Duration::from_secs(15);
+/// Directories of a volume fuller than [`NEARLY_FULL`] are walked this often: what it is full of is about to
+/// matter, and the same use may be made up of other files.
+const WALK_AFTER_FULL: Duration = Duration::from_secs(2);
+/// See [`WALK_AFTER_FULL`].
+const NEARLY_FULL: f64 = 0.8;
+/// Share of its memory limit beyond which an instance is looked at between the samples of a second.
+const WATCHED_CLOSELY: f64 = 0.5;
 /// A volume fuller than this is reported, where no threshold is declared (SPEC H1).
 const DISK_THRESHOLD: f64 = 95.0;
 
@@ -80,7 +87,7 @@ impl Meter {
     }
 }
 
-/// Every 250 ms: ends instances that are over their memory limit.
+/// Every 250 ms, for those that are close to it, and so at most 1 s late for others: ends instances that are over their memory limit.
 pub(super) fn watch_memory(shared: &Shared) {
     let mut keeper = shared.borrow_mut();
     let names: Vec<InstanceName> = keeper.slots.keys().cloned().collect();
@@ -88,13 +95,13 @@ pub(super) fn watch_memory(shared: &Shared) {
         let limit = keeper.table.attribute(&Attribute::MemoryLimit(name.service.clone()));
         let Some((AttributeValue::Size(Some(limit)), _)) = limit else { continue };
         let Some(slot) = keeper.slots.get_mut(&name) else { continue };
-        if slot.process.is_none() || slot.meter.members.is_empty() {
+        let close = |used: Bytes| used.0 as f64 > limit.0 as f64 * WATCHED_CLOSELY;
+        if slot.process.is_none() || !slot.meter.usage.memory.is_some_and(close) {
             continue;
         }
-        let resident: u64 =
-            slot.meter.members.iter().filter_map(|pid| process::stat(*pid)).map(|s| s.resident).sum();
+        let resident: u64 = slot.meter.members.iter().filter_map(|pid| process::resident(*pid)).sum();
         slot.meter.usage.memory = Some(Bytes(resident));
-        if resident <= limit.0 || slot.ending == Ending::OutOfMemory {
+        if resident <= limit.0 || slot.ending != Ending::Unasked {
             continue;
         }
         slot.ending = Ending::OutOfMemory;
@@ -171,7 +178,9 @@ fn measure_volume(
     }
     let used = meter.usage.disk_used;
     let same = meter.walked.as_ref().is_some_and(|walk| walk.used == used);
-    let recent = |walk: &Walk| walk.settled && now.since(walk.at) < WALK_AFTER;
+    let fullness = used.zip(meter.usage.disk_size).map_or(0.0, |(used, size)| used.0 as f64 / size.0 as f64);
+    let walk_after = if fullness > NEARLY_FULL { WALK_AFTER_FULL } else { WALK_AFTER };
+    let recent = |walk: &Walk| walk.settled && now.since(walk.at) < walk_after;
     if !(same && meter.walked.as_ref().is_some_and(recent)) {
         meter.walked = Some(Walk { at: now, used, settled: same });
         walk(shared, name, path, volume, held);

@@ -123,16 +123,16 @@ fn ended_without_a_keeper() {
 
 fn crash_loop() {
     let fleet = Fleet::up(
-        "  job:\n    command: [\"{homeostat}\", service, crash]\n    restart: {initial: 20ms, max: 80ms, crash_loop_after: 3}\n",
+        "  job:\n    command: [\"{homeostat}\", service, crash]\n    restart: {initial: 100ms, max: 400ms, crash_loop_after: 3}\n",
     );
     let seen =
         until("a crash loop", || fleet.find("job-0").filter(|seen| seen.crash_loop && seen.exits.len() > 5));
     assert!(seen.exits.iter().all(|exit| exit.cause == ExitCause::Status(3) && !exit.requested));
     let pauses: Vec<_> =
         seen.exits.iter().filter_map(|exit| Some(exit.successor_at?.since(exit.at).as_millis())).collect();
-    let expected = [0, 20, 40, 80, 80];
+    let expected = [0, 100, 200, 400, 400];
     for (pause, least) in pauses.iter().zip(expected) {
-        assert!((least..least + 60).contains(pause), "{pauses:?}, expected {expected:?}");
+        assert!((least..least + 99).contains(pause), "{pauses:?}, expected {expected:?}");
     }
     let events = fleet.provider.events(0, Duration::ZERO).unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == EventKind::CrashLoop).count(), 1, "told once");

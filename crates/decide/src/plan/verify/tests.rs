@@ -1,3 +1,5 @@
+//! Which sequences of looks heal, and which do not; what is known of the callers.
+
 use domain::IssueKind;
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 
@@ -64,6 +66,20 @@ fn a_repair_that_hurts_callers_is_no_repair() {
     assert_eq!(follow(GOOD, &looks[..1]), Verification::Pending);
     let why = Unverified::CallersWorse { then: GOOD, now: BAD };
     assert_eq!(follow(GOOD, &looks), Verification::NotHealed { why });
+}
+
+#[test]
+fn a_handful_of_requests_tells_nothing_of_callers() {
+    let mut snapshot = shop();
+    let window = &mut snapshot.links.get_mut(&link("front->cart")).unwrap().recent;
+    (window.requests, window.errors, window.p95_ms) = (4, 4, Some(2000.0));
+    let cart = resource("instance/cart-0");
+    assert_eq!(Baseline::of(&cart, &snapshot), Baseline::default());
+    let window = &mut snapshot.links.get_mut(&link("front->cart")).unwrap().recent;
+    (window.requests, window.errors) = (5, 1);
+    let seen = Baseline { error_ratio: Some(0.2), p95_ms: Some(2000.0) };
+    assert_eq!(Baseline::of(&cart, &snapshot), seen);
+    assert!(GOOD.got_worse(&seen) && !seen.got_worse(&Baseline::default()));
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Healer {
     ) -> Result<Vec<Cause>, TurnError> {
         let mut state = self.state();
         let began = Instant::now();
-        let causes = diagnose(issue, snapshot, open, &state.lessons.confidence);
+        let causes = diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         if !causes.is_empty() && state.diagnosed.insert(issue.id) {
             let document = serde_json::json!({
@@ -138,6 +138,7 @@ impl Healer {
             causes,
             &PlanContext {
                 snapshot,
+                thresholds: &self.settings.thresholds,
                 capabilities: &self.parts.capabilities,
                 history: &circumstances.history,
                 rates: &state.lessons.rates,

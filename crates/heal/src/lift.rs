@@ -34,7 +34,7 @@ impl Healer {
     fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
         let now = snapshot.taken;
         for plan in self.measures_in_force()? {
-            let well = well_again(&plan, snapshot) == Seen::InBounds;
+            let well = well_again(&plan, snapshot, &self.settings.thresholds) == Seen::InBounds;
             let due = {
                 let mut state = self.state();
                 if well {

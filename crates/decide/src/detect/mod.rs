@@ -19,9 +19,9 @@
 //! requests of some part of the link (an instance, the old connections, all) are slow, which a stall
 //! shorter than half of the window cannot bring about.
 
-mod disk_full;
+pub(crate) mod disk_full;
 mod error_rate;
-mod high_cpu;
+pub(crate) mod high_cpu;
 mod high_memory;
 mod network_latency;
 pub(crate) mod pod_crash;

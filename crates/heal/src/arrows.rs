@@ -2,10 +2,10 @@
 //! may be done.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use act::Circumstances;
-use decide::detect::{IssueChange, detect, is_recovering, track};
+use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{GuardContext, PlanContext, Planned, Ruling, plan_repair};
@@ -30,7 +30,7 @@ const HEALTH_REVIEW: u8 = 70;
 
 /// Worst first; among equals the oldest.
 pub(crate) fn by_priority(open: &[Issue]) -> Vec<&Issue> {
-    let mut sorted: Vec<&Issue> = open.iter().filter(|issue| !is_recovering(issue)).collect();
+    let mut sorted: Vec<&Issue> = open.iter().filter(|issue| !issue.is_recovering()).collect();
     sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
     sorted
 }
@@ -104,9 +104,9 @@ impl Healer {
         open: &[Issue],
     ) -> Result<Vec<Cause>, TurnError> {
         let mut state = self.state();
-        let began = Instant::now();
+        let began = self.now();
         let causes = diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
-        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took_us = u64::try_from(self.now().since(began).as_micros()).unwrap_or(u64::MAX);
         if !causes.is_empty() && state.diagnosed.insert(issue.id) {
             let document = serde_json::json!({
                 "issue": issue.id, "at": snapshot.taken, "took_us": took_us, "causes": causes,

@@ -1,3 +1,5 @@
+//! Which plan an issue with its cause gets, and why there is none.
+
 use domain::snapshot::ExitRecord;
 use domain::{Action, Bytes, CauseClass, Cores, Enforcement, OutcomeKind, StopManner, Undo};
 

@@ -29,8 +29,6 @@ use domain::snapshot::Phase;
 use domain::{Issue, ResourceId, ServiceName, Severity, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{is_recovering, severity::dependents};
-
 /// A part of the fleet with a score of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -182,7 +180,7 @@ fn component_health(component: Component, scored: &[Scored], open: &[&Issue]) ->
     let issues: Vec<&&Issue> =
         open.iter().filter(|issue| component_of(&issue.resource) == component).collect();
     let score = mean(within().map(|resource| (resource.score, resource.weight, resource.standing)));
-    let recovering = !issues.is_empty() && issues.iter().all(|issue| is_recovering(issue));
+    let recovering = !issues.is_empty() && issues.iter().all(|issue| issue.is_recovering());
     let state = score.map(|score| match score {
         _ if recovering => ComponentState::Recovering,
         _ if issues.is_empty() => ComponentState::Healthy,
@@ -201,7 +199,8 @@ fn component_health(component: Component, scored: &[Scored], open: &[&Issue]) ->
 
 /// Every resource of the snapshot, and every other one that has an open issue.
 fn score_resources(snapshot: &Snapshot, open: &[&Issue]) -> Vec<Scored> {
-    let mut known: BTreeMap<ResourceId, Standing> = crate::detect::resources(snapshot)
+    let mut known: BTreeMap<ResourceId, Standing> = snapshot
+        .resources()
         .map(|resource| {
             let standing =
                 if measured(&resource, snapshot) { Standing::Measured } else { Standing::Unmeasured };
@@ -218,7 +217,7 @@ fn score_resources(snapshot: &Snapshot, open: &[&Issue]) -> Vec<Scored> {
         let worst = open.iter().filter(|issue| issue.resource == resource).map(|issue| issue.severity).max();
         Scored {
             component: component_of(&resource),
-            weight: 1 + dependents(&resource, snapshot) as u64,
+            weight: 1 + snapshot.reached_by(&resource) as u64,
             score: 100 - worst.map_or(0, points_lost),
             standing,
         }
@@ -372,7 +371,7 @@ mod tests {
     fn a_component_recovers_while_all_its_open_issues_look_well() {
         let fleet = Fleet::healthy();
         let mut well = issue(&fleet, IssueKind::PodCrash, "instance/cart-0", Severity::High);
-        well.metrics.insert("well_looks".into(), 1.0);
+        well.metrics.insert(Issue::WELL_LOOKS.into(), 1.0);
         let state = |open: &[Issue]| health(&fleet.snapshot, open).components[&Component::Compute].state;
         assert_eq!(state(&[well.clone()]), Some(ComponentState::Recovering));
         let other = issue(&fleet, IssueKind::HighCpu, "instance/cart-1", Severity::Low);
@@ -400,7 +399,7 @@ mod tests {
             unknown in prop::collection::vec(0usize..40, 0..20),
         ) {
             let mut fleet = Fleet::healthy();
-            let mut names: Vec<ResourceId> = crate::detect::resources(&fleet.snapshot).collect();
+            let mut names: Vec<ResourceId> = fleet.snapshot.resources().collect();
             names.extend(["instance/gone-0".parse().unwrap(), "node/local".parse().unwrap()]);
             for index in unknown {
                 match &names[index % names.len()] {

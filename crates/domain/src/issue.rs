@@ -112,6 +112,16 @@ pub struct Issue {
     pub recurrences: u32,
 }
 
+impl Issue {
+    /// The metric that counts how often an open issue looked well, without a break until now.
+    pub const WELL_LOOKS: &str = "well_looks";
+
+    /// Whether an open issue looked well the last time it could be judged.
+    pub fn is_recovering(&self) -> bool {
+        self.closed_at.is_none() && self.metrics.contains_key(Self::WELL_LOOKS)
+    }
+}
+
 impl IssueKind {
     /// Every kind, in the specification's order.
     pub const ALL: [Self; 11] = [

@@ -6,13 +6,13 @@
 //! Deliberately absent: faults, experiments, overlays. What is being injected is not part of what was
 //! seen (the information barrier of ARCHITECTURE.md); otherwise every score would be cheating.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
-use crate::resource::{Incarnation, InstanceName, LinkName, ServiceName};
+use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::time::Time;
 use crate::units::{Bytes, Cores};
 
@@ -265,6 +265,35 @@ impl Snapshot {
     /// The services that call `service` directly.
     pub fn dependents<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a ServiceName> + 'a {
         self.services.iter().filter(|(_, state)| state.dependencies.contains(service)).map(|(name, _)| name)
+    }
+
+    /// Every instance, volume and link.
+    pub fn resources(&self) -> impl Iterator<Item = ResourceId> + '_ {
+        let slots = self.services.values().flat_map(|service| {
+            let has_volume = service.volume.is_some();
+            service.instances.keys().flat_map(move |name| {
+                let volume = has_volume.then(|| ResourceId::Volume(name.clone()));
+                std::iter::once(ResourceId::Instance(name.clone())).chain(volume)
+            })
+        });
+        slots.chain(self.links.keys().cloned().map(ResourceId::Link))
+    }
+
+    /// How many services' requests reach a resource, directly or through others. A link is reached by its
+    /// caller and everything that calls it; a node by nobody we know of.
+    pub fn reached_by(&self, resource: &ResourceId) -> usize {
+        let mut reached: BTreeSet<&ServiceName> = BTreeSet::new();
+        let mut open: Vec<&ServiceName> = match resource {
+            ResourceId::Link(link) => {
+                reached.insert(&link.from);
+                vec![&link.from]
+            }
+            _ => resource.service().into_iter().collect(),
+        };
+        while let Some(service) = open.pop() {
+            open.extend(self.dependents(service).filter(|caller| reached.insert(caller)));
+        }
+        reached.len()
     }
 
     /// The links into `service`.

@@ -2,7 +2,7 @@
 //! may be done.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use act::Circumstances;
 use decide::detect::{IssueChange, detect, track};
@@ -152,9 +152,9 @@ impl Healer {
         open: &[Issue],
     ) -> Result<Vec<Cause>, TurnError> {
         let mut state = self.state();
-        let began = Instant::now();
-        let causes = diagnose(issue, snapshot, open, &state.lessons.confidence);
-        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let began = self.now();
+        let causes = diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
+        let took_us = u64::try_from(self.now().since(began).as_micros()).unwrap_or(u64::MAX);
         if !causes.is_empty() && state.diagnosed.insert(issue.id) {
             let document = serde_json::json!({
                 "issue": issue.id, "at": snapshot.taken, "took_us": took_us, "causes": causes,
@@ -186,6 +186,7 @@ impl Healer {
             causes,
             &PlanContext {
                 snapshot,
+                thresholds: &self.settings.thresholds,
                 capabilities: &self.parts.capabilities,
                 history: &circumstances.history,
                 rates: &state.lessons.rates,

@@ -45,7 +45,7 @@ impl Healer {
     fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
         let now = snapshot.taken;
         for plan in self.measures_in_force()? {
-            if well_again(&plan, snapshot) != Seen::InBounds {
+            if well_again(&plan, snapshot, &self.settings.thresholds) != Seen::InBounds {
                 self.state().well_since.remove(&plan.id);
                 continue;
             }

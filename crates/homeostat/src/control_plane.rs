@@ -141,7 +141,7 @@ impl ControlPlane {
         let directory = |source| StartError::Directory { dir: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(directory)?;
         let dir = fs::canonicalize(dir).map_err(directory)?;
-        let store = Store::open(&dir)?;
+        let store = Store::take_over(&dir, &SystemClock)?;
         let listener = bind(config.gateway.port, port)?;
         let token = token(&dir)?;
         let keeper_ran = ProcessProvider::runs(&dir);

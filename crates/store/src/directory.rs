@@ -3,14 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::error::{Result, StoreError};
-
-/// A lock is asked for 1 + this many times, with this pause: a child that a controller had forked, but that
-/// had not come to its exec when the controller died, holds the lock until it does.
-const TAKEOVER_TRIES: u32 = 10;
-const TAKEOVER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Holds the controller lock as long as it lives. The kernel drops it with the process, however that ends.
 #[derive(Debug)]
@@ -29,15 +23,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(failed("open"))?;
-        let mut locked = file.try_lock();
-        for _ in 0..TAKEOVER_TRIES {
-            if !matches!(locked, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            std::thread::sleep(TAKEOVER_PAUSE);
-            locked = file.try_lock();
-        }
-        match locked {
+        match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();

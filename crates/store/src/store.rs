@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::Clock;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,11 @@ pub(crate) enum Purpose {
     Record,
 }
 
+/// A lock is asked for 1 + this many times, with this pause: a child that a controller had forked, but that
+/// had not come to its exec when the controller died, holds the lock until it does.
+const TAKEOVER_TRIES: u32 = 10;
+const TAKEOVER_PAUSE: Duration = Duration::from_millis(20);
+
 impl Store {
     /// Opens the data directory `dir`, making it (readable by its owner only) where it is missing.
     ///
@@ -52,6 +58,17 @@ impl Store {
     /// since, and makes the reserve where there is room for it.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_in_boot(dir, &Boot::read()?)
+    }
+
+    /// As [`Store::open`], and gives what the last controller left behind a moment to let go of the lock.
+    pub fn take_over(dir: &Path, clock: &dyn Clock) -> Result<Self> {
+        for _ in 0..TAKEOVER_TRIES {
+            match Self::open(dir) {
+                Err(StoreError::Locked { .. }) => clock.wait(TAKEOVER_PAUSE),
+                opened => return opened,
+            }
+        }
+        Self::open(dir)
     }
 
     /// As [`Store::open`], in a given boot: for simulation, and for tests of a reboot.

@@ -20,7 +20,6 @@ enum Class {
 pub(crate) struct Source {
     code: String,
     comments: String,
-    test_lines: usize,
 }
 
 /// A path named by a `use` line, spread out of its braces.
@@ -40,7 +39,7 @@ impl Source {
             let keep = |(c, class): (char, &Class)| if *class == wanted || c == '\n' { c } else { ' ' };
             text.chars().zip(&classes).map(keep).collect()
         };
-        Self { code: only(Class::Code), comments: only(Class::Comment), test_lines: 0 }
+        Self { code: only(Class::Code), comments: only(Class::Comment) }
     }
 
     /// The same with inline `#[cfg(test)] mod … { … }` blanked.
@@ -49,7 +48,6 @@ impl Source {
         for (start, end) in test_modules(&self.code).into_iter().rev().filter_map(|module| module.inline) {
             let blank: String =
                 self.code[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
-            self.test_lines += blank.lines().count();
             self.code.replace_range(start..end, &blank);
         }
         self
@@ -66,9 +64,9 @@ impl Source {
         self.code.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
-    /// How many lines there are, blanked tests not counted.
-    pub(crate) fn length(&self) -> usize {
-        self.code.lines().count() - self.test_lines
+    /// Lines that hold code.
+    pub(crate) fn lines_of_code(&self) -> usize {
+        self.code().filter(|(_, text)| !text.trim().is_empty()).count()
     }
 
     /// Lines of comments, numbered from 1.
@@ -285,12 +283,12 @@ mod tests {
 
     #[test]
     fn inline_test_modules_are_left_out_and_what_follows_is_kept() {
-        let text = "a();\n#[cfg(test)]\nmod tests {\n fn f() { b(); }\n}\nc();\n#[cfg(test)]\nmod more;\n";
+        let text = "a(); // why\n// why\n\n#[cfg(test)]\nmod tests {\n fn f() { b(); }\n}\nc();\n#[cfg(test)]\nmod more;\n";
         let rest = Source::read(text).without_tests();
         assert!(!rest.code.contains("b()"));
         assert!(rest.code.contains("a()") && rest.code.contains("c()") && rest.code.contains("mod more"));
         assert_eq!(rest.code.lines().count(), text.lines().count());
-        assert_eq!(rest.length(), 4);
+        assert_eq!(rest.lines_of_code(), 4);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 use domain::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use calibration::{Calibration, Range};
+pub use decide::learn::confidence::Calibration;
 pub use terminal::{Style, header, line, story};
 pub use verdict::{Unexpected, Verdict};
 

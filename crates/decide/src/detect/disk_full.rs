@@ -3,6 +3,7 @@
 //! The reason names the class of files whose removal frees most: old temporary files, logs, cached files;
 //! otherwise the service's own data, which no repair removes.
 
+use domain::snapshot::Usage;
 use domain::{Bytes, IssueKind, Percent, Reason, ResourceId};
 
 use super::severity::Urgency;
@@ -22,19 +23,12 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     if share <= threshold {
         return Verdict::Healthy;
     }
-    let classes = [
-        (Reason::TemporaryFiles, "temporary files older than 7 days", usage.disk_temporary_old),
-        (Reason::Logs, "log files", usage.disk_logs),
-        (Reason::Cache, "cached files", usage.disk_cache),
-    ];
-    let most = classes
-        .iter()
-        .filter_map(|(reason, words, held)| Some((*reason, *words, (*held)?)))
-        .filter(|(_, _, held)| held.0 as f64 >= RECLAIMABLE_MIN * size.0 as f64)
-        .max_by_key(|(_, _, held)| *held);
-    let (reason, holds) = match most {
-        Some((reason, words, held)) => (reason, format!("{words} hold {held}")),
-        None => (Reason::Data, "the service's own data holds most of it".to_owned()),
+    let (reason, held) = fills(&usage, size);
+    let holds = match reason {
+        Reason::TemporaryFiles => format!("temporary files older than 7 days hold {held}"),
+        Reason::Logs => format!("log files hold {held}"),
+        Reason::Cache => format!("cached files hold {held}"),
+        _ => "the service's own data holds most of it".to_owned(),
     };
     let bytes = |held: Option<Bytes>| held.map(|held| held.0 as f64);
     let mut values = metrics([
@@ -61,4 +55,19 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
         metrics: values,
     }
     .unhealthy(resource, view.snapshot)
+}
+
+/// The kind of files of a volume of `size` whose removal frees most, and how much they hold; data, and
+/// nothing, where none is worth removing.
+pub(crate) fn fills(usage: &Usage, size: Bytes) -> (Reason, Bytes) {
+    [
+        (Reason::TemporaryFiles, usage.disk_temporary_old),
+        (Reason::Logs, usage.disk_logs),
+        (Reason::Cache, usage.disk_cache),
+    ]
+    .into_iter()
+    .filter_map(|(reason, held)| Some((reason, held?)))
+    .filter(|(_, held)| held.0 as f64 >= RECLAIMABLE_MIN * size.0 as f64)
+    .max_by_key(|(_, held)| *held)
+    .unwrap_or((Reason::Data, Bytes(0)))
 }

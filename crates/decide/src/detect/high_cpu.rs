@@ -29,7 +29,7 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
         return Verdict::Healthy;
     }
     let rise = rate_rise(&name.service, view.snapshot);
-    let reason = if rise.is_some_and(|rise| rise > RATE_RISE) { Reason::Load } else { Reason::Unexplained };
+    let reason = reason(rise);
     let requests = match rise {
         Some(rise) => format!("requests come at {rise:.1} times the usual rate"),
         None => "no usual request rate is known".to_owned(),
@@ -47,6 +47,11 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
         metrics: values,
     }
     .unhealthy(resource, view.snapshot)
+}
+
+/// What makes a service use much, given how many times the usual request rate it gets.
+pub(crate) fn reason(rise: Option<f64>) -> Reason {
+    if rise.is_some_and(|rise| rise > RATE_RISE) { Reason::Load } else { Reason::Unexplained }
 }
 
 /// How many times the usual request rate goes into a service now, over all links; `None` without enough

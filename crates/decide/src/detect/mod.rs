@@ -19,9 +19,9 @@
 //! requests of some part of the link (an instance, the old connections, all) are slow, which a stall
 //! shorter than half of the window cannot bring about.
 
-mod disk_full;
+pub(crate) mod disk_full;
 mod error_rate;
-mod high_cpu;
+pub(crate) mod high_cpu;
 mod high_memory;
 mod network_latency;
 pub(crate) mod pod_crash;
@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use domain::{IssueKind, Reason, ResourceId, Severity, Snapshot};
 
 pub use thresholds::Thresholds;
-pub use track::{IssueChange, is_recovering, track};
+pub use track::{IssueChange, track};
 pub use traffic::{backends_in_trouble, scope};
 
 use severity::Urgency;
@@ -99,7 +99,8 @@ pub(crate) struct View<'a> {
 
 /// Everything wrong in a snapshot, worst first.
 pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = resources(snapshot)
+    let mut findings: Vec<Finding> = snapshot
+        .resources()
         .flat_map(|resource| {
             DETECTORS.iter().filter_map(move |detector| {
                 match verdict(detector.kind, &resource, snapshot, thresholds) {
@@ -127,18 +128,6 @@ pub fn verdict(
         .map_or(Verdict::Unknown, |detector| (detector.judge)(resource, view))
 }
 
-/// Every resource of a snapshot that an engine can be asked about.
-pub(crate) fn resources(snapshot: &Snapshot) -> impl Iterator<Item = ResourceId> + '_ {
-    let slots = snapshot.services.values().flat_map(|service| {
-        let has_volume = service.volume.is_some();
-        service.instances.keys().flat_map(move |name| {
-            let volume = has_volume.then(|| ResourceId::Volume(name.clone()));
-            std::iter::once(ResourceId::Instance(name.clone())).chain(volume)
-        })
-    });
-    slots.chain(snapshot.links.keys().cloned().map(ResourceId::Link))
-}
-
 /// What an engine has measured, before its severity is known.
 struct Measured {
     kind: IssueKind,
@@ -152,7 +141,7 @@ struct Measured {
 impl Measured {
     /// The verdict, with the severity for the resource's place in the fleet.
     fn unhealthy(self, resource: &ResourceId, snapshot: &Snapshot) -> Verdict {
-        let dependents = severity::dependents(resource, snapshot);
+        let dependents = snapshot.reached_by(resource);
         let mut metrics = self.metrics;
         metrics.insert("dependents".to_owned(), dependents as f64);
         Verdict::Unhealthy(Finding {

@@ -7,16 +7,14 @@
 //!
 //! - *excess* is 0 at the threshold and 1 where the resource can no longer do its work: 100 % of a limit,
 //!   five times the latency bound, half of the requests failing, every instance of the service out.
-//! - *dependents* are the services whose requests reach the resource, directly or through others.
+//! - *dependents* are the services whose requests reach the resource, directly or through others ([`domain::Snapshot::reached_by`]).
 //! - *urgency* says how soon the kind turns into failed requests: 0.5 where that is at once, 0.25 where it
 //!   is not.
 //!
 //! Every term only adds, so the severity never falls when one of them rises. Budget burn will be a further
 //! term of the sum when there is an engine that measures it.
 
-use std::collections::BTreeSet;
-
-use domain::{ResourceId, ServiceName, Severity, Snapshot};
+use domain::Severity;
 
 /// How soon an issue turns into failed requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,25 +38,4 @@ pub fn severity(excess: f64, dependents: usize, urgency: Urgency) -> Severity {
         s if s >= 0.5 => Severity::Medium,
         _ => Severity::Low,
     }
-}
-
-/// How many services' requests reach a resource, directly or through others. A link is reached by its
-/// caller and everything that calls it; a node by nobody we know of.
-pub fn dependents(resource: &ResourceId, snapshot: &Snapshot) -> usize {
-    let mut reached: BTreeSet<&ServiceName> = BTreeSet::new();
-    let mut open: Vec<&ServiceName> = match resource {
-        ResourceId::Link(link) => {
-            reached.insert(&link.from);
-            vec![&link.from]
-        }
-        _ => resource.service().into_iter().collect(),
-    };
-    while let Some(service) = open.pop() {
-        for caller in snapshot.dependents(service) {
-            if reached.insert(caller) {
-                open.push(caller);
-            }
-        }
-    }
-    reached.len()
 }

@@ -6,7 +6,7 @@ use domain::snapshot::{ExitCause, ExitRecord, Phase, Window};
 use domain::{Bytes, Cores, FileClass, IssueKind, Percent, Reason, ResourceId, ServiceName, Severity};
 use proptest::prelude::*;
 
-use super::severity::{Urgency, dependents, severity};
+use super::severity::{Urgency, severity};
 use super::*;
 use crate::fixture::{Fleet, Part};
 
@@ -426,7 +426,7 @@ fn a_caller_of_a_slow_service_does_not_blame_its_connections() {
 }
 
 #[test]
-fn dependents_are_all_services_whose_requests_arrive() {
+fn a_resource_is_reached_by_all_services_whose_requests_arrive() {
     let fleet = Fleet::healthy();
     for (resource, expected) in [
         ("instance/load-0", 0),
@@ -435,7 +435,7 @@ fn dependents_are_all_services_whose_requests_arrive() {
         ("link/load->front", 1),
         ("link/orders->payments", 3),
     ] {
-        assert_eq!(dependents(&id(resource), &fleet.snapshot), expected, "{resource}");
+        assert_eq!(fleet.snapshot.reached_by(&id(resource)), expected, "{resource}");
     }
 }
 
@@ -538,7 +538,7 @@ proptest! {
         let thresholds = Thresholds::default();
         let findings = detect(&fleet.snapshot, &thresholds);
         let mut unhealthy = 0;
-        for resource in resources(&fleet.snapshot) {
+        for resource in fleet.snapshot.resources() {
             for kind in IssueKind::ALL {
                 if let Verdict::Unhealthy(finding) = verdict(kind, &resource, &fleet.snapshot, &thresholds) {
                     unhealthy += 1;

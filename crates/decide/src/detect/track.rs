@@ -54,11 +54,6 @@ impl IssueChange {
     }
 }
 
-/// Whether an open issue looked well the last time it could be judged.
-pub fn is_recovering(issue: &Issue) -> bool {
-    issue.closed_at.is_none() && issue.metrics.contains_key("well_looks")
-}
-
 /// What one look changes. `open` are the open issues, `findings` what [`super::detect`] said of `snapshot`,
 /// `history` the issues closed lately (at least the last minute of them).
 pub fn track(
@@ -134,9 +129,9 @@ fn unseen(issue: &Issue, snapshot: &Snapshot, thresholds: &Thresholds) -> Option
     let now = snapshot.taken;
     let well_since = well_since(issue, now).unwrap_or(now);
     let looks =
-        issue.metrics.get("well_looks").filter(|_| well_since != now).map_or(1.0, |looks| looks + 1.0);
+        issue.metrics.get(Issue::WELL_LOOKS).filter(|_| well_since != now).map_or(1.0, |looks| looks + 1.0);
     let mut issue = issue.clone();
-    issue.metrics.insert("well_looks".to_owned(), looks);
+    issue.metrics.insert(Issue::WELL_LOOKS.to_owned(), looks);
     issue.metrics.insert("well_since_s".to_owned(), well_since.boot_us as f64 / 1e6);
     if looks >= WELL_LOOKS && now.since(well_since) >= WELL_FOR {
         issue.closed_at = Some(well_since);

@@ -81,14 +81,15 @@ struct Candidate {
 }
 
 /// The causes of an issue, best first, at most five. Empty only where nothing that could be one was seen.
-/// `open` are the open issues of the fleet.
+/// `open` are the open issues of the fleet, `thresholds` those they were detected by.
 pub fn diagnose(
     issue: &Issue,
     snapshot: &Snapshot,
     open: &[Issue],
+    thresholds: &Thresholds,
     confidence: &ConfidenceTable,
 ) -> Vec<Cause> {
-    let view = View { snapshot, thresholds: Thresholds::default() };
+    let view = View { snapshot, thresholds: *thresholds };
     let mut candidates = strongest(candidates(issue, view));
     for candidate in &mut candidates {
         confirm(candidate, issue, open);

@@ -31,7 +31,9 @@ fn issues(fleet: &Fleet) -> Vec<Issue> {
 }
 
 fn first(issue: &Issue, fleet: &Fleet, open: &[Issue]) -> Option<Cause> {
-    diagnose(issue, &fleet.snapshot, open, &ConfidenceTable::default()).into_iter().next()
+    diagnose(issue, &fleet.snapshot, open, &Thresholds::default(), &ConfidenceTable::default())
+        .into_iter()
+        .next()
 }
 
 /// What is wrong, what it does, and the cause: `class resource pattern`.
@@ -187,7 +189,7 @@ fn a_hanging_database_is_found_from_the_users_link_alone() {
     let mut fleet = Fleet::healthy();
     fleet.paused("database-0", HUNG);
     let issue = issues(&fleet).into_iter().find(|i| i.resource.to_string() == "link/load->front").unwrap();
-    let causes = diagnose(&issue, &fleet.snapshot, &[], &ConfidenceTable::default());
+    let causes = diagnose(&issue, &fleet.snapshot, &[], &Thresholds::default(), &ConfidenceTable::default());
     assert_eq!(causes[0].resource.to_string(), "instance/database-0");
     assert_eq!(
         causes[0].evidence[0].text,
@@ -229,7 +231,7 @@ fn trouble_beside_the_way_down_is_ranked_below_the_cause() {
     fleet.slow_path("front->cart", Part::All, 400.0).exited("payments-0", ExitCause::Status(1), RECENTLY);
     let open = issues(&fleet);
     let users = open.iter().find(|issue| issue.resource.to_string() == "link/load->front").unwrap();
-    let causes = diagnose(users, &fleet.snapshot, &open, &ConfidenceTable::default());
+    let causes = diagnose(users, &fleet.snapshot, &open, &Thresholds::default(), &ConfidenceTable::default());
     let names: Vec<String> = causes.iter().map(|cause| cause.resource.to_string()).collect();
     assert_eq!(names, ["link/front->cart", "instance/payments-0"]);
 }
@@ -259,17 +261,17 @@ fn the_confidence_is_what_was_recorded_of_the_pattern_and_does_not_rank() {
     fleet.paused("database-0", HUNG);
     let open = issues(&fleet);
     let mut table = ConfidenceTable::default();
-    let unknown = diagnose(&open[0], &fleet.snapshot, &open, &table);
+    let unknown = diagnose(&open[0], &fleet.snapshot, &open, &Thresholds::default(), &table);
     assert_eq!(unknown[0].confidence.0, 50.0);
     for _ in 0..38 {
         table.record("liveness_failing", Named::Right);
     }
-    let known = diagnose(&open[0], &fleet.snapshot, &open, &table);
+    let known = diagnose(&open[0], &fleet.snapshot, &open, &Thresholds::default(), &table);
     assert_eq!(known[0].confidence.0, 39.0 / 40.0 * 100.0);
     for _ in 0..500 {
         table.record("liveness_failing", Named::Wrong);
     }
-    let doubted = diagnose(&open[0], &fleet.snapshot, &open, &table);
+    let doubted = diagnose(&open[0], &fleet.snapshot, &open, &Thresholds::default(), &table);
     assert!(doubted[0].confidence.0 < 10.0);
     assert_eq!(doubted[0].resource, known[0].resource, "the rank comes from the evidence");
 }
@@ -302,7 +304,7 @@ proptest! {
         }
         let open = issues(&fleet);
         for issue in &open {
-            let causes = diagnose(issue, &fleet.snapshot, &open, &ConfidenceTable::default());
+            let causes = diagnose(issue, &fleet.snapshot, &open, &Thresholds::default(), &ConfidenceTable::default());
             prop_assert!(!causes.is_empty() && causes.len() <= 5);
             for (index, cause) in causes.iter().enumerate() {
                 prop_assert!(!cause.evidence.is_empty());
@@ -402,7 +404,8 @@ fn a_path_slower_than_its_checks_may_take_is_slow_and_a_throttled_one_is_throttl
         backend.path_check = None;
         backend.path_check_failures = 6;
         let open = issues(&fleet);
-        let causes = diagnose(&open[0], &fleet.snapshot, &open, &ConfidenceTable::default());
+        let causes =
+            diagnose(&open[0], &fleet.snapshot, &open, &Thresholds::default(), &ConfidenceTable::default());
         assert_eq!(causes[0].class, expected, "{causes:#?}");
         assert!(causes.iter().all(|cause| cause.class != CauseClass::PathBroken));
     }

@@ -73,6 +73,8 @@ pub struct Bin {
     pub to: Percent,
     /// Runs in it; at least 1.
     pub runs: u64,
+    /// In how many of them the cause that was named was the true one.
+    pub right: u64,
     /// Their mean stated confidence.
     pub stated: Percent,
     /// The share of them that was right.
@@ -86,12 +88,15 @@ pub struct Calibration {
     pub bins: Vec<Bin>,
     /// Runs in all.
     pub runs: u64,
+    /// In how many of them the cause that was named was the true one.
+    pub right: u64,
     /// Mean stated confidence; `None` without runs.
     pub stated: Option<Percent>,
     /// Share that was right; `None` without runs.
     pub observed: Option<Percent>,
     /// The mean distance between stated and observed over the ranges, weighted by their runs (expected
-    /// calibration error), in points; `None` without runs.
+    /// calibration error), in points. Being too sure in one range does not make up for too much doubt in
+    /// another. `None` without runs.
     pub error: Option<f64>,
 }
 
@@ -105,6 +110,7 @@ pub fn calibration(runs: &[(Percent, bool)]) -> Calibration {
     let gaps = bins.iter().map(|bin| (bin.stated.0 - bin.observed.0).abs() * bin.runs as f64);
     Calibration {
         runs: runs.len() as u64,
+        right: right(runs.iter()),
         stated,
         observed,
         error: (!runs.is_empty()).then(|| gaps.sum::<f64>() / runs.len() as f64),
@@ -120,15 +126,26 @@ fn bin(index: usize, runs: &[(Percent, bool)]) -> Option<Bin> {
         .collect();
     let (stated, observed) = means(&inside)?;
     let from = Percent(index as f64 * width);
-    Some(Bin { from, to: Percent(from.0 + width), runs: inside.len() as u64, stated, observed })
+    Some(Bin {
+        from,
+        to: Percent(from.0 + width),
+        runs: inside.len() as u64,
+        right: right(inside.iter().copied()),
+        stated,
+        observed,
+    })
 }
 
 /// Mean stated confidence and share of right ones; `None` without runs.
 fn means(runs: &[&(Percent, bool)]) -> Option<(Percent, Percent)> {
     let stated: f64 = runs.iter().map(|(stated, _)| stated.0).sum();
-    let right = runs.iter().filter(|(_, right)| *right).count();
+    let right = right(runs.iter().copied()) as f64;
     let count = runs.len() as f64;
-    (count > 0.0).then(|| (Percent(stated / count), Percent(right as f64 / count * 100.0)))
+    (count > 0.0).then(|| (Percent(stated / count), Percent(right / count * 100.0)))
+}
+
+fn right<'a>(runs: impl Iterator<Item = &'a (Percent, bool)>) -> u64 {
+    runs.filter(|(_, right)| *right).count() as u64
 }
 
 #[cfg(test)]
@@ -170,7 +187,7 @@ mod tests {
         runs.push((Percent(95.0), false));
         runs.extend([(Percent(50.0), true), (Percent(50.0), false), (Percent(100.0), true)]);
         let report = calibration(&runs);
-        assert_eq!(report.runs, 23);
+        assert_eq!((report.runs, report.right), (23, 21));
         assert_eq!(report.bins.len(), 2);
         assert_eq!((report.bins[0].runs, report.bins[0].observed), (2, Percent(50.0)));
         assert_eq!((report.bins[1].runs, report.bins[1].from), (21, Percent(90.0)));

@@ -168,7 +168,7 @@ pub(super) fn slow_backend(snapshot: &mut Snapshot, on: &str, to: &str) {
     let state = snapshot.links.get_mut(&link(on)).unwrap();
     state.recent.p95_ms = Some(450.0);
     let backend = state.backends.get_mut(&instance(to)).unwrap();
-    backend.recent.p95_ms = Some(450.0);
+    (backend.recent.p50_ms, backend.recent.p95_ms) = (Some(420.0), Some(450.0));
     backend.path_check = Some(Duration::from_millis(400));
 }
 

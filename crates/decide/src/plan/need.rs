@@ -2,21 +2,18 @@
 //!
 //! In: an issue, its cause and what was seen. Out: the type, reason and place by which a strategy is
 //! chosen. A slow link whose cause is a hung instance needs what a hung instance needs, at the instance.
+//!
+//! What is bad, and for which reason, is asked of detection: a repair cannot disagree with the issue.
 
-use domain::snapshot::{BackendState, ExitCause, InstanceState, Usage};
+use std::collections::BTreeSet;
+
+use domain::snapshot::{ExitCause, InstanceState};
 use domain::{
     Cause, CauseClass, InstanceName, Issue, IssueKind, LinkName, LinkState, Reason, ResourceId, ServiceName,
     Snapshot,
 };
 
-use crate::detect::{Thresholds, traffic};
-
-/// By default a link is slow above this p95 (H1), in milliseconds.
-const LATENCY_MS: f64 = 200.0;
-/// By default a link or backend fails above this share (O4: error rate < 1 %).
-const ERROR_RATIO: f64 = 0.01;
-/// A request rate this many times the usual one explains more work.
-const LOAD_FACTOR: f64 = 1.2;
+use crate::detect::{Thresholds, backends_in_trouble, disk_full, high_cpu, scope};
 
 /// The type, reason and place a strategy is chosen by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +28,7 @@ pub struct Need {
 
 impl Need {
     /// What `cause` of `issue` needs.
-    pub fn of(issue: &Issue, cause: &Cause, snapshot: &Snapshot) -> Self {
+    pub fn of(issue: &Issue, cause: &Cause, snapshot: &Snapshot, thresholds: &Thresholds) -> Self {
         let (kind, at) = match cause.class {
             CauseClass::ProcessEnded | CauseClass::ProcessHangs => {
                 (IssueKind::PodCrash, cause.resource.clone())
@@ -67,7 +64,7 @@ impl Need {
             CauseClass::MemoryExhausted if out_of_memory => Reason::OutOfMemory,
             CauseClass::MemoryExhausted => Reason::Unspecified,
             CauseClass::DiskExhausted => reason_of_disk(&at, snapshot),
-            _ => reason_of_path(kind, &at, &cause.resource, snapshot),
+            _ => reason_of_path(kind, &at, &cause.resource, snapshot, thresholds),
         };
         Self { kind, reason, at }
     }
@@ -119,72 +116,57 @@ fn reason_of_end(at: &ResourceId, snapshot: &Snapshot) -> Reason {
 }
 
 fn reason_of_cpu(at: &ResourceId, snapshot: &Snapshot) -> Reason {
-    let Some(service) = at.service() else { return Reason::Unspecified };
-    let (recent, before) = snapshot.links_to(service).fold((0.0, 0.0), |(recent, before), (_, link)| {
-        (recent + link.recent.rate(), before + link.before.rate())
-    });
-    if before > 0.0 && recent > before * LOAD_FACTOR { Reason::Load } else { Reason::Unexplained }
+    at.service()
+        .map_or(Reason::Unspecified, |service| high_cpu::reason(high_cpu::rate_rise(service, snapshot)))
 }
 
-/// The kind of files that takes most of the space; data is what no other kind explains.
 fn reason_of_disk(at: &ResourceId, snapshot: &Snapshot) -> Reason {
     let usage = at.instance().and_then(|name| snapshot.instance(name)).map(|state| state.usage);
-    let Some(Usage { disk_used: Some(used), disk_temporary_old, disk_logs, disk_cache, .. }) = usage else {
-        return Reason::Unspecified;
-    };
-    let known = [
-        (disk_temporary_old, Reason::TemporaryFiles),
-        (disk_logs, Reason::Logs),
-        (disk_cache, Reason::Cache),
-    ]
-    .map(|(size, reason)| (size.map_or(0, |size| size.0), reason));
-    let data = used.0.saturating_sub(known.iter().map(|(size, _)| size).sum());
-    known
-        .into_iter()
-        .chain([(data, Reason::Data)])
-        .max_by_key(|(size, _)| *size)
-        .map_or(Reason::Data, |(_, r)| r)
+    let sized = usage.and_then(|usage| Some((usage, usage.disk_size?)));
+    sized.map_or(Reason::Unspecified, |(usage, size)| disk_full::fills(&usage, size).0)
 }
 
-/// As detection sees the link, so that a symptom leads to the repair the link's own issue would; where it
-/// cannot tell, by the instances that look bad.
-fn reason_of_path(kind: IssueKind, at: &ResourceId, cause: &ResourceId, snapshot: &Snapshot) -> Reason {
+/// A service, or what detection cannot tell of a link, is taken as a whole: one instance is only taken out
+/// where it is known which.
+fn reason_of_path(
+    kind: IssueKind,
+    at: &ResourceId,
+    cause: &ResourceId,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> Reason {
     if cause.instance().is_some() {
         return Reason::OneBackend;
     }
     let ResourceId::Link(name) = at else { return Reason::AllBackends };
-    let Some(link) = snapshot.links.get(name) else { return Reason::Unspecified };
-    let seen = traffic::scope(kind, name, snapshot, &Thresholds::default().at(at, snapshot));
-    if seen != Reason::Unspecified {
-        return seen;
+    match scope(kind, name, snapshot, thresholds) {
+        Reason::Unspecified => Reason::AllBackends,
+        told => told,
     }
-    let bad = link.backends.values().filter(|backend| backend_is_bad(name, backend, snapshot)).count();
-    if bad > 0 && bad < link.backends.len() { Reason::OneBackend } else { Reason::AllBackends }
 }
 
-/// The p95 above which a link to `service` is slow, in milliseconds.
-fn latency_limit_ms(service: &ServiceName, snapshot: &Snapshot) -> f64 {
-    snapshot.services.get(service).and_then(|state| state.thresholds.latency_ms).unwrap_or(LATENCY_MS)
-}
-
-fn error_limit(service: &ServiceName, snapshot: &Snapshot) -> f64 {
-    let declared = snapshot.services.get(service).and_then(|state| state.thresholds.error_rate);
-    declared.map_or(ERROR_RATIO, domain::Percent::ratio)
-}
-
-/// Whether an instance is slow or failing as seen through a link.
-pub(super) fn backend_is_bad(link: &LinkName, backend: &BackendState, snapshot: &Snapshot) -> bool {
-    let latency = latency_limit_ms(&link.to, snapshot);
-    backend.path_check_failures > 0
-        || backend.path_check.is_some_and(|took| took.as_secs_f64() * 1e3 > latency)
-        || backend.recent.p95_ms.is_some_and(|p95| p95 > latency)
-        || backend.recent.error_ratio().is_some_and(|ratio| ratio > error_limit(&link.to, snapshot))
+/// The instances that are slow or failing as seen through a link.
+pub(super) fn bad_backends(
+    link: &LinkName,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> BTreeSet<InstanceName> {
+    [IssueKind::NetworkLatency, IssueKind::ErrorRate]
+        .into_iter()
+        .flat_map(|kind| backends_in_trouble(kind, link, snapshot, thresholds))
+        .collect()
 }
 
 /// Whether a link is slow or failing.
-pub(super) fn link_is_bad(name: &LinkName, link: &LinkState, snapshot: &Snapshot) -> bool {
-    link.recent.p95_ms.is_some_and(|p95| p95 > latency_limit_ms(&name.to, snapshot))
-        || link.recent.error_ratio().is_some_and(|ratio| ratio > error_limit(&name.to, snapshot))
+pub(super) fn link_is_bad(
+    name: &LinkName,
+    link: &LinkState,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> bool {
+    let bounds = thresholds.at(&ResourceId::Link(name.clone()), snapshot);
+    link.recent.p95_ms.is_some_and(|p95| p95 > bounds.latency_ms)
+        || link.recent.error_ratio().is_some_and(|ratio| ratio > bounds.error_rate.ratio())
 }
 
 /// The instance of `service` that most needs a repair of this type: for crashes one that does not answer
@@ -203,3 +185,6 @@ pub(super) fn neediest(kind: IssueKind, service: &ServiceName, snapshot: &Snapsh
     };
     instances.iter().max_by(|a, b| uses(a.1).total_cmp(&uses(b.1))).map(|(name, _)| name.clone())
 }
+
+#[cfg(test)]
+mod tests;

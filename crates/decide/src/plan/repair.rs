@@ -17,10 +17,11 @@ use domain::{
 };
 
 use super::history::{History, PlanRecord};
-use super::need::{Need, backend_is_bad, exists, overlap};
+use super::need::{Need, bad_backends, exists, overlap};
 use super::policy::Policy;
 use super::priors::{Candidate, candidates};
 use super::strategies::{Case, Draft, Unsuited, propose};
+use crate::detect::Thresholds;
 use crate::learn::rates::Rates;
 
 /// At most this many restarts for one issue (H3).
@@ -36,6 +37,8 @@ const OOM_REPEATED: usize = 2;
 pub struct PlanContext<'a> {
     /// What was seen.
     pub snapshot: &'a Snapshot,
+    /// The bounds detection judged it by.
+    pub thresholds: &'a Thresholds,
     /// What the provider can do.
     pub capabilities: &'a Capabilities,
     /// The remediations of late.
@@ -127,7 +130,7 @@ pub fn plan_repair(issue: &Issue, causes: &[Cause], ctx: &PlanContext<'_>) -> Pl
     }
     let mut rejected = Vec::new();
     for cause in causes {
-        let need = Need::of(issue, cause, ctx.snapshot);
+        let need = Need::of(issue, cause, ctx.snapshot, ctx.thresholds);
         let case = Case { issue, cause, need: &need, ctx };
         let waiting = waits(&case);
         if !waiting.is_empty() {
@@ -195,17 +198,14 @@ fn ejection_in_force(case: &Case<'_>) -> Option<WaitReason> {
     if !matches!(case.need.reason, Reason::OneBackend | Reason::Unspecified) {
         return None;
     }
-    let link = case.ctx.snapshot.links.get(name)?;
     let ejection = case.ctx.history.records().iter().find(|record| {
         record.strategy == Strategy::RerouteTraffic
             && record.in_force(case.ctx.now)
             && record.targets.contains(&case.need.at)
     })?;
-    let others_are_well = link
-        .backends
-        .iter()
-        .filter(|(instance, _)| !ejection.targets.contains(&ResourceId::Instance((*instance).clone())))
-        .all(|(_, backend)| !backend_is_bad(name, backend, case.ctx.snapshot));
+    let others_are_well = bad_backends(name, case.ctx.snapshot, case.ctx.thresholds)
+        .into_iter()
+        .all(|bad| ejection.targets.contains(&ResourceId::Instance(bad)));
     others_are_well.then_some(WaitReason::MeasureInForce(ejection.plan))
 }
 

@@ -24,7 +24,8 @@ use domain::units::{duration_ms, show_duration};
 use domain::{OutcomeKind, Plan, ResourceId, Signal, Snapshot, Strategy, Time};
 use serde::{Deserialize, Serialize};
 
-use super::need::backend_is_bad;
+use super::need::bad_backends;
+use crate::detect::Thresholds;
 use crate::detect::traffic::REQUESTS_MIN;
 
 /// Up to this error ratio callers are well (O4).
@@ -252,7 +253,7 @@ pub fn credit(plan: &Plan) -> OutcomeKind {
 /// Whether what a plan took out of use is well again, so that the measure can be lifted: every instance
 /// behind an opened breaker, or the one that was taken out, as the path's own health checks see it.
 /// `Unknown` for plans that took nothing out of use.
-pub fn well_again(plan: &Plan, snapshot: &Snapshot) -> Seen {
+pub fn well_again(plan: &Plan, snapshot: &Snapshot, thresholds: &Thresholds) -> Seen {
     use domain::Action::{EjectBackend, OpenBreaker};
     let mut seen = Seen::Unknown;
     for step in &plan.steps {
@@ -267,8 +268,9 @@ pub fn well_again(plan: &Plan, snapshot: &Snapshot) -> Seen {
         if judged.peek().is_none() {
             return Seen::Unknown;
         }
-        for (_, backend) in judged {
-            if backend_is_bad(link, backend, snapshot) {
+        let bad = bad_backends(link, snapshot, thresholds);
+        for (name, backend) in judged {
+            if bad.contains(name) {
                 return Seen::OutOfBounds;
             }
             if backend.path_check.is_none() {

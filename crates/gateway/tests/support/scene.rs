@@ -155,6 +155,7 @@ fn link_state(callee: &str, requests: u64) -> LinkState {
     let backend = BackendState {
         recent: Window::default(),
         ejected: false,
+        ejected_by_plan: false,
         path_check: Some(Duration::from_millis(1)),
         path_check_failures: 0,
             connection_floors_ms: Vec::new(),

@@ -198,18 +198,20 @@ fn confidence(report: &Report) -> Figure {
     let held = report.calibration();
     let over = match (held.stated, held.observed) {
         (Some(stated), Some(observed)) => format!(
-            "stated {stated:.0} %, right {observed:.0} % ({} of {})",
+            "stated {:.0} %, right {:.0} % ({} of {})",
+            stated.0,
+            observed.0,
             held.right,
-            words::counted(held.runs as u64, "run")
+            words::counted(held.runs, "run")
         ),
         _ => "no run with a stated confidence".to_owned(),
     };
     Figure {
         name: "stated confidence off by",
-        measured: held.gap.map_or_else(|| words::NONE.to_owned(), |gap| format!("{gap:.1} points")),
+        measured: held.error.map_or_else(|| words::NONE.to_owned(), |gap| format!("{gap:.1} points")),
         over,
         target: "≤ 10 points",
-        standing: held.gap.map_or(Standing::Unmeasured, |gap| Standing::of(gap <= calibration::GAP_MAX)),
+        standing: held.error.map_or(Standing::Unmeasured, |gap| Standing::of(gap <= calibration::GAP_MAX)),
     }
 }
 

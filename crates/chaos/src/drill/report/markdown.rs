@@ -121,24 +121,26 @@ fn by_fault(report: &Report) -> String {
 fn calibration(report: &Report) -> String {
     let held = report.calibration();
     let mut text = "## Stated confidence against what came of it\n\n".to_owned();
-    let (Some(stated), Some(observed), Some(gap)) = (held.stated, held.observed, held.gap) else {
+    let (Some(stated), Some(observed), Some(gap)) = (held.stated, held.observed, held.error) else {
         text.push_str("No run has a stated confidence.\n");
         return text;
     };
-    let rows = held.ranges.iter().map(|range| {
+    let rows = held.bins.iter().map(|range| {
         vec![
-            format!("{} to {} %", range.from, range.to),
+            format!("{} to {} %", range.from.0, range.to.0),
             range.runs.to_string(),
-            format!("{:.1} %", range.stated),
-            format!("{:.1} %", range.observed),
-            words::share(range.right, range.runs),
+            format!("{:.1} %", range.stated.0),
+            format!("{:.1} %", range.observed.0),
+            words::share(range.right as usize, range.runs as usize),
         ]
     });
     text.push_str(&table(&["stated", "runs", "mean stated", "right", ""], "lrrrr", rows));
     text.push_str(&format!(
         "\nOver all {}: stated {stated:.1} %, right {observed:.1} %; off by {gap:.1} points, mean over the ranges \
          weighted by their runs.\n",
-        words::counted(held.runs as u64, "run")
+        words::counted(held.runs, "run"),
+        stated = stated.0,
+        observed = observed.0,
     ));
     text
 }

@@ -252,10 +252,10 @@ fn confidence_is_compared_with_how_often_it_was_right() {
     let held = report(runs).calibration();
     assert_eq!((held.runs, held.right), (22, 20));
     let ranges: Vec<_> =
-        held.ranges.iter().map(|range| (range.from, range.to, range.runs, range.right)).collect();
-    assert_eq!(ranges, [(50, 60, 2, 1), (90, 100, 20, 19)]);
-    assert!((held.gap.unwrap() - 20.0 * 0.25 / 22.0).abs() < 1e-9, "95.25 % stated, 95 % right: {held:?}");
-    assert_eq!(report(vec![crash(0)]).calibration().gap, None);
+        held.bins.iter().map(|range| (range.from.0, range.to.0, range.runs, range.right)).collect();
+    assert_eq!(ranges, [(50.0, 60.0, 2, 1), (90.0, 100.0, 20, 19)]);
+    assert!((held.error.unwrap() - 20.0 * 0.25 / 22.0).abs() < 1e-9, "95.25 % stated, 95 % right: {held:?}");
+    assert_eq!(report(vec![crash(0)]).calibration().error, None);
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn an_issue_is_opened_once_seen_again_and_closed_after_two_well_looks_a_second_a
     assert_eq!(watch.look(memory(&mut fleet, 96.0, MOMENT)), ["seen high_memory instance/cart-0"]);
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["recovering high_memory instance/cart-0"]);
     let well_since = fleet.snapshot.taken;
-    assert!(is_recovering(&watch.open[0]));
+    assert!(watch.open[0].is_recovering());
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["recovering high_memory instance/cart-0"]);
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["closed high_memory instance/cart-0"]);
     assert_eq!(watch.history[0].closed_at, Some(well_since), "it was over when it was first well");
@@ -78,7 +78,7 @@ fn two_looks_at_one_instant_count_once_and_one_bad_look_starts_the_count_again()
     watch.look(&fleet);
     assert_eq!(watch.look(&fleet), ["recovering high_memory instance/cart-0"]);
     assert_eq!(watch.look(memory(&mut fleet, 95.0, MOMENT)), ["seen high_memory instance/cart-0"]);
-    assert!(!is_recovering(&watch.open[0]));
+    assert!(!watch.open[0].is_recovering());
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["recovering high_memory instance/cart-0"]);
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["recovering high_memory instance/cart-0"]);
     assert_eq!(watch.look(memory(&mut fleet, 50.0, MOMENT)), ["closed high_memory instance/cart-0"]);

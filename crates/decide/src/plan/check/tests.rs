@@ -1,3 +1,5 @@
+//! What the checker finds wrong with a plan, and what it lets pass.
+
 use domain::{Actor, Cores, Strategy};
 
 use super::super::fixture::*;

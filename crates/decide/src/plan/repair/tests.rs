@@ -1,3 +1,5 @@
+//! Which plan an issue with its cause gets, and why there is none.
+
 use domain::snapshot::ExitRecord;
 use domain::{Action, Bytes, CauseClass, Cores, Enforcement, OutcomeKind, StopManner, Undo};
 
@@ -29,6 +31,7 @@ impl World {
     fn planned(&self, issue: &Issue, class: CauseClass, at: &str) -> Planned {
         let ctx = PlanContext {
             snapshot: &self.snapshot,
+            thresholds: &Thresholds::default(),
             capabilities: &self.capabilities,
             history: &self.history,
             rates: &self.rates,
@@ -380,6 +383,7 @@ fn the_next_cause_is_taken_where_nothing_suits_the_first() {
     ];
     let ctx = PlanContext {
         snapshot: &world.snapshot,
+        thresholds: &Thresholds::default(),
         capabilities: &world.capabilities,
         history: &world.history,
         rates: &world.rates,

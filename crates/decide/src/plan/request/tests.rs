@@ -1,3 +1,5 @@
+//! Which plan a fault or an operation that a person asked for gets, and what is refused.
+
 use std::time::Duration;
 
 use domain::{Enforcement, FileClass, IdSource, Percent, StopManner, Undo};

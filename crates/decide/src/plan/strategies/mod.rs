@@ -33,8 +33,6 @@ use super::need::{self, Need};
 use super::repair::PlanContext;
 use super::steps::step;
 
-/// Above this share of its size a volume is full (H1), where the service declares nothing else.
-const DISK_PERCENT: Percent = Percent(95.0);
 /// The most instances a service may be declared with; see `Infrastructure::check`.
 const REPLICAS_MAX: u32 = 100;
 /// A service is scaled back after this long (H3).
@@ -171,7 +169,7 @@ impl<'a> Case<'a> {
         let (service, _) = self.service()?;
         let links: Vec<_> = snapshot
             .links_to(service)
-            .filter(|(name, state)| need::link_is_bad(name, state, snapshot))
+            .filter(|(name, state)| need::link_is_bad(name, state, snapshot, self.ctx.thresholds))
             .take(super::check::STEPS_MAX)
             .collect();
         if links.is_empty() { Err(Unsuited::NoCaller(self.need.at.clone())) } else { Ok(links) }
@@ -236,7 +234,7 @@ impl Volume {
         let declared = service.volume.as_ref().ok_or_else(|| case.unknown("a volume"))?;
         let used = state.usage.disk_used.ok_or_else(|| case.unknown("how full the volume is"))?;
         let size = state.usage.disk_size.unwrap_or(declared.size);
-        let threshold = service.thresholds.disk.unwrap_or(DISK_PERCENT);
+        let threshold = case.ctx.thresholds.with(&service.thresholds).disk;
         Ok((name, state.clone(), Self { size, used, threshold }))
     }
 

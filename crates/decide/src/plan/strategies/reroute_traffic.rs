@@ -7,7 +7,7 @@ use domain::snapshot::BackendState;
 use domain::{Action, InstanceName, LinkName, LinkState, ResourceId, Strategy};
 
 use super::{Case, Draft, Unsuited};
-use crate::plan::need::backend_is_bad;
+use crate::plan::need::bad_backends;
 
 /// Lifted by itself after this long even if nobody saw the instance well again: half the capacity of a
 /// service is not given away for ever.
@@ -35,12 +35,12 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
 /// The instance behind the link that is bad and not yet taken out by a plan of ours; where the cause names
 /// one, that one. The proxy may have ejected it by itself meanwhile; that does not last.
 fn bad_backend(case: &Case<'_>, name: &LinkName, link: &LinkState) -> Result<InstanceName, Unsuited> {
-    let snapshot = case.ctx.snapshot;
     let named = case.cause.resource.instance();
+    let in_trouble = bad_backends(name, case.ctx.snapshot, case.ctx.thresholds);
     let bad: Vec<_> = link
         .backends
         .iter()
-        .filter(|(instance, backend)| Some(*instance) == named || backend_is_bad(name, backend, snapshot))
+        .filter(|(instance, _)| Some(*instance) == named || in_trouble.contains(*instance))
         .collect();
     let worst = bad
         .iter()

@@ -99,13 +99,13 @@ fn a_measure_may_be_lifted_when_every_instance_it_took_out_answers_well() {
     let mut snapshot = shop();
     let open = Action::OpenBreaker { link: link("front->cart") };
     let plan = remediation(plan_id(1), Strategy::CircuitBreakDependency, vec![open]);
-    assert_eq!(well_again(&plan, &snapshot), InBounds);
+    assert_eq!(well_again(&plan, &snapshot, &Thresholds::default()), InBounds);
     slow_backend(&mut snapshot, "front->cart", "cart-0");
-    assert_eq!(well_again(&plan, &snapshot), OutOfBounds);
+    assert_eq!(well_again(&plan, &snapshot, &Thresholds::default()), OutOfBounds);
     let eject = Action::EjectBackend { link: link("front->cart"), instance: instance("cart-1") };
     let other = remediation(plan_id(2), Strategy::RerouteTraffic, vec![eject]);
-    assert_eq!(well_again(&other, &snapshot), InBounds);
-    assert_eq!(well_again(&restart(plan_id(3), "cart-0"), &snapshot), Unknown);
+    assert_eq!(well_again(&other, &snapshot, &Thresholds::default()), InBounds);
+    assert_eq!(well_again(&restart(plan_id(3), "cart-0"), &snapshot, &Thresholds::default()), Unknown);
 }
 
 proptest! {

@@ -4,9 +4,9 @@ use domain::OutcomeKind;
 use maud::{Markup, html};
 
 use super::super::super::score::RunScore;
-use super::super::calibration::Calibration;
 use super::super::{faults, verdict, words};
 use super::time;
+use decide::learn::confidence::Calibration;
 
 /// Figures of each fault.
 pub(super) fn by_fault(runs: &[RunScore]) -> Markup {
@@ -50,22 +50,22 @@ pub(super) fn calibration(held: &Calibration) -> Markup {
     html! {
         section {
             h2 { "Stated confidence against what came of it" }
-            @if let (Some(stated), Some(observed), Some(gap)) = (held.stated, held.observed, held.gap) {
+            @if let (Some(stated), Some(observed), Some(gap)) = (held.stated, held.observed, held.error) {
                 p {
-                    "Over " (words::counted(held.runs as u64, "run")) ", stated " (format!("{stated:.1} %")) " and right "
-                    (format!("{observed:.1} %")) "; off by " (format!("{gap:.1} points")) ", limit 10."
+                    "Over " (words::counted(held.runs, "run")) ", stated " (format!("{:.1} %", stated.0)) " and right "
+                    (format!("{:.1} %", observed.0)) "; off by " (format!("{gap:.1} points")) ", limit 10."
                 }
                 div.scroll {
                     table.small {
                         thead { tr { th { "stated" } th.r { "runs" } th.r { "mean stated" } th.r { "right" } th.r { "" } } }
                         tbody {
-                            @for range in &held.ranges {
+                            @for range in &held.bins {
                                 tr {
-                                    td.nowrap { (range.from) " to " (range.to) " %" }
+                                    td.nowrap { (range.from.0) " to " (range.to.0) " %" }
                                     td.r { (range.runs) }
-                                    td.r { (format!("{:.1} %", range.stated)) }
-                                    td.r { (format!("{:.1} %", range.observed)) }
-                                    td.r.quiet { (words::share(range.right, range.runs)) }
+                                    td.r { (format!("{:.1} %", range.stated.0)) }
+                                    td.r { (format!("{:.1} %", range.observed.0)) }
+                                    td.r.quiet { (words::share(range.right as usize, range.runs as usize)) }
                                 }
                             }
                         }

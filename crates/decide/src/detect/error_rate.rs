@@ -8,6 +8,7 @@
 //! Once an instance is taken out of the balancing the link is judged by the requests that are left; the
 //! issue stays open until the path is well, see [`super::track`].
 
+use domain::snapshot::BackendState;
 use domain::{IssueKind, LinkName, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
@@ -32,7 +33,16 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     if many || path_fails(link, limit, view) {
         return found(name, link, ratio, view).unhealthy(resource, view.snapshot);
     }
-    if link.recent.requests >= REQUESTS_MIN && ratio <= limit { Verdict::Healthy } else { Verdict::Unknown }
+    let served = link.recent.requests >= REQUESTS_MIN && ratio <= limit;
+    if served || unused_and_well(link) { Verdict::Healthy } else { Verdict::Unknown }
+}
+
+/// Whether nobody called for as long as is remembered, and every path passes its checks: those are all the
+/// signal there is, and an issue they raised has to end by them.
+fn unused_and_well(link: &LinkState) -> bool {
+    let unused = [&link.recent, &link.before].iter().all(|window| window.requests + window.rejected == 0);
+    let well = |backend: &BackendState| backend.path_check.is_some() && backend.path_check_failures == 0;
+    unused && !link.backends.is_empty() && link.backends.values().all(well)
 }
 
 /// Whether the path to one instance is seen broken by its health checks, with failed requests or alone.

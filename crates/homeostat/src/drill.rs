@@ -94,6 +94,8 @@ pub(crate) fn drill_policy(mut policy: Policy) -> Policy {
     policy.limits.recurrence_window = Duration::from_secs(60);
     policy.verification.deadline = Duration::from_secs(20);
     policy.verification.hold = Duration::from_secs(5);
+    policy.lifting.well_for_throttled = policy.lifting.well_for;
+    policy.lifting.too_early = Duration::ZERO;
     policy
 }
 
@@ -113,6 +115,10 @@ fn notes(config: &Config) -> Vec<String> {
             "waits scaled: a signal has {} to come back and must hold for {} (defaults 60 s and 60 s)",
             show_duration(verification.deadline),
             show_duration(verification.hold)
+        ),
+        format!(
+            "measures are lifted when their path was well for {}, however often (default: longer where requests were turned away, and twice as long each time)",
+            show_duration(config.policy.lifting.well_for)
         ),
         format!("a diagnosis below {} waits for a person", limits.confidence_min),
     ]

@@ -1,7 +1,7 @@
 //! [`Change`] over the world, to the letter of its contract.
 
 use decide::plan::ClearedStep;
-use domain::{Action, Captured, Effect, FaultKind, InstanceName, Step, StepToken, Undo};
+use domain::{Action, Captured, Effect, Fault, InstanceName, ResourceId, Step, StepToken, Undo};
 use provider::{Change, ProviderError, Undone};
 
 use crate::world::{MemoryProvider, Trouble, World};
@@ -28,6 +28,12 @@ impl Change for MemoryProvider {
         }
         if world.is_troubled(step.token(), Trouble::CheckRefuses) {
             return Err(failed("the check"));
+        }
+        if let Action::Inject(Fault { target: ResourceId::Instance(instance), kind, .. }) = step.action()
+            && world.incarnation(instance).is_none()
+        {
+            let why = format!("no process runs in {instance}");
+            return Err(ProviderError::Failed { what: kind.to_string(), why });
         }
         Ok(())
     }
@@ -85,7 +91,7 @@ impl Change for MemoryProvider {
         }
         let present = match (&step.action, captured) {
             (action, Captured::Process { instance, incarnation }) => {
-                let ready = world.slots.get(instance).is_some_and(|slot| now.reached(slot.ready_at));
+                let ready = world.is_up(instance, now);
                 let instant_fault = matches!(action, Action::Inject(_));
                 world.incarnation(instance) != *incarnation && (ready || instant_fault)
             }
@@ -120,7 +126,7 @@ impl Change for MemoryProvider {
             && !matches!(captured, Captured::Attribute { .. })
         {
             if let Some(instance) = replaced(action) {
-                world.start(instance, now);
+                world.restart(instance, now);
             }
             return Ok(Undone::Restored);
         }
@@ -157,9 +163,4 @@ fn take_layer(world: &mut World, token: StepToken, step: &Step, captured: &Captu
         layered.layers.clear();
     }
     Undone::Restored
-}
-
-/// Whether a fault of this kind keeps an instance from answering.
-pub(crate) fn silences(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Pause)
 }

@@ -1,18 +1,16 @@
 //! [`Look`] at the world.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::fault::{FaultKind, PathScope};
-use domain::snapshot::{BreakerState, Phase, ProbeState, Usage};
+use domain::infrastructure::Limits;
+use domain::snapshot::{BreakerState, Usage};
 use domain::{
-    Attribute, AttributeValue, Bytes, Capabilities, Enforcement, Event, Infrastructure, InstanceName,
-    InstanceState, LinkName, ResourceId, ServiceName, ServiceSpec, ServiceState, Time,
+    Attribute, AttributeValue, Capabilities, Enforcement, Event, FileClass, Infrastructure, InstanceName,
+    InstanceState, LinkName, ServiceName, ServiceSpec, ServiceState, Time,
 };
-use provider::sample::{BackendSample, LinkSample};
+use provider::sample::LinkSample;
 use provider::{Look, ProviderError, Sample};
 
-use crate::change::silences;
 use crate::world::{MemoryProvider, World};
 
 impl Look for MemoryProvider {
@@ -44,7 +42,7 @@ impl Look for MemoryProvider {
                 .iter()
                 .map(|(name, spec)| (name.clone(), world.service(name, spec, now)))
                 .collect(),
-            links: world.infrastructure.links().map(|link| (link.clone(), world.link(&link))).collect(),
+            links: world.order.iter().map(|link| (link.clone(), world.link(link, now))).collect(),
         })
     }
 
@@ -70,18 +68,12 @@ impl Look for MemoryProvider {
 
 impl World {
     fn service(&self, name: &ServiceName, spec: &ServiceSpec, now: Time) -> ServiceState {
-        let mut limits = spec.limits;
-        if let Some(AttributeValue::Cpu(cpu)) = self.value(&Attribute::CpuLimit(name.clone())) {
-            limits.cpu = cpu;
-        }
-        if let Some(AttributeValue::Size(memory)) = self.value(&Attribute::MemoryLimit(name.clone())) {
-            limits.memory = memory;
-        }
+        let limits = Limits { cpu: self.cpu_limit(name), memory: self.memory_limit(name) };
         let replicas = match self.value(&Attribute::Replicas(name.clone())) {
             Some(AttributeValue::Count(replicas)) => replicas,
             _ => spec.replicas,
         };
-        let instances = self.slots.keys().filter(|instance| instance.service == *name);
+        let instances = self.slots.range(name.instance(0)..=name.instance(u32::MAX));
         ServiceState {
             replicas,
             limits,
@@ -93,124 +85,52 @@ impl World {
             can_clear_caches: spec.clear_caches.is_some(),
             rolling_out: false,
             instances: instances
-                .map(|instance| (instance.clone(), self.instance(instance, &limits, now)))
+                .map(|(instance, _)| (instance.clone(), self.instance(instance, spec, now)))
                 .collect(),
         }
     }
 
-    fn instance(
-        &self,
-        instance: &InstanceName,
-        limits: &domain::infrastructure::Limits,
-        now: Time,
-    ) -> InstanceState {
-        let resource = ResourceId::Instance(instance.clone());
-        let faults: Vec<&FaultKind> = self.faults_on(&resource).collect();
-        let silent = faults.iter().any(|kind| silences(kind));
-        let slot = &self.slots[instance];
-        let ready = now.reached(slot.ready_at);
-        let probe = ProbeState {
-            failures_in_a_row: if silent { 3 } else { 0 },
-            failures_limit: 3,
-            last_passed: (ready && !silent).then_some(now),
-            last_took: (ready && !silent).then_some(Duration::from_millis(1)),
-        };
-        // An idle process uses a twentieth of its limits, stress the share it was asked for.
-        let share = |of: fn(&FaultKind) -> Option<f64>| {
-            faults.iter().filter_map(|kind| of(kind)).fold(0.05, f64::max)
-        };
-        let cpu = share(|kind| match kind {
-            FaultKind::CpuStress { load, .. } => Some(load.ratio()),
-            _ => None,
-        });
-        let memory = share(|kind| match kind {
-            FaultKind::MemoryStress { fill, .. } => Some(fill.ratio()),
-            _ => None,
-        });
-        let disk_size = match self.value(&Attribute::VolumeSize(instance.clone())) {
-            Some(AttributeValue::Size(size)) => size,
-            _ => None,
-        };
-        let fill = self
-            .faults_on(&ResourceId::Volume(instance.clone()))
-            .filter_map(|kind| match kind {
-                FaultKind::DiskFill { fill, .. } => Some(fill.ratio()),
-                _ => None,
-            })
-            .fold(0.05, f64::max);
-        let part = |size: Bytes, share: f64| Bytes((size.0 as f64 * share) as u64);
+    fn instance(&self, name: &InstanceName, spec: &ServiceSpec, now: Time) -> InstanceState {
+        let slot = &self.slots[name];
+        let process = slot.process.as_ref();
+        let (phase, phase_since) = slot.phase(now);
+        let class = |class: FileClass| spec.volume.as_ref().map(|_| self.files(name, class));
         InstanceState {
-            incarnation: self.incarnation(instance),
-            phase: match (ready, silent) {
-                (false, _) => Phase::Starting,
-                (true, false) => Phase::Ready,
-                (true, true) => Phase::NotReady,
-            },
-            phase_since: slot.ready_at,
-            started_at: Some(slot.started_at),
-            readiness: Some(probe),
-            liveness: Some(probe),
+            incarnation: self.incarnation(name),
+            phase,
+            phase_since,
+            started_at: process.map(|process| process.started_at),
+            readiness: process.and_then(|process| process.readiness(spec)),
+            liveness: process.and_then(|process| process.liveness(spec)),
             usage: Usage {
-                cpu: limits.cpu.map(|limit| domain::Cores(limit.0 * cpu)),
-                memory: limits.memory.map(|limit| part(limit, memory)),
-                disk_size,
-                disk_used: disk_size.map(|size| part(size, fill)),
-                ..Usage::default()
+                cpu: process.and_then(|process| process.measured?.0),
+                memory: process.and_then(|process| process.measured?.1),
+                descriptors: None,
+                disk_size: self.disk_size(name),
+                disk_used: self.disk_used(name),
+                disk_temporary_old: class(FileClass::Temporary),
+                disk_logs: class(FileClass::Logs),
+                disk_cache: class(FileClass::Cache),
             },
-            exits: Vec::new(),
-            unsettled_exits: 0,
-            crash_loop: false,
-            port: None,
+            exits: slot.exits.clone(),
+            unsettled_exits: slot.unsettled,
+            crash_loop: slot.crash_loop,
+            port: spec.listens.map(|_| 1),
         }
     }
 
-    fn link(&self, link: &LinkName) -> LinkSample {
-        let mut backends = BTreeMap::new();
-        for instance in self.slots.keys().filter(|instance| instance.service == link.to) {
-            let ejected = Attribute::Ejected(link.clone(), instance.clone());
-            let by_plan = self.value(&ejected) == Some(AttributeValue::Flag(true));
-            let mut sample = BackendSample {
-                ejected: by_plan,
-                ejected_by_plan: by_plan,
-                path_check: Some(Duration::from_millis(1)),
-                path_check_failures: 0,
-            };
-            for kind in self.faults_on(&ResourceId::Link(link.clone())) {
-                match kind {
-                    FaultKind::NetworkLatency { delay, scope, .. } if touches(scope, instance) => {
-                        sample.path_check = sample.path_check.map(|took| took + *delay);
-                    }
-                    FaultKind::NetworkPartition { scope } if touches(scope, instance) => {
-                        sample.path_check = None;
-                        sample.path_check_failures = 3;
-                    }
-                    _ => {}
-                }
-            }
-            backends.insert(instance.clone(), sample);
-        }
-        let held = self.value(&Attribute::BreakerHeldOpen(link.clone()));
+    fn link(&self, name: &LinkName, now: Time) -> LinkSample {
+        let held = self.value(&Attribute::BreakerHeldOpen(name.clone()));
         let breaker = match held {
             Some(AttributeValue::Flag(true)) => BreakerState::Open,
             _ => BreakerState::Closed,
         };
-        LinkSample { seconds: Default::default(), backends, breaker: Some(breaker) }
-    }
-
-    fn value(&self, attribute: &Attribute) -> Option<AttributeValue> {
-        self.attributes.get(attribute).map(crate::world::Layered::value)
-    }
-
-    fn faults_on<'a>(&'a self, resource: &'a ResourceId) -> impl Iterator<Item = &'a FaultKind> {
-        self.faults.values().filter(move |f| f.fault.target == *resource).map(|f| &f.fault.kind)
-    }
-}
-
-/// Whether a new connection to an instance meets the fault.
-fn touches(scope: &PathScope, instance: &InstanceName) -> bool {
-    match scope {
-        PathScope::All => true,
-        PathScope::Backend(one) => one == instance,
-        PathScope::EstablishedConnections => false,
+        let mut sample = self.links.get(name).map(|link| link.sample(breaker, now)).unwrap_or_default();
+        for (instance, backend) in &mut sample.backends {
+            let ejected = Attribute::Ejected(name.clone(), instance.clone());
+            backend.ejected_by_plan = self.value(&ejected) == Some(AttributeValue::Flag(true));
+            backend.ejected |= backend.ejected_by_plan;
+        }
+        sample
     }
 }

@@ -1,4 +1,7 @@
-//! The world: attributes in layers, processes in slots, faults with an end.
+//! The world: attributes in layers, processes in slots, faults with an end, and time that passes in steps.
+//!
+//! Between two looks the world catches up in steps of [`STEP`]: faults whose time is over end, back-offs
+//! end, probes are asked, requests are made. What is done to it happens at its own time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,10 +9,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::fault::{Attachment, FaultKind};
+use domain::snapshot::ExitCause;
 use domain::{
-    Action, Attribute, AttributeValue, Clock, Event, EventKind, Fault, Incarnation, Infrastructure,
-    InstanceName, ResourceId, StepToken, Time,
+    Action, Attribute, AttributeValue, Bytes, Clock, Cores, Event, EventKind, Fault, FileClass, Incarnation,
+    Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, StepToken, Time,
 };
+
+use crate::process::Slot;
+use crate::traffic::{Backend, Link, callees_first};
+
+/// The step in which time passes. Every interval in the world is a multiple of it.
+const STEP: Duration = Duration::from_millis(250);
+
+/// Traffic further back than this is not counted: nobody could see it any more.
+const TRAFFIC_KEPT: Duration = Duration::from_secs(37);
+
+/// What an idle process uses of its limits, and its own data of its volume.
+const IDLE: f64 = 0.05;
+
+/// From this share of its CPU limit on a process has to wait for its turn.
+const CPU_SHORT: f64 = 0.9;
+
+/// What is left of log files when they were rotated and compressed.
+const LOGS_COMPRESSED: f64 = 0.1;
+
+/// A process that was just started does not use more memory than its limit before this time.
+const MEMORY_FILLS: Duration = Duration::from_secs(1);
 
 /// What goes wrong with a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,16 +89,11 @@ impl Layered {
 #[derive(Debug)]
 pub(crate) struct ActiveFault {
     pub(crate) fault: Fault,
+    pub(crate) since: Time,
     pub(crate) until: Time,
-}
-
-/// The process in a slot.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) pid: u32,
-    /// When it is, or will be, ready.
-    pub(crate) ready_at: Time,
-    pub(crate) started_at: Time,
+    /// What it takes away: cores, bytes of memory, bytes of a volume; by the limits as they were when it
+    /// began, so that a higher limit gives room.
+    pub(crate) takes: f64,
 }
 
 pub(crate) struct World {
@@ -89,6 +109,12 @@ pub(crate) struct World {
     pub(crate) troubles: BTreeSet<(StepToken, Trouble)>,
     pub(crate) start_time: Duration,
     pub(crate) events: Vec<Event>,
+    /// The links, callees before their callers.
+    pub(crate) order: Arc<[LinkName]>,
+    pub(crate) links: BTreeMap<LinkName, Link>,
+    /// The next step of time, and how many there were.
+    next_step: Time,
+    steps: u64,
     rng: fastrand::Rng,
 }
 
@@ -106,6 +132,10 @@ impl MemoryProvider {
             troubles: BTreeSet::new(),
             start_time: Duration::ZERO,
             events: Vec::new(),
+            order: callees_first(&infrastructure).into(),
+            links: BTreeMap::new(),
+            next_step: now.plus(STEP),
+            steps: 0,
             rng: fastrand::Rng::with_seed(seed),
             infrastructure,
         };
@@ -138,6 +168,14 @@ impl MemoryProvider {
         self.lock().attributes.iter().map(|(name, layered)| (name.clone(), layered.value())).collect()
     }
 
+    /// The steps whose values lie on an attribute, oldest first; attributes nobody set are absent.
+    pub fn owners(&self) -> BTreeMap<Attribute, Vec<StepToken>> {
+        let world = self.lock();
+        let set = world.attributes.iter().filter(|(_, layered)| !layered.layers.is_empty());
+        set.map(|(name, layered)| (name.clone(), layered.layers.iter().map(|(owner, _)| *owner).collect()))
+            .collect()
+    }
+
     /// Somebody else sets an attribute, past every step.
     pub fn set_from_outside(&self, attribute: &Attribute, value: AttributeValue) {
         if let Some(layered) = self.lock().attributes.get_mut(attribute) {
@@ -147,16 +185,31 @@ impl MemoryProvider {
         }
     }
 
+    /// Something goes wrong that nobody injected. It ends by itself like a fault; `token` names it. `false`:
+    /// there is nothing it could happen to.
+    pub fn happen(&self, token: StepToken, fault: &Fault) -> bool {
+        let now = self.now();
+        let mut world = self.lock();
+        let possible = world.has(&fault.target)
+            && fault.target.instance().is_none_or(|instance| {
+                matches!(fault.target, ResourceId::Volume(_)) || world.incarnation(instance).is_some()
+            });
+        if possible {
+            world.inject(token, fault, now);
+        }
+        possible
+    }
+
     /// How often the world changed because of a step. More than 1: it was done again.
     pub fn changes(&self, token: StepToken) -> u32 {
         self.lock().changes.get(&token).copied().unwrap_or(0)
     }
 
-    /// The world as it is now: faults whose time is over are gone.
+    /// The world as it is now: what had to happen meanwhile has happened.
     pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
         let mut world = self.inner.world.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
-        world.faults.retain(|_, active| !now.reached(active.until));
+        world.catch_up(now);
         world
     }
 
@@ -171,82 +224,190 @@ impl MemoryProvider {
 
 impl World {
     fn declare(&mut self, now: Time) {
-        let mut attributes = Vec::new();
-        let mut instances = Vec::new();
-        for (name, spec) in &self.infrastructure.services {
-            attributes.push((Attribute::Replicas(name.clone()), AttributeValue::Count(spec.replicas)));
-            attributes.push((Attribute::CpuLimit(name.clone()), AttributeValue::Cpu(spec.limits.cpu)));
-            attributes.push((Attribute::MemoryLimit(name.clone()), AttributeValue::Size(spec.limits.memory)));
-            for instance in (0..spec.replicas).map(|ordinal| name.instance(ordinal)) {
-                if let Some(volume) = &spec.volume {
-                    attributes.push((
-                        Attribute::VolumeSize(instance.clone()),
-                        AttributeValue::Size(Some(volume.size)),
-                    ));
-                }
-                instances.push(instance);
+        let services: Vec<_> =
+            self.infrastructure.services.iter().map(|(name, spec)| (name.clone(), spec.clone())).collect();
+        for (name, spec) in &services {
+            self.set_base(Attribute::Replicas(name.clone()), AttributeValue::Count(spec.replicas));
+            self.set_base(Attribute::CpuLimit(name.clone()), AttributeValue::Cpu(spec.limits.cpu));
+            self.set_base(Attribute::MemoryLimit(name.clone()), AttributeValue::Size(spec.limits.memory));
+        }
+        for link in self.order.clone().iter() {
+            self.set_base(Attribute::BreakerHeldOpen(link.clone()), AttributeValue::Flag(false));
+            self.links.insert(link.clone(), Link::default());
+        }
+        self.scale(now);
+    }
+
+    fn set_base(&mut self, attribute: Attribute, base: AttributeValue) {
+        self.attributes.insert(attribute, Layered { base, layers: Vec::new(), generation: 1 });
+    }
+
+    /// Lets everything happen that had to happen until `now`.
+    fn catch_up(&mut self, now: Time) {
+        while now.reached(self.next_step) {
+            let at = self.next_step;
+            self.next_step = at.plus(STEP);
+            self.steps += 1;
+            self.settle(at);
+            self.watch_memory(at);
+            self.probe(at);
+            if now.since(at) <= TRAFFIC_KEPT {
+                self.serve(at.minus(STEP), STEP, self.steps);
             }
         }
-        for link in self.infrastructure.links() {
-            attributes.push((Attribute::BreakerHeldOpen(link.clone()), AttributeValue::Flag(false)));
-            for instance in instances.iter().filter(|instance| instance.service == link.to) {
-                let ejected = Attribute::Ejected(link.clone(), instance.clone());
-                attributes.push((ejected, AttributeValue::Flag(false)));
-            }
+        self.settle(now);
+    }
+
+    /// Ends what is over, starts what waited for its back-off.
+    fn settle(&mut self, now: Time) {
+        self.faults.retain(|_, active| !now.reached(active.until));
+        let due = |slot: &Slot| slot.process.is_none() && slot.restart_at.is_some_and(|at| now.reached(at));
+        if !self.slots.values().any(due) {
+            return;
         }
-        self.attributes = attributes
-            .into_iter()
-            .map(|(name, base)| (name, Layered { base, layers: Vec::new(), generation: 1 }))
-            .collect();
-        for instance in instances {
-            self.start(&instance, now);
+        let waiting: Vec<_> = self.slots.iter().filter(|(_, slot)| due(slot)).collect();
+        let waiting: Vec<(InstanceName, Time)> =
+            waiting.into_iter().map(|(name, slot)| (name.clone(), slot.restart_at.unwrap_or(now))).collect();
+        for (instance, at) in waiting {
+            self.start(&instance, at);
         }
     }
 
+    fn probe(&mut self, now: Time) {
+        let mut slots = std::mem::take(&mut self.slots);
+        for (instance, slot) in &mut slots {
+            if let Some(spec) = self.infrastructure.services.get(&instance.service) {
+                slot.pass(self.is_silent(instance), spec, now);
+            }
+            if let Some(process) = &mut slot.process {
+                process.measured = Some((self.cpu_used(instance), self.memory_used(instance)));
+            }
+        }
+        self.slots = slots;
+    }
+
+    /// Kills what uses more memory than its limit.
+    fn watch_memory(&mut self, now: Time) {
+        if self.faults.values().all(|active| !matches!(active.fault.kind, FaultKind::MemoryStress { .. })) {
+            return;
+        }
+        let over = |(instance, slot): &(&InstanceName, &Slot)| {
+            let lived = slot.process.as_ref().map(|process| now.since(process.started_at));
+            let used = self.memory_used(instance);
+            lived.is_some_and(|lived| lived >= MEMORY_FILLS)
+                && matches!((used, self.memory_limit(&instance.service)), (Some(used), Some(limit)) if used > limit)
+        };
+        let over: Vec<InstanceName> = self.slots.iter().filter(over).map(|(name, _)| name.clone()).collect();
+        for instance in over {
+            self.event(ResourceId::Instance(instance.clone()), EventKind::OutOfMemory, now);
+            self.end(&instance, ExitCause::OutOfMemory, now);
+        }
+    }
+
+    /// The process in a slot ends, and nobody asked for it.
+    fn end(&mut self, instance: &InstanceName, cause: ExitCause, now: Time) {
+        let Some(spec) = self.infrastructure.services.get(&instance.service) else { return };
+        let Some(slot) = self.slots.get_mut(instance).filter(|slot| slot.process.is_some()) else { return };
+        let was_ready = slot.is_ready();
+        slot.end(cause, &spec.restart, now);
+        let crash_loop = slot.crash_loop;
+        self.faults.retain(|_, active| !dies_with(active, instance));
+        if was_ready {
+            for (_, link) in self.links.iter_mut().filter(|(name, _)| name.to == instance.service) {
+                link.lose_one(instance, now);
+            }
+        }
+        let resource = ResourceId::Instance(instance.clone());
+        self.event(resource.clone(), EventKind::Exited, now);
+        if crash_loop {
+            self.event(resource, EventKind::CrashLoop, now);
+        }
+        self.settle(now);
+    }
+
+    /// The process in a slot is replaced because somebody asked for it.
+    pub(crate) fn restart(&mut self, instance: &InstanceName, now: Time) {
+        if let Some(slot) = self.slots.get_mut(instance) {
+            slot.stop(now);
+        }
+        self.start(instance, now);
+    }
+
     /// A new process in a slot. What was attached to the old one dies with it.
-    pub(crate) fn start(&mut self, instance: &InstanceName, now: Time) {
+    fn start(&mut self, instance: &InstanceName, now: Time) {
         let pid = self.rng.u32(2..4_000_000);
-        let slot = Slot { pid, started_at: now, ready_at: now.plus(self.start_time) };
-        self.slots.insert(instance.clone(), slot);
-        self.faults.retain(|_, active| {
-            let inside = matches!(
-                active.fault.kind,
-                FaultKind::Pause
-                    | FaultKind::CpuStress { attachment: Attachment::Attached, .. }
-                    | FaultKind::MemoryStress { attachment: Attachment::Attached, .. }
-            );
-            !(inside && active.fault.target == ResourceId::Instance(instance.clone()))
-        });
+        let start_time = self.start_time;
+        self.slots.entry(instance.clone()).or_default().start(pid, now, start_time);
+        self.faults.retain(|_, active| !dies_with(active, instance));
+        for (_, link) in self.links.iter_mut().filter(|(name, _)| name.to == instance.service) {
+            link.backends.insert(instance.clone(), Backend::new(now));
+        }
         self.event(ResourceId::Instance(instance.clone()), EventKind::Started, now);
     }
 
     /// The slots follow the number of replicas.
     pub(crate) fn scale(&mut self, now: Time) {
-        let wanted: Vec<InstanceName> = self
+        let services: Vec<(ServiceName, u32)> = self
             .attributes
             .iter()
             .filter_map(|(name, layered)| match (name, layered.value()) {
                 (Attribute::Replicas(service), AttributeValue::Count(replicas)) => {
-                    Some((0..replicas).map(|ordinal| service.instance(ordinal)).collect::<Vec<_>>())
+                    Some((service.clone(), replicas))
                 }
                 _ => None,
             })
-            .flatten()
             .collect();
-        self.slots.retain(|instance, _| wanted.contains(instance));
-        for instance in wanted {
-            if !self.slots.contains_key(&instance) {
-                self.start(&instance, now);
+        for (service, replicas) in services {
+            let surplus = self.slots.range(service.instance(replicas)..=service.instance(u32::MAX));
+            for instance in surplus.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+                self.remove(&instance);
+            }
+            for instance in (0..replicas).map(|ordinal| service.instance(ordinal)) {
+                if !self.slots.contains_key(&instance) {
+                    self.add(&instance, now);
+                }
             }
         }
     }
 
+    fn add(&mut self, instance: &InstanceName, now: Time) {
+        let volume =
+            self.infrastructure.services.get(&instance.service).and_then(|spec| spec.volume.as_ref());
+        if let Some(size) = volume.map(|volume| volume.size) {
+            self.set_base(Attribute::VolumeSize(instance.clone()), AttributeValue::Size(Some(size)));
+        }
+        for link in self.order.clone().iter().filter(|link| link.to == instance.service) {
+            let ejected = Attribute::Ejected(link.clone(), instance.clone());
+            self.set_base(ejected, AttributeValue::Flag(false));
+        }
+        self.start(instance, now);
+    }
+
+    fn remove(&mut self, instance: &InstanceName) {
+        self.slots.remove(instance);
+        self.faults.retain(|_, active| active.fault.target.instance() != Some(instance));
+        self.attributes.retain(|name, _| match name {
+            Attribute::VolumeSize(of) | Attribute::Ejected(_, of) => of != instance,
+            _ => true,
+        });
+        for link in self.links.values_mut() {
+            link.backends.remove(instance);
+        }
+    }
+
     pub(crate) fn incarnation(&self, instance: &InstanceName) -> Option<Incarnation> {
-        self.slots.get(instance).map(|slot| Incarnation {
+        let process = self.slots.get(instance)?.process.as_ref()?;
+        Some(Incarnation {
             boot_id: "simulated".to_owned(),
-            pid: slot.pid,
-            start_ticks: slot.started_at.boot_us / 10_000,
+            pid: process.pid,
+            start_ticks: process.started_at.boot_us / 10_000,
         })
+    }
+
+    /// Whether a process runs in the slot and is past its start.
+    pub(crate) fn is_up(&self, instance: &InstanceName, now: Time) -> bool {
+        let process = self.slots.get(instance).and_then(|slot| slot.process.as_ref());
+        process.is_some_and(|process| now.reached(process.ready_at))
     }
 
     pub(crate) fn has(&self, resource: &ResourceId) -> bool {
@@ -270,20 +431,108 @@ impl World {
         self.events.push(Event { sequence, at, resource, kind });
     }
 
+    pub(crate) fn value(&self, attribute: &Attribute) -> Option<AttributeValue> {
+        self.attributes.get(attribute).map(Layered::value)
+    }
+
+    /// Whether the process in a slot answers nothing.
+    pub(crate) fn is_silent(&self, instance: &InstanceName) -> bool {
+        self.faults.values().any(|active| {
+            active.fault.kind == FaultKind::Pause && active.fault.target.instance() == Some(instance)
+        })
+    }
+
+    /// What faults of a kind take away from an instance or its volume.
+    fn taken(&self, instance: &InstanceName, kind: fn(&FaultKind) -> bool) -> f64 {
+        let here = self.faults.values().filter(|active| active.fault.target.instance() == Some(instance));
+        here.filter(|active| kind(&active.fault.kind)).map(|active| active.takes).sum()
+    }
+
+    pub(crate) fn cpu_limit(&self, service: &ServiceName) -> Option<Cores> {
+        match self.value(&Attribute::CpuLimit(service.clone())) {
+            Some(AttributeValue::Cpu(limit)) => limit,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn memory_limit(&self, service: &ServiceName) -> Option<Bytes> {
+        match self.value(&Attribute::MemoryLimit(service.clone())) {
+            Some(AttributeValue::Size(limit)) => limit,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn disk_size(&self, instance: &InstanceName) -> Option<Bytes> {
+        match self.value(&Attribute::VolumeSize(instance.clone())) {
+            Some(AttributeValue::Size(size)) => size,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn cpu_used(&self, instance: &InstanceName) -> Option<Cores> {
+        let declared = self.infrastructure.services.get(&instance.service)?.limits.cpu?;
+        let stress = self.taken(instance, |kind| matches!(kind, FaultKind::CpuStress { .. }));
+        let limit = self.cpu_limit(&instance.service)?;
+        Some(Cores((declared.0 * IDLE + stress).min(limit.0)))
+    }
+
+    pub(crate) fn is_short_of_cpu(&self, instance: &InstanceName) -> bool {
+        if self.faults.values().all(|active| !matches!(active.fault.kind, FaultKind::CpuStress { .. })) {
+            return false;
+        }
+        let limit = self.cpu_limit(&instance.service);
+        matches!((self.cpu_used(instance), limit), (Some(used), Some(limit)) if used.0 >= limit.0 * CPU_SHORT)
+    }
+
+    pub(crate) fn memory_used(&self, instance: &InstanceName) -> Option<Bytes> {
+        let declared = self.infrastructure.services.get(&instance.service)?.limits.memory?;
+        let stress = self.taken(instance, |kind| matches!(kind, FaultKind::MemoryStress { .. }));
+        Some(Bytes((declared.0 as f64 * IDLE).max(stress) as u64))
+    }
+
+    /// What files of a class hold beside the service's own data.
+    pub(crate) fn files(&self, instance: &InstanceName, class: FileClass) -> Bytes {
+        let volume = ResourceId::Volume(instance.clone());
+        let here = self.faults.values().filter(|active| active.fault.target == volume);
+        let held = here.filter(
+            |active| matches!(active.fault.kind, FaultKind::DiskFill { class: of, .. } if of == class),
+        );
+        Bytes(held.map(|active| active.takes).sum::<f64>() as u64)
+    }
+
+    pub(crate) fn disk_used(&self, instance: &InstanceName) -> Option<Bytes> {
+        let declared = self.infrastructure.services.get(&instance.service)?.volume.as_ref()?.size;
+        let filled = self.taken(instance, |kind| matches!(kind, FaultKind::DiskFill { .. }));
+        let used = declared.0 as f64 * IDLE + filled;
+        let size = self.disk_size(instance)?;
+        Some(Bytes((used as u64).min(size.0)))
+    }
+
+    /// Files of a class shrink to a share of what they are.
+    fn shrink(&mut self, instance: &InstanceName, class: FileClass, to: f64) {
+        let volume = ResourceId::Volume(instance.clone());
+        for active in self.faults.values_mut().filter(|active| active.fault.target == volume) {
+            if matches!(active.fault.kind, FaultKind::DiskFill { class: of, .. } if of == class) {
+                active.takes *= to;
+            }
+        }
+    }
+
     /// Changes the world as the action says.
     pub(crate) fn perform(&mut self, token: StepToken, action: &Action, now: Time) {
         match action {
-            Action::RestartInstance { instance, .. } => self.start(instance, now),
-            Action::Inject(fault) => match (&fault.kind, &fault.target) {
-                (FaultKind::PodKill | FaultKind::PodDeletion, ResourceId::Instance(instance)) => {
-                    self.event(fault.target.clone(), EventKind::Exited, now);
-                    self.start(instance, now);
+            Action::RestartInstance { instance, .. } => self.restart(instance, now),
+            Action::Inject(fault) => self.inject(token, fault, now),
+            Action::RemoveFiles { instance, class, .. } => self.shrink(instance, *class, 0.0),
+            Action::ClearCaches { instance } => self.shrink(instance, FileClass::Cache, 0.0),
+            Action::RotateLogs { instance } => self.shrink(instance, FileClass::Logs, LOGS_COMPRESSED),
+            Action::ResetConnections { link } => {
+                for backend in
+                    self.links.get_mut(link).into_iter().flat_map(|link| link.backends.values_mut())
+                {
+                    backend.connected_at = now;
                 }
-                _ => {
-                    let until = now.plus(fault.duration);
-                    self.faults.insert(token, ActiveFault { fault: fault.clone(), until });
-                }
-            },
+            }
             action => {
                 if let Some((attribute, value)) = action.sets()
                     && let Some(layered) = self.attributes.get_mut(&attribute)
@@ -296,4 +545,39 @@ impl World {
         }
         *self.changes.entry(token).or_default() += 1;
     }
+
+    fn inject(&mut self, token: StepToken, fault: &Fault, now: Time) {
+        let instance = fault.target.instance().cloned();
+        let takes = match (&fault.kind, &instance) {
+            (FaultKind::PodKill, Some(instance)) => return self.end(instance, ExitCause::Signal(9), now),
+            (FaultKind::PodDeletion, Some(instance)) => {
+                return self.end(instance, ExitCause::Signal(15), now);
+            }
+            (FaultKind::CpuStress { load, .. }, Some(instance)) => {
+                self.cpu_limit(&instance.service).map_or(0.0, |limit| limit.0 * load.ratio())
+            }
+            (FaultKind::MemoryStress { fill, .. }, Some(instance)) => {
+                self.memory_limit(&instance.service).map_or(0.0, |limit| limit.0 as f64 * fill.ratio())
+            }
+            (FaultKind::DiskFill { fill, .. }, Some(instance)) => {
+                let size = self.disk_size(instance).map_or(0.0, |size| size.0 as f64);
+                let used = self.disk_used(instance).map_or(0.0, |used| used.0 as f64);
+                (size * fill.ratio() - used).max(0.0)
+            }
+            _ => 0.0,
+        };
+        let until = now.plus(fault.duration);
+        self.faults.insert(token, ActiveFault { fault: fault.clone(), since: now, until, takes });
+    }
+}
+
+/// Whether a fault lives inside the process of an instance.
+fn dies_with(active: &ActiveFault, instance: &InstanceName) -> bool {
+    let inside = matches!(
+        active.fault.kind,
+        FaultKind::Pause
+            | FaultKind::CpuStress { attachment: Attachment::Attached, .. }
+            | FaultKind::MemoryStress { attachment: Attachment::Attached, .. }
+    );
+    inside && active.fault.target.instance() == Some(instance)
 }

@@ -53,19 +53,16 @@ impl Circumstances {
             only: Some(PlanPurpose::Remediation),
             ..PlanFilter::default()
         })?;
-        let to_be_lifted: BTreeSet<PlanId> = store
-            .timers()?
-            .into_iter()
-            .filter(|timer| timer.kind == TimerKind::LiftPlan)
-            .map(|timer| timer.plan)
-            .collect();
+        let timers = store.timers()?.into_iter();
+        let to_be_lifted: BTreeSet<PlanId> =
+            timers.filter(|timer| timer.kind == TimerKind::LiftPlan).map(|timer| timer.plan).collect();
         let mut history: Vec<_> = recent
             .iter()
             .filter_map(|record| {
                 let mut entry = decide::plan::PlanRecord::of(&record.plan, record.started_at?)?;
                 entry.outcome = record.outcome.as_ref().map(|outcome| outcome.kind);
                 // A measure that was lifted before its time is in force no more.
-                entry.lift_after = entry.lift_after.filter(|_| to_be_lifted.contains(&record.plan.id));
+                entry.lift_after = entry.lift_after.filter(|_| to_be_lifted.contains(&entry.plan));
                 Some(entry)
             })
             .collect();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use domain::{Effect, PlanId, PlanStatus};
-use store::{EntryState, JournalEntry, PlanRecord, TimerKind};
+use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, TimerKind};
 
 use crate::error::{ActError, Result};
 use crate::executor::{Executor, endings_of_done};
@@ -62,7 +62,20 @@ impl Executor {
                 recovered.plans.push(self.settle(plan, ENDED)?);
             }
         }
+        self.refuse_faults_not_begun()?;
         Ok(recovered)
+    }
+
+    /// Experiments that were written down and not begun: who asked for them is gone.
+    fn refuse_faults_not_begun(&self) -> Result<()> {
+        for record in self.store.unfinished_plans()? {
+            let (id, status) = (record.plan.id, record.status);
+            if status == PlanStatus::Pending && PlanPurpose::of(&record.plan) == PlanPurpose::Experiment {
+                let why = format!("{ENDED} before it began");
+                self.store.set_plan_status(id, status, PlanStatus::Refused, self.clock.now(), Some(&why))?;
+            }
+        }
+        Ok(())
     }
 
     /// Settles one plan that nobody runs.

@@ -388,6 +388,7 @@ fn link_state(to: &ServiceName, replicas: u32, rate: u64) -> LinkState {
         ejected_by_plan: false,
         path_check: Some(Duration::from_millis(3)),
         path_check_failures: 0,
+        connection_floors_ms: Vec::new(),
     };
     LinkState {
         recent: window(3, share * u64::from(replicas)),

@@ -250,6 +250,10 @@ pub struct BackendState {
     pub path_check: Option<Duration>,
     /// Failed health checks through this path in a row.
     pub path_check_failures: u32,
+    /// Of each connection used within the last 3 s, the fastest of its last three exchanges, in milliseconds:
+    /// a slow request makes an exchange slow, only a slow connection makes all of them slow.
+    #[serde(default)]
+    pub connection_floors_ms: Vec<f64>,
 }
 
 impl Snapshot {

@@ -8,7 +8,7 @@ use act::Circumstances;
 use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
-use decide::plan::{GuardContext, PlanContext, Planned, Ruling, plan_repair};
+use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Strategy, Time};
 use observe::Sighting;
 use store::{IssueFilter, Timer, TimerKind};
@@ -22,20 +22,22 @@ use crate::turn::TurnError;
 /// Twice its damping window.
 const LATELY: Duration = Duration::from_secs(120);
 
-/// How far back issues are looked at for that; one that was open for longer is another when it comes back.
-const OPENED_WITHIN: Duration = Duration::from_secs(3600);
+/// A storm that comes back later than this is another one.
+const STORM_OVER: Duration = Duration::from_secs(60);
 
 /// Below this health a person looks at the whole (specification H8).
 const HEALTH_REVIEW: u8 = 70;
 
-/// Worst first; among equals the oldest.
-pub(crate) fn by_priority(open: &[Issue]) -> Vec<&Issue> {
-    let mut sorted: Vec<&Issue> = open.iter().filter(|issue| !issue.is_recovering()).collect();
-    sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
-    sorted
-}
-
 impl Healer {
+    /// What was seen in this look, worst first; among equals the oldest. An issue that could not be judged
+    /// this time stays open, but nothing is done about it: the cause may be gone, or be our own repair.
+    pub(crate) fn by_priority<'a>(&self, open: &'a [Issue]) -> Vec<&'a Issue> {
+        let state = self.state();
+        let mut sorted: Vec<&Issue> = open.iter().filter(|issue| state.found.contains(&issue.id)).collect();
+        sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
+        sorted
+    }
+
     /// Signals → Snapshot.
     pub(crate) fn look(&self) -> Result<Sighting, TurnError> {
         Ok(self.parts.observer.look()?)
@@ -48,28 +50,74 @@ impl Healer {
         let mut state = self.state();
         let findings = detect(snapshot, thresholds);
         let before = store.open_issues()?;
-        let since = Some(snapshot.taken.minus(OPENED_WITHIN));
-        let closed: Vec<Issue> = store
-            .issues(&IssueFilter { since, ..IssueFilter::default() })?
-            .into_iter()
-            .filter(|issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY))
-            .collect();
+        let mut closed = match state.closed.take() {
+            Some(closed) => closed,
+            None => self.closed_before()?,
+        };
+        closed.retain(|issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY));
         let ids = &mut state.ids;
         let mut next_id = || ids.next::<IssueId>(snapshot.taken);
         let changes = track(&before, &findings, snapshot, thresholds, &closed, &mut next_id);
         for change in &changes {
             store.save_issue(change.issue())?;
+            closed.retain(|issue| issue.id != change.issue().id);
             if let IssueChange::Closed(issue) = change {
+                closed.push(issue.clone());
                 state.waiting.remove(&issue.id);
                 state.refused.retain(|(id, _)| *id != issue.id);
+                state.called.remove(&issue.id);
                 state.diagnosed.remove(&issue.id);
+                self.withdraw_plans_of(issue, snapshot.taken)?;
             }
         }
-        let open = store.open_issues()?;
+        state.closed = Some(closed);
+        let found = |change: &IssueChange| matches!(change, IssueChange::Opened(_) | IssueChange::Seen(_));
+        state.found = changes.iter().filter(|change| found(change)).map(|change| change.issue().id).collect();
+        self.call_in_a_storm(&mut state.storm_seen, snapshot);
+        let open = after(before, changes);
         let health = health(snapshot, &open);
         self.store_health(&mut state.health_stored, &health, snapshot.taken)?;
         state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
         Ok(open)
+    }
+
+    /// The closed issues the store still knows, for a control plane that just began.
+    fn closed_before(&self) -> store::Result<Vec<Issue>> {
+        let filter = IssueFilter { limit: store::LIST_LIMIT_MAX, ..IssueFilter::default() };
+        let mut issues = self.parts.store.issues(&filter)?;
+        issues.retain(|issue| issue.closed_at.is_some());
+        Ok(issues)
+    }
+
+    /// What waits for a person or a slot to repair an issue that is over is not needed any more.
+    fn withdraw_plans_of(&self, issue: &Issue, now: Time) -> store::Result<()> {
+        let store = &self.parts.store;
+        for record in store.plans_of_issue(issue.id)? {
+            if matches!(record.status, PlanStatus::AwaitingApproval | PlanStatus::Pending) {
+                let why = "the issue is over";
+                store.set_plan_status(record.plan.id, record.status, PlanStatus::Refused, now, Some(why))?;
+                store.remove_timer(TimerKind::ApprovalExpiry, record.plan.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls a person when a storm begins, once for each storm.
+    fn call_in_a_storm(&self, seen: &mut Option<Time>, snapshot: &Snapshot) {
+        let now = snapshot.taken;
+        let Some((unwell, of)) = storm_in(snapshot, &self.settings.policy) else { return };
+        let another = seen.replace(now).is_none_or(|before| now.since(before) > STORM_OVER);
+        if another {
+            (self.parts.notify)(Notice {
+                kind: NoticeKind::Storm,
+                severity: Severity::Critical,
+                title: format!(
+                    "{unwell} of {of} instances are unwell: only plain restarts go on until a person has looked"
+                ),
+                resource: None,
+                at: now,
+            });
+        }
     }
 
     /// Writes a health score every now and then, and calls for a review where it is low.
@@ -189,10 +237,12 @@ impl Healer {
     /// whether something is waited for.
     pub(crate) fn hold(&self, issue: &Issue, ruling: Ruling) -> Result<bool, TurnError> {
         let awaits_approval = ruling.awaits_approval();
-        let calls_a_person = ruling.reasons().iter().any(decide::plan::Objection::calls_a_person);
+        // A storm is called for once, as what it is: see `call_in_a_storm`.
+        let calls =
+            |reason: &Objection| reason.calls_a_person() && !matches!(reason, Objection::Storm { .. });
+        let calling = ruling.reasons().iter().find(|reason| calls(reason)).map(ToString::to_string);
         let reasons: Vec<String> = ruling.reasons().iter().map(ToString::to_string).collect();
-        let why = reasons.join("; ");
-        let news = self.state().waiting.insert(issue.id, why.clone()).as_ref() != Some(&why);
+        self.state().waiting.insert(issue.id, reasons.join("; "));
         match ruling {
             Ruling::Clear(_) => Ok(false),
             Ruling::Wait { plan, .. } if awaits_approval => {
@@ -200,18 +250,22 @@ impl Healer {
                 Ok(true)
             }
             Ruling::Wait { .. } => {
-                if news && calls_a_person {
-                    self.tell(NoticeKind::RootCauseWork, issue, &format!("{}: {why}", issue.description));
-                }
+                self.call_for(issue, calling);
                 Ok(true)
             }
             Ruling::Refuse { plan, .. } => {
                 self.refuse(issue, &plan, &reasons)?;
-                if news && calls_a_person {
-                    self.tell(NoticeKind::RootCauseWork, issue, &format!("{}: {why}", issue.description));
-                }
+                self.call_for(issue, calling);
                 Ok(false)
             }
+        }
+    }
+
+    /// Calls a person for an issue, once as long as it is open: the figures in the reason change every turn.
+    fn call_for(&self, issue: &Issue, why: Option<String>) {
+        let Some(why) = why else { return };
+        if self.state().called.insert(issue.id) {
+            self.tell(NoticeKind::RootCauseWork, issue, &format!("{}: {why}", issue.description));
         }
     }
 
@@ -260,6 +314,19 @@ impl Healer {
             at: self.now(),
         });
     }
+}
+
+/// The open issues after some changes, newest first.
+fn after(mut open: Vec<Issue>, changes: Vec<IssueChange>) -> Vec<Issue> {
+    for change in changes {
+        let issue = change.issue();
+        open.retain(|before| before.id != issue.id);
+        if issue.closed_at.is_none() {
+            open.push(issue.clone());
+        }
+    }
+    open.sort_by_key(|issue| std::cmp::Reverse(issue.id));
+    open
 }
 
 fn join<T: ToString>(items: &[T]) -> String {

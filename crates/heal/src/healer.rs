@@ -12,7 +12,7 @@ use decide::detect::Thresholds;
 use decide::health::Health;
 use decide::learn::rates::Rates;
 use decide::plan::Policy;
-use domain::{Capabilities, Clock, IdSource, IssueId, PlanId, Snapshot, Strategy, Time};
+use domain::{Capabilities, Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
 use observe::Observer;
 use store::{HealthRecord, Store};
 
@@ -95,6 +95,14 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<IssueId, String>,
     /// What was refused already, so that it is written down once.
     pub(crate) refused: BTreeSet<(IssueId, Strategy)>,
+    /// The issues that were found in the latest look.
+    pub(crate) found: BTreeSet<IssueId>,
+    /// The issues a person was called for.
+    pub(crate) called: BTreeSet<IssueId>,
+    /// The issues that closed lately; `None` until the store was asked.
+    pub(crate) closed: Option<Vec<Issue>>,
+    /// When a storm was last seen.
+    pub(crate) storm_seen: Option<Time>,
     /// The issues whose first diagnosis is kept.
     pub(crate) diagnosed: BTreeSet<IssueId>,
     /// The remediations that run on a thread of their own now.
@@ -132,6 +140,10 @@ impl Healer {
             well_since: BTreeMap::new(),
             waiting: BTreeMap::new(),
             refused: BTreeSet::new(),
+            found: BTreeSet::new(),
+            called: BTreeSet::new(),
+            closed: None,
+            storm_seen: None,
             diagnosed: BTreeSet::new(),
             executing: BTreeSet::new(),
             health_stored: None,
@@ -197,7 +209,7 @@ impl Healer {
     }
 
     /// Whether the loop has something under way and should look again soon.
-    pub(crate) fn is_busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         let state = self.state();
         !state.watches.is_empty() || !state.executing.is_empty() || !state.waiting.is_empty()
     }

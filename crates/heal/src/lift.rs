@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use decide::plan::Seen;
 use decide::plan::verify::well_again;
-use domain::{Action, Plan, PlanId, PlanStatus, Snapshot, Time};
+use domain::{Action, CauseClass, Intent, Plan, PlanId, PlanStatus, Snapshot, Time};
 use store::{Timer, TimerKind};
 
 use crate::healer::Healer;
@@ -16,6 +16,17 @@ use crate::turn::TurnError;
 /// How long the path around a measure has to be well before the measure is lifted: ten health checks in a
 /// row, so that a path that fails every other check stays closed.
 const WELL_FOR: Duration = Duration::from_secs(5);
+
+/// The same where requests were turned away because of their rate: health checks come at a low rate and say
+/// little of it.
+const WELL_FOR_THROTTLED: Duration = Duration::from_secs(60);
+
+/// A measure of the same kind at the same place this long ago was lifted too early: it then takes twice as
+/// long, and twice again.
+const TOO_EARLY: Duration = Duration::from_secs(30 * 60);
+
+/// The longest it then takes.
+const WELL_FOR_MAX: Duration = Duration::from_secs(10 * 60);
 
 impl Healer {
     /// Takes back what is over.
@@ -34,22 +45,31 @@ impl Healer {
     fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
         let now = snapshot.taken;
         for plan in self.measures_in_force()? {
-            let well = well_again(&plan, snapshot, &self.settings.thresholds) == Seen::InBounds;
-            let due = {
-                let mut state = self.state();
-                if well {
-                    now.since(*state.well_since.entry(plan.id).or_insert(now)) >= WELL_FOR
-                } else {
-                    state.well_since.remove(&plan.id);
-                    false
-                }
-            };
-            if due {
+            if well_again(&plan, snapshot, &self.settings.thresholds) != Seen::InBounds {
+                self.state().well_since.remove(&plan.id);
+                continue;
+            }
+            let since = *self.state().well_since.entry(plan.id).or_insert(now);
+            if now.since(since) >= self.well_for(&plan, now)? {
                 self.parts.executor.lift_plan(plan.id)?;
                 self.state().well_since.remove(&plan.id);
             }
         }
         Ok(())
+    }
+
+    /// How long the path has to be well before this measure is lifted.
+    fn well_for(&self, plan: &Plan, now: Time) -> Result<Duration, TurnError> {
+        let Intent::Remediation { strategy, cause, .. } = &plan.intent else { return Ok(WELL_FOR) };
+        let first = if cause.class == CauseClass::Throttled { WELL_FOR_THROTTLED } else { WELL_FOR };
+        let history = self.circumstances(now)?.history;
+        let earlier = history.within(TOO_EARLY, now).filter(|record| {
+            record.plan != plan.id
+                && record.strategy == *strategy
+                && plan.steps.iter().any(|step| record.targets.contains(&step.action.resource()))
+        });
+        let times = u32::try_from(earlier.count()).unwrap_or(u32::MAX).min(8);
+        Ok((first * 2_u32.pow(times)).min(WELL_FOR_MAX))
     }
 
     /// Repairs that ended well and hold an instance or a link out of use. Each has a timer to be lifted by.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use act::Mode;
-use decide::plan::{Cleared, Ruling, guard};
-use domain::{Plan, PlanStatus, Snapshot};
-use store::{PlanFilter, PlanPurpose, SlotLimits};
+use decide::plan::{Approval, Cleared, Ruling, guard};
+use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
+use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
 
 use crate::healer::Healer;
 use crate::turn::TurnError;
@@ -66,6 +66,11 @@ impl Healer {
                 continue;
             }
             let approval = act::approval(&record);
+            if let Some(why) = self.is_outdated(&record, approval.as_ref(), snapshot.taken)? {
+                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+                store.set_plan_status(record.plan.id, from, to, snapshot.taken, Some(why))?;
+                continue;
+            }
             let circumstances = self.circumstances(snapshot.taken)?;
             let mut context = self.guard_context(snapshot, &circumstances);
             context.approved = approval.as_ref();
@@ -83,13 +88,34 @@ impl Healer {
         Ok(begun)
     }
 
-    /// The slots of the guard's policy, counted once more where they are taken.
+    /// Why a plan that waits is not to be begun any more. One without an approval was left by a control plane
+    /// that died before it began; what it was for is planned anew on what is seen now.
+    fn is_outdated(
+        &self,
+        record: &PlanRecord,
+        approval: Option<&Approval>,
+        now: Time,
+    ) -> store::Result<Option<&'static str>> {
+        let Some(approval) = approval else {
+            return Ok(Some("the control plane ended before it was begun"));
+        };
+        if now.since(approval.at) >= self.settings.policy.limits.approval_valid {
+            return Ok(Some("its approval is too old"));
+        }
+        let Intent::Remediation { issue, .. } = record.plan.intent else { return Ok(None) };
+        let over = self.parts.store.issue(issue)?.is_none_or(|issue| issue.closed_at.is_some());
+        Ok(over.then_some("the issue is over"))
+    }
+
+    /// The slots of the guard's policy, counted once more where they are taken. Repairs in their hold window
+    /// hold none, but the store counts them, so there are as many more.
     fn slots(&self) -> SlotLimits {
         let limits = &self.settings.policy.limits;
+        let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
         SlotLimits {
             per_resource_per_hour: limits.per_resource,
             per_hour: limits.in_all,
-            concurrent: limits.at_a_time,
+            concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
             ..SlotLimits::SPECIFIED
         }
     }

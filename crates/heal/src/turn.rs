@@ -9,7 +9,6 @@
 
 use decide::plan::{Planned, Ruling, guard};
 
-use crate::arrows::by_priority;
 use crate::healer::Healer;
 
 /// Why a turn came to nothing. The next one tries again.
@@ -50,9 +49,9 @@ impl Healer {
         self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
         self.lift(snapshot)?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
-        for issue in by_priority(&open) {
+        let mut circumstances = self.circumstances(snapshot.taken)?;
+        for issue in self.by_priority(&open) {
             let causes = self.diagnose(issue, snapshot, &open)?; // Issue → ranked Causes
-            let circumstances = self.circumstances(snapshot.taken)?;
             let plan = match self.plan(issue, &causes, snapshot, &circumstances) {
                 Planned::Plan(plan) => plan, // Cause → Plan
                 other => {
@@ -61,7 +60,10 @@ impl Healer {
                 }
             };
             match guard(plan, &self.guard_context(snapshot, &circumstances)) {
-                Ruling::Clear(cleared) => turn.begun += usize::from(self.start(cleared)?), // act
+                Ruling::Clear(cleared) => {
+                    turn.begun += usize::from(self.start(cleared)?); // act
+                    circumstances = self.circumstances(snapshot.taken)?;
+                }
                 ruling => turn.waiting += usize::from(self.hold(issue, ruling)?),
             }
         }

@@ -208,22 +208,23 @@ impl Healer {
         let filter =
             store::PlanFilter { only: Some(PlanPurpose::Remediation), ..store::PlanFilter::default() };
         for record in self.parts.store.plans(&filter).map_err(StoreError::from)? {
-            let ended = matches!(record.status, PlanStatus::Failed | PlanStatus::RolledBack);
-            if !ended || record.outcome.is_some() || record.started_at.is_none() {
+            if !record.status.is_final() || record.outcome.is_some() || record.started_at.is_none() {
                 continue;
             }
+            // It died between the status and the verdict it stands for.
+            let healed = record.status == PlanStatus::Success;
+            let kind = if healed { credit(&record.plan) } else { OutcomeKind::NotHealed };
+            let died = || "the control plane died while it ran".to_owned();
             self.conclude(
                 &record.plan,
                 &Outcome {
                     plan: record.plan.id,
-                    kind: OutcomeKind::NotHealed,
+                    kind,
                     started_at: record.started_at,
-                    verified_at: None,
+                    verified_at: record.completed_at.filter(|_| healed),
                     decided_at: self.now(),
                     rolled_back: record.rolled_back,
-                    explanation: record
-                        .error
-                        .or_else(|| Some("the control plane died while it ran".to_owned())),
+                    explanation: (!healed).then(|| record.error.unwrap_or_else(died)),
                 },
             )?;
         }

@@ -144,7 +144,28 @@ impl ControlPlane {
         let store = Store::take_over(&dir, &SystemClock)?;
         let listener = bind(config.gateway.port, port)?;
         let token = token(&dir)?;
+        let keeper_ran = ProcessProvider::runs(&dir);
         let provider = Arc::new(ProcessProvider::open(&dir)?);
+        let before = provider.infrastructure().is_ok();
+        let started = Self::start_on(
+            Ground { dir, store, listener, token, provider: &provider },
+            config,
+            infrastructure,
+        );
+        if started.is_err() && !before {
+            take_back(&provider, keeper_ran);
+        }
+        started
+    }
+
+    /// The rest of the start, on a data directory that is ours and a keeper that answers.
+    fn start_on(
+        ground: Ground<'_>,
+        config: &Config,
+        infrastructure: Option<&Infrastructure>,
+    ) -> Result<Self, StartError> {
+        let Ground { dir, store, listener, token, provider } = ground;
+        let provider = Arc::clone(provider);
         if let Some(infrastructure) = infrastructure {
             provider.up(infrastructure)?;
         }
@@ -188,7 +209,8 @@ impl ControlPlane {
         let address = format!("http://localhost:{}", gateway.address().port());
         let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
-        fs::write(address_file(&dir), &address).map_err(directory)?;
+        fs::write(address_file(&dir), &address)
+            .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
             store,
             provider,
@@ -248,6 +270,27 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.halt();
+    }
+}
+
+/// What a control plane is started on.
+struct Ground<'a> {
+    dir: PathBuf,
+    store: Store,
+    listener: TcpListener,
+    token: String,
+    provider: &'a Arc<ProcessProvider>,
+}
+
+/// Takes back what a start brought up that came to nothing, where nothing was up before it.
+pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
+    let taken = match (provider.infrastructure(), keeper_ran) {
+        (Ok(_), _) => provider.down(),
+        (Err(_), false) => provider.shutdown(),
+        (Err(_), true) => Ok(()),
+    };
+    if let Err(error) = taken {
+        eprintln!("what was started could not be ended: {error}; run `homeostat down`");
     }
 }
 

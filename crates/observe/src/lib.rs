@@ -145,6 +145,7 @@ fn link_state(link: &LinkSample, Windows { recent, before }: &Windows) -> LinkSt
                     ejected_by_plan: backend.ejected_by_plan,
                     path_check: backend.path_check,
                     path_check_failures: backend.path_check_failures,
+                    connection_floors_ms: backend.connection_floors_ms.clone(),
                 };
                 (name.clone(), state)
             })

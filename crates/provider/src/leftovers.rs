@@ -11,7 +11,6 @@ use domain::snapshot::BreakerState;
 use crate::keeper::launch::{INSTANCE, KEEPER, WORKER};
 use crate::{Look, ProcessProvider, ProviderError, files, process};
 
-
 impl ProcessProvider {
     /// Everything a fault may have left: stress workers, stopped processes, filler files, links that do not
     /// let traffic through.

@@ -45,6 +45,9 @@ pub struct BackendSample {
     pub path_check: Option<Duration>,
     /// Failed health checks through this path in a row.
     pub path_check_failures: u32,
+    /// Of each connection used within the last 3 s, the fastest of its last three exchanges, in milliseconds.
+    #[serde(default)]
+    pub connection_floors_ms: Vec<f64>,
 }
 
 /// Counts of one second of one link, per instance and age of the connection.

@@ -89,7 +89,9 @@ fn slow_part(link: &LinkState, limit: f64) -> Option<f64> {
         wholes.into_iter().filter(|part| traffic::mostly_slow(part, limit, REQUESTS_MIN) == Some(true));
     let backends = traffic::in_use(link).map(|(_, backend)| backend);
     let backends = backends.filter(|backend| traffic::backend_slow(backend, limit));
-    let p95s = wholes.chain(backends.map(|backend| &backend.recent)).filter_map(|part| part.p95_ms);
+    let apart = traffic::connections_apart(link, limit).then_some(&link.recent);
+    let parts = wholes.chain(backends.map(|backend| &backend.recent)).chain(apart);
+    let p95s = parts.filter_map(|part| part.p95_ms);
     p95s.max_by(f64::total_cmp)
 }
 

@@ -275,6 +275,9 @@ fn stale(
         backend.path_check_failures == 0 && check_slow(backend, limit_ms) == Some(false)
     };
     let checks_well = !link.backends.is_empty() && link.backends.values().all(fresh_well);
+    if slow && checks_well && connections_apart(link, limit_ms) {
+        return true;
+    }
     if bad(&link.old_connections, 3) != Some(true) || !checks_well {
         return false;
     }
@@ -283,6 +286,13 @@ fn stale(
         Some(false) => !callee_explains(name, link, snapshot, bounds),
         None => slow && !callee_explains(name, link, snapshot, bounds),
     }
+}
+
+/// Whether every exchange is slow on some connections and not on others: then it is the connections, not what
+/// is asked over them.
+pub(crate) fn connections_apart(link: &LinkState, limit_ms: f64) -> bool {
+    let floors = || link.backends.values().flat_map(|backend| backend.connection_floors_ms.iter());
+    floors().any(|floor| *floor > limit_ms) && floors().any(|floor| *floor < limit_ms / 2.0)
 }
 
 /// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or an

@@ -3,7 +3,7 @@
 //! | pattern | class |
 //! |---|---|
 //! | `link_slow+one_backend_check_slow+callee_probe_fast`, `link_slow+all_backend_checks_slow+callee_probe_fast`, `check_slow+requests_usual`, `link_slow+check_slow+callee_probe_unknown` | path_slow |
-//! | `link_slow+old_connections_slow+new_connections_fast`, `link_slow+old_connections_slow+checks_fast` | path_slow |
+//! | `link_slow+old_connections_slow+new_connections_fast`, `link_slow+old_connections_slow+checks_fast`, `link_slow+some_connections_slow+checks_fast` | path_slow |
 //! | `one_backend_check_failing+callee_probe_passing`, `all_backend_checks_failing+callee_probe_passing` | path_broken |
 //! | `one_backend_throttled`, `all_backends_throttled` | throttled |
 //! | `link_slow+checks_fast+calls_fast` | service_slow |
@@ -126,6 +126,9 @@ impl Suspect<'_> {
         if reason != Reason::StaleConnections {
             return None;
         }
+        if traffic::connections_apart(self.link, self.bounds.latency_ms) {
+            return Some(self.some_connections_slow());
+        }
         let old = self.link.old_connections.p50_ms?;
         let (pattern, score, new) = match self.link.new_connections.p50_ms {
             Some(new) => (
@@ -142,6 +145,22 @@ impl Suspect<'_> {
         let text = format!("requests on connections older than 5 s take {old:.0} ms, {new}");
         let evidence = vec![seen(self.resource(), text)];
         Some(self.candidate(CauseClass::PathSlow, pattern, score * self.fits(Symptom::Slow), evidence))
+    }
+
+    /// Every exchange is slow on some connections and fast on others.
+    fn some_connections_slow(&self) -> Candidate {
+        let limit = self.bounds.latency_ms;
+        let floors: Vec<f64> =
+            self.link.backends.values().flat_map(|backend| backend.connection_floors_ms.clone()).collect();
+        let slow = floors.iter().filter(|floor| **floor > limit).count();
+        let fastest = floors.iter().copied().fold(f64::INFINITY, f64::min);
+        let text = format!(
+            "on {slow} of {} connections every request takes more than {limit:.0} ms, on others {fastest:.0} ms",
+            floors.len()
+        );
+        let evidence = vec![seen(self.resource(), text)];
+        let pattern = "link_slow+some_connections_slow+checks_fast";
+        self.candidate(CauseClass::PathSlow, pattern, 0.92 * self.fits(Symptom::Slow), evidence)
     }
 
     /// Instances whose checks through the path fail although they run and answer their own probes.

@@ -122,6 +122,7 @@ pub(super) fn add_service(snapshot: &mut Snapshot, name: &str, replicas: u32, de
             ejected_by_plan: false,
             path_check: Some(Duration::from_millis(2)),
             path_check_failures: 0,
+            connection_floors_ms: Vec::new(),
         };
         let state = LinkState {
             recent: window(10.0),

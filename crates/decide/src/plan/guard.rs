@@ -52,7 +52,7 @@ use super::cleared::Cleared;
 use super::history::History;
 use super::policy::Policy;
 
-pub use healing::failure_rate_exceeded;
+pub use healing::{failure_rate_exceeded, storm_in};
 pub use objection::{LiftedBy, Objection, Weight};
 
 /// What people switched, persisted and latched until cleared (S7).

@@ -18,6 +18,7 @@ pub mod verify;
 pub use cleared::{Cleared, ClearedStep};
 pub use guard::{
     Activity, Approval, GuardContext, Objection, Ruling, RunningPlan, Switches, failure_rate_exceeded, guard,
+    storm_in,
 };
 pub use history::{History, PlanRecord};
 pub use need::Need;

@@ -130,7 +130,7 @@ fn parameters(args: &InjectArgs) -> Map<String, Value> {
     set("jitter_ms", args.jitter.map(millis));
     set("requests_per_second", args.rate.map(Value::from));
     let established = args.established.then(|| Value::from("established_connections"));
-    let backend = args.backend.as_ref().map(|backend| json!({ "backend": backend }));
+    let backend = args.backend.as_deref().map(Value::from);
     set("scope", established.or(backend));
     set("attachment", args.host.then(|| "host".into()));
     parameters

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::config::{load, print};
 use super::{Exit, Failure, Global, Output, UpArgs};
 use crate::client::{Client, ClientError};
+use crate::control_plane::take_back;
 
 /// How long a control plane may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -28,8 +29,15 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load(global)?;
     std::fs::create_dir_all(&global.dir).map_err(|error| Failure::failed(&error))?;
+    check_state(&global.dir)?;
+    let keeper_ran = ProcessProvider::runs(&global.dir);
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
-    provider.up(&infrastructure).map_err(|error| Failure::failed(&error))?;
+    if let Err(error) = provider.up(&infrastructure) {
+        if provider.infrastructure().is_err() {
+            take_back(&provider, keeper_ran);
+        }
+        return Err(Failure::failed(&error));
+    }
     let client = match Client::find(&global.dir) {
         Ok(client) => client,
         Err(ClientError::NotRunning { .. }) => start_control_plane(global)?,
@@ -38,6 +46,15 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     wait_until_ready(&provider)?;
     print(&format!("{} is up: {}\n", infrastructure.name, client.address()))?;
     Ok(Exit::Done)
+}
+
+/// Says that no control plane could run here before a service is started that it would look after.
+fn check_state(dir: &std::path::Path) -> Result<(), Failure> {
+    match store::Store::open(dir) {
+        // One runs: it has opened it.
+        Ok(_) | Err(store::StoreError::Locked { .. }) => Ok(()),
+        Err(error) => Err(Failure::failed(&error)),
+    }
 }
 
 /// Starts `homeostat serve` as a process of its own that outlives this one.
@@ -155,8 +172,8 @@ pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
 /// Hands off a service for a while.
 pub(super) fn pause(global: &Global, service: &ServiceName, time: Duration) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
-    let body = json!({ "duration_seconds": time.as_secs() });
-    let _: Value = client.post(&format!("/api/v3/self-healing/services/{service}/pause"), &body)?;
+    let body = json!({ "service": service, "for": format!("{}ms", time.as_millis()) });
+    let _: Value = client.post("/api/v3/self-healing/pauses", &body)?;
     eprintln!("nothing is repaired or disturbed at {service} for {}", show_duration(time));
     Ok(Exit::Done)
 }

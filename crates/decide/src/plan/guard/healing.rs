@@ -69,11 +69,7 @@ fn cooldown(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
 /// plain restarts go on, one at a time and paced, everything else waits for a person.
 fn storm(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
     let limits = &ctx.policy.limits;
-    let (unwell, of) = unwell(ctx.snapshot);
-    let share = Percent::of(f64::from(unwell), f64::from(of)).unwrap_or(Percent(0.0));
-    if of < limits.storm_instances_min || share <= limits.storm_share {
-        return;
-    }
+    let Some((unwell, of)) = storm_in(ctx.snapshot, ctx.policy) else { return };
     if !plan.steps.iter().all(|step| matches!(step.action, Action::RestartInstance { .. })) {
         found.push(Objection::Storm { limit: limits.storm_share, unwell, of });
         return;
@@ -86,6 +82,13 @@ fn storm(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
     if let Some(seen) = last.filter(|seen| *seen < limit) {
         found.push(Objection::StormPace { limit, seen });
     }
+}
+
+/// How many instances are unwell, and of how many, where that is a storm: the healing loop calls a person.
+pub fn storm_in(snapshot: &Snapshot, policy: &Policy) -> Option<(u32, u32)> {
+    let (unwell, of) = unwell(snapshot);
+    let share = Percent::of(f64::from(unwell), f64::from(of)).unwrap_or(Percent(0.0));
+    (of >= policy.limits.storm_instances_min && share > policy.limits.storm_share).then_some((unwell, of))
 }
 
 /// How many instances are unwell, and of how many. What is not known to be well is not well; what is

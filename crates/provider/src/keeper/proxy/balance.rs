@@ -193,13 +193,14 @@ impl Slot {
         }
     }
 
-    pub(super) fn sample(&self) -> BackendSample {
+    pub(super) fn sample(&self, now: Time) -> BackendSample {
         let status = lock(&self.status);
         BackendSample {
             ejected: status.ejected_by_plan || status.health.out_until.is_some(),
             ejected_by_plan: status.ejected_by_plan,
             path_check: status.check,
             path_check_failures: status.check_failures,
+            connection_floors_ms: self.pool.floors_ms(now),
         }
     }
 }
@@ -277,7 +278,7 @@ mod tests {
     }
 
     fn out(balancer: &Balancer) -> Vec<bool> {
-        balancer.slots.iter().map(|slot| slot.sample().ejected).collect()
+        balancer.slots.iter().map(|slot| slot.sample(Time { boot_us: 0, wall_us: 0 }).ejected).collect()
     }
 
     #[test]

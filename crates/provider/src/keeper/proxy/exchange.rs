@@ -12,6 +12,7 @@ use super::Core;
 use super::balance::{Lease, Slot};
 use super::breaker::{Pass, Trial};
 use super::count::{Age, Ending};
+use super::pool::Lifeline;
 
 /// A caller that goes away after this long without an answer gave up, and that counts as unanswered; one
 /// that goes away sooner had reasons of its own (it was stopped, its own caller left) and counts as nothing.
@@ -48,7 +49,7 @@ pub(super) struct Exchange {
     pass: Pass,
     began: Time,
     slot: Option<Arc<Slot>>,
-    opened: Option<Time>,
+    over: Option<Arc<Lifeline>>,
     ended: bool,
 }
 
@@ -58,7 +59,7 @@ impl Exchange {
         let pass = core.enter()?;
         let core = Arc::clone(core);
         let began = core.now();
-        Some(Self { core, pass, began, slot: None, opened: None, ended: false })
+        Some(Self { core, pass, began, slot: None, over: None, ended: false })
     }
 
     /// Chooses an instance, another one than was tried before.
@@ -66,7 +67,7 @@ impl Exchange {
         let tried = self.slot.as_ref().map(|slot| &slot.instance);
         let lease = self.core.choose(tried).ok_or(Failure::NoBackend)?;
         self.slot = Some(Arc::clone(lease.slot()));
-        self.opened = None;
+        self.over = None;
         Ok(lease)
     }
 
@@ -81,9 +82,9 @@ impl Exchange {
         Ok(lease)
     }
 
-    /// It goes over a connection opened then.
-    pub(super) fn goes_over(&mut self, opened: Time) {
-        self.opened = Some(opened);
+    /// It goes over this connection.
+    pub(super) fn goes_over(&mut self, life: &Arc<Lifeline>) {
+        self.over = Some(Arc::clone(life));
     }
 
     /// This much of the time so far was the caller's own and does not count.
@@ -120,8 +121,12 @@ impl Exchange {
     fn count(&self, ending: Ending) {
         let now = self.core.now();
         let instance = self.slot.as_ref().map(|slot| &slot.instance);
-        let age = Age::of(self.opened, self.began);
-        self.core.counter.ended(now, instance, age, ending, Some(now.since(self.began)));
+        let took = now.since(self.began);
+        let age = Age::of(self.over.as_ref().map(|life| life.opened), self.began);
+        if let (Some(life), Ending::Answered | Ending::Failed) = (&self.over, ending) {
+            life.carried(took, now);
+        }
+        self.core.counter.ended(now, instance, age, ending, Some(took));
     }
 }
 

@@ -128,7 +128,7 @@ async fn attempt(
         Verdict::Cut => return Err(Failure::NoConnection),
         Verdict::Throttled => {
             if let Some(connection) = idle {
-                exchange.goes_over(opened);
+                exchange.goes_over(&connection.life);
                 slot.pool.give_back(connection);
             }
             return Err(Failure::Throttled);
@@ -138,7 +138,7 @@ async fn attempt(
         Some(connection) => connection,
         None => open(core, slot).await?,
     };
-    exchange.goes_over(connection.life.opened);
+    exchange.goes_over(&connection.life);
     if !delay.is_zero() {
         tokio::select! {
             () = connection.life.cut() => return Err(Failure::Broken),
@@ -149,7 +149,7 @@ async fn attempt(
         // The instance had closed the idle connection; nothing was sent.
         Err(_) if request.is_some() && reused => {
             connection = open(core, slot).await?;
-            exchange.goes_over(connection.life.opened);
+            exchange.goes_over(&connection.life);
             send(&mut connection, request).await?
         }
         sent => sent?,

@@ -115,6 +115,7 @@ impl LinkProxy {
     /// What was counted, and how the instances look from here.
     pub fn sample(&self) -> LinkSample {
         let seconds = self.core.counter.complete(self.core.now());
+        let now = self.core.now();
         let any = self.core.counter.any();
         let link = lock(&self.core.link);
         let state = link.breaker.state();
@@ -124,7 +125,7 @@ impl LinkProxy {
                 .balancer
                 .slots()
                 .iter()
-                .map(|slot| (slot.instance.clone(), slot.sample()))
+                .map(|slot| (slot.instance.clone(), slot.sample(now)))
                 .collect(),
             // A breaker that a plan holds open is known before the first request.
             breaker: (any || state != BreakerState::Closed).then_some(state),

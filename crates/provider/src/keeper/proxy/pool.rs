@@ -38,8 +38,24 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Lifeline {
     pub(super) opened: Time,
+    recent: Mutex<Recent>,
     fate: watch::Sender<Fate>,
 }
+
+/// The last exchanges over one connection.
+#[derive(Debug, Default)]
+struct Recent {
+    /// How long they took, latest first.
+    took: [Option<Duration>; FLOOR_OVER],
+    ended: Option<Time>,
+}
+
+/// A connection is known by the fastest of this many exchanges: a slow request makes an exchange slow, only a
+/// slow connection makes all of them slow.
+const FLOOR_OVER: usize = 3;
+
+/// Connections that were not used for this long say nothing of now: the window that is judged.
+const FLOOR_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -52,7 +68,22 @@ enum Fate {
 
 impl Lifeline {
     fn new(opened: Time) -> Arc<Self> {
-        Arc::new(Self { opened, fate: watch::Sender::new(Fate::Open) })
+        Arc::new(Self { opened, recent: Mutex::default(), fate: watch::Sender::new(Fate::Open) })
+    }
+
+    /// An exchange over it ended.
+    pub(super) fn carried(&self, took: Duration, now: Time) {
+        let mut recent = lock(&self.recent);
+        recent.took.rotate_right(1);
+        recent.took[0] = Some(took);
+        recent.ended = Some(now);
+    }
+
+    /// The fastest of its last exchanges, where it had enough of them lately.
+    fn floor(&self, now: Time) -> Option<Duration> {
+        let recent = lock(&self.recent);
+        recent.ended.filter(|ended| now.since(*ended) <= FLOOR_WITHIN)?;
+        recent.took.iter().copied().min()?
     }
 
     /// Waits until the connection is cut.
@@ -142,6 +173,12 @@ impl Pool {
         open.retain(|other| other.strong_count() > 0);
         open.push(Arc::downgrade(&life));
         Ok((stream, life))
+    }
+
+    /// The fastest of the last exchanges of each connection that is in use, in milliseconds.
+    pub(super) fn floors_ms(&self, now: Time) -> Vec<f64> {
+        let lives: Vec<_> = lock(&self.open).iter().filter_map(Weak::upgrade).collect();
+        lives.iter().filter_map(|life| life.floor(now)).map(|took| took.as_secs_f64() * 1000.0).collect()
     }
 
     /// Cuts the open connections that `chosen` picks by the time they were opened; returns how many.

@@ -49,7 +49,7 @@ pub(super) async fn session(core: Arc<Core>, caller: TcpStream) {
     };
     match reached {
         Ok((lease, (instance, life))) => {
-            exchange.goes_over(life.opened);
+            exchange.goes_over(&life);
             Relay::new(&core, exchange, lease.slot(), &life).run(caller, instance).await;
         }
         Err(failure) => {

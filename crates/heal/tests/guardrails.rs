@@ -1,0 +1,150 @@
+//! What people rely on: a plan that needs a person waits for one, equal events give one repair, and no
+//! limit is exceeded whatever happens, in seeded simulation, with and without deaths of the control plane.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use decide::plan::Policy;
+use decide::plan::policy::Ladder;
+use domain::fault::FaultKind;
+use domain::{Fault, OutcomeKind, PlanStatus, ResourceId};
+use heal::NoticeKind;
+use store::{PlanFilter, PlanPurpose, PlanRecord};
+use support::storm::{Deaths, run};
+use support::{Lab, automatic};
+
+/// Seeds that once violated something. What it was: in the commit that added them.
+const KEPT: [u64; 0] = [];
+
+/// How long the seeds of one test may take in all; how many that is depends on the machine.
+const TIME: Duration = Duration::from_secs(20);
+
+fn pause(instance: &str, seconds: u64) -> Fault {
+    let target = ResourceId::Instance(instance.parse().unwrap());
+    Fault { target, kind: FaultKind::Pause, duration: Duration::from_secs(seconds) }
+}
+
+fn repairs(lab: &Lab) -> Vec<PlanRecord> {
+    let filter = PlanFilter { only: Some(PlanPurpose::Remediation), ..PlanFilter::default() };
+    lab.store.plans(&filter).unwrap()
+}
+
+fn turns(lab: &Lab, seconds: u64) {
+    let until = lab.now().plus(Duration::from_secs(seconds));
+    while !lab.now().reached(until) {
+        lab.turn();
+    }
+}
+
+#[test]
+fn a_diagnosis_that_is_not_sure_waits_for_a_person_and_runs_when_approved() {
+    let mut lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    turns(&lab, 10);
+    let waiting = repairs(&lab);
+    assert_eq!(waiting.len(), 1, "one plan for one issue: {waiting:?}");
+    assert_eq!(waiting[0].status, PlanStatus::AwaitingApproval);
+    assert!(
+        waiting[0].reasons.iter().any(|reason| reason.contains("50.0 % sure")),
+        "{:?}",
+        waiting[0].reasons
+    );
+    let calls = lab.notices.lock().unwrap().iter().filter(|n| n.kind == NoticeKind::ApprovalNeeded).count();
+    assert_eq!(calls, 1);
+
+    lab.healer.approve(waiting[0].plan.id, "ann").unwrap();
+    turns(&lab, 80);
+    let after = lab.store.plan(waiting[0].plan.id).unwrap().unwrap();
+    assert_eq!(after.outcome.unwrap().kind, OutcomeKind::Healed);
+    assert_eq!(repairs(&lab).len(), 1);
+    assert!(lab.store.open_issues().unwrap().is_empty());
+}
+
+#[test]
+fn an_approval_that_comes_when_the_issue_is_over_starts_nothing() {
+    let mut lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
+    lab.inject(&pause("cart-1", 10)).unwrap();
+    turns(&lab, 5);
+    let waiting = repairs(&lab);
+    assert_eq!(waiting[0].status, PlanStatus::AwaitingApproval);
+    turns(&lab, 20);
+    assert!(lab.store.open_issues().unwrap().is_empty());
+    assert!(lab.healer.approve(waiting[0].plan.id, "ann").is_err(), "there is nothing left to approve");
+    turns(&lab, 5);
+    let after = lab.store.plan(waiting[0].plan.id).unwrap().unwrap();
+    assert_eq!((after.status, after.started_at), (PlanStatus::Refused, None));
+    assert_eq!(lab.left_behind(), Vec::<String>::new());
+}
+
+#[test]
+fn ten_thousand_equal_events_give_one_repair() {
+    let mut lab = Lab::new(sim::small_fleet(), automatic(), 7);
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    lab.clock_passes(Duration::from_secs(3));
+    for _ in 0..10_000 {
+        lab.healer.wake();
+        lab.healer.turn().unwrap();
+    }
+    assert_eq!(repairs(&lab).len(), 1, "at one instant");
+    turns(&lab, 90);
+    let repairs = repairs(&lab);
+    assert_eq!(repairs.len(), 1, "afterwards");
+    assert_eq!(repairs[0].outcome.as_ref().unwrap().kind, OutcomeKind::Healed);
+    assert!(repairs[0].plan.tokens().all(|token| lab.provider.changes(token) == 1));
+}
+
+#[test]
+fn most_of_a_fleet_down_gives_paced_restarts_a_call_and_nothing_else() {
+    let lab = Lab::shop(automatic());
+    let mut ids = domain::IdSource::seeded(3);
+    for service in ["front", "catalogue", "cart", "orders", "payments"] {
+        for ordinal in 0..2 {
+            let plan = ids.next(lab.now());
+            let fault = pause(&format!("{service}-{ordinal}"), 600);
+            assert!(lab.provider.happen(domain::StepToken { plan, index: 0 }, &fault));
+        }
+    }
+    turns(&lab, 120);
+    let mut starts: Vec<_> = repairs(&lab).iter().filter_map(|record| record.started_at).collect();
+    starts.sort();
+    assert_eq!(starts.len(), 10, "each is restarted once");
+    // Six of eleven make the storm; when it is over the rest goes as usual.
+    let apart: Vec<_> = starts.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+    assert!(apart[..4].iter().all(|pause| *pause >= Duration::from_secs(5)), "{apart:?}");
+    let plans = repairs(&lab);
+    let strategies: Vec<_> =
+        plans.iter().filter(|r| r.started_at.is_some()).filter_map(|r| r.plan.strategy()).collect();
+    assert!(strategies.iter().all(|strategy| *strategy == domain::Strategy::RestartPod), "{strategies:?}");
+    let notices = lab.notices.lock().unwrap();
+    assert_eq!(notices.iter().filter(|notice| notice.kind == NoticeKind::Storm).count(), 1, "{notices:?}");
+}
+
+fn holds(seed: u64, deaths: Deaths) {
+    let report = run(seed, deaths);
+    assert!(
+        report.violations.is_empty(),
+        "seed {seed} with {deaths:?} deaths; keep it in KEPT:\n  {}",
+        report.violations.join("\n  ")
+    );
+}
+
+fn as_many_as_fit(deaths: Deaths, from: u64) {
+    KEPT.into_iter().for_each(|seed| holds(seed, deaths));
+    let began = Instant::now();
+    let mut seeds = from..from + 500;
+    while began.elapsed() < TIME {
+        let Some(seed) = seeds.next() else { return };
+        holds(seed, deaths);
+    }
+}
+
+#[test]
+fn no_limit_is_exceeded_whatever_happens() {
+    as_many_as_fit(Deaths::None, 1_000_000);
+}
+
+#[test]
+fn no_repair_is_lost_or_repeated_when_the_control_plane_dies() {
+    as_many_as_fit(Deaths::Some, 2_000_000);
+}

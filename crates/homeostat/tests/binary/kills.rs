@@ -1,0 +1,332 @@
+//! `kill -9` of the control plane, the keeper or both at random instants, while faults and repairs run.
+//!
+//! In: a seed and numbers. Out: one JSON line a kill: what, when, how long until nothing was left behind, or
+//! what was. One demo fleet is booted and taken from kill to kill; each kill's choices come from the seed and
+//! its own number, so that a campaign can be run in parts and any kill again.
+
+mod audit;
+mod choice;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use domain::{Clock, Time};
+use homeostat::demo_load::read_log;
+use provider::clock::SystemClock;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Test;
+use crate::fleet::{Fleet, until};
+use crate::processes::{self, Part};
+use audit::left_behind;
+use choice::{Choice, Victim};
+
+pub(crate) const TESTS: &[Test] = &[("fifty_kills_at_random_instants_leave_nothing_behind", fifty)];
+
+/// How long a killed fleet may take until nothing is left behind.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(25);
+
+/// Everything on auto, and limits for a fleet that is broken again and again. Confidence, failure rate and
+/// repetition are guarded in tests of their own; here as many repairs as possible are to be under way.
+const CONFIG: &str = r#"
+[policy.ladder]
+default = "auto"
+[policy.limits]
+per_resource = 100000
+in_all = 100000
+at_a_time = 5
+confidence_min = 0
+failure_rate_max = 100
+cooldown = "1s"
+repeats_max = 100000
+demote_after = 100000
+recurrence_window = "60s"
+[policy.verification]
+deadline = "10s"
+hold = "3s"
+"#;
+
+const SHOP: &str = include_str!("../../../../drills/shop.yaml");
+
+/// Kills at random instants, one line of JSON each.
+#[derive(Debug, Parser)]
+#[command(name = "campaign")]
+struct Arguments {
+    /// How many kills.
+    #[arg(long, default_value_t = 1000)]
+    count: u32,
+    /// The number of the first.
+    #[arg(long, default_value_t = 0)]
+    from: u32,
+    /// Decides everything.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Lines are appended here; numbers that are there already are left out.
+    #[arg(long, default_value = "crash.jsonl")]
+    out: PathBuf,
+}
+
+/// One kill and what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kill {
+    seed: u64,
+    number: u32,
+    victim: Victim,
+    /// The rows of the matrix that were injected, each with what became of the request.
+    faults: Vec<(String, String)>,
+    /// From the injection to the kill.
+    after_ms: u64,
+    /// How long nobody started the control plane again.
+    down_ms: u64,
+    /// From the start of what was killed until nothing was left behind; null: not within the limit.
+    recovered_ms: Option<u64>,
+    /// What was left behind at the limit.
+    left_behind: Vec<String>,
+    /// Seconds, of those in which only the control plane was dead, without a request that was served; null
+    /// where the question makes no sense.
+    seconds_unserved: Option<u64>,
+}
+
+impl Kill {
+    fn is_well(&self) -> bool {
+        self.recovered_ms.is_some() && self.seconds_unserved.unwrap_or(0) == 0
+    }
+}
+
+fn fifty() {
+    let mut campaign = Campaign::boot(1);
+    let kills: Vec<Kill> = (0..50).map(|number| campaign.kill(number)).collect();
+    campaign.calm();
+    println!("{}", summary(&kills));
+    let unwell: Vec<&Kill> = kills.iter().filter(|kill| !kill.is_well()).collect();
+    assert!(unwell.is_empty(), "{unwell:#?}");
+}
+
+/// `campaign …`: what `cargo xtask crash` runs.
+pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).unwrap();
+        signal_hook::flag::register(signal, Arc::clone(&stop)).unwrap();
+    }
+    let done = earlier(&arguments.out);
+    let is_done =
+        |number: &u32| done.iter().any(|kill| kill.seed == arguments.seed && kill.number == *number);
+    let numbers = (arguments.from..).take(arguments.count as usize).filter(|number| !is_done(number));
+    let mut out = std::fs::File::options().create(true).append(true).open(&arguments.out).unwrap();
+    let mut running: Option<Campaign> = None;
+    for number in numbers.take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let campaign = running.get_or_insert_with(|| Campaign::boot(arguments.seed));
+        let kill = campaign.kill(number);
+        writeln!(out, "{}", serde_json::to_string(&kill).unwrap()).unwrap();
+        eprintln!("{}", line(&kill));
+        if kill.recovered_ms.is_none() {
+            // What is left of one kill is not to be counted with the next.
+            running = None;
+        }
+    }
+    if let Some(campaign) = &mut running {
+        campaign.calm();
+    }
+    drop(running);
+    let all = earlier(&arguments.out);
+    println!("{}", summary(&all));
+    if all.iter().all(Kill::is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The kills in a file; a line that was cut short is left out, and so its kill is done again.
+fn earlier(path: &Path) -> Vec<Kill> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn line(kill: &Kill) -> String {
+    let faults: Vec<&str> = kill.faults.iter().map(|(name, _)| name.as_str()).collect();
+    let recovered =
+        kill.recovered_ms.map_or("NOT RECOVERED".to_owned(), |ms| format!("recovered in {ms} ms"));
+    let mut text = format!(
+        "{:>4} {:<13} {:>4} ms after {}: {recovered}",
+        kill.number,
+        kill.victim.to_string(),
+        kill.after_ms,
+        faults.join(" and ")
+    );
+    if kill.seconds_unserved.unwrap_or(0) > 0 {
+        text.push_str("; TRAFFIC STOPPED");
+    }
+    kill.left_behind.iter().for_each(|left| text.push_str(&format!("\n       left behind: {left}")));
+    text
+}
+
+fn summary(kills: &[Kill]) -> String {
+    let mut text = format!("{} kills", kills.len());
+    for victim in Victim::ALL {
+        let of: Vec<&Kill> = kills.iter().filter(|kill| kill.victim == victim).collect();
+        let mut times: Vec<u64> = of.iter().filter_map(|kill| kill.recovered_ms).collect();
+        times.sort_unstable();
+        let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
+        text.push_str(&format!(
+            "\n  {:<13} {:>4}, nothing left behind after p50 {} ms, p95 {} ms, at most {} ms",
+            victim.to_string(),
+            of.len(),
+            at(50).copied().unwrap_or(0),
+            at(95).copied().unwrap_or(0),
+            times.last().copied().unwrap_or(0)
+        ));
+    }
+    let alone = kills.iter().filter(|kill| kill.seconds_unserved.is_some()).count();
+    let unserved = kills.iter().filter(|kill| kill.seconds_unserved.unwrap_or(0) > 0).count();
+    let left = kills.iter().filter(|kill| kill.recovered_ms.is_none()).count();
+    text.push_str(&format!(
+        "\n  left something behind: {left}; traffic stopped: {unserved} of {alone} with only the control plane dead"
+    ));
+    text
+}
+
+/// One booted fleet under load.
+struct Campaign {
+    fleet: Fleet,
+    seed: u64,
+    requests: PathBuf,
+}
+
+impl Campaign {
+    fn boot(seed: u64) -> Self {
+        let mut fleet = Fleet::new(CONFIG);
+        let file = fleet.write("fleet.yaml", SHOP);
+        fleet.run(&["up", file.to_str().unwrap()]).done();
+        // From here on the control plane is a child of this process, as it is after every kill.
+        processes::kill(fleet.the(&Part::ControlPlane));
+        fleet.serve();
+        let requests = fleet.dir.join("keeper/requests.log");
+        let campaign = Self { fleet, seed, requests };
+        until("the fleet serves", || {
+            let left = left_behind(&campaign.fleet, &campaign.requests);
+            if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
+        });
+        campaign
+    }
+
+    /// Injects, kills, starts again, and waits until nothing is left behind.
+    fn kill(&mut self, number: u32) -> Kill {
+        let choice = Choice::of(self.seed, number);
+        let (injected, killed_at) = std::thread::scope(|threads| {
+            let fleet = &self.fleet;
+            let asked: Vec<_> = choice
+                .faults
+                .iter()
+                .map(|(_, body)| threads.spawn(move || fleet.post("/api/v3/chaos/experiment", body)))
+                .collect();
+            std::thread::sleep(choice.after);
+            let killed_at = SystemClock.now();
+            self.strike(choice.victim);
+            let answers: Vec<_> = asked.into_iter().map(|thread| thread.join().unwrap()).collect();
+            (answers, killed_at)
+        });
+        let alone = choice.victim == Victim::ControlPlane;
+        if choice.victim != Victim::Keeper {
+            std::thread::sleep(choice.down);
+        }
+        let unserved =
+            (alone && choice.should_serve).then(|| self.seconds_unserved(killed_at, SystemClock.now()));
+        let began = Instant::now();
+        if choice.victim != Victim::Keeper {
+            self.fleet.serve();
+        }
+        // A control plane that lives on goes on with its experiments; a person ends them.
+        if choice.victim == Victim::Keeper {
+            for experiment in injected.iter().flatten() {
+                let id = experiment["id"].as_str().unwrap_or_default();
+                let _ = self.fleet.delete(&format!("/api/v3/chaos/experiment/{id}"));
+            }
+        }
+        let left = self.settle(began);
+        Kill {
+            seed: self.seed,
+            number,
+            victim: choice.victim,
+            faults: choice
+                .faults
+                .iter()
+                .map(|(name, _)| name.clone())
+                .zip(injected.iter().map(became))
+                .collect(),
+            after_ms: millis(choice.after),
+            down_ms: if choice.victim == Victim::Keeper { 0 } else { millis(choice.down) },
+            recovered_ms: left.is_empty().then(|| millis(began.elapsed())),
+            left_behind: left,
+            seconds_unserved: unserved,
+        }
+    }
+
+    fn strike(&self, victim: Victim) {
+        let all = self.fleet.processes();
+        let of = |part: Part| all.iter().filter(move |one| one.part == part).map(|one| one.pid);
+        let pids: Vec<u32> = match victim {
+            Victim::ControlPlane => of(Part::ControlPlane).collect(),
+            Victim::Keeper => of(Part::Keeper).collect(),
+            Victim::Both => of(Part::ControlPlane).chain(of(Part::Keeper)).collect(),
+        };
+        pids.iter().for_each(|pid| processes::signal(*pid, rustix::process::Signal::KILL));
+        pids.iter().for_each(|pid| processes::kill(*pid));
+    }
+
+    /// Looks until nothing is left behind, twice in a row; gives what still was at the limit.
+    fn settle(&self, began: Instant) -> Vec<String> {
+        loop {
+            let left = left_behind(&self.fleet, &self.requests);
+            if left.is_empty() || began.elapsed() > LIMIT {
+                return left;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Whole seconds of a span in which no request was served.
+    fn seconds_unserved(&self, from: Time, to: Time) -> u64 {
+        // The last lines are on their way to the file.
+        std::thread::sleep(Duration::from_millis(250));
+        let second = Duration::from_secs(1);
+        let mut at = from;
+        let mut unserved = 0;
+        while at.plus(second).boot_us <= to.boot_us {
+            let counts = read_log(&self.requests, at, at.plus(second)).unwrap();
+            unserved += u64::from(counts.requests == counts.failed);
+            at = at.plus(second);
+        }
+        unserved
+    }
+
+    /// The end: every plan has its verdict, no issue is open.
+    fn calm(&mut self) {
+        until("every plan has ended and every issue is closed", || {
+            let open = audit::unfinished(&self.fleet)?;
+            if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
+        });
+    }
+}
+
+/// What became of a request to inject.
+fn became(answer: &Result<Value, String>) -> String {
+    match answer {
+        Ok(_) => "in force".to_owned(),
+        Err(why) => why.clone(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

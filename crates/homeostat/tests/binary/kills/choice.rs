@@ -1,0 +1,112 @@
+//! What a kill is, chosen by seed and number alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use chaos::drill::{Matrix, Row};
+use domain::{Attachment, Fault, FaultKind, PathScope};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The longest time between the injection and the kill.
+const AFTER_MAX_MS: u64 = 3000;
+
+/// How long nobody notices that the control plane is dead. The keeper drops faults after five seconds of
+/// silence; both sides of that are met.
+const DOWN_MS: std::ops::Range<u64> = 0..3000;
+
+/// What is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Victim {
+    ControlPlane,
+    Keeper,
+    Both,
+}
+
+impl Victim {
+    pub(super) const ALL: [Self; 3] = [Self::ControlPlane, Self::Keeper, Self::Both];
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ControlPlane => "control plane",
+            Self::Keeper => "keeper",
+            Self::Both => "both",
+        })
+    }
+}
+
+/// One kill.
+pub(super) struct Choice {
+    pub(super) victim: Victim,
+    /// Rows of the matrix: name, and the request that injects it.
+    pub(super) faults: Vec<(String, Value)>,
+    pub(super) after: Duration,
+    pub(super) down: Duration,
+    /// Whether users can be served while the faults are in force.
+    pub(super) should_serve: bool,
+}
+
+impl Choice {
+    pub(super) fn of(seed: u64, number: u32) -> Self {
+        let mut random =
+            fastrand::Rng::with_seed(seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rows = Matrix::shipped().unwrap().rows;
+        random.shuffle(&mut rows);
+        // Two at a time now and then: recovery has to settle more than one plan.
+        rows.truncate(if random.u8(0..3) == 0 { 2 } else { 1 });
+        let victim = Victim::ALL[random.usize(0..Victim::ALL.len())];
+        Self {
+            victim,
+            after: Duration::from_millis(random.u64(0..AFTER_MAX_MS)),
+            down: Duration::from_millis(random.u64(DOWN_MS)),
+            should_serve: !rows.iter().any(stops_everything),
+            faults: rows.iter().map(|row| (row.name.clone(), request(&row.fault))).collect(),
+        }
+    }
+}
+
+/// There is one database, and every page needs it: while it is stopped nobody can be served, whoever is
+/// killed.
+fn stops_everything(row: &Row) -> bool {
+    row.fault.target.to_string() == "instance/database-0" && row.fault.kind == FaultKind::Pause
+}
+
+/// A fault as the API takes it.
+fn request(fault: &Fault) -> Value {
+    let attachment = |attachment: &Attachment| match attachment {
+        Attachment::Attached => "attached",
+        Attachment::Host => "host",
+    };
+    let scope = |scope: &PathScope| match scope {
+        PathScope::All => "all".to_owned(),
+        PathScope::EstablishedConnections => "established_connections".to_owned(),
+        PathScope::Backend(instance) => instance.to_string(),
+    };
+    let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+    let parameters = match &fault.kind {
+        FaultKind::PodKill | FaultKind::PodDeletion | FaultKind::Pause => json!({}),
+        FaultKind::CpuStress { load, attachment: place } => {
+            json!({ "load_percent": load.0, "attachment": attachment(place) })
+        }
+        FaultKind::MemoryStress { fill, attachment: place } => {
+            json!({ "fill_percent": fill.0, "attachment": attachment(place) })
+        }
+        FaultKind::DiskFill { fill, class } => json!({ "fill_percent": fill.0, "class": class }),
+        FaultKind::NetworkLatency { delay, jitter, scope: part } => {
+            json!({ "delay_ms": ms(delay), "jitter_ms": ms(jitter), "scope": scope(part) })
+        }
+        FaultKind::NetworkPartition { scope: part } => json!({ "scope": scope(part) }),
+        FaultKind::ApiThrottling { requests_per_second, scope: part } => {
+            json!({ "requests_per_second": requests_per_second, "scope": scope(part) })
+        }
+    };
+    json!({
+        "type": fault.kind.name(),
+        "target": { "resource": fault.target.to_string() },
+        "parameters": parameters,
+        "duration_seconds": fault.duration.as_secs_f64(),
+    })
+}

@@ -1,0 +1,178 @@
+//! The life of a small fleet: up, looked at, killed in every part, down.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Test;
+use crate::fleet::{Fleet, agent, until};
+use crate::processes::{self, Part};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("up_status_logs_down_leave_nothing", up_to_down),
+    ("a_killed_service_is_started_again_and_serves", service_killed),
+    ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
+    ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
+];
+
+/// Three services: one that only speaks, two of which one calls the other and is reached from outside.
+fn infrastructure(port: u16) -> String {
+    format!(
+        r#"name: small
+services:
+  ticker:
+    command: [/bin/sh, -c, "echo {{instance}} says hello; exec sleep 1000"]
+    replicas: 2
+  database:
+    command: ["{{homeostat}}", demo-service, database]
+    listens: http
+    readiness: {{ http: /ready, interval: 100ms }}
+    volume: {{ size: 8MiB }}
+  cart:
+    command: ["{{homeostat}}", demo-service, cart]
+    replicas: 2
+    listens: http
+    publish: {port}
+    dependencies: [database]
+    readiness: {{ http: /ready, interval: 100ms }}
+    volume: {{ size: 8MiB }}
+"#
+    )
+}
+
+/// A fleet and the port at which users reach it.
+fn small() -> (Fleet, u16) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let fleet = Fleet::up("", &infrastructure(free));
+    until("every instance is ready", || fleet.all_ready());
+    (fleet, free)
+}
+
+const INSTANCES: [&str; 5] = ["cart-0", "cart-1", "database-0", "ticker-0", "ticker-1"];
+
+fn pids(fleet: &Fleet) -> [u32; 5] {
+    INSTANCES.map(|name| fleet.pid(name))
+}
+
+/// What a user asks for, through the published port.
+fn use_it(port: u16) -> Result<(), String> {
+    let response = agent().get(format!("http://127.0.0.1:{port}/carts/c1")).call();
+    let status = response.map_err(|error| error.to_string())?.status().as_u16();
+    if status == 200 { Ok(()) } else { Err(format!("status {status}")) }
+}
+
+fn up_to_down() {
+    let (fleet, port) = small();
+    until("users are served", || use_it(port));
+
+    let status = fleet.run(&["status", "--json"]).json();
+    let shown: Vec<&Value> = status["services"].as_array().unwrap().iter().collect();
+    let names: Vec<&str> = shown.iter().filter_map(|service| service["service"].as_str()).collect();
+    assert_eq!(names, ["cart", "database", "ticker"], "{status:#}");
+    for instance in shown.iter().flat_map(|service| service["instances"].as_array().unwrap()) {
+        let name = instance["instance"].as_str().unwrap();
+        assert_eq!(instance["phase"], "ready", "{instance:#}");
+        assert_eq!(instance["pid"], fleet.pid(name), "{instance:#}");
+    }
+
+    let logs = fleet.run(&["logs", "ticker"]).done().out;
+    let mut lines: Vec<&str> = logs.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["ticker-0 | ticker-0 says hello", "ticker-1 | ticker-1 says hello"]);
+
+    // The same again changes nothing.
+    let before = pids(&fleet);
+    let file = fleet.dir.parent().unwrap().join("fleet.yaml");
+    fleet.run(&["up", file.to_str().unwrap()]).done();
+    assert_eq!(pids(&fleet), before);
+
+    fleet.run(&["down"]).done();
+    let left = fleet.processes();
+    assert!(left.is_empty(), "left after down: {left:#?}");
+    assert!(use_it(port).is_err(), "somebody still answers after down");
+    assert_eq!(fleet.run(&["status"]).code, Some(3));
+}
+
+fn service_killed() {
+    let (fleet, port) = small();
+    let before = fleet.pid("cart-0");
+    let began = Instant::now();
+    processes::kill(before);
+    let now = until("cart-0 is ready again", || {
+        let services = fleet.get("/api/v3/self-healing/services/cart")?;
+        let instance = &services["instances"][0];
+        let fresh = instance["pid"].as_u64().filter(|pid| *pid != u64::from(before));
+        fresh.filter(|_| instance["phase"] == "ready").ok_or_else(|| services.to_string())
+    });
+    println!("killed to ready again in the API: {} ms", began.elapsed().as_millis());
+    assert_eq!(now, u64::from(fleet.pid("cart-0")));
+    until("users are served", || use_it(port));
+    let issues = until("the crash is an issue", || {
+        let issues = fleet.run(&["issues", "--json"]).json();
+        if issues[0].is_object() { Ok(issues) } else { Err("none yet".to_owned()) }
+    });
+    assert_eq!(issues[0]["type"], "pod_crash", "{issues:#}");
+    assert_eq!(issues[0]["resource"], "instance/cart-0", "{issues:#}");
+}
+
+fn control_plane_killed() {
+    let (mut fleet, port) = small();
+    let (before, keeper) = (pids(&fleet), fleet.the(&Part::Keeper));
+    until("users are served", || use_it(port));
+
+    let (stop, served) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|threads| {
+        let user = threads.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                use_it(port).expect("a request failed while only the control plane was dead");
+                served.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        processes::kill(fleet.the(&Part::ControlPlane));
+        assert_eq!(fleet.run(&["status"]).code, Some(3));
+        // The keeper restarts what dies, control plane or not.
+        let ticker = fleet.pid("ticker-0");
+        processes::kill(ticker);
+        until("ticker-0 runs again", || {
+            let all = fleet.processes();
+            let again = |one: &&processes::Process| one.part == Part::Service("ticker-0".to_owned());
+            all.iter().find(again).map(|one| one.pid).filter(|pid| *pid != ticker).ok_or(format!("{all:?}"))
+        });
+        let first = served.load(Ordering::Relaxed);
+        until("users went on being served", || {
+            (served.load(Ordering::Relaxed) > first + 20 || user.is_finished())
+                .then_some(())
+                .ok_or("few requests".to_owned())
+        });
+        fleet.serve();
+        until("the next one sees every instance", || fleet.all_ready());
+        stop.store(true, Ordering::Relaxed);
+    });
+    let after = pids(&fleet);
+    assert_eq!(after[..3], before[..3], "a service was restarted by the adoption");
+    assert_eq!((after[4], fleet.the(&Part::Keeper)), (before[4], keeper));
+}
+
+fn keeper_killed() {
+    let (fleet, port) = small();
+    let (before, keeper) = (pids(&fleet), fleet.the(&Part::Keeper));
+    processes::kill(keeper);
+    until("every instance is ready", || fleet.all_ready());
+    until("users are served", || use_it(port));
+    assert_ne!(fleet.the(&Part::Keeper), keeper);
+    assert_eq!(pids(&fleet), before, "a service was restarted by the adoption");
+
+    // And they are kept: one that dies now comes back, although the new keeper is not its parent.
+    processes::kill(before[0]);
+    until("cart-0 runs again", || {
+        let all = fleet.processes();
+        let again = |one: &&processes::Process| one.part == Part::Service("cart-0".to_owned());
+        all.iter().find(again).map(|_| ()).ok_or("not there".to_owned())
+    });
+    until("users are served", || use_it(port));
+    fleet.run(&["down"]).done();
+    assert!(fleet.processes().is_empty(), "left after down: {:#?}", fleet.processes());
+}

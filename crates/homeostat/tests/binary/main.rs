@@ -1,0 +1,38 @@
+//! The real binary against real processes: its life, wrong input, the emergency stop, and kills at random
+//! instants.
+//!
+//! Tests run one after the other, because they measure time on the same cores. `campaign` as first argument
+//! runs many kills instead; that is what `cargo xtask crash` does.
+
+mod emergency;
+mod fleet;
+mod kills;
+mod life;
+mod processes;
+mod wrong_input;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// A test and its name.
+pub(crate) type Test = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == "campaign") {
+        return kills::campaign(arguments);
+    }
+    // What cargo passes to a harness (`--show-output`) means nothing here: everything is shown.
+    let filter: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
+    let tests = life::TESTS.iter().chain(wrong_input::TESTS).chain(emergency::TESTS).chain(kills::TESTS);
+    let mut failed = 0;
+    for (name, test) in tests.filter(|(name, _)| wanted(name)) {
+        let began = Instant::now();
+        let verdict = if catch_unwind(AssertUnwindSafe(test)).is_ok() { "ok" } else { "FAILED" };
+        failed += usize::from(verdict != "ok");
+        println!("test {name} ... {verdict} ({:.1} s)", began.elapsed().as_secs_f64());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: anything a user of Homeostat needs. What ships is in `crates/`.
 
+mod crash;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -25,11 +26,14 @@ struct Arguments {
 enum Chore {
     /// Check the rules of the house that no compiler knows: floors, purity, file length, documents.
     Tidy,
+    /// Kill control plane, keeper or both at random instants of a fleet under load; resumable.
+    Crash(crash::CrashArguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::command(&project_root()),
+        Chore::Crash(arguments) => crash::command(&project_root(), &arguments),
     }
 }
 

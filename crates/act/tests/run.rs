@@ -91,6 +91,15 @@ fn a_plan_without_a_slot_stays_pending_and_touches_nothing() {
 }
 
 #[test]
+fn a_fault_that_never_began_is_refused_at_the_next_start_and_a_repair_waits_on() {
+    let fleet = Fleet::new();
+    let (fault, repair) = (fleet.plan(vec![pause(0)]), fleet.plan(vec![restart(1)]));
+    fleet.executor.recover().unwrap();
+    assert_eq!(fleet.status(&fault), PlanStatus::Refused);
+    assert_eq!(fleet.status(&repair), PlanStatus::Pending);
+}
+
+#[test]
 fn a_plan_that_was_started_before_runs_without_another_slot() {
     let fleet = Fleet::new();
     let plan = fleet.plan(vec![restart(0)]);

@@ -272,11 +272,19 @@ impl Experiments {
             if record.status != ExperimentStatus::Running {
                 continue;
             }
-            let document = read(&record)?;
+            let mut document = read(&record)?;
             let lives = |entry: &store::JournalEntry| entry.token.plan == document.plan;
-            let begun = document.started_at.is_some();
-            if begun && !in_force.iter().chain(&open).any(lives) {
+            if in_force.iter().chain(&open).any(lives) {
+                continue;
+            }
+            if document.started_at.is_some() {
                 self.complete(record, document, ExperimentStatus::Completed)?;
+            } else if let Some(plan) = self.parts.store.plan(document.plan)?
+                && plan.status.is_final()
+            {
+                // Whoever asked for it ended before its effect was proven.
+                document.error = plan.error;
+                self.complete(record, document, ExperimentStatus::Failed)?;
             }
         }
         Ok(())

@@ -9,9 +9,9 @@ use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
-use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Strategy, Time};
+use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
-use store::{IssueFilter, Timer, TimerKind};
+use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict};
 
 use crate::healer::{Healer, Seen};
 use crate::lesson::diagnosis_key;
@@ -54,7 +54,12 @@ impl Healer {
             Some(closed) => closed,
             None => self.closed_before()?,
         };
-        closed.retain(|issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY));
+        let lately = |issue: &mut Issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY);
+        for issue in closed.extract_if(.., |issue| !lately(issue)) {
+            state.refused.retain(|(id, _)| *id != issue.id);
+            state.called.remove(&issue.id);
+            self.withdraw_plans_of(&issue, snapshot.taken)?;
+        }
         let ids = &mut state.ids;
         let mut next_id = || ids.next::<IssueId>(snapshot.taken);
         let changes = track(&before, &findings, snapshot, thresholds, &closed, &mut next_id);
@@ -64,10 +69,7 @@ impl Healer {
             if let IssueChange::Closed(issue) = change {
                 closed.push(issue.clone());
                 state.waiting.remove(&issue.id);
-                state.refused.retain(|(id, _)| *id != issue.id);
-                state.called.remove(&issue.id);
                 state.diagnosed.remove(&issue.id);
-                self.withdraw_plans_of(issue, snapshot.taken)?;
             }
         }
         state.closed = Some(closed);
@@ -89,7 +91,8 @@ impl Healer {
         Ok(issues)
     }
 
-    /// What waits for a person or a slot to repair an issue that is over is not needed any more.
+    /// What waits for a person or a slot to repair an issue that is over for good is not needed any more. One
+    /// that comes and goes keeps its plan, so that nobody is asked every time.
     fn withdraw_plans_of(&self, issue: &Issue, now: Time) -> store::Result<()> {
         let store = &self.parts.store;
         for record in store.plans_of_issue(issue.id)? {
@@ -269,16 +272,15 @@ impl Healer {
         }
     }
 
-    /// Writes a plan that waits for a person, unless one for this issue and strategy waits already.
+    /// Writes a plan that waits for a person, unless one for this issue and strategy waits already, or a
+    /// person said no to one.
     fn ask_for_approval(&self, issue: &Issue, plan: &Plan, reasons: &[String]) -> Result<(), TurnError> {
         let store = &self.parts.store;
-        let waits = store
-            .plans_of_issue(issue.id)?
-            .into_iter()
-            .any(|record| !record.status.is_final() && record.plan.strategy() == plan.strategy());
-        let rejected =
-            plan.strategy().is_some_and(|strategy| self.state().refused.contains(&(issue.id, strategy)));
-        if waits || rejected {
+        let answered = |record: &PlanRecord| {
+            let rejected = record.decision.as_ref().is_some_and(|said| said.verdict == Verdict::Rejected);
+            record.plan.strategy() == plan.strategy() && (rejected || !record.status.is_final())
+        };
+        if store.plans_of_issue(issue.id)?.iter().any(answered) {
             return Ok(());
         }
         store.add_plan(plan, PlanStatus::AwaitingApproval, reasons)?;
@@ -294,15 +296,10 @@ impl Healer {
     /// Writes a refused plan down, once for each issue and strategy.
     fn refuse(&self, issue: &Issue, plan: &Plan, reasons: &[String]) -> Result<(), TurnError> {
         let Intent::Remediation { strategy, .. } = plan.intent else { return Ok(()) };
-        if self.note_refused(issue.id, strategy) {
+        if self.state().refused.insert((issue.id, strategy)) {
             self.parts.store.add_plan(plan, PlanStatus::Refused, reasons)?;
         }
         Ok(())
-    }
-
-    /// Remembers that a strategy was refused for an issue; whether that is news.
-    pub(crate) fn note_refused(&self, issue: IssueId, strategy: Strategy) -> bool {
-        self.state().refused.insert((issue, strategy))
     }
 
     pub(crate) fn tell(&self, kind: NoticeKind, issue: &Issue, title: &str) {

@@ -2,7 +2,7 @@
 //! plan, a plan has an outcome, an outcome teaches a lesson.
 //!
 //! In: a provider (through `observe`), the store, the executor. Out: remediations, outcomes, lessons,
-//! notices for people. The whole loop reads on one screen in [`turn`]; the other modules are its arrows.
+//! notices for people. The whole loop reads on one screen in `turn.rs`; the other modules are its arrows.
 //!
 //! Deliberately absent: choices while executing (a plan is a straight line), and any knowledge of what is
 //! being injected.

@@ -133,9 +133,6 @@ impl Healer {
         if !self.parts.store.reject(plan, who, self.now())? {
             return Err(Self::wrong_state(&record, "awaiting_approval"));
         }
-        if let domain::Intent::Remediation { issue, strategy, .. } = record.plan.intent {
-            self.note_refused(issue, strategy);
-        }
         self.wake();
         Ok(())
     }

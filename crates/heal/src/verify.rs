@@ -12,7 +12,7 @@ use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
 use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Time};
 use observe::Sighting;
-use store::{PlanPurpose, PlanRecord, StoreError};
+use store::{PlanFilter, PlanPurpose, PlanRecord};
 
 use crate::healer::{Healer, Learning};
 use crate::notice::{Notice, NoticeKind};
@@ -205,9 +205,12 @@ impl Healer {
     ///
     /// The store's.
     pub fn conclude_left_over(&self) -> Result<(), TurnError> {
-        let filter =
-            store::PlanFilter { only: Some(PlanPurpose::Remediation), ..store::PlanFilter::default() };
-        for record in self.parts.store.plans(&filter).map_err(StoreError::from)? {
+        let filter = PlanFilter {
+            limit: store::LIST_LIMIT_MAX,
+            only: Some(PlanPurpose::Remediation),
+            ..PlanFilter::default()
+        };
+        for record in self.parts.store.plans(&filter)? {
             if !record.status.is_final() || record.outcome.is_some() || record.started_at.is_none() {
                 continue;
             }

@@ -2,6 +2,7 @@
 //!
 //! In: the gateway's questions. Out: the loops' answers in the gateway's words. Nothing is decided here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,6 +165,24 @@ impl Control for Loops {
 }
 
 impl Loops {
+    /// Ends every fault that is in force or being put in force. What cannot be ended now is owed, and tried
+    /// again by the loop.
+    pub(crate) fn end_faults(&self, why: &str) {
+        let entries = || -> store::Result<BTreeSet<PlanId>> {
+            let open = self.store.entries_without_ending()?.into_iter().filter(|entry| entry.is_fault());
+            Ok(open.chain(self.store.steps_in_force()?).map(|entry| entry.token.plan).collect())
+        };
+        let plans = entries().unwrap_or_else(|error| {
+            eprintln!("cannot see which faults are in force: {error}");
+            BTreeSet::new()
+        });
+        for plan in plans {
+            if let Err(error) = self.executor.undo_plan(plan, why) {
+                eprintln!("plan {plan}: its fault cannot be ended: {error}");
+            }
+        }
+    }
+
     fn experiment_of(&self, plan: PlanId) -> Option<ExperimentId> {
         match self.store.plan(plan).ok()??.plan.intent {
             domain::Intent::Experiment { experiment } => Some(experiment),

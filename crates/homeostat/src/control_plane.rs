@@ -413,10 +413,15 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
     let stop = Arc::new(AtomicBool::new(false));
     let heartbeat = {
         let (stop, loops) = (Arc::clone(&stop), Arc::clone(loops));
+        let mut keeper = loops.provider.keeper_pid();
         move || {
             while !stop.load(Ordering::Acquire) {
                 // A keeper that does not answer is started again by the next call; the loop says so.
                 let _ = loops.provider.heartbeat();
+                let now = loops.provider.keeper_pid();
+                if std::mem::replace(&mut keeper, now) != now {
+                    loops.end_faults("the keeper ended, and its faults with it");
+                }
                 if let Err(error) = loops.experiments.settle() {
                     eprintln!("cannot close an experiment: {error}");
                 }

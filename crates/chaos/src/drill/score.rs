@@ -369,7 +369,7 @@ pub struct Summary {
     pub detected_ratio: Option<f64>,
     /// Healed ÷ runs expected to heal.
     pub healed_ratio: Option<f64>,
-    /// Runs whose outcome is the expected one ÷ runs.
+    /// Runs whose outcome, reason and strategy are the expected ones ÷ runs.
     pub as_expected_ratio: Option<f64>,
     /// Runs with the true cause first ÷ runs that had a diagnosis or needed one; what the keeper's standing
     /// restart answered needs none.
@@ -422,7 +422,7 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
             count(|run| run.expected == OutcomeKind::Healed && run.outcome == OutcomeKind::Healed),
             count(|run| run.expected == OutcomeKind::Healed),
         ),
-        as_expected_ratio: ratio(count(RunScore::as_expected), runs.len()),
+        as_expected_ratio: ratio(count(|run| run.as_expected), runs.len()),
         cause_first_ratio: ratio(count(|run| run.cause_rank == Some(1)), count(RunScore::asks_for_a_cause)),
         confidence_mean: (!confidences.is_empty())
             .then(|| rounded(confidences.iter().sum::<f64>() / confidences.len() as f64, 4)),

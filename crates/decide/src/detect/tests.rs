@@ -412,6 +412,24 @@ fn a_path_that_loses_its_checks_is_found_without_failed_requests_until_a_plan_ta
 }
 
 #[test]
+fn trouble_that_only_the_checks_saw_ends_by_the_checks_where_nobody_calls() {
+    let mut fleet = Fleet::healthy();
+    let cart_1 = "cart-1".parse().unwrap();
+    let link = fleet.link_mut("front->cart");
+    (link.recent, link.before) = Default::default();
+    link.backends.values_mut().for_each(|backend| backend.recent = Default::default());
+    link.backends.get_mut(&cart_1).unwrap().path_check = None;
+    link.backends.get_mut(&cart_1).unwrap().path_check_failures = 5;
+    assert_eq!(finding(&fleet, IssueKind::ErrorRate, "link/front->cart").reason, Reason::OneBackend);
+    let backend = fleet.link_mut("front->cart").backends.get_mut(&cart_1).unwrap();
+    backend.path_check_failures = 0;
+    assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Unknown);
+    let link = fleet.link_mut("front->cart");
+    link.backends.get_mut(&cart_1).unwrap().path_check = Some(Duration::from_millis(1));
+    assert_eq!(look(&fleet, IssueKind::ErrorRate, "link/front->cart"), Verdict::Healthy);
+}
+
+#[test]
 fn a_caller_of_a_slow_service_does_not_blame_its_connections() {
     let mut fleet = Fleet::healthy();
     fleet.slow_path("cart->database", Part::All, 400.0);

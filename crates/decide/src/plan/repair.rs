@@ -137,7 +137,12 @@ pub fn plan_repair(issue: &Issue, causes: &[Cause], ctx: &PlanContext<'_>) -> Pl
             return Planned::Waiting(waiting);
         }
         match choose(&case) {
-            Ok((strategy, draft)) => return Planned::Plan(finish(&case, strategy, draft)),
+            Ok((strategy, draft)) => {
+                return match under_way(&case, &draft) {
+                    Some(plan) => Planned::Waiting(vec![WaitReason::RepairUnderWay(plan)]),
+                    None => Planned::Plan(finish(&case, strategy, draft)),
+                };
+            }
             Err(of_cause) => rejected.extend(of_cause),
         }
     }
@@ -270,6 +275,16 @@ fn in_order(case: &Case<'_>) -> Vec<Candidate> {
     let mut order = candidates(case.need.kind, case.need.reason).to_vec();
     order.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| rate(b).total_cmp(&rate(a))));
     order
+}
+
+/// A repair that has no verdict yet and changes what this one would change, such as the limit of a service
+/// that two of its instances need: what came of the first is seen first.
+fn under_way(case: &Case<'_>, draft: &Draft) -> Option<PlanId> {
+    let changes = |record: &&PlanRecord| {
+        draft.steps.iter().any(|step| record.targets.contains(&step.action.resource()))
+    };
+    let mut open = case.ctx.history.records().iter().filter(|record| record.under_way());
+    open.find(changes).map(|record| record.plan)
 }
 
 /// A strategy is exhausted when it failed for this issue (a restart: three times), or, after an OOM, when it

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file and the storm example use their part")]
 
 pub mod checks;
+pub mod many;
 pub mod storm;
 pub mod story;
 

@@ -165,12 +165,6 @@ impl Fleet {
         answer(agent().post(format!("{address}{path}")).header("Authorization", token).send_json(body))
     }
 
-    /// Takes something back through the API.
-    pub(crate) fn delete(&self, path: &str) -> Result<Value, String> {
-        let (address, token) = (self.address()?, self.token()?);
-        answer(agent().delete(format!("{address}{path}")).header("Authorization", token).call())
-    }
-
     fn token(&self) -> Result<String, String> {
         let token = std::fs::read_to_string(self.dir.join("token")).map_err(|error| error.to_string())?;
         Ok(format!("Bearer {}", token.trim()))

@@ -25,12 +25,18 @@ use crate::Test;
 use crate::fleet::{Fleet, until};
 use crate::processes::{self, Part};
 use audit::left_behind;
-use choice::{Choice, Victim};
+use choice::{Choice, Pace, Victim};
 
 pub(crate) const TESTS: &[Test] = &[("fifty_kills_at_random_instants_leave_nothing_behind", fifty)];
 
 /// How long a killed fleet may take until nothing is left behind.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a kill that is to meet a repair waits for one.
+const REPAIR_WITHIN: Duration = Duration::from_secs(6);
+
+/// A recovery that takes longer is shown with what took so long.
+const SLOW_MS: u64 = 5000;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(25);
@@ -85,12 +91,17 @@ struct Kill {
     faults: Vec<(String, String)>,
     /// From the injection to the kill.
     after_ms: u64,
+    /// Plans that had begun and not ended when it was killed.
+    under_way: Vec<String>,
     /// How long nobody started the control plane again.
     down_ms: u64,
-    /// From the start of what was killed until nothing was left behind; null: not within the limit.
+    /// From the start of the control plane, or the end of the keeper where that alone was killed, until nothing
+    /// was left behind; null: not within the limit.
     recovered_ms: Option<u64>,
     /// What was left behind at the limit.
     left_behind: Vec<String>,
+    /// What was there last before nothing was left behind.
+    last_seen: Vec<String>,
     /// Seconds, of those in which only the control plane was dead, without a request that was served; null
     /// where the question makes no sense.
     seconds_unserved: Option<u64>,
@@ -103,10 +114,15 @@ impl Kill {
 }
 
 fn fifty() {
-    let mut campaign = Campaign::boot(1);
-    let kills: Vec<Kill> = (0..50).map(|number| campaign.kill(number)).collect();
-    campaign.calm();
+    let mut campaign = Campaign::boot(1, Pace::Brisk);
+    let kills: Vec<Kill> = (0..50)
+        .map(|number| campaign.kill(number))
+        .inspect(|kill| println!("{}", line(kill)))
+        .take_while(|kill| kill.recovered_ms.is_some())
+        .collect();
     println!("{}", summary(&kills));
+    campaign.calm();
+    assert_eq!(kills.len(), 50, "the last one left something behind");
     let unwell: Vec<&Kill> = kills.iter().filter(|kill| !kill.is_well()).collect();
     assert!(unwell.is_empty(), "{unwell:#?}");
 }
@@ -129,7 +145,7 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
     let mut out = std::fs::File::options().create(true).append(true).open(&arguments.out).unwrap();
     let mut running: Option<Campaign> = None;
     for number in numbers.take_while(|_| !stop.load(Ordering::Relaxed)) {
-        let campaign = running.get_or_insert_with(|| Campaign::boot(arguments.seed));
+        let campaign = running.get_or_insert_with(|| Campaign::boot(arguments.seed, Pace::Full));
         let kill = campaign.kill(number);
         writeln!(out, "{}", serde_json::to_string(&kill).unwrap()).unwrap();
         eprintln!("{}", line(&kill));
@@ -138,7 +154,7 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
             running = None;
         }
     }
-    if let Some(campaign) = &mut running {
+    if let Some(campaign) = &running {
         campaign.calm();
     }
     drop(running);
@@ -167,6 +183,9 @@ fn line(kill: &Kill) -> String {
     if kill.seconds_unserved.unwrap_or(0) > 0 {
         text.push_str("; TRAFFIC STOPPED");
     }
+    if kill.recovered_ms.is_some_and(|ms| ms > SLOW_MS) {
+        kill.last_seen.iter().for_each(|seen| text.push_str(&format!("\n       until then: {seen}")));
+    }
     kill.left_behind.iter().for_each(|left| text.push_str(&format!("\n       left behind: {left}")));
     text
 }
@@ -187,6 +206,16 @@ fn summary(kills: &[Kill]) -> String {
             times.last().copied().unwrap_or(0)
         ));
     }
+    let met = |what: &dyn Fn(&str) -> bool| {
+        kills.iter().filter(|kill| kill.under_way.iter().any(|plan| what(plan))).count()
+    };
+    text.push_str(&format!(
+        "\n  met the steps of a repair: {}; its verification: {}; a fault being put in force: {}; one in force: {}",
+        met(&|plan| plan.starts_with("remediation") && plan.ends_with("in_progress")),
+        met(&|plan| plan.starts_with("remediation") && plan.ends_with("verifying")),
+        met(&|plan| plan.starts_with("experiment")),
+        kills.iter().filter(|kill| kill.faults.iter().any(|(_, became)| became == "in force")).count()
+    ));
     let alone = kills.iter().filter(|kill| kill.seconds_unserved.is_some()).count();
     let unserved = kills.iter().filter(|kill| kill.seconds_unserved.unwrap_or(0) > 0).count();
     let left = kills.iter().filter(|kill| kill.recovered_ms.is_none()).count();
@@ -196,15 +225,24 @@ fn summary(kills: &[Kill]) -> String {
     text
 }
 
+/// What came of waiting.
+struct Settled {
+    /// How long it took until the last thing was seen that should not have been there; `None`: the limit.
+    recovered: Option<Duration>,
+    /// What was seen last.
+    seen: Vec<String>,
+}
+
 /// One booted fleet under load.
 struct Campaign {
     fleet: Fleet,
     seed: u64,
+    pace: Pace,
     requests: PathBuf,
 }
 
 impl Campaign {
-    fn boot(seed: u64) -> Self {
+    fn boot(seed: u64, pace: Pace) -> Self {
         let mut fleet = Fleet::new(CONFIG);
         let file = fleet.write("fleet.yaml", SHOP);
         fleet.run(&["up", file.to_str().unwrap()]).done();
@@ -212,48 +250,46 @@ impl Campaign {
         processes::kill(fleet.the(&Part::ControlPlane));
         fleet.serve();
         let requests = fleet.dir.join("keeper/requests.log");
-        let campaign = Self { fleet, seed, requests };
-        until("the fleet serves", || {
-            let left = left_behind(&campaign.fleet, &campaign.requests);
-            if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
-        });
+        let campaign = Self { fleet, seed, pace, requests };
+        let settled = campaign.settle(SystemClock.now());
+        assert!(settled.recovered.is_some(), "the fleet does not come up: {:?}", settled.seen);
         campaign
     }
 
     /// Injects, kills, starts again, and waits until nothing is left behind.
     fn kill(&mut self, number: u32) -> Kill {
-        let choice = Choice::of(self.seed, number);
-        let (injected, killed_at) = std::thread::scope(|threads| {
+        let choice = Choice::of(self.seed, number, self.pace);
+        let began_at = SystemClock.now();
+        let (injected, under_way, killed_at) = std::thread::scope(|threads| {
             let fleet = &self.fleet;
             let asked: Vec<_> = choice
                 .faults
                 .iter()
                 .map(|(_, body)| threads.spawn(move || fleet.post("/api/v3/chaos/experiment", body)))
                 .collect();
+            if choice.repairs_first {
+                self.wait_for_a_repair();
+            }
             std::thread::sleep(choice.after);
+            let under_way = audit::under_way(&self.fleet).unwrap_or_default();
             let killed_at = SystemClock.now();
             self.strike(choice.victim);
             let answers: Vec<_> = asked.into_iter().map(|thread| thread.join().unwrap()).collect();
-            (answers, killed_at)
+            (answers, under_way, killed_at)
         });
+        let after_ms = millis(Duration::from_micros(killed_at.boot_us - began_at.boot_us));
         let alone = choice.victim == Victim::ControlPlane;
         if choice.victim != Victim::Keeper {
             std::thread::sleep(choice.down);
         }
         let unserved =
             (alone && choice.should_serve).then(|| self.seconds_unserved(killed_at, SystemClock.now()));
-        let began = Instant::now();
+        // A dead keeper is started by the next call of the control plane that lives on.
+        let restarted_at = if choice.victim == Victim::Keeper { killed_at } else { SystemClock.now() };
         if choice.victim != Victim::Keeper {
             self.fleet.serve();
         }
-        // A control plane that lives on goes on with its experiments; a person ends them.
-        if choice.victim == Victim::Keeper {
-            for experiment in injected.iter().flatten() {
-                let id = experiment["id"].as_str().unwrap_or_default();
-                let _ = self.fleet.delete(&format!("/api/v3/chaos/experiment/{id}"));
-            }
-        }
-        let left = self.settle(began);
+        let settled = self.settle(restarted_at);
         Kill {
             seed: self.seed,
             number,
@@ -264,10 +300,12 @@ impl Campaign {
                 .map(|(name, _)| name.clone())
                 .zip(injected.iter().map(became))
                 .collect(),
-            after_ms: millis(choice.after),
+            after_ms,
+            under_way,
             down_ms: if choice.victim == Victim::Keeper { 0 } else { millis(choice.down) },
-            recovered_ms: left.is_empty().then(|| millis(began.elapsed())),
-            left_behind: left,
+            recovered_ms: settled.recovered.map(millis),
+            left_behind: if settled.recovered.is_none() { settled.seen.clone() } else { Vec::new() },
+            last_seen: settled.seen,
             seconds_unserved: unserved,
         }
     }
@@ -284,12 +322,37 @@ impl Campaign {
         pids.iter().for_each(|pid| processes::kill(*pid));
     }
 
-    /// Looks until nothing is left behind, twice in a row; gives what still was at the limit.
-    fn settle(&self, began: Instant) -> Vec<String> {
+    /// Waits for a repair that has begun; not every fault needs one.
+    fn wait_for_a_repair(&self) {
+        let deadline = Instant::now() + REPAIR_WITHIN;
+        while Instant::now() < deadline && !audit::repairs(&self.fleet).unwrap_or(false) {
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Looks until nothing is left behind and users are served, or the limit is reached.
+    fn settle(&self, from: Time) -> Settled {
+        let mut last_bad = from;
+        let mut seen = Vec::new();
         loop {
-            let left = left_behind(&self.fleet, &self.requests);
-            if left.is_empty() || began.elapsed() > LIMIT {
-                return left;
+            let mut left = left_behind(&self.fleet);
+            let mut at = SystemClock.now();
+            if left.is_empty() {
+                match audit::served(&self.requests, from) {
+                    Ok(()) => return Settled { recovered: Some(last_bad.since(from)), seen },
+                    Err(audit::Unserved::NotLongEnough) => {}
+                    Err(audit::Unserved::Failing { last, what }) => {
+                        at = last;
+                        left.push(what);
+                    }
+                }
+            }
+            if !left.is_empty() {
+                last_bad.boot_us = last_bad.boot_us.max(at.boot_us);
+                seen = left;
+            }
+            if SystemClock.now().since(from) > LIMIT {
+                return Settled { recovered: None, seen };
             }
             std::thread::sleep(POLL);
         }
@@ -310,9 +373,9 @@ impl Campaign {
         unserved
     }
 
-    /// The end: every plan has its verdict, no issue is open.
-    fn calm(&mut self) {
-        until("every plan has ended and every issue is closed", || {
+    /// The end: every plan has its verdict, no issue is open, no measure is in force.
+    fn calm(&self) {
+        until("every plan has ended, every issue is closed, every measure lifted", || {
             let open = audit::unfinished(&self.fleet)?;
             if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
         });

@@ -11,7 +11,7 @@ mod timeline;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::{self, Standing};
-use super::{Report, faults, markdown, words};
+use super::{Report, Unexpected, faults, markdown, words};
 use shapes::Shape;
 
 const STYLE: &str = include_str!("html/style.css");

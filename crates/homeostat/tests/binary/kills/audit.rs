@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{Clock, Infrastructure};
+use domain::{Clock, Infrastructure, Time};
 use homeostat::demo_load::read_log;
 use provider::clock::SystemClock;
 use rusqlite::{Connection, OpenFlags};
@@ -16,14 +16,18 @@ use crate::processes::Part;
 /// What a timer may be late: the loop takes it with its next turn.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How far back requests have to have been served, and for how long after their end they are on their way
-/// to the file.
-const SERVED_FOR: Duration = Duration::from_millis(1000);
+/// From the last step to the verdict at most: the deadline, the hold, both of the campaign's configuration,
+/// and once more what a control plane that was killed had seen of them.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(2 * (10 + 3));
+
+/// For how long every request has to have been served (about twenty), and how long a line is on its way to
+/// the file.
+const SERVED_FOR: Duration = Duration::from_millis(500);
 const ON_THE_WAY: Duration = Duration::from_millis(250);
 
 /// Everything that should not be there; empty when all is well.
-pub(super) fn left_behind(fleet: &Fleet, requests: &Path) -> Vec<String> {
-    let mut found = processes(fleet);
+pub(super) fn left_behind(fleet: &Fleet) -> Vec<String> {
+    let mut found = processes(fleet).unwrap_or_else(|why| vec![format!("the state cannot be read: {why}")]);
     // Each look costs; while something is found in the first the others would only repeat it.
     if found.is_empty() {
         found.extend(state(fleet).unwrap_or_else(|why| vec![format!("the state cannot be read: {why}")]));
@@ -31,14 +35,11 @@ pub(super) fn left_behind(fleet: &Fleet, requests: &Path) -> Vec<String> {
     if found.is_empty() {
         found.extend(said(fleet).unwrap_or_else(|why| vec![format!("the control plane: {why}")]));
     }
-    if found.is_empty() {
-        found.extend(unserved(requests));
-    }
     found
 }
 
 /// Processes that should not be there or are not as they should be, and filler files in their volumes.
-fn processes(fleet: &Fleet) -> Vec<String> {
+fn processes(fleet: &Fleet) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     let mut count: BTreeMap<String, u32> = BTreeMap::new();
     for process in fleet.processes() {
@@ -77,10 +78,17 @@ fn processes(fleet: &Fleet) -> Vec<String> {
             found.push(format!("{holders} holders of volumes"));
         },
     );
-    found.extend(
-        count.into_iter().map(|(name, count)| format!("{name} runs {count} times, and nobody declared it")),
-    );
-    found
+    if !count.is_empty() {
+        // A service that was scaled out has more until the plan that did it is lifted.
+        let scaled = rows(
+            fleet,
+            "SELECT service FROM plan_resources JOIN timers USING (plan) WHERE kind = 'lift_plan' AND target = 1",
+            &[],
+        )?;
+        count.retain(|name, _| !scaled.iter().any(|service| name.starts_with(service.as_str())));
+    }
+    found.extend(count.into_keys().map(|name| format!("{name} runs, and nobody declared it")));
+    Ok(found)
 }
 
 /// The first filler file below a directory.
@@ -102,8 +110,9 @@ fn filler(dir: &Path, depth: u32) -> Option<String> {
 
 /// What the database file says is not over although it should be.
 fn state(fleet: &Fleet) -> Result<Vec<String>, String> {
-    let late = SystemClock.now().boot_us.saturating_sub(u64::try_from(LATE.as_micros()).unwrap_or(0));
-    let late = i64::try_from(late).unwrap_or(i64::MAX);
+    let ago =
+        |time| i64::try_from(SystemClock.now().boot_us.saturating_sub(micros(time))).unwrap_or(i64::MAX);
+    let (late, verified_since) = (ago(LATE), ago(VERIFIED_WITHIN));
     let mut found = rows(
         fleet,
         "SELECT 'open journal entry ' || plan || '.' || step_index || ' of ' || description
@@ -116,16 +125,29 @@ fn state(fleet: &Fleet) -> Result<Vec<String>, String> {
          FROM journal JOIN plans ON plans.id = journal.plan WHERE journal.state = 'done' AND fault = 1",
         &[],
     )?);
-    // A plan that verifies has a time by which it knows; one that waits for a person has one too.
     found.extend(rows(
         fleet,
-        "SELECT 'plan ' || id || ' is ' || status || ' with nothing that ends it: ' || description FROM plans
-         WHERE status IN ('verifying', 'awaiting_approval', 'pending', 'in_progress')
-           AND NOT (status = 'verifying' AND EXISTS (SELECT 1 FROM timers WHERE plan = id
-                    AND kind IN ('verify_deadline', 'hold_end')))
-           AND NOT (status = 'awaiting_approval' AND EXISTS (SELECT 1 FROM timers WHERE plan = id
-                    AND kind = 'approval_expiry'))",
+        "SELECT 'experiment ' || id || ' is running and has no fault' FROM experiments WHERE status = 'running'
+           AND NOT EXISTS (SELECT 1 FROM plans WHERE id = json_extract(experiments.document, '$.plan')
+                AND status IN ('pending', 'in_progress'))
+           AND NOT EXISTS (SELECT 1 FROM journal WHERE plan = json_extract(experiments.document, '$.plan')
+                AND fault = 1 AND state = 'done')",
         &[],
+    )?);
+    // A plan that waits for a person has a time after which it does not.
+    found.extend(rows(
+        fleet,
+        "SELECT 'plan ' || id || ' is ' || status || ': ' || description FROM plans
+         WHERE status IN ('pending', 'in_progress') OR (status = 'awaiting_approval' AND NOT EXISTS
+               (SELECT 1 FROM timers WHERE plan = id AND kind = 'approval_expiry'))",
+        &[],
+    )?);
+    found.extend(rows(
+        fleet,
+        "SELECT 'plan ' || id || ' still verifies: ' || description FROM plans
+         WHERE status = 'verifying' AND ?1 > (SELECT max(json_extract(at, '$.boot_us')) FROM journal_endings
+               WHERE plan = id)",
+        &[&verified_since],
     )?);
     found.extend(rows(
         fleet,
@@ -143,7 +165,22 @@ fn state(fleet: &Fleet) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// Plans without a verdict and open issues: what must be over some time after the last kill.
+/// Plans that have begun and not ended.
+pub(super) fn under_way(fleet: &Fleet) -> Result<Vec<String>, String> {
+    rows(
+        fleet,
+        "SELECT purpose || ' ' || action_type || ' ' || status FROM plans
+         WHERE status IN ('in_progress', 'verifying')",
+        &[],
+    )
+}
+
+/// Whether a repair is under way.
+pub(super) fn repairs(fleet: &Fleet) -> Result<bool, String> {
+    Ok(under_way(fleet)?.iter().any(|plan| plan.starts_with("remediation")))
+}
+
+/// Plans without a verdict, open issues, measures in force: what must be over some time after the last kill.
 pub(super) fn unfinished(fleet: &Fleet) -> Result<Vec<String>, String> {
     let mut found = rows(
         fleet,
@@ -157,6 +194,16 @@ pub(super) fn unfinished(fleet: &Fleet) -> Result<Vec<String>, String> {
          WHERE closed_at IS NULL",
         &[],
     )?);
+    let services = fleet.get("/api/v3/self-healing/services")?;
+    let links = services.as_array().into_iter().flatten().flat_map(|service| service["links"].as_array());
+    for link in links.flatten() {
+        if link["breaker"] != "closed" || link["ejected"] != serde_json::json!([]) {
+            found.push(format!(
+                "{}: breaker {}, taken out {}",
+                link["link"], link["breaker"], link["ejected"]
+            ));
+        }
+    }
     Ok(found)
 }
 
@@ -182,18 +229,34 @@ fn said(fleet: &Fleet) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// Whether users were not served just now.
-fn unserved(requests: &Path) -> Option<String> {
+/// Why it is not known that users are served.
+pub(super) enum Unserved {
+    /// The time since is too short.
+    NotLongEnough,
+    /// Requests failed, the last one at this time.
+    Failing { last: Time, what: String },
+}
+
+/// Whether every request of the last moments was served. Only those after `from` are looked at.
+pub(super) fn served(requests: &Path, from: Time) -> Result<(), Unserved> {
     let now = SystemClock.now();
-    let before = |ago: Duration| domain::Time {
-        boot_us: now.boot_us.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)),
-        wall_us: now.wall_us,
-    };
-    match read_log(requests, before(SERVED_FOR + ON_THE_WAY), before(ON_THE_WAY)) {
-        Ok(counts) if counts.requests > 0 && counts.failed == 0 => None,
-        Ok(counts) => {
-            Some(format!("of {} requests in the last second {} failed", counts.requests, counts.failed))
-        }
-        Err(error) => Some(error.to_string()),
+    let before =
+        |ago: Duration| Time { boot_us: now.boot_us.saturating_sub(micros(ago)), wall_us: now.wall_us };
+    let (start, end) = (before(SERVED_FOR + ON_THE_WAY), before(ON_THE_WAY));
+    if start.boot_us < from.boot_us {
+        return Err(Unserved::NotLongEnough);
     }
+    let failing = |last, what| Err(Unserved::Failing { last, what });
+    match read_log(requests, start, end) {
+        Ok(counts) if counts.requests > 0 && counts.failed == 0 => Ok(()),
+        Ok(counts) => failing(
+            counts.last_failure_at.unwrap_or(end),
+            format!("{} of {} requests failed just now", counts.failed, counts.requests),
+        ),
+        Err(error) => failing(end, error.to_string()),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -8,12 +8,16 @@ use domain::{Attachment, Fault, FaultKind, PathScope};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The longest time between the injection and the kill.
-const AFTER_MAX_MS: u64 = 3000;
-
-/// How long nobody notices that the control plane is dead. The keeper drops faults after five seconds of
-/// silence; both sides of that are met.
-const DOWN_MS: std::ops::Range<u64> = 0..3000;
+/// How much time is given to chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As the campaign is defined: the kill comes up to 3 s after the injection, and the control plane is
+    /// dead for up to 3 s; one time in eight for up to 8 s, over the 5 s after which the keeper drops faults
+    /// by itself.
+    Full,
+    /// A little less than half of it.
+    Brisk,
+}
 
 /// What is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,14 +47,17 @@ pub(super) struct Choice {
     pub(super) victim: Victim,
     /// Rows of the matrix: name, and the request that injects it.
     pub(super) faults: Vec<(String, Value)>,
+    /// After the injection, or after a repair has begun.
     pub(super) after: Duration,
+    /// Whether the kill waits for a repair to have begun.
+    pub(super) repairs_first: bool,
     pub(super) down: Duration,
     /// Whether users can be served while the faults are in force.
     pub(super) should_serve: bool,
 }
 
 impl Choice {
-    pub(super) fn of(seed: u64, number: u32) -> Self {
+    pub(super) fn of(seed: u64, number: u32, pace: Pace) -> Self {
         let mut random =
             fastrand::Rng::with_seed(seed ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut rows = Matrix::shipped().unwrap().rows;
@@ -58,10 +65,20 @@ impl Choice {
         // Two at a time now and then: recovery has to settle more than one plan.
         rows.truncate(if random.u8(0..3) == 0 { 2 } else { 1 });
         let victim = Victim::ALL[random.usize(0..Victim::ALL.len())];
+        let repairs_first = random.u8(0..3) == 0;
+        let long = random.u8(0..8) == 0;
+        let (after, down) = match pace {
+            Pace::Full if long => (3000, 8000),
+            Pace::Full => (3000, 3000),
+            Pace::Brisk => (1200, 1400),
+        };
+        // A repair is over within a second or two.
+        let after = if repairs_first { after / 3 } else { after };
         Self {
             victim,
-            after: Duration::from_millis(random.u64(0..AFTER_MAX_MS)),
-            down: Duration::from_millis(random.u64(DOWN_MS)),
+            after: Duration::from_millis(random.u64(0..after)),
+            down: Duration::from_millis(random.u64(0..down)),
+            repairs_first,
             should_serve: !rows.iter().any(stops_everything),
             faults: rows.iter().map(|row| (row.name.clone(), request(&row.fault))).collect(),
         }

@@ -310,7 +310,8 @@ fn a_summary_counts_each_ratio_over_its_own_runs() {
     let run = |(row, facts): (Row, RunFacts)| score(0, &row, &facts);
     let mitigated = {
         let row = row("throttle-all-catalogue");
-        let slow = issue(IssueKind::ErrorRate, "link/front->catalogue", 3000);
+        let reason = row.expect.reason;
+        let slow = Issue { reason, ..issue(IssueKind::ErrorRate, "link/front->catalogue", 3000) };
         let kind = OutcomeKind::Mitigated;
         let facts = RunFacts {
             repairs: vec![repair(&slow, Strategy::CircuitBreakDependency, 3100, kind, Some(5000))],

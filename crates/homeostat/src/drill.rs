@@ -261,7 +261,7 @@ fn now() -> String {
 
 /// Runs of an earlier part of the same drill stay.
 fn quiet_report(report: &Report, args: &DrillArgs) -> Result<Report, Failure> {
-    let Some(path) = args.json.as_deref().filter(|path| path.exists() && args.from > 0) else {
+    let Some(path) = args.json.as_deref().filter(|path| path.exists() && args.count.is_some()) else {
         return Ok(report.clone());
     };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::failed(&error))?;

@@ -56,7 +56,7 @@ impl Tree {
     /// declared by `#[cfg(test)] mod name;`.
     pub(crate) fn is_test(&self, path: &str) -> bool {
         path.ends_with("/tests.rs")
-            || path.split('/').any(|part| part == "tests" || part == "benches")
+            || path.split('/').any(|part| part == "tests" || part == "benches" || part == "examples")
             || self.test_modules.contains(path)
     }
 }

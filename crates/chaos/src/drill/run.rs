@@ -212,11 +212,13 @@ impl Fleet<'_> {
             diagnoses.extend(text.and_then(|text| serde_json::from_str::<Diagnosis>(&text).ok()));
         }
         let requests = (self.requests)(injected.injected_at, now);
+        let snapshot = self.observer.snapshot()?;
         Ok(RunFacts {
             injected_at: injected.injected_at,
             active_at: Some(injected.active_at),
             repairs: self.repairs(injected.injected_at)?,
-            ready_again_at: ready_again(row, injected.injected_at, &self.observer.snapshot()?),
+            successor_at: successor_executed(row, injected.injected_at, &snapshot),
+            ready_again_at: ready_again(row, injected.injected_at, &snapshot),
             issues,
             diagnoses,
             quiet_at,
@@ -285,6 +287,12 @@ fn unwell(snapshot: &Snapshot) -> Option<String> {
         let ejected = link.backends.iter().find(|(_, backend)| backend.ejected)?.0;
         Some(format!("{ejected} is taken out of {name}"))
     })
+}
+
+/// When the keeper executed the first process that followed the disturbed one.
+fn successor_executed(row: &Row, since: Time, snapshot: &Snapshot) -> Option<Time> {
+    let state = snapshot.instance(row.fault.target.instance()?)?;
+    state.exits.iter().find(|exit| exit.at.reached(since))?.successor_at
 }
 
 /// When the process that followed the disturbed one was ready.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::{Cause, FaultKind, Issue, IssueId, Outcome, OutcomeKind, PlanStatus, Strategy, Time};
+use domain::{Cause, FaultKind, Issue, IssueId, Outcome, OutcomeKind, PlanStatus, Reason, Strategy, Time};
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Row, TrueCause};
@@ -26,6 +26,8 @@ pub struct RunFacts {
     pub diagnoses: Vec<Diagnosis>,
     /// The repairs begun since.
     pub repairs: Vec<Repair>,
+    /// When the keeper executed the first successor of the disturbed instance.
+    pub successor_at: Option<Time>,
     /// When the disturbed instance, or its successor, was ready again after it was not.
     pub ready_again_at: Option<Time>,
     /// When every issue of the run was closed.
@@ -93,8 +95,8 @@ pub struct RunScore {
     pub confidence: Option<f64>,
     /// The evidence pattern of the first cause.
     pub pattern: Option<String>,
-    /// Until the first step of the first repair. `None` where the keeper's standing restart answered: when it
-    /// started the successor is not recorded, only when that was ready.
+    /// Until something was done: the first step of the first repair, or, where the keeper's standing restart
+    /// answered, the start of the successor.
     pub first_action_ms: Option<f64>,
     /// Until the disturbed instance was ready again; where none was lost, until the last failed request.
     /// `None` where neither came to pass: the instance did not come back, or requests went on failing, or
@@ -106,6 +108,16 @@ pub struct RunScore {
     pub outcome: OutcomeKind,
     /// The verdict that was expected.
     pub expected: OutcomeKind,
+    /// The reason of the expected issue.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// Whether outcome, reason and strategy are what the row expects, or the outcome is better.
+    #[serde(default)]
+    pub as_expected: bool,
+    /// What came out well in another way than expected, one sentence each. No failure: notes for who tends
+    /// the matrix.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// By which strategy; `standing_restart` where the keeper did it by itself.
     pub strategy: Option<String>,
     /// Whether a repair was taken back.
@@ -126,9 +138,15 @@ pub struct RunScore {
 }
 
 impl RunScore {
-    /// Whether it came out as its row expects.
-    pub fn as_expected(&self) -> bool {
+    /// Whether the verdict is the one its row expects, however it came about.
+    pub fn ended_as_expected(&self) -> bool {
         self.outcome == self.expected
+    }
+
+    /// The same, where a repair instead of a mitigation is no fault.
+    pub fn ended_well_enough(&self) -> bool {
+        self.ended_as_expected()
+            || (self.expected, self.outcome) == (OutcomeKind::Mitigated, OutcomeKind::Healed)
     }
 
     /// Whether the true cause had to be named: there was a diagnosis, or it was more than the keeper's
@@ -158,7 +176,11 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
     let cause_rank = diagnosis.and_then(|diagnosis| rank(diagnosis, row));
     let first = begun(facts).min_by_key(|repair| repair.started_at);
     let credit = credit(row, facts, detected);
-    RunScore {
+    let by_itself = credit.strategy == Some(STANDING_RESTART);
+    let first_begun = first.and_then(|repair| repair.started_at);
+    let first_action = first_begun.into_iter().chain(facts.successor_at.filter(|_| by_itself)).min();
+    let notes = notes(row, detected, &credit);
+    let mut run = RunScore {
         number,
         row: row.name.clone(),
         fault: row.fault.kind.name().to_owned(),
@@ -170,11 +192,14 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         cause_rank,
         confidence: diagnosis.and_then(|diagnosis| Some(rounded(diagnosis.causes.first()?.confidence.0, 4))),
         pattern: diagnosis.and_then(|diagnosis| Some(diagnosis.causes.first()?.pattern.clone())),
-        first_action_ms: first.and_then(|repair| repair.started_at).map(since),
+        first_action_ms: first_action.map(since),
         serving_ms: serving_at(facts, row).map(since),
         verified_ms: credit.verified_at.map(since),
         outcome: credit.outcome,
         expected: row.expect.outcome,
+        reason: detected.map(|issue| issue.reason),
+        as_expected: false,
+        notes,
         strategy: credit.strategy.map(str::to_owned),
         rolled_back: facts.repairs.iter().any(|repair| {
             repair.status == PlanStatus::RolledBack
@@ -187,7 +212,20 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         error_budget_spent: (facts.requests > 0)
             .then(|| rounded(facts.failed as f64 / (ERROR_BUDGET * facts.requests as f64), 4)),
         left_behind: facts.left_behind.clone(),
-    }
+    };
+    run.as_expected = run.ended_well_enough() && run.notes.is_empty();
+    run
+}
+
+/// In which way a run came out otherwise than its row expects, beside the verdict itself.
+fn notes(row: &Row, detected: Option<&Issue>, credit: &Credit) -> Vec<String> {
+    let expected = row.expect.reason;
+    let reason = detected.map(|issue| issue.reason).filter(|reason| *reason != expected);
+    let of_issue = reason.map(|reason| format!("the reason seen was {reason}, expected {expected}"));
+    let expected = row.expect.strategy.map_or(STANDING_RESTART, Strategy::name);
+    let strategy = credit.strategy.filter(|strategy| *strategy != expected);
+    let of_repair = strategy.map(|strategy| format!("{strategy} was used, expected {expected}"));
+    of_issue.into_iter().chain(of_repair).collect()
 }
 
 /// What came of a run, and through what.
@@ -331,7 +369,7 @@ pub struct Summary {
     pub detected_ratio: Option<f64>,
     /// Healed ÷ runs expected to heal.
     pub healed_ratio: Option<f64>,
-    /// Runs whose outcome is the expected one ÷ runs.
+    /// Runs whose outcome, reason and strategy are the expected ones ÷ runs.
     pub as_expected_ratio: Option<f64>,
     /// Runs with the true cause first ÷ runs that had a diagnosis or needed one; what the keeper's standing
     /// restart answered needs none.
@@ -384,7 +422,7 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
             count(|run| run.expected == OutcomeKind::Healed && run.outcome == OutcomeKind::Healed),
             count(|run| run.expected == OutcomeKind::Healed),
         ),
-        as_expected_ratio: ratio(count(RunScore::as_expected), runs.len()),
+        as_expected_ratio: ratio(count(|run| run.as_expected), runs.len()),
         cause_first_ratio: ratio(count(|run| run.cause_rank == Some(1)), count(RunScore::asks_for_a_cause)),
         confidence_mean: (!confidences.is_empty())
             .then(|| rounded(confidences.iter().sum::<f64>() / confidences.len() as f64, 4)),

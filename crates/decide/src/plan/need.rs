@@ -126,8 +126,8 @@ fn reason_of_disk(at: &ResourceId, snapshot: &Snapshot) -> Reason {
     sized.map_or(Reason::Unspecified, |(usage, size)| disk_full::fills(&usage, size).0)
 }
 
-/// A service, or what detection cannot tell of a link, is taken as a whole: one instance is only taken out
-/// where it is known which.
+/// As detection sees the link, so that a symptom leads to the repair the link's own issue would; where it
+/// cannot tell, by the instances that look bad in any way.
 fn reason_of_path(
     kind: IssueKind,
     at: &ResourceId,
@@ -139,10 +139,13 @@ fn reason_of_path(
         return Reason::OneBackend;
     }
     let ResourceId::Link(name) = at else { return Reason::AllBackends };
-    match scope(kind, name, snapshot, thresholds) {
-        Reason::Unspecified => Reason::AllBackends,
-        told => told,
+    let told = scope(kind, name, snapshot, thresholds);
+    if told != Reason::Unspecified {
+        return told;
     }
+    let bad = bad_backends(name, snapshot, thresholds).len();
+    let all = snapshot.links.get(name).map_or(0, |link| link.backends.len());
+    if bad > 0 && bad < all { Reason::OneBackend } else { Reason::AllBackends }
 }
 
 /// The instances that are slow or failing as seen through a link.

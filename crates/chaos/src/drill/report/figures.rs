@@ -177,7 +177,7 @@ fn detected(report: &Report) -> Figure {
 
 fn healed(report: &Report) -> Figure {
     let expected = || report.runs.iter().filter(|run| run.expected == domain::OutcomeKind::Healed);
-    let part = expected().filter(|run| run.as_expected()).count();
+    let part = expected().filter(|run| run.ended_as_expected()).count();
     let nouns = ("run expected to heal", "runs expected to heal");
     counted("healed without a human", "≥ 95 %", 0.95, (part, expected().count()), nouns)
 }

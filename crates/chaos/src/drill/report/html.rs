@@ -11,7 +11,7 @@ mod timeline;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::{self, Standing};
-use super::{Report, faults, markdown, words};
+use super::{Report, Unexpected, faults, markdown, words};
 use shapes::Shape;
 
 const STYLE: &str = include_str!("html/style.css");
@@ -74,17 +74,24 @@ fn unexpected(report: &Report) -> Markup {
             @if verdict.passed() {
                 p.quiet { (Shape::Circle.mark("good")) "Nothing. Every fault was detected, every run came out as it should, nothing was left behind, and there was no false alarm." }
             }
-            @if !verdict.passed() {
-                ul.unexpected {
-                    @for unexpected in &verdict.unexpected {
-                        li {
-                            (Shape::Square.mark("bad"))
-                            @if let Some(run) = unexpected.run {
-                                a href=(format!("#run-{run}")) { "run " (run) } ": "
-                            }
-                            (unexpected.what)
-                        }
-                    }
+            @if !verdict.passed() { (listed(&verdict.unexpected, Shape::Square.mark("bad"))) }
+            @if !verdict.notes.is_empty() {
+                p { "Came out well, in another way than expected:" }
+                (listed(&verdict.notes, Shape::Triangle.mark("attention")))
+            }
+        }
+    }
+}
+
+/// One line each, with its run.
+fn listed(things: &[Unexpected], mark: Markup) -> Markup {
+    html! {
+        ul.unexpected {
+            @for thing in things {
+                li {
+                    (mark)
+                    @if let Some(run) = thing.run { a href=(format!("#run-{run}")) { "run " (run) } ": " }
+                    (thing.what)
                 }
             }
         }

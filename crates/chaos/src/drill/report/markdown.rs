@@ -91,6 +91,12 @@ fn unexpected(report: &Report) -> String {
     for unexpected in &verdict.unexpected {
         text.push_str(&format!("- {unexpected}\n"));
     }
+    if !verdict.notes.is_empty() {
+        text.push_str("\nCame out well, in another way than expected:\n\n");
+    }
+    for note in &verdict.notes {
+        text.push_str(&format!("- {note}\n"));
+    }
     text
 }
 

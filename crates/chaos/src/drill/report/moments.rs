@@ -43,8 +43,8 @@ pub(super) const MOMENTS: [Moment; 7] = [
     Moment {
         word: "first action",
         key: Some("first_action_ms"),
-        definition: "the first step of the first repair begins. Where the keeper's standing restart answers, \
-                     there is none",
+        definition: "the first step of the first repair begins; where the keeper's standing restart answers, \
+                     the successor is executed",
         at: |run| run.first_action_ms,
     },
     Moment {

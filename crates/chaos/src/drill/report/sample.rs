@@ -1,6 +1,6 @@
 //! Runs to test the report with.
 
-use domain::{CauseClass, OutcomeKind};
+use domain::{CauseClass, OutcomeKind, Reason};
 
 use super::super::matrix::TrueCause;
 use super::super::score::RunScore;
@@ -25,6 +25,9 @@ pub(super) fn hang(number: u32) -> RunScore {
         verified_ms: Some(2803.7),
         outcome: OutcomeKind::Healed,
         expected: OutcomeKind::Healed,
+        reason: Some(Reason::Unresponsive),
+        as_expected: true,
+        notes: Vec::new(),
         strategy: Some("restart_pod".to_owned()),
         rolled_back: false,
         explanation: None,
@@ -49,9 +52,10 @@ pub(super) fn crash(number: u32) -> RunScore {
         cause_rank: None,
         confidence: None,
         pattern: None,
-        first_action_ms: None,
+        first_action_ms: Some(6.3),
         serving_ms: Some(431.0),
         verified_ms: Some(431.0),
+        reason: Some(Reason::Exit),
         strategy: Some("standing_restart".to_owned()),
         true_cause: cause("instance/cart-0", CauseClass::ProcessEnded),
         requests_failed: 0,
@@ -70,6 +74,7 @@ pub(super) fn slow(number: u32) -> RunScore {
         serving_ms: None,
         outcome: OutcomeKind::Mitigated,
         expected: OutcomeKind::Mitigated,
+        reason: Some(Reason::AllBackends),
         strategy: Some("circuit_break_dependency".to_owned()),
         true_cause: cause("link/front->catalogue", CauseClass::PathSlow),
         requests_failed: 1,
@@ -96,6 +101,8 @@ pub(super) fn missed(number: u32) -> RunScore {
         serving_ms: None,
         verified_ms: None,
         outcome: OutcomeKind::NotHealed,
+        reason: None,
+        as_expected: false,
         strategy: None,
         true_cause: cause("volume/front-0", CauseClass::DiskExhausted),
         requests_failed: 0,

@@ -85,7 +85,7 @@ pub fn line(run: &RunScore, style: Style) -> String {
     let as_expected = verdict::of_run(run).is_empty();
     let mark = if as_expected { '●' } else { '■' };
     let mut outcome = format!("{mark} {}", words::verdict(run));
-    if !run.as_expected() {
+    if !run.ended_as_expected() {
         outcome.push_str(&format!(", expected {}", words::outcome(run.expected)));
     }
     if run.rolled_back {
@@ -145,12 +145,16 @@ pub(super) fn table(report: &Report, style: Style) -> String {
 /// What is not as expected, or that nothing is.
 fn closing(report: &Report, style: Style) -> String {
     let verdict = report.verdict();
-    if verdict.passed() {
-        return "● everything came out as expected\n".to_owned();
-    }
     let mut text = String::new();
+    if verdict.passed() {
+        text.push_str("● everything came out as expected\n");
+    }
     for unexpected in &verdict.unexpected {
         text.push_str(&style.set(Meaning::Bad, &format!("■ {unexpected}")));
+        text.push('\n');
+    }
+    for note in &verdict.notes {
+        text.push_str(&style.set(Meaning::Attention, &format!("▲ {note}")));
         text.push('\n');
     }
     text

@@ -52,7 +52,7 @@ fn the_lines_of_runs_stand_under_their_header() {
         format!("{}\n{}\n", header(Style::Plain), lines.join("\n")),
         "\
 \x20run  fault              target                 detected  cause    action   serving  verified     failed    outcome
-   0  pod_kill           cart-0                    12 ms      –         –    0.43 s    0.43 s      0/410  ● healed by standing_restart
+   0  pod_kill           cart-0                    12 ms      –    6.3 ms    0.43 s    0.43 s      0/410  ● healed by standing_restart
    1  pause              cart-1                    1.9 s     #1     1.9 s     2.6 s     2.8 s     12/410  ● healed by restart_pod
    2  network_latency    front->catalogue          1.9 s     #2     1.9 s         –     2.8 s        1/1  ● mitigated by circuit_break_dependency
   13  disk_fill          front-0                       –      –         –         –         –        0/0  ■ not healed, expected healed, 1 left behind
@@ -205,6 +205,18 @@ fn a_time_that_was_not_reached_misses_its_target() {
     let measured = || "0.43 s".to_owned();
     assert_eq!(standing(1), (measured(), "19 of 20 crashes reached it".to_owned(), Standing::Met));
     assert_eq!(standing(2), (measured(), "18 of 20 crashes reached it".to_owned(), Standing::Missed));
+}
+
+#[test]
+fn what_came_out_well_in_another_way_is_noted_in_every_form_and_fails_nothing() {
+    let note = "scale_replicas was used, expected restart_pod".to_owned();
+    let other = RunScore { notes: vec![note], as_expected: false, ..hang(4) };
+    let report = report(vec![other]);
+    assert!(report.verdict().passed());
+    let listed = "run 4: pause-cart (pause on instance/cart-1), scale_replicas was used, expected restart_pod";
+    assert!(report.markdown().contains(&format!("- {listed}\n")), "{}", report.markdown());
+    assert!(report.table(Style::Plain).contains(&format!("▲ {listed}\n")));
+    assert!(report.html().contains("pause-cart (pause on instance/cart-1), scale_replicas was used"));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The verdict: what is not as expected. Nothing means passed.
 //!
+//! A run that came out well in another way than expected (another reason, another strategy) is noted beside it
+//! and fails nothing.
+//!
 //! Figures that miss their target are not here: how fast it has to be depends on the machine, whether it
 //! worked does not.
 
 use std::fmt;
 
-use domain::OutcomeKind;
 use serde::Serialize;
 
 use super::super::score::RunScore;
@@ -16,6 +18,8 @@ use super::{Report, words};
 pub struct Verdict {
     /// By run, those of no run last; empty: passed.
     pub unexpected: Vec<Unexpected>,
+    /// What came out well in another way than expected.
+    pub notes: Vec<Unexpected>,
 }
 
 /// One thing that is not as expected.
@@ -52,17 +56,18 @@ pub(super) fn of(report: &Report) -> Verdict {
     for alarm in &report.quiet.false_alarms {
         whole(format!("false alarm in a quiet period: {alarm}"));
     }
-    Verdict { unexpected }
+    let notes = report.runs.iter().flat_map(notes_of).collect();
+    Verdict { unexpected, notes }
 }
 
 /// What is not as expected in one run.
 pub(super) fn of_run(run: &RunScore) -> Vec<Unexpected> {
-    let what = format!("{} ({} on {})", run.row, run.fault, run.target);
+    let what = named(run);
     let mut sentences = Vec::new();
     if run.detected_ms.is_none() {
         sentences.push(format!("{what} was not detected"));
     }
-    if !good_enough(run) {
+    if !run.ended_well_enough() {
         let (outcome, expected) = (words::outcome(run.outcome), words::outcome(run.expected));
         let because = why(run).map(|why| format!(": {why}")).unwrap_or_default();
         sentences.push(format!("{what} came out {outcome}, expected {expected}{because}"));
@@ -71,9 +76,15 @@ pub(super) fn of_run(run: &RunScore) -> Vec<Unexpected> {
     sentences.into_iter().map(|what| Unexpected { run: Some(run.number), what }).collect()
 }
 
-/// A repair where only a mitigation was expected is no fault.
-fn good_enough(run: &RunScore) -> bool {
-    run.as_expected() || (run.expected, run.outcome) == (OutcomeKind::Mitigated, OutcomeKind::Healed)
+/// What is to be noted of one run.
+fn notes_of(run: &RunScore) -> impl Iterator<Item = Unexpected> + '_ {
+    let note = |note| Unexpected { run: Some(run.number), what: format!("{}, {note}", named(run)) };
+    run.notes.iter().map(note)
+}
+
+/// A run by its row, its fault and its target.
+fn named(run: &RunScore) -> String {
+    format!("{} ({} on {})", run.row, run.fault, run.target)
 }
 
 /// What is known of why a run did not come out as expected: the repair's own words, else how far it came.

@@ -80,6 +80,7 @@ fn nothing() -> RunFacts {
         issues: Vec::new(),
         diagnoses: Vec::new(),
         repairs: Vec::new(),
+        successor_at: None,
         ready_again_at: None,
         quiet_at: None,
         requests: 1000,
@@ -91,7 +92,8 @@ fn nothing() -> RunFacts {
 
 /// A hang of cart-1 that was noticed, diagnosed and repaired.
 fn hang() -> (Row, RunFacts) {
-    let hung = issue(IssueKind::PodCrash, "instance/cart-1", 1900);
+    let reason = Reason::Unresponsive;
+    let hung = Issue { reason, ..issue(IssueKind::PodCrash, "instance/cart-1", 1900) };
     let causes = [("instance/cart-1", CauseClass::ProcessHangs)];
     let facts = RunFacts {
         diagnoses: vec![diagnosis(&hung, 1910, &causes)],
@@ -109,7 +111,8 @@ fn hang() -> (Row, RunFacts) {
 /// A crash of cart-0 that the keeper answered.
 fn crash() -> (Row, RunFacts) {
     let facts = RunFacts {
-        issues: vec![issue(IssueKind::PodCrash, "instance/cart-0", 12)],
+        issues: vec![Issue { reason: Reason::Exit, ..issue(IssueKind::PodCrash, "instance/cart-0", 12) }],
+        successor_at: Some(at(6)),
         ready_again_at: Some(at(430)),
         quiet_at: Some(at(1000)),
         ..nothing()
@@ -127,7 +130,7 @@ fn a_repaired_hang_has_every_time_counted_from_the_injection() {
     assert_eq!((run.outcome, run.strategy.as_deref()), (OutcomeKind::Healed, Some("restart_pod")));
     assert_eq!((run.cause_rank, run.confidence, run.explanation.as_deref()), (Some(1), Some(91.6667), None));
     assert_eq!(run.error_budget_spent, Some(12.0), "12 of the 1 request in 1,000 that may fail");
-    assert!(run.as_expected() && !run.rolled_back);
+    assert!(run.as_expected && !run.rolled_back, "{:?}", run.notes);
 }
 
 #[test]
@@ -156,8 +159,24 @@ fn the_keepers_standing_restart_heals_a_crash_without_a_plan() {
     let (row, facts) = crash();
     let run = score(0, &row, &facts);
     assert_eq!((run.outcome, run.strategy.as_deref()), (OutcomeKind::Healed, Some(STANDING_RESTART)));
-    assert_eq!((run.serving_ms, run.verified_ms, run.first_action_ms), (Some(430.0), Some(430.0), None));
+    assert_eq!((run.serving_ms, run.verified_ms, run.first_action_ms), (Some(430.0), Some(430.0), Some(6.0)));
+    assert!(run.as_expected, "{:?}", run.notes);
     assert!(!run.asks_for_a_cause());
+}
+
+#[test]
+fn another_reason_or_strategy_is_noted_and_heals_all_the_same() {
+    let (row, mut facts) = hang();
+    facts.issues[0].reason = Reason::CrashLoop;
+    facts.repairs[0].strategy = Strategy::ScaleReplicas;
+    let run = score(0, &row, &facts);
+    assert_eq!((run.outcome, run.as_expected), (OutcomeKind::Healed, false));
+    assert!(run.ended_as_expected());
+    let notes = [
+        "the reason seen was crash_loop, expected unresponsive",
+        "scale_replicas was used, expected restart_pod",
+    ];
+    assert_eq!((run.reason, run.notes.as_slice()), (Some(Reason::CrashLoop), &notes.map(str::to_owned)[..]));
 }
 
 #[test]
@@ -177,7 +196,7 @@ fn a_plan_for_a_symptom_takes_no_credit_from_the_standing_restart() {
         facts.repairs = vec![breaker(kind)];
         let run = score(0, &row, &facts);
         assert_eq!((run.outcome, run.verified_ms), (OutcomeKind::Healed, Some(430.0)), "{kind}");
-        assert_eq!(run.first_action_ms, Some(350.0), "but it was an action");
+        assert_eq!(run.first_action_ms, Some(6.0), "{kind}");
     }
     facts.repairs = vec![repair(&facts.issues[0], Strategy::RestartPod, 20, OutcomeKind::NotHealed, None)];
     assert_eq!(score(0, &row, &facts).outcome, OutcomeKind::NotHealed, "the keeper did not do it alone");
@@ -291,7 +310,8 @@ fn a_summary_counts_each_ratio_over_its_own_runs() {
     let run = |(row, facts): (Row, RunFacts)| score(0, &row, &facts);
     let mitigated = {
         let row = row("throttle-all-catalogue");
-        let slow = issue(IssueKind::ErrorRate, "link/front->catalogue", 3000);
+        let reason = row.expect.reason;
+        let slow = Issue { reason, ..issue(IssueKind::ErrorRate, "link/front->catalogue", 3000) };
         let kind = OutcomeKind::Mitigated;
         let facts = RunFacts {
             repairs: vec![repair(&slow, Strategy::CircuitBreakDependency, 3100, kind, Some(5000))],

@@ -318,7 +318,7 @@ impl Wiring<'_> {
             self.store.put_document(FIRST_USE, "\"done\"")?;
         }
         let settings = heal::Settings {
-            thresholds: self.config.thresholds.clone(),
+            thresholds: self.config.thresholds,
             policy: self.policy.clone(),
             mode: self.mode(),
             learning: if healing.learning { Learning::On } else { Learning::Off },

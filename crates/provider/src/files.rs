@@ -71,6 +71,7 @@ pub(crate) fn class_sizes(root: &Path, volume: &VolumeSpec) -> ClassSizes {
 /// Every regular file below `dir` that was not modified for `age`, with the bytes it takes.
 pub(crate) fn files(dir: &Path, age: Duration) -> Vec<(PathBuf, u64)> {
     use std::os::unix::fs::MetadataExt;
+    #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]
     let now = SystemTime::now();
     let mut open = vec![dir.to_owned()];
     let mut found = Vec::new();
@@ -261,6 +262,7 @@ mod tests {
     fn only_old_files_are_removed_and_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]
         let old = SystemTime::now() - Duration::from_secs(8 * 86_400);
         for path in [dir.path().join("old"), outside.path().join("theirs")] {
             File::create(&path).unwrap().set_modified(old).unwrap();

@@ -152,7 +152,9 @@ pub fn run_disk(dir: &Path, prefix: &str, class: FileClass, fill: Percent) -> io
         let mut file = File::create(dir.join(format!("{prefix}{number}.{end}")))?;
         let full = write_lines(&mut file, missing)?;
         if class == FileClass::Temporary {
-            file.set_modified(SystemTime::now() - FILLER_AGE)?;
+            #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]
+            let now = SystemTime::now();
+            file.set_modified(now - FILLER_AGE)?;
         }
         if full == Full::Yes {
             break;

@@ -38,6 +38,10 @@ impl Boot {
         };
         let uptime = read("/proc/uptime")?;
         let seconds = uptime.split(' ').next().and_then(|s| s.parse::<f64>().ok()).unwrap_or(0.0);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the store reads its clock, once at opening"
+        )]
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Ok(Self {
             id: read("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),

@@ -158,7 +158,7 @@ fn link_state(callee: &str, requests: u64) -> LinkState {
         ejected_by_plan: false,
         path_check: Some(Duration::from_millis(1)),
         path_check_failures: 0,
-            connection_floors_ms: Vec::new(),
+        connection_floors_ms: Vec::new(),
     };
     LinkState {
         recent: window(requests, 0, 3.1, 9.4),

@@ -54,7 +54,9 @@ impl Cache {
     pub(super) fn put(&self, key: &str, body: Bytes) {
         // Ignored on purpose: see the module.
         let _ = self.write_file(key, &body);
-        self.remember(key, Value { body, made: SystemTime::now() });
+        #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]
+        let made = SystemTime::now();
+        self.remember(key, Value { body, made });
     }
 
     /// Empties memory and removes every file in the directory, also those this cache did not write: the

@@ -134,6 +134,7 @@ pub fn run(role: Role) -> Result<(), ServiceError> {
 
 /// Microseconds of the wall clock since 1970-01-01 UTC.
 fn wall_us() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "a service of the demo has no clock but the machine's")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

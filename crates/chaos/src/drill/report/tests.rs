@@ -213,7 +213,8 @@ fn what_came_out_well_in_another_way_is_noted_in_every_form_and_fails_nothing() 
     let other = RunScore { notes: vec![note], as_expected: false, ..hang(4) };
     let report = report(vec![other]);
     assert!(report.verdict().passed());
-    let listed = "run 4: pause-cart (pause on instance/cart-1), scale_replicas was used, expected restart_pod";
+    let listed =
+        "run 4: pause-cart (pause on instance/cart-1), scale_replicas was used, expected restart_pod";
     assert!(report.markdown().contains(&format!("- {listed}\n")), "{}", report.markdown());
     assert!(report.table(Style::Plain).contains(&format!("▲ {listed}\n")));
     assert!(report.html().contains("pause-cart (pause on instance/cart-1), scale_replicas was used"));

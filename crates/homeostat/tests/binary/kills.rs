@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[("fifty_kills_at_random_instants_leave_nothi
 /// How long a killed fleet may take until nothing is left behind.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long after the last kill issues may be open: their signals have to be measured first.
+/// How long after the last kill plans may wait for their verdict and measures to be lifted.
 const CALM_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a kill that is to meet a repair waits for one.
@@ -389,7 +389,7 @@ impl Campaign {
         unserved
     }
 
-    /// The end: every plan has its verdict, no issue is open, no measure is in force. Gives what still is.
+    /// The end: every plan has its verdict, no measure is in force. Gives what still is.
     fn calm(&self) -> Vec<String> {
         let deadline = Instant::now() + CALM_WITHIN;
         loop {

@@ -233,4 +233,23 @@ mod tests {
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("5").is_err(), "a duration needs its unit");
     }
+
+    proptest::proptest! {
+        /// Whatever is written where a size, a duration or a name belongs: it is read or refused.
+        #[test]
+        fn no_text_panics(text in "[0-9.]{0,30} ?(ms|s|m|min|h|d|B|KiB|GiB|GB|.{0,3})|.*") {
+            let _ = text.parse::<Bytes>();
+            if let Ok(duration) = parse_duration(&text) {
+                assert!(!show_duration(duration).is_empty());
+            }
+            let _ = text.parse::<crate::ResourceId>();
+        }
+
+        #[test]
+        fn names_of_resources_read_back(text in "(instance|volume|link|service|node)/[a-z0-9>/-]{0,20}") {
+            if let Ok(resource) = text.parse::<crate::ResourceId>() {
+                proptest::prop_assert_eq!(resource.to_string(), text);
+            }
+        }
+    }
 }

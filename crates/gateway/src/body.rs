@@ -237,4 +237,16 @@ mod tests {
         assert_eq!(query.with("before", "y"), "resource=link%2Ffront-%3Ecart&limit=2&before=y");
         assert_eq!(query.count("limit", 3, 9).unwrap_err().field.as_deref(), Some("limit"));
     }
+
+    proptest::proptest! {
+        /// Whatever is sent: it is read or refused, and what is read can be written back.
+        #[test]
+        fn no_query_panics(text in "([a-z]{0,3}=[^#]{0,8}&?){0,4}|.*") {
+            if let Ok(query) = Query::parse(Some(&text)) {
+                let _ = query.count("limit", 1, 9);
+                let again = Query::parse(Some(&query.with("before", "y"))).unwrap();
+                assert_eq!(again.text("before"), Some("y"));
+            }
+        }
+    }
 }

@@ -256,6 +256,9 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Strategy, any, prop_assert, prop_oneof, proptest};
+    use proptest::sample::Index;
+
     use super::*;
 
     fn load(text: &str) -> Result<Config, String> {
@@ -300,5 +303,36 @@ mod tests {
         let wrong = |name: &str| (name == "SCAN_INTERVAL_SECONDS").then(|| "often".to_owned());
         let error = Config::load_with(None, wrong).unwrap_err().to_string();
         assert!(error.contains("SCAN_INTERVAL_SECONDS") && error.contains("a whole number"), "{error}");
+    }
+
+    /// A key of the file as it is written out, with another value.
+    fn changed() -> impl Strategy<Value = String> {
+        (any::<Index>(), prop_oneof!["-?[0-9]{1,20}", "[0-9.e+-]{1,10}", "true|nan|inf|\"\"|\\[\\]", ".*"])
+            .prop_map(|(at, value)| {
+                let text = Config::written_out();
+                let keys: Vec<usize> =
+                    text.lines().enumerate().filter(|(_, l)| l.contains(" = ")).map(|(n, _)| n).collect();
+                let wanted = keys[at.index(keys.len())];
+                let change = |(n, line): (usize, &str)| match line.split_once(" = ") {
+                    Some((key, _)) if n == wanted => format!("{} = {value}", key.trim_start_matches("# ")),
+                    _ => line.to_owned(),
+                };
+                text.lines().enumerate().map(change).collect::<Vec<_>>().join("\n")
+            })
+    }
+
+    proptest! {
+        /// Whatever is in the file: it is read, or refused with file and line.
+        #[test]
+        fn no_file_panics(text in prop_oneof![any::<String>(), changed()]) {
+            if let Err(error) = load(&text) {
+                prop_assert!(error.contains("homeostat.toml"), "{error}");
+            }
+        }
+
+        #[test]
+        fn no_environment_panics(value in ".*") {
+            let _ = Config::load_with(None, |_| Some(value.clone()));
+        }
     }
 }

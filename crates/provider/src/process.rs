@@ -37,17 +37,21 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat {
         state: fields.first()?.chars().next()?,
         group: u32::try_from(number(5)?).ok()?,
-        ticks: number(14)? + number(15)?,
+        ticks: number(14)?.saturating_add(number(15)?),
         start_ticks: number(22)?,
-        resident: number(24)? * rustix::param::page_size() as u64,
+        resident: bytes(number(24)?),
     })
+}
+
+fn bytes(pages: u64) -> u64 {
+    pages.saturating_mul(rustix::param::page_size() as u64)
 }
 
 /// Resident memory in bytes, from the cheapest file that has it.
 pub(crate) fn resident(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    Some(bytes(pages))
 }
 
 /// The kernel's boot id.
@@ -171,5 +175,17 @@ mod tests {
         assert!(is_alive(&me) && open(&me).is_some());
         let other = Incarnation { start_ticks: me.start_ticks + 1, ..me };
         assert!(!is_alive(&other) && open(&other).is_none());
+    }
+
+    proptest::proptest! {
+        /// A name may hold anything, and a newer kernel may write anything.
+        #[test]
+        fn no_stat_panics(
+            name in ".{0,20}",
+            fields in proptest::collection::vec("[0-9]{1,20}|18446744073709551615|-1|.{0,3}", 0..30),
+        ) {
+            let _ = parse_stat(&name);
+            let _ = parse_stat(&format!("7 ({name}) S {}", fields.join(" ")));
+        }
     }
 }

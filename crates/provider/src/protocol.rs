@@ -148,3 +148,49 @@ impl Refusal {
         Self::Failed { what: what.to_string(), why: why.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::FaultKind;
+    use proptest::prelude::{any, proptest};
+    use proptest::sample::{Index, select};
+
+    use super::*;
+
+    fn requests() -> Vec<Request> {
+        let plan = domain::IdSource::seeded(1).next(domain::Time { boot_us: 1, wall_us: 1 });
+        let token = StepToken { plan, index: 0 };
+        let instance: InstanceName = "cart-0".parse().unwrap();
+        let fault = Fault {
+            target: "instance/cart-0".parse().unwrap(),
+            kind: FaultKind::Pause,
+            duration: Duration::from_secs(5),
+        };
+        vec![
+            Request::Hello { version: VERSION },
+            Request::Sample,
+            Request::Events { after: 7, timeout_ms: 500 },
+            Request::Restart { token, instance, expected: None, manner: StopManner::Kill },
+            Request::Inject { token, fault, expected: None },
+        ]
+    }
+
+    proptest! {
+        /// Whatever comes over the socket: it is a request or it is refused.
+        #[test]
+        fn no_line_panics(
+            request in select(requests()),
+            at in any::<Index>(),
+            cut in 0..20_usize,
+            with in any::<Vec<u8>>(),
+        ) {
+            let _ = serde_json::from_slice::<Request>(&with);
+            let mut line = serde_json::to_vec(&request).unwrap();
+            assert_eq!(serde_json::from_slice::<Request>(&line).unwrap(), request);
+            let at = at.index(line.len());
+            line.splice(at..(at + cut).min(line.len()), with);
+            let _ = serde_json::from_slice::<Request>(&line);
+            let _ = serde_json::from_slice::<Reply>(&line);
+        }
+    }
+}

@@ -191,8 +191,12 @@ fn scope(parameters: &mut Fields) -> Result<PathScope, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use axum::http::{HeaderMap, HeaderValue, header};
+    use proptest::collection::btree_map;
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
+    use proptest::sample::select;
+
+    use super::*;
 
     fn parse(body: serde_json::Value) -> Result<ExperimentRequest, Problem> {
         let mut headers = HeaderMap::new();
@@ -247,5 +251,57 @@ mod tests {
     fn an_empty_selector_never_means_everything() {
         let body = serde_json::json!({"type": "pod_kill", "duration_seconds": 5, "target": {"selector": {}}});
         assert_eq!(parse(body).unwrap_err().field.as_deref(), Some("target.resource"));
+    }
+
+    /// A value of any kind, among them those at the ends of their ranges.
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            select(vec![0.0, -1.0, 1.0, 1e300, 1.8e19, 4294967296.0]).prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+            select(vec!["all", "cart-0", "instance/cart-0", "link/front->cart", "host", "logs", "cart"])
+                .prop_map(Into::into),
+            Just(serde_json::json!({"service": "cart"})),
+            Just(serde_json::json!([])),
+        ]
+    }
+
+    fn object(names: &'static [&'static str]) -> impl Strategy<Value = serde_json::Value> {
+        btree_map(select(names).prop_map(str::to_owned), value(), 0..names.len())
+            .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in any::<Vec<u8>>()) {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let _ = Fields::parse(&headers, &body).and_then(|fields| read(fields, "test"));
+        }
+
+        /// Whatever the fields hold: what is read is in range, and a refusal names a field.
+        #[test]
+        fn no_experiment_panics(
+            kind in select(TYPES.split(", ").collect::<Vec<_>>()),
+            mut body in object(&["name", "duration_seconds", "severity", "safety_level", "auto_rollback"]),
+            target in prop_oneof![
+                object(&["resource", "selector", "max_targets"]),
+                Just(serde_json::json!({"resource": "link/front->cart"})),
+            ],
+            parameters in object(&[
+                "load_percent", "fill_percent", "class", "delay_ms", "jitter_ms", "scope", "attachment",
+                "requests_per_second",
+            ]),
+        ) {
+            body["type"] = kind.into();
+            body["target"] = target;
+            body["parameters"] = parameters;
+            match parse(body) {
+                Ok(request) => prop_assert!(request.duration <= Duration::from_secs(3600)),
+                Err(problem) => prop_assert!(problem.field.is_some()),
+            }
+        }
     }
 }

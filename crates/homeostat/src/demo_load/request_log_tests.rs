@@ -102,3 +102,27 @@ fn the_log_of_an_earlier_boot_is_put_aside() {
     assert_eq!((counts.requests, counts.failed), (1, 0));
     assert!(suffixed(&path, ".earlier").exists());
 }
+
+proptest::proptest! {
+    /// Whatever a crash or a full disk left in the log: what can be read is counted, the rest is left out.
+    #[test]
+    fn no_log_panics(
+        lines in proptest::collection::vec(
+            "[0-9]{1,20},[0-9]{1,20},browse,200,[0-9]{1,20},(ok|error|overload)\n|.{0,20}\n?",
+            0..30,
+        ),
+        // Over 16 KiB a span is looked for by bisection.
+        times in 1..60_usize,
+        junk in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..100),
+        from in proptest::arbitrary::any::<u64>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let whole = [lines.concat().repeat(times).into_bytes(), junk].concat();
+        std::fs::write(&path, &whole).unwrap();
+        let time = |boot_us| Time { boot_us, wall_us: 0 };
+        let counts = read_log(&path, time(0), time(u64::MAX)).unwrap();
+        assert!(counts.failed + counts.degraded <= counts.requests);
+        read_log(&path, time(from), time(u64::MAX)).unwrap();
+    }
+}

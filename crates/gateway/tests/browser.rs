@@ -1,0 +1,78 @@
+//! The page in a real browser: it renders wide and narrow, its script runs under its own content security
+//! policy, and nothing on its console is an error. Skipped, loudly, where there is no Chromium.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::scene;
+use support::server::start;
+
+/// How long one start of the browser may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs headless Chromium on `url`; `None` where there is none. It is ended when it takes too long: the page
+/// keeps a connection open for live updates, so the browser is told how long to look.
+fn chromium(url: &str, profile: &Path, arguments: &[&str]) -> Option<Output> {
+    let child = Command::new("chromium")
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"])
+        .args([
+            "--disable-background-networking",
+            "--disable-sync",
+            "--enable-logging=stderr",
+            "--timeout=3000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(arguments)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = match child {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        child => child.unwrap(),
+    };
+    let pid = child.id();
+    let waiting = std::thread::spawn(move || child.wait_with_output());
+    let began = Instant::now();
+    while !waiting.is_finished() {
+        if began.elapsed() > LIMIT {
+            // Its end makes the wait above end too.
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+            panic!("chromium did not end within {LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some(waiting.join().unwrap().unwrap())
+}
+
+#[test]
+fn the_page_renders_and_its_script_runs_under_its_policy() {
+    let server = start(scene::busy);
+    let profile = tempfile::tempdir().unwrap();
+    let Some(shown) = chromium(&server.origin(), profile.path(), &["--dump-dom"]) else {
+        println!("skipped: no Chromium");
+        return;
+    };
+    let dom = String::from_utf8_lossy(&shown.stdout);
+    assert!(dom.contains("3 issues are open, 2 of them being repaired"), "{dom}");
+    let console = String::from_utf8_lossy(&shown.stderr);
+    let wrong: Vec<&str> = console
+        .lines()
+        .filter(|line| line.contains(":CONSOLE") && (line.contains("Refused") || line.contains("Uncaught")))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+
+    for (width, name) in [(1280, "wide"), (400, "narrow")] {
+        let picture = profile.path().join(format!("{name}.png"));
+        let arguments = [format!("--screenshot={}", picture.display()), format!("--window-size={width},900")];
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        chromium(&server.origin(), profile.path(), &arguments).unwrap();
+        let bytes = std::fs::read(&picture).unwrap();
+        // A blank page compresses to a few kilobytes.
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{name}: {} bytes", bytes.len());
+    }
+}

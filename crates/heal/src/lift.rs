@@ -13,19 +13,7 @@ use store::{Timer, TimerKind};
 use crate::healer::Healer;
 use crate::turn::TurnError;
 
-/// How long the path around a measure has to be well before the measure is lifted: ten health checks in a
-/// row, so that a path that fails every other check stays closed.
-const WELL_FOR: Duration = Duration::from_secs(5);
-
-/// The same where requests were turned away because of their rate: health checks come at a low rate and say
-/// little of it.
-const WELL_FOR_THROTTLED: Duration = Duration::from_secs(60);
-
-/// A measure of the same kind at the same place this long ago was lifted too early: it then takes twice as
-/// long, and twice again.
-const TOO_EARLY: Duration = Duration::from_secs(30 * 60);
-
-/// The longest it then takes.
+/// The longest a measure waits for its path to be well.
 const WELL_FOR_MAX: Duration = Duration::from_secs(10 * 60);
 
 impl Healer {
@@ -60,16 +48,18 @@ impl Healer {
 
     /// How long the path has to be well before this measure is lifted.
     fn well_for(&self, plan: &Plan, now: Time) -> Result<Duration, TurnError> {
-        let Intent::Remediation { strategy, cause, .. } = &plan.intent else { return Ok(WELL_FOR) };
-        let first = if cause.class == CauseClass::Throttled { WELL_FOR_THROTTLED } else { WELL_FOR };
+        let times = &self.settings.policy.lifting;
+        let Intent::Remediation { strategy, cause, .. } = &plan.intent else { return Ok(times.well_for) };
+        let throttled = cause.class == CauseClass::Throttled;
+        let first = if throttled { times.well_for_throttled } else { times.well_for };
         let history = self.circumstances(now)?.history;
-        let earlier = history.within(TOO_EARLY, now).filter(|record| {
+        let earlier = history.within(times.too_early, now).filter(|record| {
             record.plan != plan.id
                 && record.strategy == *strategy
                 && plan.steps.iter().any(|step| record.targets.contains(&step.action.resource()))
         });
-        let times = u32::try_from(earlier.count()).unwrap_or(u32::MAX).min(8);
-        Ok((first * 2_u32.pow(times)).min(WELL_FOR_MAX))
+        let doubled = u32::try_from(earlier.count()).unwrap_or(u32::MAX).min(8);
+        Ok((first * 2_u32.pow(doubled)).min(WELL_FOR_MAX))
     }
 
     /// Repairs that ended well and hold an instance or a link out of use. Each has a timer to be lifted by.

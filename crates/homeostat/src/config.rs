@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use decide::detect::Thresholds;
 use decide::plan::Policy;
+use decide::plan::policy::Ladder;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The web page and the API.
@@ -23,6 +24,18 @@ pub struct Config {
     pub thresholds: Thresholds,
     /// What may be repaired and disturbed, and how much of it.
     pub policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gateway: Gateway::default(),
+            healing: Healing::default(),
+            notify: Notify::default(),
+            thresholds: Thresholds::default(),
+            policy: Policy { ladder: Ladder::started_by_up(), ..Policy::default() },
+        }
+    }
 }
 
 /// The web page and the API.
@@ -145,6 +158,12 @@ impl Config {
                 why: error.message().to_owned(),
             })?;
         }
+        // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
+        // that were found running.
+        let written: toml::Table = toml::from_str(&text).unwrap_or_default();
+        if written.get("policy").and_then(|policy| policy.get("ladder")).is_none() {
+            config.policy.ladder = Ladder::started_by_up();
+        }
         config.apply_environment(variable)?;
         config.check().map_err(|(field, why)| {
             let key = field.rsplit('.').next().unwrap_or(&field).to_owned();
@@ -252,6 +271,14 @@ mod tests {
     #[test]
     fn what_init_writes_reads_back_as_the_defaults() {
         assert_eq!(load(&Config::written_out()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn restarts_are_automatic_and_the_rest_asks_unless_a_ladder_is_written_down() {
+        let ladder = load("[policy.limits]\nat_a_time = 3\n").unwrap().policy.ladder;
+        assert_eq!(ladder, Ladder::started_by_up());
+        let ladder = load("[policy.ladder]\ndefault = \"observe\"\n").unwrap().policy.ladder;
+        assert_eq!(ladder.default, decide::plan::policy::Rung::Observe);
     }
 
     #[test]

@@ -50,9 +50,11 @@ pub(crate) fn run(global: &Global, args: &DrillArgs) -> Result<Exit, Failure> {
     let done = drill.run_all(args, &rows);
     let capabilities = fleet.plane().provider.capabilities();
     fleet.down()?;
-    let (runs, quiet) = done?;
-    let report = quiet_report(&drill_report(&config, &capabilities, args.seed, runs, quiet), args)?;
-    finish(&report, args)
+    let made = done?;
+    let mut report = drill_report(&config, &capabilities, args.seed, made.runs, made.quiet);
+    report.notes.extend(made.missed.iter().cloned());
+    let exit = finish(&with_earlier_parts(&report, args)?, args)?;
+    Ok(if made.missed.is_empty() { exit } else { Exit::Failed })
 }
 
 /// The rows to run, with their numbers.
@@ -91,9 +93,12 @@ pub(crate) fn drill_policy(mut policy: Policy) -> Policy {
     policy.limits.cooldown = Duration::from_secs(1);
     policy.limits.repeats_max = 1_000;
     policy.limits.demote_after = 1_000;
+    policy.limits.failure_runs_min = 1_000;
     policy.limits.recurrence_window = Duration::from_secs(60);
     policy.verification.deadline = Duration::from_secs(20);
     policy.verification.hold = Duration::from_secs(5);
+    policy.lifting.well_for_throttled = policy.lifting.well_for;
+    policy.lifting.too_early = Duration::ZERO;
     policy
 }
 
@@ -103,7 +108,7 @@ fn notes(config: &Config) -> Vec<String> {
     let verification = &config.policy.verification;
     vec![
         format!(
-            "guard limits for drills: {} repairs per resource and {} in all an hour, cooldown {}, earlier tries count for {}; everything is on auto",
+            "guard limits for drills: {} repairs per resource and {} in all an hour, cooldown {}, earlier tries count for {}, no switching off for failed repairs; everything is on auto",
             limits.per_resource,
             limits.in_all,
             show_duration(limits.cooldown),
@@ -114,8 +119,25 @@ fn notes(config: &Config) -> Vec<String> {
             show_duration(verification.deadline),
             show_duration(verification.hold)
         ),
+        format!(
+            "measures are lifted when their path was well for {}, however often (default: longer where requests were turned away, and twice as long each time)",
+            show_duration(config.policy.lifting.well_for)
+        ),
         format!("a diagnosis below {} waits for a person", limits.confidence_min),
     ]
+}
+
+/// What came of all runs.
+struct Made {
+    runs: Vec<RunScore>,
+    quiet: Quiet,
+    /// The runs that could not be made, with the reason.
+    missed: Vec<String>,
+}
+
+fn save(path: &Path, confidence: &ConfidenceTable) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(confidence).map_err(|error| Failure::failed(&error))?;
+    std::fs::write(path, text + "\n").map_err(|error| Failure::failed(&error))
 }
 
 /// A drill on one fleet.
@@ -155,12 +177,12 @@ impl<'a> Drill<'a> {
     }
 
     /// Makes all runs, with quiet periods between them, and says each as it ends.
-    fn run_all(&self, args: &DrillArgs, rows: &[(u32, Row)]) -> Result<(Vec<RunScore>, Quiet), Failure> {
+    fn run_all(&self, args: &DrillArgs, rows: &[(u32, Row)]) -> Result<Made, Failure> {
         let style = Style::Plain;
         let each = if args.full || args.count.is_some() { QUIET_FULL } else { QUIET_SHORT };
         let mut confidence = ConfidenceTable::default();
         let mut periods = Vec::new();
-        let mut runs = Vec::new();
+        let (mut runs, mut missed) = (Vec::new(), Vec::new());
         eprintln!("{}", header(style));
         for (index, (number, row)) in (0u32..).zip(rows) {
             if signals::ending() {
@@ -169,22 +191,30 @@ impl<'a> Drill<'a> {
             }
             let pause_is_due =
                 if args.full || args.count.is_some() { number % RUNS_PER_QUIET == 0 } else { index == 0 };
-            if pause_is_due && args.only.is_none() {
+            if pause_is_due && args.train.is_none() {
                 periods.push(self.quiet(each).map_err(|error| Failure::failed(&error))?);
             }
-            let run = self.run(*number, row).map_err(|error| Failure::failed(&error))?;
-            if let Some(pattern) = &run.pattern {
-                let verdict = if run.cause_rank == Some(1) { Named::Right } else { Named::Wrong };
-                confidence.record(pattern, verdict);
+            match self.run(*number, row) {
+                Ok(run) => {
+                    if let Some(pattern) = &run.pattern {
+                        let verdict = if run.cause_rank == Some(1) { Named::Right } else { Named::Wrong };
+                        confidence.record(pattern, verdict);
+                    }
+                    eprintln!("{}", line(&run, style));
+                    runs.push(run);
+                }
+                // One run that could not be made is said, and does not cost the others.
+                Err(error) => {
+                    let why = Failure::failed(&error).message;
+                    eprintln!("run {number} was not made: {why}");
+                    missed.push(format!("run {number} ({}) was not made: {why}", row.name));
+                }
             }
-            eprintln!("{}", line(&run, style));
-            runs.push(run);
+            if let Some(path) = &args.train {
+                save(path, &confidence)?;
+            }
         }
-        if let Some(path) = &args.train {
-            let text = serde_json::to_string_pretty(&confidence).map_err(|error| Failure::failed(&error))?;
-            std::fs::write(path, text + "\n").map_err(|error| Failure::failed(&error))?;
-        }
-        Ok((runs, Quiet::new(periods)))
+        Ok(Made { runs, quiet: Quiet::new(periods), missed })
     }
 
     fn with_fleet<T>(&self, use_it: impl FnOnce(&Fleet<'_>) -> T) -> T {
@@ -254,8 +284,8 @@ fn now() -> String {
 }
 
 /// Runs of an earlier part of the same drill stay.
-fn quiet_report(report: &Report, args: &DrillArgs) -> Result<Report, Failure> {
-    let Some(path) = args.json.as_deref().filter(|path| path.exists() && args.from > 0) else {
+fn with_earlier_parts(report: &Report, args: &DrillArgs) -> Result<Report, Failure> {
+    let Some(path) = args.json.as_deref().filter(|path| path.exists() && args.count.is_some()) else {
         return Ok(report.clone());
     };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::failed(&error))?;

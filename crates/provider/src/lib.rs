@@ -20,6 +20,7 @@ mod protocol;
 pub mod role;
 pub mod sample;
 pub mod stress;
+mod volume;
 
 use std::time::Duration;
 

@@ -27,6 +27,8 @@ pub struct Policy {
     pub deletions: Deletions,
     /// How repairs are verified.
     pub verification: VerificationTimes,
+    /// When a measure that takes something out of use is lifted.
+    pub lifting: LiftTimes,
     /// What experiments may do.
     pub chaos: ChaosLimits,
 }
@@ -255,6 +257,30 @@ pub struct VerificationTimes {
 impl Default for VerificationTimes {
     fn default() -> Self {
         Self { deadline: MINUTE, hold: MINUTE }
+    }
+}
+
+/// How long the path around an opened breaker or an ejected instance has to be well before the measure is
+/// lifted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LiftTimes {
+    /// Ten health checks in a row by default, so that a path that fails every other check stays closed.
+    #[serde(with = "duration_ms")]
+    pub well_for: Duration,
+    /// The same where requests were turned away because of their rate: health checks come at a low rate and
+    /// say little of it.
+    #[serde(with = "duration_ms")]
+    pub well_for_throttled: Duration,
+    /// A measure of the same kind at the same place within this time was lifted too early: the time then
+    /// doubles, up to ten minutes. Zero: it never doubles.
+    #[serde(with = "duration_ms")]
+    pub too_early: Duration,
+}
+
+impl Default for LiftTimes {
+    fn default() -> Self {
+        Self { well_for: Duration::from_secs(5), well_for_throttled: MINUTE, too_early: 30 * MINUTE }
     }
 }
 

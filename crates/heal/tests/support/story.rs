@@ -4,10 +4,10 @@
 //! virtual time: issues, diagnoses, plans, steps, verdicts, lifts, calls. Nothing is told that only this
 //! file knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use domain::{Action, Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, StepToken};
+use domain::{Action, Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Reason, StepToken};
 use store::{EntryState, Found, IssueFilter, JournalEntry, PlanFilter, PlanPurpose, PlanRecord};
 
 use super::Lab;
@@ -18,6 +18,7 @@ pub struct Story {
     text: String,
     issues: BTreeMap<IssueId, Issue>,
     first: BTreeMap<IssueId, Issue>,
+    told: BTreeSet<(IssueId, Reason)>,
     diagnosed: BTreeMap<IssueId, Vec<Cause>>,
     plans: BTreeMap<PlanId, PlanRecord>,
     steps: BTreeMap<StepToken, EntryState>,
@@ -70,7 +71,8 @@ impl Story {
                 Some(before) if open && before.closed_at.is_some() => {
                     self.say(lab, &format!("issue back: {kind} ({reason}) on {resource}: {description}"));
                 }
-                Some(before) if open && before.reason != *reason => {
+                // A reason that goes back and forth is told once each way.
+                Some(before) if open && before.reason != *reason && self.told.insert((issue.id, *reason)) => {
                     let was = before.reason;
                     self.say(lab, &format!("issue seen as {reason}, not {was}: {kind} on {resource}"));
                 }

@@ -3,6 +3,7 @@
 //! Whatever a test started is ended with the value, also when the test panics.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -114,6 +115,8 @@ impl Fleet {
         let said = self.dir.parent().unwrap().join("serve.log");
         let log = File::options().create(true).append(true).open(&said).unwrap();
         let mut command = self.command(&["serve", "--any-port"]);
+        // A group of its own: Ctrl-C ends the test between two kills, not the control plane.
+        command.process_group(0);
         let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let began = Instant::now();
         while self.get("/health").is_err() {
@@ -188,8 +191,26 @@ impl Fleet {
         if services.as_array().is_none_or(Vec::is_empty) { Err("no services".to_owned()) } else { Ok(()) }
     }
 
-    /// Where the fleet keeps everything, for messages.
-    pub(crate) fn path(&self) -> &Path {
+    /// Copies logs, database and the keeper's table to a directory, to find out later what went wrong.
+    pub(crate) fn keep_evidence(&self, to: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        for name in [
+            "serve.log",
+            "data/keeper/keeper.log",
+            "data/keeper/table.json",
+            "data/homeostat.db",
+            "data/homeostat.db-wal",
+        ] {
+            let from = self.path().join(name);
+            if let (true, Some(file)) = (from.exists(), from.file_name()) {
+                std::fs::copy(&from, to.join(file))?;
+            }
+        }
+        let health = self.get("/health").map_or_else(|why| why, |value| value.to_string());
+        std::fs::write(to.join("health.txt"), format!("{health}\n{:#?}\n", self.processes()))
+    }
+
+    fn path(&self) -> &Path {
         self.directory.path()
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Test;
-use crate::fleet::{Fleet, until};
+use crate::fleet::Fleet;
 use crate::processes::{self, Part};
 use audit::left_behind;
 use choice::{Choice, Pace, Victim};
@@ -31,6 +31,9 @@ pub(crate) const TESTS: &[Test] = &[("fifty_kills_at_random_instants_leave_nothi
 
 /// How long a killed fleet may take until nothing is left behind.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long after the last kill plans may wait for their verdict and measures to be lifted.
+const CALM_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a kill that is to meet a repair waits for one.
 const REPAIR_WITHIN: Duration = Duration::from_secs(6);
@@ -121,7 +124,8 @@ fn fifty() {
         .take_while(|kill| kill.recovered_ms.is_some())
         .collect();
     println!("{}", summary(&kills));
-    campaign.calm();
+    let open = campaign.calm();
+    assert!(open.is_empty(), "after the last kill: {open:#?}");
     assert_eq!(kills.len(), 50, "the last one left something behind");
     let unwell: Vec<&Kill> = kills.iter().filter(|kill| !kill.is_well()).collect();
     assert!(unwell.is_empty(), "{unwell:#?}");
@@ -150,17 +154,29 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
         writeln!(out, "{}", serde_json::to_string(&kill).unwrap()).unwrap();
         eprintln!("{}", line(&kill));
         if kill.recovered_ms.is_none() {
+            evidence(campaign, &arguments, &number.to_string());
             // What is left of one kill is not to be counted with the next.
             running = None;
         }
     }
-    if let Some(campaign) = &running {
-        campaign.calm();
+    let open = running.as_ref().map(Campaign::calm).unwrap_or_default();
+    open.iter().for_each(|what| eprintln!("     after the last kill: {what}"));
+    if let (false, Some(campaign)) = (open.is_empty(), &running) {
+        evidence(campaign, &arguments, "end");
     }
     drop(running);
     let all = earlier(&arguments.out);
     println!("{}", summary(&all));
-    if all.iter().all(Kill::is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if open.is_empty() && all.iter().all(Kill::is_well) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Keeps what may say why something was left behind.
+fn evidence(campaign: &Campaign, arguments: &Arguments, of: &str) {
+    let to = PathBuf::from(format!("{}.{}-{of}", arguments.out.display(), arguments.seed));
+    match campaign.fleet.keep_evidence(&to) {
+        Ok(()) => eprintln!("       evidence in {}", to.display()),
+        Err(error) => eprintln!("       no evidence: {error}"),
+    }
 }
 
 /// The kills in a file; a line that was cut short is left out, and so its kill is done again.
@@ -373,12 +389,16 @@ impl Campaign {
         unserved
     }
 
-    /// The end: every plan has its verdict, no issue is open, no measure is in force.
-    fn calm(&self) {
-        until("every plan has ended, every issue is closed, every measure lifted", || {
-            let open = audit::unfinished(&self.fleet)?;
-            if open.is_empty() { Ok(()) } else { Err(open.join("; ")) }
-        });
+    /// The end: every plan has its verdict, no measure is in force. Gives what still is.
+    fn calm(&self) -> Vec<String> {
+        let deadline = Instant::now() + CALM_WITHIN;
+        loop {
+            let open = audit::unfinished(&self.fleet).unwrap_or_else(|why| vec![why]);
+            if open.is_empty() || Instant::now() > deadline {
+                return open;
+            }
+            std::thread::sleep(POLL);
+        }
     }
 }
 

@@ -26,7 +26,6 @@ mod status;
 mod supervise;
 mod table;
 mod usage;
-mod volume;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,14 +45,14 @@ use tokio::net::UnixListener;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::SystemClock;
+use crate::volume::Volumes;
 use events::Events;
 use proxy::LinkProxy;
 use supervise::Slot;
 use table::{Table, Writer};
-use volume::Volumes;
 
+pub use crate::volume::hold;
 pub(crate) use table::Removed;
-pub use volume::hold;
 
 /// How often memory, expiry and the lease are looked at.
 const TICK: Duration = Duration::from_millis(250);

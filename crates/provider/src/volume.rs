@@ -20,11 +20,11 @@ use std::process::{Command, Stdio};
 
 use domain::{Bytes, Enforcement, Incarnation};
 
-use super::launch::{self, KEEPER, WORKER};
+use crate::keeper::launch::{self, KEEPER, WORKER};
 use crate::process;
 
 /// How the volumes of this keeper are made.
-pub(super) enum Volumes {
+pub(crate) enum Volumes {
     /// As tmpfs in the holder's namespace, which is made with the first volume.
     Held(Option<Holder>),
     /// As directories.
@@ -32,8 +32,8 @@ pub(super) enum Volumes {
 }
 
 /// The process that keeps the namespace, and the ways in.
-pub(super) struct Holder {
-    pub(super) incarnation: Incarnation,
+pub(crate) struct Holder {
+    pub(crate) incarnation: Incarnation,
     entry: Entry,
 }
 
@@ -45,7 +45,7 @@ struct Entry {
 
 impl Volumes {
     /// Finds out what is allowed here.
-    pub(super) fn probe() -> Self {
+    pub(crate) fn probe() -> Self {
         match in_child(unshare) {
             Ok(()) => Self::Held(None),
             Err(error) => Self::Plain(format!(
@@ -56,7 +56,7 @@ impl Volumes {
     }
 
     /// As a capability.
-    pub(super) fn enforcement(&self) -> Enforcement {
+    pub(crate) fn enforcement(&self) -> Enforcement {
         match self {
             Self::Held(_) => Enforcement::Kernel("tmpfs in a mount namespace".to_owned()),
             Self::Plain(why) => Enforcement::Unavailable(why.clone()),
@@ -64,7 +64,7 @@ impl Volumes {
     }
 
     /// Takes a holder that an earlier keeper left.
-    pub(super) fn adopt(&mut self, incarnation: &Incarnation) {
+    pub(crate) fn adopt(&mut self, incarnation: &Incarnation) {
         if let Self::Held(holder @ None) = self
             && process::is_alive(incarnation)
         {
@@ -73,7 +73,7 @@ impl Volumes {
     }
 
     /// The process that keeps the namespace.
-    pub(super) fn holder(&self) -> Option<&Holder> {
+    pub(crate) fn holder(&self) -> Option<&Holder> {
         match self {
             Self::Held(holder) => holder.as_ref(),
             Self::Plain(_) => None,
@@ -81,7 +81,7 @@ impl Volumes {
     }
 
     /// Makes the volume at `path` if it is not there.
-    pub(super) fn make(&mut self, exe: &Path, dir: &Path, path: &Path, size: Bytes) -> io::Result<()> {
+    pub(crate) fn make(&mut self, exe: &Path, dir: &Path, path: &Path, size: Bytes) -> io::Result<()> {
         fs::create_dir_all(path)?;
         let Self::Held(holder) = self else { return Ok(()) };
         let holder = match holder {
@@ -92,7 +92,7 @@ impl Volumes {
     }
 
     /// Changes the size of a volume while it is in use.
-    pub(super) fn resize(&self, path: &Path, size: Bytes) -> io::Result<()> {
+    pub(crate) fn resize(&self, path: &Path, size: Bytes) -> io::Result<()> {
         match (self, self.holder()) {
             (_, Some(holder)) => holder.mount(path, size, libc::MS_REMOUNT),
             (Self::Plain(why), None) => Err(io::Error::other(why.clone())),
@@ -101,12 +101,12 @@ impl Volumes {
     }
 
     /// The path under which a volume is reached from outside its namespace.
-    pub(super) fn reach(&self, path: &Path) -> PathBuf {
+    pub(crate) fn reach(&self, path: &Path) -> PathBuf {
         self.holder().map_or_else(|| path.to_owned(), |holder| holder.reach(path))
     }
 
     /// Ends the holder, and with it the namespace once no service is in it.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let Self::Held(holder) = self
             && let Some(holder) = holder.take()
             && let Err(error) = process::signal(&holder.incarnation, rustix::process::Signal::KILL)
@@ -116,7 +116,7 @@ impl Volumes {
     }
 
     /// Lets a command begin inside the namespace, in the directory `path`.
-    pub(super) fn enter_before_exec(&self, command: &mut Command, path: &Path) -> io::Result<()> {
+    pub(crate) fn enter_before_exec(&self, command: &mut Command, path: &Path) -> io::Result<()> {
         let Some(holder) = self.holder() else {
             command.current_dir(path);
             return Ok(());

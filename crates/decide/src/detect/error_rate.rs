@@ -36,16 +36,9 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let doubted = in_use(link).any(|(instance, backend)| {
         traffic::path_broken(instance, backend, view.snapshot, view.thresholds.latency_ms, PATH_FAILURES_MIN)
     });
-    let served = link.recent.requests >= REQUESTS_MIN && ratio <= limit;
-    if (served && !doubted) || unused_and_well(link) { Verdict::Healthy } else { Verdict::Unknown }
-}
-
-/// Whether nobody called for as long as is remembered, and every path passes its checks: those are all the
-/// signal there is, and an issue they raised has to end by them.
-fn unused_and_well(link: &LinkState) -> bool {
-    let unused = [&link.recent, &link.before].iter().all(|window| window.requests + window.rejected == 0);
-    let well = |backend: &BackendState| backend.path_check.is_some() && backend.path_check_failures == 0;
-    unused && !link.backends.is_empty() && link.backends.values().all(well)
+    let served = link.recent.requests >= REQUESTS_MIN && ratio <= limit && !doubted;
+    let quiet = link.recent.errors == 0 && traffic::quiet_and_well(link, view.thresholds.latency_ms);
+    if served || quiet { Verdict::Healthy } else { Verdict::Unknown }
 }
 
 /// Whether the path to one instance is seen broken by its health checks, with failed requests or alone.

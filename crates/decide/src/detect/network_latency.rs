@@ -32,7 +32,9 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let Some((name, link)) = traffic::judged(resource, view.snapshot) else { return Verdict::Unknown };
     let limit = view.thresholds.latency_ms;
     let (true, Some(of_all)) = (link.recent.requests >= REQUESTS_MIN, link.recent.p95_ms) else {
-        return Verdict::Unknown;
+        let fast = link.recent.p95_ms.is_none_or(|p95| p95 <= limit);
+        let quiet = fast && traffic::quiet_and_well(link, limit);
+        return if quiet { Verdict::Healthy } else { Verdict::Unknown };
     };
     let part = slow_part(link, limit);
     let p95 = part.map_or(of_all, |part| part.max(of_all));

@@ -288,6 +288,17 @@ fn stale(
     }
 }
 
+/// Whether a link usually carries too few requests to be judged by them, and the checks of every path that is
+/// in use pass and are fast: they are the signal there is, and an issue must be able to end by it.
+pub(crate) fn quiet_and_well(link: &LinkState, limit_ms: f64) -> bool {
+    let usual = link.before.rate() * f64::from(link.recent.seconds.max(1));
+    let well = |backend: &BackendState| {
+        backend.path_check_failures == 0 && check_slow(backend, limit_ms) == Some(false)
+    };
+    let mut paths = in_use(link).map(|(_, backend)| backend).peekable();
+    usual < REQUESTS_MIN as f64 && paths.peek().is_some() && paths.all(well)
+}
+
 /// Whether every exchange is slow on some connections and not on others: then it is the connections, not what
 /// is asked over them.
 pub(crate) fn connections_apart(link: &LinkState, limit_ms: f64) -> bool {

@@ -100,6 +100,20 @@ fn a_fault_that_never_began_is_refused_at_the_next_start_and_a_repair_waits_on()
 }
 
 #[test]
+fn a_start_does_not_wait_long_for_what_may_be_done_again() {
+    let fleet = Fleet::new();
+    let rotate = Action::RotateLogs { instance: cart().instance(0) };
+    let long = Step { timeout: Duration::from_secs(60), ..step(rotate, Undo::NothingToRestore) };
+    let plan = fleet.plan(vec![long.clone()]);
+    fleet.store.start_plan(plan.id, &SlotLimits::SPECIFIED, fleet.now()).unwrap();
+    fleet.store.append_intent(token(&plan, 0), &long, &Captured::Nothing, fleet.now()).unwrap();
+    let died = fleet.now();
+    fleet.successor().recover().unwrap();
+    assert_eq!(fleet.status(&plan), PlanStatus::Failed);
+    assert!(fleet.now().since(died) < Duration::from_secs(5), "{:?}", fleet.now().since(died));
+}
+
+#[test]
 fn a_plan_that_was_started_before_runs_without_another_slot() {
     let fleet = Fleet::new();
     let plan = fleet.plan(vec![restart(0)]);

@@ -118,17 +118,20 @@ impl Kill {
 
 fn fifty() {
     let mut campaign = Campaign::boot(1, Pace::Brisk);
-    let kills: Vec<Kill> = (0..50)
-        .map(|number| campaign.kill(number))
-        .inspect(|kill| println!("{}", line(kill)))
-        .take_while(|kill| kill.recovered_ms.is_some())
-        .collect();
+    let mut kills: Vec<Kill> = Vec::new();
+    while kills.len() < 50 && kills.last().is_none_or(|kill| kill.recovered_ms.is_some()) {
+        let kill = campaign.kill(kills.len() as u32);
+        println!("{}", line(&kill));
+        kills.push(kill);
+    }
     println!("{}", summary(&kills));
-    let open = campaign.calm();
-    assert!(open.is_empty(), "after the last kill: {open:#?}");
-    assert_eq!(kills.len(), 50, "the last one left something behind");
     let unwell: Vec<&Kill> = kills.iter().filter(|kill| !kill.is_well()).collect();
+    let open = if unwell.is_empty() { campaign.calm() } else { Vec::new() };
+    if !unwell.is_empty() || !open.is_empty() {
+        evidence(&campaign, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("kills"), "fifty");
+    }
     assert!(unwell.is_empty(), "{unwell:#?}");
+    assert!(open.is_empty(), "after the last kill: {open:#?}");
 }
 
 /// `campaign …`: what `cargo xtask crash` runs.
@@ -154,7 +157,7 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
         writeln!(out, "{}", serde_json::to_string(&kill).unwrap()).unwrap();
         eprintln!("{}", line(&kill));
         if kill.recovered_ms.is_none() {
-            evidence(campaign, &arguments, &number.to_string());
+            evidence(campaign, &arguments.out, &number.to_string());
             // What is left of one kill is not to be counted with the next.
             running = None;
         }
@@ -162,7 +165,7 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
     let open = running.as_ref().map(Campaign::calm).unwrap_or_default();
     open.iter().for_each(|what| eprintln!("     after the last kill: {what}"));
     if let (false, Some(campaign)) = (open.is_empty(), &running) {
-        evidence(campaign, &arguments, "end");
+        evidence(campaign, &arguments.out, "end");
     }
     drop(running);
     let all = earlier(&arguments.out);
@@ -171,8 +174,8 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
 }
 
 /// Keeps what may say why something was left behind.
-fn evidence(campaign: &Campaign, arguments: &Arguments, of: &str) {
-    let to = PathBuf::from(format!("{}.{}-{of}", arguments.out.display(), arguments.seed));
+fn evidence(campaign: &Campaign, beside: &Path, of: &str) {
+    let to = PathBuf::from(format!("{}.{}-{of}", beside.display(), campaign.seed));
     match campaign.fleet.keep_evidence(&to) {
         Ok(()) => eprintln!("       evidence in {}", to.display()),
         Err(error) => eprintln!("       no evidence: {error}"),

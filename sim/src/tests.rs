@@ -61,6 +61,7 @@ fn instance(sample: &Sample) -> &InstanceState {
 fn a_paused_instance_fails_its_probes_until_the_fault_ends_by_itself() {
     let (provider, clock) = fleet();
     apply(&provider, &plan(1, inject("instance/cart-0", FaultKind::Pause), &clock));
+    clock.wait(Duration::from_secs(5));
     let sample = provider.sample().unwrap();
     assert!(instance(&sample).liveness.unwrap().failing());
     assert_eq!(instance(&sample).phase, Phase::NotReady);
@@ -75,8 +76,9 @@ fn a_restart_ends_attached_stress_and_not_what_is_beside_the_instance() {
     let stress = |attachment| FaultKind::CpuStress { load: Percent(95.0), attachment };
     apply(&provider, &plan(1, inject("instance/cart-0", stress(Attachment::Attached)), &clock));
     apply(&provider, &plan(2, inject("instance/cart-0", stress(Attachment::Host)), &clock));
+    clock.wait(Duration::from_secs(5));
     let before = provider.sample().unwrap();
-    assert_eq!(instance(&before).usage.cpu, Some(Cores(0.475)));
+    assert_eq!(instance(&before).usage.cpu, Some(Cores(0.5)), "together they take all there is");
     let restart = Action::RestartInstance { instance: cart(), manner: StopManner::Kill };
     apply(&provider, &plan(3, restart, &clock));
     assert_eq!(provider.faults().len(), 1);
@@ -90,6 +92,7 @@ fn a_fault_on_one_path_shows_in_that_paths_checks_only() {
     let latency =
         FaultKind::NetworkLatency { delay: Duration::from_millis(400), jitter: Duration::ZERO, scope };
     apply(&provider, &plan(1, inject("link/front->cart", latency), &clock));
+    clock.wait(Duration::from_secs(1));
     let sample = provider.sample().unwrap();
     let link: LinkName = "front->cart".parse().unwrap();
     let checks: Vec<_> = sample.links[&link].backends.values().map(|backend| backend.path_check).collect();

@@ -15,6 +15,7 @@ use domain::{
     Snapshot, Strategy, Time, Undo,
 };
 use heal::NoticeKind;
+use observe::Sighting;
 use store::{PlanFilter, PlanPurpose, PlanRecord, Subscription, Topic, Verdict};
 
 use super::Lab;
@@ -49,6 +50,8 @@ pub struct Checks {
     begun: Vec<Begun>,
     known: BTreeSet<PlanId>,
     asked: BTreeSet<PlanId>,
+    /// What could be seen when the latest turn began.
+    sighting: Option<Sighting>,
     storm_seen: Option<Time>,
     pub storms: u32,
     pub crashes: u32,
@@ -73,6 +76,7 @@ impl Checks {
             begun: Vec::new(),
             known: BTreeSet::new(),
             asked: BTreeSet::new(),
+            sighting: None,
             storm_seen: None,
             storms: 0,
             crashes: 0,
@@ -90,15 +94,24 @@ impl Checks {
         self.violations.push(format!("{at:.2} s: {what}"));
     }
 
+    /// Looks at what the next turn will see.
+    pub fn before_turn(&mut self, lab: &Lab) {
+        self.sighting = Some(lab.observer.look().expect("nothing fails in memory"));
+    }
+
     /// Looks at what the latest turn, or the latest deed of a person, brought about.
     pub fn after_turn(&mut self, lab: &Lab, switched: &Switched) {
         let snapshot = lab.healer.snapshot();
         if let Some(snapshot) = &snapshot {
             self.note_storm(snapshot, lab);
-            // The turn verified by what it saw before it began anything.
+        }
+        // The turn verified by what it saw before it began anything.
+        if let Some(sighting) = self.sighting.take() {
             for begun in self.begun.iter_mut().filter(|begun| !begun.ended && !begun.passed) {
+                let Some(done) = steps_done(lab, begun.plan.id) else { continue };
                 let signal = begun.plan.verify.as_ref().expect("a repair has a signal");
-                let judged = verdict(signal.kind, &signal.resource, snapshot, &Thresholds::default());
+                let seen = sighting.since(done);
+                let judged = verdict(signal.kind, &signal.resource, &seen, &Thresholds::default());
                 begun.passed = matches!(judged, Judged::Healthy);
             }
         }
@@ -379,4 +392,10 @@ fn unnamed_deletion(plan: &Plan, lab: &Lab) -> bool {
         Action::RemoveFiles { class, older_than, .. } => !lab.policy.deletions.name(*class, *older_than),
         _ => true,
     })
+}
+
+/// When the last step of a plan was proven.
+fn steps_done(lab: &Lab, plan: PlanId) -> Option<Time> {
+    let journal = lab.store.journal(plan).unwrap();
+    Some(journal.last()?.endings.first()?.at)
 }

@@ -142,6 +142,7 @@ impl Run {
 
     fn turn(&mut self) {
         self.report.turns += 1;
+        self.checks.before_turn(&self.lab);
         self.live(|lab| lab.healer.turn().expect("nothing fails in memory"));
         self.checks.after_turn(&self.lab, &self.switched);
         self.note_automation();
@@ -334,6 +335,7 @@ impl Run {
         let mut quiet = 0;
         while self.lab.now().since(ended) < all && quiet < 5 {
             self.report.turns += 1;
+            self.checks.before_turn(&self.lab);
             self.lab.healer.turn().expect("nothing fails in memory");
             self.checks.after_turn(&self.lab, &self.switched);
             self.note_automation();

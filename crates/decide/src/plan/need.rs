@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::snapshot::{ExitCause, InstanceState};
+use domain::snapshot::{BackendState, ExitCause, InstanceState};
 use domain::{
     Cause, CauseClass, InstanceName, Issue, IssueKind, LinkName, LinkState, Reason, ResourceId, ServiceName,
     Snapshot,
@@ -148,15 +148,24 @@ fn reason_of_path(
     if bad > 0 && bad < all { Reason::OneBackend } else { Reason::AllBackends }
 }
 
-/// The instances that are slow or failing as seen through a link.
+/// The instances that are slow or failing as seen through a link: by its requests, or by the checks of their
+/// paths where the balancing gives a slow instance hardly any.
 pub(super) fn bad_backends(
     link: &LinkName,
     snapshot: &Snapshot,
     thresholds: &Thresholds,
 ) -> BTreeSet<InstanceName> {
+    let limit_ms = thresholds.at(&ResourceId::Link(link.clone()), snapshot).latency_ms;
+    let check_bad = |backend: &BackendState| {
+        backend.path_check_failures > 0
+            || backend.path_check.is_some_and(|took| took.as_secs_f64() * 1e3 > limit_ms)
+    };
+    let backends = snapshot.links.get(link).into_iter().flat_map(|state| &state.backends);
+    let by_checks = backends.filter(|(_, backend)| check_bad(backend)).map(|(name, _)| name.clone());
     [IssueKind::NetworkLatency, IssueKind::ErrorRate]
         .into_iter()
         .flat_map(|kind| backends_in_trouble(kind, link, snapshot, thresholds))
+        .chain(by_checks)
         .collect()
 }
 

@@ -173,19 +173,22 @@ fn measure_volume(
     let Some(slot) = keeper.slots.get_mut(name) else { return };
     let meter = &mut slot.meter;
     meter.usage.disk_size = seen.map(|space| space.size).or(declared);
-    if let Some(space) = seen {
-        meter.usage.disk_used = Some(space.used);
-    }
-    let used = meter.usage.disk_used;
+    let used = seen.map(|space| space.used).or(meter.usage.disk_used);
     let same = meter.walked.as_ref().is_some_and(|walk| walk.used == used);
     let fullness = used.zip(meter.usage.disk_size).map_or(0.0, |(used, size)| used.0 as f64 / size.0 as f64);
     let walk_after = if fullness > NEARLY_FULL { WALK_AFTER_FULL } else { WALK_AFTER };
     let recent = |walk: &Walk| walk.settled && now.since(walk.at) < walk_after;
     if !(same && meter.walked.as_ref().is_some_and(recent)) {
         meter.walked = Some(Walk { at: now, used, settled: same });
-        walk(shared, name, path, volume, held);
+        let threshold = spec.thresholds.disk.map_or(DISK_THRESHOLD, |percent| percent.0);
+        walk(shared, name, path, volume, if held { used } else { None }, threshold);
     }
-    let threshold = spec.thresholds.disk.map_or(DISK_THRESHOLD, |percent| percent.0);
+}
+
+/// Says so at once where a volume is full.
+fn report_pressure(keeper: &mut Keeper, name: &InstanceName, threshold: f64) {
+    let Some(slot) = keeper.slots.get_mut(name) else { return };
+    let meter = &mut slot.meter;
     let full = match (meter.usage.disk_used, meter.usage.disk_size) {
         (Some(used), Some(size)) => used.0 as f64 > size.0 as f64 * threshold / 100.0,
         _ => false,
@@ -197,21 +200,28 @@ fn measure_volume(
     }
 }
 
-/// Sums up the declared directories, beside the event loop.
-fn walk(shared: &Shared, name: &InstanceName, path: PathBuf, volume: &VolumeSpec, held: bool) {
+/// Sums up the declared directories, beside the event loop. What is used is told together with what it is used
+/// for: whoever sees a full volume must see what fills it. `used` is `None` where the sum has to say it.
+fn walk(
+    shared: &Shared,
+    name: &InstanceName,
+    path: PathBuf,
+    volume: &VolumeSpec,
+    used: Option<Bytes>,
+    threshold: f64,
+) {
     let (shared, name, volume) = (Rc::clone(shared), name.clone(), volume.clone());
     tokio::task::spawn_local(async move {
         let sizes = tokio::task::spawn_blocking(move || files::class_sizes(&path, &volume)).await;
         let Ok(sizes) = sizes else { return };
-        if let Some(slot) = shared.borrow_mut().slots.get_mut(&name) {
-            let usage = &mut slot.meter.usage;
-            usage.disk_temporary_old = Some(sizes.temporary_old);
-            usage.disk_logs = Some(sizes.logs);
-            usage.disk_cache = Some(sizes.cache);
-            if !held {
-                usage.disk_used = Some(sizes.all);
-            }
-        }
+        let mut keeper = shared.borrow_mut();
+        let Some(slot) = keeper.slots.get_mut(&name) else { return };
+        let usage = &mut slot.meter.usage;
+        usage.disk_used = Some(used.unwrap_or(sizes.all));
+        usage.disk_temporary_old = Some(sizes.temporary_old);
+        usage.disk_logs = Some(sizes.logs);
+        usage.disk_cache = Some(sizes.cache);
+        report_pressure(&mut keeper, &name, threshold);
     });
 }
 

@@ -8,7 +8,6 @@
 //! Once a plan has taken an instance out of the balancing the link is judged by the requests that are left;
 //! the issue stays open until the path is well, see [`super::track`].
 
-use domain::snapshot::BackendState;
 use domain::{IssueKind, LinkName, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;

@@ -19,6 +19,10 @@ use crate::protocol::{Listener, Request};
 use crate::{Look, ProviderError};
 use crate::{files, process};
 
+/// Processor use is an average over 3 s, so it climbs slowly; the proof must not come later than detection (at
+/// 85 %), or a quick repair would end the fault before it counts as active.
+const CPU_LEVEL: f64 = 0.7;
+
 /// How much of the ordered level has to be measured: sampling and duty cycles are not exact.
 const LEVEL: f64 = 0.85;
 /// Requests put through a link per instance behind it, until one shows a fault on the path to one.
@@ -101,7 +105,7 @@ pub(crate) fn of_fault(
             let service = sample.services.get(&instance.service);
             let used = service.and_then(|service| service.instances.get(instance)?.usage.cpu);
             let limit = service.and_then(|service| service.limits.cpu);
-            let risen = |used: f64, limit: f64| present(used >= limit * load.ratio() * LEVEL);
+            let risen = |used: f64, limit: f64| present(used >= limit * load.ratio() * CPU_LEVEL);
             Ok(used.zip(limit).map_or(Effect::Unknown, |(used, limit)| risen(used.0, limit.0)))
         }
         (FaultKind::MemoryStress { fill, .. }, ResourceId::Instance(instance)) => {

@@ -236,9 +236,9 @@ pub struct Step {
 pub enum Strategy {
     /// Kill and start again.
     RestartPod,
-    /// One instance more, for 30 min.
+    /// One instance more, for a time.
     ScaleReplicas,
-    /// One to three instances more, by load.
+    /// One to three instances more, by load, for a time.
     ScaleHorizontally,
     /// CPU limit + 50 %.
     IncreaseCpuLimit,

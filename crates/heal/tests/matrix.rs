@@ -124,9 +124,11 @@ macro_rules! rows {
 rows! {
     kill_cart: "kill-cart",
     kill_database: "kill-database",
+    kill_front: "kill-front",
     delete_payments: "delete-payments",
     pause_cart: "pause-cart",
     pause_database: "pause-database",
+    pause_payments: "pause-payments",
     cpu_catalogue: "cpu-catalogue",
     memory_orders: "memory-orders",
     oom_payments: "oom-payments",
@@ -138,6 +140,7 @@ rows! {
     latency_connections_catalogue: "latency-connections-catalogue",
     latency_all_catalogue: "latency-all-catalogue",
     partition_all_payments: "partition-all-payments",
+    partition_one_backend_cart: "partition-one-backend-cart",
     throttle_one_backend_catalogue: "throttle-one-backend-catalogue",
     throttle_all_catalogue: "throttle-all-catalogue",
 }

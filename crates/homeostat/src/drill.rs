@@ -25,11 +25,11 @@ use crate::signals;
 /// What a run and the settling after it may take.
 const LIMITS: Limits = Limits { run: Duration::from_secs(90), settle: Duration::from_secs(60) };
 
-/// Quiet at the start of a short drill, and in ten parts over a full one.
+/// Quiet at the start of a short drill, and each time over a full one.
 const QUIET_SHORT: Duration = Duration::from_secs(15);
 const QUIET_FULL: Duration = Duration::from_secs(60);
 
-/// Runs of a full drill between two quiet periods: 108 runs give ten.
+/// Runs of a full drill between two quiet periods: 126 runs give twelve.
 const RUNS_PER_QUIET: u32 = 11;
 
 /// Times every row of the matrix is taken in a full drill.
@@ -44,10 +44,11 @@ pub(crate) fn run(global: &Global, args: &DrillArgs) -> Result<Exit, Failure> {
         config.policy.limits.confidence_min = Percent(0.0);
     }
     let rows = schedule(args)?;
+    let record = args.train.as_deref().map(recorded).transpose()?.unwrap_or_default();
     let fleet = TemporaryFleet::start(&config)?;
     crate::cli::wait_until_ready(&fleet.plane().provider)?;
     let drill = Drill::new(fleet.plane(), &fleet.dir, &config);
-    let done = drill.run_all(args, &rows);
+    let done = drill.run_all(args, &rows, record);
     let capabilities = fleet.plane().provider.capabilities();
     fleet.down()?;
     let made = done?;
@@ -135,6 +136,18 @@ struct Made {
     missed: Vec<String>,
 }
 
+/// The record that runs are added to: empty where there is no file yet.
+fn recorded(path: &Path) -> Result<ConfidenceTable, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| Failure {
+            exit: Exit::Usage,
+            message: format!("{} is no record of confidence: {error}", path.display()),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfidenceTable::default()),
+        Err(error) => Err(Failure::failed(&error)),
+    }
+}
+
 fn save(path: &Path, confidence: &ConfidenceTable) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(confidence).map_err(|error| Failure::failed(&error))?;
     std::fs::write(path, text + "\n").map_err(|error| Failure::failed(&error))
@@ -177,10 +190,14 @@ impl<'a> Drill<'a> {
     }
 
     /// Makes all runs, with quiet periods between them, and says each as it ends.
-    fn run_all(&self, args: &DrillArgs, rows: &[(u32, Row)]) -> Result<Made, Failure> {
+    fn run_all(
+        &self,
+        args: &DrillArgs,
+        rows: &[(u32, Row)],
+        mut confidence: ConfidenceTable,
+    ) -> Result<Made, Failure> {
         let style = Style::Plain;
         let each = if args.full || args.count.is_some() { QUIET_FULL } else { QUIET_SHORT };
-        let mut confidence = ConfidenceTable::default();
         let mut periods = Vec::new();
         let (mut runs, mut missed) = (Vec::new(), Vec::new());
         eprintln!("{}", header(style));

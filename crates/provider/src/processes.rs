@@ -292,7 +292,7 @@ impl Change for ProcessProvider {
             return Ok(proof::present(replaced && now.phase == Phase::Ready));
         }
         if let Some((attribute, value)) = step.action.sets() {
-            return proof::of_attribute(self, token, &attribute, value);
+            return proof::of_attribute(self, token, &attribute, value, captured);
         }
         match &step.action {
             Action::Inject(fault) => proof::of_fault(self, token, fault, captured),

@@ -3,12 +3,13 @@
 //! In: a step and what was captured before it. Out: [`Effect`]. A proof looks at the world, not at what
 //! was ordered: process states in `/proc`, measured use, the file system, a request through the link.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use domain::infrastructure::Protocol;
-use domain::snapshot::Phase;
+use domain::snapshot::{InstanceState, Phase};
 use domain::{
     Attribute, AttributeValue, Captured, Effect, Fault, FaultKind, InstanceName, LinkName, PathScope,
     ResourceId, StepToken,
@@ -41,6 +42,7 @@ pub(crate) fn of_attribute(
     token: StepToken,
     attribute: &Attribute,
     value: AttributeValue,
+    captured: &Captured,
 ) -> Result<Effect, ProviderError> {
     let owns: bool = provider.keeper.ask(&Request::Owns { attribute: attribute.clone(), token })?;
     if !owns || provider.held(attribute)?.value != value {
@@ -50,9 +52,18 @@ pub(crate) fn of_attribute(
         (Attribute::Replicas(service), AttributeValue::Count(count)) => {
             let sample = provider.sample()?;
             let instances = sample.services.get(service).map(|service| &service.instances);
-            let ready = instances.map(|all| all.values().filter(|i| i.phase == Phase::Ready).count());
-            let all = instances.map(std::collections::BTreeMap::len);
-            Ok(present(ready == Some(count as usize) && all == ready))
+            let before = match captured {
+                Captured::Attribute { value: AttributeValue::Count(before), .. } => *before,
+                _ => 0,
+            };
+            // Of those that were there before one may be failing: that may be why others are added.
+            let added_are_ready = |(name, state): (&InstanceName, &InstanceState)| {
+                name.ordinal < before || state.phase == Phase::Ready
+            };
+            let done = |all: &BTreeMap<InstanceName, InstanceState>| {
+                all.len() == count as usize && all.iter().all(added_are_ready)
+            };
+            Ok(present(instances.is_some_and(done)))
         }
         (Attribute::VolumeSize(instance), AttributeValue::Size(Some(size))) => {
             let space = space_of(provider, instance)?;

@@ -260,8 +260,8 @@ impl Default for VerificationTimes {
     }
 }
 
-/// How long the path around an opened breaker or an ejected instance has to be well before the measure is
-/// lifted.
+/// When a measure is taken back: an opened breaker or an ejected instance after its path has been well for a
+/// while, added instances after a fixed time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LiftTimes {
@@ -276,11 +276,20 @@ pub struct LiftTimes {
     /// doubles, up to ten minutes. Zero: it never doubles.
     #[serde(with = "duration_ms")]
     pub too_early: Duration,
+    /// How long the instances that scaling added stay (H3: 30 min). What still needs them then is scaled
+    /// again.
+    #[serde(with = "duration_ms")]
+    pub scale_back: Duration,
 }
 
 impl Default for LiftTimes {
     fn default() -> Self {
-        Self { well_for: Duration::from_secs(5), well_for_throttled: MINUTE, too_early: 30 * MINUTE }
+        Self {
+            well_for: Duration::from_secs(5),
+            well_for_throttled: MINUTE,
+            too_early: 30 * MINUTE,
+            scale_back: 30 * MINUTE,
+        }
     }
 }
 
@@ -355,6 +364,7 @@ impl Policy {
             ("verification.deadline", self.verification.deadline, HOUR),
             // A fifth of the checker's 24 h, because a CPU limit is watched five times as long.
             ("verification.hold", self.verification.hold, 4 * HOUR),
+            ("lifting.scale_back", self.lifting.scale_back, super::check::LIFT_AFTER_MAX),
         ] {
             if value.is_zero() || value > most {
                 let most = domain::units::show_duration(most);
@@ -409,7 +419,11 @@ mod tests {
         policy.limits.confidence_min = Percent(f64::NAN);
         policy.limits.at_a_time = 0;
         policy.verification.hold = Duration::ZERO;
+        policy.lifting.scale_back = 8 * DAY;
         let fields: Vec<_> = policy.check().into_iter().map(|(field, _)| field).collect();
-        assert_eq!(fields, ["limits.confidence_min", "limits.at_a_time", "verification.hold"]);
+        assert_eq!(
+            fields,
+            ["limits.confidence_min", "limits.at_a_time", "verification.hold", "lifting.scale_back"]
+        );
     }
 }

@@ -177,7 +177,7 @@ pub(crate) struct DrillArgs {
     /// Only rows whose name contains this.
     #[arg(long)]
     pub(crate) only: Option<String>,
-    /// Let diagnoses of any confidence act, and record how often each pattern of evidence was right.
+    /// Let diagnoses of any confidence act, and add to this file how often each pattern of evidence was right.
     #[arg(long)]
     pub(crate) train: Option<PathBuf>,
     /// Write the runs and the summary here as JSON; runs of an earlier part of the same seed stay.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::snapshot::ExitCause;
-use domain::{EventKind, StopManner};
-use provider::{Look, ProcessProvider};
+use domain::{Action, Attribute, AttributeValue, Captured, Effect, EventKind, Step, StopManner, Undo};
+use provider::{Change, Look, ProcessProvider};
 use serde_json::json;
 
 use crate::fleet::{Fleet, Test, declared, get, kill, named, runs, state, token, until};
@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_requested_restart_is_done_once_and_not_held_against_the_instance", requested_restart),
     ("a_graceful_stop_waits_for_the_service_and_not_for_ever", graceful_stop),
     ("replicas_follow_the_attribute_and_its_undo", replicas),
+    ("an_added_instance_is_proven_beside_one_that_keeps_ending", added_beside_a_crash_loop),
     ("what_cannot_come_up_starts_nothing", nothing_half_done),
     ("another_protocol_is_refused_in_a_clear_sentence", other_protocol),
     ("captured_output_is_told_by_instance", logs),
@@ -193,6 +194,26 @@ fn replicas() {
         (fleet.find("cart-1").is_none() && fleet.find("cart-2").is_none()).then_some(())
     });
     assert!(fleet.find("cart-0").is_some());
+}
+
+fn added_beside_a_crash_loop() {
+    let fleet = Fleet::up(
+        "  cart:\n    command: [sh, -c, 'if [ $HOMEOSTAT_INSTANCE = cart-1 ]; then exec \"$0\" service crash; fi; exec \"$0\" service serve', \"{homeostat}\"]\n    listens: http\n    replicas: 2\n    readiness: {http: /ready}\n",
+    );
+    until("cart-1 is in a crash loop", || fleet.find("cart-1").filter(|seen| seen.crash_loop));
+    let attribute = Attribute::Replicas(named("cart-0").service);
+    let (value, generation) = (AttributeValue::Count(2), 0);
+    let captured = Captured::Attribute { attribute: attribute.clone(), value, generation };
+    let action = Action::SetReplicas { service: named("cart-0").service, replicas: 3 };
+    let step = Step { action, undo: Undo::Exact, timeout: Duration::from_secs(1) };
+    let prove = |token| fleet.provider.prove(token, &step, &captured).unwrap();
+    let token = token();
+    assert_eq!(prove(token), Effect::Absent, "nothing was done yet");
+    let set = json!({"attribute": attribute, "value": {"count": 3}, "expected": 0, "token": token});
+    fleet.ask(json!({"set": set})).unwrap();
+    until("the third is proven", || (prove(token) == Effect::Present).then_some(()));
+    assert_eq!(fleet.instance("cart-2").phase, domain::snapshot::Phase::Ready);
+    assert!(fleet.instance("cart-1").crash_loop);
 }
 
 fn nothing_half_done() {

@@ -365,6 +365,16 @@ fn scaling_adds_as_many_as_the_load_needs_at_most_three() {
 }
 
 #[test]
+fn what_scaling_added_goes_when_the_policy_says() {
+    let mut world = world();
+    world.policy.lifting.scale_back = Duration::from_secs(90);
+    let load = issue(IssueKind::HighCpu, Reason::Load, "instance/cart-0");
+    let plan = world.plan(&load, CauseClass::CpuExhausted, "instance/cart-0");
+    assert_eq!(plan.lift_after, Some(Duration::from_secs(90)));
+    assert!(plan.summary.contains("instances for 90 s"), "{}", plan.summary);
+}
+
+#[test]
 fn a_loop_that_settled_is_not_restarted_once_more() {
     let looped = issue(IssueKind::PodCrash, Reason::CrashLoop, "instance/cart-0");
     let waits = world().waits(&looped, CauseClass::ProcessEnded, "instance/cart-0");

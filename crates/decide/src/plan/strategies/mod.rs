@@ -35,8 +35,6 @@ use super::steps::step;
 
 /// The most instances a service may be declared with; see `Infrastructure::check`.
 const REPLICAS_MAX: u32 = 100;
-/// A service is scaled back after this long (H3).
-const SCALE_BACK: Duration = Duration::from_secs(30 * 60);
 
 /// What a strategy would do.
 #[derive(Debug, Clone, PartialEq)]

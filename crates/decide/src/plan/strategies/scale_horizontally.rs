@@ -1,12 +1,13 @@
-//! scale_horizontally: one to three instances more, by load, for 30 min; what still needs them then is
-//! scaled again.
+//! scale_horizontally: one to three instances more, by load, for a time (`lifting.scale_back`, 30 min by
+//! default); what still needs them then is scaled again.
 //!
 //! As many as bring the mean use down to 60 % of the CPU limit: 25 points under the threshold of 85 %, so
 //! that the next instance to fail does not push the others over it.
 
+use domain::units::show_duration;
 use domain::{Action, Cores};
 
-use super::{Case, Draft, REPLICAS_MAX, SCALE_BACK, Unsuited, can_scale};
+use super::{Case, Draft, REPLICAS_MAX, Unsuited, can_scale};
 
 /// Share of the limit that is aimed at.
 const TARGET: f64 = 0.60;
@@ -25,14 +26,16 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
         _ => 1,
     };
     let replicas = (service.replicas + add).min(REPLICAS_MAX);
+    let back_after = case.ctx.policy.lifting.scale_back;
     let summary = format!(
-        "scale {name} from {} to {replicas} instances for 30 min, because {}",
+        "scale {name} from {} to {replicas} instances for {}, because {}",
         service.replicas,
+        show_duration(back_after),
         case.why()
     );
     let effect = format!("the {used:.2} cores {name} uses are spread over {replicas} instances");
     let action = Action::SetReplicas { service: name.clone(), replicas };
     let mut draft = case.draft(vec![action], summary, effect);
-    draft.lift_after = Some(SCALE_BACK);
+    draft.lift_after = Some(back_after);
     Ok(draft)
 }

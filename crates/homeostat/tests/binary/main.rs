@@ -1,5 +1,5 @@
-//! The real binary against real processes: its life, wrong input, the emergency stop, and kills at random
-//! instants.
+//! The real binary against real processes: its life, wrong input, repairs, the emergency stop, and kills at
+//! random instants.
 //!
 //! Tests run one after the other, because they measure time on the same cores. `campaign` as first argument
 //! runs many kills instead; that is what `cargo xtask crash` does.
@@ -9,6 +9,7 @@ mod fleet;
 mod kills;
 mod life;
 mod processes;
+mod strategies;
 mod wrong_input;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +27,12 @@ fn main() -> ExitCode {
     // What cargo passes to a harness (`--show-output`) means nothing here: everything is shown.
     let filter: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
-    let tests = life::TESTS.iter().chain(wrong_input::TESTS).chain(emergency::TESTS).chain(kills::TESTS);
+    let tests = life::TESTS
+        .iter()
+        .chain(wrong_input::TESTS)
+        .chain(strategies::TESTS)
+        .chain(emergency::TESTS)
+        .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {
         let began = Instant::now();

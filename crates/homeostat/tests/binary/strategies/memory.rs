@@ -1,0 +1,62 @@
+//! A service that needs more memory than it is allowed: killed for it again and again, until the limit is
+//! raised.
+
+use serde_json::{Value, json};
+
+use super::{CONFIG, begun, closed, issue, service, strategies, verdict};
+use crate::fleet::{Fleet, until};
+
+/// The payments service of the demo shop.
+fn payments(limits: &str) -> String {
+    format!(
+        r#"name: till
+services:
+  payments:
+    command: ["{{homeostat}}", demo-service, payments]
+    listens: http
+    readiness: {{ http: /ready, interval: 100ms }}
+    volume: {{ size: 8MiB }}
+    limits: {{ {limits} }}
+"#
+    )
+}
+
+pub(super) fn higher_limit() {
+    // What it needs depends on how it was compiled.
+    let needs = {
+        let fleet = Fleet::up(CONFIG, &payments(""));
+        until("its memory is measured", || {
+            let seen = service(&fleet, "payments")?;
+            seen["instances"][0]["memory_bytes"].as_u64().ok_or_else(|| seen.to_string())
+        })
+    };
+    let limit = needs * 3 / 4;
+    let fleet = Fleet::up(CONFIG, &payments(&format!("memory: {limit}")));
+    let seen = until("it runs out of memory", || issue(&fleet, "pod_crash", "instance/payments-0"));
+    assert_eq!(seen["reason"], "out_of_memory", "{seen:#}");
+
+    let repair = until("the limit is raised", || verdict(&fleet, "increase_memory_limit"));
+    assert_eq!(repair["outcome"]["kind"], "healed", "{repair:#}");
+    assert_eq!(repair["cause"]["class"], "memory_exhausted", "{repair:#}");
+    // One end is the standing restart's business; nothing else was tried in between.
+    assert_eq!(strategies(&begun(&fleet).unwrap()), ["increase_memory_limit"]);
+
+    // Doubled: 512 MiB more, but never more than there were.
+    assert_eq!(service(&fleet, "payments").unwrap()["memory_limit_bytes"], json!(2 * limit));
+    assert_eq!(limit_in_table(&fleet), json!(2 * limit));
+    until("the issue is over", || closed(&fleet, "pod_crash", "instance/payments-0"));
+    let now = service(&fleet, "payments").unwrap();
+    let instance = &now["instances"][0];
+    let used = instance["memory_bytes"].as_u64().unwrap();
+    assert!(instance["phase"] == "ready" && (limit..2 * limit).contains(&used), "{now:#}");
+}
+
+/// The limit as the keeper holds it, read from its own file.
+fn limit_in_table(fleet: &Fleet) -> Value {
+    let text = std::fs::read(fleet.dir.join("keeper/table.json")).unwrap();
+    let table: Value = serde_json::from_slice(&text).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["attribute"] == json!({ "memory_limit": "payments" }));
+    let row = row.unwrap_or_else(|| panic!("no row for the limit: {table:#}"));
+    row["layers"].as_array().unwrap().last().unwrap()[1]["size"].clone()
+}

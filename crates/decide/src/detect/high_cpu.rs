@@ -8,13 +8,16 @@ use std::time::Duration;
 use domain::{Cores, IssueKind, Percent, Reason, ResourceId, ServiceName, Snapshot};
 
 use super::severity::Urgency;
-use super::{Measured, Verdict, View, metrics, share_excess, traffic};
+use super::{Finding, Measured, Verdict, View, metrics, share_excess, traffic};
 
 /// Starting costs CPU. Judged once the 3 s average holds nothing of the first second.
 const SETTLE: Duration = Duration::from_secs(4);
 
 /// The request rate explains the load when it rose to this many times the usual one.
 const RATE_RISE: f64 = 1.5;
+
+/// The metric that says how many times the usual request rate there is.
+const RATE_RATIO: &str = "request_rate_ratio";
 
 pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let Some((name, state)) = traffic::running(resource, view.snapshot) else { return Verdict::Unknown };
@@ -35,7 +38,7 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
         None => "no usual request rate is known".to_owned(),
     };
     let mut values = metrics([("threshold", threshold), ("cpu_percent", share), ("cpu_cores", used)]);
-    values.extend(rise.map(|rise| ("request_rate_ratio".to_owned(), rise)));
+    values.extend(rise.map(|rise| (RATE_RATIO.to_owned(), rise)));
     Measured {
         kind: IssueKind::HighCpu,
         reason,
@@ -52,6 +55,14 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
 /// What makes a service use much, given how many times the usual request rate it gets.
 pub(crate) fn reason(rise: Option<f64>) -> Reason {
     if rise.is_some_and(|rise| rise > RATE_RISE) { Reason::Load } else { Reason::Unexplained }
+}
+
+/// The reason of an issue that was `before` and is seen again as `now`. Load that stays becomes the usual load
+/// within half a minute, and explains no less for it: it is over when the requests fell by as much as they had
+/// risen.
+pub(super) fn again(before: Reason, now: &Finding) -> Reason {
+    let fell = now.metrics.get(RATE_RATIO).is_some_and(|ratio| *ratio < 1.0 / RATE_RISE);
+    if before == Reason::Load && now.reason == Reason::Unexplained && !fell { before } else { now.reason }
 }
 
 /// How many times the usual request rate goes into a service now, over all links; `None` without enough

@@ -1,7 +1,7 @@
 //! From findings to issues: what is new, what is seen again, what is over.
 //!
 //! - One open issue per type and resource. Seen again, it takes the latest reason and figures, and keeps the
-//!   worst severity of its occurrence.
+//!   worst severity of its occurrence. Load that stays remains the reason of `high_cpu`.
 //! - An issue closes after two looks in a row that judged it healthy, at least a second apart. A look that cannot judge it neither counts nor starts the count again. The count lives in
 //!   the issue's metrics (`well_looks`, `well_since_s` on the boot clock).
 //! - An issue of a link stays open while an instance that was taken out of its balancing cannot be reached
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use domain::{InstanceName, Issue, IssueId, IssueKind, ResourceId, Snapshot, Time};
 
-use super::{Finding, Thresholds, Verdict, pod_crash, traffic, verdict};
+use super::{Finding, Thresholds, Verdict, high_cpu, pod_crash, traffic, verdict};
 
 /// Healthy looks in a row that close an issue: one may be luck.
 const WELL_LOOKS: f64 = 2.0;
@@ -107,8 +107,12 @@ fn begin(finding: &Finding, now: Time, history: &[Issue], next_id: &mut dyn FnMu
 }
 
 fn again(issue: &Issue, finding: &Finding, now: Time) -> Issue {
+    let reason = match issue.kind {
+        IssueKind::HighCpu => high_cpu::again(issue.reason, finding),
+        _ => finding.reason,
+    };
     Issue {
-        reason: finding.reason,
+        reason,
         severity: issue.severity.max(finding.severity),
         description: finding.description.clone(),
         last_seen: now,

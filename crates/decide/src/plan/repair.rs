@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
-    Actor, Capabilities, Cause, InstanceName, Intent, Issue, IssueKind, Plan, PlanId, Reason, ResourceId,
-    ServiceName, Snapshot, Strategy, Time,
+    Actor, Capabilities, Cause, InstanceName, Intent, Issue, IssueKind, OutcomeKind, Plan, PlanId, Reason,
+    ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 
 use super::history::{History, PlanRecord};
@@ -130,7 +130,10 @@ pub fn plan_repair(issue: &Issue, causes: &[Cause], ctx: &PlanContext<'_>) -> Pl
     }
     let mut rejected = Vec::new();
     for cause in causes {
-        let need = Need::of(issue, cause, ctx.snapshot, ctx.thresholds);
+        let mut need = Need::of(issue, cause, ctx.snapshot, ctx.thresholds);
+        if need.reason == Reason::Unexplained && load_came_back(&need, ctx) {
+            need.reason = Reason::Load;
+        }
         let case = Case { issue, cause, need: &need, ctx };
         let waiting = waits(&case);
         if !waiting.is_empty() {
@@ -147,6 +150,19 @@ pub fn plan_repair(issue: &Issue, causes: &[Cause], ctx: &PlanContext<'_>) -> Pl
         }
     }
     Planned::NoStrategy(rejected)
+}
+
+/// Whether more instances healed this service's need of processor time and have gone since: what they carried
+/// is back at those that are left, at a request rate that is the usual one by now.
+fn load_came_back(need: &Need, ctx: &PlanContext<'_>) -> bool {
+    let Some(service) = need.at.service().filter(|_| need.kind == IssueKind::HighCpu) else { return false };
+    let lately = ctx.policy.lifting.scale_back.saturating_add(ctx.policy.limits.recurrence_window);
+    ctx.history.within(lately, ctx.now).any(|record| {
+        record.strategy == Strategy::ScaleHorizontally
+            && record.outcome == Some(OutcomeKind::Healed)
+            && record.is_on(service)
+            && !record.in_force(ctx.now)
+    })
 }
 
 fn waits(case: &Case<'_>) -> Vec<WaitReason> {

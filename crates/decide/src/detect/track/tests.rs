@@ -71,6 +71,23 @@ fn an_issue_is_opened_once_seen_again_and_closed_after_two_well_looks_a_second_a
 }
 
 #[test]
+fn load_that_stays_remains_the_reason_until_the_requests_fell() {
+    let (mut fleet, mut watch) = (Fleet::healthy(), Watch::new());
+    let mut reason_at = |ratio: f64| {
+        let link = fleet.after(MOMENT).cpu("cart-0", 97.0, 5.0).link_mut("front->cart");
+        let usual = link.before.rate() * f64::from(link.recent.seconds);
+        link.recent.requests = (usual * ratio) as u64;
+        watch.look(&fleet);
+        watch.open.iter().find(|issue| issue.kind == IssueKind::HighCpu).map(|issue| issue.reason)
+    };
+    assert_eq!(reason_at(1.0), Some(Reason::Unexplained));
+    assert_eq!(reason_at(3.0), Some(Reason::Load));
+    assert_eq!(reason_at(1.0), Some(Reason::Load), "the load is the usual one by now");
+    assert_eq!(reason_at(0.3), Some(Reason::Unexplained), "the load is over");
+    assert_eq!(reason_at(1.0), Some(Reason::Unexplained));
+}
+
+#[test]
 fn two_looks_at_one_instant_count_once_and_one_bad_look_starts_the_count_again() {
     let (mut fleet, mut watch) = (Fleet::healthy(), Watch::new());
     watch.look(memory(&mut fleet, 95.0, MOMENT));

@@ -375,6 +375,24 @@ fn what_scaling_added_goes_when_the_policy_says() {
 }
 
 #[test]
+fn what_still_needs_more_instances_when_they_are_gone_is_scaled_again() {
+    let mut world = world();
+    let load = issue(IssueKind::HighCpu, Reason::Load, "instance/cart-0");
+    let scaled = world.plan(&load, CauseClass::CpuExhausted, "instance/cart-0");
+    let unexplained = Issue { reason: Reason::Unexplained, ..load };
+    let strategy = |world: &World| {
+        world.plan(&unexplained, CauseClass::CpuExhausted, "instance/cart-0").strategy().unwrap()
+    };
+    assert_eq!(strategy(&world), Strategy::GracefulRestart);
+    let half_an_hour = 1800.0;
+    world.tried(&Plan { lift_after: None, ..scaled.clone() }, half_an_hour, Some(OutcomeKind::Healed));
+    assert_eq!(strategy(&world), Strategy::ScaleHorizontally);
+    world.history = History::default();
+    world.tried(&Plan { lift_after: None, ..scaled }, 3.0 * half_an_hour, Some(OutcomeKind::Healed));
+    assert_eq!(strategy(&world), Strategy::GracefulRestart, "that was another load");
+}
+
+#[test]
 fn a_loop_that_settled_is_not_restarted_once_more() {
     let looped = issue(IssueKind::PodCrash, Reason::CrashLoop, "instance/cart-0");
     let waits = world().waits(&looped, CauseClass::ProcessEnded, "instance/cart-0");

@@ -15,6 +15,12 @@ const USUAL: f64 = 10.0;
 /// So long the visitors come as usual: their rate is what a rise is told by, and a start costs processor time.
 const SETTLE: Duration = Duration::from_secs(6);
 
+/// What an instance of the front may use, in cores.
+const LIMIT: f64 = 0.3;
+
+/// The rush begins with as many as bring the front to this share of its limit, well below the threshold.
+const FIRST_SHARE: f64 = 0.6;
+
 /// Between two groups of visitors. Detection judges an average over 3 s.
 const NEXT_GROUP: Duration = Duration::from_secs(4);
 
@@ -48,7 +54,7 @@ services:
     dependencies: [catalogue, cart, orders]
     readiness: {{ http: /ready, interval: 100ms }}
     environment: {{ HOMEOSTAT_VOLUME: {scratch} }}
-    limits: {{ cpu: 0.12 }}
+    limits: {{ cpu: {LIMIT} }}
 {}"#,
         behind.concat()
     )
@@ -66,12 +72,20 @@ pub(super) fn spread() {
         if began.elapsed() >= SETTLE { Ok(()) } else { Err("too soon".to_owned()) }
     });
 
+    // What a visitor costs depends on how the front was compiled.
+    let used = until("its use is measured", || {
+        let front = service(&fleet, "front")?;
+        front["instances"][0]["cpu_cores"].as_f64().ok_or_else(|| front.to_string())
+    });
     let mut rate = USUAL;
+    let mut more = (USUAL * FIRST_SHARE * LIMIT / used - USUAL).max(USUAL);
+    println!("{USUAL} visitors a second use {used:.3} cores; {more:.0} more come first");
     let mut next = Instant::now();
     let seen = until("the front is short of processor time", || {
         if Instant::now() >= next {
-            visitors.come(rate / 2.0);
-            rate *= 1.5;
+            visitors.come(more);
+            rate += more;
+            more = rate / 2.0;
             next = Instant::now() + NEXT_GROUP;
         }
         issue(&fleet, "high_cpu", "instance/front-0")

@@ -26,6 +26,8 @@ use crate::learn::rates::Rates;
 
 /// At most this many restarts for one issue (H3).
 const RESTARTS_MAX: u32 = 3;
+/// Scaling by load is tried with a number by measure, then with the most.
+const SCALINGS_MAX: u32 = 2;
 /// A standing restart that takes longer than this is no longer waited for: twice the longest back-off of
 /// the default restart policy, and the start of a slow service.
 const STANDING_RESTART_PATIENCE: Duration = Duration::from_secs(60);
@@ -303,7 +305,7 @@ fn under_way(case: &Case<'_>, draft: &Draft) -> Option<PlanId> {
     open.find(changes).map(|record| record.plan)
 }
 
-/// A strategy is exhausted when it failed for this issue (a restart: three times), or, after an OOM, when it
+/// A strategy is exhausted when it failed for this issue (a restart: three times, scaling by load: twice), or, after an OOM, when it
 /// was tried at all: the next one comes.
 fn not_exhausted(case: &Case<'_>, strategy: Strategy, draft: Draft) -> Result<Draft, Unsuited> {
     let repeated_oom = case.need.kind == IssueKind::PodCrash && case.need.reason == Reason::OutOfMemory;
@@ -324,7 +326,11 @@ fn not_exhausted(case: &Case<'_>, strategy: Strategy, draft: Draft) -> Result<Dr
         // The keeper's standing restart was the first try.
         times += 1;
     }
-    let most = if strategy == Strategy::RestartPod && !repeated_oom { RESTARTS_MAX } else { 1 };
+    let most = match strategy {
+        Strategy::RestartPod if !repeated_oom => RESTARTS_MAX,
+        Strategy::ScaleHorizontally if case.need.reason == Reason::Load => SCALINGS_MAX,
+        _ => 1,
+    };
     if times >= most { Err(Unsuited::Tried { times }) } else { Ok(draft) }
 }
 

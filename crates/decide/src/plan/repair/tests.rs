@@ -183,7 +183,7 @@ fn fallbacks_come_in_the_order_of_the_specification_and_end() {
     let load = issue(IssueKind::HighCpu, Reason::Load, "instance/cart-0");
     assert_eq!(
         world().fallbacks(&load, CauseClass::CpuExhausted, "instance/cart-0"),
-        [ScaleHorizontally, IncreaseCpuLimit, GracefulRestart]
+        [ScaleHorizontally, ScaleHorizontally, IncreaseCpuLimit, GracefulRestart]
     );
     let memory = issue(IssueKind::HighMemory, Reason::Unspecified, "instance/cart-0");
     assert_eq!(
@@ -372,6 +372,23 @@ fn what_scaling_added_goes_when_the_policy_says() {
     let plan = world.plan(&load, CauseClass::CpuExhausted, "instance/cart-0");
     assert_eq!(plan.lift_after, Some(Duration::from_secs(90)));
     assert!(plan.summary.contains("instances for 90 s"), "{}", plan.summary);
+}
+
+#[test]
+fn where_the_first_number_was_too_few_the_second_is_the_most() {
+    let mut world = world();
+    for name in ["cart-0", "cart-1"] {
+        slot_mut(&mut world.snapshot, name).usage.cpu = Some(Cores(0.5));
+    }
+    let load = issue(IssueKind::HighCpu, Reason::Load, "instance/cart-0");
+    let mut replicas = Vec::new();
+    loop {
+        let plan = world.plan(&load, CauseClass::CpuExhausted, "instance/cart-0");
+        let Action::SetReplicas { replicas: wanted, .. } = plan.steps[0].action else { break };
+        replicas.push(wanted);
+        world.tried(&plan, 60.0, Some(OutcomeKind::NotHealed));
+    }
+    assert_eq!(replicas, [4, 5]);
 }
 
 #[test]

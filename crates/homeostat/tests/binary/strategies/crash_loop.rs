@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CONFIG, approve_what_waits, begun, free_port, issue, service, strategies, verdict};
+use super::{approve_what_waits, begun, config, free_port, issue, service, strategies, verdict};
 use crate::fleet::{Fleet, agent, until};
 use crate::processes;
 
@@ -40,13 +40,14 @@ services:
 
 pub(super) fn one_more() {
     let port = free_port();
-    let fleet = Fleet::up(CONFIG, &shop(port));
+    let fleet = Fleet::up(&config("6s"), &shop(port));
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
         threads.spawn(|| visit(port, &over));
         // The visits end also where a check here fails.
         let _end = End(&over);
-        let broken = volume(&fleet, "cart-1").join("broken");
+        // By way of cart-0, which lives all the time and sees the volumes of all.
+        let broken = volume(&fleet, "cart-0").with_file_name("cart-1").join("broken");
         std::fs::write(&broken, "").unwrap();
         processes::kill(fleet.pid("cart-1"));
         until("cart-1 is in a crash loop", || {

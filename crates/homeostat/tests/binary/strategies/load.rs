@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{
-    CONFIG, approve_what_waits, begun, closed, free_port, issue, list, service, strategies, verdict,
+    approve_what_waits, begun, closed, config, free_port, issue, list, service, strategies, verdict,
 };
 use crate::fleet::{BINARY, Fleet, agent, until};
 
@@ -16,13 +16,16 @@ const USUAL: f64 = 10.0;
 const SETTLE: Duration = Duration::from_secs(6);
 
 /// What an instance of the front may use, in cores.
-const LIMIT: f64 = 0.3;
+const LIMIT: f64 = 0.1;
 
 /// The rush begins with as many as bring the front to this share of its limit, well below the threshold.
 const FIRST_SHARE: f64 = 0.6;
 
 /// Between two groups of visitors. Detection judges an average over 3 s.
-const NEXT_GROUP: Duration = Duration::from_secs(4);
+const NEXT_GROUP: Duration = Duration::from_secs(5);
+
+/// Each group is this share of those who are there already, so that none comes unnoticed far above the limit.
+const GROUP: f64 = 0.3;
 
 /// The demo shop with one of each; the front keeps nothing of its own, so there may be more of it.
 fn shop(port: u16, scratch: &str) -> String {
@@ -63,7 +66,7 @@ services:
 pub(super) fn spread() {
     let scratch = tempfile::tempdir().unwrap();
     let port = free_port();
-    let fleet = Fleet::up(CONFIG, &shop(port, scratch.path().to_str().unwrap()));
+    let fleet = Fleet::up(&config("15s"), &shop(port, scratch.path().to_str().unwrap()));
     let mut visitors = Visitors { port, log: scratch.path().join("requests.log"), groups: Vec::new() };
     visitors.come(USUAL);
     let began = Instant::now();
@@ -85,7 +88,7 @@ pub(super) fn spread() {
         if Instant::now() >= next {
             visitors.come(more);
             rate += more;
-            more = rate / 2.0;
+            more = rate * GROUP;
             next = Instant::now() + NEXT_GROUP;
         }
         issue(&fleet, "high_cpu", "instance/front-0")

@@ -21,18 +21,23 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_crash_loop_gets_an_instance_more_until_its_time_is_over", crash_loop::one_more),
 ];
 
-/// Everything is on auto; waits are short, limits and confidence are the defaults.
-const CONFIG: &str = r#"
-[policy.ladder]
-default = "auto"
+/// Everything is on auto; a signal has `deadline` to come back. Waits are short, limits and confidence are the
+/// defaults.
+fn config(deadline: &str) -> String {
+    format!(
+        r#"
 [policy.limits]
 cooldown = "1s"
 [policy.verification]
-deadline = "15s"
+deadline = "{deadline}"
 hold = "3s"
 [policy.lifting]
 scale_back = "12s"
-"#;
+[policy.ladder]
+default = "auto"
+"#
+    )
+}
 
 /// Lets everything run that waits for a person.
 fn approve_what_waits(fleet: &Fleet) -> Result<(), String> {
@@ -55,10 +60,10 @@ fn strategies(plans: &[Value]) -> Vec<&str> {
     plans.iter().filter_map(|plan| plan["action_type"].as_str()).collect()
 }
 
-/// The one repair by a strategy, once it has its verdict.
+/// The latest repair by a strategy, once it has its verdict.
 fn verdict(fleet: &Fleet, strategy: &str) -> Result<Value, String> {
     let plans = begun(fleet)?;
-    let plan = plans.iter().find(|plan| plan["action_type"] == strategy);
+    let plan = plans.iter().rfind(|plan| plan["action_type"] == strategy);
     let plan = plan.ok_or_else(|| format!("begun so far: {:?}", strategies(&plans)))?;
     if plan["outcome"].is_null() { Err(format!("no verdict yet: {plan}")) } else { Ok(plan.clone()) }
 }

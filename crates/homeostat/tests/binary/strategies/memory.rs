@@ -43,11 +43,11 @@ pub(super) fn higher_limit() {
     let seen = until("it runs out of memory", || issue(&fleet, "pod_crash", "instance/payments-0"));
     assert_eq!(seen["reason"], "out_of_memory", "{seen:#}");
 
-    let repair = until("the limit is raised", || verdict(&fleet, "increase_memory_limit"));
+    let repair = until("the limit is raised", || verdict(&fleet, &seen, "increase_memory_limit"));
     assert_eq!(repair["outcome"]["kind"], "healed", "{repair:#}");
     assert_eq!(repair["cause"]["class"], "memory_exhausted", "{repair:#}");
     // One end is the standing restart's business; nothing else was tried in between.
-    assert_eq!(strategies(&begun(&fleet).unwrap()), ["increase_memory_limit"]);
+    assert_eq!(strategies(&begun(&fleet, &seen).unwrap()), ["increase_memory_limit"]);
 
     // Doubled: 512 MiB more, but never more than there were.
     assert_eq!(service(&fleet, "payments").unwrap()["memory_limit_bytes"], json!(2 * limit));

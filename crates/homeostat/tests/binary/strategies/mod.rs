@@ -47,10 +47,10 @@ fn approve_what_waits(fleet: &Fleet) -> Result<(), String> {
     Ok(())
 }
 
-/// The repairs that were begun, oldest first.
-fn begun(fleet: &Fleet) -> Result<Vec<Value>, String> {
+/// The repairs of an issue that were begun, oldest first.
+fn begun(fleet: &Fleet, issue: &Value) -> Result<Vec<Value>, String> {
     let mut plans = list(fleet, "remediations")?;
-    plans.retain(|plan| !plan["started_at"].is_null());
+    plans.retain(|plan| plan["issue_id"] == issue["id"] && !plan["started_at"].is_null());
     plans.reverse();
     Ok(plans)
 }
@@ -60,9 +60,9 @@ fn strategies(plans: &[Value]) -> Vec<&str> {
     plans.iter().filter_map(|plan| plan["action_type"].as_str()).collect()
 }
 
-/// The latest repair by a strategy, once it has its verdict.
-fn verdict(fleet: &Fleet, strategy: &str) -> Result<Value, String> {
-    let plans = begun(fleet)?;
+/// The latest repair of an issue by a strategy, once it has its verdict.
+fn verdict(fleet: &Fleet, issue: &Value, strategy: &str) -> Result<Value, String> {
+    let plans = begun(fleet, issue)?;
     let plan = plans.iter().rfind(|plan| plan["action_type"] == strategy);
     let plan = plan.ok_or_else(|| format!("begun so far: {:?}", strategies(&plans)))?;
     if plan["outcome"].is_null() { Err(format!("no verdict yet: {plan}")) } else { Ok(plan.clone()) }

@@ -11,10 +11,9 @@ use decide::health::health;
 use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
-use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict};
+use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict, diagnosis_key};
 
 use crate::healer::{Healer, Seen};
-use crate::lesson::diagnosis_key;
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
 

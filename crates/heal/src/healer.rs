@@ -14,7 +14,7 @@ use decide::learn::rates::Rates;
 use decide::plan::Policy;
 use domain::{Capabilities, Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
 use observe::Observer;
-use store::{HealthRecord, Store};
+use store::{HealthRecord, Retention, Store};
 
 use crate::lesson::Lessons;
 use crate::notice::Notice;
@@ -65,6 +65,8 @@ pub struct Settings {
     pub scan_interval: Duration,
     /// Time between two stored health scores.
     pub health_interval: Duration,
+    /// How long records are kept.
+    pub retention: Retention,
     /// Where plans run.
     pub execution: Execution,
     /// Seeds the ids.
@@ -211,7 +213,9 @@ impl Healer {
     /// Whether the loop has something under way and should look again soon.
     pub fn is_busy(&self) -> bool {
         let state = self.state();
-        !state.watches.is_empty() || !state.executing.is_empty() || !state.waiting.is_empty()
+        self.parts.executor.is_settling()
+            || !state.watches.is_empty()
+            || !state.executing.is_empty() || !state.waiting.is_empty()
     }
 
     /// Asks for a turn soon.

@@ -23,7 +23,7 @@ use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
 use observe::Observer;
 use provider::Look;
 use sim::{MemoryProvider, VirtualClock};
-use store::{SlotLimits, Store, TimerKind};
+use store::{Retention, SlotLimits, Store, TimerKind};
 
 /// Between two turns while something is under way, as the driver has it.
 pub const TURN: Duration = Duration::from_millis(250);
@@ -236,6 +236,7 @@ fn control_plane(
         learning: Learning::On,
         scan_interval: Duration::from_secs(30),
         health_interval: Duration::from_secs(60),
+        retention: Retention::default(),
         execution: Execution::Inline,
         seed,
     };

@@ -215,7 +215,8 @@ impl Healer {
         let state = self.state();
         self.parts.executor.is_settling()
             || !state.watches.is_empty()
-            || !state.executing.is_empty() || !state.waiting.is_empty()
+            || !state.executing.is_empty()
+            || !state.waiting.is_empty()
     }
 
     /// Asks for a turn soon.

@@ -336,7 +336,8 @@ fn retention_counts_from_the_end_of_what_is_over_and_leaves_the_rest() {
         document: "{}".to_owned(),
         created_at: at(10),
     };
-    let (running, over) = (experiment(4, ExperimentStatus::Running), experiment(5, ExperimentStatus::Aborted));
+    let (running, over) =
+        (experiment(4, ExperimentStatus::Running), experiment(5, ExperimentStatus::Aborted));
     store.save_experiment(&running).unwrap();
     store.save_experiment(&over).unwrap();
     let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(30) };

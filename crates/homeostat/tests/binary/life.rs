@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::{
-    Action, Actor, Captured, Cause, CauseClass, Clock, IdSource, InstanceName, Intent, Issue, IssueKind, Percent,
-    Plan, PlanId, PlanStatus, Reason, ResourceId, Severity, Step, StepToken, StopManner, Strategy, Undo,
+    Action, Actor, Captured, Cause, CauseClass, Clock, IdSource, InstanceName, Intent, Issue, IssueKind,
+    Percent, Plan, PlanId, PlanStatus, Reason, ResourceId, Severity, Step, StepToken, StopManner, Strategy,
+    Undo,
 };
 use provider::clock::SystemClock;
 use provider::{Look, ProcessProvider};
@@ -167,8 +168,7 @@ fn control_plane_killed() {
 
 /// A control plane died between the intent of a restart and the restart, which may take a minute.
 fn awaited_step() {
-    let infrastructure =
-        "name: one\nservices:\n  ticker:\n    command: [/bin/sh, -c, \"exec sleep 1000\"]\n";
+    let infrastructure = "name: one\nservices:\n  ticker:\n    command: [/bin/sh, -c, \"exec sleep 1000\"]\n";
     let mut fleet = Fleet::up("", infrastructure);
     until("ticker-0 runs", || fleet.all_ready());
     let before = fleet.pid("ticker-0");

@@ -76,6 +76,7 @@ impl Fleet {
                 issue: issue.id,
                 kind: issue.kind,
                 reason: issue.reason,
+                severity: issue.severity,
                 strategy: Strategy::GracefulRestart,
                 cause: Cause {
                     resource: resource.clone(),

@@ -16,7 +16,7 @@ use decide::plan::policy::Ladder;
 use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
 use domain::{
     Actor, Attribute, AttributeValue, Clock, ExperimentId, Fault, IdSource, Infrastructure, Percent, PlanId,
-    PlanStatus, Time,
+    PlanStatus, Severity, Time,
 };
 use heal::start::Execution;
 use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
@@ -53,6 +53,7 @@ pub struct Lab {
 pub fn automatic() -> Policy {
     let mut policy = Policy { ladder: Ladder::auto(), ..Policy::default() };
     policy.limits.confidence_min = Percent(0.0);
+    policy.limits.severity_min = Severity::Low;
     policy
 }
 

@@ -221,6 +221,7 @@ fn write_restart(dir: &Path, instance: &str, timeout: Duration) -> PlanId {
             issue: issue.id,
             kind: issue.kind,
             reason: issue.reason,
+            severity: issue.severity,
             strategy: Strategy::RestartPod,
             cause: Cause {
                 resource: resource.clone(),

@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub(crate) diagnosed: BTreeSet<IssueId>,
     /// The remediations that run on a thread of their own now.
     pub(crate) executing: BTreeSet<PlanId>,
+    /// When a review was called for, as long as health is low.
+    pub(crate) review_called: Option<Time>,
     /// When a health score was last stored.
     pub(crate) health_stored: Option<Time>,
 }
@@ -148,6 +150,7 @@ impl Healer {
             storm_seen: None,
             diagnosed: BTreeSet::new(),
             executing: BTreeSet::new(),
+            review_called: None,
             health_stored: None,
         };
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());

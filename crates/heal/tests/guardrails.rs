@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use decide::plan::Policy;
-use decide::plan::policy::Ladder;
+use decide::plan::policy::{Ladder, Rung};
 use domain::fault::FaultKind;
 use domain::{Fault, OutcomeKind, PlanStatus, ResourceId, StepToken};
 use heal::NoticeKind;
@@ -61,6 +61,32 @@ fn a_diagnosis_that_is_not_sure_waits_for_a_person_and_runs_when_approved() {
     assert_eq!(after.outcome.unwrap().kind, OutcomeKind::Healed);
     assert_eq!(repairs(&lab).len(), 1);
     assert!(lab.store.open_issues().unwrap().is_empty());
+}
+
+#[test]
+fn low_health_calls_for_one_review_however_long_it_stays_low() {
+    let mut policy = automatic();
+    policy.ladder = Ladder { default: Rung::Observe, rules: Vec::new() };
+    let mut lab = Lab::shop(policy);
+    let reviews = |lab: &Lab| {
+        let notices = lab.notices.lock().unwrap();
+        notices.iter().filter(|notice| notice.kind == NoticeKind::HealthLow).count()
+    };
+    let hang = |lab: &mut Lab| {
+        let snapshot = lab.observer.snapshot().unwrap();
+        let instances = snapshot.services.values().flat_map(|service| service.instances.keys());
+        for (seed, name) in (0..).zip(instances) {
+            let plan = domain::IdSource::seeded(seed).next(lab.now());
+            assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause(&name.to_string(), 240)));
+        }
+    };
+    hang(&mut lab);
+    turns(&lab, 200);
+    assert_eq!(reviews(&lab), 1);
+    turns(&lab, 200);
+    hang(&mut lab);
+    turns(&lab, 200);
+    assert_eq!(reviews(&lab), 2, "it was well between");
 }
 
 #[test]

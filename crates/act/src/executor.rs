@@ -1,9 +1,9 @@
 //! Running a plan, step by step.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use decide::plan::{Cleared, ClearedStep};
@@ -12,6 +12,7 @@ use provider::Change;
 use store::{Ending, Found, SlotLimits, Started, Store, StoreError, Timer, TimerKind};
 
 use crate::error::{ActError, Result};
+use crate::recover::Unsettled;
 use crate::running::{Registration, Running, disturbs};
 use crate::undo::UndoReport;
 
@@ -31,8 +32,8 @@ pub struct Executor {
     pub(crate) running: Arc<Running>,
     /// Set while an emergency stop is not yet latched in the store.
     pub(crate) stopping: AtomicBool,
-    /// Plans whose journal could not be kept, to be settled when it can.
-    pub(crate) unsettled: Mutex<BTreeSet<PlanId>>,
+    /// Plans that nobody runs and that are not settled yet.
+    pub(crate) unsettled: Mutex<BTreeMap<PlanId, Unsettled>>,
 }
 
 impl fmt::Debug for Executor {
@@ -286,10 +287,6 @@ impl Executor {
             .collect();
         self.store.complete_steps(plan.id, status, &timers, now)?;
         Ok(status)
-    }
-
-    pub(crate) fn leave_unsettled(&self, plan: PlanId) {
-        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).insert(plan);
     }
 }
 

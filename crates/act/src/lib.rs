@@ -15,7 +15,7 @@
 //! - Nothing is applied before its intent is on the disk. Where the intent cannot be written, nothing is
 //!   done.
 //! - A step is applied at most once, by the run that wrote its intent. After a crash it is proven, then
-//!   completed or undone; never applied again.
+//!   completed or undone; never applied again. A start waits for none of it.
 //! - A fault ends: by its time, by an undo, by the emergency stop, or by [`Executor::recover`].
 //! - Undo is safe twice and safe if the step never ran; it needs no clearance and no slot.
 //! - What is owed (a lift, the end of a fault, a roll-back that is not complete) is a timer in the store
@@ -39,4 +39,4 @@ pub use emergency::Stopped;
 pub use error::{ActError, Result};
 pub use executor::{Executor, Ran};
 pub use recover::{Recovered, RecoveredPlan};
-pub use undo::{UndoReport, UndoneStep};
+pub use undo::{Due, UndoReport, UndoneStep};

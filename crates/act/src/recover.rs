@@ -2,25 +2,56 @@
 //!
 //! Faults come first: none of ours may outlive the control plane that watched over it. Then repairs, one by
 //! one: a step whose effect is unknown is looked for, and completed or undone; it is never done again.
+//!
+//! Nothing here waits. A repair whose step may still be under way stays in progress, and is looked for again
+//! by every [`Executor::run_due`] until it is there or its time is over. Its journal entry stays open until
+//! then, so that a controller that dies meanwhile loses nothing.
 
 use std::collections::BTreeSet;
+use std::mem;
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use domain::{Action, Effect, PlanId, PlanStatus};
+use domain::{Action, Effect, Plan, PlanId, PlanStatus, Time};
 use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, TimerKind};
 
 use crate::error::{ActError, Result};
 use crate::executor::{Executor, endings_of_done};
 
-/// One plan that was settled.
+/// One plan that was settled, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveredPlan {
     /// Which plan.
     pub plan: PlanId,
-    /// Its status now.
+    /// Its status now; in progress where a step of it may still come to its effect.
     pub status: PlanStatus,
     /// What was found and done, in one clause.
     pub found: String,
+}
+
+impl RecoveredPlan {
+    /// Whether nothing more is to be found out about it.
+    pub fn is_settled(&self) -> bool {
+        self.status != PlanStatus::InProgress
+    }
+}
+
+/// A plan that nobody runs and that is to be settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    /// Since when this controller looks after it.
+    since: Time,
+    /// Why nobody runs it.
+    why: String,
+}
+
+/// What one look for a step's effect came to.
+enum Sought {
+    Present,
+    /// It may still come.
+    Awaited,
+    /// Its time is over.
+    Absent,
 }
 
 /// What recovery did.
@@ -28,13 +59,21 @@ pub struct RecoveredPlan {
 pub struct Recovered {
     /// Fault steps that were open or in force and are taken out.
     pub faults_taken_out: u32,
-    /// Plans that were settled, faults first.
+    /// Plans that were looked after, faults first.
     pub plans: Vec<RecoveredPlan>,
+}
+
+impl Recovered {
+    /// Plans of which a step may still come to its effect; [`Executor::run_due`] settles them.
+    pub fn awaited(&self) -> usize {
+        self.plans.iter().filter(|plan| !plan.is_settled()).count()
+    }
 }
 
 const ENDED: &str = "the control plane ended";
 
-/// How long a step that does no harm when it is done twice is looked for.
+/// How long a step that does no harm when it is done twice is looked for, by one controller. Where the keeper
+/// died too its effect never comes, and the next turn may simply plan it again.
 const HARMLESS_LOOK: Duration = Duration::from_secs(3);
 
 fn is_harmless_twice(action: &Action) -> bool {
@@ -48,8 +87,9 @@ fn is_harmless_twice(action: &Action) -> bool {
 }
 
 impl Executor {
-    /// Settles every plan that was under way and takes out every fault. Run before anything else, and once
-    /// more wherever it failed: doing it again is harmless.
+    /// Takes out every fault and settles every plan that was under way, without waiting for anything: what is
+    /// still awaited is settled by [`Executor::run_due`]. Run before anything else, and once more wherever it
+    /// failed: doing it again is harmless.
     pub fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         let open = self.store.entries_without_ending()?;
@@ -73,7 +113,12 @@ impl Executor {
             .chain(rollbacks.map(|timer| timer.plan));
         for plan in order {
             if seen.insert(plan) {
-                recovered.plans.push(self.settle(plan, ENDED)?);
+                let unsettled = Unsettled { since: self.clock.now(), why: ENDED.to_owned() };
+                let settled = self.settle(plan, &unsettled)?;
+                if !settled.is_settled() {
+                    self.await_settlement(plan, unsettled);
+                }
+                recovered.plans.push(settled);
             }
         }
         self.refuse_faults_not_begun()?;
@@ -92,12 +137,52 @@ impl Executor {
         Ok(())
     }
 
-    /// Settles one plan that nobody runs.
-    pub(crate) fn settle(&self, id: PlanId, why: &str) -> Result<RecoveredPlan> {
+    /// Whether a plan that nobody runs is still to be settled: look again soon.
+    pub fn is_settling(&self) -> bool {
+        !self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// A plan whose journal could not be kept: it is settled when it can.
+    pub(crate) fn leave_unsettled(&self, plan: PlanId) {
+        let why = "its journal could not be kept".to_owned();
+        self.await_settlement(plan, Unsettled { since: self.clock.now(), why });
+    }
+
+    fn await_settlement(&self, plan: PlanId, unsettled: Unsettled) {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).entry(plan).or_insert(unsettled);
+    }
+
+    /// Looks once more after every plan that nobody runs. Returns those that are settled now. Where one fails
+    /// all of them are looked after again: none is settled without being told.
+    pub(crate) fn settle_unsettled(&self) -> Result<Vec<RecoveredPlan>> {
+        let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut settled = Vec::new();
+        let mut failed = None;
+        for (id, unsettled) in &unsettled {
+            match self.settle(*id, unsettled) {
+                Ok(plan) if plan.is_settled() => settled.push(plan),
+                Ok(_) => self.await_settlement(*id, unsettled.clone()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let Some(error) = failed else { return Ok(settled) };
+        unsettled.into_iter().for_each(|(id, unsettled)| self.await_settlement(id, unsettled));
+        Err(error)
+    }
+
+    /// Settles one plan that nobody runs, as far as that can be done now.
+    fn settle(&self, id: PlanId, unsettled: &Unsettled) -> Result<RecoveredPlan> {
+        let why = &unsettled.why;
+        let plan = self.store.plan(id)?.ok_or(ActError::UnknownPlan(id))?.plan;
+        // As long as it lives, nobody else takes the plan back; who wants to waits a moment.
+        let registration = self.running.register(&plan);
         let record = self.store.plan(id)?.ok_or(ActError::UnknownPlan(id))?;
         let entries = self.store.journal(id)?;
         let found = if record.status != PlanStatus::InProgress {
+            drop(registration);
             self.settle_finished(&record, &entries, why)?
+        } else if registration.is_none() {
+            "it is being looked after".to_owned()
         } else if entries.is_empty() {
             let why = format!("{why} before the first step; nothing was changed");
             self.store.set_plan_status(
@@ -109,7 +194,7 @@ impl Executor {
             )?;
             why
         } else {
-            self.settle_in_progress(&record, entries, why)?
+            self.settle_in_progress(&record.plan, entries, unsettled)?
         };
         let status = self.store.plan(id)?.map_or(record.status, |record| record.status);
         Ok(RecoveredPlan { plan: id, status, found })
@@ -135,20 +220,25 @@ impl Executor {
 
     fn settle_in_progress(
         &self,
-        record: &PlanRecord,
+        plan: &Plan,
         mut entries: Vec<JournalEntry>,
-        why: &str,
+        unsettled: &Unsettled,
     ) -> Result<String> {
-        let plan = &record.plan;
+        let why = &unsettled.why;
         let disturbs = entries.iter().any(JournalEntry::is_fault);
         if !disturbs
             && let Some(last) = entries.last_mut()
             && last.state() == EntryState::Open
         {
-            if self.look_again(last) != Effect::Present {
-                let (status, _) =
-                    self.take_back(plan, &format!("{why}, and step {} has no effect", last.token.index))?;
-                return Ok(format!("step {} had no effect; {status}", last.token.index));
+            let step = last.token.index;
+            match self.look_for(last, unsettled.since) {
+                Sought::Present => {}
+                Sought::Awaited => return Ok(format!("the effect of step {step} is still awaited")),
+                Sought::Absent => {
+                    let why = format!("{why}, and step {step} has no effect");
+                    let (status, _) = self.take_back(plan, &why)?;
+                    return Ok(format!("step {step} had no effect; {status}"));
+                }
             }
             self.store.append_endings(&endings_of_done(last.token, &last.step.action), self.clock.now())?;
             entries = self.store.journal(plan.id)?;
@@ -163,22 +253,17 @@ impl Executor {
         Ok(format!("{why}; {status}"))
     }
 
-    /// Looks for the effect of a step that may still be under way: until the time it was given is over,
-    /// counted from its intent. What does no harm when it is done twice is not waited for as long: where the
-    /// keeper died too it never comes, and nothing is looked after until everything is settled.
-    fn look_again(&self, entry: &JournalEntry) -> Effect {
-        let began = self.clock.now();
-        loop {
-            let seen = self.change.prove(entry.token, &entry.step, &entry.captured);
-            let now = self.clock.now();
-            let over = now.since(entry.intent_at) >= entry.step.timeout
-                || (is_harmless_twice(&entry.step.action) && now.since(began) >= HARMLESS_LOOK);
-            match seen {
-                Ok(Effect::Present) => return Effect::Present,
-                Ok(effect) if over => return effect,
-                Err(_) if over => return Effect::Unknown,
-                _ => self.clock.wait(Duration::from_millis(20)),
-            }
+    /// Looks for the effect of a step that may still be under way. It may come until the time it was given is
+    /// over, counted from its intent; one that does no harm when it is done twice is not awaited as long.
+    fn look_for(&self, entry: &JournalEntry, since: Time) -> Sought {
+        let seen = self.change.prove(entry.token, &entry.step, &entry.captured);
+        let now = self.clock.now();
+        let over = now.since(entry.intent_at) >= entry.step.timeout
+            || (is_harmless_twice(&entry.step.action) && now.since(since) >= HARMLESS_LOOK);
+        match seen {
+            Ok(Effect::Present) => Sought::Present,
+            _ if over => Sought::Absent,
+            _ => Sought::Awaited,
         }
     }
 }

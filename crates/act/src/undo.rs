@@ -1,7 +1,5 @@
 //! Taking plans back: after a failure, by hand, when their time has come.
 
-use std::mem;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use domain::{Action, Plan, PlanId, PlanStatus, StepToken, Undo};
@@ -10,6 +8,7 @@ use store::{Ending, EntryState, Found, JournalEntry, PlanPurpose, Timer, TimerKi
 
 use crate::error::{ActError, Result};
 use crate::executor::Executor;
+use crate::recover::RecoveredPlan;
 
 /// When an undo that failed is tried again: soon enough for a fault to matter little, seldom enough to give
 /// a restarting keeper its second.
@@ -34,6 +33,15 @@ pub struct UndoReport {
     /// Steps that could not be taken back now, and why. They are tried again by
     /// [`Executor::run_due`].
     pub remaining: Vec<(StepToken, String)>,
+}
+
+/// What was due and was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Due {
+    /// Plans that nobody ran and that are settled now.
+    pub settled: Vec<RecoveredPlan>,
+    /// Plans whose time had come, or whose roll-back was owed.
+    pub taken_back: Vec<(PlanId, UndoReport)>,
 }
 
 impl UndoReport {
@@ -85,33 +93,20 @@ impl Executor {
         Ok(report)
     }
 
-    /// Does what is due: lifts, ends of faults, roll-backs that were not complete, and plans whose journal
-    /// could not be kept. Call it whenever [`store::Store::timers`] says something is due, and every few
-    /// seconds besides.
-    pub fn run_due(&self) -> Result<Vec<(PlanId, UndoReport)>> {
-        let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut failed = None;
-        for id in unsettled {
-            if self.running.is_running(id) {
-                self.leave_unsettled(id);
-            } else if let Err(error) = self.settle(id, "its journal could not be kept") {
-                self.leave_unsettled(id);
-                failed = Some(error);
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let mut done = Vec::new();
+    /// Does what is due: lifts, ends of faults, roll-backs that were not complete, and plans that nobody runs.
+    /// Call it whenever [`store::Store::timers`] says something is due, every few seconds besides, and oftener
+    /// as long as [`Executor::is_settling`].
+    pub fn run_due(&self) -> Result<Due> {
+        let mut taken_back = Vec::new();
         for timer in self.store.due_timers(self.clock.now())? {
             let report = match timer.kind {
                 TimerKind::LiftPlan | TimerKind::FaultExpiry => self.lift_plan(timer.plan)?,
                 TimerKind::Rollback => self.undo_plan(timer.plan, "a roll-back was not complete")?,
                 TimerKind::VerifyDeadline | TimerKind::HoldEnd | TimerKind::ApprovalExpiry => continue,
             };
-            done.push((timer.plan, report));
+            taken_back.push((timer.plan, report));
         }
-        Ok(done)
+        Ok(Due { settled: self.settle_unsettled()?, taken_back })
     }
 
     /// A plan in progress ends badly: takes its steps back and gives it its last status.

@@ -124,6 +124,12 @@ fn run(executor: &Executor, plan: &Plan) {
     executor.run_within(&cleared(plan), &SlotLimits::NONE).unwrap();
 }
 
+/// What a start does, and the loop after it.
+fn recover(fleet: &Fleet, executor: &Executor) {
+    let mut recovered = executor.recover().unwrap();
+    fleet.settle(executor, &mut recovered);
+}
+
 /// Undoing and recovering again changes nothing any more.
 fn again_is_harmless(fleet: &Fleet, plan: &Plan, before: &Attributes, context: &str) {
     let next = fleet.successor();
@@ -161,7 +167,7 @@ fn a_plan_is_settled_wherever_the_controller_dies() {
             let plan = fleet.plan(steps.clone());
             let died = dies(&fleet, boundary, |executor| run(executor, &plan));
             let all_done = plan.tokens().all(|token| fleet.provider.changes(token) == 1);
-            fleet.successor().recover().unwrap();
+            fleet.recovered();
             let context = format!("{name}, death at boundary {boundary}");
             if all_done && plan.verify.is_some() {
                 assert_eq!(fleet.status(&plan), PlanStatus::Verifying, "{context}: the repair was lost");
@@ -185,7 +191,7 @@ fn a_plan_that_fails_is_settled_wherever_the_controller_dies() {
             let plan = fleet.plan(vec![memory(192), eject(0), breaker()]);
             fleet.provider.trouble(token(&plan, 2), trouble);
             let died = dies(&fleet, boundary, |executor| run(executor, &plan));
-            fleet.successor().recover().unwrap();
+            fleet.recovered();
             let context = format!("{trouble:?}, death at boundary {boundary}");
             nothing_is_left(&fleet, &plan, &before, &context);
             again_is_harmless(&fleet, &plan, &before, &context);
@@ -204,8 +210,8 @@ fn recovery_itself_may_die_anywhere() {
                 let before = fleet.provider.attributes();
                 let plan = fleet.plan(steps.clone());
                 died = dies(&fleet, boundary, |executor| run(executor, &plan));
-                let died_again = dies(&fleet, second, |executor| drop(executor.recover().unwrap()));
-                fleet.successor().recover().unwrap();
+                let died_again = dies(&fleet, second, |executor| recover(&fleet, executor));
+                fleet.recovered();
                 let context = format!("{name}, deaths at boundaries {boundary} and {second}");
                 nothing_is_left(&fleet, &plan, &before, &context);
                 again_is_harmless(&fleet, &plan, &before, &context);
@@ -224,7 +230,7 @@ fn a_roll_back_that_was_begun_is_completed_wherever_the_controller_dies() {
         let plan = fleet.plan(vec![memory(192), eject(0), breaker()]);
         fleet.run(&plan);
         let died = dies(&fleet, boundary, |executor| drop(executor.undo_plan(plan.id, "by hand").unwrap()));
-        fleet.successor().recover().unwrap();
+        fleet.recovered();
         let context = format!("death at boundary {boundary}");
         assert_eq!(fleet.status(&plan), PlanStatus::RolledBack, "{context}");
         nothing_is_left(&fleet, &plan, &before, &context);
@@ -271,7 +277,7 @@ fn faults_in_force_do_not_outlive_the_controller_nor_its_emergency_stop() {
         let died = dies(&fleet, boundary, |executor| {
             executor.emergency_stop().unwrap();
         });
-        let recovered = fleet.successor().recover().unwrap();
+        let recovered = fleet.recovered();
         if boundary == 0 {
             assert_eq!(recovered.faults_taken_out, 6);
         }
@@ -296,7 +302,7 @@ fn a_restart_that_is_still_under_way_is_waited_for_and_not_done_again() {
         fleet.provider.changes(token(&plan, 0)) == 1
     });
     assert!(dies(&fleet, after_apply.unwrap(), |executor| run(executor, &plan)));
-    let recovered = fleet.successor().recover().unwrap();
+    let recovered = fleet.recovered();
     assert_eq!(recovered.plans[0].status, PlanStatus::Verifying, "{recovered:?}");
     assert_eq!(fleet.provider.changes(token(&plan, 0)), 1);
 }
@@ -357,8 +363,8 @@ proptest! {
             fleet.provider.trouble(token(&plan, index), trouble);
         }
         dies(&fleet, first, |executor| run(executor, &plan));
-        dies(&fleet, second, |executor| drop(executor.recover().unwrap()));
-        fleet.successor().recover().unwrap();
+        dies(&fleet, second, |executor| recover(&fleet, executor));
+        fleet.recovered();
         nothing_is_left(&fleet, &plan, &before, "property");
         again_is_harmless(&fleet, &plan, &before, "property");
     }

@@ -5,7 +5,7 @@ mod support;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use act::{ActError, Executor, Ran};
+use act::{ActError, Due, Executor, Ran};
 use decide::plan::ClearedStep;
 use domain::*;
 use provider::{Change, ProviderError, Undone};
@@ -100,7 +100,7 @@ fn a_fault_that_never_began_is_refused_at_the_next_start_and_a_repair_waits_on()
 }
 
 #[test]
-fn a_start_does_not_wait_long_for_what_may_be_done_again() {
+fn what_may_be_done_again_is_not_awaited_for_long() {
     let fleet = Fleet::new();
     let rotate = Action::RotateLogs { instance: cart().instance(0) };
     let long = Step { timeout: Duration::from_secs(60), ..step(rotate, Undo::NothingToRestore) };
@@ -108,9 +108,64 @@ fn a_start_does_not_wait_long_for_what_may_be_done_again() {
     fleet.store.start_plan(plan.id, &SlotLimits::SPECIFIED, fleet.now()).unwrap();
     fleet.store.append_intent(token(&plan, 0), &long, &Captured::Nothing, fleet.now()).unwrap();
     let died = fleet.now();
-    fleet.successor().recover().unwrap();
+    fleet.recovered();
     assert_eq!(fleet.status(&plan), PlanStatus::Failed);
     assert!(fleet.now().since(died) < Duration::from_secs(5), "{:?}", fleet.now().since(died));
+}
+
+#[test]
+fn a_start_waits_for_no_step_and_the_loop_settles_it_when_its_time_is_over() {
+    let fleet = Fleet::new();
+    let slow = Step { timeout: Duration::from_secs(60), ..restart(0) };
+    let plan = fleet.plan(vec![memory(192), slow.clone()]);
+    let (first, second) = (token(&plan, 0), token(&plan, 1));
+    let fault = fleet.plan(vec![pause(1)]);
+    fleet.run(&fault);
+    let before = fleet.provider.attributes();
+    fleet.store.start_plan(plan.id, &SlotLimits::NONE, fleet.now()).unwrap();
+    let cleared = cleared(&plan);
+    let memory = cleared.steps().next().unwrap();
+    let captured = fleet.provider.capture(memory).unwrap();
+    fleet.store.append_intent(first, memory.step(), &captured, fleet.now()).unwrap();
+    fleet.provider.apply(memory, &captured).unwrap();
+    fleet.store.append_ending(first, &store::Ending::Done, fleet.now()).unwrap();
+    // The controller dies between the intent of the restart and the restart.
+    let captured = fleet.provider.capture(cleared.steps().nth(1).unwrap()).unwrap();
+    fleet.store.append_intent(second, &slow, &captured, fleet.now()).unwrap();
+
+    let died = fleet.now();
+    let next = fleet.successor();
+    let recovered = next.recover().unwrap();
+    assert_eq!(fleet.now(), died, "recovery waited");
+    assert_eq!(recovered.faults_taken_out, 1);
+    assert!(fleet.provider.faults().is_empty(), "a fault is taken out at once");
+    assert_eq!(fleet.status(&plan), PlanStatus::InProgress);
+    assert!(next.is_settling());
+    fleet.clock.wait(Duration::from_secs(59));
+    assert_eq!(next.run_due().unwrap().settled, []);
+    assert_eq!(fleet.states(&plan), [EntryState::Done, EntryState::Open]);
+    fleet.clock.wait(Duration::from_secs(1));
+    let settled = next.run_due().unwrap().settled;
+    assert_eq!(settled[0].status, PlanStatus::RolledBack, "{settled:?}");
+    assert_eq!(fleet.provider.attributes(), before, "the limit is back");
+    assert_eq!(fleet.provider.changes(second), 0, "the restart was not done");
+    assert!(!next.is_settling());
+}
+
+#[test]
+fn a_plan_that_is_still_awaited_is_taken_back_by_hand() {
+    let fleet = Fleet::new();
+    let plan = fleet.plan(vec![restart(0)]);
+    fleet.store.start_plan(plan.id, &SlotLimits::NONE, fleet.now()).unwrap();
+    let captured = fleet.provider.capture(cleared(&plan).steps().next().unwrap()).unwrap();
+    fleet.store.append_intent(token(&plan, 0), &plan.steps[0], &captured, fleet.now()).unwrap();
+    let next = fleet.successor();
+    next.recover().unwrap();
+    next.undo_plan(plan.id, "by hand").unwrap();
+    assert_eq!(fleet.states(&plan), [EntryState::Failed]);
+    fleet.clock.wait(Duration::from_secs(10));
+    assert_eq!(next.run_due().unwrap().settled[0].status, PlanStatus::Failed);
+    assert_eq!(fleet.provider.changes(token(&plan, 0)), 0);
 }
 
 #[test]
@@ -134,9 +189,9 @@ fn a_timed_measure_is_lifted_when_its_time_has_come_and_stays_a_success() {
     fleet.run(&plan);
     assert_eq!(fleet.value(&Attribute::Replicas(cart())), AttributeValue::Count(3));
     fleet.clock.wait(Duration::from_secs(1799));
-    assert!(fleet.executor.run_due().unwrap().is_empty());
+    assert_eq!(fleet.executor.run_due().unwrap(), Due::default());
     fleet.clock.wait(Duration::from_secs(1));
-    assert_eq!(fleet.executor.run_due().unwrap().len(), 1);
+    assert_eq!(fleet.executor.run_due().unwrap().taken_back.len(), 1);
     assert_eq!(fleet.value(&Attribute::Replicas(cart())), AttributeValue::Count(2));
     assert_eq!(fleet.status(&plan), PlanStatus::Success);
     assert!(!fleet.store.plan(plan.id).unwrap().unwrap().rolled_back);

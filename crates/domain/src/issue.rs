@@ -115,6 +115,15 @@ pub struct Issue {
 impl Issue {
     /// The metric that counts how often an open issue looked well, without a break until now.
     pub const WELL_LOOKS: &str = "well_looks";
+    /// The metric that says since when, in seconds on the boot clock.
+    pub const WELL_SINCE: &str = "well_since_s";
+    /// The metric that says what the reason was told from: 1 health checks, 2 requests.
+    pub const REASON_EVIDENCE: &str = "reason_evidence";
+    /// The metric that says since when something else is told, in seconds on the boot clock.
+    pub const REASON_DOUBTED: &str = "reason_doubted_s";
+    /// The metrics that detection keeps for its next look, and that say nothing of the resource.
+    pub const NOTES: [&str; 4] =
+        [Self::WELL_LOOKS, Self::WELL_SINCE, Self::REASON_EVIDENCE, Self::REASON_DOUBTED];
 
     /// Whether an open issue looked well the last time it could be judged.
     pub fn is_recovering(&self) -> bool {

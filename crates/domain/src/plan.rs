@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::Cause;
 use crate::fault::Fault;
 use crate::id::{ExperimentId, IssueId, PlanId};
-use crate::issue::{IssueKind, Reason};
+use crate::issue::{IssueKind, Reason, Severity};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::time::Time;
 use crate::units::{Bytes, Cores, duration_ms};
@@ -330,6 +330,9 @@ pub enum Intent {
         kind: IssueKind,
         /// Its reason.
         reason: Reason,
+        /// How bad it was when the plan was made.
+        #[serde(default = "unstated_severity")]
+        severity: Severity,
         /// By which strategy.
         strategy: Strategy,
         /// What is believed to be the cause.
@@ -350,6 +353,11 @@ pub enum Intent {
         /// In their words.
         why: String,
     },
+}
+
+/// Plans that were written down before plans stated it.
+fn unstated_severity() -> Severity {
+    Severity::High
 }
 
 /// The signal that says whether a plan worked: `detect` is asked again about this type on this resource.

@@ -11,10 +11,9 @@ use decide::health::health;
 use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
-use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict};
+use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict, diagnosis_key};
 
-use crate::healer::{Healer, Seen};
-use crate::lesson::diagnosis_key;
+use crate::healer::{Healer, Seen, State};
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
 
@@ -78,7 +77,7 @@ impl Healer {
         self.call_in_a_storm(&mut state.storm_seen, snapshot);
         let open = after(before, changes);
         let health = health(snapshot, &open);
-        self.store_health(&mut state.health_stored, &health, snapshot.taken)?;
+        self.store_health(&mut state, &health, snapshot.taken)?;
         state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
         Ok(open)
     }
@@ -123,19 +122,23 @@ impl Healer {
         }
     }
 
-    /// Writes a health score every now and then, and calls for a review where it is low.
+    /// Writes a health score every now and then, and calls for a review when it gets low, once until it is not.
     fn store_health(
         &self,
-        stored: &mut Option<Time>,
+        state: &mut State,
         health: &decide::health::Health,
         now: Time,
     ) -> store::Result<()> {
-        if stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+        if state.health_stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
             return Ok(());
         }
-        *stored = Some(now);
+        state.health_stored = Some(now);
         self.parts.store.add_health(&self.record_of(health, now)?)?;
-        if let Some(overall) = health.overall.filter(|overall| *overall < HEALTH_REVIEW) {
+        let Some(overall) = health.overall.filter(|overall| *overall < HEALTH_REVIEW) else {
+            state.review_called = state.review_called.filter(|_| health.overall.is_none());
+            return Ok(());
+        };
+        if state.review_called.replace(now).is_none() {
             (self.parts.notify)(Notice {
                 kind: NoticeKind::HealthLow,
                 severity: Severity::High,

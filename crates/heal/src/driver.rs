@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use store::Retention;
-
 use crate::healer::Healer;
 
 /// Between two looks when nothing is wrong.
@@ -82,7 +80,7 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
         let now = healer.now();
         if now.since(scanned) >= healer.settings.scan_interval {
             scanned = now;
-            if let Err(error) = healer.parts.store.prune(now, Retention::default()) {
+            if let Err(error) = healer.parts.store.prune(now, healer.settings.retention) {
                 eprintln!("cannot remove old records: {}", chain(&error));
             }
         }

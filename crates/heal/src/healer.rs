@@ -14,7 +14,7 @@ use decide::learn::rates::Rates;
 use decide::plan::Policy;
 use domain::{Capabilities, Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
 use observe::Observer;
-use store::{HealthRecord, Store};
+use store::{HealthRecord, Retention, Store};
 
 use crate::lesson::Lessons;
 use crate::notice::Notice;
@@ -65,6 +65,8 @@ pub struct Settings {
     pub scan_interval: Duration,
     /// Time between two stored health scores.
     pub health_interval: Duration,
+    /// How long records are kept.
+    pub retention: Retention,
     /// Where plans run.
     pub execution: Execution,
     /// Seeds the ids.
@@ -107,6 +109,8 @@ pub(crate) struct State {
     pub(crate) diagnosed: BTreeSet<IssueId>,
     /// The remediations that run on a thread of their own now.
     pub(crate) executing: BTreeSet<PlanId>,
+    /// When a review was called for, as long as health is low.
+    pub(crate) review_called: Option<Time>,
     /// When a health score was last stored.
     pub(crate) health_stored: Option<Time>,
 }
@@ -146,6 +150,7 @@ impl Healer {
             storm_seen: None,
             diagnosed: BTreeSet::new(),
             executing: BTreeSet::new(),
+            review_called: None,
             health_stored: None,
         };
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());
@@ -211,7 +216,10 @@ impl Healer {
     /// Whether the loop has something under way and should look again soon.
     pub fn is_busy(&self) -> bool {
         let state = self.state();
-        !state.watches.is_empty() || !state.executing.is_empty() || !state.waiting.is_empty()
+        self.parts.executor.is_settling()
+            || !state.watches.is_empty()
+            || !state.executing.is_empty()
+            || !state.waiting.is_empty()
     }
 
     /// Asks for a turn soon.

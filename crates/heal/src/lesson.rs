@@ -6,7 +6,6 @@
 
 use decide::learn::confidence::ConfidenceTable;
 use decide::learn::rates::Rates;
-use domain::IssueId;
 use store::Store;
 
 /// The document that holds the success rates.
@@ -17,11 +16,6 @@ pub const CONFIDENCE: &str = "lessons/confidence";
 
 /// The confidence table recorded in drills on the demo fleet, which ships with Homeostat.
 const SHIPPED: &str = include_str!("../../../drills/confidence.json");
-
-/// The document that holds the first diagnosis of an issue.
-pub fn diagnosis_key(issue: IssueId) -> String {
-    format!("diagnosis/{issue}")
-}
 
 /// What was learned so far.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ mod verify;
 
 pub use driver::Driver;
 pub use healer::{Healer, Learning, Parts, Settings};
-pub use lesson::{CONFIDENCE, Lessons, RATES, diagnosis_key};
+pub use lesson::{CONFIDENCE, Lessons, RATES};
 pub use notice::{Notice, NoticeKind};
 pub use operate::{OperateError, Proposal, RunMode};
 pub use turn::{Turn, TurnError};

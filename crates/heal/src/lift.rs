@@ -19,7 +19,10 @@ const WELL_FOR_MAX: Duration = Duration::from_secs(10 * 60);
 impl Healer {
     /// Takes back what is over.
     pub(crate) fn lift(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
-        self.parts.executor.run_due()?;
+        let due = self.parts.executor.run_due()?;
+        for plan in due.settled {
+            self.conclude_settled(plan.plan)?;
+        }
         self.lift_what_is_well(snapshot)?;
         let now = snapshot.taken;
         let expired = |timer: &Timer| timer.kind == TimerKind::ApprovalExpiry;

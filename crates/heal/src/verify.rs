@@ -211,26 +211,39 @@ impl Healer {
             ..PlanFilter::default()
         };
         for record in self.parts.store.plans(&filter)? {
-            if !record.status.is_final() || record.outcome.is_some() || record.started_at.is_none() {
-                continue;
-            }
-            // It died between the status and the verdict it stands for.
-            let healed = record.status == PlanStatus::Success;
-            let kind = if healed { credit(&record.plan) } else { OutcomeKind::NotHealed };
-            let died = || "the control plane died while it ran".to_owned();
-            self.conclude(
-                &record.plan,
-                &Outcome {
-                    plan: record.plan.id,
-                    kind,
-                    started_at: record.started_at,
-                    verified_at: record.completed_at.filter(|_| healed),
-                    decided_at: self.now(),
-                    rolled_back: record.rolled_back,
-                    explanation: (!healed).then(|| record.error.unwrap_or_else(died)),
-                },
-            )?;
+            self.conclude_dead(record)?;
         }
         Ok(())
+    }
+
+    /// Gives a verdict on a plan that nobody ran any more and that is settled now. One whose own run is about
+    /// to give it is left to that.
+    pub(crate) fn conclude_settled(&self, plan: PlanId) -> Result<(), TurnError> {
+        match self.parts.store.plan(plan)? {
+            Some(record) if !self.state().executing.contains(&plan) => self.conclude_dead(record),
+            _ => Ok(()),
+        }
+    }
+
+    /// The verdict on a repair that ended without one.
+    fn conclude_dead(&self, record: PlanRecord) -> Result<(), TurnError> {
+        let owed = PlanPurpose::of(&record.plan) == PlanPurpose::Remediation && record.outcome.is_none();
+        if !owed || !record.status.is_final() || record.started_at.is_none() {
+            return Ok(());
+        }
+        // It died between the status and the verdict it stands for.
+        let healed = record.status == PlanStatus::Success;
+        let kind = if healed { credit(&record.plan) } else { OutcomeKind::NotHealed };
+        let died = || "the control plane died while it ran".to_owned();
+        let outcome = Outcome {
+            plan: record.plan.id,
+            kind,
+            started_at: record.started_at,
+            verified_at: record.completed_at.filter(|_| healed),
+            decided_at: self.now(),
+            rolled_back: record.rolled_back,
+            explanation: (!healed).then(|| record.error.unwrap_or_else(died)),
+        };
+        self.conclude(&record.plan, &outcome)
     }
 }

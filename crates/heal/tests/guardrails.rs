@@ -6,11 +6,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use decide::plan::Policy;
-use decide::plan::policy::Ladder;
+use decide::plan::policy::{Ladder, Rung};
 use domain::fault::FaultKind;
-use domain::{Fault, OutcomeKind, PlanStatus, ResourceId};
+use domain::{Fault, OutcomeKind, PlanStatus, ResourceId, StepToken};
 use heal::NoticeKind;
-use store::{PlanFilter, PlanPurpose, PlanRecord};
+use provider::Change;
+use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
 use support::storm::{Deaths, run};
 use support::{Lab, automatic};
 
@@ -60,6 +61,63 @@ fn a_diagnosis_that_is_not_sure_waits_for_a_person_and_runs_when_approved() {
     assert_eq!(after.outcome.unwrap().kind, OutcomeKind::Healed);
     assert_eq!(repairs(&lab).len(), 1);
     assert!(lab.store.open_issues().unwrap().is_empty());
+}
+
+#[test]
+fn low_health_calls_for_one_review_however_long_it_stays_low() {
+    let mut policy = automatic();
+    policy.ladder = Ladder { default: Rung::Observe, rules: Vec::new() };
+    let mut lab = Lab::shop(policy);
+    let reviews = |lab: &Lab| {
+        let notices = lab.notices.lock().unwrap();
+        notices.iter().filter(|notice| notice.kind == NoticeKind::HealthLow).count()
+    };
+    let hang = |lab: &mut Lab| {
+        let snapshot = lab.observer.snapshot().unwrap();
+        let instances = snapshot.services.values().flat_map(|service| service.instances.keys());
+        for (seed, name) in (0..).zip(instances) {
+            let plan = domain::IdSource::seeded(seed).next(lab.now());
+            assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause(&name.to_string(), 240)));
+        }
+    };
+    hang(&mut lab);
+    turns(&lab, 200);
+    assert_eq!(reviews(&lab), 1);
+    turns(&lab, 200);
+    hang(&mut lab);
+    turns(&lab, 200);
+    assert_eq!(reviews(&lab), 2, "it was well between");
+}
+
+#[test]
+fn a_repair_whose_step_was_written_and_not_done_gets_its_verdict_and_the_next_one_heals() {
+    let mut lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    turns(&lab, 10);
+    let plan = repairs(&lab).remove(0).plan;
+    let cleared = sim::cleared(plan.clone());
+    let step = cleared.steps().next().unwrap();
+    let captured = lab.provider.capture(step).unwrap();
+    lab.store.approve(plan.id, "ann", lab.now()).unwrap();
+    lab.store.start_plan(plan.id, &SlotLimits::NONE, lab.now()).unwrap();
+    lab.store.append_intent(step.token(), step.step(), &captured, lab.now()).unwrap();
+    let died = lab.now();
+    lab.policy = automatic();
+    lab.crash();
+    assert_eq!(lab.now(), died, "the start waited");
+    assert_eq!(lab.store.plan(plan.id).unwrap().unwrap().status, PlanStatus::InProgress);
+    assert!(lab.healer.is_busy());
+    // The start took the fault out; now it hangs by itself.
+    assert!(lab.provider.happen(StepToken { index: 9, ..step.token() }, &pause("cart-1", 300)));
+    turns(&lab, 20);
+    assert_eq!(repairs(&lab).len(), 1, "another repair was begun beside the one that may still come");
+    turns(&lab, step.step().timeout.as_secs() - 19);
+    let first = lab.store.plan(plan.id).unwrap().unwrap();
+    assert_eq!(first.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::NotHealed));
+    assert_eq!(lab.provider.changes(step.token()), 0, "it was not done blindly");
+    turns(&lab, 120);
+    let healed = repairs(&lab).into_iter().filter_map(|record| record.outcome);
+    assert!(healed.into_iter().any(|outcome| outcome.kind == OutcomeKind::Healed), "{:?}", repairs(&lab));
 }
 
 #[test]

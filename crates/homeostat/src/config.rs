@@ -4,11 +4,15 @@
 //! is named with its file and line, and the process does not start. Each crate owns its part.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use decide::detect::Thresholds;
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
 use serde::{Deserialize, Serialize};
+use store::Retention;
+
+const DAY_SECONDS: u64 = 86_400;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub struct Config {
     pub healing: Healing,
     /// Who is told what needs a person.
     pub notify: Notify,
+    /// How long our own records are kept.
+    pub retention: Records,
     /// When something counts as wrong.
     pub thresholds: Thresholds,
     /// What may be repaired and disturbed, and how much of it.
@@ -32,6 +38,7 @@ impl Default for Config {
             gateway: Gateway::default(),
             healing: Healing::default(),
             notify: Notify::default(),
+            retention: Records::default(),
             thresholds: Thresholds::default(),
             policy: Policy { ladder: Ladder::started_by_up(), ..Policy::default() },
         }
@@ -87,6 +94,32 @@ impl Default for Healing {
 pub struct Notify {
     /// Where a JSON notice is posted, `http://…`.
     pub webhook_url: Option<String>,
+}
+
+/// How long our own records are kept. What is open, waits or is owed is never removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Records {
+    /// Days after their end for issues with their diagnoses, plans with their journals and outcomes, and
+    /// experiments, 1 to 3650.
+    pub records_days: u64,
+    /// Days for health scores, 1 to 3650.
+    pub health_days: u64,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        let Retention { records, health } = Retention::default();
+        Self { records_days: records.as_secs() / DAY_SECONDS, health_days: health.as_secs() / DAY_SECONDS }
+    }
+}
+
+impl Records {
+    /// The same as the store takes it.
+    pub fn retention(&self) -> Retention {
+        let days = |days: u64| Duration::from_secs(days.saturating_mul(DAY_SECONDS));
+        Retention { records: days(self.records_days), health: days(self.health_days) }
+    }
 }
 
 /// Why the process does not start.
@@ -225,6 +258,14 @@ impl Config {
                 return Err((field.to_owned(), format!("is {seconds}, must be 1 to 3600")));
             }
         }
+        for (field, days) in [
+            ("retention.records_days", self.retention.records_days),
+            ("retention.health_days", self.retention.health_days),
+        ] {
+            if !(1..=3650).contains(&days) {
+                return Err((field.to_owned(), format!("is {days}, must be 1 to 3650")));
+            }
+        }
         if self.gateway.port == 0 {
             return Err(("gateway.port".to_owned(), "is 0, must be 1 to 65535".to_owned()));
         }
@@ -282,6 +323,13 @@ mod tests {
     }
 
     #[test]
+    fn records_are_kept_as_long_as_is_written_down() {
+        assert_eq!(Config::default().retention.retention(), Retention::default());
+        let kept = load("[retention]\nrecords_days = 7\n").unwrap().retention.retention();
+        assert_eq!(kept, Retention { records: Duration::from_secs(7 * 86_400), ..Retention::default() });
+    }
+
+    #[test]
     fn a_key_nobody_knows_is_named_with_its_line() {
         let error = load("[healing]\ndry_run = true\nscan_intervall_seconds = 3\n").unwrap_err();
         assert!(
@@ -294,6 +342,8 @@ mod tests {
     fn a_value_out_of_range_is_named_with_its_line() {
         let error = load("[healing]\n\nscan_interval_seconds = 0\n").unwrap_err();
         assert_eq!(error, "homeostat.toml:3: healing.scan_interval_seconds is 0, must be 1 to 3600");
+        let error = load("[retention]\nhealth_days = 0\n").unwrap_err();
+        assert_eq!(error, "homeostat.toml:2: retention.health_days is 0, must be 1 to 3650");
     }
 
     #[test]

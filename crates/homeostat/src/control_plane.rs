@@ -1,8 +1,9 @@
 //! The control plane: every role wired together in one process.
 //!
 //! In: a data directory, a configuration. Out: a running loop, chaos engine and gateway, until dropped.
-//! Order of start: lock, keeper, recovery (what a dead predecessor left is settled before anything else),
-//! loop, gateway. Services and traffic are the keeper's; they go on when this ends.
+//! Order of start: lock, keeper, recovery (the faults of a dead predecessor are taken out before anything else;
+//! what it was repairing is settled, or left to the loop where a step may still come to its effect), gateway,
+//! loop. Services and traffic are the keeper's; they go on when this ends.
 
 use std::fs;
 use std::io::Write;
@@ -116,6 +117,7 @@ pub struct ControlPlane {
     pub experiments: Arc<Experiments>,
     /// What was settled at start.
     pub recovered: Recovered,
+    executor: Arc<Executor>,
     /// The token that every write needs.
     pub token: String,
     address: String,
@@ -219,6 +221,7 @@ impl ControlPlane {
             healer,
             experiments,
             recovered,
+            executor,
             token,
             address,
             dir,
@@ -231,6 +234,11 @@ impl ControlPlane {
     /// Where the page and the API are: `http://localhost:4000`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether a step of an earlier control plane is still awaited.
+    pub fn is_settling(&self) -> bool {
+        self.executor.is_settling()
     }
 
     /// Stops every service and the keeper, then the control plane.
@@ -324,6 +332,7 @@ impl Wiring<'_> {
             learning: if healing.learning { Learning::On } else { Learning::Off },
             scan_interval: Duration::from_secs(healing.scan_interval_seconds),
             health_interval: Duration::from_secs(healing.health_check_interval_seconds),
+            retention: self.config.retention.retention(),
             execution: Execution::Concurrent,
             seed: seed(self.clock),
         };
@@ -470,9 +479,10 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     let recovered = &plane.recovered;
     if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
         eprintln!(
-            "an earlier control plane left work: {} faults taken out, {} plans settled",
+            "an earlier control plane left work: {} faults taken out, {} plans settled, {} still awaited",
             recovered.faults_taken_out,
-            recovered.plans.len()
+            recovered.plans.len() - recovered.awaited(),
+            recovered.awaited()
         );
     }
     while !signals::ending() {

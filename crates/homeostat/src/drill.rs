@@ -12,7 +12,7 @@ use decide::learn::confidence::{ConfidenceTable, Named};
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
 use domain::units::show_duration;
-use domain::{Capabilities, Enforcement, Percent, Time};
+use domain::{Capabilities, Enforcement, Percent, Severity, Time};
 use provider::Look;
 
 use crate::cli::{DrillArgs, Exit, Failure, Global};
@@ -89,6 +89,7 @@ fn schedule(args: &DrillArgs) -> Result<Vec<(u32, Row)>, Failure> {
 /// report; confidence, storm safety, verification by the issue's own signal and the rest stay.
 pub(crate) fn drill_policy(mut policy: Policy) -> Policy {
     policy.ladder = Ladder::auto();
+    policy.limits.severity_min = Severity::Low;
     policy.limits.per_resource = 1_000;
     policy.limits.in_all = 10_000;
     policy.limits.cooldown = Duration::from_secs(1);
@@ -124,7 +125,10 @@ fn notes(config: &Config) -> Vec<String> {
             "measures are lifted when their path was well for {}, however often (default: longer where requests were turned away, and twice as long each time)",
             show_duration(config.policy.lifting.well_for)
         ),
-        format!("a diagnosis below {} waits for a person", limits.confidence_min),
+        format!(
+            "a diagnosis below {} waits for a person, an issue below severity {} too (default medium)",
+            limits.confidence_min, limits.severity_min
+        ),
     ]
 }
 

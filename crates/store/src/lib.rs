@@ -45,6 +45,7 @@ mod timers;
 
 pub use changes::{Changed, Subscription, Topic};
 pub use directory::{Reserve, holder};
+pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
 pub use experiments::{ExperimentRecord, ExperimentStatus};
 pub use health::HealthRecord;

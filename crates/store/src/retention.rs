@@ -1,4 +1,16 @@
-//! Retention of our own records.
+//! Retention of our own records: what is over and older than wanted is removed; what is open or owed never is.
+//!
+//! | what | kept | never removed |
+//! |---|---|---|
+//! | `self_healing_issues` | [`Retention::records`] after its close | open, or a plan of it is kept |
+//! | `plans`, with `plan_resources`, `journal`, `journal_endings` | [`Retention::records`] after its end | unfinished; with a timer; with an entry that is open, or a fault in force |
+//! | `experiments` | [`Retention::records`] after it was made | not over |
+//! | `health_scores` | [`Retention::health`] | |
+//! | `documents`, `diagnosis/…` | as long as their issue | |
+//! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
+//! | `timers` | until they are done, or with their plan | |
+//!
+//! Outcomes are columns of their plan. What happened is told to listeners and is not stored.
 
 use std::time::Duration;
 
@@ -6,13 +18,14 @@ use domain::Time;
 use rusqlite::params;
 
 use crate::changes::Topic;
+use crate::documents::DIAGNOSES;
 use crate::error::Result;
 use crate::store::{Purpose, Store};
 
 /// How long records are kept, by wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Closed issues, finished plans with their journals, finished experiments.
+    /// Closed issues with their diagnoses, finished plans with their journals and outcomes, finished experiments.
     pub records: Duration,
     /// Health scores: one every 30 s or oftener.
     pub health: Duration,
@@ -37,6 +50,8 @@ pub struct Pruned {
     pub experiments: usize,
     /// Health scores.
     pub health_scores: usize,
+    /// Diagnoses of issues that are gone.
+    pub diagnoses: usize,
 }
 
 impl Store {
@@ -66,7 +81,12 @@ impl Store {
             )?;
             let health_scores =
                 tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
-            Ok(Pruned { issues, plans, experiments, health_scores })
+            let diagnoses = tx.execute(
+                "DELETE FROM documents WHERE substr(key, 1, length(?1)) = ?1
+                     AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
+                [DIAGNOSES],
+            )?;
+            Ok(Pruned { issues, plans, experiments, health_scores, diagnoses })
         })?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");

@@ -299,10 +299,13 @@ fn retention_removes_what_is_over_and_old_and_nothing_that_is_owed() {
     let token = first_step(&fault);
     store.append_intent(token, &fault.steps[0], &Captured::Nothing, at(4)).unwrap();
     store.append_ending(token, &Ending::Done, at(4)).unwrap();
+    store.put_document(&diagnosis_key(old.id), "{}").unwrap();
+    store.put_document("lessons/rates", "{}").unwrap();
     let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(60) };
 
     store.prune(at(1000), keep).unwrap();
     assert!(store.issue(old.id).unwrap().is_some(), "it is open");
+    assert!(store.document(&diagnosis_key(old.id)).unwrap().is_some(), "its issue is kept");
     assert!(store.plan(finished.id).unwrap().is_none());
     assert!(store.plan(fault.id).unwrap().is_some(), "its fault is in force");
 
@@ -311,6 +314,40 @@ fn retention_removes_what_is_over_and_old_and_nothing_that_is_owed() {
     let undone = Ending::Undone { found: Found::Restored, why: "its time is over".to_owned() };
     store.append_ending(token, &undone, at(5)).unwrap();
     let pruned = store.prune(at(1000), keep).unwrap();
-    assert_eq!((pruned.issues, pruned.plans), (1, 1));
+    assert_eq!((pruned.issues, pruned.plans, pruned.diagnoses), (1, 1, 1));
     assert!(store.journal(fault.id).unwrap().is_empty());
+    assert_eq!(store.document(&diagnosis_key(old.id)).unwrap(), None);
+    assert!(store.document("lessons/rates").unwrap().is_some(), "what was learned stays");
+}
+
+#[test]
+fn retention_counts_from_the_end_of_what_is_over_and_leaves_the_rest() {
+    let mut closed = issue(1);
+    closed.closed_at = Some(at(100));
+    let store = store_with(&closed);
+    let waiting = repair(2, &closed, "cart-0");
+    let measure = repair(3, &closed, "cart-1");
+    store.add_plan(&waiting, PlanStatus::AwaitingApproval, &[]).unwrap();
+    store.add_plan(&measure, PlanStatus::Success, &[]).unwrap();
+    store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: measure.id, due: at(5000) }).unwrap();
+    let experiment = |n, status| ExperimentRecord {
+        id: IdSource::seeded(n).next(at(10)),
+        status,
+        document: "{}".to_owned(),
+        created_at: at(10),
+    };
+    let (running, over) =
+        (experiment(4, ExperimentStatus::Running), experiment(5, ExperimentStatus::Aborted));
+    store.save_experiment(&running).unwrap();
+    store.save_experiment(&over).unwrap();
+    let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(30) };
+
+    let pruned = store.prune(at(69), keep).unwrap();
+    assert_eq!(pruned, Pruned::default(), "nothing is older than a minute");
+    let pruned = store.prune(at(1000), keep).unwrap();
+    assert_eq!(pruned, Pruned { experiments: 1, ..Pruned::default() });
+    assert!(store.plan(waiting.id).unwrap().is_some(), "a person is asked");
+    assert!(store.plan(measure.id).unwrap().is_some(), "it is to be lifted");
+    assert!(store.issue(closed.id).unwrap().is_some(), "its plans are kept");
+    assert!(store.experiment(running.id).unwrap().is_some() && store.experiment(over.id).unwrap().is_none());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use act::{Executor, Ran};
+use act::{Executor, Ran, Recovered};
 use decide::plan::Cleared;
 use domain::fault::PathScope;
 use domain::*;
@@ -37,6 +37,25 @@ impl Fleet {
         Executor::new(self.store.clone(), Arc::new(self.provider.clone()), self.clock.clone())
     }
 
+    /// The next controller, once it has settled what this one left.
+    pub(crate) fn recovered(&self) -> Recovered {
+        let next = self.successor();
+        let mut recovered = next.recover().unwrap();
+        self.settle(&next, &mut recovered);
+        recovered
+    }
+
+    /// Time passes until nothing is awaited any more.
+    pub(crate) fn settle(&self, executor: &Executor, recovered: &mut Recovered) {
+        while executor.is_settling() {
+            self.clock.wait(Duration::from_millis(20));
+            for plan in executor.run_due().unwrap().settled {
+                recovered.plans.retain(|before| before.plan != plan.plan);
+                recovered.plans.push(plan);
+            }
+        }
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }
@@ -57,6 +76,7 @@ impl Fleet {
                 issue: issue.id,
                 kind: issue.kind,
                 reason: issue.reason,
+                severity: issue.severity,
                 strategy: Strategy::GracefulRestart,
                 cause: Cause {
                     resource: resource.clone(),

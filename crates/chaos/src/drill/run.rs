@@ -208,7 +208,7 @@ impl Fleet<'_> {
         let issues = self.issues_since(injected.injected_at)?;
         let mut diagnoses = Vec::new();
         for issue in &issues {
-            let text = self.store.document(&format!("diagnosis/{}", issue.id))?;
+            let text = self.store.document(&store::diagnosis_key(issue.id))?;
             diagnoses.extend(text.and_then(|text| serde_json::from_str::<Diagnosis>(&text).ok()));
         }
         let requests = (self.requests)(injected.injected_at, now);

@@ -12,7 +12,7 @@ use domain::{IssueKind, LinkName, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
 use super::traffic::{self, PATH_FAILURES_MIN, REQUESTS_MIN, in_use};
-use super::{Measured, Verdict, View, metrics};
+use super::{Measured, Verdict, View, metrics, reason};
 
 /// Failed requests in the window that are an issue by themselves.
 const ERRORS_MIN: u64 = 5;
@@ -52,7 +52,7 @@ fn path_fails(link: &LinkState, limit: f64, view: View<'_>) -> bool {
 fn found(name: &LinkName, link: &LinkState, ratio: f64, view: View<'_>) -> Measured {
     let kind = IssueKind::ErrorRate;
     let limit = view.thresholds.error_rate;
-    let reason = traffic::scope(kind, name, view.snapshot, &view.thresholds);
+    let (reason, evidence) = traffic::scope_with_evidence(kind, name, view.snapshot, &view.thresholds);
     let window = &link.recent;
     let checks = link.backends.values().map(|backend| backend.path_check_failures).max().unwrap_or(0);
     let how = match (window.throttled * 2 > window.errors, window.unanswered * 2 > window.errors) {
@@ -95,6 +95,7 @@ fn found(name: &LinkName, link: &LinkState, ratio: f64, view: View<'_>) -> Measu
             ("throttled", window.throttled as f64),
             ("unanswered", window.unanswered as f64),
             ("path_check_failures", f64::from(checks)),
+            reason::stated_from(evidence),
         ]),
     }
 }

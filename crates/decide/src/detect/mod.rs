@@ -25,6 +25,7 @@ pub(crate) mod high_cpu;
 mod high_memory;
 mod network_latency;
 pub(crate) mod pod_crash;
+mod reason;
 pub mod severity;
 mod thresholds;
 mod track;

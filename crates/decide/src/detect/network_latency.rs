@@ -17,7 +17,7 @@ use domain::{IssueKind, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
 use super::traffic::{self, REQUESTS_MIN};
-use super::{Measured, Verdict, View, metrics};
+use super::{Measured, Verdict, View, metrics, reason};
 
 /// From 40 requests on a p95 above the bound means at least three slow ones.
 const REQUESTS_MANY: u64 = 40;
@@ -48,7 +48,8 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     if !raised(link, part, p95, usual, limit) {
         return Verdict::Unknown;
     }
-    let reason = traffic::scope(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
+    let (reason, evidence) =
+        traffic::scope_with_evidence(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
     let mut values = metrics([
         ("threshold", limit),
         ("latency_ms_p95", p95),
@@ -57,6 +58,8 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     ]);
     values.extend(usual.map(|usual| ("latency_ms_p95_before".to_owned(), usual)));
     values.insert("latency_ms_p95_all".to_owned(), of_all);
+    let (key, value) = reason::stated_from(evidence);
+    values.insert(key.to_owned(), value);
     let before = usual.map_or(String::new(), |usual| format!(", {usual:.0} ms before"));
     let bad = traffic::backends_in_trouble(IssueKind::NetworkLatency, name, view.snapshot, &view.thresholds);
     let bad = bad.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -284,6 +284,30 @@ fn a_stall_or_a_few_slow_requests_raise_nothing() {
 }
 
 #[test]
+fn old_connections_are_told_from_what_the_callee_calls_also_where_most_requests_are_on_new_ones() {
+    let mut fleet = Fleet::healthy();
+    let link = fleet.link_mut("front->cart");
+    let slow = Window { requests: 20, p50_ms: Some(404.0), p95_ms: Some(412.0), ..link.recent };
+    link.old_connections = slow;
+    link.new_connections = Window { requests: 40, p50_ms: Some(4.0), p95_ms: Some(12.0), ..link.recent };
+    link.recent.p95_ms = Some(410.0);
+    let reason = |fleet: &Fleet| finding(fleet, IssueKind::NetworkLatency, "link/front->cart").reason;
+    assert_eq!(reason(&fleet), Reason::StaleConnections);
+    // The database takes a while: new connections would feel it too.
+    fleet.link_mut("cart->database").recent.p95_ms = Some(230.0);
+    assert_eq!(reason(&fleet), Reason::StaleConnections);
+    // Too few on new connections to tell: then what is called counts.
+    fleet.link_mut("front->cart").new_connections.requests = 3;
+    assert_eq!(reason(&fleet), Reason::Unspecified);
+    fleet.link_mut("cart->database").recent.p95_ms = Some(30.0);
+    assert_eq!(reason(&fleet), Reason::StaleConnections);
+    // A check that is slow makes a new connection of its own.
+    let backend = fleet.link_mut("front->cart").backends.values_mut().next().unwrap();
+    backend.path_check = Some(Duration::from_millis(300));
+    assert_ne!(reason(&fleet), Reason::StaleConnections);
+}
+
+#[test]
 fn latency_that_stays_is_not_taken_for_usual() {
     let mut fleet = Fleet::healthy();
     fleet.slow_path("front->cart", Part::All, 400.0);

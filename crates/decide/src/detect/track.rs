@@ -1,7 +1,8 @@
 //! From findings to issues: what is new, what is seen again, what is over.
 //!
-//! - One open issue per type and resource. Seen again, it takes the latest reason and figures, and keeps the
-//!   worst severity of its occurrence. Load that stays remains the reason of `high_cpu`.
+//! - One open issue per type and resource. Seen again, it takes the latest figures, the reason that is better
+//!   founded (see [`super::reason`]), and keeps the worst severity of its occurrence. Load that stays remains
+//!   the reason of `high_cpu`.
 //! - An issue closes after two looks in a row that judged it healthy, at least a second apart. A look that cannot judge it neither counts nor starts the count again. The count lives in
 //!   the issue's metrics (`well_looks`, `well_since_s` on the boot clock).
 //! - An issue of a link stays open while an instance that was taken out of its balancing cannot be reached
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 use domain::{InstanceName, Issue, IssueId, IssueKind, ResourceId, Snapshot, Time};
 
-use super::{Finding, Thresholds, Verdict, high_cpu, pod_crash, traffic, verdict};
+use super::reason::restated;
+use super::{Finding, Thresholds, Verdict, pod_crash, traffic, verdict};
 
 /// Healthy looks in a row that close an issue: one may be luck.
 const WELL_LOOKS: f64 = 2.0;
@@ -107,16 +109,13 @@ fn begin(finding: &Finding, now: Time, history: &[Issue], next_id: &mut dyn FnMu
 }
 
 fn again(issue: &Issue, finding: &Finding, now: Time) -> Issue {
-    let reason = match issue.kind {
-        IssueKind::HighCpu => high_cpu::again(issue.reason, finding),
-        _ => finding.reason,
-    };
+    let (reason, description, metrics) = restated(issue, finding, now);
     Issue {
         reason,
         severity: issue.severity.max(finding.severity),
-        description: finding.description.clone(),
+        description,
         last_seen: now,
-        metrics: finding.metrics.clone(),
+        metrics,
         ..issue.clone()
     }
 }
@@ -136,7 +135,7 @@ fn unseen(issue: &Issue, snapshot: &Snapshot, thresholds: &Thresholds) -> Option
         issue.metrics.get(Issue::WELL_LOOKS).filter(|_| well_since != now).map_or(1.0, |looks| looks + 1.0);
     let mut issue = issue.clone();
     issue.metrics.insert(Issue::WELL_LOOKS.to_owned(), looks);
-    issue.metrics.insert("well_since_s".to_owned(), well_since.boot_us as f64 / 1e6);
+    issue.metrics.insert(Issue::WELL_SINCE.to_owned(), well_since.boot_us as f64 / 1e6);
     if looks >= WELL_LOOKS && now.since(well_since) >= WELL_FOR {
         issue.closed_at = Some(well_since);
         return Some(IssueChange::Closed(issue));
@@ -147,7 +146,7 @@ fn unseen(issue: &Issue, snapshot: &Snapshot, thresholds: &Thresholds) -> Option
 /// When the looks in a row that judged an issue healthy began; `None` where there was none, or it was noted
 /// on the clock of an earlier boot.
 fn well_since(issue: &Issue, now: Time) -> Option<Time> {
-    let noted_us = (issue.metrics.get("well_since_s")? * 1e6).round() as u64;
+    let noted_us = (issue.metrics.get(Issue::WELL_SINCE)? * 1e6).round() as u64;
     let age_us = now.boot_us.checked_sub(noted_us)?;
     Some(now.minus(Duration::from_micros(age_us)))
 }

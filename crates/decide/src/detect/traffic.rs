@@ -188,22 +188,54 @@ pub fn backends_in_trouble(
         .collect()
 }
 
+/// What the part of a link that is in trouble was told from. Ordered: requests are many and are what it is
+/// about, a health check is one small request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Evidence {
+    /// Nothing.
+    None,
+    /// Health checks, or a handful of requests.
+    Checks,
+    /// Requests.
+    Requests,
+}
+
 /// Which part of a link is slow (for `network_latency`) or failing (for any other kind): the reason of an
 /// issue there, and what a repair of it has to fit where the issue is felt elsewhere.
 pub fn scope(kind: IssueKind, name: &LinkName, snapshot: &Snapshot, thresholds: &Thresholds) -> Reason {
-    let Some(link) = snapshot.links.get(name) else { return Reason::Unspecified };
+    scope_with_evidence(kind, name, snapshot, thresholds).0
+}
+
+/// The same, with what it was told from: for one instance, that another is well; for all, that each is not.
+pub(super) fn scope_with_evidence(
+    kind: IssueKind,
+    name: &LinkName,
+    snapshot: &Snapshot,
+    thresholds: &Thresholds,
+) -> (Reason, Evidence) {
+    let Some(link) = snapshot.links.get(name) else { return (Reason::Unspecified, Evidence::None) };
     let bounds = &thresholds.at(&ResourceId::Link(name.clone()), snapshot);
     let looks = looks(kind, link, bounds);
     let bad = looks.iter().any(|(_, look)| *look == Look::Bad);
     let well = looks.iter().any(|(_, look)| *look == Look::Well);
+    // A share, or a median, of fewer is luck.
+    let counted = |name: &InstanceName| {
+        link.backends.get(name).is_some_and(|backend| backend.recent.requests >= REQUESTS_MIN)
+    };
+    let requests = |enough: bool| if enough { Evidence::Requests } else { Evidence::Checks };
     if stale(kind, name, link, snapshot, bounds) {
-        Reason::StaleConnections
+        (Reason::StaleConnections, requests(link.old_connections.requests >= REQUESTS_MIN))
     } else if bad && well {
-        Reason::OneBackend
+        let other_well = looks.iter().any(|(name, look)| *look == Look::Well && counted(name));
+        (Reason::OneBackend, requests(other_well))
     } else if bad {
-        Reason::AllBackends
+        // Those a plan took out get no requests, and are not what it is about.
+        let mut used =
+            looks.iter().filter(|(name, _)| in_use(link).any(|(used, _)| used == *name)).peekable();
+        let any = used.peek().is_some();
+        (Reason::AllBackends, requests(any && used.all(|(name, look)| *look == Look::Bad && counted(name))))
     } else {
-        Reason::Unspecified
+        (Reason::Unspecified, Evidence::None)
     }
 }
 
@@ -283,6 +315,10 @@ fn stale(
     }
     match bad(&link.new_connections, 3) {
         Some(true) => false,
+        // What the callee calls would slow down requests on new connections as well.
+        Some(false) if link.new_connections.requests >= REQUESTS_MIN => {
+            !explained_by_instance(name, link, snapshot, bounds)
+        }
         Some(false) => !callee_explains(name, link, snapshot, bounds),
         None => slow && !callee_explains(name, link, snapshot, bounds),
     }
@@ -306,20 +342,32 @@ pub(crate) fn connections_apart(link: &LinkState, limit_ms: f64) -> bool {
     floors().any(|floor| *floor > limit_ms) && floors().any(|floor| *floor < limit_ms / 2.0)
 }
 
-/// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or an
-/// instance that is slow through the link is short of CPU or does not answer its own probes.
+/// Whether a link's latency comes from behind it: a call of the callee takes at least half as long, or
+/// [`explained_by_instance`].
 pub(crate) fn callee_explains(
     name: &LinkName,
     link: &LinkState,
     snapshot: &Snapshot,
     bounds: &Thresholds,
 ) -> bool {
-    let medians = link.backends.values().map(|backend| backend.recent.p50_ms).chain([link.recent.p50_ms]);
-    let slow_ms = medians.flatten().fold(0.0, f64::max);
-    let calls = snapshot.links.iter().filter(|(call, _)| call.from == name.to);
-    let by_call = calls.filter_map(|(_, call)| call.recent.p95_ms).any(|p95| p95 >= slow_ms / 2.0);
-    let Some(callee) = snapshot.services.get(&name.to) else { return by_call };
-    let by_itself = callee.instances.iter().any(|(instance, state)| {
+    // Where only old connections are slow, the median of all requests may be that of the fast ones.
+    let old = Some(&link.old_connections).filter(|old| old.requests >= 3).and_then(|old| old.p50_ms);
+    let medians = link.backends.values().map(|backend| backend.recent.p50_ms);
+    let slow_ms = medians.chain([link.recent.p50_ms, old]).flatten().fold(0.0, f64::max);
+    let mut calls = snapshot.links.iter().filter(|(call, _)| call.from == name.to);
+    calls.any(|(_, call)| call.recent.p95_ms.is_some_and(|p95| p95 >= slow_ms / 2.0))
+        || explained_by_instance(name, link, snapshot, bounds)
+}
+
+/// Whether an instance that is slow through the link is short of CPU or does not answer its own probes.
+fn explained_by_instance(
+    name: &LinkName,
+    link: &LinkState,
+    snapshot: &Snapshot,
+    bounds: &Thresholds,
+) -> bool {
+    let Some(callee) = snapshot.services.get(&name.to) else { return false };
+    callee.instances.iter().any(|(instance, state)| {
         let well = link
             .backends
             .get(instance)
@@ -329,6 +377,5 @@ pub(crate) fn callee_explains(
             _ => false,
         };
         !well && (busy || answers_itself(state, snapshot) == Some(false))
-    });
-    by_call || by_itself
+    })
 }

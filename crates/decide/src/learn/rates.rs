@@ -115,6 +115,7 @@ mod tests {
                 issue: ids.next(now),
                 kind: IssueKind::HighMemory,
                 reason: Reason::Unspecified,
+                severity: domain::Severity::High,
                 strategy,
                 cause,
             },

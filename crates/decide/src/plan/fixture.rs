@@ -209,6 +209,7 @@ pub(super) fn remediation(id: PlanId, strategy: Strategy, actions: Vec<Action>) 
             issue: issue.id,
             kind: issue.kind,
             reason: issue.reason,
+            severity: issue.severity,
             strategy,
             cause: cause(CauseClass::ProcessHangs, &issue.resource.to_string()),
         },

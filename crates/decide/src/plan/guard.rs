@@ -16,7 +16,7 @@
 //! | pause, rollout | yes | yes | no: that is when people work by hand | no |
 //! | slots per service, busy resources, last backend | yes | yes (but the last backend) | yes | no |
 //! | rates, at a time, cooldown, storm | yes | no | no | no |
-//! | automation switch, ladder, confidence, failure rate, repeats | yes | no | no | no |
+//! | automation switch, ladder, confidence, severity, failure rate, repeats | yes | no | no | no |
 //! | protected services, chaos limits, fleet well enough | no | yes | no | no |
 //!
 //! A lift takes a measure back, and taking back needs no clearance.
@@ -24,8 +24,8 @@
 //! # What a person can lift
 //!
 //! An [`Approval`] of this very plan, or a plan an operator asked for, passes the gates that ask for a
-//! person: automation switch, ladder (but for `observe`), confidence, failure rate, repeats, named
-//! deletions, last ready instance. Bulk deletions and faults in production need an approval even when an
+//! person: automation switch, ladder (but for `observe`), confidence, severity, failure rate, repeats,
+//! named deletions, last ready instance. Bulk deletions and faults in production need an approval even when an
 //! operator asked. Rates, slots, cooldowns, pauses, storms and the emergency stop bend for nobody.
 //!
 //! # Invariants

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::units::duration_ms;
-use domain::{FileClass, Infrastructure, Percent, ServiceName, Strategy};
+use domain::{FileClass, Infrastructure, Percent, ServiceName, Severity, Strategy};
 use serde::{Deserialize, Serialize};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -48,6 +48,8 @@ pub struct Limits {
     pub at_a_time: u32,
     /// Below this confidence of the diagnosis a person decides.
     pub confidence_min: Percent,
+    /// Issues below this severity (P3, the lowest, by default) are left to people.
+    pub severity_min: Severity,
     /// Above this share of failed remediations automation stops.
     pub failure_rate_max: Percent,
     /// The failure rate is judged only over at least this many decided remediations.
@@ -101,6 +103,7 @@ impl Default for Limits {
             rate_window: HOUR,
             at_a_time: 5,
             confidence_min: Percent(85.0),
+            severity_min: Severity::Medium,
             failure_rate_max: Percent(30.0),
             failure_runs_min: 10,
             failure_window: HOUR,

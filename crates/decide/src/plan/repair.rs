@@ -342,6 +342,7 @@ fn finish(case: &Case<'_>, strategy: Strategy, draft: Draft) -> Plan {
             issue: case.issue.id,
             kind: case.issue.kind,
             reason: case.issue.reason,
+            severity: case.issue.severity,
             strategy,
             cause: case.cause.clone(),
         },

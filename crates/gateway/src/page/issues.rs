@@ -156,7 +156,7 @@ fn the_loop(view: &View, issue: &Issue, latest: Option<&PlanRecord>, journal: &[
 fn seen(view: &View, issue: &Issue) -> Markup {
     html! {
         dl class="values" {
-            @for (name, value) in &issue.metrics {
+            @for (name, value) in issue.metrics.iter().filter(|(name, _)| !Issue::NOTES.contains(&name.as_str())) {
                 dt { (plan::words(name)) } dd { (format!("{value:.2}").trim_end_matches('0').trim_end_matches('.')) }
             }
             dt { "first seen" } dd { (view.stamp.ago(issue.detected_at)) }

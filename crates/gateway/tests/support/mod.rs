@@ -98,6 +98,7 @@ pub(crate) fn restart_plan(id: PlanId, issue: &Issue, at: Time) -> Plan {
             issue: issue.id,
             kind: issue.kind,
             reason: issue.reason,
+            severity: issue.severity,
             strategy: Strategy::RestartPod,
             cause: Cause {
                 resource: issue.resource.clone(),

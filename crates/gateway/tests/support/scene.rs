@@ -286,6 +286,7 @@ fn reroute(id: PlanId, issue: &Issue, at: Time) -> Plan {
             issue: issue.id,
             kind: issue.kind,
             reason: issue.reason,
+            severity: issue.severity,
             strategy: Strategy::RerouteTraffic,
             cause: Cause {
                 resource: ResourceId::Link(link.clone()),
@@ -357,6 +358,7 @@ fn full_disk(fleet: &Fleet, now: Time) {
             issue: full.id,
             kind: full.kind,
             reason: full.reason,
+            severity: full.severity,
             strategy: Strategy::ClearCaches,
             cause: Cause {
                 resource: full.resource.clone(),

@@ -184,11 +184,12 @@ impl Checks {
             decision.verdict == Verdict::Approved && at.since(decision.at) < lab.policy.limits.approval_valid
         });
         self.approved += u32::from(approved);
-        let Intent::Remediation { strategy, cause, .. } = &plan.intent else { return };
+        let Intent::Remediation { strategy, cause, severity, .. } = &plan.intent else { return };
         let needs = [
             (self.asked.contains(&plan.id), "it awaited approval"),
             (switched.automation_off, "automation is off"),
             (cause.confidence < lab.policy.limits.confidence_min, "the diagnosis is not sure"),
+            (*severity < lab.policy.limits.severity_min, "the lowest severity is left to people"),
             (below_auto(plan, *strategy, lab), "its rung is below auto"),
             (unnamed_deletion(plan, lab), "it cannot be taken back"),
         ];

@@ -16,14 +16,14 @@ use decide::plan::policy::Ladder;
 use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
 use domain::{
     Actor, Attribute, AttributeValue, Clock, ExperimentId, Fault, IdSource, Infrastructure, Percent, PlanId,
-    PlanStatus, Time,
+    PlanStatus, Severity, Time,
 };
 use heal::start::Execution;
 use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
 use observe::Observer;
 use provider::Look;
 use sim::{MemoryProvider, VirtualClock};
-use store::{SlotLimits, Store, TimerKind};
+use store::{Retention, SlotLimits, Store, TimerKind};
 
 /// Between two turns while something is under way, as the driver has it.
 pub const TURN: Duration = Duration::from_millis(250);
@@ -53,6 +53,7 @@ pub struct Lab {
 pub fn automatic() -> Policy {
     let mut policy = Policy { ladder: Ladder::auto(), ..Policy::default() };
     policy.limits.confidence_min = Percent(0.0);
+    policy.limits.severity_min = Severity::Low;
     policy
 }
 
@@ -236,6 +237,7 @@ fn control_plane(
         learning: Learning::On,
         scan_interval: Duration::from_secs(30),
         health_interval: Duration::from_secs(60),
+        retention: Retention::default(),
         execution: Execution::Inline,
         seed,
     };

@@ -91,7 +91,7 @@ impl Story {
         if self.diagnosed.contains_key(&issue.id) {
             return;
         }
-        let Some(text) = lab.store.document(&heal::diagnosis_key(issue.id)).unwrap() else { return };
+        let Some(text) = lab.store.document(&store::diagnosis_key(issue.id)).unwrap() else { return };
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         let causes: Vec<Cause> = serde_json::from_value(document["causes"].clone()).unwrap();
         if let Some(Cause { resource, class, pattern, evidence, .. }) = causes.first() {

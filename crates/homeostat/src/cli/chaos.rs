@@ -173,10 +173,10 @@ fn resume(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A start settles what a dead control plane left; with one running there is nothing to settle.
+/// A control plane settles what a dead one left; with one running there is nothing to do.
 fn recover(global: &Global) -> Result<Exit, Failure> {
     if Client::find(&global.dir).is_ok() {
-        eprintln!("a control plane is running; it settled everything at its start");
+        eprintln!("a control plane is running; it settles what an earlier one left");
         return Ok(Exit::Done);
     }
     if !global.dir.join("keeper").exists() {
@@ -186,6 +186,12 @@ fn recover(global: &Global) -> Result<Exit, Failure> {
     let plane = ControlPlane::start(&global.dir, &config, OccupiedPort::TakeAnother, None)
         .map_err(|error| Failure::failed(&error))?;
     let recovered = &plane.recovered;
+    if plane.is_settling() {
+        eprintln!("waiting for {} plans whose last step may still come to its effect", recovered.awaited());
+    }
+    while plane.is_settling() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     print(&format!(
         "{} faults taken out, {} plans settled\n",
         recovered.faults_taken_out,

@@ -54,6 +54,7 @@ per_resource = 100000
 in_all = 100000
 at_a_time = 5
 confidence_min = 0
+severity_min = "low"
 failure_rate_max = 100
 cooldown = "1s"
 repeats_max = 100000

@@ -1,10 +1,19 @@
 //! The life of a small fleet: up, looked at, killed in every part, down.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use domain::{
+    Action, Actor, Captured, Cause, CauseClass, Clock, IdSource, InstanceName, Intent, Issue, IssueKind,
+    Percent, Plan, PlanId, PlanStatus, Reason, ResourceId, Severity, Step, StepToken, StopManner, Strategy,
+    Undo,
+};
+use provider::clock::SystemClock;
+use provider::{Look, ProcessProvider};
 use serde_json::Value;
+use store::{SlotLimits, Store};
 
 use crate::Test;
 use crate::fleet::{Fleet, agent, until};
@@ -14,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("up_status_logs_down_leave_nothing", up_to_down),
     ("a_killed_service_is_started_again_and_serves", service_killed),
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
+    ("a_step_that_was_written_and_not_done_does_not_hold_up_the_start", awaited_step),
     ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
 ];
 
@@ -154,6 +164,85 @@ fn control_plane_killed() {
     let after = pids(&fleet);
     assert_eq!(after[..3], before[..3], "a service was restarted by the adoption");
     assert_eq!((after[4], fleet.the(&Part::Keeper)), (before[4], keeper));
+}
+
+/// A control plane died between the intent of a restart and the restart, which may take ten seconds.
+fn awaited_step() {
+    let infrastructure = "name: one\nservices:\n  ticker:\n    command: [/bin/sh, -c, \"exec sleep 1000\"]\n";
+    let mut fleet = Fleet::up("", infrastructure);
+    until("ticker-0 runs", || fleet.all_ready());
+    let before = fleet.pid("ticker-0");
+    processes::kill(fleet.the(&Part::ControlPlane));
+    let plan = write_restart(&fleet.dir, "ticker-0", Duration::from_secs(10));
+
+    let began = Instant::now();
+    fleet.serve();
+    let took = began.elapsed();
+    println!("started to answering with an awaited step: {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let journal = |fleet: &Fleet| fleet.get(&format!("/api/v3/self-healing/remediations/{plan}"));
+    assert_eq!(journal(&fleet).unwrap()["status"], "in_progress");
+    until("the plan is settled when its time is over", || {
+        let plan = journal(&fleet)?;
+        (plan["status"] == "failed").then_some(()).ok_or_else(|| plan.to_string())
+    });
+    assert_eq!(fleet.pid("ticker-0"), before, "the restart was done blindly");
+}
+
+/// Writes a repair whose only step has its intent in the journal and was never done.
+fn write_restart(dir: &Path, instance: &str, timeout: Duration) -> PlanId {
+    let clock = SystemClock;
+    let (now, mut ids) = (clock.now(), IdSource::seeded(5));
+    let instance: InstanceName = instance.parse().unwrap();
+    let resource = ResourceId::Instance(instance.clone());
+    let sample = ProcessProvider::open(dir).unwrap().sample().unwrap();
+    let incarnation = sample.services[&instance.service].instances[&instance].incarnation.clone();
+    let captured = Captured::Process { instance: instance.clone(), incarnation };
+    let issue = Issue {
+        id: ids.next(now),
+        kind: IssueKind::PodCrash,
+        reason: Reason::Unresponsive,
+        resource: resource.clone(),
+        severity: Severity::High,
+        description: "it does not answer".to_owned(),
+        detected_at: now,
+        last_seen: now,
+        closed_at: None,
+        metrics: [("threshold".to_owned(), 3.0)].into(),
+        recurrences: 0,
+    };
+    let action = Action::RestartInstance { instance, manner: StopManner::Kill };
+    let plan = Plan {
+        id: ids.next(now),
+        intent: Intent::Remediation {
+            issue: issue.id,
+            kind: issue.kind,
+            reason: issue.reason,
+            severity: issue.severity,
+            strategy: Strategy::RestartPod,
+            cause: Cause {
+                resource: resource.clone(),
+                class: CauseClass::ProcessHangs,
+                confidence: Percent(99.0),
+                pattern: "test".to_owned(),
+                evidence: Vec::new(),
+            },
+        },
+        requested_by: Actor::Healing,
+        summary: "restart it".to_owned(),
+        expected_effect: "it answers".to_owned(),
+        verify: None,
+        blast_radius: vec![resource],
+        lift_after: None,
+        created_at: now,
+        steps: vec![Step { action, undo: Undo::NothingToRestore, timeout }],
+    };
+    let store = Store::take_over(dir, &clock).unwrap();
+    store.save_issue(&issue).unwrap();
+    store.add_plan(&plan, PlanStatus::Pending, &[]).unwrap();
+    store.start_plan(plan.id, &SlotLimits::NONE, now).unwrap();
+    store.append_intent(StepToken { plan: plan.id, index: 0 }, &plan.steps[0], &captured, now).unwrap();
+    plan.id
 }
 
 fn keeper_killed() {

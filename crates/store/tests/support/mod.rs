@@ -62,6 +62,7 @@ pub(crate) fn repair(seed: u64, issue: &Issue, instance: &str) -> Plan {
         issue: issue.id,
         kind: issue.kind,
         reason: issue.reason,
+        severity: issue.severity,
         strategy: Strategy::GracefulRestart,
         cause: Cause {
             resource: issue.resource.clone(),

@@ -161,6 +161,8 @@ fn the_reason_follows_what_is_seen_and_the_severity_is_the_worst_of_the_occurren
     let mut fleet = Fleet::healthy();
     fleet.after(MOMENT).slow_path("front->cart", Part::Backend("cart-0"), 300.0);
     watch.look(&fleet);
+    fleet.after(Duration::from_secs(5));
+    watch.look(&fleet);
     let then = watch.open.iter().find(|i| i.id == first.id).unwrap();
     assert_eq!((then.reason, then.severity), (Reason::OneBackend, Severity::Critical));
     assert!(then.metrics["latency_ms_p95"] < first.metrics["latency_ms_p95"]);

@@ -109,7 +109,7 @@ fn unwell(snapshot: &Snapshot) -> (u32, u32) {
 }
 
 fn trust(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
-    let Intent::Remediation { cause, strategy, .. } = &plan.intent else { return };
+    let Intent::Remediation { cause, strategy, severity, .. } = &plan.intent else { return };
     let limits = &ctx.policy.limits;
     if !ctx.switches.automation {
         found.push(Objection::AutomationOff);
@@ -120,6 +120,9 @@ fn trust(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
     // A confidence that is no number is no confidence.
     if cause.confidence.0.is_nan() || cause.confidence < limits.confidence_min {
         found.push(Objection::Confidence { limit: limits.confidence_min, seen: cause.confidence });
+    }
+    if *severity < limits.severity_min {
+        found.push(Objection::Severity { limit: limits.severity_min, seen: *severity });
     }
     let targets = targets(plan);
     for service in targets.iter().filter_map(|target| target.service()).collect::<BTreeSet<_>>() {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::units::show_duration;
-use domain::{InstanceName, IssueKind, LinkName, Percent, PlanId, ResourceId, ServiceName, Strategy, Time};
+use domain::{
+    InstanceName, IssueKind, LinkName, Percent, PlanId, ResourceId, ServiceName, Severity, Strategy, Time,
+};
 
 use crate::plan::check::Note;
 use crate::plan::policy::Rung;
@@ -95,6 +97,13 @@ pub enum Objection {
         limit: Percent,
         /// Stated.
         seen: Percent,
+    },
+    /// The issue is of a severity that is left to people.
+    Severity {
+        /// Least.
+        limit: Severity,
+        /// Of the issue.
+        seen: Severity,
     },
     /// Too many remediations failed.
     FailureRate {
@@ -247,6 +256,7 @@ impl Objection {
             | Self::Ladder { .. }
             | Self::Demoted { .. }
             | Self::Confidence { .. }
+            | Self::Severity { .. }
             | Self::FailureRate { .. }
             | Self::Repeats { .. } => LiftedBy::AnyPerson,
             Self::BulkDeletion { .. } | Self::ProductionFault => LiftedBy::Approval,
@@ -304,6 +314,9 @@ impl fmt::Display for Objection {
             }
             Self::Confidence { limit, seen } => {
                 write!(f, "the diagnosis is {seen} sure; below {limit} it needs an approval")
+            }
+            Self::Severity { limit, seen } => {
+                write!(f, "the issue is {seen}; below {limit} it is left to people")
             }
             Self::FailureRate { limit, seen, runs } => {
                 write!(f, "{seen} of {runs} remediations failed; above {limit} automation stops")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::snapshot::Phase;
 use domain::{
-    Action, Environment, Fault, FaultKind, FileClass, IdSource, IssueKind, OutcomeKind, Percent, StopManner,
-    Strategy,
+    Action, Environment, Fault, FaultKind, FileClass, IdSource, IssueKind, OutcomeKind, Percent, Severity,
+    StopManner, Strategy,
 };
 
 use super::*;
@@ -166,6 +166,34 @@ fn an_unsure_diagnosis_waits_for_a_person_and_an_approval_of_this_plan_lets_it_p
     let Intent::Remediation { cause, .. } = &mut plan.intent else { unreachable!() };
     cause.confidence = Percent(f64::NAN);
     assert!(world.ask(&plan).awaits_approval(), "no number is no confidence");
+}
+
+#[test]
+fn the_lowest_severity_is_left_to_people_unless_policy_says_otherwise() {
+    let of = |severity| {
+        let mut plan = kill("cart-0", 1);
+        let Intent::Remediation { severity: its, .. } = &mut plan.intent else { unreachable!() };
+        *its = severity;
+        plan
+    };
+    let mut world = world();
+    for severity in [Severity::Medium, Severity::High, Severity::Critical] {
+        assert!(matches!(world.ask(&of(severity)), Ruling::Clear(_)), "{severity}");
+    }
+    let low = of(Severity::Low);
+    let objection = Objection::Severity { limit: Severity::Medium, seen: Severity::Low };
+    assert_eq!(world.reasons(&low), [objection]);
+    assert!(world.ask(&low).awaits_approval());
+    let asked = Plan { requested_by: Actor::Operator("ann".to_owned()), ..low.clone() };
+    assert!(matches!(world.ask(&asked), Ruling::Clear(_)), "a person asked for it");
+    world.approve(&low);
+    assert!(matches!(world.ask(&low), Ruling::Clear(_)));
+
+    world.approved = None;
+    world.policy.limits.severity_min = Severity::Low;
+    assert!(matches!(world.ask(&low), Ruling::Clear(_)));
+    world.policy.limits.severity_min = Severity::Critical;
+    assert!(world.ask(&of(Severity::High)).awaits_approval());
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn check_limits(world: &World, cleared: &Plan) {
     let all: usize = world.snapshot.services.values().map(|service| service.instances.len()).sum();
     let disturbed: BTreeSet<_> = faults.iter().flat_map(|plan| &plan.blast_radius).collect();
     assert!(disturbed.len() <= all / 4, "{disturbed:?}");
-    let Intent::Remediation { cause, .. } = &cleared.intent else { return };
+    let Intent::Remediation { cause, severity, .. } = &cleared.intent else { return };
     let earlier = records.iter().rev().skip(1).find(|record| {
         Some(record.strategy) == cleared.strategy()
             && record.targets.iter().any(|t| cleared.steps.iter().any(|step| step.action.resource() == *t))
@@ -95,6 +95,7 @@ fn check_limits(world: &World, cleared: &Plan) {
         assert!(world.now.since(earlier.started_at) >= limits.cooldown, "cooldown");
     }
     assert!(cause.confidence >= limits.confidence_min, "confidence");
+    assert!(*severity >= limits.severity_min, "severity");
 }
 
 #[test]

@@ -82,18 +82,35 @@ impl Store {
 
     /// The issues that pass the filter, newest first.
     pub fn issues(&self, filter: &IssueFilter) -> Result<Vec<Issue>> {
-        self.issues_where(
-            "(?1 IS NULL OR id < ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR severity = ?3)
-             AND (?4 IS NULL OR resource = ?4) AND (?5 IS NULL OR detected_at >= ?5)",
-            &[
-                &filter.before.map(|id| id.to_string()),
-                &filter.kind.map(IssueKind::name),
-                &filter.severity.map(Severity::name),
-                &filter.resource.as_ref().map(ResourceId::to_string),
-                &filter.since.map(Time::rfc3339),
-            ],
-            filter.limit.min(LIST_LIMIT_MAX),
-        )
+        let before = filter.before.map(|id| id.to_string());
+        let kind = filter.kind.map(IssueKind::name);
+        let severity = filter.severity.map(Severity::name);
+        let resource = filter.resource.as_ref().map(ResourceId::to_string);
+        let since = filter.since.map(Time::rfc3339);
+        // Only what is asked for: a condition that may be none keeps the engine from using an index.
+        let mut conditions = vec!["TRUE"];
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if let Some(before) = &before {
+            conditions.push("id < ?");
+            values.push(before);
+        }
+        if let Some(kind) = &kind {
+            conditions.push("type = ?");
+            values.push(kind);
+        }
+        if let Some(severity) = &severity {
+            conditions.push("severity = ?");
+            values.push(severity);
+        }
+        if let Some(resource) = &resource {
+            conditions.push("resource = ?");
+            values.push(resource);
+        }
+        if let Some(since) = &since {
+            conditions.push("detected_at >= ?");
+            values.push(since);
+        }
+        self.issues_where(&conditions.join(" AND "), &values, filter.limit.min(LIST_LIMIT_MAX))
     }
 
     /// Whether a verified repair was recorded for this issue.

@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 1] = [V1];
+pub(crate) const SCRIPTS: [&str; 2] = [V1, V2];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -141,6 +141,14 @@ CREATE TABLE experiments (
     created_boot_us INTEGER NOT NULL,
     created_wall_us INTEGER NOT NULL
 );
+";
+
+/// Indexes for what is asked in every turn and for every plan that is begun, so that its cost follows what
+/// happened lately and not all that ever happened.
+const V2: &str = "
+DROP INDEX plans_started;
+CREATE INDEX plans_started ON plans (purpose, started_boot_us);
+CREATE INDEX plans_made ON plans (purpose, created_at, id);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

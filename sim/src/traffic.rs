@@ -202,13 +202,14 @@ impl World {
     /// One step of traffic, beginning at `now`, `step` long.
     pub(crate) fn serve(&mut self, now: Time, step: Duration, count: u64) {
         let order = self.order.clone();
+        let held_out = self.held_out();
         for name in order.iter() {
             let Some(mut link) = self.links.remove(name) else { continue };
             let mut faults = self.link_faults(name, now, step);
             if count.is_multiple_of(CHECK_EVERY) {
                 self.check_paths(&mut link, &mut faults, now);
             }
-            self.requests(name, &mut link, &mut faults, now, step);
+            self.requests(name, &mut link, &mut faults, &held_out, now, step);
             let oldest = (now.boot_us / 1_000_000).saturating_sub(SECONDS_KEPT);
             while link.seconds.first_key_value().is_some_and(|(second, _)| *second < oldest) {
                 link.seconds.pop_first();
@@ -236,6 +237,7 @@ impl World {
         name: &LinkName,
         link: &mut Link,
         faults: &mut [LinkFault],
+        held_out: &[(LinkName, InstanceName)],
         now: Time,
         step: Duration,
     ) {
@@ -251,8 +253,11 @@ impl World {
         link.delivered = 0;
         link.exchanges.clear();
         let open = self.value(&Attribute::BreakerHeldOpen(name.clone())) == Some(AttributeValue::Flag(true));
-        let usable: Vec<Callee<'_>> =
-            self.usable(name, link, now).into_iter().map(|instance| self.callee(instance)).collect();
+        let usable: Vec<Callee<'_>> = self
+            .usable(name, link, held_out, now)
+            .into_iter()
+            .map(|instance| self.callee(instance))
+            .collect();
         for _ in 0..requests {
             link.made += 1;
             let (backend, exchange) = if open {
@@ -278,10 +283,18 @@ impl World {
 
     /// The instances that requests go to: ready, not taken out by a plan, and not out for their health as
     /// long as others are left.
-    fn usable<'a>(&'a self, name: &LinkName, link: &Link, now: Time) -> Vec<&'a InstanceName> {
+    fn usable<'a>(
+        &'a self,
+        name: &LinkName,
+        link: &Link,
+        held_out: &[(LinkName, InstanceName)],
+        now: Time,
+    ) -> Vec<&'a InstanceName> {
+        let is_held_out =
+            |instance: &InstanceName| held_out.iter().any(|(on, one)| on == name && one == instance);
         let callee = self.slots.range(name.to.instance(0)..=name.to.instance(u32::MAX));
         let available: Vec<&InstanceName> = callee
-            .filter(|(instance, slot)| slot.is_ready() && !self.is_ejected(name, instance))
+            .filter(|(instance, slot)| slot.is_ready() && !is_held_out(instance))
             .map(|(instance, _)| instance)
             .collect();
         let is_in = |instance: &&&InstanceName| {
@@ -364,9 +377,7 @@ impl World {
     /// What an instance does for a request by itself. It is the same within a step of time.
     fn callee<'a>(&self, instance: &'a InstanceName) -> Callee<'a> {
         let work = if self.is_short_of_cpu(instance) { WORK_WITHOUT_CPU } else { WORK };
-        let (used, size) = (self.disk_used(instance), self.disk_size(instance));
-        let full = matches!((used, size), (Some(used), Some(size)) if used >= size);
-        let end = if full { End::Failed } else { End::Served };
+        let end = if self.is_full(instance) { End::Failed } else { End::Served };
         Callee { instance, silent: self.is_silent(instance), work, end }
     }
 
@@ -413,9 +424,15 @@ impl World {
         self.order.iter().any(|link| link.to == *service)
     }
 
-    fn is_ejected(&self, link: &LinkName, instance: &InstanceName) -> bool {
-        let ejected = Attribute::Ejected(link.clone(), instance.clone());
-        self.value(&ejected) == Some(AttributeValue::Flag(true))
+    /// The instances that plans took out of the balancing, and of which link.
+    fn held_out(&self) -> Vec<(LinkName, InstanceName)> {
+        let out = self.attributes.iter().filter_map(|(attribute, layered)| match attribute {
+            Attribute::Ejected(link, instance) if layered.value() == AttributeValue::Flag(true) => {
+                Some((link.clone(), instance.clone()))
+            }
+            _ => None,
+        });
+        out.collect()
     }
 }
 

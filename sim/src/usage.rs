@@ -3,7 +3,9 @@
 //! In: attributes and the faults in force. Out: cores, bytes, silence, as they would be measured.
 
 use domain::fault::FaultKind;
-use domain::{Attribute, AttributeValue, Bytes, Cores, FileClass, InstanceName, ResourceId, ServiceName};
+use domain::{
+    Attribute, AttributeValue, Bytes, Cores, FileClass, InstanceName, ResourceId, ServiceName, ServiceSpec,
+};
 
 use crate::world::World;
 
@@ -48,11 +50,20 @@ impl World {
         }
     }
 
-    pub(crate) fn cpu_used(&self, instance: &InstanceName) -> Option<Cores> {
-        let declared = self.infrastructure.services.get(&instance.service)?.limits.cpu?;
+    fn cpu_used(&self, instance: &InstanceName) -> Option<Cores> {
+        let spec = self.infrastructure.services.get(&instance.service)?;
+        self.cpu_used_by(instance, spec, self.cpu_limit(&instance.service))
+    }
+
+    /// What the processes of an instance of this service use of the processor, below the limit in force.
+    pub(crate) fn cpu_used_by(
+        &self,
+        instance: &InstanceName,
+        spec: &ServiceSpec,
+        limit: Option<Cores>,
+    ) -> Option<Cores> {
         let stress = self.taken(instance, |kind| matches!(kind, FaultKind::CpuStress { .. }));
-        let limit = self.cpu_limit(&instance.service)?;
-        Some(Cores((declared.0 * IDLE + stress).min(limit.0)))
+        Some(Cores((spec.limits.cpu?.0 * IDLE + stress).min(limit?.0)))
     }
 
     pub(crate) fn is_short_of_cpu(&self, instance: &InstanceName) -> bool {
@@ -64,7 +75,12 @@ impl World {
     }
 
     pub(crate) fn memory_used(&self, instance: &InstanceName) -> Option<Bytes> {
-        let declared = self.infrastructure.services.get(&instance.service)?.limits.memory?;
+        self.memory_used_by(instance, self.infrastructure.services.get(&instance.service)?)
+    }
+
+    /// What the processes of an instance of this service use of memory.
+    pub(crate) fn memory_used_by(&self, instance: &InstanceName, spec: &ServiceSpec) -> Option<Bytes> {
+        let declared = spec.limits.memory?;
         let stress = self.taken(instance, |kind| matches!(kind, FaultKind::MemoryStress { .. }));
         Some(Bytes((declared.0 as f64 * IDLE).max(stress) as u64))
     }
@@ -77,6 +93,15 @@ impl World {
             |active| matches!(active.fault.kind, FaultKind::DiskFill { class: of, .. } if of == class),
         );
         Bytes(held.map(|active| active.takes).sum::<f64>() as u64)
+    }
+
+    /// Whether nothing more can be written. Only a fault fills a volume.
+    pub(crate) fn is_full(&self, instance: &InstanceName) -> bool {
+        if self.faults.values().all(|active| !matches!(active.fault.kind, FaultKind::DiskFill { .. })) {
+            return false;
+        }
+        let (used, size) = (self.disk_used(instance), self.disk_size(instance));
+        matches!((used, size), (Some(used), Some(size)) if used >= size)
     }
 
     pub(crate) fn disk_used(&self, instance: &InstanceName) -> Option<Bytes> {

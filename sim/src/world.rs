@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::fault::{Attachment, FaultKind};
 use domain::snapshot::ExitCause;
 use domain::{
-    Action, Attribute, AttributeValue, Bytes, Clock, Cores, Event, EventKind, Fault, FileClass, Incarnation,
+    Action, Attribute, AttributeValue, Clock, Event, EventKind, Fault, FileClass, Incarnation,
     Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, StepToken, Time,
 };
 
@@ -157,6 +157,11 @@ impl MemoryProvider {
         self.lock().faults.iter().map(|(token, active)| (*token, active.fault.clone())).collect()
     }
 
+    /// The slots there are.
+    pub fn instances(&self) -> Vec<InstanceName> {
+        self.lock().slots.keys().cloned().collect()
+    }
+
     /// Every attribute with its value in force.
     pub fn attributes(&self) -> BTreeMap<Attribute, AttributeValue> {
         self.lock().attributes.iter().map(|(name, layered)| (name.clone(), layered.value())).collect()
@@ -269,12 +274,21 @@ impl World {
 
     fn probe(&mut self, now: Time) {
         let mut slots = std::mem::take(&mut self.slots);
-        for (instance, slot) in &mut slots {
-            if let Some(spec) = self.infrastructure.services.get(&instance.service) {
-                slot.pass(self.is_silent(instance), spec, now);
-            }
-            if let Some(process) = &mut slot.process {
-                process.measured = Some((self.cpu_used(instance), self.memory_used(instance)));
+        // Slots of a service follow each other.
+        let mut slots_left = slots.iter_mut().peekable();
+        while let Some((first, _)) = slots_left.peek() {
+            let service = first.service.clone();
+            let spec = self.infrastructure.services.get(&service);
+            let cpu_limit = self.cpu_limit(&service);
+            while let Some((instance, slot)) = slots_left.next_if(|(next, _)| next.service == service) {
+                if let Some(spec) = spec {
+                    slot.pass(self.is_silent(instance), spec, now);
+                }
+                if let Some(process) = &mut slot.process {
+                    let cpu = spec.and_then(|spec| self.cpu_used_by(instance, spec, cpu_limit));
+                    let memory = spec.and_then(|spec| self.memory_used_by(instance, spec));
+                    process.measured = Some((cpu, memory));
+                }
             }
         }
         self.slots = slots;

@@ -1,7 +1,7 @@
 //! Issues: the table `self_healing_issues`.
 
 use domain::{Issue, IssueId, IssueKind, ResourceId, Severity, Time};
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::changes::Topic;
 use crate::error::Result;
@@ -41,31 +41,18 @@ impl Default for IssueFilter {
 impl Store {
     /// Writes an issue, new or changed.
     pub fn save_issue(&self, issue: &Issue) -> Result<()> {
-        let (document, metrics) = (to_json(issue)?, to_json(&issue.metrics)?);
-        self.write(Purpose::Repair, |tx| {
-            tx.prepare_cached(
-                "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
-                     metrics, created_at, reason, closed_at, document)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, detected_at = ?6, metrics = ?7,
-                     reason = ?9, closed_at = ?10, document = ?11",
-            )?
-            .execute(params![
-                issue.id.to_string(),
-                issue.kind.name(),
-                issue.severity.name(),
-                issue.resource.to_string(),
-                issue.description,
-                issue.detected_at.rfc3339(),
-                metrics,
-                issue.last_seen.rfc3339(),
-                issue.reason.name(),
-                issue.closed_at.map(Time::rfc3339),
-                document,
-            ])?;
-            Ok(())
-        })?;
-        self.listeners().tell(Topic::Issues, issue.id);
+        self.save_issues(&[issue])
+    }
+
+    /// Writes several, new or changed, in one transaction: on a disk each transaction is waited for.
+    pub fn save_issues(&self, issues: &[&Issue]) -> Result<()> {
+        if issues.is_empty() {
+            return Ok(());
+        }
+        self.write(Purpose::Repair, |tx| issues.iter().try_for_each(|issue| upsert(tx, issue)))?;
+        for issue in issues {
+            self.listeners().tell(Topic::Issues, issue.id);
+        }
         Ok(())
     }
 
@@ -139,4 +126,29 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+fn upsert(connection: &Connection, issue: &Issue) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
+                 metrics, created_at, reason, closed_at, document)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, detected_at = ?6, metrics = ?7,
+                 reason = ?9, closed_at = ?10, document = ?11",
+        )?
+        .execute(params![
+            issue.id.to_string(),
+            issue.kind.name(),
+            issue.severity.name(),
+            issue.resource.to_string(),
+            issue.description,
+            issue.detected_at.rfc3339(),
+            to_json(&issue.metrics)?,
+            issue.last_seen.rfc3339(),
+            issue.reason.name(),
+            issue.closed_at.map(Time::rfc3339),
+            to_json(issue)?,
+        ])?;
+    Ok(())
 }

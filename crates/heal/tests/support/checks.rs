@@ -236,7 +236,11 @@ impl Checks {
         let mut radius: Vec<ResourceId> = running.flat_map(|begun| begun.plan.blast_radius.clone()).collect();
         for entry in lab.store.steps_in_force().unwrap() {
             radius.extend(
-                lab.store.plan(entry.token.plan).unwrap().into_iter().flat_map(|r| r.plan.blast_radius.clone()),
+                lab.store
+                    .plan(entry.token.plan)
+                    .unwrap()
+                    .into_iter()
+                    .flat_map(|r| r.plan.blast_radius.clone()),
             );
         }
         let wanted: BTreeSet<&InstanceName> =

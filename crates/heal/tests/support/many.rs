@@ -51,7 +51,7 @@ pub fn many(asked: Many) -> Value {
             if seed >= end {
                 return;
             }
-            let deaths = if seed % 2 == 0 { Deaths::None } else { Deaths::Some };
+            let deaths = if seed.is_multiple_of(2) { Deaths::None } else { Deaths::Some };
             // A panic is a violation like another: the seed has to be told, and the rest goes on.
             let report = catch_unwind(|| run(seed, deaths)).unwrap_or_else(|_| Report {
                 violations: vec!["it panicked; the message is above".to_owned()],

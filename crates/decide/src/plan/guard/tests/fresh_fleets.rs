@@ -31,12 +31,15 @@ fn is_unknown(snapshot: &mut Snapshot, name: &str) {
 
 type Change = fn(&mut Snapshot, &str);
 
+/// What is the case, what happened to how many slots, and how many are down of how many in a storm.
+type Case = (&'static str, &'static [(Change, usize)], Option<(u32, u32)>);
+
 /// The shop has six instances; a storm is more than half of four or more.
 const ALL: [&str; 6] = ["database-0", "cart-0", "cart-1", "front-0", "front-1", "load-0"];
 
 #[test]
 fn only_what_has_been_ready_can_be_down() {
-    let cases: [(&str, &[(Change, usize)], Option<(u32, u32)>); 11] = [
+    let cases: [Case; 11] = [
         ("all well", &[], None),
         ("a fleet that only just starts", &[(comes_up, 6)], None),
         ("a fleet none of whose programs can start", &[(ends_before_it_is_ready, 6)], None),

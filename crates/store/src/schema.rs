@@ -189,6 +189,26 @@ mod tests {
     }
 
     #[test]
+    fn a_database_of_the_first_version_becomes_what_a_new_one_is() {
+        let schema = |connection: &Connection| -> Vec<String> {
+            let mut all = connection.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").unwrap();
+            let mut all: Vec<String> =
+                all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+            all.sort();
+            all
+        };
+        let (mut old, mut new) =
+            (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
+        upgrade(&mut old, Path::new("x"), &SCRIPTS[..1]).unwrap();
+        old.execute("INSERT INTO meta VALUES ('boot_id', 'kept')", []).unwrap();
+        upgrade(&mut old, Path::new("x"), &SCRIPTS).unwrap();
+        upgrade(&mut new, Path::new("x"), &SCRIPTS).unwrap();
+        assert_eq!(schema(&old), schema(&new));
+        let kept: String = old.query_row("SELECT value FROM meta", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "kept");
+    }
+
+    #[test]
     fn an_upgrade_that_fails_leaves_the_older_version_whole() {
         let mut connection = Connection::open_in_memory().unwrap();
         let first = "CREATE TABLE t (a TEXT);";

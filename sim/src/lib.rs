@@ -19,6 +19,7 @@ mod process;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod usage;
 mod world;
 
 pub use clock::VirtualClock;

@@ -115,6 +115,7 @@ impl World {
             exits: slot.exits.clone(),
             unsettled_exits: slot.unsettled,
             crash_loop: slot.crash_loop,
+            never_ready: !slot.was_ready,
             port: spec.listens.map(|_| 1),
         }
     }

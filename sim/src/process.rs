@@ -26,6 +26,8 @@ pub(crate) struct Slot {
     /// Ends in a row before the process settled.
     pub(crate) unsettled: u32,
     pub(crate) crash_loop: bool,
+    /// Whether a process in the slot was ready.
+    pub(crate) was_ready: bool,
     /// When the back-off is over, while no process runs.
     pub(crate) restart_at: Option<Time>,
     pub(crate) down_since: Option<Time>,
@@ -64,6 +66,7 @@ impl Slot {
         }
         self.restart_at = None;
         self.down_since = None;
+        self.was_ready |= ready_at == now;
         self.process = Some(Process {
             pid,
             started_at: now,
@@ -115,6 +118,7 @@ impl Slot {
     pub(crate) fn pass(&mut self, silent: bool, spec: &ServiceSpec, now: Time) {
         let Some(process) = &mut self.process else { return };
         process.probe(silent, spec, now);
+        self.was_ready |= process.ready_since.is_some();
         let settled = process.ready_since.is_some_and(|since| now.since(since) >= spec.restart.settled);
         if settled {
             self.unsettled = 0;

@@ -6,6 +6,7 @@
 //! request of two equal worlds is the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::fault::{FaultKind, PathScope};
@@ -62,6 +63,16 @@ struct Exchange {
     end: End,
 }
 
+/// An instance that gets requests, in one step of time.
+#[derive(Debug, Clone, Copy)]
+struct Callee<'a> {
+    instance: &'a InstanceName,
+    silent: bool,
+    /// What it needs for a request, and how it ends, by itself.
+    work: Duration,
+    end: End,
+}
+
 /// A fault on a link in one step of time.
 struct LinkFault {
     kind: FaultKind,
@@ -73,7 +84,7 @@ struct LinkFault {
 /// One link between two services.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    seconds: BTreeMap<u64, LinkSecond>,
+    seconds: BTreeMap<u64, Arc<LinkSecond>>,
     pub(crate) backends: BTreeMap<InstanceName, Backend>,
     turn: usize,
     /// Requests that are owed: fractions of one from step to step.
@@ -131,8 +142,9 @@ impl Link {
     /// Counts one request that began at `began`.
     fn count(&mut self, backend: Option<&InstanceName>, old: bool, began: Time, exchange: Exchange) {
         let second = began.plus(exchange.took).boot_us / 1_000_000;
-        let entry =
-            self.seconds.entry(second).or_insert_with(|| LinkSecond { second, ..LinkSecond::default() });
+        let entry = self.seconds.entry(second);
+        let entry = entry.or_insert_with(|| Arc::new(LinkSecond { second, ..LinkSecond::default() }));
+        let entry = Arc::make_mut(entry);
         if exchange.end == End::Rejected {
             entry.rejected += 1;
             return;
@@ -166,7 +178,7 @@ impl Link {
     pub(crate) fn sample(&self, breaker: domain::snapshot::BreakerState, now: Time) -> LinkSample {
         let complete = now.boot_us / 1_000_000;
         LinkSample {
-            seconds: self.seconds.range(..complete).map(|(_, second)| second.clone()).collect(),
+            seconds: self.seconds.range(..complete).map(|(_, second)| Arc::clone(second)).collect(),
             backends: self
                 .backends
                 .iter()
@@ -190,13 +202,14 @@ impl World {
     /// One step of traffic, beginning at `now`, `step` long.
     pub(crate) fn serve(&mut self, now: Time, step: Duration, count: u64) {
         let order = self.order.clone();
+        let held_out = self.held_out();
         for name in order.iter() {
             let Some(mut link) = self.links.remove(name) else { continue };
             let mut faults = self.link_faults(name, now, step);
             if count.is_multiple_of(CHECK_EVERY) {
                 self.check_paths(&mut link, &mut faults, now);
             }
-            self.requests(name, &mut link, &mut faults, now, step);
+            self.requests(name, &mut link, &mut faults, &held_out, now, step);
             let oldest = (now.boot_us / 1_000_000).saturating_sub(SECONDS_KEPT);
             while link.seconds.first_key_value().is_some_and(|(second, _)| *second < oldest) {
                 link.seconds.pop_first();
@@ -224,6 +237,7 @@ impl World {
         name: &LinkName,
         link: &mut Link,
         faults: &mut [LinkFault],
+        held_out: &[(LinkName, InstanceName)],
         now: Time,
         step: Duration,
     ) {
@@ -239,7 +253,11 @@ impl World {
         link.delivered = 0;
         link.exchanges.clear();
         let open = self.value(&Attribute::BreakerHeldOpen(name.clone())) == Some(AttributeValue::Flag(true));
-        let usable = self.usable(name, link, now);
+        let usable: Vec<Callee<'_>> = self
+            .usable(name, link, held_out, now)
+            .into_iter()
+            .map(|instance| self.callee(instance))
+            .collect();
         for _ in 0..requests {
             link.made += 1;
             let (backend, exchange) = if open {
@@ -248,9 +266,9 @@ impl World {
                 (None, Exchange { took: Duration::from_millis(1), end: End::Unanswered })
             } else {
                 link.turn += 1;
-                let backend = usable[link.turn % usable.len()];
-                let exchange = self.exchange(name, link, backend, faults);
-                (Some(backend), exchange)
+                let to = usable[link.turn % usable.len()];
+                let exchange = self.exchange(name, link, to, faults);
+                (Some(to.instance), exchange)
             };
             let old = backend
                 .and_then(|backend| link.backends.get(backend))
@@ -265,10 +283,18 @@ impl World {
 
     /// The instances that requests go to: ready, not taken out by a plan, and not out for their health as
     /// long as others are left.
-    fn usable<'a>(&'a self, name: &LinkName, link: &Link, now: Time) -> Vec<&'a InstanceName> {
+    fn usable<'a>(
+        &'a self,
+        name: &LinkName,
+        link: &Link,
+        held_out: &[(LinkName, InstanceName)],
+        now: Time,
+    ) -> Vec<&'a InstanceName> {
+        let is_held_out =
+            |instance: &InstanceName| held_out.iter().any(|(on, one)| on == name && one == instance);
         let callee = self.slots.range(name.to.instance(0)..=name.to.instance(u32::MAX));
         let available: Vec<&InstanceName> = callee
-            .filter(|(instance, slot)| slot.is_ready() && !self.is_ejected(name, instance))
+            .filter(|(instance, slot)| slot.is_ready() && !is_held_out(instance))
             .map(|(instance, _)| instance)
             .collect();
         let is_in = |instance: &&&InstanceName| {
@@ -284,13 +310,13 @@ impl World {
         &self,
         name: &LinkName,
         link: &mut Link,
-        to: &InstanceName,
+        to: Callee<'_>,
         faults: &mut [LinkFault],
     ) -> Exchange {
-        let connected_at = link.backends.get(to).map_or(self.begun, |backend| backend.connected_at);
+        let connected_at = link.backends.get(to.instance).map_or(self.begun, |backend| backend.connected_at);
         let mut took = Duration::ZERO;
         for LinkFault { kind, since, budget } in faults {
-            let meets = |scope: &PathScope| touches(scope, to, connected_at, *since);
+            let meets = |scope: &PathScope| touches(scope, to.instance, connected_at, *since);
             match kind {
                 FaultKind::NetworkPartition { scope } if meets(scope) => {
                     return Exchange { took: Duration::from_millis(1), end: End::Unanswered };
@@ -308,12 +334,12 @@ impl World {
                 _ => {}
             }
         }
-        if self.is_silent(to) {
+        if to.silent {
             return Exchange { took: PATIENCE, end: End::Unanswered };
         }
         link.delivered += 1;
-        let (work, mut end) = self.work(to);
-        took += work;
+        let mut end = to.end;
+        took += to.work;
         for (index, call) in self.calls_of(&name.to).enumerate() {
             // About every second request calls this callee, as many as are counted on its link, in no step with
             // the balancing.
@@ -348,12 +374,11 @@ impl World {
         }
     }
 
-    /// What an instance does for a request by itself.
-    fn work(&self, instance: &InstanceName) -> (Duration, End) {
-        let took = if self.is_short_of_cpu(instance) { WORK_WITHOUT_CPU } else { WORK };
-        let (used, size) = (self.disk_used(instance), self.disk_size(instance));
-        let full = matches!((used, size), (Some(used), Some(size)) if used >= size);
-        (took, if full { End::Failed } else { End::Served })
+    /// What an instance does for a request by itself. It is the same within a step of time.
+    fn callee<'a>(&self, instance: &'a InstanceName) -> Callee<'a> {
+        let work = if self.is_short_of_cpu(instance) { WORK_WITHOUT_CPU } else { WORK };
+        let end = if self.is_full(instance) { End::Failed } else { End::Served };
+        Callee { instance, silent: self.is_silent(instance), work, end }
     }
 
     fn check_paths(&self, link: &mut Link, faults: &mut [LinkFault], now: Time) {
@@ -399,9 +424,15 @@ impl World {
         self.order.iter().any(|link| link.to == *service)
     }
 
-    fn is_ejected(&self, link: &LinkName, instance: &InstanceName) -> bool {
-        let ejected = Attribute::Ejected(link.clone(), instance.clone());
-        self.value(&ejected) == Some(AttributeValue::Flag(true))
+    /// The instances that plans took out of the balancing, and of which link.
+    fn held_out(&self) -> Vec<(LinkName, InstanceName)> {
+        let out = self.attributes.iter().filter_map(|(attribute, layered)| match attribute {
+            Attribute::Ejected(link, instance) if layered.value() == AttributeValue::Flag(true) => {
+                Some((link.clone(), instance.clone()))
+            }
+            _ => None,
+        });
+        out.collect()
     }
 }
 

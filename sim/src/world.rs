@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::fault::{Attachment, FaultKind};
 use domain::snapshot::ExitCause;
 use domain::{
-    Action, Attribute, AttributeValue, Bytes, Clock, Cores, Event, EventKind, Fault, FileClass, Incarnation,
+    Action, Attribute, AttributeValue, Clock, Event, EventKind, Fault, FileClass, Incarnation,
     Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, StepToken, Time,
 };
 
@@ -23,12 +23,6 @@ const STEP: Duration = Duration::from_millis(250);
 
 /// Traffic further back than this is not counted: nobody could see it any more.
 const TRAFFIC_KEPT: Duration = Duration::from_secs(37);
-
-/// What an idle process uses of its limits, and its own data of its volume.
-const IDLE: f64 = 0.05;
-
-/// From this share of its CPU limit on a process has to wait for its turn.
-const CPU_SHORT: f64 = 0.9;
 
 /// What is left of log files when they were rotated and compressed.
 const LOGS_COMPRESSED: f64 = 0.1;
@@ -163,6 +157,11 @@ impl MemoryProvider {
         self.lock().faults.iter().map(|(token, active)| (*token, active.fault.clone())).collect()
     }
 
+    /// The slots there are.
+    pub fn instances(&self) -> Vec<InstanceName> {
+        self.lock().slots.keys().cloned().collect()
+    }
+
     /// Every attribute with its value in force.
     pub fn attributes(&self) -> BTreeMap<Attribute, AttributeValue> {
         self.lock().attributes.iter().map(|(name, layered)| (name.clone(), layered.value())).collect()
@@ -275,12 +274,21 @@ impl World {
 
     fn probe(&mut self, now: Time) {
         let mut slots = std::mem::take(&mut self.slots);
-        for (instance, slot) in &mut slots {
-            if let Some(spec) = self.infrastructure.services.get(&instance.service) {
-                slot.pass(self.is_silent(instance), spec, now);
-            }
-            if let Some(process) = &mut slot.process {
-                process.measured = Some((self.cpu_used(instance), self.memory_used(instance)));
+        // Slots of a service follow each other.
+        let mut slots_left = slots.iter_mut().peekable();
+        while let Some((first, _)) = slots_left.peek() {
+            let service = first.service.clone();
+            let spec = self.infrastructure.services.get(&service);
+            let cpu_limit = self.cpu_limit(&service);
+            while let Some((instance, slot)) = slots_left.next_if(|(next, _)| next.service == service) {
+                if let Some(spec) = spec {
+                    slot.pass(self.is_silent(instance), spec, now);
+                }
+                if let Some(process) = &mut slot.process {
+                    let cpu = spec.and_then(|spec| self.cpu_used_by(instance, spec, cpu_limit));
+                    let memory = spec.and_then(|spec| self.memory_used_by(instance, spec));
+                    process.measured = Some((cpu, memory));
+                }
             }
         }
         self.slots = slots;
@@ -433,89 +441,6 @@ impl World {
 
     pub(crate) fn value(&self, attribute: &Attribute) -> Option<AttributeValue> {
         self.attributes.get(attribute).map(Layered::value)
-    }
-
-    /// Whether the process in a slot answers nothing.
-    pub(crate) fn is_silent(&self, instance: &InstanceName) -> bool {
-        self.faults.values().any(|active| {
-            active.fault.kind == FaultKind::Pause && active.fault.target.instance() == Some(instance)
-        })
-    }
-
-    /// What faults of a kind take away from an instance or its volume.
-    fn taken(&self, instance: &InstanceName, kind: fn(&FaultKind) -> bool) -> f64 {
-        let here = self.faults.values().filter(|active| active.fault.target.instance() == Some(instance));
-        here.filter(|active| kind(&active.fault.kind)).map(|active| active.takes).sum()
-    }
-
-    pub(crate) fn cpu_limit(&self, service: &ServiceName) -> Option<Cores> {
-        match self.value(&Attribute::CpuLimit(service.clone())) {
-            Some(AttributeValue::Cpu(limit)) => limit,
-            _ => None,
-        }
-    }
-
-    pub(crate) fn memory_limit(&self, service: &ServiceName) -> Option<Bytes> {
-        match self.value(&Attribute::MemoryLimit(service.clone())) {
-            Some(AttributeValue::Size(limit)) => limit,
-            _ => None,
-        }
-    }
-
-    pub(crate) fn disk_size(&self, instance: &InstanceName) -> Option<Bytes> {
-        match self.value(&Attribute::VolumeSize(instance.clone())) {
-            Some(AttributeValue::Size(size)) => size,
-            _ => None,
-        }
-    }
-
-    pub(crate) fn cpu_used(&self, instance: &InstanceName) -> Option<Cores> {
-        let declared = self.infrastructure.services.get(&instance.service)?.limits.cpu?;
-        let stress = self.taken(instance, |kind| matches!(kind, FaultKind::CpuStress { .. }));
-        let limit = self.cpu_limit(&instance.service)?;
-        Some(Cores((declared.0 * IDLE + stress).min(limit.0)))
-    }
-
-    pub(crate) fn is_short_of_cpu(&self, instance: &InstanceName) -> bool {
-        if self.faults.values().all(|active| !matches!(active.fault.kind, FaultKind::CpuStress { .. })) {
-            return false;
-        }
-        let limit = self.cpu_limit(&instance.service);
-        matches!((self.cpu_used(instance), limit), (Some(used), Some(limit)) if used.0 >= limit.0 * CPU_SHORT)
-    }
-
-    pub(crate) fn memory_used(&self, instance: &InstanceName) -> Option<Bytes> {
-        let declared = self.infrastructure.services.get(&instance.service)?.limits.memory?;
-        let stress = self.taken(instance, |kind| matches!(kind, FaultKind::MemoryStress { .. }));
-        Some(Bytes((declared.0 as f64 * IDLE).max(stress) as u64))
-    }
-
-    /// What files of a class hold beside the service's own data.
-    pub(crate) fn files(&self, instance: &InstanceName, class: FileClass) -> Bytes {
-        let volume = ResourceId::Volume(instance.clone());
-        let here = self.faults.values().filter(|active| active.fault.target == volume);
-        let held = here.filter(
-            |active| matches!(active.fault.kind, FaultKind::DiskFill { class: of, .. } if of == class),
-        );
-        Bytes(held.map(|active| active.takes).sum::<f64>() as u64)
-    }
-
-    pub(crate) fn disk_used(&self, instance: &InstanceName) -> Option<Bytes> {
-        let declared = self.infrastructure.services.get(&instance.service)?.volume.as_ref()?.size;
-        let filled = self.taken(instance, |kind| matches!(kind, FaultKind::DiskFill { .. }));
-        let used = declared.0 as f64 * IDLE + filled;
-        let size = self.disk_size(instance)?;
-        Some(Bytes((used as u64).min(size.0)))
-    }
-
-    /// Files of a class shrink to a share of what they are.
-    fn shrink(&mut self, instance: &InstanceName, class: FileClass, to: f64) {
-        let volume = ResourceId::Volume(instance.clone());
-        for active in self.faults.values_mut().filter(|active| active.fault.target == volume) {
-            if matches!(active.fault.kind, FaultKind::DiskFill { class: of, .. } if of == class) {
-                active.takes *= to;
-            }
-        }
     }
 
     /// Changes the world as the action says.

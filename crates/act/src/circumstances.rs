@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use decide::plan::{Approval, History, RunningPlan, Switches};
 use domain::{PlanId, PlanStatus, Time};
-use store::{PlanFilter, PlanPurpose, Store, TimerKind, Verdict};
+use store::{PlanPurpose, Store, TimerKind, Verdict};
 
 /// What is remembered: the longest window of the policy's defaults (repeats, 1 day).
 const HISTORY: Duration = Duration::from_secs(86_400);
@@ -47,12 +47,7 @@ impl Circumstances {
         mode: Mode,
         passed: impl Fn(PlanId) -> bool,
     ) -> store::Result<Self> {
-        let recent = store.plans(&PlanFilter {
-            limit: store::LIST_LIMIT_MAX,
-            since: Some(now.minus(HISTORY)),
-            only: Some(PlanPurpose::Remediation),
-            ..PlanFilter::default()
-        })?;
+        let recent = store.started_plans(PlanPurpose::Remediation, now.minus(HISTORY))?;
         let timers = store.timers()?.into_iter();
         let to_be_lifted: BTreeSet<PlanId> =
             timers.filter(|timer| timer.kind == TimerKind::LiftPlan).map(|timer| timer.plan).collect();

@@ -372,6 +372,7 @@ fn instance_state(taken: Time, started: Time, index: u32, listens: bool) -> Inst
         exits: Vec::new(),
         unsettled_exits: 0,
         crash_loop: false,
+        never_ready: false,
         port: listens.then(|| 20_000 + index as u16),
     }
 }

@@ -1,7 +1,9 @@
 //! What is watched or changed, and how it is named.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +29,24 @@ pub enum NameError {
 }
 
 /// The name of a service: lower-case letters, digits and inner dashes, at most 40 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// Every name of an instance, a volume or a link holds one, and every look at a fleet copies hundreds, so
+/// clones share their text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ServiceName(String);
+pub struct ServiceName(Arc<str>);
+
+impl Ord for ServiceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ServiceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl ServiceName {
     /// Checks and takes a name.
@@ -40,7 +57,7 @@ impl ServiceName {
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.chars().all(inner)
             && !text.ends_with('-');
-        if valid { Ok(Self(text)) } else { Err(NameError::Malformed { text }) }
+        if valid { Ok(Self(text.into())) } else { Err(NameError::Malformed { text }) }
     }
 
     /// The name as text.
@@ -81,7 +98,7 @@ impl LinkName {
 
     /// The link through which a published service is reached from outside: `outside->front`.
     pub fn from_outside(to: ServiceName) -> Self {
-        Self { from: ServiceName(Self::OUTSIDE.to_owned()), to }
+        Self { from: ServiceName(Self::OUTSIDE.into()), to }
     }
 }
 

@@ -167,6 +167,10 @@ pub struct InstanceState {
     pub unsettled_exits: u32,
     /// Whether that is a crash loop.
     pub crash_loop: bool,
+    /// Whether no process in this slot has been ready yet since it was first started, in this boot of the
+    /// machine. A provider that does not know says no.
+    #[serde(default)]
+    pub never_ready: bool,
     /// The loopback port it listens on.
     pub port: Option<u16>,
 }

@@ -62,8 +62,8 @@ impl Healer {
         let ids = &mut state.ids;
         let mut next_id = || ids.next::<IssueId>(snapshot.taken);
         let changes = track(&before, &findings, snapshot, thresholds, &closed, &mut next_id);
+        store.save_issues(&changes.iter().map(IssueChange::issue).collect::<Vec<_>>())?;
         for change in &changes {
-            store.save_issue(change.issue())?;
             closed.retain(|issue| issue.id != change.issue().id);
             if let IssueChange::Closed(issue) = change {
                 closed.push(issue.clone());

@@ -3,6 +3,7 @@
 //!
 //! A lift is the measure's own exact undo, so it needs no clearance. Timers are rows with a due time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use decide::plan::Seen;
@@ -66,7 +67,7 @@ impl Healer {
     }
 
     /// Repairs that ended well and hold an instance or a link out of use. Each has a timer to be lifted by.
-    fn measures_in_force(&self) -> Result<Vec<Plan>, TurnError> {
+    fn measures_in_force(&self) -> Result<Vec<Arc<Plan>>, TurnError> {
         let mut plans = Vec::new();
         for timer in self.parts.store.timers()?.into_iter().filter(|timer| timer.kind == TimerKind::LiftPlan)
         {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use act::Mode;
 use decide::plan::{Approval, Cleared, Ruling, guard};
 use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
-use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
+use store::{PlanPurpose, PlanRecord, SlotLimits};
 
 use crate::healer::Healer;
 use crate::turn::TurnError;
@@ -57,10 +57,10 @@ impl Healer {
     /// clears. Returns how many were begun.
     pub(crate) fn start_approved(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
         let store = &self.parts.store;
-        let filter = PlanFilter { status: Some(PlanStatus::Pending), ..PlanFilter::default() };
         let mut begun = 0;
-        for record in store.plans(&filter)? {
-            if store::PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
+        for record in store.unfinished_plans()? {
+            if record.status != PlanStatus::Pending
+                || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
                 || self.state().executing.contains(&record.plan.id)
             {
                 continue;
@@ -75,7 +75,7 @@ impl Healer {
             let mut context = self.guard_context(snapshot, &circumstances);
             context.approved = approval.as_ref();
             let id = record.plan.id;
-            match guard(record.plan, &context) {
+            match guard(Plan::clone(&record.plan), &context) {
                 Ruling::Clear(cleared) => begun += usize::from(self.start(cleared)?),
                 Ruling::Wait { .. } => {}
                 Ruling::Refuse { reasons, .. } => {

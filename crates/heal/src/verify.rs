@@ -10,7 +10,7 @@ use act::ActError;
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
-use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Time};
+use domain::{Intent, Outcome, OutcomeKind, Plan, PlanStatus, Time};
 use observe::Sighting;
 use store::{PlanFilter, PlanPurpose, PlanRecord};
 
@@ -61,7 +61,7 @@ impl Healer {
         let plan = &record.plan;
         let Some(signal) = plan.verify.clone() else { return Ok(()) };
         let taken = sighting.snapshot().taken;
-        let finished_at = self.finished_at(plan.id)?.unwrap_or(taken);
+        let finished_at = self.parts.store.steps_ended_at(plan.id)?.unwrap_or(taken);
         let snapshot = &sighting.since(finished_at);
         let verdict = verdict(signal.kind, &signal.resource, snapshot, &self.settings.thresholds);
         let observation = Observation {
@@ -88,12 +88,6 @@ impl Healer {
             Verification::Healed { verified_at } => self.close(&record, Ok(verified_at), taken),
             Verification::NotHealed { why } => self.close(&record, Err(why.to_string()), taken),
         }
-    }
-
-    /// When the last step was proven.
-    fn finished_at(&self, plan: PlanId) -> store::Result<Option<Time>> {
-        let journal = self.parts.store.journal(plan)?;
-        Ok(journal.last().and_then(|entry| entry.endings.first()).map(|ended| ended.at))
     }
 
     /// Gives the verdict; takes the plan back where it did not heal.

@@ -96,11 +96,15 @@ impl Sighting {
     /// The same look, where the recent windows of the links hold only seconds that began at `since` or later:
     /// every request counted there ended after it. They hold nothing until such a second is complete. What is
     /// usual, and what is known of instances and health checks, is as in [`Self::snapshot`].
-    pub fn since(&self, since: Time) -> Snapshot {
+    pub fn since(&self, since: Time) -> Arc<Snapshot> {
         let mut windows = Windows::until(second_of(self.snapshot.taken));
         let first = since.boot_us.div_ceil(1_000_000);
-        windows.recent.start = windows.recent.start.max(first).min(windows.recent.end);
-        Snapshot { links: link_states(&self.counts, &windows), ..Snapshot::clone(&self.snapshot) }
+        if first <= windows.recent.start {
+            return Arc::clone(&self.snapshot);
+        }
+        windows.recent.start = first.min(windows.recent.end);
+        let links = link_states(&self.counts, &windows);
+        Arc::new(Snapshot { links, ..Snapshot::clone(&self.snapshot) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a provider measures: the states of services and instances, and per-second counts of every link.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::snapshot::BreakerState;
@@ -25,12 +26,33 @@ pub struct Sample {
 /// What a link's proxy counted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LinkSample {
-    /// Complete seconds, oldest first, at most 60; a second without requests may be absent.
-    pub seconds: VecDeque<LinkSecond>,
+    /// Complete seconds, oldest first, at most 60; a second without requests may be absent. They change no
+    /// more, so every look shares them.
+    #[serde(with = "shared")]
+    pub seconds: VecDeque<Arc<LinkSecond>>,
     /// The instances behind the link.
     pub backends: BTreeMap<InstanceName, BackendSample>,
     /// The circuit breaker; `None` before the first request.
     pub breaker: Option<BreakerState>,
+}
+
+/// Shared seconds, on the wire as if each were its own.
+mod shared {
+    use super::{Arc, Deserialize, LinkSecond, VecDeque};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        seconds: &VecDeque<Arc<LinkSecond>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(seconds.iter().map(|second| &**second))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<VecDeque<Arc<LinkSecond>>, D::Error> {
+        Ok(Vec::<LinkSecond>::deserialize(from)?.into_iter().map(Arc::new).collect())
+    }
 }
 
 /// One instance behind a link.
@@ -83,28 +105,49 @@ pub struct Counts {
 /// Latencies in buckets that grow by about 9 % (eight to an octave), from 1 µs to over an hour. A bucket
 /// is named by `floor(8 · log2(µs))`; empty buckets are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<u16, u32>", into = "BTreeMap<u16, u32>")]
 pub struct Histogram {
-    buckets: BTreeMap<u16, u32>,
+    /// Bucket and count, by bucket. A second of a link fills a handful, which are quicker to walk than to
+    /// look up.
+    buckets: Vec<(u16, u32)>,
+}
+
+impl From<BTreeMap<u16, u32>> for Histogram {
+    fn from(buckets: BTreeMap<u16, u32>) -> Self {
+        Self { buckets: buckets.into_iter().collect() }
+    }
+}
+
+impl From<Histogram> for BTreeMap<u16, u32> {
+    fn from(histogram: Histogram) -> Self {
+        histogram.buckets.into_iter().collect()
+    }
 }
 
 impl Histogram {
     /// Counts one latency.
     pub fn record(&mut self, latency: Duration) {
         let us = (latency.as_micros() as f64).max(1.0);
-        *self.buckets.entry((us.log2() * 8.0) as u16).or_default() += 1;
+        self.count_in((us.log2() * 8.0) as u16, 1);
     }
 
     /// Adds another histogram's counts.
     pub fn add(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {
-            *self.buckets.entry(*bucket).or_default() += count;
+            self.count_in(*bucket, *count);
+        }
+    }
+
+    fn count_in(&mut self, bucket: u16, count: u32) {
+        match self.buckets.binary_search_by_key(&bucket, |(bucket, _)| *bucket) {
+            Ok(at) => self.buckets[at].1 += count,
+            Err(at) => self.buckets.insert(at, (bucket, count)),
         }
     }
 
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
-        self.buckets.values().map(|count| u64::from(*count)).sum()
+        self.buckets.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
     /// The quantile `q` (0 to 1) in milliseconds, as the geometric middle of its bucket; `None` when empty.

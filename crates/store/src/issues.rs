@@ -1,7 +1,7 @@
 //! Issues: the table `self_healing_issues`.
 
 use domain::{Issue, IssueId, IssueKind, ResourceId, Severity, Time};
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::changes::Topic;
 use crate::error::Result;
@@ -41,31 +41,18 @@ impl Default for IssueFilter {
 impl Store {
     /// Writes an issue, new or changed.
     pub fn save_issue(&self, issue: &Issue) -> Result<()> {
-        let (document, metrics) = (to_json(issue)?, to_json(&issue.metrics)?);
-        self.write(Purpose::Repair, |tx| {
-            tx.prepare_cached(
-                "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
-                     metrics, created_at, reason, closed_at, document)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, detected_at = ?6, metrics = ?7,
-                     reason = ?9, closed_at = ?10, document = ?11",
-            )?
-            .execute(params![
-                issue.id.to_string(),
-                issue.kind.name(),
-                issue.severity.name(),
-                issue.resource.to_string(),
-                issue.description,
-                issue.detected_at.rfc3339(),
-                metrics,
-                issue.last_seen.rfc3339(),
-                issue.reason.name(),
-                issue.closed_at.map(Time::rfc3339),
-                document,
-            ])?;
-            Ok(())
-        })?;
-        self.listeners().tell(Topic::Issues, issue.id);
+        self.save_issues(&[issue])
+    }
+
+    /// Writes several, new or changed, in one transaction: on a disk each transaction is waited for.
+    pub fn save_issues(&self, issues: &[&Issue]) -> Result<()> {
+        if issues.is_empty() {
+            return Ok(());
+        }
+        self.write(Purpose::Repair, |tx| issues.iter().try_for_each(|issue| upsert(tx, issue)))?;
+        for issue in issues {
+            self.listeners().tell(Topic::Issues, issue.id);
+        }
         Ok(())
     }
 
@@ -82,18 +69,35 @@ impl Store {
 
     /// The issues that pass the filter, newest first.
     pub fn issues(&self, filter: &IssueFilter) -> Result<Vec<Issue>> {
-        self.issues_where(
-            "(?1 IS NULL OR id < ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR severity = ?3)
-             AND (?4 IS NULL OR resource = ?4) AND (?5 IS NULL OR detected_at >= ?5)",
-            &[
-                &filter.before.map(|id| id.to_string()),
-                &filter.kind.map(IssueKind::name),
-                &filter.severity.map(Severity::name),
-                &filter.resource.as_ref().map(ResourceId::to_string),
-                &filter.since.map(Time::rfc3339),
-            ],
-            filter.limit.min(LIST_LIMIT_MAX),
-        )
+        let before = filter.before.map(|id| id.to_string());
+        let kind = filter.kind.map(IssueKind::name);
+        let severity = filter.severity.map(Severity::name);
+        let resource = filter.resource.as_ref().map(ResourceId::to_string);
+        let since = filter.since.map(Time::rfc3339);
+        // Only what is asked for: a condition that may be none keeps the engine from using an index.
+        let mut conditions = vec!["TRUE"];
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if let Some(before) = &before {
+            conditions.push("id < ?");
+            values.push(before);
+        }
+        if let Some(kind) = &kind {
+            conditions.push("type = ?");
+            values.push(kind);
+        }
+        if let Some(severity) = &severity {
+            conditions.push("severity = ?");
+            values.push(severity);
+        }
+        if let Some(resource) = &resource {
+            conditions.push("resource = ?");
+            values.push(resource);
+        }
+        if let Some(since) = &since {
+            conditions.push("detected_at >= ?");
+            values.push(since);
+        }
+        self.issues_where(&conditions.join(" AND "), &values, filter.limit.min(LIST_LIMIT_MAX))
     }
 
     /// Whether a verified repair was recorded for this issue.
@@ -122,4 +126,29 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+fn upsert(connection: &Connection, issue: &Issue) -> Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO self_healing_issues (id, type, severity, resource, description, detected_at,
+                 metrics, created_at, reason, closed_at, document)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET severity = ?3, description = ?5, detected_at = ?6, metrics = ?7,
+                 reason = ?9, closed_at = ?10, document = ?11",
+        )?
+        .execute(params![
+            issue.id.to_string(),
+            issue.kind.name(),
+            issue.severity.name(),
+            issue.resource.to_string(),
+            issue.description,
+            issue.detected_at.rfc3339(),
+            to_json(&issue.metrics)?,
+            issue.last_seen.rfc3339(),
+            issue.reason.name(),
+            issue.closed_at.map(Time::rfc3339),
+            to_json(issue)?,
+        ])?;
+    Ok(())
 }

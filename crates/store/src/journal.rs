@@ -180,6 +180,20 @@ impl Store {
         self.entries_where("plan = ?1", &[&plan.to_string()])
     }
 
+    /// When the latest step of a plan got its first ending; `None` where it has none, or the plan no entry.
+    pub fn steps_ended_at(&self, plan: PlanId) -> Result<Option<Time>> {
+        let text: Option<String> = self.read(|connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT at FROM journal_endings WHERE plan = ?1 AND step_index =
+                         (SELECT max(step_index) FROM journal WHERE plan = ?1) ORDER BY sequence LIMIT 1",
+                )?
+                .query_row([plan.to_string()], |row| row.get(0))
+                .optional()?)
+        })?;
+        text.map(|text| from_json(|| format!("the journal of plan {plan}"), &text)).transpose()
+    }
+
     /// The entries that are open, by plan and step: what has to be settled before anything else.
     pub fn entries_without_ending(&self) -> Result<Vec<JournalEntry>> {
         self.entries_where("state = 'open'", &[])

@@ -34,6 +34,7 @@ mod experiments;
 mod health;
 mod issues;
 mod journal;
+mod plan_cache;
 mod plans;
 mod retention;
 mod schema;

@@ -1,6 +1,7 @@
 //! Plans of every purpose: the table `plans`, shown as `self_healing_remediations` where they repair.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{Intent, IssueId, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, ResourceId, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Topic;
 use crate::error::{Result, StoreError};
+use crate::plan_cache::PlanCache;
 use crate::store::{Purpose, Store, from_json, from_name, to_json};
 use crate::timers::{Timer, insert_timer};
 use crate::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
@@ -72,7 +74,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanRecord {
     /// The plan, as it was made.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Where it is in its life.
     pub status: PlanStatus,
     /// Why it waits or was refused, or what spoke for it: the guard's reasons.
@@ -177,41 +179,74 @@ impl Store {
 
     /// One plan.
     pub fn plan(&self, id: PlanId) -> Result<Option<PlanRecord>> {
-        self.read(|connection| plan_by_id(connection, id))
+        Ok(self.plans_where("id = ?1", &[&id.to_string()])?.into_iter().next())
     }
 
     /// The plans that pass the filter, newest first.
     pub fn plans(&self, filter: &PlanFilter) -> Result<Vec<PlanRecord>> {
-        let status = filter.status.map(PlanStatus::name);
-        let also = (filter.status == Some(PlanStatus::InProgress)).then_some(PlanStatus::Verifying.name());
+        let before = filter.before.map(|id| id.to_string());
+        let resource = filter.resource.as_ref().map(ResourceId::to_string);
+        let since = filter.since.map(Time::rfc3339);
+        let status = filter.status.map(|status| match status {
+            PlanStatus::InProgress => [status.name(), PlanStatus::Verifying.name()],
+            other => [other.name(), other.name()],
+        });
+        let only = filter.only.map(PlanPurpose::name);
+        // Only what is asked for: a condition that may be none keeps the engine from using an index.
+        let mut conditions = vec!["TRUE"];
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if let Some(before) = &before {
+            conditions.push("id < ?");
+            values.push(before);
+        }
+        if let Some([one, other]) = &status {
+            conditions.push("status IN (?, ?)");
+            values.extend([one as &dyn ToSql, other]);
+        }
+        if let Some(resource) = &resource {
+            conditions.push("id IN (SELECT plan FROM plan_resources WHERE resource = ?)");
+            values.push(resource);
+        }
+        if let Some(since) = &since {
+            conditions.push("created_at >= ?");
+            values.push(since);
+        }
+        if let Some(only) = &only {
+            conditions.push("purpose = ?");
+            values.push(only);
+        }
+        let limit = filter.limit.min(LIST_LIMIT_MAX);
+        let condition = format!("{} ORDER BY id DESC LIMIT {limit}", conditions.join(" AND "));
+        self.plans_where(&condition, &values)
+    }
+
+    /// The plans of a purpose that got their slot and were made at or after `since` (by wall clock), newest
+    /// first, at most [`LIST_LIMIT_MAX`]. What was refused or still waits is not among them.
+    pub fn started_plans(&self, purpose: PlanPurpose, since: Time) -> Result<Vec<PlanRecord>> {
         self.plans_where(
-            "(?1 IS NULL OR id < ?1) AND (?2 IS NULL OR status = ?2 OR status = ?3)
-             AND (?4 IS NULL OR id IN (SELECT plan FROM plan_resources WHERE resource = ?4))
-             AND (?5 IS NULL OR created_at >= ?5) AND (?6 IS NULL OR purpose = ?6)",
-            &[
-                &filter.before.map(|id| id.to_string()),
-                &status,
-                &also,
-                &filter.resource.as_ref().map(ResourceId::to_string),
-                &filter.since.map(Time::rfc3339),
-                &filter.only.map(PlanPurpose::name),
-            ],
-            filter.limit.min(LIST_LIMIT_MAX),
+            &format!(
+                "purpose = ?1 AND created_at >= ?2 AND started_boot_us IS NOT NULL
+                 ORDER BY created_at DESC, id DESC LIMIT {LIST_LIMIT_MAX}"
+            ),
+            &[&purpose.name(), &since.rfc3339()],
         )
     }
 
     /// Every plan whose status is not final, newest first.
     pub fn unfinished_plans(&self) -> Result<Vec<PlanRecord>> {
-        self.plans_where(
-            "status IN ('pending', 'awaiting_approval', 'in_progress', 'verifying')",
-            &[],
-            usize::MAX,
-        )
+        self.all_plans_where("status IN ('pending', 'awaiting_approval', 'in_progress', 'verifying')", &[])
     }
 
     /// Every plan made for an issue, newest first.
     pub fn plans_of_issue(&self, issue: IssueId) -> Result<Vec<PlanRecord>> {
-        self.plans_where("issue_id = ?1", &[&issue.to_string()], usize::MAX)
+        self.all_plans_where("issue_id = ?1", &[&issue.to_string()])
+    }
+
+    /// Without a limit the order is made here: the engine would copy whole documents to sort them.
+    fn all_plans_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<PlanRecord>> {
+        let mut found = self.plans_where(condition, values)?;
+        found.sort_unstable_by_key(|record| std::cmp::Reverse(record.plan.id));
+        Ok(found)
     }
 
     /// Moves a plan from `expected` to `to`. `false`: it was not in `expected` (or is not there), and
@@ -313,21 +348,14 @@ impl Store {
         Ok(self.plan(id)?.and_then(|record| record.outcome))
     }
 
-    pub(crate) fn plans_where(
-        &self,
-        condition: &str,
-        values: &[&dyn ToSql],
-        limit: usize,
-    ) -> Result<Vec<PlanRecord>> {
+    fn plans_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<PlanRecord>> {
         self.read(|connection| {
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM plans WHERE {condition} ORDER BY id DESC LIMIT {limit}"
-            ))?;
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT {COLUMNS} FROM plans WHERE {condition}"))?;
             let mut rows = statement.query(values)?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(record(row)?);
+                found.push(record(row, self.plan_cache())?);
             }
             Ok(found)
         })
@@ -337,18 +365,12 @@ impl Store {
 const COLUMNS: &str = "id, document, status, reasons, error_message, decision, started_boot_us,
     started_wall_us, completed_boot_us, completed_wall_us, rollback_performed, outcome";
 
-pub(crate) fn plan_by_id(connection: &Connection, id: PlanId) -> Result<Option<PlanRecord>> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM plans WHERE id = ?1"))?;
-    let mut rows = statement.query([id.to_string()])?;
-    rows.next()?.map(record).transpose()
-}
-
-fn record(row: &Row<'_>) -> Result<PlanRecord> {
+fn record(row: &Row<'_>, cache: &PlanCache) -> Result<PlanRecord> {
     let id: String = row.get(0)?;
     let what = || format!("plan {id}");
     let optional = |index: usize| -> Result<Option<String>> { Ok(row.get(index)?) };
     Ok(PlanRecord {
-        plan: from_json(what, &row.get::<_, String>(1)?)?,
+        plan: cache.get(from_name(what, &id)?, || from_json(what, &row.get::<_, String>(1)?))?,
         status: from_name(what, &row.get::<_, String>(2)?)?,
         reasons: from_json(what, &row.get::<_, String>(3)?)?,
         error: optional(4)?,

@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 1] = [V1];
+pub(crate) const SCRIPTS: [&str; 2] = [V1, V2];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -143,6 +143,14 @@ CREATE TABLE experiments (
 );
 ";
 
+/// Indexes for what is asked in every turn and for every plan that is begun, so that its cost follows what
+/// happened lately and not all that ever happened.
+const V2: &str = "
+DROP INDEX plans_started;
+CREATE INDEX plans_started ON plans (purpose, started_boot_us);
+CREATE INDEX plans_made ON plans (purpose, created_at, id);
+";
+
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.
 pub(crate) fn upgrade(connection: &mut Connection, path: &Path, scripts: &[&str]) -> Result<()> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -178,6 +186,26 @@ mod tests {
             upgrade(&mut connection, Path::new("x"), &[first]),
             Err(StoreError::NewerSchema { found: 2, supported: 1, .. })
         ));
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_becomes_what_a_new_one_is() {
+        let schema = |connection: &Connection| -> Vec<String> {
+            let mut all = connection.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").unwrap();
+            let mut all: Vec<String> =
+                all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+            all.sort();
+            all
+        };
+        let (mut old, mut new) =
+            (Connection::open_in_memory().unwrap(), Connection::open_in_memory().unwrap());
+        upgrade(&mut old, Path::new("x"), &SCRIPTS[..1]).unwrap();
+        old.execute("INSERT INTO meta VALUES ('boot_id', 'kept')", []).unwrap();
+        upgrade(&mut old, Path::new("x"), &SCRIPTS).unwrap();
+        upgrade(&mut new, Path::new("x"), &SCRIPTS).unwrap();
+        assert_eq!(schema(&old), schema(&new));
+        let kept: String = old.query_row("SELECT value FROM meta", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "kept");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Clock;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use crate::boot::{self, Boot};
 use crate::changes::Listeners;
 use crate::directory::{Lock, Reserve};
 use crate::error::{Result, StoreError};
+use crate::plan_cache::PlanCache;
 use crate::schema;
 
 /// How long a write waits for a program that reads or copies the file from outside.
@@ -33,6 +35,7 @@ pub struct Store {
 struct Inner {
     connection: Mutex<Connection>,
     listeners: Arc<Listeners>,
+    plans: PlanCache,
     reserve: Option<Reserve>,
     _lock: Option<Lock>,
 }
@@ -95,7 +98,8 @@ impl Store {
 
     fn over(connection: Connection, reserve: Option<Reserve>, lock: Option<Lock>) -> Self {
         let connection = Mutex::new(connection);
-        Self { inner: Arc::new(Inner { connection, listeners: Arc::default(), reserve, _lock: lock }) }
+        let (listeners, plans) = (Arc::default(), PlanCache::default());
+        Self { inner: Arc::new(Inner { connection, listeners, plans, reserve, _lock: lock }) }
     }
 
     /// Limits the database to `size` bytes, `None` for no limit. A write beyond it fails with
@@ -112,6 +116,10 @@ impl Store {
 
     pub(crate) fn listeners(&self) -> &Arc<Listeners> {
         &self.inner.listeners
+    }
+
+    pub(crate) fn plan_cache(&self) -> &PlanCache {
+        &self.inner.plans
     }
 
     /// A panic of another thread leaves no half transaction: it was rolled back when its guard was dropped.
@@ -156,6 +164,9 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Else the engine plans a cached statement anew whenever a value it is bound to might suit another
+    // partial index: in the loop every time, for three times the cost of running it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }

@@ -84,7 +84,7 @@ fn plans_are_found_by_status_resource_purpose_and_issue() {
     assert_eq!(store.plans_of_issue(issue.id).unwrap().len(), 1);
     assert_eq!(store.unfinished_plans().unwrap().len(), 2);
     let record = store.plan(repair.id).unwrap().unwrap();
-    assert_eq!(record.plan, repair);
+    assert_eq!(*record.plan, repair);
     assert_eq!(record.reasons, ["confidence 70 % is below 85 %"]);
 }
 

@@ -92,6 +92,7 @@ fn slot(port: Option<u16>) -> InstanceState {
         exits: Vec::new(),
         unsettled_exits: 0,
         crash_loop: false,
+        never_ready: false,
         port,
     }
 }

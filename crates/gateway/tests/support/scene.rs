@@ -146,6 +146,7 @@ fn instance(service: &ServiceName, n: u32, taken: Time) -> InstanceState {
         exits: Vec::new(),
         unsettled_exits: 0,
         crash_loop: false,
+        never_ready: false,
         port: Some(41_000 + spread as u16),
     }
 }

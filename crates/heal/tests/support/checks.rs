@@ -36,11 +36,18 @@ pub struct Switched {
 
 /// One repair that was begun.
 struct Begun {
-    plan: Plan,
+    plan: Arc<Plan>,
     at: Time,
     /// Its signal was seen well after its steps: it holds no slot any more.
     passed: bool,
     ended: bool,
+}
+
+impl Begun {
+    /// Whether it holds its slot: it runs, or its signal was not yet seen well after it.
+    fn holds(&self) -> bool {
+        !self.ended && !self.passed
+    }
 }
 
 /// Follows one run.
@@ -94,9 +101,10 @@ impl Checks {
         self.violations.push(format!("{at:.2} s: {what}"));
     }
 
-    /// Looks at what the next turn will see.
+    /// Looks at what the next turn will see, where a repair is to be judged by it.
     pub fn before_turn(&mut self, lab: &Lab) {
-        self.sighting = Some(lab.observer.look().expect("nothing fails in memory"));
+        let judged = self.begun.iter().any(Begun::holds);
+        self.sighting = judged.then(|| lab.observer.look().expect("nothing fails in memory"));
     }
 
     /// Looks at what the latest turn, or the latest deed of a person, brought about.
@@ -107,7 +115,7 @@ impl Checks {
         }
         // The turn verified by what it saw before it began anything.
         if let Some(sighting) = self.sighting.take() {
-            for begun in self.begun.iter_mut().filter(|begun| !begun.ended && !begun.passed) {
+            for begun in self.begun.iter_mut().filter(|begun| begun.holds()) {
                 let Some(done) = steps_done(lab, begun.plan.id) else { continue };
                 let signal = begun.plan.verify.as_ref().expect("a repair has a signal");
                 let seen = sighting.since(done);
@@ -120,7 +128,7 @@ impl Checks {
             let Some(record) = lab.store.plan(id).unwrap() else { continue };
             self.follow(lab, &record, switched, snapshot.as_deref());
         }
-        let holding = self.begun.iter().filter(|begun| !begun.ended && !begun.passed).count();
+        let holding = self.begun.iter().filter(|begun| begun.holds()).count();
         let limit = lab.policy.limits.at_a_time as usize;
         if holding > limit {
             self.violated(lab, &format!("{holding} repairs at a time, limit {limit}"));
@@ -162,7 +170,7 @@ impl Checks {
             self.calm_in_a_storm(lab, plan, at, seen);
         }
         let ended = record.status.is_final();
-        self.begun.push(Begun { plan: plan.clone(), at, passed: false, ended });
+        self.begun.push(Begun { plan: Arc::clone(plan), at, passed: false, ended });
     }
 
     fn permitted(&mut self, lab: &Lab, record: &PlanRecord, at: Time, switched: &Switched) {
@@ -225,11 +233,15 @@ impl Checks {
     }
 
     fn within_share(&mut self, lab: &Lab, plan: &Plan, seen: &Snapshot) {
-        let running = self.begun.iter().filter(|begun| !begun.ended && !begun.passed);
+        let running = self.begun.iter().filter(|begun| begun.holds());
         let mut radius: Vec<ResourceId> = running.flat_map(|begun| begun.plan.blast_radius.clone()).collect();
         for entry in lab.store.steps_in_force().unwrap() {
             radius.extend(
-                lab.store.plan(entry.token.plan).unwrap().into_iter().flat_map(|r| r.plan.blast_radius),
+                lab.store
+                    .plan(entry.token.plan)
+                    .unwrap()
+                    .into_iter()
+                    .flat_map(|r| r.plan.blast_radius.clone()),
             );
         }
         let wanted: BTreeSet<&InstanceName> =
@@ -338,14 +350,14 @@ impl Checks {
     }
 }
 
-/// More than half of four or more instances are not known to be well.
+/// More than half of four or more instances that have been ready are not known to be well.
 fn is_storm(snapshot: &Snapshot, lab: &Lab) -> bool {
     let counted: Vec<_> = snapshot
         .services
         .values()
         .filter(|service| !service.hands_off)
         .flat_map(|service| service.instances.values())
-        .filter(|state| state.phase != Phase::Stopping)
+        .filter(|state| state.phase != Phase::Stopping && !state.never_ready)
         .collect();
     let well = counted
         .iter()

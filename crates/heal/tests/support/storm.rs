@@ -14,10 +14,9 @@ use decide::plan::policy::{Ladder, LadderRule, Rung};
 use domain::fault::{Attachment, PathScope};
 use domain::infrastructure::{Environment, Hook, Limits, Protocol, VolumeSpec};
 use domain::{
-    Bytes, Cores, Fault, FaultKind, FileClass, IdSource, Infrastructure, InstanceName, LinkName, Percent,
-    PlanId, PlanStatus, ResourceId, ServiceName, ServiceSpec, StepToken,
+    Bytes, Cores, Fault, FaultKind, FileClass, IdSource, Infrastructure, LinkName, Percent, PlanId,
+    PlanStatus, ResourceId, ServiceName, ServiceSpec, StepToken,
 };
-use provider::Look;
 use store::{PlanFilter, PlanPurpose};
 
 use super::Lab;
@@ -264,7 +263,7 @@ impl Run {
         };
         let share = self.rng.f64() * 0.5 + 0.5;
         let duration = Duration::from_secs(self.rng.u64(1..=left));
-        for instance in self.instances() {
+        for instance in self.lab.provider.instances() {
             if self.rng.f64() < share {
                 let target = ResourceId::Instance(instance);
                 self.happen(&Fault { target, kind: kind.clone(), duration });
@@ -272,13 +271,8 @@ impl Run {
         }
     }
 
-    fn instances(&self) -> Vec<InstanceName> {
-        let sample = self.lab.provider.sample().unwrap();
-        sample.services.values().flat_map(|service| service.instances.keys().cloned()).collect()
-    }
-
     fn any_fault(&mut self, left: u64) -> Fault {
-        let instances = self.instances();
+        let instances = self.lab.provider.instances();
         let instance = instances[self.rng.usize(..instances.len())].clone();
         let duration = Duration::from_secs(self.rng.u64(1..=left.min(60)));
         let rng = &mut self.rng;

@@ -50,6 +50,11 @@ pub(super) async fn adopt(shared: &Shared) {
         eprintln!("link {link} cannot listen on port {port} again: {error}");
     }
     let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
+    for record in shared.borrow_mut().table.instances.values_mut() {
+        // After a reboot everything starts for the first time.
+        let before = |incarnation: &Incarnation| incarnation.boot_id != process::boot_id();
+        record.was_ready &= !record.incarnation.as_ref().is_some_and(before);
+    }
     for instance in names {
         take(shared, &instance, &found);
     }

@@ -159,6 +159,11 @@ fn answered(
                 let first = !slot.was_ready;
                 (slot.was_ready, slot.ready_since) = (true, Some(now));
                 slot.enter(Phase::Ready, now);
+                if let Some(record) = keeper.table.instances.get_mut(instance)
+                    && !std::mem::replace(&mut record.was_ready, true)
+                {
+                    keeper.save();
+                }
                 if first {
                     keeper.report(resource, EventKind::Ready);
                 }

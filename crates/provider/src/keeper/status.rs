@@ -86,6 +86,7 @@ fn instance(keeper: &Keeper, name: &InstanceName, slot: &Slot, spec: &ServiceSpe
         exits: record.exits,
         unsettled_exits: record.unsettled_exits,
         crash_loop: record.unsettled_exits >= spec.restart.crash_loop_after,
+        never_ready: !record.was_ready,
         port: record.port,
     }
 }

@@ -151,6 +151,7 @@ pub(super) fn started(
         let listens = keeper.spec(&instance.service).is_some_and(|spec| spec.listens.is_some());
         let record = keeper.table.instances.entry(instance.clone()).or_default();
         record.incarnation = Some(incarnation.clone());
+        record.was_ready |= !listens;
         let slot = keeper.slots.entry(instance.clone()).or_insert_with(|| Slot::new(now));
         slot.forget_process();
         slot.process = Some(Rc::clone(&pidfd));

@@ -74,6 +74,9 @@ pub(super) struct Record {
     /// Restarts since the instance last settled; decides the back-off.
     pub(super) restarts: u32,
     pub(super) unsettled_exits: u32,
+    /// Whether a process in the slot was ready in this boot of the machine.
+    #[serde(default)]
+    pub(super) was_ready: bool,
     pub(super) exits: Vec<ExitRecord>,
 }
 

@@ -92,7 +92,8 @@ pub fn storm_in(snapshot: &Snapshot, policy: &Policy) -> Option<(u32, u32)> {
 }
 
 /// How many instances are unwell, and of how many. What is not known to be well is not well; what is
-/// stopped on purpose does not count, nor does a service nothing may be repaired in.
+/// stopped on purpose does not count, nor does a service nothing may be repaired in, nor what has never been
+/// ready: a fleet that only just starts is on its way, not down.
 fn unwell(snapshot: &Snapshot) -> (u32, u32) {
     let well = |state: &InstanceState| {
         state.phase == Phase::Ready
@@ -104,7 +105,7 @@ fn unwell(snapshot: &Snapshot) -> (u32, u32) {
         .values()
         .filter(|service| !service.hands_off)
         .flat_map(|service| service.instances.values())
-        .filter(|state| state.phase != Phase::Stopping);
+        .filter(|state| state.phase != Phase::Stopping && !state.never_ready);
     counted.fold((0, 0), |(unwell, of), state| (unwell + u32::from(!well(state)), of + 1))
 }
 

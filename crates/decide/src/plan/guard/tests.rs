@@ -14,6 +14,7 @@ use crate::plan::fixture::*;
 use crate::plan::policy::{Ladder, Rung};
 use crate::plan::request::{Request, plan_fault, plan_operation};
 
+mod fresh_fleets;
 mod storms;
 
 pub(super) struct World {

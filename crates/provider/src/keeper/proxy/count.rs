@@ -4,7 +4,7 @@
 //! request of a second at an instance, and for a latency bucket not yet seen in it.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::{InstanceName, Time};
@@ -54,7 +54,7 @@ pub(super) struct Counter {
 #[derive(Debug, Default)]
 struct Tally {
     /// The running second is the last.
-    seconds: VecDeque<LinkSecond>,
+    seconds: VecDeque<Arc<LinkSecond>>,
     any: bool,
 }
 
@@ -85,7 +85,7 @@ impl Counter {
     }
 
     /// The complete seconds, oldest first.
-    pub(super) fn complete(&self, now: Time) -> VecDeque<LinkSecond> {
+    pub(super) fn complete(&self, now: Time) -> VecDeque<Arc<LinkSecond>> {
         let running = second_of(now);
         let kept = running.saturating_sub(KEPT_SECONDS)..running;
         lock(&self.tally).seconds.iter().filter(|second| kept.contains(&second.second)).cloned().collect()
@@ -109,10 +109,11 @@ impl Tally {
             while self.seconds.front().is_some_and(|first| first.second + KEPT_SECONDS < second) {
                 self.seconds.pop_front();
             }
-            self.seconds.push_back(LinkSecond { second, ..LinkSecond::default() });
+            self.seconds.push_back(Arc::new(LinkSecond { second, ..LinkSecond::default() }));
         }
         let last = self.seconds.len() - 1;
-        &mut self.seconds[last]
+        // Looks share complete seconds; the running one is ours alone.
+        Arc::make_mut(&mut self.seconds[last])
     }
 }
 

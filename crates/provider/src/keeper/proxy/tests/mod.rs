@@ -6,6 +6,7 @@ mod tcp;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -193,12 +194,12 @@ impl Link {
     }
 
     /// The seconds so far, with the one that is running.
-    fn seconds(&self) -> VecDeque<LinkSecond> {
+    fn seconds(&self) -> VecDeque<Arc<LinkSecond>> {
         self.proxy.core.counter.complete(self.clock.now().plus(Duration::from_secs(1)))
     }
 
     fn counts(&self) -> Vec<Counts> {
-        self.seconds().into_iter().flat_map(|second| second.counts).collect()
+        self.seconds().iter().flat_map(|second| second.counts.clone()).collect()
     }
 
     /// Requests, errors, throttled, unanswered.

@@ -23,6 +23,17 @@ pub enum Mode {
     DryRun,
 }
 
+/// What the caller knows of a plan that its record may not say yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing beyond the record.
+    AsRecorded,
+    /// It was handed to the executor, and may still stand as pending. Whoever plans meanwhile has to know.
+    Begun,
+    /// Its signal passed: it is in its hold window and holds no slot any more.
+    Passed,
+}
+
 /// Everything about the past and the present that the guard looks at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circumstances {
@@ -35,8 +46,7 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Gathers them. `passed` says of a plan that is being verified whether its signal passed already: it
-    /// then holds no slot any more.
+    /// Gathers them. `progress` is asked about unfinished plans.
     ///
     /// # Errors
     ///
@@ -45,16 +55,21 @@ impl Circumstances {
         store: &Store,
         now: Time,
         mode: Mode,
-        passed: impl Fn(PlanId) -> bool,
+        progress: impl Fn(PlanId) -> Progress,
     ) -> store::Result<Self> {
-        let recent = store.started_plans(PlanPurpose::Remediation, now.minus(HISTORY))?;
+        let mut recent = store.started_plans(PlanPurpose::Remediation, now.minus(HISTORY))?;
+        let unfinished = store.unfinished_plans()?;
+        let begun = |record: &&store::PlanRecord| {
+            record.started_at.is_none() && progress(record.plan.id) == Progress::Begun
+        };
+        recent.extend(unfinished.iter().filter(begun).cloned());
         let timers = store.timers()?.into_iter();
         let to_be_lifted: BTreeSet<PlanId> =
             timers.filter(|timer| timer.kind == TimerKind::LiftPlan).map(|timer| timer.plan).collect();
         let mut history: Vec<_> = recent
             .iter()
             .filter_map(|record| {
-                let mut entry = decide::plan::PlanRecord::of(&record.plan, record.started_at?)?;
+                let mut entry = decide::plan::PlanRecord::of(&record.plan, record.started_at.unwrap_or(now))?;
                 entry.outcome = record.outcome.as_ref().map(|outcome| outcome.kind);
                 // A measure that was lifted before its time is in force no more.
                 entry.lift_after = entry.lift_after.filter(|_| to_be_lifted.contains(&entry.plan));
@@ -64,19 +79,24 @@ impl Circumstances {
         history.sort_by_key(|entry| entry.started_at);
         Ok(Self {
             history: history.into_iter().collect(),
-            running: running(store, now, passed)?,
+            running: running(store, now, unfinished, progress)?,
             switches: switches(store, mode)?,
         })
     }
 }
 
-fn running(store: &Store, now: Time, passed: impl Fn(PlanId) -> bool) -> store::Result<Vec<RunningPlan>> {
-    let runs = |status| matches!(status, PlanStatus::InProgress | PlanStatus::Verifying);
-    let mut plans: Vec<_> = store
-        .unfinished_plans()?
-        .into_iter()
-        .filter(|record| runs(record.status) && !passed(record.plan.id))
-        .collect();
+fn running(
+    store: &Store,
+    now: Time,
+    unfinished: Vec<store::PlanRecord>,
+    progress: impl Fn(PlanId) -> Progress,
+) -> store::Result<Vec<RunningPlan>> {
+    let runs = |record: &store::PlanRecord| match progress(record.plan.id) {
+        Progress::Passed => false,
+        Progress::Begun => true,
+        Progress::AsRecorded => matches!(record.status, PlanStatus::InProgress | PlanStatus::Verifying),
+    };
+    let mut plans: Vec<_> = unfinished.into_iter().filter(runs).collect();
     // A fault's plan has ended well once the fault is in; it runs until it was taken out.
     for entry in store.steps_in_force()?.into_iter().filter(store::JournalEntry::is_fault) {
         let id = entry.token.plan;

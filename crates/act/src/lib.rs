@@ -33,7 +33,7 @@ mod recover;
 mod running;
 mod undo;
 
-pub use circumstances::{Circumstances, Mode, approval};
+pub use circumstances::{Circumstances, Mode, Progress, approval};
 pub use dry_run::{DryRun, DryStep, RehearsedStep};
 pub use emergency::Stopped;
 pub use error::{ActError, Result};

@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use act::{Circumstances, Executor, Mode, Ran};
+use act::{Circumstances, Executor, Mode, Progress, Ran};
 use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
 use domain::{
     Actor, Capabilities, Clock, ExperimentId, Fault, IdSource, PlanId, PlanStatus, Severity, StepToken, Time,
@@ -201,7 +201,7 @@ impl Experiments {
         let plan = plan_fault(&request.fault, experiment, actor, &context)
             .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
         let mut document = document(request, id, &plan.blast_radius);
-        let circumstances = Circumstances::gather(store, now, self.parts.mode, |_| false)?;
+        let circumstances = Circumstances::gather(store, now, self.parts.mode, |_| Progress::AsRecorded)?;
         let ruling = guard(
             plan,
             &GuardContext {

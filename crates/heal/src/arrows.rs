@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use act::Circumstances;
+use act::{Circumstances, Progress};
 use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
@@ -28,15 +28,6 @@ const STORM_OVER: Duration = Duration::from_secs(60);
 const HEALTH_REVIEW: u8 = 70;
 
 impl Healer {
-    /// What was seen in this look, worst first; among equals the oldest. An issue that could not be judged
-    /// this time stays open, but nothing is done about it: the cause may be gone, or be our own repair.
-    pub(crate) fn by_priority<'a>(&self, open: &'a [Issue]) -> Vec<&'a Issue> {
-        let state = self.state();
-        let mut sorted: Vec<&Issue> = open.iter().filter(|issue| state.found.contains(&issue.id)).collect();
-        sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.detected_at.cmp(&b.detected_at)));
-        sorted
-    }
-
     /// Signals → Snapshot.
     pub(crate) fn look(&self) -> Result<Sighting, TurnError> {
         Ok(self.parts.observer.look()?)
@@ -150,8 +141,22 @@ impl Healer {
         Ok(())
     }
 
-    /// Issue → ranked Causes. The first answer for an issue is kept, with how long it took.
-    pub(crate) fn diagnose(
+    /// Issues → ranked Causes, of those that were seen in this look. An issue that could not be judged this
+    /// time stays open, but nothing is done about it: the cause may be gone, or be our own repair.
+    pub(crate) fn diagnose<'a>(
+        &self,
+        open: &'a [Issue],
+        snapshot: &Snapshot,
+    ) -> Result<Vec<(&'a Issue, Vec<Cause>)>, TurnError> {
+        let seen: Vec<&Issue> = {
+            let state = self.state();
+            open.iter().filter(|issue| state.found.contains(&issue.id)).collect()
+        };
+        seen.into_iter().map(|issue| Ok((issue, self.causes(issue, snapshot, open)?))).collect()
+    }
+
+    /// The first answer for an issue is kept, with how long it took.
+    pub(crate) fn causes(
         &self,
         issue: &Issue,
         snapshot: &Snapshot,
@@ -173,8 +178,12 @@ impl Healer {
     /// What the guard and the planner have to know.
     pub(crate) fn circumstances(&self, now: Time) -> Result<Circumstances, TurnError> {
         let state = self.state();
-        let passed = |plan: PlanId| state.watches.get(&plan).is_some_and(crate::verify::Watch::passed);
-        Ok(Circumstances::gather(&self.parts.store, now, self.settings.mode, passed)?)
+        let progress = |plan: PlanId| match state.watches.get(&plan) {
+            Some(watch) if watch.passed() => Progress::Passed,
+            _ if state.executing.contains(&plan) => Progress::Begun,
+            _ => Progress::AsRecorded,
+        };
+        Ok(Circumstances::gather(&self.parts.store, now, self.settings.mode, progress)?)
     }
 
     /// Cause → Plan.

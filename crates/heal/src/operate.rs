@@ -85,7 +85,7 @@ impl Healer {
         }
         let snapshot = self.snapshot().ok_or(OperateError::NotYet)?;
         let open = store.open_issues()?;
-        let causes = self.diagnose(&issue, &snapshot, &open)?;
+        let causes = self.causes(&issue, &snapshot, &open)?;
         let circumstances = self.circumstances(snapshot.taken)?;
         let plan = match self.plan(&issue, &causes, &snapshot, &circumstances) {
             Planned::Plan(plan) => Plan { requested_by: Actor::Operator(who.to_owned()), ..plan },

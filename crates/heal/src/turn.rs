@@ -4,10 +4,10 @@
 //! The next turn is the retry: nothing here waits, and a turn that fails half way is simply repeated.
 //!
 //! ```text
-//! look → detect → verify → lift → for each issue: diagnose → plan → guard → act
+//! look → detect → verify → lift → diagnose → for each issue: plan → guard → act
 //! ```
 
-use decide::plan::{Planned, Ruling, guard};
+use decide::plan::{Planned, Ruling, by_priority, guard};
 
 use crate::healer::Healer;
 
@@ -50,8 +50,8 @@ impl Healer {
         self.lift(snapshot)?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
         let mut circumstances = self.circumstances(snapshot.taken)?;
-        for issue in self.by_priority(&open) {
-            let causes = self.diagnose(issue, snapshot, &open)?; // Issue → ranked Causes
+        let diagnosed = self.diagnose(&open, snapshot)?; // Issues → ranked Causes
+        for (issue, causes) in by_priority(diagnosed) {
             let plan = match self.plan(issue, &causes, snapshot, &circumstances) {
                 Planned::Plan(plan) => plan, // Cause → Plan
                 other => {

@@ -10,7 +10,7 @@ use act::ActError;
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
-use domain::{Intent, Outcome, OutcomeKind, Plan, PlanStatus, Time};
+use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Time};
 use observe::Sighting;
 use store::{PlanFilter, PlanPurpose, PlanRecord};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use decide::plan::Policy;
 use decide::plan::policy::{Ladder, Rung};
 use domain::fault::FaultKind;
-use domain::{Fault, OutcomeKind, PlanStatus, ResourceId, StepToken};
+use domain::{Fault, OutcomeKind, Plan, PlanStatus, ResourceId, StepToken};
 use heal::NoticeKind;
 use provider::Change;
 use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
@@ -94,7 +94,7 @@ fn a_repair_whose_step_was_written_and_not_done_gets_its_verdict_and_the_next_on
     let mut lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
     lab.inject(&pause("cart-1", 300)).unwrap();
     turns(&lab, 10);
-    let plan = repairs(&lab).remove(0).plan;
+    let plan = Plan::clone(&repairs(&lab).remove(0).plan);
     let cleared = sim::cleared(plan.clone());
     let step = cleared.steps().next().unwrap();
     let captured = lab.provider.capture(step).unwrap();

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use domain::{Issue, IssueKind, Reason, Time};
 
-use super::{Finding, high_cpu};
 use super::traffic::Evidence;
+use super::{Finding, high_cpu};
 
 /// How long equal evidence has to contradict a reason without a break.
 const RESTATED_AFTER: Duration = Duration::from_secs(5);

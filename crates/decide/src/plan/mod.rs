@@ -7,6 +7,7 @@ mod fixture;
 pub mod guard;
 pub mod history;
 mod need;
+mod order;
 pub mod policy;
 pub mod priors;
 mod repair;
@@ -22,6 +23,7 @@ pub use guard::{
 };
 pub use history::{History, PlanRecord};
 pub use need::Need;
+pub use order::by_priority;
 pub use policy::Policy;
 pub use repair::{PlanContext, Planned, Rejected, WaitReason, plan_repair};
 pub use request::{Refusal, Request, plan_fault, plan_operation};

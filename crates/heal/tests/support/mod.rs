@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use act::{Circumstances, Executor, Mode, Ran};
+use act::{Circumstances, Executor, Mode, Progress, Ran};
 use decide::detect::Thresholds;
 use decide::plan::policy::Ladder;
 use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
@@ -121,7 +121,7 @@ impl Lab {
             Request { snapshot: &snapshot, capabilities: &capabilities, policy: &self.policy, id, now };
         let actor = Actor::Operator("drill".to_owned());
         let plan = plan_fault(fault, experiment, actor, &request).map_err(|refused| join(&refused))?;
-        let known = Circumstances::gather(&self.store, now, Mode::Live, |_| false).unwrap();
+        let known = Circumstances::gather(&self.store, now, Mode::Live, |_| Progress::AsRecorded).unwrap();
         let ruling = guard(
             plan,
             &GuardContext {

@@ -165,7 +165,7 @@ impl Query {
         let Some(text) = self.text(name) else { return Ok(None) };
         match read(text) {
             Some(value) => Ok(Some(value)),
-            None => Err(Problem::field(name, format!("{text:?} cannot be read as {}", expected()))),
+            None => Err(Problem::field(name, format!("`{name}` is {text:?}; give {}", expected()))),
         }
     }
 

@@ -35,6 +35,8 @@ mod health;
 mod issues;
 mod journal;
 mod plans;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod retention;
 mod schema;
 mod slots;

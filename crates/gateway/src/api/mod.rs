@@ -2,7 +2,7 @@
 //! [`Asked`] to an answer.
 
 mod chaos;
-mod experiment;
+pub(crate) mod experiment;
 mod metrics;
 mod operations;
 mod self_healing;

@@ -17,7 +17,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::balance::{Lease, Slot};
@@ -48,7 +48,11 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 type Answer = Either<LeasedBody, Full<Bytes>>;
 
 /// Serves one caller's connection until it closes or the proxy stops.
-pub(super) async fn session(core: Arc<Core>, stream: TcpStream, mut stop: watch::Receiver<Option<Duration>>) {
+pub(super) async fn session(
+    core: Arc<Core>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut stop: watch::Receiver<Option<Duration>>,
+) {
     let service = service_fn(move |request| {
         let core = Arc::clone(&core);
         async move { Ok::<_, Infallible>(serve(&core, request).await) }
@@ -196,6 +200,11 @@ fn toward_instance(mut request: Request<Incoming>) -> Request<Incoming> {
 
 fn toward_caller(response: Response<Incoming>, connection: Connection, lease: Lease) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        // The coding counts and the length does not (RFC 9112 §6.3). hyper decoded by the first and would
+        // send by the second.
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
     let mut body = LeasedBody { body, lent: Some((connection, lease)) };

@@ -1,5 +1,7 @@
 //! HTTP without faults: balancing, connections, the breaker, counting, stopping.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 
 #[tokio::test]
@@ -85,6 +87,25 @@ async fn hop_by_hop_headers_stay_here() {
         .body(Full::default())
         .unwrap();
     assert_eq!(send(link.proxy.address(), request).await.body, "host,x-public");
+}
+
+/// A length that says less than the coding must not cut the answer short (RFC 9112 §6.3).
+#[tokio::test]
+async fn an_answer_with_two_framings_reaches_the_caller_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = Backend { instance: instance(0), address, ready: true, ejected: false };
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let link = Link::start(LinkConfig { check_path: None, ..config([backend]) }).await;
+    assert_eq!(link.get("/").await.body, "whole");
 }
 
 #[tokio::test]

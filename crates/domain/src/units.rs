@@ -126,7 +126,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "d" => number * 86_400.0,
         _ => return Err(error()),
     };
-    Duration::try_from_secs_f64(seconds).ok().filter(|it| *it <= DURATION_MAX).ok_or_else(error)
+    // To the microsecond: finer than anything here is timed, and coarser than the error of the fraction.
+    let us = (seconds * 1e6).round();
+    let lost = us == 0.0 && seconds > 0.0;
+    if lost || us > DURATION_MAX.as_micros() as f64 {
+        return Err(error());
+    }
+    Ok(Duration::from_micros(us as u64))
 }
 
 /// Writes a duration in its largest fitting unit with two significant figures, as the pages and reports do.
@@ -260,6 +266,9 @@ mod tests {
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("5").is_err(), "a duration needs its unit");
         assert_eq!(parse_duration("36525d"), Ok(DURATION_MAX));
+        let long = Duration::from_millis(50_198_548_198);
+        assert_eq!(parse_duration("50198548198ms"), Ok(long), "not a nanosecond less");
+        assert!(parse_duration("0.0001ms").is_err(), "would be read as nothing");
         assert!(parse_duration("99999999999d").is_err(), "nothing lasts that long");
     }
 

@@ -114,7 +114,13 @@ async fn forward(
         lease = exchange.choose_another()?;
         attempted = attempt(core, exchange, lease.slot(), &mut request).await;
     }
-    attempted.map(|(response, connection)| toward_caller(response, connection, lease))
+    match attempted {
+        // No upgrade was asked for: `Upgrade` is not passed on. A caller would take what follows for another
+        // protocol.
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Broken),
+        Ok((response, connection)) => Ok(toward_caller(response, connection, lease)),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Sends the request to one instance. Where it was not sent it is put back into `request`.

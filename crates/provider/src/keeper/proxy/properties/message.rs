@@ -86,10 +86,13 @@ impl Message {
 impl Framing {
     /// Of the first head of `bytes`, where it has one.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let end = find(bytes, b"\r\n\r\n")?;
+        // A line may end with LF alone (RFC 9112 §2.2), and so may the head.
+        let begin = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+        let bytes = &bytes[begin..];
+        let end = [find(bytes, b"\n\n"), find(bytes, b"\n\r\n")].into_iter().flatten().min()?;
         let mut found = Self { lengths: Vec::new(), codings: 0 };
         let text = String::from_utf8_lossy(&bytes[..end]);
-        for line in text.trim_start_matches(['\r', '\n']).split('\n') {
+        for line in text.split('\n') {
             let Some((name, value)) = line.split_once(':') else { continue };
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => found.lengths.push(value.trim().to_owned()),

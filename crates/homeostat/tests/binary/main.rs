@@ -10,6 +10,7 @@ mod kills;
 mod life;
 mod processes;
 mod wrong_input;
+mod wrong_state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ fn main() -> ExitCode {
     // What cargo passes to a harness (`--show-output`) means nothing here: everything is shown.
     let filter: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|part| name.contains(part.as_str()));
-    let tests = life::TESTS.iter().chain(wrong_input::TESTS).chain(emergency::TESTS).chain(kills::TESTS);
+    let wrong = wrong_input::TESTS.iter().chain(wrong_state::TESTS);
+    let tests = life::TESTS.iter().chain(wrong).chain(emergency::TESTS).chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {
         let began = Instant::now();

@@ -175,6 +175,16 @@ impl Query {
         self.read(name, read, || format!("a whole number from {low} to {high}"))
     }
 
+    /// Refuses every parameter: for what takes none.
+    pub(crate) fn finish(&self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Problem::field(name.as_str(), format!("`{name}` is not known here; leave it out")))
+            }
+        }
+    }
+
     /// The query string with one parameter set to another value.
     pub(crate) fn with(&self, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(key, _)| key != name);

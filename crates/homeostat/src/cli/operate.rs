@@ -156,11 +156,8 @@ pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
 /// Repairs an issue, or shows how it would.
 pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Output) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
-    let path = format!(
-        "/api/v3/self-healing/manual-remediate/{issue}{}",
-        if dry_run { "?dry_run=true" } else { "" }
-    );
-    let answer: Value = client.post(&path, &json!({}))?;
+    let operation = if dry_run { "dry-run" } else { "manual-remediate" };
+    let answer: Value = client.post(&format!("/api/v3/self-healing/{operation}/{issue}"), &json!({}))?;
     if output.json {
         print(&format!("{answer:#}\n"))?;
     } else {

@@ -194,9 +194,11 @@ fn toward_instance(mut request: Request<Incoming>) -> Request<Incoming> {
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
         }
-        if let Some(path) = request.uri().path_and_query().cloned() {
-            *request.uri_mut() = Uri::from(path);
-        }
+        // Without a path it is `/` (RFC 9112 §3.2.1); a first line without one means nothing.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let origin_form = format!("{slash}{path}").parse();
+        *request.uri_mut() = origin_form.unwrap_or_else(|_| Uri::from_static("/"));
     }
     // HTTP/1.0 callers need not say it, HTTP/1.1 instances insist on it.
     request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));

@@ -5,6 +5,8 @@
 
 pub mod drill;
 mod experiment;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 
 pub use experiment::{
     BlastRadius, ChaosError, ExperimentDocument, ExperimentRequest, Experiments, Injected, Parts,

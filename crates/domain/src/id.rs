@@ -9,6 +9,14 @@ use uuid::Uuid;
 
 use crate::time::Time;
 
+/// Why an id was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no id: copy it whole, such as 01900000-0000-7000-8000-000000000000")]
+pub struct IdError {
+    /// What was given.
+    pub text: String,
+}
+
 macro_rules! typed_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -23,9 +31,9 @@ macro_rules! typed_id {
         }
 
         impl FromStr for $name {
-            type Err = uuid::Error;
-            fn from_str(text: &str) -> Result<Self, uuid::Error> {
-                Uuid::parse_str(text).map(Self)
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Uuid::parse_str(text).map(Self).map_err(|_| IdError { text: text.to_owned() })
             }
         }
 

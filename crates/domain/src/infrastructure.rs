@@ -314,6 +314,7 @@ impl Infrastructure {
             check_running(spec, &at, &mut found);
             check_probes(spec, &at, &mut found);
             check_limits(spec, &at, &mut found);
+            check_thresholds(&spec.thresholds, &at, &mut found);
             self.check_dependencies(name, spec, &at, &mut found);
         }
         self.check_published(&mut found);
@@ -349,6 +350,9 @@ impl Infrastructure {
             let field = format!("services.{name}.publish");
             if spec.listens.is_none() {
                 found.add(&field, "needs `listens: http` or `listens: tcp`");
+            }
+            if port == 0 {
+                found.add(&field, "is 0, must be 1 to 65535");
             }
             if let Some(other) = published.insert(port, name) {
                 found.add(&field, format!("port {port} is published by {other} already"));
@@ -392,6 +396,16 @@ fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
     if spec.command.first().is_none_or(String::is_empty) {
         found.add(&format!("{at}.command"), "is empty; name the program to run");
     }
+    if spec.command.iter().any(|word| word.contains('\0')) {
+        found.add(&format!("{at}.command"), "holds a zero byte, which no program can be given");
+    }
+    for (name, value) in &spec.environment {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            let message =
+                "is no environment variable: its name is empty or holds `=`, or there is a zero byte";
+            found.add(&format!("{at}.environment.{name}"), message);
+        }
+    }
     if !(1..=100).contains(&spec.replicas) {
         found.add(&format!("{at}.replicas"), format!("is {}, must be 1 to 100", spec.replicas));
     }
@@ -402,6 +416,9 @@ fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
         }
         if hook.http.is_some() && spec.listens != Some(Protocol::Http) {
             found.add(&format!("{at}.{field}.http"), "needs `listens: http`");
+        }
+        if hook.http.as_deref().is_some_and(|path| !is_path(path)) {
+            found.add(&format!("{at}.{field}.http"), NO_PATH);
         }
         if hook.command.as_ref().is_some_and(|command| command.first().is_none_or(String::is_empty)) {
             found.add(&format!("{at}.{field}.command"), "is empty; name the program to run");
@@ -425,15 +442,39 @@ fn check_probes(spec: &ServiceSpec, at: &str, found: &mut Violations) {
         if probe.failures == 0 {
             found.add(&format!("{at}.failures"), "is 0, must be at least 1");
         }
-        if probe.http.as_deref().is_some_and(|path| !path.starts_with('/')) {
-            found.add(&format!("{at}.http"), "is no path; start it with /");
+        if probe.http.as_deref().is_some_and(|path| !is_path(path)) {
+            found.add(&format!("{at}.http"), NO_PATH);
+        }
+    }
+}
+
+const NO_PATH: &str = "is no path; start it with / and write blanks and letters beyond ASCII as %20";
+
+/// Whether it can stand in the first line of a request as it is.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '#')
+}
+
+fn check_thresholds(thresholds: &ThresholdOverrides, at: &str, found: &mut Violations) {
+    let percent = |share: Option<Percent>| share.map(|share| share.0);
+    for (field, value, most) in [
+        ("cpu", percent(thresholds.cpu), f64::MAX),
+        ("memory", percent(thresholds.memory), f64::MAX),
+        ("disk", percent(thresholds.disk), 100.0),
+        ("latency_ms", thresholds.latency_ms, f64::MAX),
+        ("error_rate", percent(thresholds.error_rate), 100.0),
+    ] {
+        let Some(value) = value else { continue };
+        let range = if most == f64::MAX { "above 0" } else { "above 0, at most 100" };
+        if !(value > 0.0 && value <= most) {
+            found.add(&format!("{at}.thresholds.{field}"), format!("is {value}, must be {range}"));
         }
     }
 }
 
 fn check_limits(spec: &ServiceSpec, at: &str, found: &mut Violations) {
-    if spec.limits.cpu.is_some_and(|cores| cores.0.is_nan() || cores.0 <= 0.0) {
-        found.add(&format!("{at}.limits.cpu"), "must be above 0");
+    if spec.limits.cpu.is_some_and(|cores| !cores.0.is_finite() || cores.0 <= 0.0) {
+        found.add(&format!("{at}.limits.cpu"), "must be a number of cores above 0");
     }
     if spec.limits.memory.is_some_and(|limit| limit < Bytes::mib(1)) {
         found.add(&format!("{at}.limits.memory"), TOO_SMALL);

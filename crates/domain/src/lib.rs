@@ -17,6 +17,8 @@ pub mod infrastructure;
 pub mod issue;
 pub mod outcome;
 pub mod plan;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 pub mod resource;
 pub mod snapshot;
 pub mod time;

@@ -18,6 +18,18 @@ pub enum NameError {
         /// What was given.
         text: String,
     },
+    /// Not `NAME-N`.
+    #[error("{text:?} is no instance: write the name of a service and a number, such as cart-0")]
+    NoInstance {
+        /// What was given.
+        text: String,
+    },
+    /// Not `FROM->TO`.
+    #[error("{text:?} is no link: write the names of two services, such as front->cart")]
+    NoLink {
+        /// What was given.
+        text: String,
+    },
     /// Not `kind/name`.
     #[error(
         "{text:?} names no resource: write service/NAME, instance/NAME-N, volume/NAME-N, link/FROM->TO or node/NAME"
@@ -190,17 +202,21 @@ impl FromStr for ServiceName {
 impl FromStr for InstanceName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let error = || NameError::Malformed { text: text.to_owned() };
+        let error = || NameError::NoInstance { text: text.to_owned() };
         let (service, ordinal) = text.rsplit_once('-').ok_or_else(error)?;
-        Ok(Self { service: service.parse()?, ordinal: ordinal.parse().map_err(|_| error())? })
+        let read: u32 = ordinal.parse().map_err(|_| error())?;
+        // `cart-07` and `cart-+7` would be other names of `cart-7`.
+        if read.to_string() != ordinal {
+            return Err(error());
+        }
+        Ok(Self { service: service.parse()?, ordinal: read })
     }
 }
 
 impl FromStr for LinkName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let (from, to) =
-            text.split_once("->").ok_or_else(|| NameError::Malformed { text: text.to_owned() })?;
+        let (from, to) = text.split_once("->").ok_or_else(|| NameError::NoLink { text: text.to_owned() })?;
         Ok(Self { from: from.parse()?, to: to.parse()? })
     }
 }
@@ -257,5 +273,8 @@ mod tests {
         }
         assert!("service".parse::<ResourceId>().is_err());
         assert!("planet/earth".parse::<ResourceId>().is_err());
+        for text in ["instance/cart-07", "instance/cart-+7", "instance/cart-4294967296", "instance/cart-"] {
+            assert!(text.parse::<ResourceId>().is_err(), "an instance has one name: {text:?}");
+        }
     }
 }

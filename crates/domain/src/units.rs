@@ -86,6 +86,10 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let error =
             || UnitError { text: text.to_owned(), expected: "a size, such as 64MiB, 512KiB or 1048576" };
+        // Above 2^53 bytes a number with a fraction is not exact; a plain one must be.
+        if let Ok(bytes) = text.trim().parse() {
+            return Ok(Self(bytes));
+        }
         let (number, unit) = number_and_unit(text).ok_or_else(error)?;
         let factor = match unit {
             "" | "B" => 1.0,
@@ -97,14 +101,22 @@ impl FromStr for Bytes {
             "GB" => 1e9,
             _ => return Err(error()),
         };
-        Ok(Self((number * factor) as u64))
+        let bytes = number * factor;
+        // `u64::MAX as f64` is 2^64, the first number that does not fit.
+        if bytes < u64::MAX as f64 { Ok(Self(bytes as u64)) } else { Err(error()) }
     }
 }
 
-/// Reads a duration such as `250ms`, `1.5s`, `2m`, `1h`, `7d`.
+/// The longest duration that is read, 100 years: far above every use, and far below where adding it to a
+/// time overflows.
+pub const DURATION_MAX: Duration = Duration::from_secs(36_525 * 86_400);
+
+/// Reads a duration such as `250ms`, `1.5s`, `2m`, `1h`, `7d`; at most [`DURATION_MAX`].
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let error =
-        || UnitError { text: text.to_owned(), expected: "a duration, such as 250ms, 5s, 2m, 1h or 7d" };
+    let error = || UnitError {
+        text: text.to_owned(),
+        expected: "a duration, such as 250ms, 5s, 2m, 1h or 7d, at most 36525d",
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(error)?;
     let seconds = match unit {
         "ms" => number / 1e3,
@@ -114,7 +126,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "d" => number * 86_400.0,
         _ => return Err(error()),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|_| error())
+    // To the microsecond: finer than anything here is timed, and coarser than the error of the fraction.
+    let us = (seconds * 1e6).round();
+    let lost = us == 0.0 && seconds > 0.0;
+    if lost || us > DURATION_MAX.as_micros() as f64 {
+        return Err(error());
+    }
+    Ok(Duration::from_micros(us as u64))
 }
 
 /// Writes a duration in its largest fitting unit with two significant figures, as the pages and reports do.
@@ -160,14 +178,29 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// Durations in serialised values: written as whole milliseconds, read as milliseconds or as `5s`, `250ms`.
+/// Text is rounded to the millisecond when it is read, so that a value is the same after it was written.
 pub mod duration_ms {
-    use super::parse_duration;
+    use super::{DURATION_MAX, parse_duration};
     use serde::{Deserializer, Serializer};
     use std::time::Duration;
 
     /// Writes whole milliseconds.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn from_ms<E: serde::de::Error>(ms: u64) -> Result<Duration, E> {
+        let read = Duration::from_millis(ms);
+        if read <= DURATION_MAX { Ok(read) } else { Err(E::custom(format!("{ms} ms is above 36525 days"))) }
+    }
+
+    fn from_text<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+        let exact = parse_duration(text).map_err(E::custom)?;
+        let ms = (exact.as_secs_f64() * 1e3).round() as u64;
+        if ms == 0 && !exact.is_zero() {
+            return Err(E::custom(format!("{text:?} is below 1ms")));
+        }
+        from_ms(ms)
     }
 
     /// Reads milliseconds, or text with a unit.
@@ -179,15 +212,13 @@ pub mod duration_ms {
                 f.write_str("a duration, such as 250ms, 5s, 2m, 1h or 7d")
             }
             fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<Duration, E> {
-                Ok(Duration::from_millis(v))
+                from_ms(v)
             }
             fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<Duration, E> {
-                u64::try_from(v)
-                    .map(Duration::from_millis)
-                    .map_err(|_| E::custom("a duration cannot be negative"))
+                from_ms(u64::try_from(v).map_err(|_| E::custom("a duration cannot be negative"))?)
             }
             fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Duration, E> {
-                parse_duration(v).map_err(E::custom)
+                from_text(v)
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -217,6 +248,8 @@ mod tests {
         assert_eq!("17".parse(), Ok(Bytes(17)));
         assert!("64 pounds".parse::<Bytes>().is_err());
         assert!("-1".parse::<Bytes>().is_err());
+        assert_eq!("9007199254740993".parse(), Ok(Bytes(9_007_199_254_740_993)), "to the byte");
+        assert!("99999999999999999999GiB".parse::<Bytes>().is_err(), "more than can be counted");
     }
 
     #[test]
@@ -232,6 +265,11 @@ mod tests {
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("5").is_err(), "a duration needs its unit");
+        assert_eq!(parse_duration("36525d"), Ok(DURATION_MAX));
+        let long = Duration::from_millis(50_198_548_198);
+        assert_eq!(parse_duration("50198548198ms"), Ok(long), "not a nanosecond less");
+        assert!(parse_duration("0.0001ms").is_err(), "would be read as nothing");
+        assert!(parse_duration("99999999999d").is_err(), "nothing lasts that long");
     }
 
     proptest::proptest! {

@@ -165,7 +165,7 @@ impl Query {
         let Some(text) = self.text(name) else { return Ok(None) };
         match read(text) {
             Some(value) => Ok(Some(value)),
-            None => Err(Problem::field(name, format!("{text:?} cannot be read as {}", expected()))),
+            None => Err(Problem::field(name, format!("`{name}` is {text:?}; give {}", expected()))),
         }
     }
 
@@ -173,6 +173,16 @@ impl Query {
     pub(crate) fn count(&self, name: &str, low: usize, high: usize) -> Result<Option<usize>, Problem> {
         let read = |text: &str| text.parse().ok().filter(|n| (low..=high).contains(n));
         self.read(name, read, || format!("a whole number from {low} to {high}"))
+    }
+
+    /// Refuses every parameter: for what takes none.
+    pub(crate) fn finish(&self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Problem::field(name.as_str(), format!("`{name}` is not known here; leave it out")))
+            }
+        }
     }
 
     /// The query string with one parameter set to another value.

@@ -16,6 +16,8 @@ mod notify;
 mod page;
 mod phrases;
 mod problem;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod routes;
 mod security;
 mod serve;

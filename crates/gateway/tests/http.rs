@@ -182,6 +182,8 @@ fn a_dry_run_changes_nothing_and_a_manual_repair_makes_a_plan() {
     assert_eq!(plan.json()["steps"][0]["action"], "kill cart-1 and start it again");
     assert!(plan.json()["expected_effect"].as_str().unwrap().contains("cart-1"));
     assert_eq!(server.get(&format!("{HEALING}/remediations")).body, before);
+    let asked = server.write("POST", &format!("{HEALING}/manual-remediate/{issue}?dry_run=true"), "");
+    assert_problem(&asked, 422, "invalid_field");
     let made = server.write("POST", &format!("{HEALING}/manual-remediate/{issue}"), "{}");
     assert_eq!(made.status, 202);
     assert_eq!(made.json()["requested_by"], "api");

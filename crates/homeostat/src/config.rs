@@ -180,20 +180,31 @@ impl Config {
         path: Option<&Path>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let mut text = String::new();
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        Self::parse(path, &text, variable)
+    }
+
+    /// Reads the text of a file, which `path` names in errors.
+    pub(crate) fn parse(
+        path: Option<&Path>,
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         if let Some(path) = path {
-            text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-            config = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
+            config = toml::from_str(text).map_err(|error| ConfigError::Malformed {
                 path: path.to_owned(),
-                line: error.span().map_or(1, |span| line_of(&text, span.start)),
+                line: error.span().map_or(1, |span| line_of(text, span.start)),
                 why: error.message().to_owned(),
             })?;
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
-        let written: toml::Table = toml::from_str(&text).unwrap_or_default();
+        let written: toml::Table = toml::from_str(text).unwrap_or_default();
         if written.get("policy").and_then(|policy| policy.get("ladder")).is_none() {
             config.policy.ladder = Ladder::started_by_up();
         }
@@ -201,7 +212,7 @@ impl Config {
         config.check().map_err(|(field, why)| {
             let key = field.rsplit('.').next().unwrap_or(&field).to_owned();
             let origin = match (path, text.find(&key)) {
-                (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(&text, at)),
+                (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
                 (Some(path), None) => format!("{} and the environment", path.display()),
                 (None, _) => "the environment".to_owned(),
             };
@@ -272,6 +283,9 @@ impl Config {
         if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
             let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
             return Err(("notify.webhook_url".to_owned(), why));
+        }
+        if let Some((field, why)) = self.thresholds.check().into_iter().next() {
+            return Err((format!("thresholds.{field}"), why));
         }
         if let Some((field, why)) = self.policy.check().into_iter().next() {
             return Err((format!("policy.{field}"), why));
@@ -344,6 +358,14 @@ mod tests {
         assert_eq!(error, "homeostat.toml:3: healing.scan_interval_seconds is 0, must be 1 to 3600");
         let error = load("[retention]\nhealth_days = 0\n").unwrap_err();
         assert_eq!(error, "homeostat.toml:2: retention.health_days is 0, must be 1 to 3650");
+    }
+
+    #[test]
+    fn a_threshold_that_is_never_or_always_exceeded_is_refused() {
+        for value in ["nan", "inf", "0.0", "-5.0"] {
+            let error = load(&format!("[thresholds]\nerror_rate = {value}\n")).unwrap_err();
+            assert!(error.starts_with("homeostat.toml:2: thresholds.error_rate "), "{error}");
+        }
     }
 
     #[test]

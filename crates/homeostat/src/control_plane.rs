@@ -97,8 +97,14 @@ pub enum StartError {
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     /// The machine gives no randomness for the token.
-    #[error("cannot make a token")]
-    Token(#[source] std::io::Error),
+    #[error("cannot make the token {}; remove what is there, and one is made", path.display())]
+    Token {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A running control plane.
@@ -400,10 +406,11 @@ fn token(dir: &Path) -> Result<String, StartError> {
     {
         return Ok(text.trim().to_owned());
     }
+    let failed = |source| StartError::Token { path: path.clone(), source };
     let mut random = [0u8; 24];
     fs::File::open("/dev/urandom")
         .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
-        .map_err(StartError::Token)?;
+        .map_err(failed)?;
     let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     fs::OpenOptions::new()
         .write(true)
@@ -412,7 +419,7 @@ fn token(dir: &Path) -> Result<String, StartError> {
         .mode(0o600)
         .open(&path)
         .and_then(|mut file| file.write_all(token.as_bytes()))
-        .map_err(StartError::Token)?;
+        .map_err(failed)?;
     Ok(token)
 }
 

@@ -13,4 +13,6 @@ pub mod demo_service;
 mod detach;
 mod drill;
 mod pid_file;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod signals;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ProviderError;
 use crate::files;
-use crate::keeper::{launch, socket_path};
+use crate::keeper::{self, launch, socket_path};
 use crate::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
 
 /// How long a new keeper may take until it answers; it adopts everything first.
@@ -130,6 +130,8 @@ impl Connections {
         let failed = |why: String| ProviderError::Unreachable { engine: "keeper", why };
         let dir = self.keeper_dir();
         std::fs::create_dir_all(&dir).map_err(|error| failed(format!("{}: {error}", dir.display())))?;
+        keeper::check_table(&dir)
+            .map_err(|why| ProviderError::Failed { what: "starting the keeper".to_owned(), why })?;
         let log = dir.join("keeper.log");
         let deadline = Instant::now() + START_TIMEOUT;
         let mut next_start = Instant::now();
@@ -140,8 +142,8 @@ impl Connections {
                 Err(Greeting::Lost(error)) => error,
             };
             if Instant::now() > deadline {
-                let said = files::tail(&log, 3).unwrap_or_default().join("; ");
-                return Err(failed(format!("{lost}; its log ends with: {said}")));
+                let said = files::tail(&log, 1).unwrap_or_default().join("; ");
+                return Err(failed(format!("{lost}; its log {} ends with: {said}", log.display())));
             }
             if Instant::now() >= next_start {
                 next_start = Instant::now() + START_AGAIN;

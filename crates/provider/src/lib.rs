@@ -16,6 +16,8 @@ pub mod manifest;
 mod process;
 mod processes;
 mod proof;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod protocol;
 pub mod role;
 pub mod sample;

@@ -13,6 +13,7 @@ use std::path::Path;
 use domain::Infrastructure;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::NonFiniteFloatPolicy;
 
 /// Largest file read: a declaration beyond this is a mistake, not a fleet.
 const SIZE_MAX: u64 = 1024 * 1024;
@@ -104,8 +105,22 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let text = text.lines().next().unwrap_or_default();
     let end = text.rfind(" at line ").unwrap_or(text.len());
-    text[..end].trim_end_matches([',', ' ']).to_owned()
+    let text = text[..end].trim_end_matches([',', ' ']);
+    let plain = PLAIN.iter().find(|(parsers, _)| *parsers == text).map(|(_, plain)| *plain);
+    plain.unwrap_or(text).to_owned()
 }
+
+/// The parser's words for a value of the wrong type, and those that say what to write.
+const PLAIN: [(&str, &str); 8] = [
+    ("invalid u16", "must be a whole number from 0 to 65535"),
+    ("invalid u32", "must be a whole number from 0 to 4294967295"),
+    ("invalid floating point", "must be a number, such as 0.5"),
+    ("invalid boolean", "must be true or false"),
+    ("expected sequence start", "must be a list, such as [a, b]"),
+    ("expected mapping start", "must be fields, each in a line of its own as `key: value`"),
+    ("expected string scalar", "must be text"),
+    ("unexpected end of input", "the file ends too early, or is empty"),
+];
 
 /// Where every field of a text begins, in the order of the text.
 #[derive(Default)]
@@ -121,7 +136,9 @@ impl Places {
     /// Empty where the text is no YAML at all.
     fn of(text: &str) -> Self {
         let mut places = Self::default();
-        if let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(text) {
+        // What is no finite number is refused by its field, which then has to be found.
+        let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
+        if let Ok(root) = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
             places.walk(String::new(), &root.value);
         }
         places
@@ -288,6 +305,59 @@ mod tests {
     }
 
     #[test]
+    fn values_that_would_be_lost_or_never_hold_are_refused_at_their_place() {
+        for (line, field, words) in [
+            ("publish: 0", "publish", "must be 1 to 65535"),
+            ("limits: {cpu: .inf}", "limits.cpu", "must be a number of cores above 0"),
+            ("limits: {cpu: .nan}", "limits.cpu", "must be a number of cores above 0"),
+            ("limits: {memory: 99999999999999999999GiB}", "limits.memory", "as a size"),
+            ("thresholds: {cpu: .nan}", "thresholds.cpu", "above 0"),
+            ("thresholds: {error_rate: 101}", "thresholds.error_rate", "at most 100"),
+            ("stop_timeout: 99999999999d", "stop_timeout", "as a duration"),
+            ("stop_timeout: 0.1ms", "stop_timeout", "below 1ms"),
+            ("liveness: {http: \"/a b\"}", "liveness.http", "is no path"),
+            ("drain: {http: \"/a\\r\\nHost: b\"}", "drain.http", "is no path"),
+            ("environment: {\"A=B\": c}", "environment.A=B", "is no environment variable"),
+        ] {
+            let text =
+                format!("name: s\nservices:\n  web:\n    command: [web]\n    listens: http\n    {line}\n");
+            let found = problems(&text);
+            let at = format!("services.web.{field}: ");
+            assert!(found[0].starts_with("fleet.yaml:6:"), "{found:?}");
+            assert!(found[0].contains(&at) && found[0].contains(words), "{words:?} of {at:?} in {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_type_is_said_in_plain_words() {
+        for (line, words) in [
+            ("replicas: -1", "must be a whole number"),
+            ("replicas: 5000000000", "must be a whole number"),
+            ("hands_off: maybe", "must be true or false"),
+            ("dependencies: database", "must be a list"),
+            ("limits: 5", "must be fields"),
+            ("limits: {cpu: much}", "must be a number"),
+        ] {
+            let found = problems(&format!("name: s\nservices:\n  web:\n    command: [web]\n    {line}\n"));
+            assert!(
+                found[0].starts_with("fleet.yaml:5:") && found[0].contains(words),
+                "{words:?} in {found:?}"
+            );
+        }
+    }
+
+    /// 9^6 list entries in 300 bytes: refused by the parser's own limits, and soon.
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let mut text = "a: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..7 {
+            let alias = format!("*a{}", level - 1);
+            text += &format!("b{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", "));
+        }
+        assert_eq!(problems(&text).len(), 1);
+    }
+
+    #[test]
     fn a_missing_field_names_the_service() {
         let found = problems("name: shop\nservices:\n  cart:\n    listens: http\n");
         assert!(found[0].contains("services.cart") && found[0].contains("command"), "{found:?}");
@@ -315,7 +385,8 @@ mod tests {
             "[a-z0-9:{}\\[\\],\"'#&*!|>%@` \n-]{0,200}",
             spliced(include_str!("../../../drills/shop.yaml")),
         ]) {
-            let lines = text.lines().count() as u64 + 1;
+            // YAML ends a line with CR, LF or both.
+            let lines = text.split(['\r', '\n']).count() as u64;
             if let Err(ManifestError::Wrong { problems }) = parse("fleet.yaml", &text) {
                 prop_assert!(!problems.is_empty());
                 prop_assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.line)), "{problems:?}");

@@ -118,7 +118,7 @@ fn translate_documents(connection: &Connection, table: &str, column: &str, offse
 }
 
 /// Every object of exactly the two fields of [`Time`] is one.
-fn translate_value(value: &mut Value, offset: i64) {
+pub(crate) fn translate_value(value: &mut Value, offset: i64) {
     match value {
         Value::Object(fields) => {
             if fields.len() == 2

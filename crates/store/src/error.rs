@@ -1,6 +1,6 @@
 //! Why something could not be stored or read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use domain::{PlanId, StepToken};
 
@@ -69,9 +69,38 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The file is no database, or a broken one.
+    #[error(
+        "{} cannot be used ({why}); restore it from a backup, or move it away to begin with an empty one", path.display()
+    )]
+    Broken {
+        /// The database.
+        path: PathBuf,
+        /// What the engine says.
+        why: String,
+    },
     /// The engine refused or failed.
     #[error("the state database failed")]
     Engine(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Names the file where an error met at opening says that it is what is wrong.
+    pub(crate) fn at_opening(self, path: &Path) -> Self {
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, PermissionDenied, ReadOnly};
+        let broken = match &self {
+            Self::Engine(error) => error.sqlite_error().map(|error| error.code),
+            _ => None,
+        };
+        let why = match broken {
+            Some(NotADatabase) => "it is no database",
+            Some(DatabaseCorrupt) => "it is broken",
+            Some(CannotOpen | PermissionDenied) => "it cannot be opened",
+            Some(ReadOnly) => "it cannot be written",
+            _ => return self,
+        };
+        Self::Broken { path: path.to_owned(), why: why.to_owned() }
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {

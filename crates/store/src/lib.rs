@@ -36,6 +36,8 @@ mod issues;
 mod journal;
 mod plan_cache;
 mod plans;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod retention;
 mod schema;
 mod slots;

@@ -79,10 +79,7 @@ impl Store {
         make_private(dir)?;
         let lock = Lock::take(dir)?;
         let path = dir.join("homeostat.db");
-        let mut connection = Connection::open(&path)?;
-        prepare(&connection)?;
-        schema::upgrade(&mut connection, &path, &schema::SCRIPTS)?;
-        boot::translate(&mut connection, boot)?;
+        let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;
         let reserve = Reserve::new(dir);
         reserve.keep();
         Ok(Self::over(connection, Some(reserve), Some(lock)))
@@ -149,6 +146,14 @@ impl Store {
             result => result,
         }
     }
+}
+
+fn open_database(path: &Path, boot: &Boot) -> Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    prepare(&connection)?;
+    schema::upgrade(&mut connection, path, &schema::SCRIPTS)?;
+    boot::translate(&mut connection, boot)?;
+    Ok(connection)
 }
 
 fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {

@@ -12,6 +12,7 @@ mod documents;
 mod files;
 mod finding;
 mod floors;
+mod fuzz;
 mod keeper;
 mod manifest;
 mod source;
@@ -25,8 +26,15 @@ use finding::{Finding, Weight};
 use tree::Tree;
 
 /// Every rule, in the order in which its findings are shown.
-const RULES: [fn(&Tree) -> Vec<Finding>; 6] =
-    [floors::check, words::check, decide_stages::check, keeper::check, files::check, documents::check];
+const RULES: [fn(&Tree) -> Vec<Finding>; 7] = [
+    floors::check,
+    words::check,
+    decide_stages::check,
+    keeper::check,
+    files::check,
+    documents::check,
+    fuzz::check,
+];
 
 /// Prints the findings on the tree under `root`; fails when one of them is an error.
 pub(crate) fn command(root: &Path) -> ExitCode {

@@ -34,6 +34,25 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
+    /// Everything out of range, as field and sentence: what is not above 0 would always be exceeded, what is
+    /// not a number never.
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let fields = [
+            ("cpu", self.cpu.0, f64::MAX),
+            ("memory", self.memory.0, f64::MAX),
+            ("disk", self.disk.0, 100.0),
+            ("latency_ms", self.latency_ms, f64::MAX),
+            ("error_rate", self.error_rate.0, 100.0),
+        ];
+        let wrong = fields.into_iter().filter(|(_, value, most)| !(*value > 0.0 && value <= most));
+        wrong
+            .map(|(field, value, most)| {
+                let range = if most == f64::MAX { "above 0" } else { "above 0, at most 100" };
+                (field, format!("is {value}, must be {range}"))
+            })
+            .collect()
+    }
+
     /// These, with what one service declares different.
     pub fn with(self, overrides: &ThresholdOverrides) -> Self {
         Self {

@@ -152,7 +152,10 @@ fn read_kind(name: &str, parameters: &mut Fields) -> Result<FaultKind, Problem> 
         "api_throttling" => {
             let rate = parameters.number("requests_per_second", "1 to 100")?;
             if !(1.0..=100.0).contains(&rate) || rate.fract() != 0.0 {
-                return Err(parameters.wrong("requests_per_second", "must be a whole number from 1 to 100"));
+                return Err(parameters.wrong(
+                    "requests_per_second",
+                    "`parameters.requests_per_second` must be a whole number from 1 to 100",
+                ));
             }
             FaultKind::ApiThrottling { requests_per_second: rate as u32, scope: scope(parameters)? }
         }

@@ -2,7 +2,7 @@
 //! [`Asked`] to an answer.
 
 mod chaos;
-mod experiment;
+pub(crate) mod experiment;
 mod metrics;
 mod operations;
 mod self_healing;
@@ -52,7 +52,10 @@ impl Asked<'_> {
     }
 
     /// For writes that take no body: an empty one, or `{}`.
+    /// Refuses a body and a query of something that takes neither: `?dry_run=true` where it means nothing
+    /// would run what was only to be looked at.
     fn no_fields(&self) -> Result<(), Problem> {
+        self.query.finish()?;
         self.fields()?.finish()
     }
 

@@ -107,7 +107,9 @@ pub(crate) fn pause(asked: &Asked<'_>) -> Answer {
 pub(crate) fn pause_time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text).map_err(|error| error.to_string())?;
     if time.is_zero() || time > PAUSE_MAX {
-        return Err("must be up to 7d; for longer set `hands_off: true` in the Infrastructure".to_owned());
+        return Err(
+            "must be above 0 and up to 7d; for longer set `hands_off: true` in the Infrastructure".to_owned()
+        );
     }
     Ok(time)
 }

@@ -38,22 +38,22 @@ pub(crate) struct InjectArgs {
     #[arg(long)]
     target: ResourceId,
     /// For how long at most, 1s to 1h.
-    #[arg(long = "for", value_parser = parse_duration)]
+    #[arg(long = "for", value_parser = parse_duration, allow_hyphen_values = true)]
     time: Duration,
     /// cpu_stress, memory_stress, disk_fill: percent of the limit.
-    #[arg(long)]
+    #[arg(long, value_parser = percent, allow_hyphen_values = true)]
     percent: Option<f64>,
     /// disk_fill: which files.
     #[arg(long, value_enum)]
     class: Option<Files>,
     /// network_latency: such as 300ms.
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = parse_duration, allow_hyphen_values = true)]
     delay: Option<Duration>,
     /// network_latency: plus or minus, such as 50ms.
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = parse_duration, allow_hyphen_values = true)]
     jitter: Option<Duration>,
     /// api_throttling: requests a second, 1 to 100.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100), allow_negative_numbers = true)]
     rate: Option<u32>,
     /// Network faults: only the path to this instance, such as cart-0.
     #[arg(long, conflicts_with = "established")]
@@ -64,6 +64,12 @@ pub(crate) struct InjectArgs {
     /// cpu_stress, memory_stress: beside the instance instead of inside it; needs cgroups.
     #[arg(long)]
     host: bool,
+}
+
+/// A share; which ones are in range depends on the fault. What is no number could not be sent as JSON.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| format!("{text:?} is no number of percent, such as 90"))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

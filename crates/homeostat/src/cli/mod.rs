@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// What is wrong, or was.
     Issues {
         /// At most this many, newest first.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
         limit: u32,
         #[command(flatten)]
         output: Output,
@@ -97,7 +97,7 @@ pub(crate) enum Command {
         /// Which service.
         service: ServiceName,
         /// How long, such as 30m or 1h.
-        #[arg(long = "for", value_parser = parse_duration, default_value = "1h")]
+        #[arg(long = "for", value_parser = parse_duration, default_value = "1h", allow_hyphen_values = true)]
         time: Duration,
     },
     /// The captured output of a service.
@@ -105,7 +105,7 @@ pub(crate) enum Command {
         /// Which service.
         service: ServiceName,
         /// At most this many lines of each instance.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
         lines: usize,
     },
     /// Disturb on purpose.
@@ -172,7 +172,7 @@ pub(crate) struct DrillArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) from: u32,
     /// How many runs.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     pub(crate) count: Option<u32>,
     /// Only rows whose name contains this.
     #[arg(long)]

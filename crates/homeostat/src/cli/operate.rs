@@ -28,21 +28,30 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     let infrastructure =
         provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load(global)?;
-    std::fs::create_dir_all(&global.dir).map_err(|error| Failure::failed(&error))?;
+    std::fs::create_dir_all(&global.dir).map_err(|error| Failure {
+        exit: Exit::Failed,
+        message: format!("cannot make the data directory {}: {error}", global.dir.display()),
+    })?;
     check_state(&global.dir)?;
     let keeper_ran = ProcessProvider::runs(&global.dir);
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
+    let was_up = provider.infrastructure().is_ok();
     if let Err(error) = provider.up(&infrastructure) {
         if provider.infrastructure().is_err() {
             take_back(&provider, keeper_ran);
         }
         return Err(Failure::failed(&error));
     }
-    let client = match Client::find(&global.dir) {
-        Ok(client) => client,
-        Err(ClientError::NotRunning { .. }) => start_control_plane(global)?,
-        Err(error) => return Err(error.into()),
+    let client = match Client::find(&global.dir).map_err(Failure::from) {
+        Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global),
+        found => found,
     };
+    let client = client.inspect_err(|_| {
+        // Services that nobody looks after would be half of what was asked for.
+        if !was_up {
+            take_back(&provider, keeper_ran);
+        }
+    })?;
     wait_until_ready(&provider)?;
     print(&format!("{} is up: {}\n", infrastructure.name, client.address()))?;
     Ok(Exit::Done)
@@ -147,11 +156,8 @@ pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
 /// Repairs an issue, or shows how it would.
 pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Output) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
-    let path = format!(
-        "/api/v3/self-healing/manual-remediate/{issue}{}",
-        if dry_run { "?dry_run=true" } else { "" }
-    );
-    let answer: Value = client.post(&path, &json!({}))?;
+    let operation = if dry_run { "dry-run" } else { "manual-remediate" };
+    let answer: Value = client.post(&format!("/api/v3/self-healing/{operation}/{issue}"), &json!({}))?;
     if output.json {
         print(&format!("{answer:#}\n"))?;
     } else {

@@ -9,6 +9,8 @@ mod arrivals;
 mod request_log;
 mod visitors;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use request_log::property as request_log_property;
 pub use request_log::{LogError, RequestCounts, read_log};
 
 use std::path::PathBuf;

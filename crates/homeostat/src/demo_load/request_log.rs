@@ -132,7 +132,12 @@ struct Fields {
 }
 
 /// Calls `count` for each line of `file` with `from <= boot_us < to`.
-fn each_between(mut file: File, from: u64, to: u64, count: &mut impl FnMut(Fields)) -> io::Result<()> {
+fn each_between(
+    mut file: impl Read + Seek,
+    from: u64,
+    to: u64,
+    count: &mut impl FnMut(Fields),
+) -> io::Result<()> {
     let start = first_at_or_after(&mut file, from)?;
     file.seek(SeekFrom::Start(start))?;
     let mut reader = BufReader::with_capacity(64 * 1024, file);
@@ -150,8 +155,8 @@ fn each_between(mut file: File, from: u64, to: u64, count: &mut impl FnMut(Field
 }
 
 /// The offset of a line start before which every line is older than `from`, by bisection.
-fn first_at_or_after(file: &mut File, from: u64) -> io::Result<u64> {
-    let (mut low, mut high) = (0, file.metadata()?.len());
+fn first_at_or_after(file: &mut (impl Read + Seek), from: u64) -> io::Result<u64> {
+    let (mut low, mut high) = (0, file.seek(SeekFrom::End(0))?);
     // Below this reading on is faster than another seek.
     while high - low > 16 * 1024 {
         let middle = low + (high - low) / 2;
@@ -164,7 +169,7 @@ fn first_at_or_after(file: &mut File, from: u64) -> io::Result<u64> {
 }
 
 /// The first whole, readable line that starts after `offset` and before `end`: where, and its time.
-fn first_line_after(file: &mut File, offset: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
+fn first_line_after(file: &mut (impl Read + Seek), offset: u64, end: u64) -> io::Result<Option<(u64, u64)>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut reader = BufReader::with_capacity(4096, file);
     let mut line = String::new();
@@ -340,6 +345,34 @@ impl Outcome {
 
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
+/// Whatever a crash or a full disk left in the log: a span that begins with the log counts each line in it
+/// that can be read, as far as the times go up; a later one counts none of another time.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn property(input: &[u8]) {
+    // Over 16 KiB a span is looked for by bisection.
+    for times in [1, 40] {
+        let log = input.repeat(times);
+        let times_between = |from, to| {
+            let mut seen = Vec::new();
+            let read = each_between(io::Cursor::new(&log), from, to, &mut |fields| seen.push(fields.boot_us));
+            read.expect("memory can be read");
+            seen
+        };
+        let all = times_between(0, u64::MAX);
+        let lines = log.split_inclusive(|byte| *byte == b'\n');
+        let readable = lines.filter_map(|line| Fields::parse(std::str::from_utf8(line).ok()?));
+        let until_the_end: Vec<u64> =
+            readable.map(|fields| fields.boot_us).take_while(|boot_us| *boot_us < u64::MAX).collect();
+        assert_eq!(all, until_the_end);
+        let middle = all.get(all.len() / 2).copied().unwrap_or(0);
+        let late = times_between(middle, u64::MAX);
+        assert!(late.iter().all(|boot_us| *boot_us >= middle));
+        if all.is_sorted() {
+            assert_eq!(late.len(), all.iter().filter(|boot_us| **boot_us >= middle).count());
+        }
     }
 }
 

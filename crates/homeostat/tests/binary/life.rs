@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
     ("a_step_that_was_written_and_not_done_does_not_hold_up_the_start", awaited_step),
     ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
+    ("a_dry_run_of_a_repair_shows_it_and_changes_nothing", dry_run),
 ];
 
 /// Three services: one that only speaks, two of which one calls the other and is reached from outside.
@@ -264,4 +265,36 @@ fn keeper_killed() {
     until("users are served", || use_it(port));
     fleet.run(&["down"]).done();
     assert!(fleet.processes().is_empty(), "left after down: {:#?}", fleet.processes());
+}
+
+/// A process that hangs, with nothing repaired by itself: looking at the repair leaves it as it is.
+fn dry_run() {
+    let infrastructure = "name: one\nservices:\n  database:\n    command: [\"{homeostat}\", demo-service, database]\n    \
+                          listens: http\n    readiness: { http: /ready, interval: 100ms }\n    \
+                          liveness: { http: /ready, interval: 100ms, failures: 3 }\n    volume: { size: 8MiB }\n";
+    let fleet = Fleet::up("[healing]\nauto_remediation = false\n", infrastructure);
+    let inject = ["chaos", "inject", "pause", "--target", "instance/database-0", "--for", "2m"];
+    until("the fault is in effect", || match fleet.run(&inject) {
+        ran if ran.code == Some(0) => Ok(()),
+        ran => Err(ran.err),
+    });
+    let issue = until("the hang is an issue", || {
+        let issues = fleet.get("/api/v3/self-healing/issues")?;
+        let first = issues[0]["id"].as_str().ok_or("none yet")?;
+        Ok(first.to_owned())
+    });
+    let hung = fleet.pid("database-0");
+    let remediations = || fleet.get("/api/v3/self-healing/remediations").unwrap();
+    let before = remediations();
+    let shown = fleet.run(&["heal", &issue, "--dry-run"]).done();
+    assert!(shown.out.contains("database-0"), "{shown:#?}");
+    assert_eq!(remediations(), before, "a plan was made");
+    assert_eq!(fleet.pid("database-0"), hung);
+    fleet.run(&["heal", &issue]);
+    until("the repair that was shown is done when it is asked for", || {
+        let all = fleet.processes();
+        let is_new =
+            |one: &processes::Process| one.part == Part::Service("database-0".to_owned()) && one.pid != hung;
+        if all.iter().any(is_new) { Ok(()) } else { Err(format!("{all:?}")) }
+    });
 }

@@ -11,6 +11,7 @@ mod life;
 mod processes;
 mod strategies;
 mod wrong_input;
+mod wrong_state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let tests = life::TESTS
         .iter()
         .chain(wrong_input::TESTS)
+        .chain(wrong_state::TESTS)
         .chain(strategies::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);

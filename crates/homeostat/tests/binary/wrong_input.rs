@@ -19,12 +19,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_full_disk_is_named_and_nothing_is_started", full_disk),
 ];
 
-const SMALL: &str =
+pub(crate) const SMALL: &str =
     "name: small\nservices:\n  ticker:\n    command: [/bin/sleep, \"1000\"]\n    replicas: 2\n";
 
 /// One sentence for people: no debug output, no panic, and the words that say what was wrong.
 #[track_caller]
-fn refused(ran: &Ran, code: i32, words: &[&str]) {
+pub(crate) fn refused(ran: &Ran, code: i32, words: &[&str]) {
     assert_eq!(ran.code, Some(code), "{ran:#?}");
     assert!(ran.err.starts_with("homeostat: "), "{ran:#?}");
     for word in words {
@@ -36,7 +36,7 @@ fn refused(ran: &Ran, code: i32, words: &[&str]) {
 }
 
 /// Every file of a directory with its bytes; what only says who held a lock last is left out.
-fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![dir.to_owned()];
     while let Some(next) = open.pop() {
@@ -55,19 +55,19 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A directory in which a fleet was up and is down again.
-fn used() -> Fleet {
+pub(crate) fn used() -> Fleet {
     let fleet = Fleet::up("", SMALL);
     fleet.run(&["down"]).done();
     fleet
 }
 
 #[track_caller]
-fn nothing_runs(fleet: &Fleet) {
+pub(crate) fn nothing_runs(fleet: &Fleet) {
     let left = fleet.processes();
     assert!(left.is_empty(), "still runs: {left:#?}");
 }
 
-fn up(fleet: &Fleet, infrastructure: &str) -> Ran {
+pub(crate) fn up(fleet: &Fleet, infrastructure: &str) -> Ran {
     let file = fleet.write("fleet.yaml", infrastructure);
     fleet.run(&["up", file.to_str().unwrap()])
 }

@@ -53,11 +53,15 @@ use table::{Table, Writer};
 
 pub use crate::volume::hold;
 pub(crate) use table::Removed;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use table::property as table_property;
 
 /// How often memory, expiry and the lease are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How many ticks make a second.
 const TICKS_PER_SECOND: u32 = 4;
+/// The file of the table in the keeper's directory.
+const TABLE: &str = "table.json";
 /// Captured output of one instance beyond this is rotated.
 const LOG_MAX: Bytes = Bytes::mib(16);
 /// Ports for instances come from here: below the range the kernel takes for outgoing connections.
@@ -172,7 +176,7 @@ fn lock(dir: &Path) -> Result<File, KeeperError> {
 }
 
 fn keeper(dir: &Path, volumes: Volumes) -> Result<Keeper, KeeperError> {
-    let path = dir.join("table.json");
+    let path = dir.join(TABLE);
     let table = Table::read(&path).map_err(|source| KeeperError::Table { path: path.clone(), source })?;
     let start = |what| move |source| KeeperError::Start { what, source };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -227,6 +231,18 @@ fn listen(dir: &Path) -> io::Result<UnixListener> {
     }
     let at = File::open(dir)?;
     UnixListener::bind(socket_path(&at))
+}
+
+/// Whether a keeper could read its table in `DIR/keeper`: asked before one is started, because it has nobody
+/// to tell.
+pub(crate) fn check_table(keeper_dir: &Path) -> Result<(), String> {
+    let path = keeper_dir.join(TABLE);
+    Table::read(&path).map(drop).map_err(|error| {
+        format!(
+            "cannot read {}: {error}; restore it, or end the services it names and move it away",
+            path.display()
+        )
+    })
 }
 
 /// A short path to the socket in an open directory.

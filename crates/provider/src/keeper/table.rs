@@ -136,17 +136,21 @@ impl Table {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
+        Self::parse(&text)
+    }
+
+    fn parse(text: &[u8]) -> io::Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
-        let Version { version } = serde_json::from_slice(&text)?;
+        let Version { version } = serde_json::from_slice(text)?;
         if version > VERSION {
             return Err(io::Error::other(format!(
                 "its format is {version}, this homeostat knows {VERSION}; use the newer homeostat"
             )));
         }
-        Ok(serde_json::from_slice(&text)?)
+        Ok(serde_json::from_slice(text)?)
     }
 
     /// The value in force and its generation; `None` where what it belongs to does not exist.
@@ -299,6 +303,23 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Whatever a crash or a person left in the file: it is read and written back the same, or refused; and no
+/// request finds an attribute in it without a value.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn property(input: &[u8]) {
+    let Ok(mut table) = Table::parse(input) else { return };
+    assert!(table.version <= VERSION);
+    let written = serde_json::to_vec(&table).unwrap();
+    let again = Table::parse(&written).unwrap_or_else(|error| panic!("{table:?}: {error}"));
+    crate::properties::assert_alike(&table, &again);
+    for row in table.rows.clone() {
+        for (token, _) in &row.layers {
+            table.unset(&row.attribute, *token);
+        }
+        let _ = table.attribute(&row.attribute);
+    }
 }
 
 #[cfg(test)]

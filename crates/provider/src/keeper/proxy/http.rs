@@ -17,7 +17,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use super::balance::{Lease, Slot};
@@ -48,7 +48,11 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 type Answer = Either<LeasedBody, Full<Bytes>>;
 
 /// Serves one caller's connection until it closes or the proxy stops.
-pub(super) async fn session(core: Arc<Core>, stream: TcpStream, mut stop: watch::Receiver<Option<Duration>>) {
+pub(super) async fn session(
+    core: Arc<Core>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut stop: watch::Receiver<Option<Duration>>,
+) {
     let service = service_fn(move |request| {
         let core = Arc::clone(&core);
         async move { Ok::<_, Infallible>(serve(&core, request).await) }
@@ -110,7 +114,13 @@ async fn forward(
         lease = exchange.choose_another()?;
         attempted = attempt(core, exchange, lease.slot(), &mut request).await;
     }
-    attempted.map(|(response, connection)| toward_caller(response, connection, lease))
+    match attempted {
+        // No upgrade was asked for: `Upgrade` is not passed on. A caller would take what follows for another
+        // protocol.
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(Failure::Broken),
+        Ok((response, connection)) => Ok(toward_caller(response, connection, lease)),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Sends the request to one instance. Where it was not sent it is put back into `request`.
@@ -184,9 +194,11 @@ fn toward_instance(mut request: Request<Incoming>) -> Request<Incoming> {
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
         }
-        if let Some(path) = request.uri().path_and_query().cloned() {
-            *request.uri_mut() = Uri::from(path);
-        }
+        // Without a path it is `/` (RFC 9112 §3.2.1); a first line without one means nothing.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let origin_form = format!("{slash}{path}").parse();
+        *request.uri_mut() = origin_form.unwrap_or_else(|_| Uri::from_static("/"));
     }
     // HTTP/1.0 callers need not say it, HTTP/1.1 instances insist on it.
     request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
@@ -196,6 +208,11 @@ fn toward_instance(mut request: Request<Incoming>) -> Request<Incoming> {
 
 fn toward_caller(response: Response<Incoming>, connection: Connection, lease: Lease) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        // The coding counts and the length does not (RFC 9112 §6.3). hyper decoded by the first and would
+        // send by the second.
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
     let mut body = LeasedBody { body, lent: Some((connection, lease)) };

@@ -29,6 +29,8 @@ mod exchange;
 mod faults;
 mod http;
 mod pool;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod properties;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! HTTP without faults: balancing, connections, the breaker, counting, stopping.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::*;
 
 #[tokio::test]
@@ -85,6 +87,54 @@ async fn hop_by_hop_headers_stay_here() {
         .body(Full::default())
         .unwrap();
     assert_eq!(send(link.proxy.address(), request).await.body, "host,x-public");
+}
+
+/// A length that says less than the coding must not cut the answer short (RFC 9112 §6.3).
+#[tokio::test]
+async fn an_answer_with_two_framings_reaches_the_caller_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = Backend { instance: instance(0), address, ready: true, ejected: false };
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let link = Link::start(LinkConfig { check_path: None, ..config([backend]) }).await;
+    assert_eq!(link.get("/").await.body, "whole");
+}
+
+#[tokio::test]
+async fn a_request_in_absolute_form_reaches_the_instance_with_a_path() {
+    let server = Server::start(0).await;
+    let link = Link::to(&[&server]).await;
+    for (target, status) in [("http://cart", 200), ("http://cart?q=1", 200), ("http://cart/fail", 500)] {
+        let mut stream = TcpStream::connect(link.proxy.address()).await.unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: cart\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_nobody_asked_for_is_a_broken_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let backend = Backend { instance: instance(0), address, ready: true, ejected: false };
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n").await;
+    });
+    let link = Link::start(LinkConfig { check_path: None, ..config([backend]) }).await;
+    assert_eq!(link.get("/").await.status, 502);
 }
 
 #[tokio::test]

@@ -160,7 +160,7 @@ impl Default for Probe {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Processor share. It is the 100 % of `high_cpu`; it is held only where the provider has cgroups.
+    /// Processor share. It is the 100 % of `high_cpu`; held only where the provider has cgroups (`homeostat status` says so).
     #[serde(default)]
     pub cpu: Option<Cores>,
     /// Resident memory of all processes of the instance together.

@@ -22,6 +22,8 @@ const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);
 const FILLER_FILE: u64 = 4 * 1024 * 1024;
 /// Memory is taken in pieces of this size, measured after each.
 const PIECE: usize = 1024 * 1024;
+/// Most pieces taken between two measurements.
+const PIECES_MAX: u64 = 16;
 /// What a worker beside an instance leaves of the limit: its own program, and what the kernel needs for it.
 const SPARE: u64 = 6 * 1024 * 1024;
 
@@ -123,12 +125,15 @@ pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>) -> io::Re
     let mut held: Vec<Vec<u8>> = Vec::new();
     let most = match beside {
         Some(beside) => beside.limit.0.saturating_sub(SPARE),
-        None => u64::MAX,
+        None => target.0,
     };
     loop {
         let total = resident_in_total(work, beside);
         let pause = if total < target.0 && ((held.len() + 1) * PIECE) as u64 <= most {
-            held.push(vec![1; PIECE]);
+            // Most of what is missing at once: measuring costs processor, which the instance's limit holds too.
+            let room = target.0.min(total + most - (held.len() * PIECE) as u64) - total;
+            let pieces = (room / 2 / PIECE as u64).clamp(1, PIECES_MAX);
+            held.extend((0..pieces).map(|_| vec![1; PIECE]));
             Duration::ZERO
         } else {
             if total > target.0 + 2 * PIECE as u64 {

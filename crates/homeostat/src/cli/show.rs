@@ -199,11 +199,30 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use domain::{Capabilities, Enforcement};
+
+    use super::{limits_line, table};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["cart".to_owned(), "1".to_owned()], vec!["a".to_owned(), "22".to_owned()]];
         assert_eq!(table(&["NAME", "N"], &rows), "NAME  N\ncart  1\na     22\n");
+    }
+
+    #[test]
+    fn what_holds_the_limits_is_said_and_why_something_is_not_held() {
+        let mut capabilities = Capabilities {
+            provider: "processes".to_owned(),
+            cpu_limit: Enforcement::Kernel("cgroup v2".to_owned()),
+            memory_limit: Enforcement::Kernel("cgroup v2".to_owned()),
+            volumes: Enforcement::Supervision,
+            host_stress: Enforcement::Supervision,
+            links: Enforcement::Supervision,
+        };
+        assert_eq!(limits_line(&capabilities), "limits: memory held by cgroup v2, CPU held by cgroup v2");
+        capabilities.cpu_limit = Enforcement::Unavailable("run as root".to_owned());
+        capabilities.memory_limit = Enforcement::Supervision;
+        let expected = "limits: memory held by supervision, CPU not held (run as root)";
+        assert_eq!(limits_line(&capabilities), expected);
     }
 }

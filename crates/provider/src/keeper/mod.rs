@@ -38,8 +38,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    Attribute, AttributeValue, Bytes, Clock, EventKind, Incarnation, InstanceName, LinkName, ResourceId,
-    ServiceName, ServiceSpec, Time,
+    Attribute, AttributeValue, Bytes, Clock, CpuLimits, EventKind, Incarnation, InstanceName, LinkName,
+    ResourceId, ServiceName, ServiceSpec, Time,
 };
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, oneshot};
@@ -282,6 +282,10 @@ impl Keeper {
         self.table.instances.get(instance)?.incarnation.as_ref()
     }
 
+    fn cpu_limits(&self) -> CpuLimits {
+        self.table.infrastructure.as_ref().map(|infrastructure| infrastructure.cpu_limits).unwrap_or_default()
+    }
+
     fn replicas(&self, service: &ServiceName) -> u32 {
         match self.table.attribute(&Attribute::Replicas(service.clone())) {
             Some((AttributeValue::Count(count), _)) => count,
@@ -358,7 +362,8 @@ impl Keeper {
 
     /// Brings the groups of an instance to the limits that are in force.
     fn hold(&mut self, instance: &InstanceName) {
-        let cpu = self.table.cpu_limit(&instance.service);
+        let held = self.cpu_limits() == CpuLimits::Held;
+        let cpu = self.table.cpu_limit(&instance.service).filter(|_| held);
         let memory = self.table.memory_limit(&instance.service);
         let volume = self
             .table

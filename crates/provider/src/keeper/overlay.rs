@@ -17,7 +17,7 @@ use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
 use super::table::Overlay;
-use super::{Keeper, Shared, links, supervise};
+use super::{Keeper, Shared, links, status, supervise};
 use crate::cgroup::Outside;
 use crate::protocol::Refusal;
 use crate::stress::{Beside, Work, WorkKind};
@@ -133,7 +133,7 @@ fn signal_tree(root: Option<&Incarnation>, signal: Signal) {
 /// What a worker has to do for a fault; `None` for faults without one. Refuses what cannot be done here.
 fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Option<WorkKind>, Refusal> {
     if is_beside(&fault.kind)
-        && let Some(why) = keeper.groups.host_stress().unavailable()
+        && let Some(why) = status::capabilities(keeper).host_stress.unavailable()
     {
         let what = format!("{} beside an instance", fault.kind);
         return Err(Refusal::unsupported(what, format!("{why}; attach it to the instance instead")));

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use domain::infrastructure::Limits;
 use domain::snapshot::{InstanceState, Phase};
-use domain::{Capabilities, Enforcement, InstanceName, ServiceName, ServiceSpec, ServiceState, Time};
+use domain::{
+    Capabilities, CpuLimits, Enforcement, InstanceName, ServiceName, ServiceSpec, ServiceState, Time,
+};
 
 use super::Keeper;
 use super::supervise::Slot;
@@ -17,12 +19,17 @@ const ROLLOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What can be done here.
 pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
+    let (mut cpu_limit, mut host_stress) = (keeper.groups.cpu_limit(), keeper.groups.host_stress());
+    if keeper.cpu_limits() == CpuLimits::Reference {
+        let why = "this Infrastructure declares `cpu_limits: reference`".to_owned();
+        (cpu_limit, host_stress) = (Enforcement::Unavailable(why.clone()), Enforcement::Unavailable(why));
+    }
     Capabilities {
         provider: "processes".to_owned(),
-        cpu_limit: keeper.groups.cpu_limit(),
+        cpu_limit,
         memory_limit: keeper.groups.memory_limit(),
         volumes: keeper.volumes.enforcement(),
-        host_stress: keeper.groups.host_stress(),
+        host_stress,
         links: Enforcement::Supervision,
     }
 }

@@ -20,6 +20,7 @@ const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n   
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_busy_process_gets_its_cpu_limit_and_no_more", quota_holds),
+    ("a_cpu_limit_that_is_declared_a_reference_slows_nobody_down", reference),
     ("a_raised_cpu_limit_is_felt_and_undo_puts_the_old_one_back", quota_is_raised_and_put_back),
     ("what_grows_beyond_its_memory_limit_is_ended_by_the_kernel_and_is_oom", memory_is_held),
     ("a_child_over_the_limit_ends_the_instance_as_a_whole", child_over_the_limit),
@@ -87,6 +88,22 @@ fn quota_holds() {
     }
     let cores = settled_use(&fleet, "busy-0");
     assert!((0.2..0.45).contains(&cores), "{cores} cores of 0.3");
+}
+
+fn reference() {
+    let dir = tempfile::tempdir().unwrap();
+    let provider = provider::ProcessProvider::open(dir.path()).unwrap();
+    let declared = crate::fleet::declared(BUSY);
+    let cpu_limits = domain::CpuLimits::Reference;
+    provider.up(&domain::Infrastructure { cpu_limits, ..declared }).unwrap();
+    let fleet = Fleet { dir, provider };
+    until("it uses more than its 0.3 cores", || (used(&fleet, "busy-0")? > 0.45).then_some(()));
+    let capabilities = fleet.provider.capabilities();
+    for by in [&capabilities.cpu_limit, &capabilities.host_stress] {
+        let why = by.unavailable().expect("it is refused");
+        assert!(why.contains("cpu_limits: reference"), "{why}");
+    }
+    assert!(groups(&fleet, "busy-0").is_empty(), "no group without a limit to hold");
 }
 
 fn quota_is_raised_and_put_back() {

@@ -36,6 +36,7 @@ pub fn small_fleet() -> Infrastructure {
     Infrastructure {
         name: name("shop"),
         environment: Environment::Dev,
+        cpu_limits: Default::default(),
         services: BTreeMap::from([
             (name("front"), service(2, &["cart"])),
             (name("cart"), service(2, &["database"])),

@@ -34,8 +34,22 @@ pub struct Infrastructure {
     /// How careful one has to be.
     #[serde(default)]
     pub environment: Environment,
+    /// What a declared CPU limit is.
+    #[serde(default)]
+    pub cpu_limits: CpuLimits,
     /// The services by name.
     pub services: BTreeMap<ServiceName, ServiceSpec>,
+}
+
+/// What the declared CPU limits of an Infrastructure are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuLimits {
+    /// Quotas, wherever the provider can hold them.
+    #[default]
+    Held,
+    /// The 100 % that use is judged by, and nothing that slows a service down, on every machine alike.
+    Reference,
 }
 
 /// One declared service.
@@ -160,7 +174,8 @@ impl Default for Probe {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Processor share. It is the 100 % of `high_cpu`; it is held only where the provider has cgroups.
+    /// Processor share. It is the 100 % of `high_cpu`; held only where the provider has cgroups
+    /// (`homeostat status` says so) and [`CpuLimits`] does not say otherwise.
     #[serde(default)]
     pub cpu: Option<Cores>,
     /// Resident memory of all processes of the instance together.

@@ -29,7 +29,7 @@ pub use cause::{Cause, CauseClass, EvidenceItem};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
 pub use id::{ExperimentId, IdSource, IssueId, PlanId};
-pub use infrastructure::{Environment, Infrastructure, ServiceSpec};
+pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};
 pub use plan::{

@@ -3,24 +3,31 @@
 //! In: the data directory and the machine's process table. Out: one sentence for each thing found. It reads
 //! what is there, not the keeper's table, because a fault that was forgotten is not in the table.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use domain::snapshot::BreakerState;
 
 use crate::keeper::launch::{INSTANCE, KEEPER, WORKER};
-use crate::{Look, ProcessProvider, ProviderError, files, process};
+use crate::{Look, ProcessProvider, ProviderError, cgroup, files, process};
 
 impl ProcessProvider {
-    /// Everything a fault may have left: stress workers, stopped processes, filler files, links that do not
-    /// let traffic through.
+    /// Everything a fault may have left: stress workers, stopped processes, filler files, control groups of
+    /// instances that are gone, links that do not let traffic through.
     ///
     /// # Errors
     ///
     /// The provider's, where it does not answer.
     pub fn leftovers(&self) -> Result<Vec<String>, ProviderError> {
-        let mut found = processes(&self.keeper.keeper_dir());
+        let dir = self.keeper.keeper_dir();
+        let mut found = processes(&dir);
         let sample = self.sample()?;
+        let instances: BTreeSet<String> =
+            sample.services.values().flat_map(|it| it.instances.keys()).map(ToString::to_string).collect();
+        for group in cgroup::groups_of(&dir).difference(&instances) {
+            found.push(format!("the control group of {group}, which is gone, is still there"));
+        }
         for (name, service) in &sample.services {
             for instance in service.instances.keys().filter(|_| service.volume.is_some()) {
                 found.extend(fillers(&self.volume_path(instance)?, &instance.to_string()));

@@ -7,6 +7,7 @@
 //! Deliberately absent: a sample tells nothing of faults. What is being injected reaches neither
 //! detection nor diagnosis.
 
+mod cgroup;
 pub mod clock;
 mod connection;
 mod files;

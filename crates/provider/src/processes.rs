@@ -166,7 +166,7 @@ impl ProcessProvider {
                     _ => Ok(()),
                 }
             }
-            Action::SetCpuLimit { service, .. } => match self.capabilities.cpu_limit.unavailable() {
+            Action::SetCpuLimit { service, .. } => match self.capabilities().cpu_limit.unavailable() {
                 Some(why) => Err(ProviderError::Unsupported {
                     what: format!("setting the CPU limit of service/{service}"),
                     why: why.to_owned(),
@@ -177,7 +177,7 @@ impl ProcessProvider {
                 Err(failed(&format!("scaling service/{service} to {replicas}"), "1 to 100 are possible"))
             }
             Action::ResizeVolume { instance, .. } => {
-                if let Some(why) = self.capabilities.volumes.unavailable() {
+                if let Some(why) = self.capabilities().volumes.unavailable() {
                     let what = format!("resizing volume/{instance}");
                     return Err(ProviderError::Unsupported { what, why: why.to_owned() });
                 }
@@ -231,7 +231,8 @@ fn errand(action: &Action) -> Option<Errand> {
 
 impl Look for ProcessProvider {
     fn capabilities(&self) -> Capabilities {
-        self.capabilities.clone()
+        // Asked anew, because a group that cannot be made is noticed only when it is needed.
+        self.keeper.ask(&Request::Capabilities).unwrap_or_else(|_| self.capabilities.clone())
     }
 
     fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {

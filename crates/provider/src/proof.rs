@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 use domain::infrastructure::Protocol;
 use domain::snapshot::{InstanceState, Phase};
 use domain::{
-    Attribute, AttributeValue, Captured, Effect, Fault, FaultKind, InstanceName, LinkName, PathScope,
-    ResourceId, StepToken,
+    Attribute, AttributeValue, Captured, Effect, Enforcement, Fault, FaultKind, InstanceName, LinkName,
+    PathScope, ResourceId, ServiceName, StepToken,
 };
 
+use crate::cgroup::Limit;
 use crate::processes::{ProcessProvider, expected, failed};
-use crate::protocol::{Listener, Request};
+use crate::protocol::{Held, Listener, Request};
 use crate::{Look, ProviderError};
-use crate::{files, process};
+use crate::{cgroup, files, process};
 
 /// Processor use is an average over 3 s, so it climbs slowly; the proof must not come later than detection (at
 /// 85 %), or a quick repair would end the fault before it counts as active.
@@ -80,8 +81,40 @@ pub(crate) fn of_attribute(
             let open = domain::snapshot::BreakerState::Open;
             Ok(state.map_or(Effect::Unknown, |state| present((state == open) == on)))
         }
+        (Attribute::CpuLimit(service), AttributeValue::Cpu(limit)) => {
+            is_held_everywhere(provider, service, Limit::Cpu(limit))
+        }
+        (Attribute::MemoryLimit(service), AttributeValue::Size(limit)) => {
+            match provider.capabilities().memory_limit {
+                Enforcement::Kernel(_) => is_held_everywhere(provider, service, Limit::Memory(limit)),
+                // The keeper reads its table at every look.
+                _ => Ok(Effect::Present),
+            }
+        }
         _ => Ok(Effect::Present),
     }
+}
+
+/// Whether the kernel holds every running instance of a service to a limit.
+fn is_held_everywhere(
+    provider: &ProcessProvider,
+    service: &ServiceName,
+    limit: Limit,
+) -> Result<Effect, ProviderError> {
+    let held_volumes = matches!(provider.capabilities().volumes, Enforcement::Kernel(_));
+    let dir = provider.keeper.keeper_dir();
+    let sample = provider.sample()?;
+    let instances = sample.services.get(service).into_iter().flat_map(|service| &service.instances);
+    for (name, pid) in instances.filter_map(|(name, it)| Some((name, it.incarnation.as_ref()?.pid))) {
+        let volume = match provider.held(&Attribute::VolumeSize(name.clone())) {
+            Ok(Held { value: AttributeValue::Size(size), .. }) => size.filter(|_| held_volumes),
+            _ => None,
+        };
+        if !cgroup::is_held(&dir, name, pid, limit, volume) {
+            return Ok(Effect::Absent);
+        }
+    }
+    Ok(Effect::Present)
 }
 
 fn space_of(provider: &ProcessProvider, instance: &InstanceName) -> Result<files::Space, ProviderError> {

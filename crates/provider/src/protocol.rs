@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Up { infrastructure: Box<Infrastructure> },
     /// Stop everything and forget it.
     Down,
+    /// What can be done here, now. Answers `Capabilities`.
+    Capabilities,
     /// What is up. Answers `Option<Infrastructure>`.
     Infrastructure,
     /// Answers `Sample`.

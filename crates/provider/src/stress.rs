@@ -1,7 +1,7 @@
 //! The stress workers: processes that use CPU or memory, or fill a volume, on purpose.
 //!
 //! In: one [`Work`]. Out: the load itself. A worker that is attached to a process ends when that process
-//! ends; every worker ends at its time limit; the kernel ends it when the keeper dies. It takes nothing
+//! ends, one beside an instance does not; every worker ends at its time limit; the kernel ends it when the keeper dies. It takes nothing
 //! back: its load goes with it, and the files it wrote are removed by name by the keeper.
 
 use std::fs::File;
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SystemClock;
-use crate::{files, process};
+use crate::{cgroup, files, process};
 
 /// Age of temporary files that a fault leaves: a day beyond what counts as old.
 const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);
@@ -22,6 +22,10 @@ const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);
 const FILLER_FILE: u64 = 4 * 1024 * 1024;
 /// Memory is taken in pieces of this size, measured after each.
 const PIECE: usize = 1024 * 1024;
+/// Most pieces taken between two measurements.
+const PIECES_MAX: u64 = 16;
+/// What a worker beside an instance leaves of the limit: its own program, and what the kernel needs for it.
+const SPARE: u64 = 6 * 1024 * 1024;
 
 /// What a worker does and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +52,8 @@ pub enum WorkKind {
     Memory {
         /// In total.
         target: Bytes,
+        /// For a worker beside an instance: who is counted in place of a process it is attached to.
+        beside: Option<Beside>,
     },
     /// Write files until the file system is this full.
     Disk {
@@ -62,11 +68,20 @@ pub enum WorkKind {
     },
 }
 
+/// The instance a worker takes memory beside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// The kernel's list of the processes that are held to one limit together, the worker among them.
+    pub members: PathBuf,
+    /// That limit. The worker alone stays below it.
+    pub limit: Bytes,
+}
+
 /// Does the work; returns when it is over.
 pub fn run(work: &Work) -> io::Result<()> {
     match &work.kind {
         WorkKind::Cpu { cores } => run_cpu(work, *cores),
-        WorkKind::Memory { target } => run_memory(work, *target),
+        WorkKind::Memory { target, beside } => run_memory(work, *target, beside.as_ref()),
         WorkKind::Disk { dir, prefix, class, fill } => run_disk(dir, prefix, *class, *fill),
     }
 }
@@ -106,12 +121,19 @@ fn thread_cpu_time() -> Duration {
 }
 
 /// Takes memory until `target` is reached in total and keeps it there until the work is over.
-pub fn run_memory(work: &Work, target: Bytes) -> io::Result<()> {
+pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>) -> io::Result<()> {
     let mut held: Vec<Vec<u8>> = Vec::new();
+    let most = match beside {
+        Some(beside) => beside.limit.0.saturating_sub(SPARE),
+        None => target.0,
+    };
     loop {
-        let total = resident_in_total(work);
-        let pause = if total < target.0 {
-            held.push(vec![1; PIECE]);
+        let total = resident_in_total(work, beside);
+        let pause = if total < target.0 && ((held.len() + 1) * PIECE) as u64 <= most {
+            // Most of what is missing at once: measuring costs processor, which the instance's limit holds too.
+            let room = target.0.min(total + most - (held.len() * PIECE) as u64) - total;
+            let pieces = (room / 2 / PIECE as u64).clamp(1, PIECES_MAX);
+            held.extend((0..pieces).map(|_| vec![1; PIECE]));
             Duration::ZERO
         } else {
             if total > target.0 + 2 * PIECE as u64 {
@@ -125,9 +147,13 @@ pub fn run_memory(work: &Work, target: Bytes) -> io::Result<()> {
     }
 }
 
-fn resident_in_total(work: &Work) -> u64 {
+fn resident_in_total(work: &Work, beside: Option<&Beside>) -> u64 {
     let me = std::process::id();
-    let mut members = work.victim.as_ref().map(|victim| process::tree(victim.pid)).unwrap_or_default();
+    let mut members = match (beside, &work.victim) {
+        (Some(beside), _) => cgroup::members(&beside.members),
+        (None, Some(victim)) => process::tree(victim.pid),
+        (None, None) => Vec::new(),
+    };
     members.retain(|pid| *pid != me);
     members.push(me);
     members.into_iter().filter_map(process::stat).map(|stat| stat.resident).sum()

@@ -382,7 +382,7 @@ fn fleet(rng: &mut fastrand::Rng) -> Infrastructure {
         services.insert(name.clone(), spec);
     }
     let name = ServiceName::new("fleet").expect("this name is valid");
-    Infrastructure { name, environment: Environment::Dev, services }
+    Infrastructure { name, environment: Environment::Dev, cpu_limits: domain::CpuLimits::Held, services }
 }
 
 /// Limits low enough to be reached in two minutes.

@@ -1,6 +1,6 @@
 //! Commands that only show: status, issues, logs, health.
 
-use domain::ServiceName;
+use domain::{Capabilities, Enforcement, ServiceName};
 use serde_json::Value;
 
 use super::config::print;
@@ -13,6 +13,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let services: Vec<Value> = client.get("/api/v3/self-healing/services")?;
     let health: Value = client.get("/api/v3/self-healing/health-score")?;
     let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
+    let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
     let plans: Vec<Value> = client.get("/api/v3/self-healing/remediations?status=awaiting_approval")?;
     let open: Vec<&Value> = issues.iter().filter(|issue| issue["closed_at"].is_null()).collect();
@@ -20,12 +21,14 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
         let whole = serde_json::json!({
             "address": client.address(), "health": health, "services": services, "issues": open,
             "faults": faults, "awaiting_approval": plans,
+            "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
         print(&format!("{whole:#}\n"))?;
         return Ok(Exit::Done);
     }
     let score = health["overall_score"].as_u64().map_or("unknown".to_owned(), |score| score.to_string());
-    let mut text = format!("{}  health {score}\n\n", client.address());
+    let limits = limits_line(&capabilities);
+    let mut text = format!("{}  health {score}\n{limits}\n\n", client.address());
     let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
     section(&mut text, "open issues", &open, |issue| {
@@ -47,6 +50,16 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     });
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// What holds the services to their limits.
+fn limits_line(capabilities: &Capabilities) -> String {
+    let held = |by: &Enforcement| match by {
+        Enforcement::Kernel(how) => format!("held by {how}"),
+        Enforcement::Supervision => "held by supervision".to_owned(),
+        Enforcement::Unavailable(why) => format!("not held ({why})"),
+    };
+    format!("limits: memory {}, CPU {}", held(&capabilities.memory_limit), held(&capabilities.cpu_limit))
 }
 
 /// Issues, newest first.
@@ -186,11 +199,30 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use domain::{Capabilities, Enforcement};
+
+    use super::{limits_line, table};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["cart".to_owned(), "1".to_owned()], vec!["a".to_owned(), "22".to_owned()]];
         assert_eq!(table(&["NAME", "N"], &rows), "NAME  N\ncart  1\na     22\n");
+    }
+
+    #[test]
+    fn what_holds_the_limits_is_said_and_why_something_is_not_held() {
+        let mut capabilities = Capabilities {
+            provider: "processes".to_owned(),
+            cpu_limit: Enforcement::Kernel("cgroup v2".to_owned()),
+            memory_limit: Enforcement::Kernel("cgroup v2".to_owned()),
+            volumes: Enforcement::Supervision,
+            host_stress: Enforcement::Supervision,
+            links: Enforcement::Supervision,
+        };
+        assert_eq!(limits_line(&capabilities), "limits: memory held by cgroup v2, CPU held by cgroup v2");
+        capabilities.cpu_limit = Enforcement::Unavailable("run as root".to_owned());
+        capabilities.memory_limit = Enforcement::Supervision;
+        let expected = "limits: memory held by supervision, CPU not held (run as root)";
+        assert_eq!(limits_line(&capabilities), expected);
     }
 }

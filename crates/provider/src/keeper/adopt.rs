@@ -35,6 +35,8 @@ pub(super) async fn adopt(shared: &Shared) {
         if let Some(holder) = holder {
             keeper.volumes.adopt(&holder);
         }
+        let wanted = keeper.wanted_instances();
+        keeper.groups.remove_others(&wanted);
         let lost = keeper.volumes.holder().is_none();
         for instance in keeper.wanted_instances() {
             let now = keeper.clock.now();

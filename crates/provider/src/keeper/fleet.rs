@@ -95,6 +95,9 @@ pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    while !shared.borrow_mut().groups.sweep() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     forget(shared).await;
     Ok(())
 }
@@ -110,6 +113,7 @@ async fn forget(shared: &Shared) {
     }
     let saved = {
         let mut keeper = shared.borrow_mut();
+        keeper.groups.release();
         keeper.volumes.release();
         keeper.rollouts.clear();
         let sequence = keeper.events.last();

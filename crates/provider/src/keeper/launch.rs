@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use domain::{InstanceName, ServiceSpec};
 
 use super::Keeper;
+use crate::cgroup::Outside;
 
 /// The instance a process belongs to.
 pub(crate) const INSTANCE: &str = "HOMEOSTAT_INSTANCE";
@@ -54,6 +55,7 @@ pub(super) fn command(
     let log = open_log(&log_path(&keeper.dir, instance))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    keeper.groups.enter_before_exec(&mut command, instance, Outside::Runs)?;
     lead_session(&mut command);
     command.env_remove(WORKER).envs(&spec.environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);

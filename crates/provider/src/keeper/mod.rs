@@ -38,13 +38,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    Attribute, AttributeValue, Bytes, Clock, EventKind, Incarnation, InstanceName, LinkName, ResourceId,
-    ServiceName, ServiceSpec, Time,
+    Attribute, AttributeValue, Bytes, Clock, CpuLimits, EventKind, Incarnation, InstanceName, LinkName,
+    ResourceId, ServiceName, ServiceSpec, Time,
 };
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, oneshot};
 
+use crate::cgroup::{Groups, Held, Limits};
 use crate::clock::SystemClock;
+use crate::process;
 use crate::volume::Volumes;
 use events::Events;
 use proxy::LinkProxy;
@@ -118,6 +120,7 @@ struct Keeper {
     proxies: BTreeMap<LinkName, LinkProxy>,
     events: Events,
     volumes: Volumes,
+    groups: Groups,
     /// Services whose instances are being changed on purpose, and since when.
     rollouts: BTreeMap<ServiceName, Time>,
     /// The last sign of life of a control plane.
@@ -191,6 +194,7 @@ fn keeper(dir: &Path, volumes: Volumes) -> Result<Keeper, KeeperError> {
         slots: BTreeMap::new(),
         proxies: BTreeMap::new(),
         volumes,
+        groups: Groups::probe(dir),
         rollouts: BTreeMap::new(),
         awaited: BTreeSet::new(),
         adopted_strays: BTreeSet::new(),
@@ -218,6 +222,7 @@ async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     if !matches!(saved.await, Ok(Ok(()))) {
         eprintln!("the table could not be written");
     }
+    shared.borrow_mut().groups.release();
     // Time for the answer to the request that ended the keeper to be sent.
     tokio::time::sleep(Duration::from_millis(10)).await;
     Ok(())
@@ -258,6 +263,7 @@ async fn tick(shared: Shared) {
         overlay::expire(&shared).await;
         usage::watch_memory(&shared);
         if count.is_multiple_of(TICKS_PER_SECOND) {
+            shared.borrow_mut().hold_all();
             usage::measure(&shared);
             status::settle(&mut shared.borrow_mut());
             supervise::reap_orphans(&shared.borrow());
@@ -290,6 +296,10 @@ impl Keeper {
 
     fn incarnation(&self, instance: &InstanceName) -> Option<&Incarnation> {
         self.table.instances.get(instance)?.incarnation.as_ref()
+    }
+
+    fn cpu_limits(&self) -> CpuLimits {
+        self.table.infrastructure.as_ref().map(|infrastructure| infrastructure.cpu_limits).unwrap_or_default()
     }
 
     fn replicas(&self, service: &ServiceName) -> u32 {
@@ -330,10 +340,7 @@ impl Keeper {
     /// Makes the volume of an instance with the directories of its classes, where it declares one.
     fn make_volume(&mut self, instance: &InstanceName) -> io::Result<()> {
         let Some(volume) = self.spec(&instance.service).and_then(|spec| spec.volume) else { return Ok(()) };
-        let size = match self.table.attribute(&Attribute::VolumeSize(instance.clone())) {
-            Some((AttributeValue::Size(Some(size)), _)) => size,
-            _ => volume.size,
-        };
+        let size = self.table.size(&Attribute::VolumeSize(instance.clone())).unwrap_or(volume.size);
         let path = launch::volume_path(&self.dir, instance);
         self.volumes.make(&self.exe, &self.dir, &path, size)?;
         let inside = self.volumes.reach(&path);
@@ -369,10 +376,36 @@ impl Keeper {
         self.table.instances.entry(instance.clone()).or_default().port = port;
     }
 
+    /// Brings the groups of an instance to the limits that are in force.
+    fn hold(&mut self, instance: &InstanceName) {
+        let held = self.cpu_limits() == CpuLimits::Held;
+        let cpu = self.table.cpu_limit(&instance.service).filter(|_| held);
+        let memory = self.table.memory_limit(&instance.service);
+        let volume = self
+            .table
+            .size(&Attribute::VolumeSize(instance.clone()))
+            .filter(|_| self.volumes.holder().is_some());
+        let held = self.groups.hold(instance, Limits { cpu, memory, volume });
+        if let (Held::New, Some(incarnation)) = (held, self.incarnation(instance)) {
+            let members = process::tree(incarnation.pid);
+            self.groups.admit(instance, &members);
+        }
+    }
+
+    /// Every second: what could not be held is tried again, what could not be removed too.
+    fn hold_all(&mut self) {
+        let names: Vec<InstanceName> = self.slots.keys().cloned().collect();
+        names.iter().for_each(|name| self.hold(name));
+        self.groups.sweep();
+    }
+
     fn remove_slot(&mut self, instance: &InstanceName) {
         if let Some(slot) = self.slots.remove(instance) {
             slot.tasks.iter().for_each(tokio::task::AbortHandle::abort);
         }
         self.table.instances.remove(instance);
+        let target = ResourceId::Instance(instance.clone());
+        self.table.overlays.retain(|overlay| overlay.fault.target != target);
+        self.groups.remove(instance);
     }
 }

@@ -11,16 +11,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use domain::{
-    Attachment, Attribute, AttributeValue, Bytes, Cores, Fault, FaultKind, Incarnation, InstanceName,
-    ResourceId, StepToken,
+    Attachment, Bytes, Cores, Fault, FaultKind, Incarnation, InstanceName, ResourceId, StepToken, Time,
 };
 use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
 use super::table::Overlay;
-use super::{Keeper, Shared, links, supervise};
+use super::{Keeper, Shared, links, status, supervise};
+use crate::cgroup::Outside;
 use crate::protocol::Refusal;
-use crate::stress::{Work, WorkKind};
+use crate::stress::{Beside, Work, WorkKind};
 use crate::{files, process};
 
 /// How long the control plane may be silent before its faults are taken out.
@@ -109,7 +109,8 @@ fn act(
         (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
         _ => {
             let Some(work) = work(&keeper, fault, Some(token))? else { return Ok(()) };
-            let worker = spawn_worker(&keeper, token, fault, &work, alive);
+            let until = keeper.clock.now().plus(fault.duration);
+            let worker = spawn_worker(&keeper, token, fault, &work, alive, until);
             let worker = worker.map_err(|error| Refusal::failed(fault.kind.name(), error))?;
             if let Some(overlay) = keeper.table.overlays.iter_mut().find(|overlay| overlay.token == token) {
                 overlay.worker = worker;
@@ -131,39 +132,29 @@ fn signal_tree(root: Option<&Incarnation>, signal: Signal) {
 
 /// What a worker has to do for a fault; `None` for faults without one. Refuses what cannot be done here.
 fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Option<WorkKind>, Refusal> {
-    let host = |attachment: Attachment| match attachment {
-        Attachment::Attached => Ok(()),
-        Attachment::Host => Err(Refusal::unsupported(
-            format!("{} beside an instance", fault.kind),
-            "it needs cgroups, to keep the machine usable; attach it to an instance instead",
-        )),
-    };
+    if is_beside(&fault.kind)
+        && let Some(why) = status::capabilities(keeper).host_stress.unavailable()
+    {
+        let what = format!("{} beside an instance", fault.kind);
+        return Err(Refusal::unsupported(what, format!("{why}; attach it to the instance instead")));
+    }
     let undeclared = |limit: &str| {
         Refusal::unsupported(
             format!("{} of {}", fault.kind, fault.target),
             format!("its service declares no {limit} limit, so a share of it means nothing"),
         )
     };
-    let attribute = |attribute| keeper.table.attribute(&attribute).map(|(value, _)| value);
     match (&fault.kind, &fault.target) {
-        (FaultKind::CpuStress { load, attachment }, ResourceId::Instance(instance)) => {
-            host(*attachment)?;
-            match attribute(Attribute::CpuLimit(instance.service.clone())) {
-                Some(AttributeValue::Cpu(Some(limit))) => {
-                    Ok(Some(WorkKind::Cpu { cores: Cores(limit.0 * load.ratio()) }))
-                }
-                _ => Err(undeclared("cpu")),
-            }
+        (FaultKind::CpuStress { load, .. }, ResourceId::Instance(instance)) => {
+            let limit = keeper.table.cpu_limit(&instance.service).ok_or_else(|| undeclared("cpu"))?;
+            Ok(Some(WorkKind::Cpu { cores: Cores(limit.0 * load.ratio()) }))
         }
-        (FaultKind::MemoryStress { fill, attachment }, ResourceId::Instance(instance)) => {
-            host(*attachment)?;
-            match attribute(Attribute::MemoryLimit(instance.service.clone())) {
-                Some(AttributeValue::Size(Some(limit))) => {
-                    let target = Bytes((limit.0 as f64 * fill.ratio()) as u64);
-                    Ok(Some(WorkKind::Memory { target }))
-                }
-                _ => Err(undeclared("memory")),
-            }
+        (FaultKind::MemoryStress { fill, .. }, ResourceId::Instance(instance)) => {
+            let limit = keeper.table.memory_limit(&instance.service).ok_or_else(|| undeclared("memory"))?;
+            let target = Bytes((limit.0 as f64 * fill.ratio()) as u64);
+            let members = keeper.groups.memory_members(instance).filter(|_| is_beside(&fault.kind));
+            let beside = members.map(|members| Beside { members, limit });
+            Ok(Some(WorkKind::Memory { target, beside }))
         }
         (FaultKind::DiskFill { fill, class }, ResourceId::Volume(instance)) => {
             let spec = keeper.spec(&instance.service).and_then(|spec| spec.volume);
@@ -179,21 +170,28 @@ fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Opti
     }
 }
 
-/// Starts a stress worker. It counts as part of its instance, ends with the process it is attached to and
-/// with the keeper, and has a time limit of its own.
+/// Whether a fault stays when the process of its instance ends.
+fn is_beside(kind: &FaultKind) -> bool {
+    use FaultKind::{CpuStress, MemoryStress};
+    matches!(kind, CpuStress { attachment, .. } | MemoryStress { attachment, .. } if *attachment == Attachment::Host)
+}
+
+/// Starts a stress worker. It counts as part of its instance, takes from the instance's limits, ends with the
+/// process it is attached to and with the keeper, and has a time limit of its own.
 fn spawn_worker(
     keeper: &Keeper,
     token: StepToken,
     fault: &Fault,
     kind: &WorkKind,
     victim: Option<&Incarnation>,
+    until: Time,
 ) -> std::io::Result<Option<Incarnation>> {
     let Some(instance) = fault.target.instance() else { return Ok(None) };
-    let attached = matches!(fault.target, ResourceId::Instance(_));
+    let on_instance = matches!(fault.target, ResourceId::Instance(_));
+    let attached = on_instance && !is_beside(&fault.kind);
     if attached && victim.is_none() {
         return Ok(None);
     }
-    let until = keeper.clock.now().plus(fault.duration);
     let victim = victim.filter(|_| attached);
     let work = Work { victim: victim.cloned(), until_boot_us: until.boot_us, kind: kind.clone() };
     let log = launch::open_log(&keeper.dir.join("keeper.log"))?;
@@ -201,8 +199,9 @@ fn spawn_worker(
     command.arg("stress").arg(serde_json::to_string(&work)?).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.env(KEEPER, &keeper.dir).env(WORKER, token.to_string());
-    if attached {
+    if on_instance {
         command.env(INSTANCE, instance.to_string());
+        keeper.groups.enter_before_exec(&mut command, instance, Outside::Refused)?;
     }
     let keeper_pid = std::process::id();
     let prepare = move || {
@@ -242,6 +241,25 @@ pub(super) async fn expire(shared: &Shared) {
         (now, now.since(keeper.contact) > LEASE)
     };
     take_out(shared, |overlay| silent || now.reached(overlay.until)).await;
+    renew(&mut shared.borrow_mut());
+}
+
+/// Starts the workers beside instances again that have ended before their fault: where an instance and its worker
+/// do not fit into the memory limit together, the kernel ends the larger one, be it the worker.
+fn renew(keeper: &mut Keeper) {
+    let ended = |overlay: &Overlay| overlay.worker.as_ref().is_some_and(|worker| !process::is_alive(worker));
+    for at in 0..keeper.table.overlays.len() {
+        let overlay = &keeper.table.overlays[at];
+        if !is_beside(&overlay.fault.kind) || !ended(overlay) {
+            continue;
+        }
+        let again = work(keeper, &overlay.fault, Some(overlay.token));
+        let Ok(Some(work)) = again else { continue };
+        match spawn_worker(keeper, overlay.token, &overlay.fault, &work, None, overlay.until) {
+            Ok(worker) => keeper.table.overlays[at].worker = worker,
+            Err(error) => eprintln!("{} cannot go on: {error}", overlay.fault.kind),
+        }
+    }
 }
 
 async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
@@ -297,9 +315,12 @@ fn remove_filler(volume: &Path, token: StepToken) {
     }
 }
 
-/// The process in a slot ended, and with it every fault on it.
+/// The process in a slot ended, and with it every fault on it; what is beside it stays.
 pub(super) fn forget_instance(keeper: &mut Keeper, instance: &InstanceName) {
-    let over = |overlay: &Overlay| matches!(&overlay.fault.target, ResourceId::Instance(target) if target == instance);
+    let over = |overlay: &Overlay| {
+        let on_it = matches!(&overlay.fault.target, ResourceId::Instance(target) if target == instance);
+        on_it && !is_beside(&overlay.fault.kind)
+    };
     for worker in keeper.table.overlays.iter().filter(|o| over(o)).filter_map(|o| o.worker.as_ref()) {
         if let Err(error) = process::signal(worker, Signal::KILL) {
             eprintln!("cannot end a stress worker: {error}");

@@ -96,6 +96,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
         }
         Request::Up { infrastructure } => value(fleet::up(shared, *infrastructure).await?),
         Request::Down => value(fleet::down(shared).await?),
+        Request::Capabilities => value(status::capabilities(&shared.borrow())),
         Request::Infrastructure => value(&shared.borrow().table.infrastructure),
         Request::Sample => value(status::sample(&shared.borrow())?),
         Request::Events { after, timeout_ms } => {
@@ -219,6 +220,7 @@ fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
     match attribute {
         Attribute::Replicas(_) => supervise::reconcile(shared),
         Attribute::CpuLimit(service) | Attribute::MemoryLimit(service) => {
+            shared.borrow_mut().hold_all();
             supervise::cause_changed(shared, service)
         }
         Attribute::VolumeSize(instance) => {
@@ -231,6 +233,7 @@ fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
             resized
                 .map_err(|error| Refusal::failed(format!("resizing volume/{instance} to {size}"), error))?;
             drop(keeper);
+            shared.borrow_mut().hold_all();
             supervise::cause_changed(shared, &instance.service);
         }
         Attribute::Ejected(link, _) | Attribute::BreakerHeldOpen(link) => {

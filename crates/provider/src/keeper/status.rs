@@ -6,8 +6,7 @@ use std::time::Duration;
 use domain::infrastructure::Limits;
 use domain::snapshot::{InstanceState, Phase};
 use domain::{
-    Attribute, AttributeValue, Capabilities, Enforcement, InstanceName, ServiceName, ServiceSpec,
-    ServiceState, Time,
+    Capabilities, CpuLimits, Enforcement, InstanceName, ServiceName, ServiceSpec, ServiceState, Time,
 };
 
 use super::Keeper;
@@ -20,15 +19,17 @@ const ROLLOUT_MAX: Duration = Duration::from_secs(60);
 
 /// What can be done here.
 pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
-    let needs_cgroups = |what: &str| {
-        Enforcement::Unavailable(format!("{what} needs cgroups, which this version does not use"))
-    };
+    let (mut cpu_limit, mut host_stress) = (keeper.groups.cpu_limit(), keeper.groups.host_stress());
+    if keeper.cpu_limits() == CpuLimits::Reference {
+        let why = "this Infrastructure declares `cpu_limits: reference`".to_owned();
+        (cpu_limit, host_stress) = (Enforcement::Unavailable(why.clone()), Enforcement::Unavailable(why));
+    }
     Capabilities {
         provider: "processes".to_owned(),
-        cpu_limit: needs_cgroups("holding a CPU limit"),
-        memory_limit: Enforcement::Supervision,
+        cpu_limit,
+        memory_limit: keeper.groups.memory_limit(),
         volumes: keeper.volumes.enforcement(),
-        host_stress: needs_cgroups("stress beside an instance"),
+        host_stress,
         links: Enforcement::Supervision,
     }
 }
@@ -49,19 +50,10 @@ pub(super) fn sample(keeper: &Keeper) -> Result<Sample, Refusal> {
 }
 
 fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -> ServiceState {
-    let value = |attribute| keeper.table.attribute(&attribute).map(|(value, _)| value);
-    let cpu = match value(Attribute::CpuLimit(name.clone())) {
-        Some(AttributeValue::Cpu(limit)) => limit,
-        _ => None,
-    };
-    let memory = match value(Attribute::MemoryLimit(name.clone())) {
-        Some(AttributeValue::Size(limit)) => limit,
-        _ => None,
-    };
     let slots = keeper.slots.iter().filter(|(instance, _)| instance.service == *name);
     ServiceState {
         replicas: keeper.replicas(name),
-        limits: Limits { cpu, memory },
+        limits: Limits { cpu: keeper.table.cpu_limit(name), memory: keeper.table.memory_limit(name) },
         volume: spec.volume.clone(),
         thresholds: spec.thresholds,
         dependencies: spec.dependencies.clone(),

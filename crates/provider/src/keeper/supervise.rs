@@ -106,6 +106,7 @@ pub(super) fn start(shared: &Shared, instance: &InstanceName) {
         let mut keeper = shared.borrow_mut();
         let Some(spec) = keeper.spec(&instance.service) else { return };
         keeper.choose_port(instance, &spec);
+        keeper.hold(instance);
         launch::command(&keeper, instance, &spec, None).and_then(|mut command| command.spawn())
     };
     match outcome {
@@ -160,6 +161,8 @@ pub(super) fn started(
         if since == Since::Now {
             record_start(&mut keeper, instance);
         }
+        keeper.hold(instance);
+        keeper.groups.admit(instance, &[incarnation.pid]);
         keeper.save();
     }
     watch(shared, instance, pidfd);
@@ -235,9 +238,12 @@ pub(super) fn ended(shared: &Shared, instance: &InstanceName, cause: ExitCause) 
         overlay::forget_instance(&mut keeper, instance);
         let now = keeper.clock.now();
         let Some(spec) = keeper.spec(&instance.service) else { return };
+        let killed_by_kernel = keeper.groups.take_oom(instance);
         let Some(slot) = keeper.slots.get_mut(instance) else { return };
         let settled = slot.ready_since.is_some_and(|since| now.since(since) >= spec.restart.settled);
-        let (ending, fate) = (slot.ending, slot.fate);
+        let by_kernel = slot.ending == Ending::Unasked && killed_by_kernel;
+        let ending = if by_kernel { Ending::OutOfMemory } else { slot.ending };
+        let fate = slot.fate;
         slot.forget_process();
         slot.enter(Phase::BackingOff, now);
         let record = keeper.table.instances.entry(instance.clone()).or_default();
@@ -255,6 +261,9 @@ pub(super) fn ended(shared: &Shared, instance: &InstanceName, cause: ExitCause) 
         let delay = back_off(&spec.restart, record.restarts);
         record.restarts += u32::from(!requested);
         let looping = record.unsettled_exits == spec.restart.crash_loop_after;
+        if by_kernel {
+            keeper.report(ResourceId::Instance(instance.clone()), EventKind::OutOfMemory);
+        }
         (fate, delay, looping)
     };
     match next {

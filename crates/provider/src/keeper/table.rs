@@ -16,7 +16,8 @@ use std::sync::mpsc;
 
 use domain::snapshot::ExitRecord;
 use domain::{
-    Attribute, AttributeValue, Fault, Incarnation, Infrastructure, InstanceName, LinkName, StepToken, Time,
+    Attribute, AttributeValue, Bytes, Cores, Fault, Incarnation, Infrastructure, InstanceName, LinkName,
+    ServiceName, StepToken, Time,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -161,6 +162,27 @@ impl Table {
         };
         let top = row.layers.last().map(|(_, value)| *value);
         Some((top.or(row.standing).unwrap_or(declared), row.generation))
+    }
+
+    /// The CPU limit of a service that is in force.
+    pub(super) fn cpu_limit(&self, service: &ServiceName) -> Option<Cores> {
+        match self.attribute(&Attribute::CpuLimit(service.clone())) {
+            Some((AttributeValue::Cpu(limit), _)) => limit,
+            _ => None,
+        }
+    }
+
+    /// The size an attribute has, of those that are sizes.
+    pub(super) fn size(&self, attribute: &Attribute) -> Option<Bytes> {
+        match self.attribute(attribute) {
+            Some((AttributeValue::Size(size), _)) => size,
+            _ => None,
+        }
+    }
+
+    /// The memory limit of a service that is in force.
+    pub(super) fn memory_limit(&self, service: &ServiceName) -> Option<Bytes> {
+        self.size(&Attribute::MemoryLimit(service.clone()))
     }
 
     fn declared(&self, attribute: &Attribute) -> Option<AttributeValue> {

@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use domain::infrastructure::VolumeSpec;
 use domain::snapshot::Usage;
-use domain::{
-    Attribute, AttributeValue, Bytes, Cores, EventKind, InstanceName, ResourceId, ServiceSpec, Time,
-};
+use domain::{Attribute, Bytes, Cores, EventKind, InstanceName, ResourceId, ServiceSpec, Time};
 use rustix::process::Signal;
 
 use super::supervise::Ending;
@@ -87,30 +85,43 @@ impl Meter {
     }
 }
 
-/// Every 250 ms, for those that are close to it, and so at most 1 s late for others: ends instances that are over their memory limit.
+/// Every 250 ms: ends instances that the kernel found over their memory limit and, where it does not hold the
+/// limit, those that are seen over it: at most 1 s late where they were not close to it before.
 pub(super) fn watch_memory(shared: &Shared) {
     let mut keeper = shared.borrow_mut();
     let names: Vec<InstanceName> = keeper.slots.keys().cloned().collect();
     for name in names {
-        let limit = keeper.table.attribute(&Attribute::MemoryLimit(name.service.clone()));
-        let Some((AttributeValue::Size(Some(limit)), _)) = limit else { continue };
+        let Some(limit) = keeper.table.memory_limit(&name.service) else { continue };
+        let killed = keeper.groups.take_oom(&name);
+        let supervised = !keeper.groups.holds_memory(&name, limit);
         let Some(slot) = keeper.slots.get_mut(&name) else { continue };
+        if slot.process.is_some() && slot.ending == Ending::Unasked && killed {
+            end_for_memory(&mut keeper, &name, &format!("reached its limit of {limit} memory and is ended"));
+            continue;
+        }
         let close = |used: Bytes| used.0 as f64 > limit.0 as f64 * WATCHED_CLOSELY;
         if slot.process.is_none() || !slot.meter.usage.memory.is_some_and(close) {
             continue;
         }
         let resident: u64 = slot.meter.members.iter().filter_map(|pid| process::resident(*pid)).sum();
         slot.meter.usage.memory = Some(Bytes(resident));
-        if resident <= limit.0 || slot.ending != Ending::Unasked {
-            continue;
+        if supervised && resident > limit.0 && slot.ending == Ending::Unasked {
+            let why = format!("uses {} of {limit} memory and is killed", Bytes(resident));
+            end_for_memory(&mut keeper, &name, &why);
         }
-        slot.ending = Ending::OutOfMemory;
-        keeper.note(&name, &format!("uses {} of {limit} memory and is killed", Bytes(resident)));
-        if let Some(incarnation) = keeper.incarnation(&name) {
-            process::signal_group(incarnation.pid, Signal::KILL);
-        }
-        keeper.report(ResourceId::Instance(name), EventKind::OutOfMemory);
     }
+}
+
+/// Ends an instance that is over its memory limit as a whole, whichever of its processes the kernel chose.
+fn end_for_memory(keeper: &mut Keeper, name: &InstanceName, why: &str) {
+    if let Some(slot) = keeper.slots.get_mut(name) {
+        slot.ending = Ending::OutOfMemory;
+    }
+    keeper.note(name, why);
+    if let Some(incarnation) = keeper.incarnation(name) {
+        process::signal_group(incarnation.pid, Signal::KILL);
+    }
+    keeper.report(ResourceId::Instance(name.clone()), EventKind::OutOfMemory);
 }
 
 /// Every second: measures every instance.
@@ -165,10 +176,7 @@ fn measure_volume(
 ) {
     let path = keeper.reach_volume(name);
     let held = keeper.volumes.holder().is_some();
-    let declared = match keeper.table.attribute(&Attribute::VolumeSize(name.clone())) {
-        Some((AttributeValue::Size(size), _)) => size,
-        _ => None,
-    };
+    let declared = keeper.table.size(&Attribute::VolumeSize(name.clone()));
     let seen = if held { files::space(&path).ok() } else { None };
     let Some(slot) = keeper.slots.get_mut(name) else { return };
     let meter = &mut slot.meter;

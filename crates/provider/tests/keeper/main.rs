@@ -2,6 +2,7 @@
 //! by itself it is the keeper, the holder of volumes, a stress worker or a service.
 
 mod any_instant;
+mod cgroups;
 mod faults;
 mod fleet;
 mod life;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         .chain(volumes::TESTS)
         .chain(faults::TESTS)
         .chain(links::TESTS)
+        .chain(cgroups::TESTS)
         .chain(any_instant::TESTS);
     let chosen: Vec<_> = tests
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))

@@ -16,6 +16,13 @@ pub(crate) fn run(manner: &str) -> ExitCode {
             let error = std::os::unix::process::CommandExt::exec(Command::new("sh").args(["-c", script]));
             panic!("{error}");
         }
+        "busy" => loop {
+            std::hint::spin_loop();
+        },
+        "take" => {
+            take(std::env::args().nth(3).unwrap().parse().unwrap());
+            ExitCode::SUCCESS
+        }
         "idle" => loop {
             std::thread::park();
         },
@@ -40,11 +47,29 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     let body = match path.trim_start_matches('/').split_once('/') {
         Some(("write", bytes)) => write_file(bytes.parse().unwrap()),
         Some(("variable", name)) => std::env::var(name).unwrap_or_default(),
+        Some(("take", mib)) => take(mib.parse().unwrap()),
+        Some(("child-that-takes", mib)) => {
+            let own = std::env::current_exe()?;
+            Command::new(own).args(["service", "take", mib]).spawn()?.id().to_string()
+        }
+        _ if path == "/daemon" => {
+            let output =
+                Command::new("setsid").args(["sh", "-c", "sleep 1000 >&- 2>&- & echo $!"]).output()?;
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
         _ if path == "/child" => Command::new("sleep").arg("1000").spawn()?.id().to_string(),
         _ if path == "/directory" => std::env::current_dir()?.display().to_string(),
         _ => std::process::id().to_string(),
     };
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+}
+
+/// Takes so many MiB of memory for good.
+fn take(mib: usize) -> String {
+    for _ in 0..mib {
+        vec![7_u8; 1 << 20].leak();
+    }
+    "taken".to_owned()
 }
 
 fn write_file(bytes: usize) -> String {

@@ -10,7 +10,7 @@ use super::tree::Tree;
 
 /// What one person can read in an hour or so and then vouch for. Wished were 2,000; probes, measuring and
 /// adoption proved to need the rest, and what is more belongs elsewhere.
-const LINES_MAX: usize = 2_500;
+const LINES_MAX: usize = 2_600;
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let files: Vec<(&str, usize)> = tree

@@ -4,6 +4,8 @@
 //! surviving process watched, every link listening where callers expect it, everything else started again.
 //! The order is: faults out, links up, processes in.
 
+use std::rc::Rc;
+
 use domain::snapshot::ExitCause;
 use domain::{FaultKind, Incarnation, InstanceName, ResourceId};
 use rustix::process::Signal;
@@ -152,5 +154,10 @@ fn take(shared: &Shared, instance: &InstanceName, found: &[Found]) {
             shared.borrow_mut().adopted_strays.insert(process.incarnation.pid);
         }
     }
-    supervise::started(shared, instance, main, pidfd, Since::Before);
+    supervise::started(shared, instance, main.clone(), pidfd, Since::Before);
+    let stopping = shared.borrow().table.instances.get(instance).and_then(|record| record.stopping);
+    if let Some(manner) = stopping.filter(|_| recorded.as_ref() == Some(&main)) {
+        let (shared, instance) = (Rc::clone(shared), instance.clone());
+        tokio::task::spawn_local(async move { supervise::stop(&shared, &instance, &main, manner).await });
+    }
 }

@@ -260,6 +260,9 @@ async fn restart(
             return Ok(());
         }
         keeper.table.finish(token);
+        if let Some(record) = keeper.table.instances.get_mut(&instance).filter(|_| current.is_some()) {
+            record.stopping = Some(manner);
+        }
         current
     };
     saved(shared).await?;

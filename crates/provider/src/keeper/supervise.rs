@@ -175,6 +175,7 @@ fn record_start(keeper: &mut Keeper, instance: &InstanceName) {
     let now = keeper.clock.now();
     let record = keeper.table.instances.entry(instance.clone()).or_default();
     record.started_at = Some(now);
+    record.stopping = None;
     if let Some(exit) = record.exits.last_mut() {
         exit.successor_at.get_or_insert(now);
     }

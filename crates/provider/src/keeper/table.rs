@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use domain::snapshot::ExitRecord;
 use domain::{
     Attribute, AttributeValue, Bytes, Cores, Fault, Incarnation, Infrastructure, InstanceName, LinkName,
-    ServiceName, StepToken, Time,
+    ServiceName, StepToken, StopManner, Time,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -78,6 +78,10 @@ pub(super) struct Record {
     /// Whether a process in the slot was ready in this boot of the machine.
     #[serde(default)]
     pub(super) was_ready: bool,
+    /// How its process is being stopped, since before it was asked to drain. One that drains takes no requests
+    /// and does not end by itself, so that a keeper that finds it has to go on.
+    #[serde(default)]
+    pub(super) stopping: Option<StopManner>,
     pub(super) exits: Vec<ExitRecord>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::snapshot::ExitCause;
+use domain::snapshot::{ExitCause, Phase};
 use domain::{Action, Attribute, AttributeValue, Captured, Effect, EventKind, Step, StopManner, Undo};
 use provider::{Change, Look, ProcessProvider};
 use serde_json::json;
@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_process_that_ended_while_no_keeper_ran_is_replaced", ended_without_a_keeper),
     ("ends_in_a_row_back_off_to_a_crash_loop", crash_loop),
     ("a_requested_restart_is_done_once_and_not_held_against_the_instance", requested_restart),
+    ("a_stop_that_outlives_its_keeper_is_gone_on_with", stop_goes_on_without_its_keeper),
     ("a_graceful_stop_waits_for_the_service_and_not_for_ever", graceful_stop),
     ("replicas_follow_the_attribute_and_its_undo", replicas),
     ("an_added_instance_is_proven_beside_one_that_keeps_ending", added_beside_a_crash_loop),
@@ -155,6 +156,20 @@ fn requested_restart() {
     assert_eq!((seen.exits.len(), seen.unsettled_exits), (1, 0));
     assert!(seen.exits[0].requested && seen.exits[0].cause == ExitCause::Signal(15), "{:?}", seen.exits);
     assert_eq!(fleet.pid("cart-0"), second);
+}
+
+fn stop_goes_on_without_its_keeper() {
+    let fleet = Fleet::up(&format!("{CART}    drain: {{command: [sleep, \"2\"], timeout: 10s}}\n"));
+    let pid = fleet.ready("cart-0");
+    let expected = fleet.instance("cart-0").incarnation;
+    let manner = StopManner::Drain;
+    let restart = json!({"token": token(), "instance": "cart-0", "expected": expected, "manner": manner});
+    fleet.ask(json!({ "restart": restart })).unwrap();
+    assert_eq!(fleet.instance("cart-0").phase, Phase::Stopping);
+    fleet.kill_keeper();
+    assert!(runs(pid), "it drains");
+    until("another process runs", || fleet.instance("cart-0").incarnation.filter(|it| it.pid != pid));
+    fleet.ready("cart-0");
 }
 
 fn graceful_stop() {

@@ -9,10 +9,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use domain::infrastructure::Protocol;
-use domain::snapshot::{InstanceState, Phase};
+use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
-    Attribute, AttributeValue, Captured, Effect, Enforcement, Fault, FaultKind, InstanceName, LinkName,
-    PathScope, ResourceId, ServiceName, StepToken,
+    Attachment, Attribute, AttributeValue, Captured, Effect, Enforcement, Fault, FaultKind, InstanceName,
+    LinkName, PathScope, ResourceId, ServiceName, StepToken,
 };
 
 use crate::cgroup::Limit;
@@ -134,6 +134,18 @@ pub(crate) fn of_fault(
     if fault.kind.is_instant() {
         let done: bool = provider.keeper.ask(&Request::Done { token })?;
         return Ok(present(done && !alive));
+    }
+    // Its victim may have been ended for it before anybody could measure how much it used.
+    if let (FaultKind::MemoryStress { attachment: Attachment::Attached, .. }, ResourceId::Instance(instance)) =
+        (&fault.kind, &fault.target)
+        && victim.is_some()
+        && !alive
+    {
+        let done: bool = provider.keeper.ask(&Request::Done { token })?;
+        let last = provider.instance(instance)?.exits.pop();
+        if done && last.is_some_and(|exit| exit.cause == ExitCause::OutOfMemory) {
+            return Ok(Effect::Present);
+        }
     }
     let in_force: bool = provider.keeper.ask(&Request::InForce { token })?;
     if !in_force {

@@ -261,10 +261,14 @@ async fn tick(shared: Shared) {
     for count in 0u32.. {
         every.tick().await;
         overlay::expire(&shared).await;
-        usage::watch_memory(&shared);
-        if count.is_multiple_of(TICKS_PER_SECOND) {
+        let whole_second = count.is_multiple_of(TICKS_PER_SECOND);
+        if whole_second {
             shared.borrow_mut().hold_all();
             usage::measure(&shared);
+        }
+        // Right after measuring: nobody sees an instance over its limit that is about to be ended for it.
+        usage::watch_memory(&shared);
+        if whole_second {
             status::settle(&mut shared.borrow_mut());
             supervise::reap_orphans(&shared.borrow());
             rotate_logs(&shared);
@@ -378,8 +382,7 @@ impl Keeper {
 
     /// Brings the groups of an instance to the limits that are in force.
     fn hold(&mut self, instance: &InstanceName) {
-        let held = self.cpu_limits() == CpuLimits::Held;
-        let cpu = self.table.cpu_limit(&instance.service).filter(|_| held);
+        let cpu = self.table.cpu_limit(&instance.service).filter(|_| self.cpu_limits() == CpuLimits::Held);
         let memory = self.table.memory_limit(&instance.service);
         let volume = self
             .table

@@ -253,8 +253,7 @@ fn renew(keeper: &mut Keeper) {
         if !is_beside(&overlay.fault.kind) || !ended(overlay) {
             continue;
         }
-        let again = work(keeper, &overlay.fault, Some(overlay.token));
-        let Ok(Some(work)) = again else { continue };
+        let Ok(Some(work)) = work(keeper, &overlay.fault, Some(overlay.token)) else { continue };
         match spawn_worker(keeper, overlay.token, &overlay.fault, &work, None, overlay.until) {
             Ok(worker) => keeper.table.overlays[at].worker = worker,
             Err(error) => eprintln!("{} cannot go on: {error}", overlay.fault.kind),

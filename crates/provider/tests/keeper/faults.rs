@@ -161,11 +161,13 @@ fn memory_stress() {
     assert_eq!(fleet.provider.undo(token, &step(&high), &captured).unwrap(), Undone::Restored);
     until("it is given back", || (fleet.instance("cart-0").usage.memory?.0 < 48 << 20).then_some(()));
     assert_eq!(fleet.pid("cart-0"), pid);
-    inject(&fleet, &fault("instance/cart-0", memory(120.0), 60));
+    let beyond = fault("instance/cart-0", memory(120.0), 60);
+    let (token, captured) = inject(&fleet, &beyond);
     until("it is killed for its memory", || {
         let seen = fleet.instance("cart-0");
         (seen.exits.last()?.cause == ExitCause::OutOfMemory).then_some(())
     });
+    assert_eq!(effect(&fleet, token, &beyond, &captured), Effect::Present, "that is its effect");
     fleet.ready("cart-0");
     let events = fleet.provider.events(0, Duration::ZERO).unwrap();
     assert!(events.iter().any(|event| event.kind == EventKind::OutOfMemory));

@@ -76,7 +76,7 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
 
 fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
     html! {
-        div class="scroll" { table {
+        div class="scroll" { table class="stacks" {
             thead { tr { th { "Status" } th { "Experiment" } th { "Fault" } th class="fold" { "Verdict" } th class="number" { "Recovery" } th class="number" { "When" } } }
             tbody {
                 @for record in rows {
@@ -84,15 +84,15 @@ fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
                     tr data-key=(record.id) {
                         td { (status(record, document.get("passed"))) }
                         td class="name" { a href={ "/experiments/" (record.id) } { (name(record)) } }
-                        td class="name" { (words(text(document.get("type")).unwrap_or("–"))) }
-                        td class="fold wide quiet" { (text(document.get("verdict")).unwrap_or("–")) }
-                        td class="number" {
+                        td class="name" data-label="Fault" { (words(text(document.get("type")).unwrap_or("–"))) }
+                        td class="fold wide quiet" data-label="Verdict" { (text(document.get("verdict")).unwrap_or("–")) }
+                        td class="number" data-label="Recovery" {
                             @match document.get("recovery_time_seconds").and_then(Value::as_f64) {
                                 Some(seconds) => { (format!("{seconds:.1}")) " s" },
                                 None => "–",
                             }
                         }
-                        td class="number" { (view.stamp.ago(record.created_at)) }
+                        td class="number" data-label="When" { (view.stamp.ago(record.created_at)) }
                     }
                 }
             }

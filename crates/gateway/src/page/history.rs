@@ -19,7 +19,7 @@ const ITEMS: usize = 200;
 /// Remediations, newest first.
 pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
     html! {
-        div class="scroll" { table {
+        div class="scroll" { table class="stacks" {
             thead { tr {
                 th { "Status" } th { "Strategy" } th { "Where" } th class="fold" { "What" }
                 th class="number" { "Took" } th { "Verdict" } th class="number" { "When" }
@@ -29,11 +29,11 @@ pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
                     tr data-key=(record.plan.id) {
                         td { (mark(marks::of_status(record.status), marks::status_word(record.status))) }
                         td class="name" { a href={ "/remediations/" (record.plan.id) } { (words(phrases::action_type(&record.plan))) } }
-                        td class="name" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
-                        td class="fold wide quiet" { (record.plan.summary) }
-                        td class="number" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
-                        td class="name" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
-                        td class="number" { (stamp.ago(record.plan.created_at)) }
+                        td class="name" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
+                        td class="fold wide quiet" data-label="What" { (record.plan.summary) }
+                        td class="number" data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
+                        td class="name" data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
+                        td class="number" data-label="When" { (stamp.ago(record.plan.created_at)) }
                     }
                 }
             }

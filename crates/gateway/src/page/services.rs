@@ -55,7 +55,7 @@ pub(super) fn table(view: &View) -> Markup {
     };
     html! {
         h2 { "Services" span class="quiet" { "requests over the last 3 s, as callers see them" } }
-        div class="scroll" { table {
+        div class="scroll" { table class="stacks" {
             thead { tr {
                 th { "State" } th { "Service" } th { "Instances" }
                 th class="number" { "Requests" } th class="number" { "Failed" } th class="number" { "p95" }
@@ -68,10 +68,10 @@ pub(super) fn table(view: &View) -> Markup {
                     tr data-key=(name) {
                         td { (mark(meaning, word)) }
                         td class="name" { a href={ "/services/" (name) } { (name) } }
-                        td { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
-                        td class="number" { (rate(felt.as_ref())) }
-                        td class="number" { (failed(view, felt.as_ref(), None)) }
-                        td class="number" { (p95(view, felt.as_ref(), None)) }
+                        td data-label="Instances" { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
+                        td class="number" data-label="Requests" { (rate(felt.as_ref())) }
+                        td class="number" data-label="Failed" { (failed(view, felt.as_ref(), None)) }
+                        td class="number" data-label="p95" { (p95(view, felt.as_ref(), None)) }
                         (usage_cells(view, state))
                     }
                 }
@@ -195,23 +195,23 @@ fn usage_cells(view: &View, state: &ServiceState) -> Markup {
         })
     };
     html! {
-        (worst_cell(view, state, IssueKind::HighCpu, ResourceId::Instance, cpu))
-        (worst_cell(view, state, IssueKind::HighMemory, ResourceId::Instance, memory))
-        (worst_cell(view, state, IssueKind::DiskFull, ResourceId::Volume, disk))
+        (worst_cell(view, state, ("CPU", IssueKind::HighCpu), ResourceId::Instance, cpu))
+        (worst_cell(view, state, ("Memory", IssueKind::HighMemory), ResourceId::Instance, memory))
+        (worst_cell(view, state, ("Disk", IssueKind::DiskFull), ResourceId::Volume, disk))
     }
 }
 
 fn worst_cell(
     view: &View,
     state: &ServiceState,
-    kind: IssueKind,
+    (label, kind): (&str, IssueKind),
     resource: fn(InstanceName) -> ResourceId,
     measure: impl Fn(&InstanceState) -> Option<(f64, String)>,
 ) -> Markup {
     let measured = state.instances.iter().filter_map(|(name, instance)| Some((name, measure(instance)?)));
     let worst = measured.max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
     html! {
-        td class="number" {
+        td class="number" data-label=(label) {
             @match worst {
                 Some((name, (_, text))) => (limited(view, kind, Some(resource(name.clone())), &text, " %", &format!("the most of its instances: {name}"))),
                 None => (unknown()),
@@ -227,7 +227,7 @@ pub(super) fn links(view: &View, keep: impl Fn(&LinkName) -> bool) -> Markup {
     html! {
         @if !kept.is_empty() {
             h2 { "Links" span class="quiet" { "caller → callee" } }
-            div class="scroll" { table {
+            div class="scroll" { table class="stacks" {
                 thead { tr {
                     th { "State" } th { "Link" } th class="number" { "Requests" } th class="number" { "Failed" }
                     th class="number" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
@@ -244,18 +244,18 @@ fn link_row(view: &View, name: &LinkName, state: &LinkState) -> Markup {
         tr data-key=(name) {
             td { (mark(meaning, word)) }
             td class="name" { (resource_link(&ResourceId::Link(name.clone()))) }
-            td class="number" { (rate(Some(&state.recent))) }
-            td class="number" { (failed(view, Some(&state.recent), Some(name))) }
-            td class="number" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
-            td class="number" { (p95(view, Some(&state.recent), Some(name))) }
-            td class="name" {
+            td class="number" data-label="Requests" { (rate(Some(&state.recent))) }
+            td class="number" data-label="Failed" { (failed(view, Some(&state.recent), Some(name))) }
+            td class="number" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
+            td class="number" data-label="p95" { (p95(view, Some(&state.recent), Some(name))) }
+            td class="name" data-label="Breaker" {
                 @match state.breaker {
                     BreakerState::Closed => span class="quiet" { "closed" },
                     BreakerState::Open => (mark(Meaning::Attention, "open")),
                     BreakerState::HalfOpen => (mark(Meaning::Info, "half open")),
                 }
             }
-            td { div class="instances" {
+            td data-label="Behind it" { div class="instances" {
                 @for (instance, backend) in &state.backends {
                     @if backend.ejected {
                         span title={ (instance) " is taken out of the balancing" } { (mark(Meaning::Attention, &format!("{} out", instance.ordinal))) }
@@ -382,7 +382,7 @@ fn actions(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
 fn instances(view: &View, state: &ServiceState) -> Markup {
     html! {
         h2 { "Instances" }
-        div class="scroll" { table {
+        div class="scroll" { table class="stacks" {
             thead { tr {
                 th { "State" } th { "Instance" } th { "Since" } th class="number" { "Process" } th class="number" { "Port" }
                 th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" } th class="number" { "Ends" }
@@ -393,13 +393,13 @@ fn instances(view: &View, state: &ServiceState) -> Markup {
                     tr data-key=(name) {
                         td { (mark(meaning, word)) }
                         td class="name" { (name) @if instance.crash_loop { " " (mark(Meaning::Bad, "crash loop")) } }
-                        td { (view.stamp.lasting(instance.phase_since)) }
-                        td class="number mono" { @if let Some(process) = &instance.incarnation { (process.pid) } @else { "–" } }
-                        td class="number mono" { @if let Some(port) = instance.port { (port) } @else { "–" } }
-                        td class="number" { @if let Some(cpu) = instance.usage.cpu { (cpu) } @else { (unknown()) } }
-                        td class="number" { @if let Some(memory) = instance.usage.memory { (memory) } @else { (unknown()) } }
-                        td class="number" { (disk(instance.usage.disk_used, instance.usage.disk_size)) }
-                        td class="number" { (instance.exits.len()) }
+                        td data-label="Since" { (view.stamp.lasting(instance.phase_since)) }
+                        td class="number mono" data-label="Process" { @if let Some(process) = &instance.incarnation { (process.pid) } @else { "–" } }
+                        td class="number mono" data-label="Port" { @if let Some(port) = instance.port { (port) } @else { "–" } }
+                        td class="number" data-label="CPU" { @if let Some(cpu) = instance.usage.cpu { (cpu) } @else { (unknown()) } }
+                        td class="number" data-label="Memory" { @if let Some(memory) = instance.usage.memory { (memory) } @else { (unknown()) } }
+                        td class="number" data-label="Disk" { (disk(instance.usage.disk_used, instance.usage.disk_size)) }
+                        td class="number" data-label="Ends" { (instance.exits.len()) }
                     }
                 }
             }

@@ -12,6 +12,7 @@ use domain::{Fault, OutcomeKind, Plan, PlanStatus, ResourceId, StepToken};
 use heal::NoticeKind;
 use provider::Change;
 use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
+use support::checks::{Checks, Switched};
 use support::storm::{Deaths, run};
 use support::{Lab, automatic};
 
@@ -188,6 +189,65 @@ fn a_plan_nobody_answers_ends_when_its_issue_is_over_for_good() {
     turns(&lab, 140);
     assert_eq!(repairs(&lab)[0].status, PlanStatus::Refused);
     assert!(lab.is_quiet());
+}
+
+/// When a slot is given up that another repair waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GivenUp {
+    BeforeTheOtherBegins,
+    AfterTheOtherBegan,
+}
+
+/// What the simulation's own check says of two approved repairs of one service of two within one turn. The
+/// plan that was made later is begun first, as people approve in any order.
+fn two_repairs_in_one_turn(given_up: GivenUp) -> Vec<String> {
+    let lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
+    let mut checks = Checks::new(&lab);
+    for instance in ["cart-0", "cart-1"] {
+        let plan = domain::IdSource::seeded(3).next(lab.now());
+        assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause(instance, 300)));
+        turns(&lab, 10);
+    }
+    let mut plans = repairs(&lab);
+    plans.retain(|record| record.status == PlanStatus::AwaitingApproval);
+    let on = |instance: &str| {
+        let radius = vec![ResourceId::Instance(instance.parse().unwrap())];
+        plans.iter().rfind(|record| record.plan.blast_radius == radius).unwrap().plan.id
+    };
+    let (earlier, later) = (on("cart-0"), on("cart-1"));
+    assert!(earlier < later);
+    let start = |id| {
+        lab.store.approve(id, "ann", lab.now()).unwrap();
+        lab.store.start_plan(id, &SlotLimits::NONE, lab.now()).unwrap();
+    };
+    let give_up = || {
+        let (from, to) = (PlanStatus::InProgress, PlanStatus::Failed);
+        assert!(lab.store.set_plan_status(later, from, to, lab.now(), Some("it did not heal")).unwrap());
+    };
+    start(later);
+    match given_up {
+        GivenUp::BeforeTheOtherBegins => {
+            give_up();
+            start(earlier);
+        }
+        GivenUp::AfterTheOtherBegan => {
+            start(earlier);
+            give_up();
+        }
+    }
+    checks.after_turn(&lab, &Switched::default());
+    assert_eq!(checks.repairs(), 2);
+    checks.violations
+}
+
+#[test]
+fn a_slot_that_was_given_up_in_the_same_turn_is_free_and_one_that_was_not_is_not() {
+    assert_eq!(two_repairs_in_one_turn(GivenUp::BeforeTheOtherBegins), Vec::<String>::new());
+    let found = two_repairs_in_one_turn(GivenUp::AfterTheOtherBegan);
+    assert!(
+        matches!(&found[..], [one] if one.contains("2 instances of cart at a time, limit 1")),
+        "{found:?}"
+    );
 }
 
 fn holds(seed: u64, deaths: Deaths) {

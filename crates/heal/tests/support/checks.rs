@@ -52,7 +52,9 @@ impl Begun {
 
 /// Follows one run.
 pub struct Checks {
-    changed: Arc<Mutex<BTreeSet<PlanId>>>,
+    /// The plans as each write left them, in the order of the writes: within one turn a repair may begin in
+    /// the slot that another one gave up just before.
+    written: Arc<Mutex<Vec<PlanRecord>>>,
     _subscription: Subscription,
     begun: Vec<Begun>,
     known: BTreeSet<PlanId>,
@@ -68,17 +70,17 @@ pub struct Checks {
 
 impl Checks {
     pub fn new(lab: &Lab) -> Self {
-        let changed: Arc<Mutex<BTreeSet<PlanId>>> = Arc::default();
-        let told = Arc::clone(&changed);
+        let written: Arc<Mutex<Vec<PlanRecord>>> = Arc::default();
+        let (store, told) = (lab.store.clone(), Arc::clone(&written));
         let subscription = lab.store.subscribe(move |change| {
             if change.topic == Topic::Plans
-                && let Ok(id) = change.id.parse()
+                && let Ok(id) = change.id.parse::<PlanId>()
             {
-                told.lock().unwrap().insert(id);
+                told.lock().unwrap().extend(store.plan(id).expect("nothing fails in memory"));
             }
         });
         Self {
-            changed,
+            written,
             _subscription: subscription,
             begun: Vec::new(),
             known: BTreeSet::new(),
@@ -123,15 +125,9 @@ impl Checks {
                 begun.passed = matches!(judged, Judged::Healthy);
             }
         }
-        let changed = std::mem::take(&mut *self.changed.lock().unwrap());
-        for id in changed {
-            let Some(record) = lab.store.plan(id).unwrap() else { continue };
+        let written = std::mem::take(&mut *self.written.lock().unwrap());
+        for record in written {
             self.follow(lab, &record, switched, snapshot.as_deref());
-        }
-        let holding = self.begun.iter().filter(|begun| begun.holds()).count();
-        let limit = lab.policy.limits.at_a_time as usize;
-        if holding > limit {
-            self.violated(lab, &format!("{holding} repairs at a time, limit {limit}"));
         }
     }
 
@@ -171,6 +167,11 @@ impl Checks {
         }
         let ended = record.status.is_final();
         self.begun.push(Begun { plan: Arc::clone(plan), at, passed: false, ended });
+        let holding = self.begun.iter().filter(|begun| begun.holds()).count();
+        let limit = lab.policy.limits.at_a_time as usize;
+        if holding > limit {
+            self.violated(lab, &format!("{holding} repairs at a time, limit {limit}: {}", plan.summary));
+        }
     }
 
     fn permitted(&mut self, lab: &Lab, record: &PlanRecord, at: Time, switched: &Switched) {

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::launch::{INSTANCE, KEEPER, WORKER};
 use super::supervise::{Since, Slot};
-use super::table::Overlay;
+use super::table::{Overlay, Record};
 use super::{Keeper, Shared, links, supervise};
 use crate::{files, process};
 
@@ -27,7 +27,9 @@ struct Found {
 /// Takes over.
 pub(super) async fn adopt(shared: &Shared) {
     let found = find(&shared.borrow());
+    begin_anew_after_a_reboot(&mut shared.borrow_mut());
     drop_overlays(shared, &found).await;
+    end_what_was_retired(&mut shared.borrow_mut(), &found);
     {
         let mut keeper = shared.borrow_mut();
         let holder = keeper.table.holder.clone().or_else(|| {
@@ -54,11 +56,6 @@ pub(super) async fn adopt(shared: &Shared) {
         eprintln!("link {link} cannot listen on port {port} again: {error}");
     }
     let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
-    for record in shared.borrow_mut().table.instances.values_mut() {
-        // After a reboot everything starts for the first time.
-        let before = |incarnation: &Incarnation| incarnation.boot_id != process::boot_id();
-        record.was_ready &= !record.incarnation.as_ref().is_some_and(before);
-    }
     for instance in names {
         take(shared, &instance, &found);
     }
@@ -78,6 +75,31 @@ fn find(keeper: &Keeper) -> Vec<Found> {
             })
         })
         .collect()
+}
+
+/// After a reboot everything starts for the first time, on another clock: its times compare with none of before.
+fn begin_anew_after_a_reboot(keeper: &mut Keeper) {
+    let now = keeper.clock.now();
+    let table = &mut keeper.table;
+    if table.boot_id.as_deref().is_none_or(|id| id == process::boot_id()) {
+        return;
+    }
+    table.up_at = table.up_at.map(|_| now);
+    for record in table.instances.values_mut() {
+        *record = Record { incarnation: record.incarnation.take(), port: record.port, ..Record::default() };
+    }
+}
+
+/// An instance that is wanted no more was on its way out; nobody else would end it.
+fn end_what_was_retired(keeper: &mut Keeper, found: &[Found]) {
+    let wanted = keeper.wanted_instances();
+    let retired = |name: &InstanceName| !wanted.contains(name);
+    for process in found.iter().filter(|process| process.worker.is_none()) {
+        if process.instance.as_ref().is_some_and(retired) {
+            report(process::signal(&process.incarnation, Signal::KILL));
+        }
+    }
+    keeper.table.instances.retain(|name, _| !retired(name));
 }
 
 async fn drop_overlays(shared: &Shared, found: &[Found]) {

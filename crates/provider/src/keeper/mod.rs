@@ -323,6 +323,7 @@ impl Keeper {
     /// Hands the table to its writer; who must know waits for the receiver.
     fn save(&mut self) -> oneshot::Receiver<Result<(), String>> {
         self.table.sequence = self.events.last();
+        self.table.boot_id = Some(process::boot_id().to_owned());
         self.table.holder = self.volumes.holder().map(|holder| holder.incarnation.clone());
         self.writer.save(&self.table)
     }

@@ -378,8 +378,14 @@ pub(super) async fn end_gracefully(pidfd: &Rc<OwnedFd>, leader: u32, timeout: Du
 /// Starts what is missing and retires what is too many.
 pub(super) fn reconcile(shared: &Shared) {
     let (missing, excess) = {
-        let keeper = shared.borrow();
+        let mut keeper = shared.borrow_mut();
         let wanted = keeper.wanted_instances();
+        for name in &wanted {
+            // Wanted again before it was gone: another process follows in the same slot.
+            if let Some(slot) = keeper.slots.get_mut(name) {
+                slot.fate = Fate::Kept;
+            }
+        }
         let missing: Vec<_> =
             wanted.iter().filter(|name| !keeper.slots.contains_key(name)).cloned().collect();
         let excess: Vec<_> = keeper.slots.keys().filter(|name| !wanted.contains(name)).cloned().collect();

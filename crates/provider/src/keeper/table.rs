@@ -42,6 +42,9 @@ pub(super) struct Table {
     /// What was brought up, with its standing restart policies; `None` when nothing is up.
     pub(super) infrastructure: Option<Infrastructure>,
     pub(super) up_at: Option<Time>,
+    /// The boot of the machine its times are on.
+    #[serde(default)]
+    pub(super) boot_id: Option<String>,
     pub(super) rows: Vec<Row>,
     pub(super) instances: BTreeMap<InstanceName, Record>,
     /// The loopback ports at which the link proxies listen.
@@ -122,6 +125,7 @@ impl Default for Table {
             version: VERSION,
             infrastructure: None,
             up_at: None,
+            boot_id: None,
             rows: Vec::new(),
             instances: BTreeMap::new(),
             ports: BTreeMap::new(),

@@ -21,6 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("ends_in_a_row_back_off_to_a_crash_loop", crash_loop),
     ("a_requested_restart_is_done_once_and_not_held_against_the_instance", requested_restart),
     ("a_stop_that_outlives_its_keeper_is_gone_on_with", stop_goes_on_without_its_keeper),
+    ("an_instance_that_was_being_retired_ends_without_its_keeper", retired_without_a_keeper),
+    ("an_instance_that_is_wanted_again_while_it_drains_comes_back", wanted_again_while_it_drains),
+    ("after_a_reboot_the_fleet_is_as_old_as_its_start", another_boot),
     ("a_graceful_stop_waits_for_the_service_and_not_for_ever", graceful_stop),
     ("replicas_follow_the_attribute_and_its_undo", replicas),
     ("an_added_instance_is_proven_beside_one_that_keeps_ending", added_beside_a_crash_loop),
@@ -172,6 +175,46 @@ fn stop_goes_on_without_its_keeper() {
     fleet.ready("cart-0");
 }
 
+fn retired_without_a_keeper() {
+    let fleet =
+        Fleet::up(&format!("{CART}    replicas: 2\n    drain: {{command: [sleep, \"2\"], timeout: 10s}}\n"));
+    let kept = fleet.ready("cart-0");
+    let pid = fleet.ready("cart-1");
+    scale(&fleet, 1, 0);
+    until("it drains", || fleet.find("cart-1").filter(|seen| seen.phase == Phase::Stopping));
+    fleet.kill_keeper();
+    assert_eq!(fleet.ready("cart-0"), kept);
+    until("the other one is gone", || (!runs(pid)).then_some(()));
+}
+
+fn wanted_again_while_it_drains() {
+    let fleet =
+        Fleet::up(&format!("{CART}    replicas: 2\n    drain: {{command: [sleep, \"1\"], timeout: 10s}}\n"));
+    let pid = fleet.ready("cart-1");
+    scale(&fleet, 1, 0);
+    until("it drains", || fleet.find("cart-1").filter(|seen| seen.phase == Phase::Stopping));
+    scale(&fleet, 2, 1);
+    until("it is gone", || (!runs(pid)).then_some(()));
+    assert_ne!(fleet.ready("cart-1"), pid);
+}
+
+fn another_boot() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    fleet.kill_keeper();
+    let path = fleet.dir.path().join("keeper/table.json");
+    let mut table: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // The clock of the boot before had come far.
+    table["boot_id"] = "another".into();
+    table["up_at"]["boot_us"] = (u64::MAX / 4).into();
+    std::fs::write(&path, table.to_string()).unwrap();
+    assert_eq!(fleet.ready("cart-0"), pid, "what runs is kept whatever the table says");
+    until("the fleet grows older", || {
+        let age = fleet.provider.sample().unwrap().fleet_age;
+        (age > Duration::ZERO).then_some(())
+    });
+}
+
 fn graceful_stop() {
     let service = "command: [\"{homeostat}\", service, slow-to-end]";
     let fleet = Fleet::up(&format!(
@@ -189,6 +232,13 @@ fn graceful_stop() {
         let exit = until("it ended", || fleet.instance(name).exits.pop());
         assert_eq!(exit.cause, cause, "{name}");
     }
+}
+
+/// Sets the replicas of `cart`, which were changed `generation` times before.
+fn scale(fleet: &Fleet, count: u32, generation: u64) {
+    let (attribute, value) = (json!({"replicas": "cart"}), json!({"count": count}));
+    let set = json!({"attribute": attribute, "value": value, "expected": generation, "token": token()});
+    fleet.ask(json!({ "set": set })).unwrap();
 }
 
 fn replicas() {

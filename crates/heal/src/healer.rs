@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub(crate) diagnosed: BTreeSet<IssueId>,
     /// The remediations that run on a thread of their own now.
     pub(crate) executing: BTreeSet<PlanId>,
+    /// Remediations that ended, and whose outcome could not be written yet.
+    pub(crate) owed: BTreeSet<PlanId>,
     /// When a review was called for, as long as health is low.
     pub(crate) review_called: Option<Time>,
     /// When a health score was last stored.
@@ -150,6 +152,7 @@ impl Healer {
             storm_seen: None,
             diagnosed: BTreeSet::new(),
             executing: BTreeSet::new(),
+            owed: BTreeSet::new(),
             review_called: None,
             health_stored: None,
         };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use decide::plan::{Approval, Objection, Planned, Ruling, guard};
-use domain::{Actor, IssueId, Plan, PlanId, PlanStatus, ServiceName};
+use domain::{Actor, IssueId, Plan, PlanId, PlanStatus, ServiceName, Step, Undo};
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -37,6 +37,14 @@ pub enum OperateError {
         is: String,
         /// The state it would have to be in.
         expected: &'static str,
+    },
+    /// It cannot be taken back, or not yet.
+    #[error("{what} was not taken back: {why}")]
+    NotTakenBack {
+        /// What was named, or the step of it.
+        what: String,
+        /// Why not.
+        why: String,
     },
     /// Nothing can be planned.
     #[error("nothing can be done about it now: {why}")]
@@ -147,11 +155,20 @@ impl Healer {
         if record.status != PlanStatus::Success && record.status != PlanStatus::Failed {
             return Err(Self::wrong_state(&record, "success or failed"));
         }
+        let restores = |step: &Step| matches!(step.undo, Undo::Exact | Undo::Compensating(_));
+        if !record.plan.steps.iter().any(restores) {
+            let why = "none of its steps left something behind that could be restored".to_owned();
+            return Err(OperateError::NotTakenBack { what: format!("plan {plan}"), why });
+        }
         let why = format!("rolled back by {who}");
-        self.parts.executor.undo_plan(plan, &why).map_err(TurnError::from)?;
-        let (from, to) = (record.status, PlanStatus::RolledBack);
-        self.parts.store.set_plan_status(plan, from, to, self.now(), Some(&why))?;
-        Ok(())
+        let report = self.parts.executor.undo_plan(plan, &why).map_err(TurnError::from)?;
+        match report.remaining.into_iter().next() {
+            Some((step, error)) => {
+                let why = format!("{error}; it is tried again");
+                Err(OperateError::NotTakenBack { what: format!("step {step}"), why })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Repairs and disturbs nothing at a service for a while; `None` ends the pause.

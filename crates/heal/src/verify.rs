@@ -47,6 +47,11 @@ impl Healer {
 
     /// Looks at the signal of every plan that is being verified, and closes those that are decided.
     pub(crate) fn verify(&self, sighting: &Sighting) -> Result<(), TurnError> {
+        let owed: Vec<PlanId> = self.state().owed.iter().copied().collect();
+        for plan in owed {
+            self.conclude_settled(plan)?;
+            self.state().owed.remove(&plan);
+        }
         for record in self.parts.store.unfinished_plans()? {
             if record.status == PlanStatus::Verifying
                 && PlanPurpose::of(&record.plan) == PlanPurpose::Remediation
@@ -121,7 +126,10 @@ impl Healer {
     /// Writes an outcome, and learns from it.
     pub(crate) fn conclude(&self, plan: &Plan, outcome: &Outcome) -> Result<(), TurnError> {
         let store = &self.parts.store;
-        store.save_outcome(outcome, outcome.decided_at)?;
+        if let Err(error) = store.save_outcome(outcome, outcome.decided_at) {
+            self.state().owed.insert(plan.id);
+            return Err(error.into());
+        }
         {
             let mut state = self.state();
             state.watches.remove(&plan.id);

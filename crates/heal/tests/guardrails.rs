@@ -278,3 +278,15 @@ fn no_limit_is_exceeded_whatever_happens() {
 fn no_repair_is_lost_or_repeated_when_the_control_plane_dies() {
     as_many_as_fit(Deaths::Some, 2_000_000);
 }
+
+#[test]
+fn a_restart_is_not_said_to_be_rolled_back() {
+    let mut lab = Lab::shop(automatic());
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    turns(&lab, 200);
+    let record = repairs(&lab).remove(0);
+    assert_eq!(record.status, PlanStatus::Success);
+    let refused = lab.healer.roll_back(record.plan.id, "ann").unwrap_err();
+    assert!(refused.to_string().contains("was not taken back: none of its steps"), "{refused}");
+    assert_eq!(lab.store.plan(record.plan.id).unwrap().unwrap().status, PlanStatus::Success);
+}

@@ -239,7 +239,9 @@ fn operate(error: OperateError) -> ControlError {
     match error {
         OperateError::NotFound { what } => ControlError::NotFound { what },
         OperateError::State { .. } => ControlError::Conflict { why: error.to_string() },
-        OperateError::NoPlan { .. } => ControlError::Refused { why: error.to_string() },
+        OperateError::NoPlan { .. } | OperateError::NotTakenBack { .. } => {
+            ControlError::Refused { why: error.to_string() }
+        }
         OperateError::NotYet | OperateError::Turn(_) => ControlError::Unavailable { why: error.to_string() },
     }
 }

@@ -17,6 +17,7 @@ use domain::{
     Bytes, Cores, Fault, FaultKind, FileClass, IdSource, Infrastructure, LinkName, Percent, PlanId,
     PlanStatus, ResourceId, ServiceName, ServiceSpec, StepToken,
 };
+use heal::OperateError;
 use store::{PlanFilter, PlanPurpose};
 
 use super::Lab;
@@ -215,7 +216,11 @@ impl Run {
 
     fn roll_back(&mut self) {
         let Some(plan) = self.any_plan(PlanStatus::Success) else { return };
-        self.live(|lab| lab.healer.roll_back(plan, "ann").unwrap());
+        self.live(|lab| match lab.healer.roll_back(plan, "ann") {
+            // A restart leaves nothing to be restored.
+            Ok(()) | Err(OperateError::NotTakenBack { .. }) => {}
+            Err(error) => panic!("{error}"),
+        });
     }
 
     fn any_plan(&mut self, status: PlanStatus) -> Option<PlanId> {

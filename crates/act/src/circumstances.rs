@@ -10,8 +10,9 @@ use decide::plan::{Approval, History, RunningPlan, Switches};
 use domain::{PlanId, PlanStatus, Time};
 use store::{PlanPurpose, Store, TimerKind, Verdict};
 
-/// What is remembered: the longest window of the policy's defaults (repeats, 1 day).
-const HISTORY: Duration = Duration::from_secs(86_400);
+/// What is remembered: the longest window a policy may have (repeats, 30 days). A shorter memory would silently
+/// shorten it.
+const HISTORY: Duration = Duration::from_secs(30 * 86_400);
 
 /// Whether plans may change anything at all (`DRY_RUN_MODE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +38,7 @@ pub enum Progress {
 /// Everything about the past and the present that the guard looks at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circumstances {
-    /// The remediations of the last day.
+    /// The remediations of the last 30 days, at most the newest thousand.
     pub history: History,
     /// What runs.
     pub running: Vec<RunningPlan>,

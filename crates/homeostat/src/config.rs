@@ -100,8 +100,8 @@ pub struct Notify {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Records {
-    /// Days after their end for issues with their diagnoses, plans with their journals and outcomes, and
-    /// experiments, 1 to 3650.
+    /// Days for issues with their diagnoses and plans with their journals and outcomes, after their end, and for
+    /// experiments, after they were made; 1 to 3650.
     pub records_days: u64,
     /// Days for health scores, 1 to 3650.
     pub health_days: u64,

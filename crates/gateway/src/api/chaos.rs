@@ -49,7 +49,7 @@ pub(crate) fn emergency_stop_state(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn emergency_stop(asked: &Asked<'_>) -> Answer {
-    asked.no_fields()?;
+    asked.takes_nothing()?;
     let removed = asked.app.control.emergency_stop(asked.who)?;
     json(StatusCode::OK, &value!({"engaged": true, "faults_removed": removed}))
 }

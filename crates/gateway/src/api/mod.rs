@@ -51,10 +51,9 @@ impl Asked<'_> {
         Fields::parse(self.headers, self.body)
     }
 
-    /// For writes that take no body: an empty one, or `{}`.
-    /// Refuses a body and a query of something that takes neither: `?dry_run=true` where it means nothing
-    /// would run what was only to be looked at.
-    fn no_fields(&self) -> Result<(), Problem> {
+    /// For writes that take nothing: no body or `{}`, and no query. `?dry_run=true` where it means nothing would
+    /// run what was only to be looked at.
+    fn takes_nothing(&self) -> Result<(), Problem> {
         self.query.finish()?;
         self.fields()?.finish()
     }

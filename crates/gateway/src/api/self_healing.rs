@@ -133,27 +133,27 @@ pub(crate) fn dry_run(asked: &Asked<'_>) -> Answer {
 }
 
 fn remediate(asked: &Asked<'_>, mode: RunMode, status: StatusCode) -> Answer {
-    asked.no_fields()?;
+    asked.takes_nothing()?;
     let planned = asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?;
     json(status, &RemediationShape::planned(&planned))
 }
 
 pub(crate) fn approve(asked: &Asked<'_>) -> Answer {
-    asked.no_fields()?;
+    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.approve(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn reject(asked: &Asked<'_>) -> Answer {
-    asked.no_fields()?;
+    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.reject(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn roll_back(asked: &Asked<'_>) -> Answer {
-    asked.no_fields()?;
+    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.roll_back(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::ACCEPTED)

@@ -1,8 +1,8 @@
 //! The life of a slot: start, watch, restart by the standing policy, stop.
 //!
 //! In: exits (a pidfd becomes readable), readiness, orders to stop. Out: processes, phases, events. The
-//! path from an exit to the successor's exec does no file I/O and waits for nothing; the table is written
-//! afterwards, and a process that was forked but not recorded is found by its environment.
+//! path from an exit to the successor's exec writes nothing to disk and waits for nothing; the table is
+//! written afterwards, and a process that was forked but not recorded is found by its environment.
 //!
 //! Deliberately absent: any judgement. A crash loop is counted and reported, never repaired here.
 

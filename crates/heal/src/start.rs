@@ -28,8 +28,11 @@ impl Healer {
         if self.settings.mode == Mode::DryRun || !self.state().executing.insert(plan.id) {
             return Ok(false);
         }
-        self.parts.store.add_plan(plan, PlanStatus::Pending, &[])?;
         let id = plan.id;
+        if let Err(error) = self.parts.store.add_plan(plan, PlanStatus::Pending, &[]) {
+            self.state().executing.remove(&id);
+            return Err(error.into());
+        }
         self.note_baseline(plan);
         let Some(this) = self.handle() else { return Ok(false) };
         let run = move || {
@@ -45,8 +48,15 @@ impl Healer {
             Execution::Concurrent => {
                 let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(run);
                 if let Err(error) = spawned {
-                    eprintln!("plan {id}: cannot start a thread: {error}");
-                    self.state().executing.remove(&id);
+                    let why = format!("no thread could be started for it: {error}");
+                    {
+                        let mut state = self.state();
+                        state.executing.remove(&id);
+                        state.watches.remove(&id);
+                    }
+                    let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+                    self.parts.store.set_plan_status(id, from, to, self.now(), Some(&why))?;
+                    return Ok(false);
                 }
             }
         }

@@ -254,7 +254,6 @@ impl<'de> Deserialize<'de> for Node {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{Strategy, any, prop_assert, prop_oneof, proptest};
 
     use super::*;
 
@@ -367,30 +366,5 @@ mod tests {
     fn broken_yaml_is_refused_with_its_line() {
         let found = problems("name: shop\nservices: [\n");
         assert!(found[0].starts_with("fleet.yaml:"), "{found:?}");
-    }
-
-    /// The text with a part of it replaced by another.
-    fn spliced(text: &'static str) -> impl Strategy<Value = String> {
-        (0..text.len(), 0..30_usize, any::<String>()).prop_map(|(at, cut, with)| {
-            let (head, rest) = text.split_at(text.floor_char_boundary(at));
-            format!("{head}{with}{}", &rest[rest.ceil_char_boundary(cut.min(rest.len()))..])
-        })
-    }
-
-    proptest! {
-        /// Whatever is in a file: it is read, or refused with a place that exists in it.
-        #[test]
-        fn no_file_panics(text in prop_oneof![
-            any::<String>(),
-            "[a-z0-9:{}\\[\\],\"'#&*!|>%@` \n-]{0,200}",
-            spliced(include_str!("../../../drills/shop.yaml")),
-        ]) {
-            // YAML ends a line with CR, LF or both.
-            let lines = text.split(['\r', '\n']).count() as u64;
-            if let Err(ManifestError::Wrong { problems }) = parse("fleet.yaml", &text) {
-                prop_assert!(!problems.is_empty());
-                prop_assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.line)), "{problems:?}");
-            }
-        }
     }
 }

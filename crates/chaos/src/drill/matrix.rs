@@ -134,7 +134,6 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 
     use super::*;
 
@@ -152,25 +151,5 @@ mod tests {
         let yaml = "rows:\n- name: late\n  fault: {target: link/front->cart, duration: 60s, kind: {network_latency: {delay: 9s, jitter: 0ms, scope: all}}}\n  expect: {issue: network_latency, reason: all_backends, cause: {resource: link/front->cart, class: path_slow}, strategy: circuit_break_dependency, outcome: mitigated}\n";
         let error = Matrix::parse("m.yaml", yaml).unwrap_err().to_string();
         assert!(error.contains("late") && error.contains("fault.delay"), "{error}");
-    }
-
-    /// The text with a part of it replaced by another.
-    fn spliced(text: &'static str) -> impl Strategy<Value = String> {
-        (0..text.len(), 0..30_usize, any::<String>()).prop_map(|(at, cut, with)| {
-            let (head, rest) = text.split_at(text.floor_char_boundary(at));
-            format!("{head}{with}{}", &rest[rest.ceil_char_boundary(cut.min(rest.len()))..])
-        })
-    }
-
-    proptest! {
-        /// Whatever is in a matrix: it is read or refused.
-        #[test]
-        fn no_matrix_panics(text in prop_oneof![
-            any::<String>(),
-            "[a-z0-9:{}\\[\\],\"'#&*!|>%@` \n-]{0,200}",
-            spliced(include_str!("../../../../drills/matrix.yaml")),
-        ]) {
-            let _ = Matrix::parse("m.yaml", &text);
-        }
     }
 }

@@ -431,18 +431,4 @@ mod tests {
         replace(&path, &serde_json::to_vec(&table).unwrap()).unwrap();
         assert_eq!(Table::read(&path).unwrap(), table);
     }
-
-    proptest! {
-        /// Whatever a crash or a person left in the file: it is read or refused.
-        #[test]
-        fn no_table_panics(at in any::<proptest::sample::Index>(), with in any::<Vec<u8>>()) {
-            let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join("table.json");
-            let mut text = serde_json::to_vec(&table().0).unwrap();
-            let at = at.index(text.len());
-            text.splice(at.., with);
-            fs::write(&path, &text).unwrap();
-            let _ = Table::read(&path);
-        }
-    }
 }

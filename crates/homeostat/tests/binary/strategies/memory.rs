@@ -6,17 +6,20 @@ use serde_json::{Value, json};
 use super::{begun, closed, config, issue, service, strategies, verdict};
 use crate::fleet::{Fleet, until};
 
-/// The payments service of the demo shop.
-fn payments(limits: &str) -> String {
+/// What the service keeps in memory: the block that `dd` has read and cannot write, beside a shell's few pages.
+const NEEDS: u64 = 40 << 20;
+
+/// Too little for that, and half of what is enough.
+const LIMIT: u64 = NEEDS * 3 / 4;
+
+/// A service that needs as much memory from its start on, whatever it was compiled by.
+fn hoarder() -> String {
     format!(
         r#"name: till
 services:
-  payments:
-    command: ["{{homeostat}}", demo-service, payments]
-    listens: http
-    readiness: {{ http: /ready, interval: 100ms }}
-    volume: {{ size: 8MiB }}
-    limits: {{ {limits} }}
+  hoarder:
+    command: [sh, -c, "dd if=/dev/zero bs={NEEDS} | sleep 86400"]
+    limits: {{ memory: {LIMIT} }}
 "#
     )
 }
@@ -29,18 +32,8 @@ rung = "observe"
 "#;
 
 pub(super) fn higher_limit() {
-    let config = config("15s") + NO_LEAK;
-    // What it needs depends on how it was compiled.
-    let needs = {
-        let fleet = Fleet::up(&config, &payments(""));
-        until("its memory is measured", || {
-            let seen = service(&fleet, "payments")?;
-            seen["instances"][0]["memory_bytes"].as_u64().ok_or_else(|| seen.to_string())
-        })
-    };
-    let limit = needs * 3 / 4;
-    let fleet = Fleet::up(&config, &payments(&format!("memory: {limit}")));
-    let seen = until("it runs out of memory", || issue(&fleet, "pod_crash", "instance/payments-0"));
+    let fleet = Fleet::up(&(config("15s") + NO_LEAK), &hoarder());
+    let seen = until("it runs out of memory", || issue(&fleet, "pod_crash", "instance/hoarder-0"));
     assert_eq!(seen["reason"], "out_of_memory", "{seen:#}");
 
     let repair = until("the limit is raised", || verdict(&fleet, &seen, "increase_memory_limit"));
@@ -50,13 +43,13 @@ pub(super) fn higher_limit() {
     assert_eq!(strategies(&begun(&fleet, &seen).unwrap()), ["increase_memory_limit"]);
 
     // Doubled: 512 MiB more, but never more than there were.
-    assert_eq!(service(&fleet, "payments").unwrap()["memory_limit_bytes"], json!(2 * limit));
-    assert_eq!(limit_in_table(&fleet), json!(2 * limit));
-    until("the issue is over", || closed(&fleet, "pod_crash", "instance/payments-0"));
-    let now = service(&fleet, "payments").unwrap();
+    assert_eq!(service(&fleet, "hoarder").unwrap()["memory_limit_bytes"], json!(2 * LIMIT));
+    assert_eq!(limit_in_table(&fleet), json!(2 * LIMIT));
+    until("the issue is over", || closed(&fleet, "pod_crash", "instance/hoarder-0"));
+    let now = service(&fleet, "hoarder").unwrap();
     let instance = &now["instances"][0];
     let used = instance["memory_bytes"].as_u64().unwrap();
-    assert!(instance["phase"] == "ready" && (limit..2 * limit).contains(&used), "{now:#}");
+    assert!(instance["phase"] == "ready" && (NEEDS..2 * LIMIT).contains(&used), "{now:#}");
 }
 
 /// The limit as the keeper holds it, read from its own file.
@@ -64,7 +57,7 @@ fn limit_in_table(fleet: &Fleet) -> Value {
     let text = std::fs::read(fleet.dir.join("keeper/table.json")).unwrap();
     let table: Value = serde_json::from_slice(&text).unwrap();
     let rows = table["rows"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["attribute"] == json!({ "memory_limit": "payments" }));
+    let row = rows.iter().find(|row| row["attribute"] == json!({ "memory_limit": "hoarder" }));
     let row = row.unwrap_or_else(|| panic!("no row for the limit: {table:#}"));
     row["layers"].as_array().unwrap().last().unwrap()[1]["size"].clone()
 }

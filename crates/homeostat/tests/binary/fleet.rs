@@ -198,6 +198,7 @@ impl Fleet {
             "serve.log",
             "data/keeper/keeper.log",
             "data/keeper/table.json",
+            "data/keeper/requests.log",
             "data/homeostat.db",
             "data/homeostat.db-wal",
         ] {

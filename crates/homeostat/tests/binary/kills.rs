@@ -157,8 +157,10 @@ pub(crate) fn campaign(arguments: Vec<String>) -> ExitCode {
         let kill = campaign.kill(number);
         writeln!(out, "{}", serde_json::to_string(&kill).unwrap()).unwrap();
         eprintln!("{}", line(&kill));
-        if kill.recovered_ms.is_none() {
+        if !kill.is_well() {
             evidence(campaign, &arguments.out, &number.to_string());
+        }
+        if kill.recovered_ms.is_none() {
             // What is left of one kill is not to be counted with the next.
             running = None;
         }

@@ -119,7 +119,8 @@ impl LinkProxy {
         let seconds = self.core.counter.complete(self.core.now());
         let now = self.core.now();
         let any = self.core.counter.any();
-        let link = lock(&self.core.link);
+        let mut link = lock(&self.core.link);
+        link.breaker.settle(now);
         let state = link.breaker.state();
         LinkSample {
             seconds,
@@ -206,7 +207,7 @@ impl Core {
         if config.held_open {
             link.breaker.hold_open();
         } else {
-            link.breaker.release();
+            link.breaker.release(now);
         }
         link.faults.replace(config.faults, now);
         for slot in link.balancer.slots() {
@@ -228,7 +229,8 @@ impl Core {
     }
 
     fn leave(&self, pass: Pass, trial: Trial) {
-        lock(&self.link).breaker.ended(pass, trial);
+        let now = self.now();
+        lock(&self.link).breaker.ended(pass, trial, now);
     }
 
     fn choose(&self, except: Option<&InstanceName>) -> Option<Lease> {

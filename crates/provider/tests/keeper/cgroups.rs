@@ -240,15 +240,15 @@ fn host_memory_stress() {
             (effect == Effect::Present).then_some(())
         });
         let ends = fleet.instance("cart-0").exits.len();
-        let _ = crate::fleet::get(fleet.instance("cart-0").port.unwrap(), "/take/24");
-        until("there is no room for 24 MiB", || {
+        let _ = crate::fleet::get(fleet.instance("cart-0").port.unwrap(), "/take/40");
+        until("there is no room for 40 MiB", || {
             let exits = fleet.instance("cart-0").exits;
             (exits.len() > ends && exits.last()?.cause == ExitCause::OutOfMemory).then_some(())
         });
     }
     assert_eq!(fleet.provider.undo(token, &step(&fault), &captured).unwrap(), Undone::Restored);
     fleet.ready("cart-0");
-    assert_eq!(fleet.get("cart-0", "/take/24"), "taken");
+    assert_eq!(fleet.get("cart-0", "/take/40"), "taken");
 }
 
 fn nothing_left() {

@@ -282,7 +282,7 @@ impl Campaign {
     fn kill(&mut self, number: u32) -> Kill {
         let choice = Choice::of(self.seed, number, self.pace);
         let began_at = SystemClock.now();
-        let (injected, under_way, killed_at) = std::thread::scope(|threads| {
+        let (injected, under_way, spare, killed_at) = std::thread::scope(|threads| {
             let fleet = &self.fleet;
             let asked: Vec<_> = choice
                 .faults
@@ -294,18 +294,18 @@ impl Campaign {
             }
             std::thread::sleep(choice.after);
             let under_way = audit::under_way(&self.fleet).unwrap_or_default();
+            let spare = audit::has_spare(&self.fleet, &choice.stopped).unwrap_or(false);
             let killed_at = SystemClock.now();
             self.strike(choice.victim);
             let answers: Vec<_> = asked.into_iter().map(|thread| thread.join().unwrap()).collect();
-            (answers, under_way, killed_at)
+            (answers, under_way, spare, killed_at)
         });
         let after_ms = millis(Duration::from_micros(killed_at.boot_us - began_at.boot_us));
         let alone = choice.victim == Victim::ControlPlane;
         if choice.victim != Victim::Keeper {
             std::thread::sleep(choice.down);
         }
-        let unserved =
-            (alone && choice.should_serve).then(|| self.seconds_unserved(killed_at, SystemClock.now()));
+        let unserved = (alone && spare).then(|| self.seconds_unserved(killed_at, SystemClock.now()));
         // A dead keeper is started by the next call of the control plane that lives on.
         let restarted_at = if choice.victim == Victim::Keeper { killed_at } else { SystemClock.now() };
         if choice.victim != Victim::Keeper {

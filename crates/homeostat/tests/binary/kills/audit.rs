@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use domain::{Clock, Infrastructure, Time};
+use domain::{Clock, Infrastructure, InstanceName, Time};
 use homeostat::demo_load::read_log;
 use provider::clock::SystemClock;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 
 use crate::fleet::Fleet;
 use crate::processes::Part;
@@ -200,6 +201,29 @@ pub(super) fn unfinished(fleet: &Fleet) -> Result<Vec<String>, String> {
         }
     }
     Ok(found)
+}
+
+/// Whether every link still has an instance in use when `stopped` answer nobody. Where it has none, because there
+/// is only one or a repair holds the others out of use, users are not served whoever is killed.
+pub(super) fn has_spare(fleet: &Fleet, stopped: &[InstanceName]) -> Result<bool, String> {
+    let answer = fleet.get("/api/v3/self-healing/services")?;
+    let services = answer.as_array().ok_or_else(|| format!("no list: {answer}"))?;
+    let mut links = services.iter().flat_map(|service| list(&service["links"]));
+    let has_one = |link: &Value| {
+        let callee = link["link"].as_str().and_then(|name| name.split_once("->")).map(|(_, callee)| callee);
+        let callee = services.iter().find(|service| service["service"].as_str() == callee);
+        let ejected = list(&link["ejected"]);
+        callee.is_none_or(|callee| {
+            let mut instances = list(&callee["instances"]).iter().map(|one| &one["instance"]);
+            instances
+                .any(|name| !ejected.contains(name) && !stopped.iter().any(|gone| *name == gone.to_string()))
+        })
+    };
+    Ok(links.all(has_one))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// The database as another process sees it.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chaos::drill::{Matrix, Row};
-use domain::{Attachment, Fault, FaultKind, PathScope};
+use domain::{Attachment, Fault, FaultKind, InstanceName, PathScope, ResourceId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -52,8 +52,8 @@ pub(super) struct Choice {
     /// Whether the kill waits for a repair to have begun.
     pub(super) repairs_first: bool,
     pub(super) down: Duration,
-    /// Whether users can be served while the faults are in force.
-    pub(super) should_serve: bool,
+    /// Instances that answer nobody, or not everybody, while the faults are in force.
+    pub(super) stopped: Vec<InstanceName>,
 }
 
 impl Choice {
@@ -79,16 +79,19 @@ impl Choice {
             after: Duration::from_millis(random.u64(0..after)),
             down: Duration::from_millis(random.u64(0..down)),
             repairs_first,
-            should_serve: !rows.iter().any(stops_everything),
+            stopped: rows.iter().filter_map(stops).collect(),
             faults: rows.iter().map(|row| (row.name.clone(), request(&row.fault))).collect(),
         }
     }
 }
 
-/// There is one database, and every page needs it: while it is stopped nobody can be served, whoever is
-/// killed.
-fn stops_everything(row: &Row) -> bool {
-    row.fault.target.to_string() == "instance/database-0" && row.fault.kind == FaultKind::Pause
+/// The instance that a fault takes away from its callers until it ends.
+fn stops(row: &Row) -> Option<InstanceName> {
+    match (&row.fault.kind, &row.fault.target) {
+        (FaultKind::Pause, ResourceId::Instance(instance)) => Some(instance.clone()),
+        (FaultKind::NetworkPartition { scope: PathScope::Backend(instance) }, _) => Some(instance.clone()),
+        _ => None,
+    }
 }
 
 /// A fault as the API takes it.

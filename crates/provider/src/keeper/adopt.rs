@@ -48,6 +48,8 @@ pub(super) async fn adopt(shared: &Shared) {
             if lost {
                 // After a reboot, or where somebody ended the holder: the data is gone, the limit is not.
                 report(keeper.make_volume(&instance));
+            } else {
+                report(keeper.fit_volume(&instance));
             }
         }
     }

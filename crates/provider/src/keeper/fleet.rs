@@ -33,7 +33,9 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
         keeper.table.up_at = Some(now);
     }
     if let Err(why) = prepare(shared).await {
-        forget(shared).await;
+        if forget(shared).await.is_err() {
+            eprintln!("the table could not be written");
+        }
         return Err(Refusal::failed(what, why));
     }
     supervise::reconcile(shared);
@@ -41,7 +43,10 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
     match saved.await {
         Ok(Ok(())) => Ok(()),
         _ => {
-            down(shared).await?;
+            stop(shared).await?;
+            if forget(shared).await.is_err() {
+                eprintln!("the table could not be written");
+            }
             Err(Refusal::failed(what, "the keeper's table could not be written"))
         }
     }
@@ -77,6 +82,11 @@ async fn prepare(shared: &Shared) -> Result<(), String> {
 
 /// Takes everything down and forgets it.
 pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
+    stop(shared).await?;
+    forget(shared).await
+}
+
+async fn stop(shared: &Shared) -> Result<(), Refusal> {
     overlay::remove_all(shared).await;
     let names: Vec<_> = shared.borrow().slots.keys().cloned().collect();
     let stops: Vec<_> = names
@@ -98,11 +108,11 @@ pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
     while !shared.borrow_mut().groups.sweep() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    forget(shared).await;
     Ok(())
 }
 
-async fn forget(shared: &Shared) {
+/// Where the table cannot be written, the next keeper would start everything again: that is said.
+async fn forget(shared: &Shared) -> Result<(), Refusal> {
     let proxies = std::mem::take(&mut shared.borrow_mut().proxies);
     let closing: Vec<_> =
         proxies.into_values().map(|proxy| tokio::task::spawn_local(proxy.shutdown(PROXY_GRACE))).collect();
@@ -125,7 +135,11 @@ async fn forget(shared: &Shared) {
         }
         keeper.save()
     };
-    if !matches!(saved.await, Ok(Ok(()))) {
-        eprintln!("the table could not be written");
+    match saved.await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Refusal::failed(
+            "taking down",
+            "everything was stopped, but the keeper's table could not be written and the next keeper would start it again; make room on the disk and take it down once more",
+        )),
     }
 }

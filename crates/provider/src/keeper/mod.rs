@@ -46,8 +46,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cgroup::{Groups, Held, Limits};
 use crate::clock::SystemClock;
-use crate::process;
 use crate::volume::Volumes;
+use crate::{files, process};
 use events::Events;
 use proxy::LinkProxy;
 use supervise::Slot;
@@ -285,7 +285,7 @@ fn rotate_logs(shared: &Shared) {
         let log = launch::log_path(&keeper.dir, instance);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = crate::files::rotate(&log) {
+                if let Err(error) = files::rotate(&log) {
                     eprintln!("cannot rotate {}: {error}", log.display());
                 }
             });
@@ -353,6 +353,16 @@ impl Keeper {
             fs::create_dir_all(inside.join(part))?;
         }
         Ok(())
+    }
+
+    /// Gives the volume of an instance the size in the table, where an earlier keeper ended before it did.
+    fn fit_volume(&self, instance: &InstanceName) -> io::Result<()> {
+        let Some(size) = self.table.size(&Attribute::VolumeSize(instance.clone())) else { return Ok(()) };
+        let has = files::space(&self.reach_volume(instance))?.size;
+        if has.0 == size.0.next_multiple_of(rustix::param::page_size() as u64) {
+            return Ok(());
+        }
+        self.volumes.resize(&launch::volume_path(&self.dir, instance), size)
     }
 
     fn reach_volume(&self, instance: &InstanceName) -> PathBuf {

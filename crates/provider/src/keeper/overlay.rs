@@ -26,6 +26,9 @@ use crate::{files, process};
 /// How long the control plane may be silent before its faults are taken out.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 
+/// Between two starts of a worker that ends before its fault.
+const RENEWAL: Duration = Duration::from_secs(1);
+
 /// Whether a fault could be injected now.
 pub(super) fn check(keeper: &Keeper, fault: &Fault) -> Result<(), Refusal> {
     if let Some((field, problem)) = fault.check().into_iter().next() {
@@ -65,17 +68,26 @@ pub(super) async fn inject(
                 until,
                 incarnation,
                 worker: None,
+                renewed: None,
             });
         }
         keeper.save()
     };
     let durable = matches!(saved.await, Ok(Ok(())));
     if !durable {
-        shared.borrow_mut().table.overlays.retain(|overlay| overlay.token != token);
+        let mut keeper = shared.borrow_mut();
+        keeper.table.forget(token);
+        keeper.table.overlays.retain(|overlay| overlay.token != token);
+        // A link that was configured anew meanwhile has it, a table that was written since too.
+        if let ResourceId::Link(link) = &fault.target {
+            links::configure(&keeper, link);
+        }
+        keeper.save();
         return Err(Refusal::failed(fault.kind.name(), "the fault could not be written down first"));
     }
     let done = act(shared, token, &fault, expected.as_ref());
     if done.is_err() {
+        shared.borrow_mut().table.forget(token);
         remove(shared, token).await;
     }
     done
@@ -245,14 +257,19 @@ pub(super) async fn expire(shared: &Shared) {
 }
 
 /// Starts the workers beside instances again that have ended before their fault: where an instance and its worker
-/// do not fit into the memory limit together, the kernel ends the larger one, be it the worker.
+/// do not fit into the memory limit together, the kernel ends the larger one, be it the worker. One that ends
+/// again and again is started once a second.
 fn renew(keeper: &mut Keeper) {
+    let now = keeper.clock.now();
+    let due = |overlay: &Overlay| overlay.renewed.is_none_or(|at| now.since(at) >= RENEWAL);
     let ended = |overlay: &Overlay| overlay.worker.as_ref().is_some_and(|worker| !process::is_alive(worker));
     for at in 0..keeper.table.overlays.len() {
         let overlay = &keeper.table.overlays[at];
-        if !is_beside(&overlay.fault.kind) || !ended(overlay) {
+        if !is_beside(&overlay.fault.kind) || !due(overlay) || !ended(overlay) {
             continue;
         }
+        keeper.table.overlays[at].renewed = Some(now);
+        let overlay = &keeper.table.overlays[at];
         let Ok(Some(work)) = work(keeper, &overlay.fault, Some(overlay.token)) else { continue };
         match spawn_worker(keeper, overlay.token, &overlay.fault, &work, None, overlay.until) {
             Ok(worker) => keeper.table.overlays[at].worker = worker,

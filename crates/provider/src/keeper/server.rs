@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::table::Stale;
-use super::{Shared, fleet, links, overlay, probe, status, supervise};
+use super::table::{Removed, Row, Stale};
+use super::{Keeper, Shared, fleet, links, overlay, probe, status, supervise};
 use crate::files;
 use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
 
@@ -110,12 +110,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
         Request::Set { attribute, value: to, expected, token } => {
             value(set(shared, attribute, to, expected, token).await?)
         }
-        Request::Unset { attribute, token } => {
-            let removed = shared.borrow_mut().table.unset(&attribute, token);
-            saved(shared).await?;
-            apply(shared, &attribute)?;
-            value(removed)
-        }
+        Request::Unset { attribute, token } => value(unset(shared, &attribute, token).await?),
         Request::Owns { attribute, token } => value(shared.borrow().table.is_owner(&attribute, token)),
         Request::Restart { token, instance, expected, manner } => {
             value(restart(shared, token, instance, expected, manner).await?)
@@ -172,6 +167,19 @@ async fn saved(shared: &Shared) -> Result<(), Refusal> {
     }
 }
 
+/// As [`saved`]; where the table could not be written, `put_back` makes it what it was, so that nobody is told
+/// that something was done which no later keeper would know of.
+async fn recorded(shared: &Shared, put_back: impl FnOnce(&mut Keeper)) -> Result<(), Refusal> {
+    let recorded = saved(shared).await;
+    if recorded.is_err() {
+        let mut keeper = shared.borrow_mut();
+        put_back(&mut keeper);
+        // What was written for somebody else since may hold it.
+        keeper.save();
+    }
+    recorded
+}
+
 async fn events(shared: &Shared, after: u64, timeout: Duration) -> Result<Value, Refusal> {
     let deadline = tokio::time::Instant::now() + timeout.min(WAIT_MAX);
     loop {
@@ -192,7 +200,7 @@ async fn set(
     expected: u64,
     token: StepToken,
 ) -> Result<(), Refusal> {
-    {
+    let before = {
         let mut keeper = shared.borrow_mut();
         if keeper.table.attribute(&attribute).is_none() {
             return Err(Refusal::unknown(name(&attribute)));
@@ -202,17 +210,53 @@ async fn set(
         {
             return Err(Refusal::unsupported("resizing a volume", why));
         }
+        let before = keeper.table.row(&attribute).cloned();
         if let Err(Stale { seen }) = keeper.table.set(&attribute, to, expected, token) {
             return Err(Refusal::Conflict { attribute: name(&attribute), seen, expected });
         }
-    }
-    saved(shared).await?;
+        before
+    };
+    attribute_recorded(shared, &attribute, token, before).await?;
     let applied = apply(shared, &attribute);
     if applied.is_err() {
         shared.borrow_mut().table.unset(&attribute, token);
-        saved(shared).await?;
+        if saved(shared).await.is_err() {
+            eprintln!("the table could not be written; it says that the {} was changed", name(&attribute));
+        }
     }
     applied
+}
+
+/// Recorded first: a keeper that ends between the two leaves a table that the next one brings the world to.
+async fn unset(shared: &Shared, attribute: &Attribute, token: StepToken) -> Result<Removed, Refusal> {
+    let (before, removed) = {
+        let table = &mut shared.borrow_mut().table;
+        (table.row(attribute).cloned(), table.unset(attribute, token))
+    };
+    attribute_recorded(shared, attribute, token, before).await?;
+    apply(shared, attribute)?;
+    Ok(removed)
+}
+
+/// As [`recorded`], for a step's value. Whoever looked meanwhile saw one that is not: limits are brought to the
+/// table every second, instances and links here.
+async fn attribute_recorded(
+    shared: &Shared,
+    attribute: &Attribute,
+    token: StepToken,
+    before: Option<Row>,
+) -> Result<(), Refusal> {
+    let put_back = |keeper: &mut Keeper| keeper.table.put_back(attribute, token, before.as_ref());
+    let recorded = recorded(shared, put_back).await;
+    match attribute {
+        _ if recorded.is_ok() => {}
+        Attribute::Replicas(_) => supervise::reconcile(shared),
+        Attribute::Ejected(link, _) | Attribute::BreakerHeldOpen(link) => {
+            links::configure(&shared.borrow(), link);
+        }
+        Attribute::CpuLimit(_) | Attribute::MemoryLimit(_) | Attribute::VolumeSize(_) => {}
+    }
+    recorded
 }
 
 /// Brings the world to the value an attribute has now.
@@ -250,7 +294,7 @@ async fn restart(
     expected: Option<Incarnation>,
     manner: StopManner,
 ) -> Result<(), Refusal> {
-    let current = {
+    let (current, stopping) = {
         let mut keeper = shared.borrow_mut();
         if !keeper.slots.contains_key(&instance) {
             return Err(Refusal::unknown(format!("instance/{instance}")));
@@ -260,12 +304,18 @@ async fn restart(
             return Ok(());
         }
         keeper.table.finish(token);
-        if let Some(record) = keeper.table.instances.get_mut(&instance).filter(|_| current.is_some()) {
-            record.stopping = Some(manner);
-        }
-        current
+        let record = keeper.table.instances.get_mut(&instance).filter(|_| current.is_some());
+        let stopping = record.and_then(|record| record.stopping.replace(manner));
+        (current, stopping)
     };
-    saved(shared).await?;
+    let not_asked = |keeper: &mut Keeper| {
+        keeper.table.forget(token);
+        let record = keeper.table.instances.get_mut(&instance);
+        if let Some(record) = record.filter(|record| record.incarnation == current) {
+            record.stopping = stopping;
+        }
+    };
+    recorded(shared, not_asked).await?;
     match current {
         Some(incarnation) => {
             let shared = Rc::clone(shared);
@@ -316,7 +366,7 @@ async fn once(shared: &Shared, token: StepToken, errand: Errand) -> Result<(), R
         }
     }
     shared.borrow_mut().table.finish(token);
-    saved(shared).await
+    recorded(shared, |keeper| keeper.table.forget(token)).await
 }
 
 /// Does something to the files of a class beside the event loop.

@@ -99,6 +99,9 @@ pub(super) struct Overlay {
     pub(super) incarnation: Option<Incarnation>,
     /// The stress worker, where it has one.
     pub(super) worker: Option<Incarnation>,
+    /// When this keeper last tried to start its worker again.
+    #[serde(skip)]
+    pub(super) renewed: Option<Time>,
 }
 
 /// Why a compare-and-set did not happen.
@@ -165,9 +168,7 @@ impl Table {
     /// The value in force and its generation; `None` where what it belongs to does not exist.
     pub(super) fn attribute(&self, attribute: &Attribute) -> Option<(AttributeValue, u64)> {
         let declared = self.declared(attribute)?;
-        let Some(row) = self.rows.iter().find(|row| row.attribute == *attribute) else {
-            return Some((declared, 0));
-        };
+        let Some(row) = self.row(attribute) else { return Some((declared, 0)) };
         let top = row.layers.last().map(|(_, value)| *value);
         Some((top.or(row.standing).unwrap_or(declared), row.generation))
     }
@@ -257,10 +258,26 @@ impl Table {
         if at == row.layers.len() { Removed::Top } else { Removed::Below }
     }
 
+    /// The row of an attribute, where it was ever changed.
+    pub(super) fn row(&self, attribute: &Attribute) -> Option<&Row> {
+        self.rows.iter().find(|row| row.attribute == *attribute)
+    }
+
+    /// Makes of a step's value what it is in `before`; what others changed since stays. The generation grows
+    /// all the same: somebody may have seen the one between.
+    pub(super) fn put_back(&mut self, attribute: &Attribute, token: StepToken, before: Option<&Row>) {
+        let Some(row) = self.rows.iter_mut().find(|row| row.attribute == *attribute) else { return };
+        row.layers.retain(|(owner, _)| *owner != token);
+        let mut layers = before.into_iter().flat_map(|row| row.layers.iter().enumerate());
+        if let Some((at, layer)) = layers.find(|(_, (owner, _))| *owner == token) {
+            row.layers.insert(at.min(row.layers.len()), *layer);
+        }
+        row.generation += 1;
+    }
+
     /// Whether a step's value is the one in force.
     pub(super) fn is_owner(&self, attribute: &Attribute, token: StepToken) -> bool {
-        let row = self.rows.iter().find(|row| row.attribute == *attribute);
-        row.and_then(|row| row.layers.last()).is_some_and(|(owner, _)| *owner == token)
+        self.row(attribute).and_then(|row| row.layers.last()).is_some_and(|(owner, _)| *owner == token)
     }
 
     /// Whether a one-shot step was done.
@@ -276,6 +293,11 @@ impl Table {
         while self.done.len() > DONE_MAX {
             self.done.pop_front();
         }
+    }
+
+    /// A one-shot step was not done after all.
+    pub(super) fn forget(&mut self, token: StepToken) {
+        self.done.retain(|done| *done != token);
     }
 }
 

@@ -400,8 +400,8 @@ impl Keeper {
             .size(&Attribute::VolumeSize(instance.clone()))
             .filter(|_| self.volumes.holder().is_some());
         let held = self.groups.hold(instance, Limits { cpu, memory, volume });
-        if let (Held::New, Some(incarnation)) = (held, self.incarnation(instance)) {
-            let members = process::tree(incarnation.pid);
+        if held == Held::New {
+            let members = self.incarnation(instance).map(|it| process::tree(it.pid)).unwrap_or_default();
             self.groups.admit(instance, &members);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::Infrastructure;
 
 use super::table::Table;
-use super::{Shared, launch, links, overlay, supervise};
+use super::{Shared, launch, links, overlay, server, supervise};
 use crate::protocol::Refusal;
 
 /// How long proxies let running requests finish when everything goes down.
@@ -33,20 +33,15 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
         keeper.table.up_at = Some(now);
     }
     if let Err(why) = prepare(shared).await {
-        if forget(shared).await.is_err() {
-            eprintln!("the table could not be written");
-        }
+        drop(forget(shared).await);
         return Err(Refusal::failed(what, why));
     }
     supervise::reconcile(shared);
-    let saved = shared.borrow_mut().save();
-    match saved.await {
-        Ok(Ok(())) => Ok(()),
-        _ => {
+    match server::saved(shared).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
             stop(shared).await?;
-            if forget(shared).await.is_err() {
-                eprintln!("the table could not be written");
-            }
+            drop(forget(shared).await);
             Err(Refusal::failed(what, "the keeper's table could not be written"))
         }
     }

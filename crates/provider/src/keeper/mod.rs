@@ -46,8 +46,8 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cgroup::{Groups, Held, Limits};
 use crate::clock::SystemClock;
+use crate::process;
 use crate::volume::Volumes;
-use crate::{files, process};
 use events::Events;
 use proxy::LinkProxy;
 use supervise::Slot;
@@ -218,8 +218,7 @@ async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     ticking.abort();
     // No fault without a keeper that ends it.
     overlay::remove_all(&shared).await;
-    let saved = shared.borrow_mut().save();
-    if !matches!(saved.await, Ok(Ok(()))) {
+    if server::saved(&shared).await.is_err() {
         eprintln!("the table could not be written");
     }
     shared.borrow_mut().groups.release();
@@ -285,7 +284,7 @@ fn rotate_logs(shared: &Shared) {
         let log = launch::log_path(&keeper.dir, instance);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = files::rotate(&log) {
+                if let Err(error) = crate::files::rotate(&log) {
                     eprintln!("cannot rotate {}: {error}", log.display());
                 }
             });
@@ -355,13 +354,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Gives the volume of an instance the size in the table, where an earlier keeper ended before it did.
+    /// Gives the volume of an instance the size in the table.
     fn fit_volume(&self, instance: &InstanceName) -> io::Result<()> {
         let Some(size) = self.table.size(&Attribute::VolumeSize(instance.clone())) else { return Ok(()) };
-        let has = files::space(&self.reach_volume(instance))?.size;
-        if has.0 == size.0.next_multiple_of(rustix::param::page_size() as u64) {
-            return Ok(());
-        }
         self.volumes.resize(&launch::volume_path(&self.dir, instance), size)
     }
 

@@ -5,7 +5,6 @@
 //! which takes away what the overlay added and nothing else. A fault on an instance is bound to the process
 //! it was meant for and is over when that process ends.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,12 +15,13 @@ use domain::{
 use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
+use super::server::saved;
 use super::table::Overlay;
 use super::{Keeper, Shared, links, status, supervise};
 use crate::cgroup::Outside;
 use crate::protocol::Refusal;
 use crate::stress::{Beside, Work, WorkKind};
-use crate::{files, process};
+use crate::{files, process, stress};
 
 /// How long the control plane may be silent before its faults are taken out.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
@@ -117,7 +117,7 @@ fn act(
         }
         // Expired or taken out while it was being written down.
         _ if !keeper.table.overlays.iter().any(|overlay| overlay.token == token) => {}
-        (FaultKind::Pause, _) => signal_tree(alive, Signal::STOP),
+        (FaultKind::Pause, _) => process::signal_tree(alive, Signal::STOP),
         (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
         _ => {
             let Some(work) = work(&keeper, fault, Some(token))? else { return Ok(()) };
@@ -131,15 +131,6 @@ fn act(
         }
     }
     Ok(())
-}
-
-fn signal_tree(root: Option<&Incarnation>, signal: Signal) {
-    let Some(root) = root else { return };
-    for member in process::tree(root.pid).into_iter().filter_map(process::identify) {
-        if let Err(error) = process::signal(&member, signal) {
-            eprintln!("cannot signal process {}: {error}", member.pid);
-        }
-    }
 }
 
 /// What a worker has to do for a fault; `None` for faults without one. Refuses what cannot be done here.
@@ -215,22 +206,7 @@ fn spawn_worker(
         command.env(INSTANCE, instance.to_string());
         keeper.groups.enter_before_exec(&mut command, instance, Outside::Refused)?;
     }
-    let keeper_pid = std::process::id();
-    let prepare = move || {
-        // In a group of its own: it ends with its victim because it watches it, with the keeper because
-        // the kernel sees to that.
-        // SAFETY: two system calls on plain numbers.
-        unsafe {
-            libc::setpgid(0, 0);
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        }
-        match rustix::process::getppid() {
-            Some(parent) if parent.as_raw_nonzero().get().unsigned_abs() == keeper_pid => Ok(()),
-            _ => Err(std::io::ErrorKind::Interrupted.into()),
-        }
-    };
-    // SAFETY: between fork and exec only system calls are made.
-    unsafe { command.pre_exec(prepare) };
+    stress::end_with_parent(&mut command);
     Ok(process::identify(command.spawn()?.id()))
 }
 
@@ -290,8 +266,7 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     }
     end_workers(&found).await;
     found.iter().for_each(|overlay| revert(&shared.borrow(), overlay));
-    let saved = shared.borrow_mut().save();
-    if !matches!(saved.await, Ok(Ok(()))) {
+    if saved(shared).await.is_err() {
         eprintln!("the table could not be written; faults that were taken out may be taken out again");
     }
     u32::try_from(found.len()).unwrap_or(u32::MAX)
@@ -312,10 +287,13 @@ async fn end_workers(overlays: &[Overlay]) {
 }
 
 /// Takes back what an overlay did beside its worker.
-fn revert(keeper: &Keeper, overlay: &Overlay) {
+pub(super) fn revert(keeper: &Keeper, overlay: &Overlay) {
     match (&overlay.fault.kind, &overlay.fault.target) {
         (FaultKind::Pause, _) => {
-            signal_tree(overlay.incarnation.as_ref().filter(|it| process::is_alive(it)), Signal::CONT);
+            process::signal_tree(
+                overlay.incarnation.as_ref().filter(|it| process::is_alive(it)),
+                Signal::CONT,
+            );
         }
         (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) => {
             remove_filler(&keeper.reach_volume(instance), overlay.token);

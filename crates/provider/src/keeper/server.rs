@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::table::{Removed, Row, Stale};
 use super::{Keeper, Shared, fleet, links, overlay, probe, status, supervise};
 use crate::files;
-use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
+use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome, name};
 
 /// Longest wait for an event; a client that wants to wait longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -146,19 +146,8 @@ fn value(answer: impl serde::Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(answer).map_err(|error| Refusal::failed("answering", error))
 }
 
-/// How an attribute is called in messages.
-fn name(attribute: &Attribute) -> String {
-    match attribute {
-        Attribute::Replicas(service) => format!("replicas of service/{service}"),
-        Attribute::CpuLimit(service) => format!("CPU limit of service/{service}"),
-        Attribute::MemoryLimit(service) => format!("memory limit of service/{service}"),
-        Attribute::VolumeSize(instance) => format!("size of volume/{instance}"),
-        Attribute::Ejected(link, instance) => format!("ejection of {instance} from link/{link}"),
-        Attribute::BreakerHeldOpen(link) => format!("breaker of link/{link}"),
-    }
-}
-
-async fn saved(shared: &Shared) -> Result<(), Refusal> {
+/// Waits until the table, as it is now, is on the disk.
+pub(super) async fn saved(shared: &Shared) -> Result<(), Refusal> {
     let saved = shared.borrow_mut().save();
     match saved.await {
         Ok(Ok(())) => Ok(()),
@@ -220,9 +209,8 @@ async fn set(
     let applied = apply(shared, &attribute);
     if applied.is_err() {
         shared.borrow_mut().table.unset(&attribute, token);
-        if saved(shared).await.is_err() {
-            eprintln!("the table could not be written; it says that the {} was changed", name(&attribute));
-        }
+        // What it was refused for is the answer, whether this can be written or not.
+        drop(saved(shared).await);
     }
     applied
 }
@@ -238,8 +226,7 @@ async fn unset(shared: &Shared, attribute: &Attribute, token: StepToken) -> Resu
     Ok(removed)
 }
 
-/// As [`recorded`], for a step's value. Whoever looked meanwhile saw one that is not: limits are brought to the
-/// table every second, instances and links here.
+/// As [`recorded`], for a step's value. Whoever looked at the table meanwhile may have applied it.
 async fn attribute_recorded(
     shared: &Shared,
     attribute: &Attribute,
@@ -248,15 +235,7 @@ async fn attribute_recorded(
 ) -> Result<(), Refusal> {
     let put_back = |keeper: &mut Keeper| keeper.table.put_back(attribute, token, before.as_ref());
     let recorded = recorded(shared, put_back).await;
-    match attribute {
-        _ if recorded.is_ok() => {}
-        Attribute::Replicas(_) => supervise::reconcile(shared),
-        Attribute::Ejected(link, _) | Attribute::BreakerHeldOpen(link) => {
-            links::configure(&shared.borrow(), link);
-        }
-        Attribute::CpuLimit(_) | Attribute::MemoryLimit(_) | Attribute::VolumeSize(_) => {}
-    }
-    recorded
+    recorded.or_else(|refusal| apply(shared, attribute).and(Err(refusal)))
 }
 
 /// Brings the world to the value an attribute has now.
@@ -268,15 +247,8 @@ fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
             supervise::cause_changed(shared, service)
         }
         Attribute::VolumeSize(instance) => {
-            let keeper = shared.borrow();
-            let Some((AttributeValue::Size(Some(size)), _)) = keeper.table.attribute(attribute) else {
-                return Ok(());
-            };
-            let path = super::launch::volume_path(&keeper.dir, instance);
-            let resized = keeper.volumes.resize(&path, size);
-            resized
-                .map_err(|error| Refusal::failed(format!("resizing volume/{instance} to {size}"), error))?;
-            drop(keeper);
+            let resized = shared.borrow().fit_volume(instance);
+            resized.map_err(|error| Refusal::failed(format!("resizing volume/{instance}"), error))?;
             shared.borrow_mut().hold_all();
             supervise::cause_changed(shared, &instance.service);
         }

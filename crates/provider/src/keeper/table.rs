@@ -9,8 +9,8 @@
 //! through a proxy may wait. [`Writer::save`] says when a state is on the disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -21,6 +21,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use crate::files::replace;
 
 /// The format of the file; a newer one is refused.
 pub(super) const VERSION: u32 = 1;
@@ -345,16 +347,6 @@ impl Writer {
         }
         heard
     }
-}
-
-/// Replaces a file so that after a crash the old or the new one is there, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Whatever a crash or a person left in the file: it is read and written back the same, or refused; and no

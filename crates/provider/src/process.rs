@@ -136,7 +136,7 @@ pub(crate) fn signal_tree(root: Option<&Incarnation>, with: Signal) {
     let Some(root) = root else { return };
     for member in tree(root.pid).into_iter().filter_map(identify) {
         if let Err(error) = signal(&member, with) {
-            eprintln!("cannot signal process {}: {error}", member.pid);
+            crate::say!("cannot signal process {}: {error}", member.pid);
         }
     }
 }

@@ -362,7 +362,7 @@ pub(crate) fn members(procs: &Path) -> Vec<u32> {
 fn remove_group(dir: &Path) -> bool {
     for member in members(&dir.join(MEMBERS)).into_iter().filter_map(process::identify) {
         if let Err(error) = process::signal(&member, Signal::KILL) {
-            eprintln!("cannot end process {} in {}: {error}", member.pid, dir.display());
+            crate::say!("cannot end process {} in {}: {error}", member.pid, dir.display());
         }
     }
     match fs::remove_dir(dir) {

@@ -50,7 +50,7 @@ pub(super) async fn adopt(shared: &Shared) {
     }
     if let Err((link, port, error)) = links::bind_missing(shared).await {
         // Retried with every tick: callers know the old port, so another one would help nobody.
-        eprintln!("link {link} cannot listen on port {port} again: {error}");
+        crate::say!("link {link} cannot listen on port {port} again: {error}");
     }
     let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
     for instance in names {
@@ -127,13 +127,13 @@ async fn drop_overlays(shared: &Shared, found: &[Found]) {
         overlays.iter().filter(filled).for_each(|overlay| overlay::revert(&shared.borrow(), overlay));
     }
     if server::saved(shared).await.is_err() {
-        eprintln!("the table could not be written");
+        crate::say!("the table could not be written");
     }
 }
 
 fn report(outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        eprintln!("taking over what an earlier keeper left: {error}");
+        crate::say!("taking over what an earlier keeper left: {error}");
     }
 }
 

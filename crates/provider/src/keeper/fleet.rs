@@ -113,7 +113,7 @@ async fn forget(shared: &Shared) -> Result<(), Refusal> {
         proxies.into_values().map(|proxy| tokio::task::spawn_local(proxy.shutdown(PROXY_GRACE))).collect();
     for closed in closing {
         if let Err(error) = closed.await {
-            eprintln!("a link did not close well: {error}");
+            crate::say!("a link did not close well: {error}");
         }
     }
     let saved = {
@@ -126,7 +126,7 @@ async fn forget(shared: &Shared) -> Result<(), Refusal> {
         if let Err(error) = std::fs::remove_dir_all(keeper.dir.join("volumes"))
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            eprintln!("cannot remove the volumes' directories: {error}");
+            crate::say!("cannot remove the volumes' directories: {error}");
         }
         keeper.save()
     };

@@ -219,7 +219,7 @@ async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     // No fault without a keeper that ends it.
     overlay::remove_all(&shared).await;
     if server::saved(&shared).await.is_err() {
-        eprintln!("the table could not be written");
+        crate::say!("the table could not be written");
     }
     shared.borrow_mut().groups.release();
     // Time for the answer to the request that ended the keeper to be sent.
@@ -272,7 +272,7 @@ async fn tick(shared: Shared) {
             supervise::reap_orphans(&shared.borrow());
             rotate_logs(&shared);
             if let Err((link, port, error)) = links::bind_missing(&shared).await {
-                eprintln!("link {link} cannot listen on port {port}: {error}");
+                crate::say!("link {link} cannot listen on port {port}: {error}");
             }
         }
     }
@@ -285,7 +285,7 @@ fn rotate_logs(shared: &Shared) {
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = crate::files::rotate(&log) {
-                    eprintln!("cannot rotate {}: {error}", log.display());
+                    crate::say!("cannot rotate {}: {error}", log.display());
                 }
             });
         }
@@ -337,7 +337,7 @@ impl Keeper {
         let written =
             launch::open_log(&path).and_then(|mut log| writeln!(log, "homeostat: {instance} {text}"));
         if let Err(error) = written {
-            eprintln!("{instance} {text} (its log cannot be written: {error})");
+            crate::say!("{instance} {text} (its log cannot be written: {error})");
         }
     }
 

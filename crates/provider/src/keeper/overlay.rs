@@ -249,7 +249,7 @@ fn renew(keeper: &mut Keeper) {
         let Ok(Some(work)) = work(keeper, &overlay.fault, Some(overlay.token)) else { continue };
         match spawn_worker(keeper, overlay.token, &overlay.fault, &work, None, overlay.until) {
             Ok(worker) => keeper.table.overlays[at].worker = worker,
-            Err(error) => eprintln!("{} cannot go on: {error}", overlay.fault.kind),
+            Err(error) => crate::say!("{} cannot go on: {error}", overlay.fault.kind),
         }
     }
 }
@@ -267,7 +267,7 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     end_workers(&found).await;
     found.iter().for_each(|overlay| revert(&shared.borrow(), overlay));
     if saved(shared).await.is_err() {
-        eprintln!("the table could not be written; faults that were taken out may be taken out again");
+        crate::say!("the table could not be written; faults that were taken out may be taken out again");
     }
     u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
@@ -278,7 +278,7 @@ async fn end_workers(overlays: &[Overlay]) {
     let open: Vec<_> = workers.filter_map(process::open).collect();
     for pidfd in &open {
         if let Err(errno) = rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {errno}");
+            crate::say!("cannot end a stress worker: {errno}");
         }
     }
     for pidfd in &open {
@@ -305,7 +305,7 @@ pub(super) fn revert(keeper: &Keeper, overlay: &Overlay) {
 
 fn remove_filler(volume: &Path, token: StepToken) {
     if let Err(error) = files::remove_filler(volume, &files::filler_prefix(token)) {
-        eprintln!("cannot remove what a disk fault wrote to {}: {error}", volume.display());
+        crate::say!("cannot remove what a disk fault wrote to {}: {error}", volume.display());
     }
 }
 
@@ -317,7 +317,7 @@ pub(super) fn forget_instance(keeper: &mut Keeper, instance: &InstanceName) {
     };
     for worker in keeper.table.overlays.iter().filter(|o| over(o)).filter_map(|o| o.worker.as_ref()) {
         if let Err(error) = process::signal(worker, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {error}");
+            crate::say!("cannot end a stress worker: {error}");
         }
     }
     keeper.table.overlays.retain(|overlay| !over(overlay));

@@ -31,13 +31,13 @@ pub(super) async fn serve(shared: Shared, listener: UnixListener) {
                 let shared = Rc::clone(&shared);
                 tokio::task::spawn_local(async move {
                     if let Err(error) = converse(&shared, stream).await {
-                        eprintln!("a client was cut off: {error}");
+                        crate::say!("a client was cut off: {error}");
                     }
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: those that are open go on.
-                eprintln!("cannot accept a client: {error}");
+                crate::say!("cannot accept a client: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -3,15 +3,17 @@
 
 use domain::snapshot::Phase;
 use domain::{FaultKind, StopManner};
+use provider::ProcessProvider;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, Test, fault, state, token, until};
+use crate::fleet::{Fleet, Test, declared, fault, state, token, until};
 
 const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n    listens: http\n    replicas: 2\n    volume: {size: 8MiB}\n";
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_change_that_could_not_be_written_down_was_not_made_and_can_be_made_later", changes),
     ("what_was_to_be_done_once_and_could_not_be_written_down_is_done_when_asked_again", done_once),
+    ("a_keeper_that_cannot_write_its_log_either_goes_on", log_is_full),
     ("a_fleet_that_would_come_back_after_it_was_taken_down_is_said_to", taken_down),
 ];
 
@@ -107,6 +109,27 @@ fn done_once() {
     }
     until("another process runs", || fleet.instance("cart-0").incarnation.filter(|it| it.pid != pid));
     until("the other one is stopped", || (state(paused) == Some('T')).then_some(()));
+}
+
+fn log_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("keeper")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("keeper/keeper.log")).unwrap();
+    let provider = ProcessProvider::open(dir.path()).unwrap();
+    let fleet = Fleet { dir, provider };
+    fleet.provider.up(&declared(CART)).unwrap();
+    // Two ends one after the other: at each the keeper would say that it could not be written down.
+    let pids = [fleet.ready("cart-0"), fleet.ready("cart-1")];
+    for (name, seconds) in [("instance/cart-0", 1), ("instance/cart-1", 2)] {
+        fleet.inject(token(), &fault(name, FaultKind::Pause, seconds)).unwrap();
+    }
+    let _full = FullDisk::of(&fleet);
+    for pid in pids {
+        until("it is stopped no more", || {
+            fleet.provider.heartbeat().unwrap();
+            (state(pid) != Some('T')).then_some(())
+        });
+    }
 }
 
 fn taken_down() {

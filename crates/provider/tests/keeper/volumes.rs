@@ -20,6 +20,7 @@ pub(crate) fn held(fleet: &Fleet) -> bool {
     let kernel = matches!(fleet.provider.capabilities().volumes, Enforcement::Kernel(_));
     if !kernel {
         println!("no volumes here: {:?}", fleet.provider.capabilities().volumes);
+        println!("skipped: no volume namespace");
     }
     kernel
 }

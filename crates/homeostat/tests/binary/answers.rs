@@ -65,9 +65,11 @@ fn slow_to_be_felt() {
         "target": {"resource": "link/outside->database"},
         "parameters": {"requests_per_second": 5, "scope": "established_connections"},
     });
-    let began = Instant::now();
-    let accepted = fleet.post("/api/v3/chaos/experiment", &body).unwrap();
-    let took = began.elapsed();
+    // Refused while it is being rolled out.
+    let (accepted, took) = until("it is accepted", || {
+        let began = Instant::now();
+        fleet.post("/api/v3/chaos/experiment", &body).map(|accepted| (accepted, began.elapsed()))
+    });
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(accepted["started_at"].is_null() && accepted["status"] == "running", "{accepted:#}");
     let path = format!("/api/v3/chaos/experiment/{}", accepted["id"].as_str().unwrap());

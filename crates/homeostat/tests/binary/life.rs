@@ -204,7 +204,7 @@ fn recover_is_bounded() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert_eq!(ran.out, "0 faults taken out, 0 plans settled\n");
-    for word in ["after 1s still under way", &plan.to_string(), "restart it", "homeostat serve"] {
+    for word in ["still under way", &plan.to_string(), "restart it", "homeostat serve"] {
         assert!(ran.err.contains(word), "{word:?} is not said: {}", ran.err);
     }
 }

@@ -1,6 +1,7 @@
 //! The one store of the payments is short of processor time because its limit throttles it: another instance would
 //! begin empty, so its limit is raised.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -11,24 +12,30 @@ use serde_json::{Value, json};
 use super::{approve_what_waits, begun, closed, config, free_port, issue, service, strategies, verdict};
 use crate::fleet::{Fleet, agent, until};
 
-/// So long the visitors come as usual before anything is judged by it: use is an average over 3 s, a start costs
-/// processor time, and the usual rate is what a rise is told by.
-const SETTLE: Duration = Duration::from_secs(6);
+/// What the payments may use, in cores.
+const LIMIT: f64 = 0.1;
 
-/// Visitors a second at first, to find out what one costs.
-const FIRST: f64 = 20.0;
+/// Visitors a second before the rush.
+const USUAL: f64 = 20.0;
 
-/// What the rush is to need, in cores.
-const RUSH: f64 = 0.12;
+/// So long the visitors come as usual: their rate is what a rise is told by, and a start costs processor time.
+const SETTLE: Duration = Duration::from_secs(8);
 
-/// The limit is this share of what the rush needs: it throttles, and half as much again is enough.
-const SHARE: f64 = 0.94;
+/// The rush begins with as many as need this share of the limit, below the threshold of 85 %.
+const FIRST_SHARE: f64 = 0.7;
+
+/// Between two rises of the rush. Detection judges an average over 3 s.
+const NEXT_RISE: Duration = Duration::from_secs(5);
+
+/// Each rise is by this share, so that what comes at last needs little more than the limit, which half as much again
+/// is well enough for.
+const RISE: f64 = 0.2;
 
 /// Visitors who wait for their answer at the same time, at most.
 const AT_ONCE: u64 = 4;
 
 /// The payments service of the demo shop.
-fn payments(port: u16, limits: &str) -> String {
+fn payments(port: u16) -> String {
     format!(
         r#"name: till
 services:
@@ -38,77 +45,84 @@ services:
     publish: {port}
     readiness: {{ http: /ready, interval: 100ms }}
     volume: {{ size: 64MiB }}
-    limits: {{ {limits} }}
+    limits: {{ cpu: {LIMIT} }}
 "#
     )
 }
 
 pub(super) fn higher_limit() {
     let port = free_port();
-    let Some((rate, needed)) = rush_of(&Fleet::up(&config("15s"), &payments(port, "")), port) else {
+    let fleet = Fleet::up(&config("15s"), &payments(port));
+    let capabilities = fleet.get("/api/v3/self-healing/capabilities").unwrap();
+    if capabilities["cpu_limit"]["by"] != "kernel" {
+        println!("no CPU limits by the kernel here: {}", capabilities["cpu_limit"]);
         println!("skipped: no cgroup");
         return;
-    };
-    let limit = (needed * SHARE * 1000.0).round() / 1000.0;
-    println!("{rate:.0} payments a second need {needed:.3} cores; the limit is {limit}");
-    let port = free_port();
-    let fleet = Fleet::up(&config("15s"), &payments(port, &format!("cpu: {limit}")));
-    let visitors = Visitors::come(port, rate / 2.0);
-    wait(SETTLE);
+    }
+    let visitors = Visitors::come(port, USUAL);
+    let began = Instant::now();
+    until("the visitors have come as usual", || {
+        if began.elapsed() >= SETTLE { Ok(()) } else { Err("too soon".to_owned()) }
+    });
+    let throttled_before = throttled(&fleet);
+    // What a visitor costs depends on how the service was compiled.
+    let used = use_of(&fleet).unwrap();
+    let mut rate = (USUAL * FIRST_SHARE * LIMIT / used).max(USUAL * 2.0);
+    println!("{USUAL} payments a second use {used:.3} of {LIMIT} cores; {rate:.0} come first");
     visitors.set(rate);
+    let mut next = Instant::now() + NEXT_RISE;
     let seen = until("the payments are short of processor time", || {
+        if Instant::now() >= next {
+            rate *= 1.0 + RISE;
+            visitors.set(rate);
+            next = Instant::now() + NEXT_RISE;
+        }
         issue(&fleet, "high_cpu", "instance/payments-0")
     });
+    println!("at {rate:.0} a second: {}", seen["description"]);
     assert_eq!(seen["reason"], "load", "{seen:#}");
+    assert!(throttled(&fleet) > throttled_before, "the limit holds nobody back");
 
     let repair = until("the limit is raised, and that held", || {
         approve_what_waits(&fleet)?;
         verdict(&fleet, &seen, "increase_cpu_limit")
     });
-    assert_eq!(repair["outcome"]["kind"], "healed", "{repair:#}");
+    let used = use_of(&fleet);
+    assert_eq!(repair["outcome"]["kind"], "healed", "{used:?} cores are used: {repair:#}");
     assert_eq!(repair["cause"]["class"], "cpu_exhausted", "{repair:#}");
     assert_eq!(strategies(&begun(&fleet, &seen).unwrap()), ["increase_cpu_limit"]);
     until("the issue is over", || closed(&fleet, "high_cpu", "instance/payments-0"));
 
     let raised = service(&fleet, "payments").unwrap()["cpu_limit_cores"].as_f64().unwrap();
-    assert!((raised - limit * 1.5).abs() < 1e-9, "{raised} instead of half as much again as {limit}");
+    assert!((raised - LIMIT * 1.5).abs() < 1e-9, "{raised} instead of half as much again as {LIMIT}");
     assert_eq!(limit_in_table(&fleet).as_f64(), Some(raised));
-    let now = service(&fleet, "payments").unwrap();
-    let used = now["instances"][0]["cpu_cores"].as_f64().unwrap();
-    assert!(used < raised * 0.85, "it is used up again: {now:#}");
 }
 
-/// How many payments a second need about [`RUSH`], and what they need; `None` where no limit is held by the kernel.
-fn rush_of(fleet: &Fleet, port: u16) -> Option<(f64, f64)> {
-    let capabilities = fleet.get("/api/v3/self-healing/capabilities").unwrap();
-    if capabilities["cpu_limit"]["by"] != "kernel" {
-        println!("no CPU limits by the kernel here: {}", capabilities["cpu_limit"]);
-        return None;
-    }
-    let used = || {
-        until("its use is measured", || {
-            let seen = service(fleet, "payments")?;
-            seen["instances"][0]["cpu_cores"].as_f64().ok_or_else(|| seen.to_string())
-        })
+/// What the payments use, in cores.
+fn use_of(fleet: &Fleet) -> Result<f64, String> {
+    let seen = service(fleet, "payments")?;
+    seen["instances"][0]["cpu_cores"].as_f64().ok_or_else(|| seen.to_string())
+}
+
+/// In how many periods the kernel held the payments back so far, by the group they are in.
+fn throttled(fleet: &Fleet) -> u64 {
+    let pid = fleet.pid("payments-0").to_string();
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     };
-    let visitors = Visitors::come(port, FIRST);
-    wait(SETTLE);
-    // What a visitor costs depends on how the service was compiled.
-    let rate = (FIRST * RUSH / used()).clamp(FIRST, 400.0);
-    visitors.set(rate);
-    wait(SETTLE);
-    Some((rate, used()))
-}
-
-/// Lets the visitors come for a while.
-fn wait(time: Duration) {
-    let began = Instant::now();
-    until(
-        "they came for a while",
-        || {
-            if began.elapsed() >= time { Ok(()) } else { Err("too soon".to_owned()) }
-        },
-    );
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = below(root).into_iter().chain([root.to_owned()]);
+    let keepers = hierarchies.flat_map(|hierarchy| below(&hierarchy.join("homeostat")));
+    let has_it = |group: &PathBuf| {
+        let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        members.lines().any(|line| line == pid)
+    };
+    let groups = keepers.map(|keeper| keeper.join("payments-0")).filter(has_it);
+    let stat = groups.filter_map(|group| std::fs::read_to_string(group.join("cpu.stat")).ok());
+    let counts = stat
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse().ok()));
+    counts.max().expect("it is in a group for its CPU limit")
 }
 
 /// The limit as the keeper holds it, read from its own file.

@@ -6,9 +6,7 @@
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +31,7 @@ use crate::client::{address_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
 use crate::signals;
+use crate::token::token;
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -410,34 +409,6 @@ fn bind(port: u16, occupied: OccupiedPort) -> Result<TcpListener, StartError> {
         }
         (Err(source), OccupiedPort::Refuse) => Err(StartError::Port { port, source }),
     }
-}
-
-/// The token of a data directory; made at first start, readable by its owner alone. One that is there and cannot be
-/// read is somebody's: it is not replaced.
-fn token(dir: &Path) -> Result<String, StartError> {
-    let path = token_file(dir);
-    match fs::read(&path).map(String::from_utf8) {
-        Ok(Ok(text)) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-        Ok(Ok(_)) => {}
-        Ok(Err(_)) => return Err(StartError::TokenText { path }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(StartError::TokenRead { path, source }),
-    }
-    let failed = |source| StartError::Token { path: path.clone(), source };
-    let mut random = [0u8; 24];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
-        .map_err(failed)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|mut file| file.write_all(token.as_bytes()))
-        .map_err(failed)?;
-    Ok(token)
 }
 
 /// Keeps the keeper's lease alive, closes experiments that are over, and looks for the emergency stop: the

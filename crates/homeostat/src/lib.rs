@@ -18,3 +18,4 @@ mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod signals;
+mod token;

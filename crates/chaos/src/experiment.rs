@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use act::{Circumstances, Executor, Mode, Progress, Ran};
-use decide::plan::{GuardContext, Policy, Request, Ruling, guard, plan_fault};
+use decide::plan::{Cleared, GuardContext, Policy, Request, Ruling, guard, plan_fault};
 use domain::{
-    Actor, Capabilities, Clock, ExperimentId, Fault, IdSource, PlanId, PlanStatus, Severity, StepToken, Time,
+    Actor, Clock, ExperimentId, Fault, IdSource, Plan, PlanId, PlanStatus, Severity, StepToken, Time,
 };
 use observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,16 @@ pub struct Injected {
     pub active_at: Time,
 }
 
+/// An experiment that passed the guard and is written down, and has not begun.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The experiment.
+    pub experiment: ExperimentId,
+    cleared: Cleared<Plan>,
+    document: ExperimentDocument,
+    now: Time,
+}
+
 /// What the chaos engine works with.
 pub struct Parts {
     /// Where state survives.
@@ -159,8 +169,6 @@ pub struct Parts {
     pub executor: Arc<Executor>,
     /// Tells time.
     pub clock: Arc<dyn Clock>,
-    /// What the provider can do.
-    pub capabilities: Capabilities,
     /// What is allowed.
     pub policy: Policy,
     /// Whether plans may change anything.
@@ -188,7 +196,16 @@ impl Experiments {
     ///
     /// [`ChaosError`]; nothing is left behind then.
     pub fn inject(&self, request: &ExperimentRequest) -> Result<Injected, ChaosError> {
-        let Parts { store, clock, policy, .. } = &self.parts;
+        self.admit(request).and_then(|admitted| self.carry_out(admitted))
+    }
+
+    /// Plans a fault, asks the guard, and writes the experiment down. It is injected by [`carry_out`](Self::carry_out).
+    ///
+    /// # Errors
+    ///
+    /// [`ChaosError`]; nothing was disturbed then.
+    pub fn admit(&self, request: &ExperimentRequest) -> Result<Admitted, ChaosError> {
+        let Parts { store, policy, .. } = &self.parts;
         let snapshot = self.parts.observer.snapshot()?;
         let now = snapshot.taken;
         let (experiment, id) = {
@@ -196,8 +213,8 @@ impl Experiments {
             (ids.next::<ExperimentId>(now), ids.next::<PlanId>(now))
         };
         let actor = Actor::Operator(request.requested_by.clone());
-        let context =
-            Request { snapshot: &snapshot, capabilities: &self.parts.capabilities, policy, id, now };
+        let capabilities = &self.parts.observer.capabilities();
+        let context = Request { snapshot: &snapshot, capabilities, policy, id, now };
         let plan = plan_fault(&request.fault, experiment, actor, &context)
             .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
         let mut document = document(request, id, &plan.blast_radius);
@@ -225,6 +242,18 @@ impl Experiments {
         };
         store.add_plan(cleared.plan(), PlanStatus::Pending, &[])?;
         self.save(experiment, ExperimentStatus::Running, &document, now)?;
+        Ok(Admitted { experiment, cleared, document, now })
+    }
+
+    /// Injects what was admitted, and returns when its effect is proven.
+    ///
+    /// # Errors
+    ///
+    /// [`ChaosError`]; nothing is left behind then.
+    pub fn carry_out(&self, admitted: Admitted) -> Result<Injected, ChaosError> {
+        let Parts { store, clock, policy, .. } = &self.parts;
+        let Admitted { experiment, cleared, mut document, now } = admitted;
+        let id = document.plan;
         let injected_at = clock.now();
         let slots = SlotLimits { concurrent: policy.chaos.faults_at_a_time, ..SlotLimits::NONE };
         let why = match self.parts.executor.run_within(&cleared, &slots)? {

@@ -194,6 +194,8 @@ impl Healer {
         snapshot: &Snapshot,
         circumstances: &Circumstances,
     ) -> Planned {
+        // Asked before anything is locked: the answer may take its time.
+        let capabilities = self.parts.observer.capabilities();
         let mut state = self.state();
         let id = state.ids.next::<PlanId>(snapshot.taken);
         plan_repair(
@@ -202,7 +204,7 @@ impl Healer {
             &PlanContext {
                 snapshot,
                 thresholds: &self.settings.thresholds,
-                capabilities: &self.parts.capabilities,
+                capabilities: &capabilities,
                 history: &circumstances.history,
                 rates: &state.lessons.rates,
                 policy: &self.settings.policy,

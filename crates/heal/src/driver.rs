@@ -72,8 +72,8 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
         let trouble = healer.turn().err().map(|error| chain(&error));
         if trouble != said {
             match &trouble {
-                Some(why) => eprintln!("the loop cannot turn: {why}"),
-                None => eprintln!("the loop turns again"),
+                Some(why) => provider::say!("the loop cannot turn: {why}"),
+                None => provider::say!("the loop turns again"),
             }
             said = trouble;
         }
@@ -81,7 +81,7 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
         if now.since(scanned) >= healer.settings.scan_interval {
             scanned = now;
             if let Err(error) = healer.parts.store.prune(now, healer.settings.retention) {
-                eprintln!("cannot remove old records: {}", chain(&error));
+                provider::say!("cannot remove old records: {}", chain(&error));
             }
         }
         healer.sleep(if healer.is_busy() { BUSY_INTERVAL } else { LOOK_INTERVAL });

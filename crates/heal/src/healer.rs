@@ -12,7 +12,7 @@ use decide::detect::Thresholds;
 use decide::health::Health;
 use decide::learn::rates::Rates;
 use decide::plan::Policy;
-use domain::{Capabilities, Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
+use domain::{Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
 use observe::Observer;
 use store::{HealthRecord, Retention, Store};
 
@@ -34,8 +34,6 @@ pub struct Parts {
     pub executor: Arc<Executor>,
     /// Tells time.
     pub clock: Arc<dyn Clock>,
-    /// What the provider can do.
-    pub capabilities: Capabilities,
     /// Is told what needs a person. Must not block.
     pub notify: Box<dyn Fn(Notice) + Send + Sync>,
 }

@@ -7,6 +7,8 @@
 //! Deliberately absent: choices while executing (a plan is a straight line), and any knowledge of what is
 //! being injected.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arrows;
 mod driver;
 mod healer;

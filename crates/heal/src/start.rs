@@ -38,7 +38,7 @@ impl Healer {
         let run = move || {
             let ran = this.parts.executor.run_within(&cleared, &this.slots());
             if let Err(error) = this.conclude_unverified(cleared.plan(), ran) {
-                eprintln!("plan {id}: its outcome cannot be written: {error}");
+                provider::say!("plan {id}: its outcome cannot be written: {error}");
             }
             this.state().executing.remove(&id);
             this.wake();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SendError};
 use std::time::Duration;
 
 use act::Executor;
@@ -21,6 +22,9 @@ use heal::{Healer, OperateError};
 use provider::ProcessProvider;
 use provider::{Look, ProviderError};
 use store::{ExperimentStatus, HealthRecord, Store, StoreError};
+
+/// How long a request to inject waits for the effect; the gateway gives up after 10 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// The loops of one control plane.
 pub(crate) struct Loops {
@@ -97,27 +101,26 @@ impl Control for Loops {
 
     fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError> {
         let targets = self.targets(&request)?;
-        let mut first = None;
-        for target in targets {
-            let asked = chaos::ExperimentRequest {
-                name: request.name.clone(),
-                fault: Fault { target, kind: request.kind.clone(), duration: request.duration },
-                severity: request.severity,
-                safety_level: request.safety_level.name().to_owned(),
-                requested_by: request.requested_by.clone(),
-            };
-            if request.safety_level == SafetyLevel::DryRun {
-                let why = "a dry run of an experiment is not there yet; the plan of a fault is its one step"
-                    .to_owned();
-                return Err(ControlError::Unsupported { why });
-            }
-            let injected = self.experiments.inject(&asked).map_err(disturb)?;
-            first.get_or_insert(injected.experiment);
+        if request.safety_level == SafetyLevel::DryRun {
+            let why =
+                "a dry run of an experiment is not there yet; the plan of a fault is its one step".to_owned();
+            return Err(ControlError::Unsupported { why });
         }
-        first.ok_or_else(|| ControlError::Invalid {
-            field: "target".to_owned(),
-            why: "nothing matches; an empty selection never means everything".to_owned(),
-        })
+        let asked = targets.into_iter().map(|target| chaos::ExperimentRequest {
+            name: request.name.clone(),
+            fault: Fault { target, kind: request.kind.clone(), duration: request.duration },
+            severity: request.severity,
+            safety_level: request.safety_level.name().to_owned(),
+            requested_by: request.requested_by.clone(),
+        });
+        let asked: Vec<chaos::ExperimentRequest> = asked.collect();
+        if asked.is_empty() {
+            return Err(ControlError::Invalid {
+                field: "target".to_owned(),
+                why: "nothing matches; an empty selection never means everything".to_owned(),
+            });
+        }
+        self.inject_each(asked)
     }
 
     fn abort(&self, experiment: ExperimentId, _who: &str) -> Result<(), ControlError> {
@@ -128,7 +131,7 @@ impl Control for Loops {
         let stopped = self.executor.emergency_stop();
         let stopped = stopped.map_err(|error| ControlError::Unavailable { why: error.to_string() })?;
         if let Err(error) = self.experiments.settle() {
-            eprintln!("cannot close an experiment: {error}");
+            provider::say!("cannot close an experiment: {error}");
         }
         Ok(stopped.faults)
     }
@@ -173,13 +176,47 @@ impl Loops {
             Ok(open.chain(self.store.steps_in_force()?).map(|entry| entry.token.plan).collect())
         };
         let plans = entries().unwrap_or_else(|error| {
-            eprintln!("cannot see which faults are in force: {error}");
+            provider::say!("cannot see which faults are in force: {error}");
             BTreeSet::new()
         });
         for plan in plans {
             if let Err(error) = self.executor.undo_plan(plan, why) {
-                eprintln!("plan {plan}: its fault cannot be ended: {error}");
+                provider::say!("plan {plan}: its fault cannot be ended: {error}");
             }
+        }
+    }
+
+    /// Injects one after the other, each until it is felt, and gives the first. That may take longer than an answer
+    /// may: what goes on is then seen in the experiments, which have no start yet, and in why they failed.
+    fn inject_each(&self, asked: Vec<chaos::ExperimentRequest>) -> Result<ExperimentId, ControlError> {
+        let experiments = Arc::clone(&self.experiments);
+        let (admitted, first) = mpsc::sync_channel(asked.len());
+        let (done, outcome) = mpsc::sync_channel(1);
+        let inject = move || {
+            let each = |request: &chaos::ExperimentRequest| {
+                let cleared = experiments.admit(request)?;
+                // Only the first is waited for, and only until the answer.
+                let _ = admitted.send(cleared.experiment);
+                experiments.carry_out(cleared).map(drop)
+            };
+            if let Err(SendError(Err(error))) = done.send(asked.iter().try_for_each(each)) {
+                provider::say!("after its request was answered, an experiment failed: {error}");
+            }
+        };
+        let unavailable = |why: &str| ControlError::Unavailable { why: why.to_owned() };
+        std::thread::Builder::new()
+            .name("experiment".to_owned())
+            .spawn(inject)
+            .map_err(|error| ControlError::Unavailable { why: format!("no thread for it: {error}") })?;
+        let outcome = outcome.recv_timeout(ANSWER_WITHIN);
+        match outcome {
+            Ok(Err(error)) => Err(disturb(error)),
+            Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => first.try_recv().map_err(|_| {
+                unavailable(
+                    "the fleet has not been looked at yet; look at the experiments before asking again",
+                )
+            }),
+            Err(RecvTimeoutError::Disconnected) => Err(unavailable("its thread ended without an answer")),
         }
     }
 

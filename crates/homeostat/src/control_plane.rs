@@ -6,9 +6,7 @@
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +31,7 @@ use crate::client::{address_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
 use crate::signals;
+use crate::token::token;
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -96,6 +95,24 @@ pub enum StartError {
     /// The machine gives no thread.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+    /// The token is no text.
+    #[error(
+        "the token file {} is no UTF-8 text; put the token back into it, or remove the file, and a new one is made",
+        path.display()
+    )]
+    TokenText {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// The token is there and cannot be read.
+    #[error("cannot read the token {}; make it readable, or remove what is there, and a new one is made", path.display())]
+    TokenRead {
+        /// Its file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The machine gives no randomness for the token.
     #[error("cannot make the token {}; remove what is there, and one is made", path.display())]
     Token {
@@ -188,7 +205,6 @@ impl ControlPlane {
             policy: &policy,
             config,
             store: &store,
-            provider: &provider,
             observer: &observer,
             executor: &executor,
             clock: &clock,
@@ -304,7 +320,7 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
         (Err(_), true) => Ok(()),
     };
     if let Err(error) = taken {
-        eprintln!("what was started could not be ended: {error}; run `homeostat down`");
+        provider::say!("what was started could not be ended: {error}; run `homeostat down`");
     }
 }
 
@@ -314,7 +330,6 @@ struct Wiring<'a> {
     /// The configured policy, with the services the Infrastructure protects.
     policy: &'a Policy,
     store: &'a Store,
-    provider: &'a Arc<ProcessProvider>,
     observer: &'a Arc<Observer>,
     executor: &'a Arc<Executor>,
     clock: &'a Arc<dyn Clock>,
@@ -343,7 +358,7 @@ impl Wiring<'_> {
             seed: seed(self.clock),
         };
         let notify = move |notice: heal::Notice| {
-            eprintln!("needs a person: {}", notice.title);
+            provider::say!("needs a person: {}", notice.title);
             if let Some(webhook) = &webhook {
                 webhook.send(Notice {
                     title: notice.title,
@@ -359,7 +374,6 @@ impl Wiring<'_> {
             observer: Arc::clone(self.observer),
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
-            capabilities: self.provider.capabilities(),
             notify: Box::new(notify),
         };
         Ok(Healer::new(parts, settings)?)
@@ -371,7 +385,6 @@ impl Wiring<'_> {
             observer: Arc::clone(self.observer),
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
-            capabilities: self.provider.capabilities(),
             policy: self.policy.clone(),
             mode: self.mode(),
             seed: seed(self.clock) ^ 1,
@@ -398,31 +411,6 @@ fn bind(port: u16, occupied: OccupiedPort) -> Result<TcpListener, StartError> {
     }
 }
 
-/// The token of a data directory; made at first start, readable by its owner alone.
-fn token(dir: &Path) -> Result<String, StartError> {
-    let path = token_file(dir);
-    if let Ok(text) = fs::read_to_string(&path)
-        && !text.trim().is_empty()
-    {
-        return Ok(text.trim().to_owned());
-    }
-    let failed = |source| StartError::Token { path: path.clone(), source };
-    let mut random = [0u8; 24];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
-        .map_err(failed)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|mut file| file.write_all(token.as_bytes()))
-        .map_err(failed)?;
-    Ok(token)
-}
-
 /// Keeps the keeper's lease alive, closes experiments that are over, and looks for the emergency stop: the
 /// file, or SIGUSR1.
 fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Vec<JoinHandle<()>>)> {
@@ -439,7 +427,7 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
                     loops.end_faults("the keeper ended, and its faults with it");
                 }
                 if let Err(error) = loops.experiments.settle() {
-                    eprintln!("cannot close an experiment: {error}");
+                    provider::say!("cannot close an experiment: {error}");
                 }
                 loops.clock.wait(HEARTBEAT);
             }
@@ -454,12 +442,12 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
                 let asked_by_signal = signals::take_emergency_stop();
                 if asked_by_signal || (asked_by_file && !acted) {
                     match loops.executor.emergency_stop() {
-                        Ok(stopped) => eprintln!(
+                        Ok(stopped) => provider::say!(
                             "emergency stop: {} faults taken out; nothing is repaired or disturbed until \
                              `homeostat chaos resume`",
                             stopped.faults
                         ),
-                        Err(error) => eprintln!("emergency stop: {error}"),
+                        Err(error) => provider::say!("emergency stop: {error}"),
                     }
                 }
                 acted = asked_by_file;
@@ -482,10 +470,10 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
     let plane =
         ControlPlane::start(&global.dir, &config, port, None).map_err(|error| Failure::failed(&error))?;
-    eprintln!("page {}  data {}", plane.address(), global.dir.display());
+    provider::say!("page {}  data {}", plane.address(), global.dir.display());
     let recovered = &plane.recovered;
     if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
-        eprintln!(
+        provider::say!(
             "an earlier control plane left work: {} faults taken out, {} plans settled, {} still awaited",
             recovered.faults_taken_out,
             recovered.plans.len() - recovered.awaited(),

@@ -31,18 +31,22 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     config.gateway.port = args.port;
     config.policy = drill_policy(config.policy);
     let fleet = TemporaryFleet::start(&config)?;
-    eprintln!("page      {}  (token for changes: {})", fleet.plane().address(), fleet.plane().token);
-    eprintln!("fleet     {} services under load, data in {}", shop()?.services.len(), fleet.dir.display());
+    provider::say!("page      {}  (token for changes: {})", fleet.plane().address(), fleet.plane().token);
+    provider::say!(
+        "fleet     {} services under load, data in {}",
+        shop()?.services.len(),
+        fleet.dir.display()
+    );
     crate::cli::wait_until_ready(&fleet.plane().provider)?;
-    eprintln!("ready     after {:.1} s", began.elapsed().as_secs_f64());
+    provider::say!("ready     after {:.1} s", began.elapsed().as_secs_f64());
     let exit = if args.no_drill { Exit::Done } else { drill(&fleet, &config)? };
     if !args.exit && !signals::ending() {
-        eprintln!("\nstays up: open {} and break something, for example", fleet.plane().address());
-        eprintln!(
+        provider::say!("\nstays up: open {} and break something, for example", fleet.plane().address());
+        provider::say!(
             "  homeostat --dir {} chaos inject pause --target instance/cart-0 --for 2m",
             fleet.dir.display()
         );
-        eprintln!("Ctrl-C takes the fleet down and removes its data");
+        provider::say!("Ctrl-C takes the fleet down and removes its data");
         while !signals::ending() {
             std::thread::sleep(POLL);
         }
@@ -61,7 +65,7 @@ fn drill(fleet: &TemporaryFleet, config: &Config) -> Result<Exit, Failure> {
         if signals::ending() {
             return Ok(Exit::Done);
         }
-        eprintln!(
+        provider::say!(
             "\n{}/{}       injecting {} into {}",
             number + 1,
             rows.len(),
@@ -69,7 +73,7 @@ fn drill(fleet: &TemporaryFleet, config: &Config) -> Result<Exit, Failure> {
             row.fault.target
         );
         let run = drill.run(number, row).map_err(|error| Failure::failed(&error))?;
-        eprintln!("          {}", story(&run));
+        provider::say!("          {}", story(&run));
         runs.push(run);
     }
     let report: Report = drill.report(0, runs);
@@ -82,7 +86,7 @@ fn drill(fleet: &TemporaryFleet, config: &Config) -> Result<Exit, Failure> {
     crate::cli::print(&text)?;
     let verdict = report.verdict();
     for what in &verdict.unexpected {
-        eprintln!("not as expected: {what}");
+        provider::say!("not as expected: {what}");
     }
     Ok(if verdict.passed() { Exit::Done } else { Exit::Failed })
 }
@@ -129,7 +133,7 @@ impl Drop for TemporaryFleet {
     fn drop(&mut self) {
         if let Some(plane) = self.plane.take() {
             if let Err(error) = plane.down() {
-                eprintln!("the fleet could not be taken down: {error}");
+                provider::say!("the fleet could not be taken down: {error}");
             }
             remove(&self.dir);
         }
@@ -146,6 +150,6 @@ fn temporary_dir() -> std::io::Result<PathBuf> {
 
 fn remove(dir: &Path) {
     if let Err(error) = std::fs::remove_dir_all(dir) {
-        eprintln!("{} could not be removed: {error}", dir.display());
+        provider::say!("{} could not be removed: {error}", dir.display());
     }
 }

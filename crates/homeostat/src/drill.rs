@@ -204,10 +204,10 @@ impl<'a> Drill<'a> {
         let each = if args.full || args.count.is_some() { QUIET_FULL } else { QUIET_SHORT };
         let mut periods = Vec::new();
         let (mut runs, mut missed) = (Vec::new(), Vec::new());
-        eprintln!("{}", header(style));
+        provider::say!("{}", header(style));
         for (index, (number, row)) in (0u32..).zip(rows) {
             if signals::ending() {
-                eprintln!("interrupted after {index} runs; go on with --from {number}");
+                provider::say!("interrupted after {index} runs; go on with --from {number}");
                 break;
             }
             let pause_is_due =
@@ -221,13 +221,13 @@ impl<'a> Drill<'a> {
                         let verdict = if run.cause_rank == Some(1) { Named::Right } else { Named::Wrong };
                         confidence.record(pattern, verdict);
                     }
-                    eprintln!("{}", line(&run, style));
+                    provider::say!("{}", line(&run, style));
                     runs.push(run);
                 }
                 // One run that could not be made is said, and does not cost the others.
                 Err(error) => {
                     let why = Failure::failed(&error).message;
-                    eprintln!("run {number} was not made: {why}");
+                    provider::say!("run {number} was not made: {why}");
                     missed.push(format!("run {number} ({}) was not made: {why}", row.name));
                 }
             }
@@ -328,7 +328,7 @@ fn finish(report: &Report, args: &DrillArgs) -> Result<Exit, Failure> {
     crate::cli::print(&report.table(Style::Plain))?;
     let verdict = report.verdict();
     for what in &verdict.unexpected {
-        eprintln!("not as expected: {what}");
+        provider::say!("not as expected: {what}");
     }
     let training = args.train.is_some();
     Ok(if verdict.passed() || training { Exit::Done } else { Exit::Failed })

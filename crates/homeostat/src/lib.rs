@@ -2,6 +2,8 @@
 //!
 //! In: the command line. Out: processes. The loops are in `heal` and `chaos`; nothing is decided here.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -16,3 +18,4 @@ mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod signals;
+mod token;

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("homeostat: {}", failure.message);
+            provider::say!("homeostat: {}", failure.message);
             failure.exit.into()
         }
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{Event, LinkName, Snapshot, Time};
+use domain::{Capabilities, Event, LinkName, Snapshot, Time};
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
@@ -55,6 +55,12 @@ impl Observer {
     /// As for [`Self::look`].
     pub fn snapshot(&self) -> Result<Snapshot, ProviderError> {
         self.look().map(|sighting| Arc::unwrap_or_clone(sighting.snapshot))
+    }
+
+    /// What the provider can do now. It changes: with another keeper, with what is up, with a group that cannot be
+    /// made any more or can again.
+    pub fn capabilities(&self) -> Capabilities {
+        self.look.capabilities()
     }
 
     /// The events after `after`; waits up to `timeout` for the first.

@@ -35,6 +35,50 @@ fn at(boot_us: u64) -> Time {
     Time { boot_us, wall_us: 0 }
 }
 
+/// A machine on which limits can be held, or not.
+struct Machine(std::sync::atomic::AtomicBool);
+
+impl Look for Machine {
+    fn capabilities(&self) -> Capabilities {
+        let held = domain::Enforcement::Kernel("cgroup v2".to_owned());
+        let cpu_limit = match self.0.load(Ordering::Relaxed) {
+            true => held.clone(),
+            false => domain::Enforcement::Unavailable("the group cannot be made".to_owned()),
+        };
+        let (memory_limit, volumes, host_stress, links) = (held.clone(), held.clone(), held.clone(), held);
+        Capabilities { provider: "test".to_owned(), cpu_limit, memory_limit, volumes, host_stress, links }
+    }
+
+    fn infrastructure(&self) -> Result<domain::Infrastructure, ProviderError> {
+        Err(nothing())
+    }
+
+    fn sample(&self) -> Result<Sample, ProviderError> {
+        Err(nothing())
+    }
+
+    fn events(&self, _: u64, _: Duration) -> Result<Vec<Event>, ProviderError> {
+        Err(nothing())
+    }
+
+    fn logs(&self, _: &domain::ServiceName, _: usize) -> Result<Vec<String>, ProviderError> {
+        Err(nothing())
+    }
+}
+
+fn nothing() -> ProviderError {
+    ProviderError::Failed { what: "looking".to_owned(), why: "nothing is up".to_owned() }
+}
+
+#[test]
+fn a_limit_that_can_be_held_again_is_one_that_can_be_raised_again() {
+    let machine = Arc::new(Machine(false.into()));
+    let observer = Observer::new(machine.clone());
+    assert!(observer.capabilities().cpu_limit.unavailable().is_some());
+    machine.0.store(true, Ordering::Relaxed);
+    assert!(observer.capabilities().cpu_limit.unavailable().is_none());
+}
+
 #[test]
 fn slow_requests_from_before_a_repair_are_not_held_against_it() {
     let sighting = look(104_300_000, &[(101, 2000), (102, 2000), (103, 5)]);

@@ -7,6 +7,8 @@
 //! Deliberately absent: a sample tells nothing of faults. What is being injected reaches neither
 //! detection nor diagnosis.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cgroup;
 pub mod clock;
 mod connection;
@@ -22,6 +24,7 @@ pub mod properties;
 mod protocol;
 pub mod role;
 pub mod sample;
+pub mod say;
 pub mod stress;
 mod volume;
 

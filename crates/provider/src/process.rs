@@ -131,6 +131,16 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     all
 }
 
+/// Signals a process and its descendants.
+pub(crate) fn signal_tree(root: Option<&Incarnation>, with: Signal) {
+    let Some(root) = root else { return };
+    for member in tree(root.pid).into_iter().filter_map(identify) {
+        if let Err(error) = signal(&member, with) {
+            crate::say!("cannot signal process {}: {error}", member.pid);
+        }
+    }
+}
+
 /// How many file descriptors a process has open.
 pub(crate) fn descriptors(pid: u32) -> Option<u32> {
     let path = format!("/proc/{pid}/fd");

@@ -22,6 +22,7 @@ use crate::{Change, Look, ProviderError, Sample, Undone, proof};
 /// Real processes on this machine.
 pub struct ProcessProvider {
     pub(crate) keeper: Connections,
+    /// What the first keeper said it can do.
     capabilities: Capabilities,
 }
 
@@ -231,8 +232,11 @@ fn errand(action: &Action) -> Option<Errand> {
 
 impl Look for ProcessProvider {
     fn capabilities(&self) -> Capabilities {
-        // Asked anew, because a group that cannot be made is noticed only when it is needed.
-        self.keeper.ask(&Request::Capabilities).unwrap_or_else(|_| self.capabilities.clone())
+        // Asked anew, because a group that cannot be made is noticed only when it is needed. Where no keeper answers,
+        // the last one's word counts.
+        let last = || self.keeper.welcome().map(|welcome| welcome.capabilities);
+        let now = self.keeper.ask(&Request::Capabilities).ok().or_else(last);
+        now.unwrap_or_else(|| self.capabilities.clone())
     }
 
     fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {

@@ -151,6 +151,18 @@ impl Refusal {
     }
 }
 
+/// How an attribute is called in messages.
+pub(crate) fn name(attribute: &Attribute) -> String {
+    match attribute {
+        Attribute::Replicas(service) => format!("replicas of service/{service}"),
+        Attribute::CpuLimit(service) => format!("CPU limit of service/{service}"),
+        Attribute::MemoryLimit(service) => format!("memory limit of service/{service}"),
+        Attribute::VolumeSize(instance) => format!("size of volume/{instance}"),
+        Attribute::Ejected(link, instance) => format!("ejection of {instance} from link/{link}"),
+        Attribute::BreakerHeldOpen(link) => format!("breaker of link/{link}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use domain::FaultKind;

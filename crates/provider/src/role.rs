@@ -28,7 +28,7 @@ pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
     Some(match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("homeostat: {message}");
+            crate::say!("homeostat: {message}");
             ExitCode::FAILURE
         }
     })

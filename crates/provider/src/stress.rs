@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::{Bytes, Clock, Cores, FileClass, Incarnation, Percent};
@@ -75,6 +77,25 @@ pub struct Beside {
     pub members: PathBuf,
     /// That limit. The worker alone stays below it.
     pub limit: Bytes,
+}
+
+/// Lets a worker begin in a group of its own: it ends with its victim because it watches it, with the keeper that
+/// starts it because the kernel sees to that.
+pub(crate) fn end_with_parent(command: &mut Command) {
+    let parent = std::process::id();
+    let prepare = move || {
+        // SAFETY: two system calls on plain numbers.
+        unsafe {
+            libc::setpgid(0, 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        }
+        match rustix::process::getppid() {
+            Some(now) if now.as_raw_nonzero().get().unsigned_abs() == parent => Ok(()),
+            _ => Err(io::ErrorKind::Interrupted.into()),
+        }
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(prepare) };
 }
 
 /// Does the work; returns when it is over.

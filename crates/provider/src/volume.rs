@@ -111,7 +111,7 @@ impl Volumes {
             && let Some(holder) = holder.take()
             && let Err(error) = process::signal(&holder.incarnation, rustix::process::Signal::KILL)
         {
-            eprintln!("cannot end the process that keeps the volumes: {error}");
+            crate::say!("cannot end the process that keeps the volumes: {error}");
         }
     }
 

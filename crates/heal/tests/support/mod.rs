@@ -227,7 +227,6 @@ fn control_plane(
         observer: Arc::clone(&observer),
         executor: Arc::clone(&executor),
         clock: clock.clone(),
-        capabilities: provider.capabilities(),
         notify: Box::new(move |notice| told.lock().unwrap().push(notice)),
     };
     let settings = Settings {

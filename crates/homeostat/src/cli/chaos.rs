@@ -1,10 +1,10 @@
 //! `homeostat chaos`: inject one fault, stop everything, take out what was left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
-use domain::ResourceId;
-use domain::units::parse_duration;
+use domain::units::{parse_duration, show_duration};
+use domain::{PlanStatus, ResourceId};
 use serde_json::{Map, Value, json};
 
 use super::config::{load, print};
@@ -26,7 +26,11 @@ pub(crate) enum ChaosCommand {
     /// Clear the emergency stop.
     Resume,
     /// Take out what a dead control plane left in, and settle what it was doing.
-    Recover,
+    Recover {
+        /// How long a step is waited for that may still come to its effect; exit code 1 where one is under way then.
+        #[arg(long, value_parser = parse_duration, default_value = "5m", allow_hyphen_values = true)]
+        within: Duration,
+    },
 }
 
 /// `chaos inject`.
@@ -100,7 +104,7 @@ pub(super) fn run(global: &Global, command: &ChaosCommand) -> Result<Exit, Failu
         ChaosCommand::Inject(args) => inject(global, args),
         ChaosCommand::Stop { .. } => stop(global),
         ChaosCommand::Resume => resume(global),
-        ChaosCommand::Recover => recover(global),
+        ChaosCommand::Recover { within } => recover(global, *within),
     }
 }
 
@@ -116,7 +120,14 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     });
     let experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
     print(&format!("{}\n", experiment["id"].as_str().unwrap_or_default()))?;
-    eprintln!("{name} is in effect on {}; it ends by itself", args.target);
+    if experiment["started_at"].is_null() {
+        provider::say!(
+            "{name} is being put in force on {} still; GET /api/v3/chaos/experiment/ID says how it went",
+            args.target
+        );
+    } else {
+        provider::say!("{name} is in effect on {}; it ends by itself", args.target);
+    }
     Ok(Exit::Done)
 }
 
@@ -153,12 +164,12 @@ fn stop(global: &Global) -> Result<Exit, Failure> {
     match answer {
         Ok(answer) => {
             print(&format!("{} faults taken out\n", answer["faults_removed"]))?;
-            eprintln!("nothing is repaired or disturbed until `homeostat chaos resume`");
+            provider::say!("nothing is repaired or disturbed until `homeostat chaos resume`");
         }
         Err(ClientError::NotRunning { .. } | ClientError::Unreachable { .. }) if global.dir.exists() => {
             let file = global.dir.join(EMERGENCY_FILE);
             std::fs::write(&file, "").map_err(|error| Failure::failed(&error))?;
-            eprintln!(
+            provider::say!(
                 "no control plane answers; wrote {}, which stops the next one at its start",
                 file.display()
             );
@@ -175,14 +186,14 @@ fn resume(global: &Global) -> Result<Exit, Failure> {
     }
     let client = Client::find(&global.dir)?;
     let _: Value = client.delete("/api/v3/chaos/emergency-stop")?;
-    eprintln!("the emergency stop is cleared");
+    provider::say!("the emergency stop is cleared");
     Ok(Exit::Done)
 }
 
 /// A control plane settles what a dead one left; with one running there is nothing to do.
-fn recover(global: &Global) -> Result<Exit, Failure> {
+fn recover(global: &Global, within: Duration) -> Result<Exit, Failure> {
     if Client::find(&global.dir).is_ok() {
-        eprintln!("a control plane is running; it settles what an earlier one left");
+        provider::say!("a control plane is running; it settles what an earlier one left");
         return Ok(Exit::Done);
     }
     if !global.dir.join("keeper").exists() {
@@ -193,16 +204,36 @@ fn recover(global: &Global) -> Result<Exit, Failure> {
         .map_err(|error| Failure::failed(&error))?;
     let recovered = &plane.recovered;
     if plane.is_settling() {
-        eprintln!("waiting for {} plans whose last step may still come to its effect", recovered.awaited());
+        provider::say!(
+            "waiting for {} plans whose last step may still come to its effect",
+            recovered.awaited()
+        );
     }
-    while plane.is_settling() {
+    let deadline = Instant::now() + within;
+    while plane.is_settling() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
-    print(&format!(
-        "{} faults taken out, {} plans settled\n",
-        recovered.faults_taken_out,
-        recovered.plans.len()
-    ))?;
+    let left = under_way(&plane)?;
+    let settled = recovered.plans.len().saturating_sub(left.len());
+    print(&format!("{} faults taken out, {settled} plans settled\n", recovered.faults_taken_out))?;
     plane.stop();
-    Ok(Exit::Done)
+    if left.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let message = format!(
+        "after {} still under way: {}; run `homeostat chaos recover` again, or `homeostat serve`, which goes on looking after it",
+        show_duration(within),
+        left.join(", ")
+    );
+    Err(Failure { exit: Exit::Failed, message })
+}
+
+/// The plans of an earlier control plane that have no ending yet, each with what it does.
+fn under_way(plane: &ControlPlane) -> Result<Vec<String>, Failure> {
+    if !plane.is_settling() {
+        return Ok(Vec::new());
+    }
+    let unfinished = plane.store.unfinished_plans().map_err(|error| Failure::failed(&error))?;
+    let in_progress = unfinished.into_iter().filter(|record| record.status == PlanStatus::InProgress);
+    Ok(in_progress.map(|record| format!("plan {} ({})", record.plan.id, record.plan.summary)).collect())
 }

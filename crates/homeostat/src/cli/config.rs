@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> Result<Exit, Fail
         }
         ConfigCommand::Check => {
             load(global)?;
-            eprintln!("the configuration is well");
+            provider::say!("the configuration is well");
             Ok(Exit::Done)
         }
     }

@@ -149,7 +149,7 @@ pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
     crate::pid_file::end_control_plane(&global.dir).map_err(|error| Failure::failed(&error))?;
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
     provider.down().map_err(|error| Failure::failed(&error))?;
-    eprintln!("down; state stays in {}", global.dir.display());
+    provider::say!("down; state stays in {}", global.dir.display());
     Ok(Exit::Done)
 }
 
@@ -171,7 +171,7 @@ pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Outpu
 pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
     let _: Value = client.post(&format!("/api/v3/self-healing/remediations/{plan}/approve"), &json!({}))?;
-    eprintln!("approved; it runs as soon as the guard clears it");
+    provider::say!("approved; it runs as soon as the guard clears it");
     Ok(Exit::Done)
 }
 
@@ -180,6 +180,6 @@ pub(super) fn pause(global: &Global, service: &ServiceName, time: Duration) -> R
     let client = Client::find(&global.dir)?;
     let body = json!({ "service": service, "for": format!("{}ms", time.as_millis()) });
     let _: Value = client.post("/api/v3/self-healing/pauses", &body)?;
-    eprintln!("nothing is repaired or disturbed at {service} for {}", show_duration(time));
+    provider::say!("nothing is repaired or disturbed at {service} for {}", show_duration(time));
     Ok(Exit::Done)
 }

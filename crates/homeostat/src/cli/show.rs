@@ -86,7 +86,7 @@ pub(super) fn issues(global: &Global, limit: u32, output: Output) -> Result<Exit
         })
         .collect();
     if rows.is_empty() {
-        eprintln!("no issues so far");
+        provider::say!("no issues so far");
         return Ok(Exit::Done);
     }
     print(&table(&["ID", "DETECTED", "STATE", "SEVERITY", "TYPE", "RESOURCE", "WHAT"], &rows))?;

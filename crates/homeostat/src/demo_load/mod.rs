@@ -119,7 +119,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
     let unanswered = tokio::time::timeout(END_LIMIT, room.acquire_many(all)).await.is_err();
     locked(&generator.log).flush()?;
     if unanswered {
-        eprintln!("some requests were still open at the end; they are not in the log");
+        provider::say!("some requests were still open at the end; they are not in the log");
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ pub(super) async fn serve<A: Application>(
         in_flight: AtomicUsize::new(0),
         idle: Notify::new(),
     });
-    eprintln!("{} listens on 127.0.0.1:{}", settings.instance, settings.port);
+    provider::say!("{} listens on 127.0.0.1:{}", settings.instance, settings.port);
     let (stop, stopping) = watch::channel(false);
     loop {
         tokio::select! {
@@ -93,7 +93,7 @@ pub(super) async fn serve<A: Application>(
     // The connection tasks finish their request and end; the channel closes with the last of them.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(CALL_LIMIT, stop.closed()).await;
-    eprintln!("{} ends", settings.instance);
+    provider::say!("{} ends", settings.instance);
     Ok(())
 }
 

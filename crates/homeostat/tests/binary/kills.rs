@@ -41,6 +41,9 @@ const REPAIR_WITHIN: Duration = Duration::from_secs(6);
 /// A recovery that takes longer is shown with what took so long.
 const SLOW_MS: u64 = 5000;
 
+/// When a request has ended at the latest, where any does.
+const NEXT_LINE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -382,8 +385,14 @@ impl Campaign {
 
     /// Whole seconds of a span in which no request was served.
     fn seconds_unserved(&self, from: Time, to: Time) -> u64 {
-        // The last lines are on their way to the file.
-        std::thread::sleep(Duration::from_millis(250));
+        // Lines are in the order in which requests ended: one that ended later says that those before are there.
+        // None comes where nobody is served at all any more.
+        let deadline = Instant::now() + NEXT_LINE_WITHIN;
+        while read_log(&self.requests, to, SystemClock.now()).unwrap().requests == 0
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(POLL);
+        }
         let second = Duration::from_secs(1);
         let mut at = from;
         let mut unserved = 0;

@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("up_status_logs_down_leave_nothing", up_to_down),
     ("a_killed_service_is_started_again_and_serves", service_killed),
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
+    ("recovering_ends_when_its_time_is_over_and_says_what_is_still_under_way", recover_is_bounded),
     ("a_step_that_was_written_and_not_done_does_not_hold_up_the_start", awaited_step),
     ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
     ("a_dry_run_of_a_repair_shows_it_and_changes_nothing", dry_run),
@@ -188,6 +189,24 @@ fn awaited_step() {
         (plan["status"] == "failed").then_some(()).ok_or_else(|| plan.to_string())
     });
     assert_eq!(fleet.pid("ticker-0"), before, "the restart was done blindly");
+}
+
+/// The same, with a minute for the restart.
+fn recover_is_bounded() {
+    let infrastructure = "name: one\nservices:\n  ticker:\n    command: [/bin/sh, -c, \"exec sleep 1000\"]\n";
+    let fleet = Fleet::up("", infrastructure);
+    until("ticker-0 runs", || fleet.all_ready());
+    processes::kill(fleet.the(&Part::ControlPlane));
+    let plan = write_restart(&fleet.dir, "ticker-0", Duration::from_secs(60));
+
+    let began = Instant::now();
+    let ran = fleet.run(&["chaos", "recover", "--within", "1s"]);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert_eq!(ran.out, "0 faults taken out, 0 plans settled\n");
+    for word in ["still under way", &plan.to_string(), "restart it", "homeostat serve"] {
+        assert!(ran.err.contains(word), "{word:?} is not said: {}", ran.err);
+    }
 }
 
 /// Writes a repair whose only step has its intent in the journal and was never done.

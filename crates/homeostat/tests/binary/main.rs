@@ -4,6 +4,7 @@
 //! Tests run one after the other, because they measure time on the same cores. `campaign` as first argument
 //! runs many kills instead; that is what `cargo xtask crash` does.
 
+mod answers;
 mod emergency;
 mod fleet;
 mod kills;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         .chain(wrong_input::TESTS)
         .chain(wrong_state::TESTS)
         .chain(strategies::TESTS)
+        .chain(answers::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;

@@ -57,6 +57,13 @@ fn broken_token() {
     std::fs::write(&token, "short\n").unwrap();
     refused(&up(&fleet, SMALL), 1, &["the token has 5 characters"]);
     nothing_runs(&fleet);
+    let bytes = b"0123456789abcdef0123456789abcde\xff\xfe".as_slice();
+    std::fs::write(&token, bytes).unwrap();
+    for words in [&["serve", "--any-port"][..], &["chaos", "recover"]] {
+        refused(&fleet.run(words), 1, &[token.to_str().unwrap(), "is no UTF-8 text", "or remove the file"]);
+        nothing_runs(&fleet);
+        assert_eq!(std::fs::read(&token).unwrap(), bytes, "it was replaced");
+    }
     std::fs::remove_file(&token).unwrap();
     std::fs::create_dir(&token).unwrap();
     refused(&up(&fleet, SMALL), 1, &[token.to_str().unwrap()]);
@@ -78,7 +85,7 @@ fn up_on_tmpfs(fleet: &Fleet, options: &str) -> Option<Ran> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let ran = Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
     if ran.code == Some(77) || ran.err.starts_with("unshare:") {
-        println!("skipped: user namespaces are not allowed here");
+        println!("skipped: no user namespace");
         return None;
     }
     Some(ran)

@@ -54,9 +54,9 @@ pub(crate) enum Outside {
 /// What [`Groups::hold`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
-    /// The groups were there.
+    /// The groups were there, with the processes that belong in them.
     Before,
-    /// One was taken over or made: processes of the instance may be outside.
+    /// One was taken over or made, or could not be joined: processes of the instance may be outside.
     New,
 }
 
@@ -77,6 +77,15 @@ struct Group {
     oom_kills: u64,
     /// Why its instance is not held to its limit.
     trouble: Option<String>,
+    /// Why a process of its instance is not in it.
+    outside: Option<String>,
+}
+
+impl Group {
+    /// Why not every process of its instance is held to its limit.
+    fn wrong(&self) -> Option<&String> {
+        self.trouble.as_ref().or(self.outside.as_ref())
+    }
 }
 
 impl Groups {
@@ -128,7 +137,7 @@ impl Groups {
     /// Whether the kernel holds the processes of an instance to `limit`, and to nothing above it.
     pub(crate) fn holds_memory(&self, instance: &InstanceName, limit: Bytes) -> bool {
         let group = self.memory.groups.get(instance);
-        group.is_some_and(|group| group.trouble.is_none() && group.limit == Some(Limit::Memory(Some(limit))))
+        group.is_some_and(|group| group.wrong().is_none() && group.limit == Some(Limit::Memory(Some(limit))))
     }
 
     /// Lets a command begin inside the groups of an instance.
@@ -160,8 +169,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Makes sure that running processes of an instance are in its groups; the first of `pids` is asked about,
-    /// and all are moved where it is outside.
+    /// Makes sure that running processes of an instance are in its groups.
     pub(crate) fn admit(&mut self, instance: &InstanceName, pids: &[u32]) {
         for controller in [&mut self.cpu, &mut self.memory] {
             controller.admit(instance, pids);
@@ -241,23 +249,24 @@ impl Controller {
     /// The version that holds every instance to its limit, or why one is not held.
     fn in_force(&self) -> Result<Version, String> {
         let version = self.place.as_ref().map(|place| place.version).map_err(Clone::clone)?;
-        let trouble = self.groups.iter().find_map(|(name, group)| Some((name, group.trouble.as_ref()?)));
+        let trouble = self.groups.iter().find_map(|(name, group)| Some((name, group.wrong()?)));
         trouble.map_or(Ok(version), |(name, why)| Err(format!("{name}: {why}")))
     }
 
     fn hold(&mut self, instance: &InstanceName, limit: Limit, limited: bool) -> Held {
         let Ok(place) = &mut self.place else { return Held::Before };
         let known = self.groups.get(instance);
+        let is_new = known.map_or(limited, |group| group.outside.is_some());
+        let held = if is_new { Held::New } else { Held::Before };
         if known.is_some_and(|group| group.limit == Some(limit)) || (known.is_none() && !limited) {
-            return Held::Before;
+            return held;
         }
         let dir = place.dir.join(instance.to_string());
-        let held = if known.is_none() { Held::New } else { Held::Before };
         self.ending.remove(instance);
         let made = make(place, &dir).and_then(|()| set(&dir, place.version, limit));
         let oom_kills = if self.kind == Kind::Memory { count_ooms(place.version, &dir) } else { 0 };
-        let group =
-            self.groups.entry(instance.clone()).or_insert(Group { limit: None, oom_kills, trouble: None });
+        let fresh = Group { limit: None, oom_kills, trouble: None, outside: None };
+        let group = self.groups.entry(instance.clone()).or_insert(fresh);
         (group.limit, group.trouble) = match made {
             Ok(()) => (Some(limit), None),
             Err(why) => (None, Some(why)),
@@ -268,19 +277,16 @@ impl Controller {
     fn admit(&mut self, instance: &InstanceName, pids: &[u32]) {
         let (Ok(place), Some(group)) = (&self.place, self.groups.get_mut(instance)) else { return };
         let procs = place.dir.join(instance.to_string()).join(MEMBERS);
-        if pids.first().is_none_or(|first| members(&procs).contains(first)) {
-            return;
-        }
-        for pid in pids {
-            match place::write(&procs, &pid.to_string()) {
-                // It ended meanwhile.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => {
-                    group.trouble = Some(format!("process {pid} cannot be put into its group: {error}"))
-                }
-                Ok(()) => {}
+        let inside = members(&procs);
+        let put = |pid: &u32| match place::write(&procs, &pid.to_string()) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                Some(format!("process {pid} cannot be put into its group: {error}"))
             }
-        }
+            // In it, or ended meanwhile.
+            _ => None,
+        };
+        let outside: Vec<String> = pids.iter().filter(|pid| !inside.contains(pid)).filter_map(put).collect();
+        group.outside = outside.into_iter().next();
     }
 
     fn take_oom(&mut self, instance: &InstanceName) -> bool {
@@ -356,7 +362,7 @@ pub(crate) fn members(procs: &Path) -> Vec<u32> {
 fn remove_group(dir: &Path) -> bool {
     for member in members(&dir.join(MEMBERS)).into_iter().filter_map(process::identify) {
         if let Err(error) = process::signal(&member, Signal::KILL) {
-            eprintln!("cannot end process {} in {}: {error}", member.pid, dir.display());
+            crate::say!("cannot end process {} in {}: {error}", member.pid, dir.display());
         }
     }
     match fs::remove_dir(dir) {
@@ -392,4 +398,41 @@ pub(crate) fn is_held(
 pub(crate) fn groups_of(keeper_dir: &Path) -> BTreeSet<String> {
     let places = [Kind::Cpu, Kind::Memory].map(|kind| Place::find(kind, keeper_dir));
     places.iter().flatten().flat_map(Place::groups).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel's files of a group, as far as they are there, as plain ones.
+    fn files(dir: &Path, names: &[&str]) {
+        fs::create_dir_all(dir).unwrap();
+        names.iter().for_each(|name| fs::write(dir.join(name), "").unwrap());
+    }
+
+    #[test]
+    fn a_group_that_can_be_made_and_joined_again_is_no_trouble_any_more() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Ok(Place::at(root.path(), Kind::Cpu, Version::V2));
+        let mut groups =
+            Controller { kind: Kind::Cpu, place, groups: BTreeMap::new(), ending: BTreeSet::new() };
+        let (instance, limit) = ("cart-0".parse().unwrap(), Limit::Cpu(Some(Cores(0.5))));
+        let dir = root.path().join("cart-0");
+
+        // Neither the limit nor the members can be written.
+        assert_eq!(groups.hold(&instance, limit, true), Held::New);
+        groups.admit(&instance, &[7, 8]);
+        assert!(groups.in_force().unwrap_err().contains("cpu.max"));
+        // The limit can; the processes are outside still, and that is said.
+        files(&dir, &["cpu.max"]);
+        assert_eq!(groups.hold(&instance, limit, true), Held::New);
+        groups.admit(&instance, &[7, 8]);
+        assert!(groups.in_force().unwrap_err().contains("process 7 cannot be put into its group"));
+        // Now both.
+        files(&dir, &["cgroup.procs"]);
+        assert_eq!(groups.hold(&instance, limit, true), Held::New);
+        groups.admit(&instance, &[7, 8]);
+        assert_eq!(groups.in_force(), Ok(Version::V2));
+        assert_eq!(groups.hold(&instance, limit, true), Held::Before, "nothing is tried without need");
+    }
 }

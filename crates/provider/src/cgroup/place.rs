@@ -44,6 +44,12 @@ impl Place {
         Ok(Self { version, kind, root, dir, lock: None })
     }
 
+    /// In a directory of a test's own.
+    #[cfg(test)]
+    pub(super) fn at(dir: &Path, kind: Kind, version: Version) -> Self {
+        Self { version, kind, root: dir.to_owned(), dir: dir.to_owned(), lock: None }
+    }
+
     /// Makes the directory, with the controller working in it, and locks it.
     pub(crate) fn make(&mut self) -> Result<(), String> {
         let mut last = String::new();

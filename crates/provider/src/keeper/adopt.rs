@@ -7,14 +7,14 @@
 use std::rc::Rc;
 
 use domain::snapshot::ExitCause;
-use domain::{FaultKind, Incarnation, InstanceName, ResourceId};
+use domain::{FaultKind, Incarnation, InstanceName};
 use rustix::process::Signal;
 
 use super::launch::{INSTANCE, KEEPER, WORKER};
 use super::supervise::{Since, Slot};
 use super::table::{Overlay, Record};
-use super::{Keeper, Shared, links, supervise};
-use crate::{files, process};
+use super::{Keeper, Shared, links, overlay, server, supervise};
+use crate::process;
 
 /// A living process that an earlier keeper started.
 struct Found {
@@ -28,17 +28,11 @@ struct Found {
 pub(super) async fn adopt(shared: &Shared) {
     let found = find(&shared.borrow());
     begin_anew_after_a_reboot(&mut shared.borrow_mut());
+    adopt_volumes(&mut shared.borrow_mut(), &found);
     drop_overlays(shared, &found).await;
     end_what_was_retired(&mut shared.borrow_mut(), &found);
     {
         let mut keeper = shared.borrow_mut();
-        let holder = keeper.table.holder.clone().or_else(|| {
-            let held = found.iter().find(|process| process.worker.as_deref() == Some("volumes"));
-            held.map(|process| process.incarnation.clone())
-        });
-        if let Some(holder) = holder {
-            keeper.volumes.adopt(&holder);
-        }
         let wanted = keeper.wanted_instances();
         keeper.groups.remove_others(&wanted);
         let lost = keeper.volumes.holder().is_none();
@@ -48,12 +42,15 @@ pub(super) async fn adopt(shared: &Shared) {
             if lost {
                 // After a reboot, or where somebody ended the holder: the data is gone, the limit is not.
                 report(keeper.make_volume(&instance));
+            } else {
+                // An earlier keeper may have ended between writing a size down and giving it.
+                report(keeper.fit_volume(&instance));
             }
         }
     }
     if let Err((link, port, error)) = links::bind_missing(shared).await {
         // Retried with every tick: callers know the old port, so another one would help nobody.
-        eprintln!("link {link} cannot listen on port {port} again: {error}");
+        crate::say!("link {link} cannot listen on port {port} again: {error}");
     }
     let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
     for instance in names {
@@ -75,6 +72,16 @@ fn find(keeper: &Keeper) -> Vec<Found> {
             })
         })
         .collect()
+}
+
+fn adopt_volumes(keeper: &mut Keeper, found: &[Found]) {
+    let holder = keeper.table.holder.clone().or_else(|| {
+        let held = found.iter().find(|process| process.worker.as_deref() == Some("volumes"));
+        held.map(|process| process.incarnation.clone())
+    });
+    if let Some(holder) = holder {
+        keeper.volumes.adopt(&holder);
+    }
 }
 
 /// After a reboot everything starts for the first time, on another clock: its times compare with none of before.
@@ -114,33 +121,19 @@ async fn drop_overlays(shared: &Shared, found: &[Found]) {
             report(process::signal(&process.incarnation, Signal::CONT));
         }
     }
-    remove_filler(&shared.borrow(), &overlays);
-    let saved = shared.borrow_mut().save();
-    if !matches!(saved.await, Ok(Ok(()))) {
-        eprintln!("the table could not be written");
+    // Where the namespace of the volumes is gone, so is what was written to them.
+    let filled = |overlay: &&Overlay| matches!(overlay.fault.kind, FaultKind::DiskFill { .. });
+    if shared.borrow().volumes.holder().is_some() {
+        overlays.iter().filter(filled).for_each(|overlay| overlay::revert(&shared.borrow(), overlay));
     }
-}
-
-/// Removes what disk faults wrote, where the namespace of the volumes is still there.
-fn remove_filler(keeper: &Keeper, overlays: &[Overlay]) {
-    let Some(holder) = keeper.table.holder.as_ref().filter(|holder| process::is_alive(holder)) else {
-        return;
-    };
-    let root = std::path::Path::new("/proc").join(holder.pid.to_string()).join("root");
-    for overlay in overlays {
-        if let (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) =
-            (&overlay.fault.kind, &overlay.fault.target)
-        {
-            let path = super::launch::volume_path(&keeper.dir, instance);
-            let inside = root.join(path.strip_prefix("/").unwrap_or(&path));
-            report(files::remove_filler(&inside, &files::filler_prefix(overlay.token)).map(drop));
-        }
+    if server::saved(shared).await.is_err() {
+        crate::say!("the table could not be written");
     }
 }
 
 fn report(outcome: std::io::Result<()>) {
     if let Err(error) = outcome {
-        eprintln!("taking over what an earlier keeper left: {error}");
+        crate::say!("taking over what an earlier keeper left: {error}");
     }
 }
 

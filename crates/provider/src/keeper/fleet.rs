@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::Infrastructure;
 
 use super::table::Table;
-use super::{Shared, launch, links, overlay, supervise};
+use super::{Shared, launch, links, overlay, server, supervise};
 use crate::protocol::Refusal;
 
 /// How long proxies let running requests finish when everything goes down.
@@ -33,15 +33,15 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
         keeper.table.up_at = Some(now);
     }
     if let Err(why) = prepare(shared).await {
-        forget(shared).await;
+        drop(forget(shared).await);
         return Err(Refusal::failed(what, why));
     }
     supervise::reconcile(shared);
-    let saved = shared.borrow_mut().save();
-    match saved.await {
-        Ok(Ok(())) => Ok(()),
-        _ => {
-            down(shared).await?;
+    match server::saved(shared).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            stop(shared).await?;
+            drop(forget(shared).await);
             Err(Refusal::failed(what, "the keeper's table could not be written"))
         }
     }
@@ -77,6 +77,11 @@ async fn prepare(shared: &Shared) -> Result<(), String> {
 
 /// Takes everything down and forgets it.
 pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
+    stop(shared).await?;
+    forget(shared).await
+}
+
+async fn stop(shared: &Shared) -> Result<(), Refusal> {
     overlay::remove_all(shared).await;
     let names: Vec<_> = shared.borrow().slots.keys().cloned().collect();
     let stops: Vec<_> = names
@@ -98,17 +103,17 @@ pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
     while !shared.borrow_mut().groups.sweep() && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    forget(shared).await;
     Ok(())
 }
 
-async fn forget(shared: &Shared) {
+/// Where the table cannot be written, the next keeper would start everything again: that is said.
+async fn forget(shared: &Shared) -> Result<(), Refusal> {
     let proxies = std::mem::take(&mut shared.borrow_mut().proxies);
     let closing: Vec<_> =
         proxies.into_values().map(|proxy| tokio::task::spawn_local(proxy.shutdown(PROXY_GRACE))).collect();
     for closed in closing {
         if let Err(error) = closed.await {
-            eprintln!("a link did not close well: {error}");
+            crate::say!("a link did not close well: {error}");
         }
     }
     let saved = {
@@ -121,11 +126,15 @@ async fn forget(shared: &Shared) {
         if let Err(error) = std::fs::remove_dir_all(keeper.dir.join("volumes"))
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            eprintln!("cannot remove the volumes' directories: {error}");
+            crate::say!("cannot remove the volumes' directories: {error}");
         }
         keeper.save()
     };
-    if !matches!(saved.await, Ok(Ok(()))) {
-        eprintln!("the table could not be written");
+    match saved.await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Refusal::failed(
+            "taking down",
+            "everything was stopped, but the keeper's table could not be written and the next keeper would start it again; make room on the disk and take it down once more",
+        )),
     }
 }

@@ -218,9 +218,8 @@ async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     ticking.abort();
     // No fault without a keeper that ends it.
     overlay::remove_all(&shared).await;
-    let saved = shared.borrow_mut().save();
-    if !matches!(saved.await, Ok(Ok(()))) {
-        eprintln!("the table could not be written");
+    if server::saved(&shared).await.is_err() {
+        crate::say!("the table could not be written");
     }
     shared.borrow_mut().groups.release();
     // Time for the answer to the request that ended the keeper to be sent.
@@ -273,7 +272,7 @@ async fn tick(shared: Shared) {
             supervise::reap_orphans(&shared.borrow());
             rotate_logs(&shared);
             if let Err((link, port, error)) = links::bind_missing(&shared).await {
-                eprintln!("link {link} cannot listen on port {port}: {error}");
+                crate::say!("link {link} cannot listen on port {port}: {error}");
             }
         }
     }
@@ -286,7 +285,7 @@ fn rotate_logs(shared: &Shared) {
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = crate::files::rotate(&log) {
-                    eprintln!("cannot rotate {}: {error}", log.display());
+                    crate::say!("cannot rotate {}: {error}", log.display());
                 }
             });
         }
@@ -338,7 +337,7 @@ impl Keeper {
         let written =
             launch::open_log(&path).and_then(|mut log| writeln!(log, "homeostat: {instance} {text}"));
         if let Err(error) = written {
-            eprintln!("{instance} {text} (its log cannot be written: {error})");
+            crate::say!("{instance} {text} (its log cannot be written: {error})");
         }
     }
 
@@ -353,6 +352,12 @@ impl Keeper {
             fs::create_dir_all(inside.join(part))?;
         }
         Ok(())
+    }
+
+    /// Gives the volume of an instance the size in the table.
+    fn fit_volume(&self, instance: &InstanceName) -> io::Result<()> {
+        let Some(size) = self.table.size(&Attribute::VolumeSize(instance.clone())) else { return Ok(()) };
+        self.volumes.resize(&launch::volume_path(&self.dir, instance), size)
     }
 
     fn reach_volume(&self, instance: &InstanceName) -> PathBuf {
@@ -390,8 +395,8 @@ impl Keeper {
             .size(&Attribute::VolumeSize(instance.clone()))
             .filter(|_| self.volumes.holder().is_some());
         let held = self.groups.hold(instance, Limits { cpu, memory, volume });
-        if let (Held::New, Some(incarnation)) = (held, self.incarnation(instance)) {
-            let members = process::tree(incarnation.pid);
+        if held == Held::New {
+            let members = self.incarnation(instance).map(|it| process::tree(it.pid)).unwrap_or_default();
             self.groups.admit(instance, &members);
         }
     }

@@ -5,7 +5,6 @@
 //! which takes away what the overlay added and nothing else. A fault on an instance is bound to the process
 //! it was meant for and is over when that process ends.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,15 +15,19 @@ use domain::{
 use rustix::process::Signal;
 
 use super::launch::{self, INSTANCE, KEEPER, WORKER};
+use super::server::saved;
 use super::table::Overlay;
 use super::{Keeper, Shared, links, status, supervise};
 use crate::cgroup::Outside;
 use crate::protocol::Refusal;
 use crate::stress::{Beside, Work, WorkKind};
-use crate::{files, process};
+use crate::{files, process, stress};
 
 /// How long the control plane may be silent before its faults are taken out.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
+
+/// Between two starts of a worker that ends before its fault.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Whether a fault could be injected now.
 pub(super) fn check(keeper: &Keeper, fault: &Fault) -> Result<(), Refusal> {
@@ -65,17 +68,26 @@ pub(super) async fn inject(
                 until,
                 incarnation,
                 worker: None,
+                renewed: None,
             });
         }
         keeper.save()
     };
     let durable = matches!(saved.await, Ok(Ok(())));
     if !durable {
-        shared.borrow_mut().table.overlays.retain(|overlay| overlay.token != token);
+        let mut keeper = shared.borrow_mut();
+        keeper.table.forget(token);
+        keeper.table.overlays.retain(|overlay| overlay.token != token);
+        // A link that was configured anew meanwhile has it, a table that was written since too.
+        if let ResourceId::Link(link) = &fault.target {
+            links::configure(&keeper, link);
+        }
+        keeper.save();
         return Err(Refusal::failed(fault.kind.name(), "the fault could not be written down first"));
     }
     let done = act(shared, token, &fault, expected.as_ref());
     if done.is_err() {
+        shared.borrow_mut().table.forget(token);
         remove(shared, token).await;
     }
     done
@@ -105,7 +117,7 @@ fn act(
         }
         // Expired or taken out while it was being written down.
         _ if !keeper.table.overlays.iter().any(|overlay| overlay.token == token) => {}
-        (FaultKind::Pause, _) => signal_tree(alive, Signal::STOP),
+        (FaultKind::Pause, _) => process::signal_tree(alive, Signal::STOP),
         (kind, ResourceId::Link(link)) if links::is_network(kind) => links::configure(&keeper, link),
         _ => {
             let Some(work) = work(&keeper, fault, Some(token))? else { return Ok(()) };
@@ -119,15 +131,6 @@ fn act(
         }
     }
     Ok(())
-}
-
-fn signal_tree(root: Option<&Incarnation>, signal: Signal) {
-    let Some(root) = root else { return };
-    for member in process::tree(root.pid).into_iter().filter_map(process::identify) {
-        if let Err(error) = process::signal(&member, signal) {
-            eprintln!("cannot signal process {}: {error}", member.pid);
-        }
-    }
 }
 
 /// What a worker has to do for a fault; `None` for faults without one. Refuses what cannot be done here.
@@ -203,22 +206,7 @@ fn spawn_worker(
         command.env(INSTANCE, instance.to_string());
         keeper.groups.enter_before_exec(&mut command, instance, Outside::Refused)?;
     }
-    let keeper_pid = std::process::id();
-    let prepare = move || {
-        // In a group of its own: it ends with its victim because it watches it, with the keeper because
-        // the kernel sees to that.
-        // SAFETY: two system calls on plain numbers.
-        unsafe {
-            libc::setpgid(0, 0);
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        }
-        match rustix::process::getppid() {
-            Some(parent) if parent.as_raw_nonzero().get().unsigned_abs() == keeper_pid => Ok(()),
-            _ => Err(std::io::ErrorKind::Interrupted.into()),
-        }
-    };
-    // SAFETY: between fork and exec only system calls are made.
-    unsafe { command.pre_exec(prepare) };
+    stress::end_with_parent(&mut command);
     Ok(process::identify(command.spawn()?.id()))
 }
 
@@ -245,18 +233,23 @@ pub(super) async fn expire(shared: &Shared) {
 }
 
 /// Starts the workers beside instances again that have ended before their fault: where an instance and its worker
-/// do not fit into the memory limit together, the kernel ends the larger one, be it the worker.
+/// do not fit into the memory limit together, the kernel ends the larger one, be it the worker. One that ends
+/// again and again is started once a second.
 fn renew(keeper: &mut Keeper) {
+    let now = keeper.clock.now();
+    let due = |overlay: &Overlay| overlay.renewed.is_none_or(|at| now.since(at) >= RENEWAL);
     let ended = |overlay: &Overlay| overlay.worker.as_ref().is_some_and(|worker| !process::is_alive(worker));
     for at in 0..keeper.table.overlays.len() {
         let overlay = &keeper.table.overlays[at];
-        if !is_beside(&overlay.fault.kind) || !ended(overlay) {
+        if !is_beside(&overlay.fault.kind) || !due(overlay) || !ended(overlay) {
             continue;
         }
+        keeper.table.overlays[at].renewed = Some(now);
+        let overlay = &keeper.table.overlays[at];
         let Ok(Some(work)) = work(keeper, &overlay.fault, Some(overlay.token)) else { continue };
         match spawn_worker(keeper, overlay.token, &overlay.fault, &work, None, overlay.until) {
             Ok(worker) => keeper.table.overlays[at].worker = worker,
-            Err(error) => eprintln!("{} cannot go on: {error}", overlay.fault.kind),
+            Err(error) => crate::say!("{} cannot go on: {error}", overlay.fault.kind),
         }
     }
 }
@@ -273,9 +266,8 @@ async fn take_out(shared: &Shared, which: impl Fn(&Overlay) -> bool) -> u32 {
     }
     end_workers(&found).await;
     found.iter().for_each(|overlay| revert(&shared.borrow(), overlay));
-    let saved = shared.borrow_mut().save();
-    if !matches!(saved.await, Ok(Ok(()))) {
-        eprintln!("the table could not be written; faults that were taken out may be taken out again");
+    if saved(shared).await.is_err() {
+        crate::say!("the table could not be written; faults that were taken out may be taken out again");
     }
     u32::try_from(found.len()).unwrap_or(u32::MAX)
 }
@@ -286,7 +278,7 @@ async fn end_workers(overlays: &[Overlay]) {
     let open: Vec<_> = workers.filter_map(process::open).collect();
     for pidfd in &open {
         if let Err(errno) = rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {errno}");
+            crate::say!("cannot end a stress worker: {errno}");
         }
     }
     for pidfd in &open {
@@ -295,10 +287,13 @@ async fn end_workers(overlays: &[Overlay]) {
 }
 
 /// Takes back what an overlay did beside its worker.
-fn revert(keeper: &Keeper, overlay: &Overlay) {
+pub(super) fn revert(keeper: &Keeper, overlay: &Overlay) {
     match (&overlay.fault.kind, &overlay.fault.target) {
         (FaultKind::Pause, _) => {
-            signal_tree(overlay.incarnation.as_ref().filter(|it| process::is_alive(it)), Signal::CONT);
+            process::signal_tree(
+                overlay.incarnation.as_ref().filter(|it| process::is_alive(it)),
+                Signal::CONT,
+            );
         }
         (FaultKind::DiskFill { .. }, ResourceId::Volume(instance)) => {
             remove_filler(&keeper.reach_volume(instance), overlay.token);
@@ -310,7 +305,7 @@ fn revert(keeper: &Keeper, overlay: &Overlay) {
 
 fn remove_filler(volume: &Path, token: StepToken) {
     if let Err(error) = files::remove_filler(volume, &files::filler_prefix(token)) {
-        eprintln!("cannot remove what a disk fault wrote to {}: {error}", volume.display());
+        crate::say!("cannot remove what a disk fault wrote to {}: {error}", volume.display());
     }
 }
 
@@ -322,7 +317,7 @@ pub(super) fn forget_instance(keeper: &mut Keeper, instance: &InstanceName) {
     };
     for worker in keeper.table.overlays.iter().filter(|o| over(o)).filter_map(|o| o.worker.as_ref()) {
         if let Err(error) = process::signal(worker, Signal::KILL) {
-            eprintln!("cannot end a stress worker: {error}");
+            crate::say!("cannot end a stress worker: {error}");
         }
     }
     keeper.table.overlays.retain(|overlay| !over(overlay));

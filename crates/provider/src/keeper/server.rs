@@ -15,10 +15,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::table::Stale;
-use super::{Shared, fleet, links, overlay, probe, status, supervise};
+use super::table::{Removed, Row, Stale};
+use super::{Keeper, Shared, fleet, links, overlay, probe, status, supervise};
 use crate::files;
-use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome};
+use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome, name};
 
 /// Longest wait for an event; a client that wants to wait longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -31,13 +31,13 @@ pub(super) async fn serve(shared: Shared, listener: UnixListener) {
                 let shared = Rc::clone(&shared);
                 tokio::task::spawn_local(async move {
                     if let Err(error) = converse(&shared, stream).await {
-                        eprintln!("a client was cut off: {error}");
+                        crate::say!("a client was cut off: {error}");
                     }
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: those that are open go on.
-                eprintln!("cannot accept a client: {error}");
+                crate::say!("cannot accept a client: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -110,12 +110,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
         Request::Set { attribute, value: to, expected, token } => {
             value(set(shared, attribute, to, expected, token).await?)
         }
-        Request::Unset { attribute, token } => {
-            let removed = shared.borrow_mut().table.unset(&attribute, token);
-            saved(shared).await?;
-            apply(shared, &attribute)?;
-            value(removed)
-        }
+        Request::Unset { attribute, token } => value(unset(shared, &attribute, token).await?),
         Request::Owns { attribute, token } => value(shared.borrow().table.is_owner(&attribute, token)),
         Request::Restart { token, instance, expected, manner } => {
             value(restart(shared, token, instance, expected, manner).await?)
@@ -151,25 +146,27 @@ fn value(answer: impl serde::Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(answer).map_err(|error| Refusal::failed("answering", error))
 }
 
-/// How an attribute is called in messages.
-fn name(attribute: &Attribute) -> String {
-    match attribute {
-        Attribute::Replicas(service) => format!("replicas of service/{service}"),
-        Attribute::CpuLimit(service) => format!("CPU limit of service/{service}"),
-        Attribute::MemoryLimit(service) => format!("memory limit of service/{service}"),
-        Attribute::VolumeSize(instance) => format!("size of volume/{instance}"),
-        Attribute::Ejected(link, instance) => format!("ejection of {instance} from link/{link}"),
-        Attribute::BreakerHeldOpen(link) => format!("breaker of link/{link}"),
-    }
-}
-
-async fn saved(shared: &Shared) -> Result<(), Refusal> {
+/// Waits until the table, as it is now, is on the disk.
+pub(super) async fn saved(shared: &Shared) -> Result<(), Refusal> {
     let saved = shared.borrow_mut().save();
     match saved.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(why)) => Err(Refusal::failed("writing the keeper's table", why)),
         Err(_) => Err(Refusal::failed("writing the keeper's table", "its writer ended")),
     }
+}
+
+/// As [`saved`]; where the table could not be written, `put_back` makes it what it was, so that nobody is told
+/// that something was done which no later keeper would know of.
+async fn recorded(shared: &Shared, put_back: impl FnOnce(&mut Keeper)) -> Result<(), Refusal> {
+    let recorded = saved(shared).await;
+    if recorded.is_err() {
+        let mut keeper = shared.borrow_mut();
+        put_back(&mut keeper);
+        // What was written for somebody else since may hold it.
+        keeper.save();
+    }
+    recorded
 }
 
 async fn events(shared: &Shared, after: u64, timeout: Duration) -> Result<Value, Refusal> {
@@ -192,7 +189,7 @@ async fn set(
     expected: u64,
     token: StepToken,
 ) -> Result<(), Refusal> {
-    {
+    let before = {
         let mut keeper = shared.borrow_mut();
         if keeper.table.attribute(&attribute).is_none() {
             return Err(Refusal::unknown(name(&attribute)));
@@ -202,17 +199,43 @@ async fn set(
         {
             return Err(Refusal::unsupported("resizing a volume", why));
         }
+        let before = keeper.table.row(&attribute).cloned();
         if let Err(Stale { seen }) = keeper.table.set(&attribute, to, expected, token) {
             return Err(Refusal::Conflict { attribute: name(&attribute), seen, expected });
         }
-    }
-    saved(shared).await?;
+        before
+    };
+    attribute_recorded(shared, &attribute, token, before).await?;
     let applied = apply(shared, &attribute);
     if applied.is_err() {
         shared.borrow_mut().table.unset(&attribute, token);
-        saved(shared).await?;
+        // What it was refused for is the answer, whether this can be written or not.
+        drop(saved(shared).await);
     }
     applied
+}
+
+/// Recorded first: a keeper that ends between the two leaves a table that the next one brings the world to.
+async fn unset(shared: &Shared, attribute: &Attribute, token: StepToken) -> Result<Removed, Refusal> {
+    let (before, removed) = {
+        let table = &mut shared.borrow_mut().table;
+        (table.row(attribute).cloned(), table.unset(attribute, token))
+    };
+    attribute_recorded(shared, attribute, token, before).await?;
+    apply(shared, attribute)?;
+    Ok(removed)
+}
+
+/// As [`recorded`], for a step's value. Whoever looked at the table meanwhile may have applied it.
+async fn attribute_recorded(
+    shared: &Shared,
+    attribute: &Attribute,
+    token: StepToken,
+    before: Option<Row>,
+) -> Result<(), Refusal> {
+    let put_back = |keeper: &mut Keeper| keeper.table.put_back(attribute, token, before.as_ref());
+    let recorded = recorded(shared, put_back).await;
+    recorded.or_else(|refusal| apply(shared, attribute).and(Err(refusal)))
 }
 
 /// Brings the world to the value an attribute has now.
@@ -224,15 +247,8 @@ fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
             supervise::cause_changed(shared, service)
         }
         Attribute::VolumeSize(instance) => {
-            let keeper = shared.borrow();
-            let Some((AttributeValue::Size(Some(size)), _)) = keeper.table.attribute(attribute) else {
-                return Ok(());
-            };
-            let path = super::launch::volume_path(&keeper.dir, instance);
-            let resized = keeper.volumes.resize(&path, size);
-            resized
-                .map_err(|error| Refusal::failed(format!("resizing volume/{instance} to {size}"), error))?;
-            drop(keeper);
+            let resized = shared.borrow().fit_volume(instance);
+            resized.map_err(|error| Refusal::failed(format!("resizing volume/{instance}"), error))?;
             shared.borrow_mut().hold_all();
             supervise::cause_changed(shared, &instance.service);
         }
@@ -250,7 +266,7 @@ async fn restart(
     expected: Option<Incarnation>,
     manner: StopManner,
 ) -> Result<(), Refusal> {
-    let current = {
+    let (current, stopping) = {
         let mut keeper = shared.borrow_mut();
         if !keeper.slots.contains_key(&instance) {
             return Err(Refusal::unknown(format!("instance/{instance}")));
@@ -260,12 +276,18 @@ async fn restart(
             return Ok(());
         }
         keeper.table.finish(token);
-        if let Some(record) = keeper.table.instances.get_mut(&instance).filter(|_| current.is_some()) {
-            record.stopping = Some(manner);
-        }
-        current
+        let record = keeper.table.instances.get_mut(&instance).filter(|_| current.is_some());
+        let stopping = record.and_then(|record| record.stopping.replace(manner));
+        (current, stopping)
     };
-    saved(shared).await?;
+    let not_asked = |keeper: &mut Keeper| {
+        keeper.table.forget(token);
+        let record = keeper.table.instances.get_mut(&instance);
+        if let Some(record) = record.filter(|record| record.incarnation == current) {
+            record.stopping = stopping;
+        }
+    };
+    recorded(shared, not_asked).await?;
     match current {
         Some(incarnation) => {
             let shared = Rc::clone(shared);
@@ -316,7 +338,7 @@ async fn once(shared: &Shared, token: StepToken, errand: Errand) -> Result<(), R
         }
     }
     shared.borrow_mut().table.finish(token);
-    saved(shared).await
+    recorded(shared, |keeper| keeper.table.forget(token)).await
 }
 
 /// Does something to the files of a class beside the event loop.

@@ -214,7 +214,7 @@ pub(super) async fn wait_for_end(pidfd: &OwnedFd) {
         Ok(watched) => drop(watched.readable().await),
         Err(error) => {
             // Out of descriptors: look now and then instead of at once.
-            eprintln!("cannot watch a process: {error}");
+            crate::say!("cannot watch a process: {error}");
             while !process::has_ended(pidfd) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -9,8 +9,8 @@
 //! through a proxy may wait. [`Writer::save`] says when a state is on the disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
@@ -21,6 +21,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use crate::files::replace;
 
 /// The format of the file; a newer one is refused.
 pub(super) const VERSION: u32 = 1;
@@ -99,6 +101,9 @@ pub(super) struct Overlay {
     pub(super) incarnation: Option<Incarnation>,
     /// The stress worker, where it has one.
     pub(super) worker: Option<Incarnation>,
+    /// When this keeper last tried to start its worker again.
+    #[serde(skip)]
+    pub(super) renewed: Option<Time>,
 }
 
 /// Why a compare-and-set did not happen.
@@ -165,9 +170,7 @@ impl Table {
     /// The value in force and its generation; `None` where what it belongs to does not exist.
     pub(super) fn attribute(&self, attribute: &Attribute) -> Option<(AttributeValue, u64)> {
         let declared = self.declared(attribute)?;
-        let Some(row) = self.rows.iter().find(|row| row.attribute == *attribute) else {
-            return Some((declared, 0));
-        };
+        let Some(row) = self.row(attribute) else { return Some((declared, 0)) };
         let top = row.layers.last().map(|(_, value)| *value);
         Some((top.or(row.standing).unwrap_or(declared), row.generation))
     }
@@ -257,10 +260,26 @@ impl Table {
         if at == row.layers.len() { Removed::Top } else { Removed::Below }
     }
 
+    /// The row of an attribute, where it was ever changed.
+    pub(super) fn row(&self, attribute: &Attribute) -> Option<&Row> {
+        self.rows.iter().find(|row| row.attribute == *attribute)
+    }
+
+    /// Makes of a step's value what it is in `before`; what others changed since stays. The generation grows
+    /// all the same: somebody may have seen the one between.
+    pub(super) fn put_back(&mut self, attribute: &Attribute, token: StepToken, before: Option<&Row>) {
+        let Some(row) = self.rows.iter_mut().find(|row| row.attribute == *attribute) else { return };
+        row.layers.retain(|(owner, _)| *owner != token);
+        let mut layers = before.into_iter().flat_map(|row| row.layers.iter().enumerate());
+        if let Some((at, layer)) = layers.find(|(_, (owner, _))| *owner == token) {
+            row.layers.insert(at.min(row.layers.len()), *layer);
+        }
+        row.generation += 1;
+    }
+
     /// Whether a step's value is the one in force.
     pub(super) fn is_owner(&self, attribute: &Attribute, token: StepToken) -> bool {
-        let row = self.rows.iter().find(|row| row.attribute == *attribute);
-        row.and_then(|row| row.layers.last()).is_some_and(|(owner, _)| *owner == token)
+        self.row(attribute).and_then(|row| row.layers.last()).is_some_and(|(owner, _)| *owner == token)
     }
 
     /// Whether a one-shot step was done.
@@ -276,6 +295,11 @@ impl Table {
         while self.done.len() > DONE_MAX {
             self.done.pop_front();
         }
+    }
+
+    /// A one-shot step was not done after all.
+    pub(super) fn forget(&mut self, token: StepToken) {
+        self.done.retain(|done| *done != token);
     }
 }
 
@@ -323,16 +347,6 @@ impl Writer {
         }
         heard
     }
-}
-
-/// Replaces a file so that after a crash the old or the new one is there, whole.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Whatever a crash or a person left in the file: it is read and written back the same, or refused; and no

@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_child_over_the_limit_ends_the_instance_as_a_whole", child_over_the_limit),
     ("a_volume_is_not_counted_against_the_memory_limit", volume_has_room),
     ("host_cpu_stress_outlives_a_restart_and_ends_with_the_fault", host_cpu_stress),
+    ("a_load_that_is_ended_again_and_again_comes_back_once_a_second", load_comes_back),
     ("host_memory_stress_leaves_no_room_for_the_next_process_either", host_memory_stress),
     ("groups_go_with_their_instances_and_a_killed_keeper_leaves_none", nothing_left),
 ];
@@ -221,6 +222,46 @@ fn host_cpu_stress() {
 
 fn captured(fleet: &Fleet) -> Captured {
     Captured::Process { instance: named("cart-0"), incarnation: fleet.instance("cart-0").incarnation }
+}
+
+fn load_comes_back() {
+    let fleet = Fleet::up(CART);
+    fleet.ready("cart-0");
+    if !held(&fleet) {
+        return;
+    }
+    let kind = FaultKind::CpuStress { load: Percent(20.0), attachment: Attachment::Host };
+    let token = token();
+    fleet.inject(token, &fault("instance/cart-0", kind, 60)).unwrap();
+    let next = |old: u32| {
+        until("the load is there", || {
+            fleet.provider.heartbeat().unwrap();
+            worker(token).filter(|pid| *pid != old)
+        })
+    };
+    let mut pid = next(0);
+    let mut starts = Vec::new();
+    for _ in 0..3 {
+        kill(pid, "KILL");
+        pid = next(pid);
+        starts.push(std::time::Instant::now());
+    }
+    let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Looked for every 250 ms.
+    assert!(gaps.iter().all(|gap| *gap > Duration::from_millis(700)), "{gaps:?}");
+}
+
+/// The running stress worker of a step.
+fn worker(token: domain::StepToken) -> Option<u32> {
+    let mark = format!("HOMEOSTAT_WORKER={token}");
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let of_it = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|part| part == mark.as_bytes())
+    };
+    pids.filter(of_it).find(|pid| runs(*pid))
 }
 
 fn host_memory_stress() {

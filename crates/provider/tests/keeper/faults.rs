@@ -109,8 +109,7 @@ fn dead_keeper() {
 
 fn pod_kill() {
     let fleet = Fleet::up(CART);
-    let pid = fleet.ready("cart-0");
-    std::thread::sleep(Duration::from_millis(80));
+    let pid = fleet.settled("cart-0");
     let fault = fault("instance/cart-0", FaultKind::PodKill, 1);
     let token = token();
     let before = captured(&fleet, "cart-0");

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use domain::snapshot::InstanceState;
+use domain::snapshot::{InstanceState, Phase};
 use domain::{Action, Fault, FaultKind, IdSource, InstanceName, Step, StepToken, Time, Undo};
 use provider::{Look, ProcessProvider};
 use serde_json::{Value, json};
@@ -14,6 +14,9 @@ pub(crate) type Test = (&'static str, fn());
 
 /// Long enough for a busy machine; nothing waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What services that are said to settle declare as `restart.settled`.
+const SETTLED: Duration = Duration::from_millis(50);
 
 pub(crate) struct Fleet {
     pub(crate) dir: tempfile::TempDir,
@@ -46,7 +49,18 @@ impl Fleet {
     pub(crate) fn ready(&self, name: &str) -> u32 {
         until(&format!("{name} is ready"), || {
             let seen = self.find(name)?;
-            (seen.phase == domain::snapshot::Phase::Ready).then(|| seen.incarnation.map(|it| it.pid))?
+            (seen.phase == Phase::Ready).then(|| seen.incarnation.map(|it| it.pid))?
+        })
+    }
+
+    /// Waits until the instance has been ready for [`SETTLED`], so that its next end is its first, and gives its
+    /// process id.
+    pub(crate) fn settled(&self, name: &str) -> u32 {
+        until(&format!("{name} has settled"), || {
+            let sample = self.provider.sample().unwrap();
+            let seen = sample.services.values().find_map(|service| service.instances.get(&named(name)))?;
+            let is_settled = seen.phase == Phase::Ready && sample.taken.since(seen.phase_since) >= SETTLED;
+            seen.incarnation.as_ref().filter(|_| is_settled).map(|it| it.pid)
         })
     }
 

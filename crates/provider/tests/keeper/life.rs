@@ -57,7 +57,7 @@ fn killed_process_is_replaced() {
     let mut pid = fleet.ready("cart-0");
     let mut gaps = Vec::new();
     for _ in 0..5 {
-        std::thread::sleep(Duration::from_millis(80));
+        fleet.settled("cart-0");
         kill(pid, "KILL");
         pid = until("another process is ready", || {
             let seen = fleet.instance("cart-0");

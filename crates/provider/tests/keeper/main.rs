@@ -5,6 +5,7 @@ mod any_instant;
 mod cgroups;
 mod faults;
 mod fleet;
+mod full_disk;
 mod life;
 mod links;
 mod service;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         .chain(faults::TESTS)
         .chain(links::TESTS)
         .chain(cgroups::TESTS)
+        .chain(full_disk::TESTS)
         .chain(any_instant::TESTS);
     let chosen: Vec<_> = tests
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))

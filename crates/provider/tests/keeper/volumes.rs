@@ -12,6 +12,7 @@ pub(crate) const CART: &str =
 pub(crate) const TESTS: &[Test] = &[
     ("a_full_volume_says_so_and_grows_while_in_use", enospc_and_growth),
     ("data_survives_the_process_and_the_keeper", data_survives),
+    ("a_size_that_was_written_down_and_not_given_is_given_by_the_next_keeper", size_follows_the_table),
     ("logs_are_rotated_and_old_files_removed", errands),
 ];
 
@@ -19,6 +20,7 @@ pub(crate) fn held(fleet: &Fleet) -> bool {
     let kernel = matches!(fleet.provider.capabilities().volumes, Enforcement::Kernel(_));
     if !kernel {
         println!("no volumes here: {:?}", fleet.provider.capabilities().volumes);
+        println!("skipped: no volume namespace");
     }
     kernel
 }
@@ -69,6 +71,28 @@ fn data_survives() {
     if held(&fleet) {
         assert_eq!(fleet.get("cart-0", &format!("/write/{}", 9 << 20)), "StorageFull", "in the same volume");
     }
+}
+
+fn size_follows_the_table() {
+    let fleet = Fleet::up(CART);
+    let pid = fleet.ready("cart-0");
+    if !held(&fleet) {
+        return;
+    }
+    fleet
+        .ask(json!({"set": {"attribute": {"volume_size": "cart-0"}, "value": {"size": 16 << 20},
+            "expected": 0, "token": token()}}))
+        .unwrap();
+    assert_eq!(fleet.get("cart-0", &format!("/write/{}", 9 << 20)), "written");
+    fleet.get("cart-0", "/write/1");
+    fleet.kill_keeper();
+    // As if it had died between writing down that the step is taken back and doing it.
+    let path = fleet.dir.path().join("keeper/table.json");
+    let mut table: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    table["rows"][0]["layers"] = json!([]);
+    std::fs::write(&path, table.to_string()).unwrap();
+    assert_eq!(fleet.ready("cart-0"), pid);
+    assert_eq!(fleet.get("cart-0", &format!("/write/{}", 9 << 20)), "StorageFull");
 }
 
 fn errands() {

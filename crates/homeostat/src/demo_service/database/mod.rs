@@ -78,7 +78,7 @@ impl Database {
         drop(locked(&self.jobs).take());
         let worker = locked(&self.worker).take();
         if worker.is_some_and(|worker| worker.join().is_err()) {
-            eprintln!("the SQL thread panicked; its database was closed by the end of the process");
+            provider::say!("the SQL thread panicked; its database was closed by the end of the process");
         }
     }
 

@@ -4,6 +4,7 @@
 //! What the drill's record does not cover waits for a person; the tests are that person, over the command
 //! line.
 
+mod cpu_limit;
 mod crash_loop;
 mod load;
 mod memory;
@@ -18,6 +19,7 @@ use crate::fleet::Fleet;
 pub(crate) const TESTS: &[Test] = &[
     ("a_service_that_runs_out_of_memory_again_gets_a_higher_limit", memory::higher_limit),
     ("more_load_than_one_instance_serves_is_spread_over_more", load::spread),
+    ("a_store_that_its_cpu_limit_throttles_under_load_gets_a_higher_one", cpu_limit::higher_limit),
     ("a_crash_loop_gets_an_instance_more_until_its_time_is_over", crash_loop::one_more),
 ];
 

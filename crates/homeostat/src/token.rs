@@ -1,0 +1,40 @@
+//! The token that every write must show.
+//!
+//! In: a data directory. Out: its token, made at the first start. One that is there and is not understood is refused,
+//! never replaced: somebody's tools hold it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::client::token_file;
+use crate::control_plane::StartError;
+
+/// The token of a data directory; made at first start, readable by its owner alone. One that is there and cannot be
+/// read is somebody's: it is not replaced.
+pub(crate) fn token(dir: &Path) -> Result<String, StartError> {
+    let path = token_file(dir);
+    match fs::read(&path).map(String::from_utf8) {
+        Ok(Ok(text)) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) => return Err(StartError::TokenText { path }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(StartError::TokenRead { path, source }),
+    }
+    let failed = |source| StartError::Token { path: path.clone(), source };
+    let mut random = [0u8; 24];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
+        .map_err(failed)?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| file.write_all(token.as_bytes()))
+        .map_err(failed)?;
+    Ok(token)
+}

@@ -1,6 +1,6 @@
 //! Tables of remediations and issues, used on several pages, and the time line's lanes from records.
 
-use domain::{Intent, Issue, Time};
+use domain::{Intent, Issue, OutcomeKind, Time};
 use maud::{Markup, html};
 use store::{PlanFilter, PlanPurpose, PlanRecord, Store};
 
@@ -29,10 +29,10 @@ pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
                     tr data-key=(record.plan.id) {
                         td { (mark(marks::of_status(record.status), marks::status_word(record.status))) }
                         td class="name" { a href={ "/remediations/" (record.plan.id) } { (words(phrases::action_type(&record.plan))) } }
-                        td class="name" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
-                        td class="fold wide quiet" data-label="What" { (record.plan.summary) }
+                        td class="name two" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
+                        td class="fold wide quiet" { (record.plan.summary) }
                         td class="number" data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
-                        td class="name" data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
+                        td class="name two" data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
                         td class="number" data-label="When" { (stamp.ago(record.plan.created_at)) }
                     }
                 }
@@ -69,7 +69,7 @@ pub(crate) fn issues(view: &View, issues: &[Issue]) -> Markup {
 }
 
 /// What is being done about an open issue.
-fn doing(view: &View, issue: &Issue) -> Markup {
+pub(crate) fn doing(view: &View, issue: &Issue) -> Markup {
     match view.plan_for(issue.id) {
         Some(record) => html! {
             (mark(marks::of_status(record.status), marks::status_word(record.status))) " "
@@ -122,18 +122,17 @@ fn repair_item(record: &PlanRecord) -> Option<Item> {
         Intent::Remediation { issue, .. } => issue.to_string(),
         _ => record.plan.id.to_string(),
     };
-    let verdict = record.outcome.as_ref().map_or_else(
-        || marks::status_word(record.status).to_owned(),
-        |outcome| marks::outcome_word(outcome.kind).to_owned(),
-    );
+    let outcome = record.outcome.as_ref().map(|outcome| outcome.kind);
+    let verdict = outcome.map_or(marks::status_word(record.status), marks::outcome_word);
+    let action = words(phrases::action_type(&record.plan));
     Some(Item {
         begin_us: record.started_at.unwrap_or(record.plan.created_at).wall_us,
         end_us: end_of(record),
-        meaning: record
-            .outcome
-            .as_ref()
-            .map_or(marks::of_status(record.status), |outcome| marks::of_outcome(outcome.kind)),
-        label: words(phrases::action_type(&record.plan)),
+        meaning: outcome.map_or(marks::of_status(record.status), marks::of_outcome),
+        label: match outcome {
+            Some(OutcomeKind::Healed) => action,
+            _ => format!("{action}, {verdict}"),
+        },
         title: format!("{} ({verdict})", record.plan.summary),
         href: format!("/remediations/{}", record.plan.id),
         group,

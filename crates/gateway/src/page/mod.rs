@@ -119,7 +119,7 @@ pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, P
     let live = page.sections.iter().filter(|section| section.update != Update::Never);
     let mut fragments: Vec<(String, String)> =
         live.map(|section| (section.id.to_owned(), section.render().into_string())).collect();
-    fragments.push((frame::TOP.to_owned(), frame::top(&view).into_string()));
+    fragments.push((frame::TOP.to_owned(), frame::top(&view, uri.path()).into_string()));
     fragments.push((frame::NOTICES.to_owned(), frame::notices(&view).into_string()));
     Ok(fragments)
 }
@@ -130,8 +130,8 @@ pub(crate) fn error(app: &App, problem: &Problem) -> Response {
     let body = html! {
         div class="card" {
             h1 class="sentence" { (sentence::capital(&problem.detail)) "." }
-            p class="facts" { (problem.status.as_u16()) " " (problem.title()) " · " code { (problem.code) } }
-            p { a href="/" { "Overview" } }
+            p class="facts" { span { "Status " (problem.status.as_u16()) } code { (problem.code) } }
+            p { a href="/" { "Back to the overview" } }
         }
     };
     let page = Page { title: problem.title().to_owned(), sections: vec![Section::still("error", body)] };

@@ -7,8 +7,13 @@ use super::view::View;
 /// The sentence.
 pub(crate) fn overall(view: &View) -> String {
     if view.switches.emergency_stop.is_some() {
-        return "The emergency stop is engaged: nothing is repaired or disturbed until it is cleared."
-            .to_owned();
+        let open = match view.issues.len() {
+            0 => String::new(),
+            n => format!("; {}", is(n, "issue", "issues", "open")),
+        };
+        return format!(
+            "The emergency stop is engaged: nothing is repaired or disturbed until it is cleared{open}."
+        );
     }
     let Some(snapshot) = &view.snapshot else {
         return "Nothing was looked at yet.".to_owned();
@@ -28,7 +33,22 @@ pub(crate) fn overall(view: &View) -> String {
         (ready, wanted) if (ready as u64) < wanted => {
             format!("No issue is open; {ready} of {wanted} instances are ready.")
         }
-        (ready, _) => format!("All is well: {services}, {}.", count(ready, "instance", "instances")),
+        (ready, _) => {
+            let paused = paused(view).map_or(String::new(), |paused| format!("; {paused}"));
+            format!("All is well: {services}, {}{paused}.", count(ready, "instance", "instances"))
+        }
+    }
+}
+
+/// What is neither repaired nor disturbed because a person said so.
+fn paused(view: &View) -> Option<String> {
+    let now = view.stamp.now;
+    let paused: Vec<_> =
+        view.switches.pauses.keys().filter(|service| view.switches.is_paused(service, now)).collect();
+    match paused.as_slice() {
+        [] => None,
+        [service] => Some(format!("{service} is paused")),
+        several => Some(format!("{} services are paused", several.len())),
     }
 }
 
@@ -58,6 +78,9 @@ fn clauses(view: &View) -> Vec<String> {
     match view.faults.len() {
         0 => {}
         n => clauses.push(is(n, "fault", "faults", "injected on purpose")),
+    }
+    if !clauses.is_empty() {
+        clauses.extend(paused(view));
     }
     clauses
 }

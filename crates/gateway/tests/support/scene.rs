@@ -94,7 +94,7 @@ fn waiting(fleet: &Fleet) {
 }
 
 /// The emergency stop was pulled in the middle of `busy`.
-fn stopped(fleet: &Fleet) {
+pub(crate) fn stopped(fleet: &Fleet) {
     busy(fleet);
     let now = fleet.clock.now();
     fleet.store.latch_emergency_stop(now.minus(seconds(75))).unwrap();
@@ -102,7 +102,7 @@ fn stopped(fleet: &Fleet) {
 }
 
 /// One service is paused, another is never touched.
-fn paused(fleet: &Fleet) {
+pub(crate) fn paused(fleet: &Fleet) {
     let now = fleet.clock.now();
     let mut seen = snapshot(now);
     seen.services.get_mut(&name("database")).unwrap().hands_off = true;
@@ -117,14 +117,14 @@ fn off(fleet: &Fleet) {
 }
 
 /// The loops stopped a while ago.
-fn stale(fleet: &Fleet) {
+pub(crate) fn stale(fleet: &Fleet) {
     calm(fleet);
     let old = fleet.clock.now().minus(seconds(90));
     *fleet.snapshot.lock().unwrap() = Some(Arc::new(snapshot(old)));
 }
 
 /// A hundred services in a chain, the last of which hangs.
-fn crowded(fleet: &Fleet) {
+pub(crate) fn crowded(fleet: &Fleet) {
     let now = fleet.clock.now();
     let service = |n: u32| format!("service-{n:02}");
     let declared: Vec<shop::Declared> = (0..100)
@@ -146,8 +146,7 @@ fn crowded(fleet: &Fleet) {
 fn long_names(fleet: &Fleet) {
     let now = fleet.clock.now();
     let (caller, callee) =
-        ("recommendations-for-returning-customers-x", "inventory-of-the-northern-warehouses-by-day");
-    let (caller, callee) = (&caller[..40], &callee[..40]);
+        ("recommendations-for-returning-customers", "inventory-of-the-northern-warehouses-all");
     let declared = [(caller.to_owned(), 3, vec![callee.to_owned()]), (callee.to_owned(), 2, Vec::new())];
     show(fleet, shop::of(&declared, now), health(now, [88, 80, 90, 100, 100]));
     let at = now.minus(seconds(3700));

@@ -88,7 +88,10 @@ fn every_page_is_there() {
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
         assert!(reply.body.contains("Emergency stop"), "{path}");
     }
-    assert_eq!(server.get("/remediations?status=nonsense").status, 422);
+    let wrong = server.get("/remediations?status=nonsense");
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("<code>status</code> is &quot;nonsense&quot;; give"), "{}", wrong.body);
+    assert!(wrong.body.contains("awaiting_approval"), "{}", wrong.body);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
                         td { (status(record, document.get("passed"))) }
                         td class="what" { a href={ "/experiments/" (record.id) } { (name(record)) } }
                         td class="name two" data-label="Fault" { (words(text(document.get("type")).unwrap_or("–"))) }
-                        td class="wide quiet" { (text(document.get("verdict")).unwrap_or("–")) }
+                        td class={ "wide quiet" @if text(document.get("verdict")).is_none() { " none" } } { (text(document.get("verdict")).unwrap_or("–")) }
                         td class="number" data-label="Recovery" {
                             @match document.get("recovery_time_seconds").and_then(Value::as_f64) {
                                 Some(seconds) => { (format!("{seconds:.1}")) " s" },

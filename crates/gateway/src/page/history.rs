@@ -31,8 +31,8 @@ pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
                         td class="name" { a href={ "/remediations/" (record.plan.id) } { (words(phrases::action_type(&record.plan))) } }
                         td class="name two" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
                         td class="fold wide quiet" { (record.plan.summary) }
-                        td class="number" data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
-                        td class="name two" data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
+                        td class={ "number" @if time_taken(record).is_none() { " none" } } data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
+                        td class={ "name two" @if record.outcome.is_none() { " none" } } data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
                         td class="number" data-label="When" { (stamp.ago(record.plan.created_at)) }
                     }
                 }

@@ -28,8 +28,8 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let filter = IssueFilter {
         limit: ROWS + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
-        kind: query.read("type", api::kind, || "a type of issue".to_owned())?,
-        severity: query.read("severity", api::severity, || "a severity".to_owned())?,
+        kind: query.read("type", api::kind, api::kinds)?,
+        severity: query.read("severity", api::severity, api::severities)?,
         ..Default::default()
     };
     let mut rows = app.store.issues(&filter)?;

@@ -36,7 +36,8 @@ use time::Form;
 use view::View;
 
 /// Served at `/assets/style.css`.
-pub(crate) const STYLE: &str = include_str!("../assets/style.css");
+pub(crate) const STYLE: &str =
+    concat!(include_str!("../../../../assets/tokens.css"), include_str!("../assets/style.css"));
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
 /// Served at `/favicon.svg`.
@@ -129,7 +130,7 @@ pub(crate) fn error(app: &App, problem: &Problem) -> Response {
     let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
     let body = html! {
         div class="card" {
-            h1 class="sentence" { (sentence::capital(&problem.detail)) "." }
+            h1 class="sentence" { (sentence::with_code(&sentence::capital(&problem.detail))) "." }
             p class="facts" { span { "Status " (problem.status.as_u16()) } code { (problem.code) } }
             p { a href="/" { "Back to the overview" } }
         }

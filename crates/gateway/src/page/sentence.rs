@@ -1,6 +1,7 @@
 //! The one sentence at the top of the overview: whether anything needs a person, and what.
 
 use domain::PlanStatus;
+use maud::{Markup, html};
 
 use super::view::View;
 
@@ -93,6 +94,15 @@ fn is(n: usize, one: &str, many: &str, what: &str) -> String {
 /// `1 issue`, `2 issues`.
 pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// What stands between backticks as code, for a page.
+pub(crate) fn with_code(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// The same text with a capital letter in front.

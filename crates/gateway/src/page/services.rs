@@ -283,7 +283,7 @@ pub(super) fn links(view: &View, rows: Rows, keep: impl Fn(&LinkName) -> bool) -
             div class="scroll" { table class="stacks" {
                 thead { tr {
                     th { "State" } th { "Link" } th class="number" { "Requests" } th class="number" { "Failed" }
-                    th class="number" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
+                    th class="number fold" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
                 } }
                 tbody { @for (status, (name, state)) in kept { (link_row(view, status, name, state)) } }
             } }
@@ -298,7 +298,7 @@ fn link_row(view: &View, (meaning, word): (Meaning, &str), name: &LinkName, stat
             td class="name" { (resource_link(&ResourceId::Link(name.clone()))) }
             td class="number" data-label="Requests" { (rate(Some(&state.recent))) }
             td class="number" data-label="Failed" { (failed(view, Some(&state.recent), Some(name))) }
-            td class="number" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
+            td class="number fold" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
             td class="number" data-label="p95" { (p95(view, Some(&state.recent), Some(name))) }
             td class="name two" data-label="Breaker" {
                 @match state.breaker {

@@ -14,7 +14,7 @@ use super::figures::{self, Standing};
 use super::{Report, Unexpected, faults, markdown, words};
 use shapes::Shape;
 
-const STYLE: &str = include_str!("html/style.css");
+const STYLE: &str = concat!(include_str!("../../../../../assets/tokens.css"), include_str!("html/style.css"));
 
 /// The page.
 pub(super) fn page(report: &Report) -> Markup {

@@ -17,6 +17,7 @@ mod marks;
 mod overview;
 mod plan;
 mod remediations;
+mod rows;
 mod sentence;
 mod services;
 mod time;

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::history;
 use super::marks::{Meaning, mark};
+use super::rows::Rows;
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::{View, of_phase};
 use super::{Page, Section};
@@ -40,41 +41,6 @@ pub(super) fn list(view: &View) -> Result<Page, Problem> {
             Section::live("links", links(view, Rows::All, |_| true)),
         ],
     })
-}
-
-/// Which rows a table has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// Every one, by name.
-    All,
-    /// Those that are not well, the worst first; the others as one number.
-    NotWell,
-}
-
-impl Rows {
-    /// More services than this push what needs a person out of sight.
-    const FEW: usize = 20;
-
-    /// The rows of the overview.
-    pub(super) fn of_overview(view: &View) -> Self {
-        let services = view.snapshot.as_deref().map_or(0, |snapshot| snapshot.services.len());
-        if services > Self::FEW { Self::NotWell } else { Self::All }
-    }
-
-    /// The chosen rows with their status, and how many are left out.
-    fn choose<T>(
-        self,
-        mut rows: Vec<((Meaning, &'static str), T)>,
-        well: Meaning,
-    ) -> (Vec<((Meaning, &'static str), T)>, usize) {
-        let all = rows.len();
-        if self == Self::NotWell {
-            rows.retain(|((meaning, _), _)| *meaning > well);
-            rows.sort_by_key(|((meaning, _), _)| std::cmp::Reverse(*meaning));
-        }
-        let left_out = all - rows.len();
-        (rows, left_out)
-    }
 }
 
 /// What the numbers of requests are over; old numbers say how old.

@@ -18,8 +18,11 @@ use super::Fleet;
 pub(crate) use shop::snapshot;
 use shop::window;
 
+/// Brings a fleet into a state.
+pub(crate) type Scene = fn(&Fleet);
+
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, fn(&Fleet)); 11] = [
+pub(crate) const SCENES: [(&str, Scene); 11] = [
     ("busy", busy),
     ("calm", calm),
     ("crowded", crowded),

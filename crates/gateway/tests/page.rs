@@ -154,7 +154,12 @@ fn an_experiment_is_told_in_words_and_links() {
     let server = start(scene::busy);
     let id = server.get("/api/v3/chaos/experiments").json()[0]["id"].as_str().unwrap().to_owned();
     let page = server.get(&format!("/experiments/{id}")).body;
-    for text in ["Pause at <a href=\"/services/cart\"", "<dt>at most</dt><dd>60 s</dd>", "Time line"] {
+    for text in [
+        "<h1 class=\"sentence\">Pause for 60 s at cart-1</h1>",
+        "Pause for 60 s at <a href=\"/services/cart\"",
+        "<dt>at most</dt><dd>60 s</dd>",
+        "Time line",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert!(!page.contains("&quot;resource&quot;"), "{page}");
@@ -171,6 +176,30 @@ fn on_the_time_line_a_failed_repair_has_another_shape_than_a_healed_one() {
     let (failed, healed) = (shape_after("(not healed)</title>"), shape_after("(healed)</title>"));
     assert_ne!(failed, healed);
     assert_eq!(failed, "M1 1H11V11H1z", "a square");
+}
+
+#[test]
+fn a_fault_is_on_the_time_line_for_as_long_as_it_is_in_force() {
+    let server = start(scene::healing);
+    let plans = server.fleet.faults.lock().unwrap().iter().map(|f| f.token.plan).collect::<Vec<_>>();
+    // Its plan is over as soon as its effect is proven.
+    let now = server.fleet.clock.now();
+    let over = |plan| {
+        let (from, to) = (domain::PlanStatus::InProgress, domain::PlanStatus::Success);
+        server.fleet.store.set_plan_status(plan, from, to, now, None).unwrap()
+    };
+    assert!(!plans.is_empty() && plans.into_iter().all(over));
+    let page = server.get("/").body;
+    assert!(page.contains("class=\"item disturbed open\""), "{page}");
+}
+
+#[test]
+fn a_value_back_within_its_limit_is_not_shown_as_over_while_its_issue_is_open() {
+    let server = start(scene::busy);
+    assert!(server.get("/services").body.contains("412 ms, <span class=\"limit\">"));
+    *server.fleet.snapshot.lock().unwrap() = Some(scene::snapshot(server.fleet.clock.now()).into());
+    let page = server.get("/services").body;
+    assert!(!page.contains("class=\"over\"") && page.contains("class=\"back\""), "{page}");
 }
 
 #[test]

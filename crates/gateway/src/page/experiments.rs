@@ -12,7 +12,7 @@ use super::history;
 use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::sentence::{capital, count};
-use super::services::resource_link;
+use super::services::{resource_link, resource_words};
 use super::time::took;
 use super::timeline::{self, Axis};
 use super::view::View;
@@ -84,23 +84,34 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
 }
 
 fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
+    let rows: Vec<_> = rows.iter().map(|record| (record, shapes::document(record))).collect();
+    // Only some experiments have a hypothesis, and with it a verdict and a recovery.
+    let any =
+        |field: &str| rows.iter().any(|(_, document)| document.get(field).is_some_and(|v| !v.is_null()));
+    let (verdicts, recoveries) = (any("verdict"), any("recovery_time_seconds"));
     html! {
         div class="scroll" { table class="stacks" {
-            thead { tr { th { "Status" } th { "Experiment" } th { "Fault" } th { "Verdict" } th class="number" { "Recovery" } th class="number" { "When" } } }
+            thead { tr {
+                th { "Status" } th { "Experiment" } th { "Fault" } th { "Where" }
+                @if verdicts { th { "Verdict" } }
+                @if recoveries { th class="number" { "Recovery" } }
+                th class="number" { "When" }
+            } }
             tbody {
-                @for record in rows {
-                    @let document = shapes::document(record);
+                @for (record, document) in &rows {
+                    @let verdict = text(document.get("verdict"));
                     tr data-key=(record.id) {
                         td { (status(record, document.get("passed"))) }
                         td class="what" { a href={ "/experiments/" (record.id) } { (name(record)) } }
                         td class="name two" data-label="Fault" { (words(text(document.get("type")).unwrap_or("–"))) }
-                        td class={ "wide quiet" @if text(document.get("verdict")).is_none() { " none" } } { (text(document.get("verdict")).unwrap_or("–")) }
-                        td class="number" data-label="Recovery" {
+                        td class="name two" data-label="Where" { @if let Some(target) = target(document) { (place(target)) } @else { "–" } }
+                        @if verdicts { td class={ "wide quiet" @if verdict.is_none() { " none" } } { (verdict.unwrap_or("–")) } }
+                        @if recoveries { td class="number" data-label="Recovery" {
                             @match document.get("recovery_time_seconds").and_then(Value::as_f64) {
                                 Some(seconds) => { (format!("{seconds:.1}")) " s" },
                                 None => "–",
                             }
-                        }
+                        } }
                         td class="number" data-label="When" { (view.stamp.ago(record.created_at)) }
                     }
                 }
@@ -141,10 +152,10 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
     let document = shapes::document(&record);
     let header = html! {
         p class="crumb" { a href="/experiments" { "Experiments" } }
-        h1 class="sentence" { (capital(text(document.get("verdict")).unwrap_or(&name(&record)))) }
+        h1 class="sentence" { (headline(&record, &document)) }
         div class="facts" {
             (status(&record, document.get("passed")))
-            @if text(document.get("verdict")).is_some() { span { (name(&record)) } }
+            span { (name(&record)) }
             span { "made " (view.stamp.ago(record.created_at)) }
         }
     };
@@ -175,17 +186,29 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
     })
 }
 
+/// The verdict where there is one, else what is done where.
+fn headline(record: &ExperimentRecord, document: &Document) -> String {
+    let sentence = match (text(document.get("verdict")), fault(document)) {
+        (Some(verdict), _) => verdict.to_owned(),
+        (None, Some(fault)) => format!("{} at {}", phrases::fault(&fault), resource_words(&fault.target)),
+        (None, None) => name(record),
+    };
+    capital(&sentence)
+}
+
+fn fault(document: &Document) -> Option<Fault> {
+    serde_json::from_value(document.get("fault")?.clone()).ok()
+}
+
 /// What is done where, and what it may touch.
 fn disturbance(document: &Document) -> Markup {
-    let fault: Option<Fault> =
-        document.get("fault").and_then(|fault| serde_json::from_value(fault.clone()).ok());
     let predicted = document.get("blast_radius").and_then(|radius| radius.get("predicted"));
     let predicted: Vec<&str> =
         predicted.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     html! {
         p {
-            @match &fault {
-                Some(fault) => { (capital(&phrases::fault(fault))) },
+            @match fault(document) {
+                Some(fault) => { (capital(&phrases::fault(&fault))) },
                 None => { (capital(&words(text(document.get("type")).unwrap_or("unknown")))) },
             }
             @if let Some(target) = target(document) { " at " (place(target)) }

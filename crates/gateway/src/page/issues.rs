@@ -182,8 +182,15 @@ fn seen(view: &View, issue: &Issue) -> Markup {
 
 /// A measured value in words, with the unit that its name ends in; the threshold has that of its type.
 fn measured(kind: IssueKind, name: &str, value: f64) -> (String, String) {
-    let number = format!("{value:.2}");
-    let number = number.trim_end_matches('0').trim_end_matches('.');
+    let number = match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
     if name == "threshold" {
         let unit = match kind {
             IssueKind::HighCpu | IssueKind::HighMemory | IssueKind::DiskFull | IssueKind::ErrorRate => " %",

@@ -111,7 +111,7 @@ fn health(view: &View, points: &[(f64, u8)]) -> Markup {
                 }
             }
             figure class="trend" {
-                figcaption { span { "24 h" } @if let Some(low) = points.iter().map(|(_, score)| score).min() { span { "lowest " (low) ", limit 70" } } }
+                figcaption { span { "24 h" } @if let Some(low) = points.iter().map(|(_, score)| score).min().filter(|_| points.len() > 1) { span { "lowest " (low) ", limit 70" } } }
                 @if points.len() > 1 { (trend(points)) } @else { p class="quiet" { "No records yet." } }
             }
         }

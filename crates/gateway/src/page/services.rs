@@ -1,6 +1,6 @@
 //! Services, their instances, and the links between them.
 //!
-//! A value that is over its limit is told by the open issue that says so, with that issue's threshold.
+//! A value is shown as over its limit where an open issue says so, against that issue's threshold.
 
 use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
 use domain::{Bytes, InstanceName, IssueKind, LinkName, ResourceId, ServiceName, Snapshot};
@@ -152,9 +152,11 @@ fn failed(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Mark
     let Some((window, ratio)) = window.and_then(|window| Some((window, window.error_ratio()?))) else {
         return unknown();
     };
-    let text = if window.errors == 0 { "0 %".to_owned() } else { format!("{} %", figure(ratio * 100.0)) };
+    let percent = ratio * 100.0;
+    let text = if window.errors == 0 { "0 %".to_owned() } else { format!("{} %", figure(percent)) };
     let counts = format!("{} of {} in {} s", window.errors, window.requests, window.seconds);
-    limited(view, IssueKind::ErrorRate, link.cloned().map(ResourceId::Link), &text, " %", &counts)
+    let link = link.cloned().map(ResourceId::Link);
+    limited(view, IssueKind::ErrorRate, link, (percent, &text), " %", &counts)
 }
 
 fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup {
@@ -162,21 +164,26 @@ fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup 
     let Some(ms) = window.p95_ms else { return unknown() };
     let median = window.p50_ms.map_or(String::new(), |ms| format!("median {} ms", figure(ms)));
     let text = format!("{} ms", figure(ms));
-    limited(view, IssueKind::NetworkLatency, link.cloned().map(ResourceId::Link), &text, " ms", &median)
+    let link = link.cloned().map(ResourceId::Link);
+    limited(view, IssueKind::NetworkLatency, link, (ms, &text), " ms", &median)
 }
 
-/// A value, told as over its limit where an open issue on this resource says so.
+/// A value, told as over its limit where an open issue on this resource says so. An issue stays open for a
+/// while after its value came back: then it is linked, and nothing is shown as over.
 fn limited(
     view: &View,
     kind: IssueKind,
     resource: Option<ResourceId>,
-    text: &str,
+    (value, text): (f64, &str),
     unit: &str,
     title: &str,
 ) -> Markup {
     let issue = resource.and_then(|resource| view.issue_on(kind, &resource));
     match issue {
         None => html! { span title=(title) { (text) } },
+        Some(issue) if issue.metrics.get("threshold").is_some_and(|limit| value <= *limit) => html! {
+            a class="back" href={ "/issues/" (issue.id) } title=(issue.description) { (text) }
+        },
         Some(issue) => html! {
             a class="over" href={ "/issues/" (issue.id) } title=(issue.description) {
                 (text)
@@ -230,7 +237,7 @@ fn worst_cell(
     html! {
         td class="number" data-label=(label) {
             @match worst {
-                Some((name, (_, text))) => (limited(view, kind, Some(resource(name.clone())), &text, " %", &format!("the most of its instances: {name}"))),
+                Some((name, (value, text))) => (limited(view, kind, Some(resource(name.clone())), (value, &text), " %", &format!("the most of its instances: {name}"))),
                 None => (unknown()),
             }
         }

@@ -82,6 +82,7 @@ pub(super) fn fault(fleet: &Fleet, at: Time, length: u64, resource: &str, kind: 
     fleet.store.start_plan(plan, &SlotLimits::NONE, at).unwrap();
     let document = serde_json::json!({
         "name": summary, "type": kind.name(), "target": {"resource": resource},
+        "fault": Fault { target: resource.parse().unwrap(), kind: kind.clone(), duration: seconds(length) },
         "duration_seconds": length, "severity": "medium", "safety_level": "dev", "started_at": at.rfc3339(),
     });
     save_experiment(fleet, experiment, ExperimentStatus::Running, &document, at);

@@ -94,7 +94,7 @@ fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
             thead { tr {
                 th { "Status" } th { "Experiment" } th { "Fault" } th { "Where" }
                 @if verdicts { th { "Verdict" } }
-                @if recoveries { th class="number" { "Recovery" } }
+                @if recoveries { th class="number fold" { "Recovery" } }
                 th class="number" { "When" }
             } }
             tbody {
@@ -106,7 +106,7 @@ fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
                         td class="name two" data-label="Fault" { (words(text(document.get("type")).unwrap_or("–"))) }
                         td class="name two" data-label="Where" { @if let Some(target) = target(document) { (place(target)) } @else { "–" } }
                         @if verdicts { td class={ "wide quiet" @if verdict.is_none() { " none" } } { (verdict.unwrap_or("–")) } }
-                        @if recoveries { td class="number" data-label="Recovery" {
+                        @if recoveries { td class="number fold" data-label="Recovery" {
                             @match document.get("recovery_time_seconds").and_then(Value::as_f64) {
                                 Some(seconds) => { (format!("{seconds:.1}")) " s" },
                                 None => "–",

@@ -143,9 +143,12 @@ pub fn show_duration(duration: Duration) -> String {
         s if s < 1.0 => format!("{} ms", duration.as_millis()),
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.1} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
-        s => format!("{:.1} d", s / 86_400.0),
+        s if s < 600.0 => format!("{:.1} min", s / 60.0),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 36_000.0 => format!("{:.1} h", s / 3600.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
+        s if s < 864_000.0 => format!("{:.1} d", s / 86_400.0),
+        s => format!("{:.0} d", s / 86_400.0),
     }
 }
 
@@ -250,6 +253,16 @@ mod tests {
         assert!("-1".parse::<Bytes>().is_err());
         assert_eq!("9007199254740993".parse(), Ok(Bytes(9_007_199_254_740_993)), "to the byte");
         assert!("99999999999999999999GiB".parse::<Bytes>().is_err(), "more than can be counted");
+    }
+
+    #[test]
+    fn durations_are_shown_with_two_significant_figures() {
+        let shown = |s: f64| show_duration(Duration::from_secs_f64(s));
+        let shown = [0.43, 4.2, 12.0, 186.0, 1800.0, 3600.0, 9000.0, 86_400.0, 345_600.0].map(shown);
+        assert_eq!(
+            shown.each_ref().map(String::as_str),
+            ["430 ms", "4.2 s", "12 s", "3.1 min", "30 min", "60 min", "2.5 h", "24 h", "4.0 d"]
+        );
     }
 
     #[test]

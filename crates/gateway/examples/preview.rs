@@ -1,6 +1,6 @@
 //! Serves the web page over an in-memory store, to look at it without a fleet:
-//! `cargo run -p gateway --example preview -- busy 4000` (or `calm`, `empty`). The token is
-//! `preview-preview-preview`.
+//! `cargo run -p gateway --example preview -- busy 4000` (the scenes are in
+//! `tests/support/scene.rs`). The token is `preview-preview-preview`.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -21,16 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::in_memory()?;
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
-    match scene.as_str() {
-        "busy" => scene::busy(&fleet),
-        "calm" => scene::calm(&fleet),
-        "stale" => {
-            scene::calm(&fleet);
-            *fleet.snapshot.lock().unwrap() =
-                Some(Arc::new(scene::snapshot(clock.now().minus(Duration::from_secs(90)))));
-        }
-        _ => {}
-    }
+    let Some((_, show)) = scene::SCENES.iter().find(|(name, _)| *name == scene) else {
+        let known: Vec<&str> = scene::SCENES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no scene {scene}; there are {}", known.join(", ")).into());
+    };
+    show(&fleet);
     let config = GatewayConfig {
         token: "preview-preview-preview".to_owned(),
         token_file: None,

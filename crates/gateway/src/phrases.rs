@@ -58,12 +58,13 @@ pub(crate) fn fault(fault: &Fault) -> String {
         FaultKind::CpuStress { load, .. } => format!("CPU stress of {load} for {time}"),
         FaultKind::MemoryStress { fill, .. } => format!("memory stress to {fill} for {time}"),
         FaultKind::DiskFill { fill, class } => format!("fill with {} to {fill} for {time}", files(*class)),
-        FaultKind::NetworkLatency { delay, jitter, scope } => format!(
-            "latency of {} ± {} on {} for {time}",
-            show_duration(*delay),
-            show_duration(*jitter),
-            path(scope)
-        ),
+        FaultKind::NetworkLatency { delay, jitter, scope } => {
+            let jitter = match jitter.is_zero() {
+                true => String::new(),
+                false => format!(" ± {}", show_duration(*jitter)),
+            };
+            format!("latency of {}{jitter} on {} for {time}", show_duration(*delay), path(scope))
+        }
         FaultKind::NetworkPartition { scope } => format!("partition of {} for {time}", path(scope)),
         FaultKind::ApiThrottling { requests_per_second, scope } => {
             format!("throttling to {requests_per_second}/s of {} for {time}", path(scope))

@@ -35,8 +35,8 @@ fn the_page_shows_marks_with_words_empty_and_full() {
         "class=\"mark disturbed\"",
         "class=\"mark bad\"",
         "class=\"mark good\"",
-        "97 %, limit 95 %",
-        "412 ms, limit 200 ms",
+        "97 %, <span class=\"limit\">limit 95 %",
+        "412 ms, <span class=\"limit\">limit 200 ms",
         "front → catalogue",
         " s left</time>",
     ] {
@@ -51,7 +51,14 @@ fn an_issue_reads_from_what_was_seen_to_the_proof() {
     let places: Vec<_> =
         ["<h2>Seen", "<h2>Why", "<h2>Plan", "<h2>Proof"].map(|text| page.find(text)).to_vec();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
-    for text in ["process hangs", "confidence 96.0 %", "Kill cart-1 and start it again", "under way"] {
+    for text in [
+        "process hangs",
+        "confidence 96.0 %",
+        "Kill cart-1 and start it again",
+        "under way",
+        ", step 1 of 1",
+        "<dt>limit</dt><dd>3</dd>",
+    ] {
         assert!(page.contains(text), "{text}");
     }
     let error = server.raw("GET", "/issues/x", &[("host", &server.host()), ("accept", "text/html")], "");
@@ -81,7 +88,10 @@ fn every_page_is_there() {
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
         assert!(reply.body.contains("Emergency stop"), "{path}");
     }
-    assert_eq!(server.get("/remediations?status=nonsense").status, 422);
+    let wrong = server.get("/remediations?status=nonsense");
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("<code>status</code> is &quot;nonsense&quot;; give"), "{}", wrong.body);
+    assert!(wrong.body.contains("awaiting_approval"), "{}", wrong.body);
 }
 
 #[test]
@@ -100,6 +110,96 @@ fn a_form_needs_the_cookie_and_leads_back() {
     let foreign = [("host", server.host()), ("origin", "http://localhost:1".to_owned()), ("cookie", cookie)];
     let foreign: Vec<_> = foreign.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_problem(&server.raw("POST", "/automation", &foreign, "enabled=true"), 403, "wrong_origin");
+}
+
+#[test]
+fn turning_automatic_repair_off_leads_back_to_the_page_it_was_done_on() {
+    let server = start(scene::calm);
+    let page = server.get("/services/cart").body;
+    assert!(page.contains("name=\"back\" value=\"/services/cart\""), "{page}");
+    let cookie = server.cookie();
+    let reply = server.submit("/automation", "back=%2Fservices%2Fcart&enabled=false", &cookie);
+    assert_eq!((reply.status, reply.header("location")), (303, Some("/services/cart")));
+    let foreign = server.submit("/automation", "back=%2F%2Fevil.example&enabled=true", &cookie);
+    assert_eq!(foreign.header("location"), Some("/"));
+}
+
+#[test]
+fn in_a_large_fleet_the_overview_shows_what_is_not_well_and_counts_the_rest() {
+    let server = start(scene::crowded);
+    let overview = server.get("/").body;
+    assert!(overview.contains("href=\"/services/service-99\"") && overview.contains("0: not ready"));
+    assert!(!overview.contains("href=\"/services/service-00\""));
+    assert!(overview.contains("99 services are healthy."), "{overview}");
+    assert!(server.get("/services").body.contains("href=\"/services/service-00\""));
+}
+
+#[test]
+fn what_is_old_is_never_shown_as_well() {
+    let page = start(scene::stale).get("/").body;
+    assert!(!page.contains("class=\"mark good\"") && !page.contains("gauge good"), "{page}");
+    assert!(page.contains("as it was <time"), "{page}");
+}
+
+#[test]
+fn the_sentence_names_a_pause_and_what_the_emergency_stop_leaves_open() {
+    let page = start(scene::paused).get("/").body;
+    assert!(page.contains("All is well: 7 services, 12 instances; cart is paused."), "{page}");
+    let page = start(scene::stopped).get("/").body;
+    assert!(page.contains("until it is cleared; 3 issues are open."), "{page}");
+}
+
+#[test]
+fn an_experiment_is_told_in_words_and_links() {
+    let server = start(scene::busy);
+    let id = server.get("/api/v3/chaos/experiments").json()[0]["id"].as_str().unwrap().to_owned();
+    let page = server.get(&format!("/experiments/{id}")).body;
+    for text in [
+        "<h1 class=\"sentence\">Pause for 60 s at cart-1</h1>",
+        "Pause for 60 s at <a href=\"/services/cart\"",
+        "<dt>at most</dt><dd>60 s</dd>",
+        "Time line",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains("&quot;resource&quot;"), "{page}");
+}
+
+#[test]
+fn on_the_time_line_a_failed_repair_has_another_shape_than_a_healed_one() {
+    let page = start(scene::busy).get("/").body;
+    let shape_after = |title: &str| {
+        let (_, rest) = page.split_once(title).unwrap_or_else(|| panic!("{title} is not in {page}"));
+        let (_, rest) = rest.split_once("<path d=\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let (failed, healed) = (shape_after("(not healed)</title>"), shape_after("(healed)</title>"));
+    assert_ne!(failed, healed);
+    assert_eq!(failed, "M1 1H11V11H1z", "a square");
+}
+
+#[test]
+fn a_fault_is_on_the_time_line_for_as_long_as_it_is_in_force() {
+    let server = start(scene::healing);
+    let plans = server.fleet.faults.lock().unwrap().iter().map(|f| f.token.plan).collect::<Vec<_>>();
+    // Its plan is over as soon as its effect is proven.
+    let now = server.fleet.clock.now();
+    let over = |plan| {
+        let (from, to) = (domain::PlanStatus::InProgress, domain::PlanStatus::Success);
+        server.fleet.store.set_plan_status(plan, from, to, now, None).unwrap()
+    };
+    assert!(!plans.is_empty() && plans.into_iter().all(over));
+    let page = server.get("/").body;
+    assert!(page.contains("class=\"item disturbed open\""), "{page}");
+}
+
+#[test]
+fn a_value_back_within_its_limit_is_not_shown_as_over_while_its_issue_is_open() {
+    let server = start(scene::busy);
+    assert!(server.get("/services").body.contains("412 ms, <span class=\"limit\">"));
+    *server.fleet.snapshot.lock().unwrap() = Some(scene::snapshot(server.fleet.clock.now()).into());
+    let page = server.get("/services").body;
+    assert!(!page.contains("class=\"over\"") && page.contains("class=\"back\""), "{page}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Asked<'_> {
 }
 
 /// Reads an RFC 3339 time; only its wall clock is known.
-fn time(text: &str) -> Option<Time> {
+pub(crate) fn time(text: &str) -> Option<Time> {
     let stamp: jiff::Timestamp = text.parse().ok()?;
     Some(Time { boot_us: 0, wall_us: stamp.as_microsecond() })
 }

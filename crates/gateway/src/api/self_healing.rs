@@ -48,8 +48,8 @@ pub(crate) fn issues(asked: &Asked<'_>) -> Answer {
     let filter = IssueFilter {
         limit: limit + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
-        kind: query.read("type", kind, || names(IssueKind::ALL, IssueKind::name))?,
-        severity: query.read("severity", severity, || names(SEVERITIES, Severity::name))?,
+        kind: query.read("type", kind, kinds)?,
+        severity: query.read("severity", severity, severities)?,
         resource: query.read("resource", resource, || "a resource, such as instance/cart-0".to_owned())?,
         since: asked.since()?,
     };
@@ -70,7 +70,7 @@ pub(crate) fn remediations(asked: &Asked<'_>) -> Answer {
     let filter = PlanFilter {
         limit: limit + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of a remediation".to_owned())?,
-        status: query.read("status", status, || names(STATUSES, PlanStatus::name))?,
+        status: query.read("status", status, statuses)?,
         resource: query.read("resource", resource, || "a resource, such as instance/cart-0".to_owned())?,
         since: asked.since()?,
         only: Some(PlanPurpose::Remediation),
@@ -157,6 +157,19 @@ pub(crate) fn roll_back(asked: &Asked<'_>) -> Answer {
     let id = asked.id("remediation")?;
     asked.app.control.roll_back(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::ACCEPTED)
+}
+
+/// What a filter takes, in words for an error.
+pub(crate) fn kinds() -> String {
+    names(IssueKind::ALL, IssueKind::name)
+}
+
+pub(crate) fn severities() -> String {
+    names(SEVERITIES, Severity::name)
+}
+
+pub(crate) fn statuses() -> String {
+    names(STATUSES, PlanStatus::name)
 }
 
 pub(crate) fn kind(text: &str) -> Option<IssueKind> {

@@ -124,17 +124,30 @@
 
   const state = document.getElementById("link-state");
   let lastMessage = Date.now();
+  // Said once; the age counts on without being read aloud every second.
   const stale = () => {
-    if (!state) return;
-    const text = `Not connected; last update ${age((Date.now() - lastMessage) / 1000)} ago.`;
-    if (state.textContent !== text) state.textContent = text;
+    if (!state || state.textContent) return;
+    const word = document.createElement("strong");
+    word.textContent = "Not connected";
+    const rest = document.createElement("span");
+    rest.textContent = "What is shown is the last that was known. The page looks again by itself.";
+    const age = document.createElement("span");
+    age.setAttribute("aria-hidden", "true");
+    const time = document.createElement("time");
+    time.dateTime = new Date(lastMessage + skew).toISOString();
+    time.dataset.age = "ago";
+    age.append("Last update ", time, ".");
+    state.append(word, rest, age);
     state.className = "notice attention";
+    document.body.classList.add("unlinked");
+    tick(state);
   };
   const fresh = () => {
     lastMessage = Date.now();
     if (state && state.textContent) {
       state.textContent = "";
       state.className = "";
+      document.body.classList.remove("unlinked");
     }
   };
 

@@ -69,7 +69,7 @@ fn automation(asked: &Submitted<'_>) -> Result<Response, Problem> {
         _ => return Err(Problem::field("enabled", "give true or false")),
     };
     asked.app.control.set_automation(automation, WHO)?;
-    Ok(see_other("/"))
+    Ok(see_other(local(asked.form.text("back"))))
 }
 
 /// Shows the plan that a repair would run, with a button that runs it.
@@ -205,6 +205,6 @@ fn ask(view: &View) -> Markup {
             " under way, and lets none begin until it is cleared. Services and standing restarts go on."
         }
         form method="post" action="/emergency-stop" { button class="danger" type="submit" { "Stop everything" } }
-        p { a href="/" { "Back" } }
+        p { a href="/" { "Back to the overview" } }
     }
 }

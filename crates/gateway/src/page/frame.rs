@@ -41,9 +41,8 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
             body {
                 a class="skip" href="#main" { "Skip to content" }
                 (rail(path))
-                header class="top" { (top(view)) (stop_button()) }
+                header class="top" { (top(view, path)) (stop_button()) div id="link-state" role="status" {} }
                 main id="main" {
-                    div id="link-state" role="status" {}
                     (notices(view))
                     @for section in &page.sections { (section.render()) }
                 }
@@ -80,13 +79,15 @@ fn rail(path: &str) -> Markup {
 }
 
 /// The part of the top bar that changes: automation and waiting approvals.
-pub(crate) fn top(view: &View) -> Markup {
+/// `path` is the page to come back to.
+pub(crate) fn top(view: &View, path: &str) -> Markup {
     let on = view.switches.automation;
     let waiting = view.waiting().count();
     html! {
         div id=(TOP) class="switch" data-live="now" {
             form class="switch" method="post" action="/automation" {
                 span { span class="long" { "Automatic repair " } span class="short" { "Repair " } strong { @if on { "on" } @else { "off" } } }
+                input type="hidden" name="back" value=(path);
                 input type="hidden" name="enabled" value=(!on);
                 button class="small" type="submit"
                     title=(if on { "Nothing will be repaired by itself; standing restarts go on" }

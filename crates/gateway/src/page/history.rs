@@ -1,8 +1,10 @@
 //! Tables of remediations and issues, used on several pages, and the time line's lanes from records.
 
-use domain::{Intent, Issue, Time};
+use std::collections::HashMap;
+
+use domain::{ExperimentId, Intent, Issue, OutcomeKind, Time};
 use maud::{Markup, html};
-use store::{PlanFilter, PlanPurpose, PlanRecord, Store};
+use store::{ExperimentRecord, PlanFilter, PlanPurpose, PlanRecord, Store};
 
 use super::marks::{self, Meaning, mark};
 use super::plan::words;
@@ -10,8 +12,8 @@ use super::services::{resource_link, resource_words};
 use super::time::{Stamp, took};
 use super::timeline::{Item, Lane};
 use super::view::View;
-use crate::phrases;
 use crate::problem::Problem;
+use crate::{api, phrases, shapes};
 
 /// More marks than this on one time line cannot be told apart.
 const ITEMS: usize = 200;
@@ -29,10 +31,10 @@ pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
                     tr data-key=(record.plan.id) {
                         td { (mark(marks::of_status(record.status), marks::status_word(record.status))) }
                         td class="name" { a href={ "/remediations/" (record.plan.id) } { (words(phrases::action_type(&record.plan))) } }
-                        td class="name" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
-                        td class="fold wide quiet" data-label="What" { (record.plan.summary) }
-                        td class="number" data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
-                        td class="name" data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
+                        td class="name two" data-label="Where" { @if let Some(step) = record.plan.steps.first() { (resource_link(&step.action.resource())) } }
+                        td class="fold wide quiet" { (record.plan.summary) }
+                        td class={ "number" @if time_taken(record).is_none() { " none" } } data-label="Took" { @if let Some(time) = time_taken(record) { (time) } @else { "–" } }
+                        td class={ "name two" @if record.outcome.is_none() { " none" } } data-label="Verdict" { @if let Some(outcome) = &record.outcome { (marks::outcome_word(outcome.kind)) } @else { "–" } }
                         td class="number" data-label="When" { (stamp.ago(record.plan.created_at)) }
                     }
                 }
@@ -69,7 +71,7 @@ pub(crate) fn issues(view: &View, issues: &[Issue]) -> Markup {
 }
 
 /// What is being done about an open issue.
-fn doing(view: &View, issue: &Issue) -> Markup {
+pub(crate) fn doing(view: &View, issue: &Issue) -> Markup {
     match view.plan_for(issue.id) {
         Some(record) => html! {
             (mark(marks::of_status(record.status), marks::status_word(record.status))) " "
@@ -94,14 +96,16 @@ pub(crate) fn lanes(
         store.plans(&PlanFilter { since: Some(since), limit: ITEMS, only: Some(only), ..Default::default() })
     };
     let (repairs, faults) = (plans(PlanPurpose::Remediation)?, plans(PlanPurpose::Experiment)?);
+    let experiments: HashMap<ExperimentId, ExperimentRecord> =
+        store.experiments(ITEMS, None)?.into_iter().map(|record| (record.id, record)).collect();
     let of_issues = issues.iter().chain(&open).filter(|issue| keep_issue(issue));
-    let of = |plans: &[PlanRecord], item: fn(&PlanRecord) -> Option<Item>| {
-        plans.iter().filter(|record| keep_plan(record)).filter_map(item).collect()
-    };
+    let repairs = repairs.iter().filter(|record| keep_plan(record)).filter_map(repair_item);
+    let faults = faults.iter().filter(|record| keep_plan(record));
+    let faults = faults.filter_map(|record| fault_item(record, &experiments));
     Ok(vec![
         Lane { name: "Issues", items: of_issues.map(issue_item).collect() },
-        Lane { name: "Actions", items: of(&repairs, repair_item) },
-        Lane { name: "Faults", items: of(&faults, fault_item) },
+        Lane { name: "Actions", items: repairs.collect() },
+        Lane { name: "Faults", items: faults.collect() },
     ])
 }
 
@@ -122,30 +126,37 @@ fn repair_item(record: &PlanRecord) -> Option<Item> {
         Intent::Remediation { issue, .. } => issue.to_string(),
         _ => record.plan.id.to_string(),
     };
-    let verdict = record.outcome.as_ref().map_or_else(
-        || marks::status_word(record.status).to_owned(),
-        |outcome| marks::outcome_word(outcome.kind).to_owned(),
-    );
+    let outcome = record.outcome.as_ref().map(|outcome| outcome.kind);
+    let verdict = outcome.map_or(marks::status_word(record.status), marks::outcome_word);
+    let action = words(phrases::action_type(&record.plan));
     Some(Item {
         begin_us: record.started_at.unwrap_or(record.plan.created_at).wall_us,
         end_us: end_of(record),
-        meaning: record
-            .outcome
-            .as_ref()
-            .map_or(marks::of_status(record.status), |outcome| marks::of_outcome(outcome.kind)),
-        label: words(phrases::action_type(&record.plan)),
+        meaning: outcome.map_or(marks::of_status(record.status), marks::of_outcome),
+        label: match outcome {
+            Some(OutcomeKind::Healed) => action,
+            _ => format!("{action}, {verdict}"),
+        },
         title: format!("{} ({verdict})", record.plan.summary),
         href: format!("/remediations/{}", record.plan.id),
         group,
     })
 }
 
-/// A fault that never began is not shown: nothing was disturbed.
-fn fault_item(record: &PlanRecord) -> Option<Item> {
+/// A fault that never began is not shown: nothing was disturbed. Its plan is over when its effect is proven;
+/// the fault is in force until its experiment is over.
+fn fault_item(record: &PlanRecord, experiments: &HashMap<ExperimentId, ExperimentRecord>) -> Option<Item> {
     let Intent::Experiment { experiment } = &record.plan.intent else { return None };
+    let known = experiments.get(experiment);
+    let taken_out = known.and_then(|known| {
+        shapes::document(known).get("completed_at")?.as_str().and_then(api::time).map(|at| at.wall_us)
+    });
     Some(Item {
         begin_us: record.started_at?.wall_us,
-        end_us: end_of(record),
+        end_us: match known {
+            Some(known) if !known.status.is_final() => None,
+            _ => taken_out.or(end_of(record)),
+        },
         meaning: Meaning::Disturbed,
         label: words(phrases::action_type(&record.plan)),
         title: record.plan.summary.clone(),

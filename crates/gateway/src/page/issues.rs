@@ -1,6 +1,6 @@
 //! Issues: the list, and one issue in the loop's order: seen, why, plan, proof.
 
-use domain::{Issue, IssueId, IssueKind, PlanStatus, Time};
+use domain::{Bytes, Issue, IssueId, IssueKind, PlanStatus, Time};
 use maud::{Markup, html};
 use store::{IssueFilter, JournalEntry, PlanRecord};
 
@@ -28,8 +28,8 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let filter = IssueFilter {
         limit: ROWS + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
-        kind: query.read("type", api::kind, || "a type of issue".to_owned())?,
-        severity: query.read("severity", api::severity, || "a severity".to_owned())?,
+        kind: query.read("type", api::kind, api::kinds)?,
+        severity: query.read("severity", api::severity, api::severities)?,
         ..Default::default()
     };
     let mut rows = app.store.issues(&filter)?;
@@ -84,7 +84,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
     let journal =
         plans.first().map(|record| app.store.journal(record.plan.id)).transpose()?.unwrap_or_default();
     let sections = vec![
-        Section::live("header", header(view, &issue)),
+        Section::live("header", header(view, &issue, &journal)),
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
         Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
         Section::live("timeline", time_line(app, view, &issue)?),
@@ -99,7 +99,7 @@ fn find(app: &App, id: &str) -> Result<Issue, Problem> {
     app.store.issue(id)?.ok_or_else(unknown)
 }
 
-fn header(view: &View, issue: &Issue) -> Markup {
+fn header(view: &View, issue: &Issue, journal: &[JournalEntry]) -> Markup {
     html! {
         p class="crumb" { a href="/issues" { "Issues" } }
         h1 class="sentence" { (issue.description) }
@@ -111,6 +111,19 @@ fn header(view: &View, issue: &Issue) -> Markup {
             span { (plan::words(issue.kind.name())) ", " (plan::words(issue.reason.name())) }
             span { (resource_link(&issue.resource)) }
             @if issue.recurrences > 0 { span { "came back " (count(issue.recurrences as usize, "time", "times")) } }
+        }
+        @if issue.closed_at.is_none() {
+            p class="doing" { (history::doing(view, issue)) (step(view, issue, journal)) }
+        }
+    }
+}
+
+/// How far the plan under way is.
+fn step(view: &View, issue: &Issue, journal: &[JournalEntry]) -> Markup {
+    let running = view.plan_for(issue.id).filter(|record| record.status == PlanStatus::InProgress);
+    html! {
+        @if let (Some(record), begun @ 1..) = (running, journal.len()) {
+            ", step " (begun) " of " (record.plan.steps.len())
         }
     }
 }
@@ -157,13 +170,45 @@ fn seen(view: &View, issue: &Issue) -> Markup {
     html! {
         dl class="values" {
             @for (name, value) in issue.metrics.iter().filter(|(name, _)| !Issue::NOTES.contains(&name.as_str())) {
-                dt { (plan::words(name)) } dd { (format!("{value:.2}").trim_end_matches('0').trim_end_matches('.')) }
+                @let (label, value) = measured(issue.kind, name, *value);
+                dt { (label) } dd { (value) }
             }
             dt { "first seen" } dd { (view.stamp.ago(issue.detected_at)) }
             dt { "last seen" } dd { (view.stamp.ago(issue.last_seen)) }
             dt { "id" } dd class="mono" { (issue.id) }
         }
     }
+}
+
+/// A measured value in words, with the unit that its name ends in; the threshold has that of its type.
+fn measured(kind: IssueKind, name: &str, value: f64) -> (String, String) {
+    let number = match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
+    if name == "threshold" {
+        let unit = match kind {
+            IssueKind::HighCpu | IssueKind::HighMemory | IssueKind::DiskFull | IssueKind::ErrorRate => " %",
+            IssueKind::NetworkLatency => " ms",
+            _ => "",
+        };
+        return ("limit".to_owned(), format!("{number}{unit}"));
+    }
+    let unit = |part: &&str| matches!(*part, "percent" | "ms" | "cores" | "bytes");
+    let parts: Vec<&str> = name.split('_').collect();
+    let label: Vec<&str> = parts.iter().copied().filter(|part| !unit(part)).collect();
+    let value = match parts.iter().copied().find(unit) {
+        Some("percent") => format!("{number} %"),
+        Some("bytes") => Bytes(value as u64).to_string(),
+        Some(unit) => format!("{number} {unit}"),
+        None => number.to_owned(),
+    };
+    (label.join(" "), value)
 }
 
 fn time_line(app: &App, view: &View, issue: &Issue) -> Result<Markup, Problem> {

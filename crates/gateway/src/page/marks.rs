@@ -55,6 +55,13 @@ pub(crate) fn mark(meaning: Meaning, word: &str) -> Markup {
     }
 }
 
+/// A mark's shape alone, on a time line, 12 high: `x` is a length of SVG.
+pub(crate) fn shape_at(meaning: Meaning, x: &str, y: usize) -> Markup {
+    html! {
+        svg class="shape" x=(x) y=(y) width="12" height="12" viewBox="-2 -2 16 16" aria-hidden="true" { path d=(meaning.shape()) {} }
+    }
+}
+
 /// A severity as a mark.
 pub(crate) fn severity(severity: Severity) -> Markup {
     mark(of_severity(severity), severity.name())

@@ -17,6 +17,7 @@ mod marks;
 mod overview;
 mod plan;
 mod remediations;
+mod rows;
 mod sentence;
 mod services;
 mod time;
@@ -36,7 +37,8 @@ use time::Form;
 use view::View;
 
 /// Served at `/assets/style.css`.
-pub(crate) const STYLE: &str = include_str!("../assets/style.css");
+pub(crate) const STYLE: &str =
+    concat!(include_str!("../../../../assets/tokens.css"), include_str!("../assets/style.css"));
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
 /// Served at `/favicon.svg`.
@@ -119,7 +121,7 @@ pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, P
     let live = page.sections.iter().filter(|section| section.update != Update::Never);
     let mut fragments: Vec<(String, String)> =
         live.map(|section| (section.id.to_owned(), section.render().into_string())).collect();
-    fragments.push((frame::TOP.to_owned(), frame::top(&view).into_string()));
+    fragments.push((frame::TOP.to_owned(), frame::top(&view, uri.path()).into_string()));
     fragments.push((frame::NOTICES.to_owned(), frame::notices(&view).into_string()));
     Ok(fragments)
 }
@@ -129,9 +131,9 @@ pub(crate) fn error(app: &App, problem: &Problem) -> Response {
     let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
     let body = html! {
         div class="card" {
-            h1 class="sentence" { (sentence::capital(&problem.detail)) "." }
-            p class="facts" { (problem.status.as_u16()) " " (problem.title()) " · " code { (problem.code) } }
-            p { a href="/" { "Overview" } }
+            h1 class="sentence" { (sentence::with_code(&sentence::capital(&problem.detail))) "." }
+            p class="facts" { span { "Status " (problem.status.as_u16()) } code { (problem.code) } }
+            p { a href="/" { "Back to the overview" } }
         }
     };
     let page = Page { title: problem.title().to_owned(), sections: vec![Section::still("error", body)] };

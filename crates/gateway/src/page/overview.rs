@@ -7,6 +7,7 @@ use store::{PlanFilter, PlanPurpose};
 use super::figures::{bar, gauge, trend};
 use super::history;
 use super::marks::mark;
+use super::rows::Rows;
 use super::sentence::{capital, count, overall};
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::View;
@@ -30,20 +31,26 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         only: Some(PlanPurpose::Remediation),
         ..Default::default()
     })?;
+    let has_services = view.snapshot.as_deref().is_some_and(|snapshot| !snapshot.services.is_empty());
     let mut sections = vec![
         Section::live("sentence", html! { h1 class="sentence" { (overall(view)) } }),
         Section::live("health", health(view, &trend_points(app, view.stamp.now)?)),
         Section::live("timeline", time_line(app, view, query, window)?),
         Section::rows("now", now(view)),
-        Section::live("services", services::table(view)),
-        Section::live("links", services::links(view, |_| true)),
     ];
+    let rows = Rows::of_overview(view);
+    let update = match rows {
+        Rows::All => Section::live,
+        Rows::NotWell => Section::rows,
+    };
+    sections.push(update("services", services::table(view, rows)));
+    sections.push(update("links", services::links(view, rows, |_| true)));
     sections.push(Section::rows(
         "history",
         html! {
             h2 { "Remediations" a class="more" href="/remediations" { "All remediations" } }
             @if recent.is_empty() {
-                p class="empty" { "Nothing was repaired yet. " (try_it()) }
+                p class="empty" { "Nothing was repaired yet." @if has_services { " " (try_it()) } }
             } @else { (history::remediations(view.stamp, &recent)) }
         },
     ));
@@ -104,7 +111,7 @@ fn health(view: &View, points: &[(f64, u8)]) -> Markup {
                 }
             }
             figure class="trend" {
-                figcaption { span { "24 h" } @if let Some(low) = points.iter().map(|(_, score)| score).min() { span { "lowest " (low) } } }
+                figcaption { span { "24 h" } @if let Some(low) = points.iter().map(|(_, score)| score).min().filter(|_| points.len() > 1) { span { "lowest " (low) ", limit 70" } } }
                 @if points.len() > 1 { (trend(points)) } @else { p class="quiet" { "No records yet." } }
             }
         }

@@ -51,20 +51,20 @@ pub(crate) fn words(name: &str) -> String {
 /// The steps, with what became of each where it ran.
 pub(crate) fn steps(plan: &Plan, journal: &[JournalEntry]) -> Markup {
     html! {
-        div class="scroll" { table {
+        div class="scroll" { table class="stacks" {
             thead { tr { th { "Step" } th { "What" } th { "Undo" } th { "State" } th class="number" { "Took" } } }
             tbody {
                 @for (index, (token, step)) in plan.tokens().zip(&plan.steps).enumerate() {
                     @let entry = journal.iter().find(|entry| entry.token == token);
                     tr data-key=(index) {
                         td class="name" { (index + 1) " of " (plan.steps.len()) }
-                        td class="wide" { (capital(&phrases::action(&step.action))) }
-                        td class="quiet" { (capital(&phrases::undo(&step.undo))) }
-                        td class="name" { (state(entry)) }
-                        td class="number" {
+                        td class="what" { (capital(&phrases::action(&step.action))) }
+                        td class="two quiet" data-label="Undo" { (capital(&phrases::undo(&step.undo))) }
+                        td class="name" data-label="State" { (state(entry)) }
+                        td class="number" data-label="Took" {
                             @if let Some((entry, ended)) = entry.and_then(|entry| Some((entry, entry.endings.first()?))) {
                                 (took(entry.intent_at, ended.at))
-                            }
+                            } @else { "–" }
                         }
                     }
                 }

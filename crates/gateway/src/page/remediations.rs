@@ -30,7 +30,7 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let filter = PlanFilter {
         limit: ROWS + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of a remediation".to_owned())?,
-        status: query.read("status", api::status, || "a status".to_owned())?,
+        status: query.read("status", api::status, api::statuses)?,
         resource: query.read(
             "resource",
             |text| text.parse::<ResourceId>().ok(),

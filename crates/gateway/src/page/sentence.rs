@@ -1,14 +1,20 @@
 //! The one sentence at the top of the overview: whether anything needs a person, and what.
 
 use domain::PlanStatus;
+use maud::{Markup, html};
 
 use super::view::View;
 
 /// The sentence.
 pub(crate) fn overall(view: &View) -> String {
     if view.switches.emergency_stop.is_some() {
-        return "The emergency stop is engaged: nothing is repaired or disturbed until it is cleared."
-            .to_owned();
+        let open = match view.issues.len() {
+            0 => String::new(),
+            n => format!("; {}", is(n, "issue", "issues", "open")),
+        };
+        return format!(
+            "The emergency stop is engaged: nothing is repaired or disturbed until it is cleared{open}."
+        );
     }
     let Some(snapshot) = &view.snapshot else {
         return "Nothing was looked at yet.".to_owned();
@@ -28,7 +34,22 @@ pub(crate) fn overall(view: &View) -> String {
         (ready, wanted) if (ready as u64) < wanted => {
             format!("No issue is open; {ready} of {wanted} instances are ready.")
         }
-        (ready, _) => format!("All is well: {services}, {}.", count(ready, "instance", "instances")),
+        (ready, _) => {
+            let paused = paused(view).map_or(String::new(), |paused| format!("; {paused}"));
+            format!("All is well: {services}, {}{paused}.", count(ready, "instance", "instances"))
+        }
+    }
+}
+
+/// What is neither repaired nor disturbed because a person said so.
+fn paused(view: &View) -> Option<String> {
+    let now = view.stamp.now;
+    let paused: Vec<_> =
+        view.switches.pauses.keys().filter(|service| view.switches.is_paused(service, now)).collect();
+    match paused.as_slice() {
+        [] => None,
+        [service] => Some(format!("{service} is paused")),
+        several => Some(format!("{} services are paused", several.len())),
     }
 }
 
@@ -59,6 +80,9 @@ fn clauses(view: &View) -> Vec<String> {
         0 => {}
         n => clauses.push(is(n, "fault", "faults", "injected on purpose")),
     }
+    if !clauses.is_empty() {
+        clauses.extend(paused(view));
+    }
     clauses
 }
 
@@ -70,6 +94,15 @@ fn is(n: usize, one: &str, many: &str, what: &str) -> String {
 /// `1 issue`, `2 issues`.
 pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// What stands between backticks as code, for a page.
+pub(crate) fn with_code(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// The same text with a capital letter in front.

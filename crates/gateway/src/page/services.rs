@@ -1,6 +1,6 @@
 //! Services, their instances, and the links between them.
 //!
-//! A value that is over its limit is told by the open issue that says so, with that issue's threshold.
+//! A value is shown as over its limit where an open issue says so, against that issue's threshold.
 
 use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
 use domain::{Bytes, InstanceName, IssueKind, LinkName, ResourceId, ServiceName, Snapshot};
@@ -8,6 +8,7 @@ use maud::{Markup, html};
 
 use super::history;
 use super::marks::{Meaning, mark};
+use super::rows::Rows;
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::{View, of_phase};
 use super::{Page, Section};
@@ -36,14 +37,22 @@ pub(super) fn list(view: &View) -> Result<Page, Problem> {
         title: "Services".to_owned(),
         sections: vec![
             Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
-            Section::live("services", table(view)),
-            Section::live("links", links(view, |_| true)),
+            Section::live("services", table(view, Rows::All)),
+            Section::live("links", links(view, Rows::All, |_| true)),
         ],
     })
 }
 
+/// What the numbers of requests are over; old numbers say how old.
+fn window_words(view: &View) -> Markup {
+    match view.stale() {
+        None => html! { "requests over the last 3 s, as callers see them" },
+        Some(snapshot) => html! { "as it was " (view.stamp.ago(snapshot.taken)) },
+    }
+}
+
 /// The services with their state.
-pub(super) fn table(view: &View) -> Markup {
+pub(super) fn table(view: &View, rows: Rows) -> Markup {
     let Some(snapshot) = view.snapshot.as_deref().filter(|snapshot| !snapshot.services.is_empty()) else {
         return html! {
             h2 { "Services" }
@@ -53,22 +62,23 @@ pub(super) fn table(view: &View) -> Markup {
             }
         };
     };
+    let all = snapshot.services.iter().map(|(name, state)| (view.service_status(name, state), (name, state)));
+    let (rows, left_out) = rows.choose(all.collect(), Meaning::Good);
     html! {
-        h2 { "Services" span class="quiet" { "requests over the last 3 s, as callers see them" } }
-        div class="scroll" { table class="stacks" {
+        h2 { "Services" span class="quiet" { (window_words(view)) } }
+        @if !rows.is_empty() { div class="scroll" { table class="stacks" {
             thead { tr {
                 th { "State" } th { "Service" } th { "Instances" }
                 th class="number" { "Requests" } th class="number" { "Failed" } th class="number" { "p95" }
                 th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" }
             } }
             tbody {
-                @for (name, state) in &snapshot.services {
-                    @let (meaning, word) = view.service_status(name, state);
+                @for ((meaning, word), (name, state)) in &rows {
                     @let felt = felt(snapshot, name);
                     tr data-key=(name) {
-                        td { (mark(meaning, word)) }
+                        td { (mark(*meaning, word)) }
                         td class="name" { a href={ "/services/" (name) } { (name) } }
-                        td data-label="Instances" { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
+                        td class="two" data-label="Instances" { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
                         td class="number" data-label="Requests" { (rate(felt.as_ref())) }
                         td class="number" data-label="Failed" { (failed(view, felt.as_ref(), None)) }
                         td class="number" data-label="p95" { (p95(view, felt.as_ref(), None)) }
@@ -76,11 +86,17 @@ pub(super) fn table(view: &View) -> Markup {
                     }
                 }
             }
-        } }
+        } } }
+        @if left_out > 0 {
+            p class="empty" {
+                (super::sentence::count(left_out, "service is", "services are")) " healthy. "
+                a href="/services" { "All services" }
+            }
+        }
     }
 }
 
-/// An instance as a mark; its word is shown where it is not simply ready.
+/// An instance as a mark with its number; and with a word where it is not simply ready.
 fn slot(view: &View, name: &InstanceName, instance: &InstanceState) -> Markup {
     let disturbed = view.faults.iter().any(|running| running.fault.target.instance() == Some(name));
     let (meaning, word) = of_phase(instance.phase);
@@ -95,10 +111,11 @@ fn slot(view: &View, name: &InstanceName, instance: &InstanceState) -> Markup {
         Some(incarnation) => format!("{name}: {word}, process {}", incarnation.pid),
         None => format!("{name}: {word}, no process"),
     };
-    let quiet = meaning == Meaning::Good;
+    // Where all is unknown the row says so already.
+    let quiet = meaning == Meaning::Good || view.stale().is_some();
     html! {
         span title=(title) data-key=(name) {
-            (mark(meaning, &if quiet { name.ordinal.to_string() } else { format!("{} {word}", name.ordinal) }))
+            (mark(meaning, &if quiet { name.ordinal.to_string() } else { format!("{}: {word}", name.ordinal) }))
         }
     }
 }
@@ -135,9 +152,11 @@ fn failed(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Mark
     let Some((window, ratio)) = window.and_then(|window| Some((window, window.error_ratio()?))) else {
         return unknown();
     };
-    let text = if window.errors == 0 { "0 %".to_owned() } else { format!("{} %", figure(ratio * 100.0)) };
+    let percent = ratio * 100.0;
+    let text = if window.errors == 0 { "0 %".to_owned() } else { format!("{} %", figure(percent)) };
     let counts = format!("{} of {} in {} s", window.errors, window.requests, window.seconds);
-    limited(view, IssueKind::ErrorRate, link.cloned().map(ResourceId::Link), &text, " %", &counts)
+    let link = link.cloned().map(ResourceId::Link);
+    limited(view, IssueKind::ErrorRate, link, (percent, &text), " %", &counts)
 }
 
 fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup {
@@ -145,25 +164,30 @@ fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup 
     let Some(ms) = window.p95_ms else { return unknown() };
     let median = window.p50_ms.map_or(String::new(), |ms| format!("median {} ms", figure(ms)));
     let text = format!("{} ms", figure(ms));
-    limited(view, IssueKind::NetworkLatency, link.cloned().map(ResourceId::Link), &text, " ms", &median)
+    let link = link.cloned().map(ResourceId::Link);
+    limited(view, IssueKind::NetworkLatency, link, (ms, &text), " ms", &median)
 }
 
-/// A value, told as over its limit where an open issue on this resource says so.
+/// A value, told as over its limit where an open issue on this resource says so. An issue stays open for a
+/// while after its value came back: then it is linked, and nothing is shown as over.
 fn limited(
     view: &View,
     kind: IssueKind,
     resource: Option<ResourceId>,
-    text: &str,
+    (value, text): (f64, &str),
     unit: &str,
     title: &str,
 ) -> Markup {
     let issue = resource.and_then(|resource| view.issue_on(kind, &resource));
     match issue {
         None => html! { span title=(title) { (text) } },
+        Some(issue) if issue.metrics.get("threshold").is_some_and(|limit| value <= *limit) => html! {
+            a class="back" href={ "/issues/" (issue.id) } title=(issue.description) { (text) }
+        },
         Some(issue) => html! {
             a class="over" href={ "/issues/" (issue.id) } title=(issue.description) {
                 (text)
-                @if let Some(limit) = issue.metrics.get("threshold") { ", limit " (figure(*limit)) (unit) }
+                @if let Some(limit) = issue.metrics.get("threshold") { ", " span class="limit" { "limit " (figure(*limit)) (unit) } }
             }
         },
     }
@@ -213,7 +237,7 @@ fn worst_cell(
     html! {
         td class="number" data-label=(label) {
             @match worst {
-                Some((name, (_, text))) => (limited(view, kind, Some(resource(name.clone())), &text, " %", &format!("the most of its instances: {name}"))),
+                Some((name, (value, text))) => (limited(view, kind, Some(resource(name.clone())), (value, &text), " %", &format!("the most of its instances: {name}"))),
                 None => (unknown()),
             }
         }
@@ -221,46 +245,49 @@ fn worst_cell(
 }
 
 /// The links that `keep` chooses, with rate, errors and duration.
-pub(super) fn links(view: &View, keep: impl Fn(&LinkName) -> bool) -> Markup {
+pub(super) fn links(view: &View, rows: Rows, keep: impl Fn(&LinkName) -> bool) -> Markup {
     let Some(snapshot) = view.snapshot.as_deref() else { return html! {} };
-    let kept: Vec<_> = snapshot.links.iter().filter(|(name, _)| keep(name)).collect();
+    let kept = snapshot.links.iter().filter(|(name, _)| keep(name));
+    let kept = kept.map(|(name, state)| (link_status(view, name, state), (name, state)));
+    let (kept, _) = rows.choose(kept.collect(), Meaning::Unknown);
     html! {
         @if !kept.is_empty() {
             h2 { "Links" span class="quiet" { "caller → callee" } }
             div class="scroll" { table class="stacks" {
                 thead { tr {
                     th { "State" } th { "Link" } th class="number" { "Requests" } th class="number" { "Failed" }
-                    th class="number" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
+                    th class="number fold" { "p50" } th class="number" { "p95" } th { "Breaker" } th { "Behind it" }
                 } }
-                tbody { @for (name, state) in kept { (link_row(view, name, state)) } }
+                tbody { @for (status, (name, state)) in kept { (link_row(view, status, name, state)) } }
             } }
         }
     }
 }
 
-fn link_row(view: &View, name: &LinkName, state: &LinkState) -> Markup {
-    let (meaning, word) = link_status(view, name, state);
+fn link_row(view: &View, (meaning, word): (Meaning, &str), name: &LinkName, state: &LinkState) -> Markup {
     html! {
         tr data-key=(name) {
             td { (mark(meaning, word)) }
             td class="name" { (resource_link(&ResourceId::Link(name.clone()))) }
             td class="number" data-label="Requests" { (rate(Some(&state.recent))) }
             td class="number" data-label="Failed" { (failed(view, Some(&state.recent), Some(name))) }
-            td class="number" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
+            td class="number fold" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
             td class="number" data-label="p95" { (p95(view, Some(&state.recent), Some(name))) }
-            td class="name" data-label="Breaker" {
+            td class="name two" data-label="Breaker" {
                 @match state.breaker {
                     BreakerState::Closed => span class="quiet" { "closed" },
                     BreakerState::Open => (mark(Meaning::Attention, "open")),
                     BreakerState::HalfOpen => (mark(Meaning::Info, "half open")),
                 }
             }
-            td data-label="Behind it" { div class="instances" {
+            td class="two" data-label="Behind it" { div class="instances" {
                 @for (instance, backend) in &state.backends {
-                    @if backend.ejected {
-                        span title={ (instance) " is taken out of the balancing" } { (mark(Meaning::Attention, &format!("{} out", instance.ordinal))) }
+                    @if view.stale().is_some() {
+                        (mark(Meaning::Unknown, &instance.ordinal.to_string()))
+                    } @else if backend.ejected {
+                        span title={ (instance) " is taken out of the balancing" } { (mark(Meaning::Attention, &format!("{}: out", instance.ordinal))) }
                     } @else if backend.path_check_failures > 0 {
-                        span title={ (instance) ": " (backend.path_check_failures) " failed checks in a row" } { (mark(Meaning::Bad, &format!("{} fails", instance.ordinal))) }
+                        span title={ (instance) ": " (backend.path_check_failures) " failed checks in a row" } { (mark(Meaning::Bad, &format!("{}: fails", instance.ordinal))) }
                     } @else {
                         span title={ (instance) " gets its share" } { (mark(Meaning::Good, &instance.ordinal.to_string())) }
                     }
@@ -323,7 +350,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("instances", instances(view, state)),
-        Section::live("links", links(view, |link| link.to == name || link.from == name)),
+        Section::live("links", links(view, Rows::All, |link| link.to == name || link.from == name)),
         Section::live(
             "logs",
             html! {
@@ -371,7 +398,7 @@ fn actions(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
             } @else if !state.hands_off {
                 form method="post" action={ "/services/" (name) "/pause" } {
                     label for="for" { "Repair and disturb nothing here for" }
-                    select id="for" name="for" { @for time in ["15m", "1h", "4h", "1d"] { option value=(time) { (time) } } }
+                    select id="for" name="for" { @for (time, words) in [("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("1d", "1 d")] { option value=(time) { (words) } } }
                     button type="submit" { "Pause" }
                 }
             }
@@ -384,8 +411,8 @@ fn instances(view: &View, state: &ServiceState) -> Markup {
         h2 { "Instances" }
         div class="scroll" { table class="stacks" {
             thead { tr {
-                th { "State" } th { "Instance" } th { "Since" } th class="number" { "Process" } th class="number" { "Port" }
-                th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" } th class="number" { "Ends" }
+                th { "State" } th { "Instance" } th { "For" } th class="number" { "Process" } th class="number" { "Port" }
+                th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" } th class="number" { "Exits" }
             } }
             tbody {
                 @for (name, instance) in &state.instances {
@@ -393,13 +420,13 @@ fn instances(view: &View, state: &ServiceState) -> Markup {
                     tr data-key=(name) {
                         td { (mark(meaning, word)) }
                         td class="name" { (name) @if instance.crash_loop { " " (mark(Meaning::Bad, "crash loop")) } }
-                        td data-label="Since" { (view.stamp.lasting(instance.phase_since)) }
+                        td data-label="For" { (view.stamp.lasting(instance.phase_since)) }
                         td class="number mono" data-label="Process" { @if let Some(process) = &instance.incarnation { (process.pid) } @else { "–" } }
                         td class="number mono" data-label="Port" { @if let Some(port) = instance.port { (port) } @else { "–" } }
                         td class="number" data-label="CPU" { @if let Some(cpu) = instance.usage.cpu { (cpu) } @else { (unknown()) } }
                         td class="number" data-label="Memory" { @if let Some(memory) = instance.usage.memory { (memory) } @else { (unknown()) } }
                         td class="number" data-label="Disk" { (disk(instance.usage.disk_used, instance.usage.disk_size)) }
-                        td class="number" data-label="Ends" { (instance.exits.len()) }
+                        td class="number" data-label="Exits" { (instance.exits.len()) }
                     }
                 }
             }

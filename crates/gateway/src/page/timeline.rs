@@ -6,7 +6,7 @@
 
 use maud::{Markup, html};
 
-use super::marks::Meaning;
+use super::marks::{self, Meaning};
 use super::time::clock_face;
 
 /// Rows of one lane. More would push the rest of the page out of sight in a storm.
@@ -15,11 +15,15 @@ const ROWS: usize = 4;
 const ROW_HEIGHT: usize = 20;
 const BAR_HEIGHT: usize = 12;
 
-/// The narrowest bar in percent of the width: an event without length must stay visible and clickable.
-const BAR_WIDTH_MIN: f64 = 0.6;
+/// The narrowest bar in percent of the width: an event without length must stay visible and clickable, and
+/// hold its mark.
+const BAR_WIDTH_MIN: f64 = 1.3;
 
-/// The width of a label's character in percent: 6 px on a lane of 670 px. Narrower pages cut labels off.
+/// The width of a label's character in percent: 7.2 px on a lane of 800 px.
 const LABEL_WIDTH: f64 = 0.9;
+
+/// The same on a lane of 560 px. What only has room on wide pages is shown on them only.
+const LABEL_WIDTH_NARROW: f64 = 1.3;
 
 /// The axis moves in steps of 1/300 of the window, so that live pages do not change every second.
 const STEPS: i64 = 300;
@@ -101,7 +105,7 @@ pub(crate) fn draw(axis: Axis, lanes: &[Lane]) -> Markup {
     html! {
         @for lane in lanes { (draw_lane(axis, lane, &ticks)) }
         div class="lane axis" aria-hidden="true" {
-            span {}
+            span { "UTC" }
             svg height="20" {
                 @for tick in &ticks {
                     text x={ (percent(axis.percent(*tick))) } y="14" { (clock_face(*tick, with_seconds)) }
@@ -147,11 +151,17 @@ fn draw_item(axis: Axis, item: &Item, row: usize, before: Option<&Item>, next: O
             data-key={ (item.href) "@" (item.begin_us) } aria-label=(item.title) {
             title { (item.title) }
             rect x=(percent(x)) width=(percent(end - x)) y=(y) height=(BAR_HEIGHT) {}
-            @match label_place(axis, item, before, next) {
-                Some(LabelPlace::After) => text x=(percent(end)) dx="6" y=(y + BAR_HEIGHT - 2) { (item.label) },
-                Some(LabelPlace::Before) => text class="before" x=(percent(x)) dx="-6" y=(y + BAR_HEIGHT - 2) { (item.label) },
-                Some(LabelPlace::Inside) => text class="inside" x=(percent(x)) dx="6" y=(y + BAR_HEIGHT - 2) { (item.label) },
-                None => {},
+            (marks::shape_at(item.meaning, &percent(x), y))
+            @let place = |width| label_place(axis, item, before, next, width);
+            @if let Some(chosen) = place(LABEL_WIDTH) {
+                @let wide = (place(LABEL_WIDTH_NARROW) != Some(chosen)).then_some("wide-only");
+                @let (anchor, dx) = match chosen {
+                    LabelPlace::After => (end, 6),
+                    LabelPlace::Before => (x, -6),
+                    LabelPlace::Inside => (x, 16),
+                };
+                text class=[wide] text-anchor=[(chosen == LabelPlace::Before).then_some("end")]
+                    x=(percent(anchor)) dx=(dx) y=(y + BAR_HEIGHT - 2) { (item.label) }
             }
         }
     }
@@ -166,13 +176,19 @@ enum LabelPlace {
 }
 
 /// Where there is room for an item's label; `None`: nowhere, then the title on hover has to do.
-fn label_place(axis: Axis, item: &Item, before: Option<&Item>, next: Option<&Item>) -> Option<LabelPlace> {
+fn label_place(
+    axis: Axis,
+    item: &Item,
+    before: Option<&Item>,
+    next: Option<&Item>,
+    width: f64,
+) -> Option<LabelPlace> {
     let (x, end) = span(axis, item);
-    let needed = item.label.chars().count() as f64 * LABEL_WIDTH + 1.0;
+    let needed = item.label.chars().count() as f64 * width + 2.0;
     let left = before.map_or(0.0, |before| span(axis, before).1);
     let right = next.map_or(100.0, |next| span(axis, next).0);
     // The label of the item before may stand in the same gap, after it.
-    let left = left + before.map_or(0.0, |before| before.label.chars().count() as f64 * LABEL_WIDTH + 1.0);
+    let left = left + before.map_or(0.0, |before| before.label.chars().count() as f64 * width + 2.0);
     if right - end > needed {
         Some(LabelPlace::After)
     } else if end - x > needed && item.end_us.is_none() {
@@ -248,11 +264,11 @@ mod tests {
     fn a_label_stands_where_there_is_room() {
         let axis = Axis::last(900, NOW_US);
         let (early, late, long) = (item(-600, Some(-590)), item(-12, None), item(-400, None));
-        assert_eq!(label_place(axis, &early, None, Some(&late)), Some(LabelPlace::After));
-        assert_eq!(label_place(axis, &late, Some(&early), None), Some(LabelPlace::Before));
-        assert_eq!(label_place(axis, &long, None, None), Some(LabelPlace::Inside));
+        assert_eq!(label_place(axis, &early, None, Some(&late), LABEL_WIDTH), Some(LabelPlace::After));
+        assert_eq!(label_place(axis, &late, Some(&early), None, LABEL_WIDTH), Some(LabelPlace::Before));
+        assert_eq!(label_place(axis, &long, None, None, LABEL_WIDTH), Some(LabelPlace::Inside));
         let (one, two) = (item(-600, Some(-590)), item(-580, Some(-570)));
-        assert_eq!(label_place(axis, &one, Some(&two), Some(&two)), None);
+        assert_eq!(label_place(axis, &one, Some(&two), Some(&two), LABEL_WIDTH), None);
     }
 
     #[test]

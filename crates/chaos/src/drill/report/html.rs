@@ -14,7 +14,7 @@ use super::figures::{self, Standing};
 use super::{Report, Unexpected, faults, markdown, words};
 use shapes::Shape;
 
-const STYLE: &str = include_str!("html/style.css");
+const STYLE: &str = concat!(include_str!("../../../../../assets/tokens.css"), include_str!("html/style.css"));
 
 /// The page.
 pub(super) fn page(report: &Report) -> Markup {
@@ -57,7 +57,7 @@ fn head(report: &Report) -> Markup {
             p.crumb { "Homeostat " (report.homeostat) " · drill report" }
             h1 { (markdown::sentence(report)) }
             ul.facts {
-                li { "begun " time datetime=(report.started_at) { (report.started_at) } }
+                li { "begun " time datetime=(report.started_at) { (words::moment(&report.started_at)) } }
                 li { "seed " (report.seed) }
                 li { (report.machine.describe()) }
                 @for note in &report.notes { li { (note) } }
@@ -104,13 +104,13 @@ fn targets(report: &Report) -> Markup {
             h2 { "Figures and targets" }
             div.scroll {
                 table.figures {
-                    thead { tr { th { "figure" } th.r { "measured" } th { "" } th { "" } th { "over" } } }
+                    thead { tr { th { "figure" } th.r { "measured" } th { "target" } th { "standing" } th { "over" } } }
                     tbody {
                         @for figure in figures::of(report) {
                             tr {
                                 td { (figure.name) }
                                 td.r.strong { (figure.measured) }
-                                td.nowrap { span.quiet { "target " } (figure.target) }
+                                td.target.nowrap { (figure.target) }
                                 td { (standing(figure.standing)) }
                                 td.over.quiet { (figure.over) }
                             }

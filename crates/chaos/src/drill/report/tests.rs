@@ -138,6 +138,15 @@ fn the_page_needs_nothing_beside_it_and_escapes_what_it_shows() {
 }
 
 #[test]
+fn the_page_keeps_names_as_they_are_and_tells_times_with_their_zone() {
+    let page = report(vec![crash(0), slow(1)]).html();
+    assert!(page.contains("<p>cart-0 was killed; "), "{page}");
+    assert!(page.contains("<p>Calls from front to catalogue became slow; "), "{page}");
+    assert!(page.contains(">2026-11-21 03:00:00 UTC</time>"), "{page}");
+    assert!(page.contains(">100 ms</span>") && !page.contains("0.1 s"), "{page}");
+}
+
+#[test]
 fn a_picture_marks_what_was_reached_and_says_what_was_not() {
     let page = report(vec![hang(0)]).html();
     for marked in ["injected at 0 s", "effect proven after 41 ms", "verified after 2.8 s"] {

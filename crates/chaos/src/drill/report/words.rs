@@ -14,6 +14,15 @@ pub(super) fn time(ms: Option<f64>) -> String {
     ms.map_or_else(|| NONE.to_owned(), duration)
 }
 
+/// An RFC 3339 time in UTC, as a person reads it: `2026-11-21 03:00:00 UTC`. Anything else as it is.
+pub(super) fn moment(rfc3339: &str) -> String {
+    let split = || {
+        let (date, time) = rfc3339.strip_suffix('Z')?.split_once('T')?;
+        Some(format!("{date} {} UTC", time.get(..8)?))
+    };
+    split().unwrap_or_else(|| rfc3339.to_owned())
+}
+
 /// As [`time`], for one that was reached.
 pub(super) fn duration(ms: f64) -> String {
     let tenths = |value: f64, unit: &str| {

@@ -24,7 +24,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let verify = case.callers_signal(&link.from, case.issue.kind);
     let opened: Vec<_> = links.into_iter().filter(|link| serves(case, link)).cloned().collect();
     let names = opened.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let summary = format!("open the breaker of {names}, because {}", case.why());
+    let summary = format!("open the breaker of {names}, because of {}", case.why());
     let effect =
         "the caller answers at once without the missing part; lifted when the callee is well".to_owned();
     let actions = opened.into_iter().map(|link| Action::OpenBreaker { link }).collect();

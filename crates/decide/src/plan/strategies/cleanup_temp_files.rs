@@ -13,7 +13,8 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let (instance, state, volume) = Volume::of(case)?;
     let frees = state.usage.disk_temporary_old.ok_or_else(|| case.unknown("old temporary files"))?;
     volume.worth(frees, case.need.reason == Reason::TemporaryFiles, &case.need.at)?;
-    let summary = format!("remove temporary files older than 7 days of {instance}, because {}", case.why());
+    let summary =
+        format!("remove temporary files older than 7 days of {instance}, because of {}", case.why());
     let effect = format!("about {frees} of {} become free", volume.size);
     let action = Action::RemoveFiles { instance, class: FileClass::Temporary, older_than: AGE };
     Ok(case.draft(vec![action], summary, effect))

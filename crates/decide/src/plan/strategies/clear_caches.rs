@@ -15,7 +15,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let (_, service) = case.service()?;
     let frees = state.usage.disk_cache.ok_or_else(|| case.unknown("the size of the cache"))?;
     volume.worth(frees, case.need.reason == Reason::Cache, &case.need.at)?;
-    let summary = format!("clear the caches of {instance}, because {}", case.why());
+    let summary = format!("clear the caches of {instance}, because of {}", case.why());
     let effect = format!("about {frees} of {} become free; the cache fills again", volume.size);
     let action = if service.can_clear_caches {
         Action::ClearCaches { instance }

@@ -23,7 +23,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
         .find(fits)
         .ok_or_else(|| Unsuited::AtMaximum(format!("{STEPS_MAX} growths of 20 % at once")))?;
     let summary =
-        format!("grow the volume of {instance} from {} to {size}, because {}", volume.size, case.why());
+        format!("grow the volume of {instance} from {} to {size}, because of {}", volume.size, case.why());
     let effect = format!("the {} in use fit in it with room to spare", volume.used);
     Ok(case.draft(vec![Action::ResizeVolume { instance, size }], summary, effect))
 }

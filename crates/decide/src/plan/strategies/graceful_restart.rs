@@ -9,7 +9,7 @@ use super::{Case, Draft, Unsuited};
 pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let (instance, _) = case.instance()?;
     let (_, service) = case.service()?;
-    let summary = format!("drain and restart {instance}, because {}", case.why());
+    let summary = format!("drain and restart {instance}, because of {}", case.why());
     let effect = if service.can_drain {
         format!("{instance} finishes its requests and starts afresh")
     } else {

@@ -16,7 +16,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let Cores(now) = service.limits.cpu.ok_or_else(|| Unsuited::NoLimit(name.clone()))?;
     let limit = Cores(now * GROWTH);
     let summary =
-        format!("raise the CPU limit of {name} from {} to {limit}, because {}", Cores(now), case.why());
+        format!("raise the CPU limit of {name} from {} to {limit}, because of {}", Cores(now), case.why());
     let effect = format!("{name} gets half as much processor again; undone if its use stays out of bounds");
     let action = Action::SetCpuLimit { service: name.clone(), limit };
     let mut draft = case.draft(vec![action], summary, effect);

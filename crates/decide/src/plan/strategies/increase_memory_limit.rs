@@ -19,7 +19,8 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     } else {
         now.grown_by(FOR_HIGH_USE)
     };
-    let summary = format!("raise the memory limit of {name} from {now} to {limit}, because {}", case.why());
+    let summary =
+        format!("raise the memory limit of {name} from {now} to {limit}, because of {}", case.why());
     let effect = format!("{name} has room for what it holds; a leak would show as use that goes on growing");
     let action = Action::SetMemoryLimit { service: name.clone(), limit };
     Ok(case.draft(vec![action], summary, effect))

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use domain::snapshot::InstanceState;
 use domain::{
-    Action, Bytes, Cause, InstanceName, Issue, IssueKind, LinkName, LinkState, Percent, ResourceId,
+    Action, Bytes, Cause, InstanceName, Issue, IssueKind, LinkName, LinkState, Percent, Reason, ResourceId,
     ServiceName, ServiceState, Signal, Step, Strategy,
 };
 
@@ -206,15 +206,32 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Why it is done, as the second half of a summary: `pod_crash (unresponsive) on instance/cart-0`.
+    /// Why it is done, as the second half of a summary: `pod crash (unresponsive) on cart-0`.
     fn why(&self) -> String {
         let Issue { kind, reason, resource, .. } = self.issue;
+        let kind = kind.name().replace('_', " ");
+        let reason = match reason {
+            Reason::Unspecified => String::new(),
+            reason => format!(" ({})", reason.name().replace('_', " ")),
+        };
         let cause = self.cause;
         if need::overlap(&cause.resource, resource) {
-            format!("{kind} ({reason}) on {resource}")
+            format!("{kind}{reason} on {}", place(resource))
         } else {
-            format!("{kind} ({reason}) on {resource} is caused by {} on {}", cause.class, cause.resource)
+            let class = cause.class.name().replace('_', " ");
+            format!("{kind}{reason} on {}, caused by {class} on {}", place(resource), place(&cause.resource))
         }
+    }
+}
+
+/// A resource by its name, as a summary says it.
+fn place(resource: &ResourceId) -> String {
+    match resource {
+        ResourceId::Service(name) => name.to_string(),
+        ResourceId::Instance(name) => name.to_string(),
+        ResourceId::Volume(name) => format!("the volume of {name}"),
+        ResourceId::Link(link) => link.to_string(),
+        ResourceId::Node(name) => format!("node {name}"),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
         other => other.resource().to_string(),
     });
     let out = out.collect::<Vec<_>>().join(", ");
-    let summary = format!("take {out}, because {}", case.why());
+    let summary = format!("take {out}, because of {}", case.why());
     let effect = "the caller's requests go to the instances that are well".to_owned();
     let mut draft = case.draft(actions, summary, effect);
     draft.lift_after = Some(LIFT_AFTER);

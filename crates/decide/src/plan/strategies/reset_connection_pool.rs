@@ -8,7 +8,7 @@ use super::{Case, Draft, Unsuited};
 pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let links = case.links()?;
     let names = links.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ");
-    let summary = format!("close the connections of {names}, because {}", case.why());
+    let summary = format!("close the connections of {names}, because of {}", case.why());
     let effect = "requests go over new connections; those in flight are tried again or fail".to_owned();
     let actions =
         links.into_iter().map(|(name, _)| Action::ResetConnections { link: name.clone() }).collect();

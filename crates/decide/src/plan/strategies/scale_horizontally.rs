@@ -31,7 +31,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let replicas = (service.replicas + add).min(REPLICAS_MAX);
     let back_after = case.ctx.policy.lifting.scale_back;
     let summary = format!(
-        "scale {name} from {} to {replicas} instances for {}, because {}",
+        "scale {name} from {} to {replicas} instances for {}, because of {}",
         service.replicas,
         show_duration(back_after),
         case.why()

@@ -13,7 +13,7 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     let replicas = service.replicas + 1;
     let back_after = case.ctx.policy.lifting.scale_back;
     let summary = format!(
-        "scale {name} to {replicas} instances for {}, because {}",
+        "scale {name} to {replicas} instances for {}, because of {}",
         show_duration(back_after),
         case.why()
     );

@@ -6,7 +6,7 @@ use super::super::super::score::RunScore;
 use super::super::{faults, verdict, words};
 use super::shapes::Shape;
 
-/// Marks of one fault are spread over so many lines, so that equal times stay apart.
+/// Marks of one fault are spread over at most so many lines, so that equal times stay apart.
 const LINES: usize = 3;
 /// Their distance.
 const LINE_HEIGHT: f64 = 9.0;
@@ -36,7 +36,6 @@ impl Axis {
 /// The picture.
 pub(super) fn picture(runs: &[RunScore]) -> Markup {
     let axis = Axis::over(runs);
-    let height = LINE_HEIGHT * LINES as f64 + 8.0;
     html! {
         section {
             h2 { "All runs" span.quiet { "from the injection; logarithmic" } }
@@ -49,6 +48,8 @@ pub(super) fn picture(runs: &[RunScore]) -> Markup {
                 div.name {}
                 div.axis { (scale(&axis)) }
                 @for group in faults::by_fault(runs) {
+                    @let lines = group.runs.len().min(LINES);
+                    @let height = LINE_HEIGHT * lines as f64 + 8.0;
                     div.name { (group.fault) " " span.quiet { (group.runs.len()) } }
                     div.plot {
                         svg width="100%" height=(height) role="img" aria-label=(group.fault) {
@@ -57,7 +58,7 @@ pub(super) fn picture(runs: &[RunScore]) -> Markup {
                                 line.grid x1=(x) x2=(x) y1="0" y2=(height) {}
                             }
                             @for (index, run) in group.runs.iter().enumerate() {
-                                (one(run, &axis, 4.0 + LINE_HEIGHT * ((index % LINES) as f64 + 0.5)))
+                                (one(run, &axis, 4.0 + LINE_HEIGHT * ((index % lines) as f64 + 0.5)))
                             }
                         }
                     }

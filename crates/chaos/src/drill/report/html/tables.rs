@@ -106,9 +106,9 @@ fn row(run: &RunScore) -> Markup {
     html! {
         tr {
             td.r { a href=(format!("#run-{}", run.number)) { (run.number) } }
-            td.nowrap { (run.row) }
+            td { (run.row) }
             td { (run.fault) }
-            td.nowrap { (run.target) }
+            td { (run.target) }
             td.r { (time(run.effect_ms)) }
             td.r { (time(run.detected_ms)) }
             td.r { (time(run.diagnosed_ms)) }
@@ -116,7 +116,7 @@ fn row(run: &RunScore) -> Markup {
             td.r { (time(run.first_action_ms)) }
             td.r { (time(run.serving_ms)) }
             td.r { (time(run.verified_ms)) }
-            td.nowrap { span class=[class] { (words::verdict(run)) } }
+            td { span class=[class] { (words::verdict(run)) } }
             td { @if run.rolled_back { "yes" } @else { span.quiet { "no" } } }
             td.r.nowrap { (run.requests_failed) " of " (run.requests) }
             td.r { @match run.error_budget_spent { Some(spent) => (format!("{spent:.1}")), None => span.quiet { (words::NONE) } } }

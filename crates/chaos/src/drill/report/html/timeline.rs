@@ -62,14 +62,15 @@ impl Axis {
         (0..=(self.end_ms / self.step_ms).round() as u32).map(|index| f64::from(index) * self.step_ms)
     }
 
-    /// A tick in seconds, with as many places as the step has.
+    /// A tick in seconds, with as many places as the step has; on an axis shorter than a second in ms.
     fn label(&self, ms: f64) -> String {
+        if ms > 0.0 && self.end_ms < 1e3 {
+            return format!("{ms:.0} ms");
+        }
         let places = match self.step_ms {
             _ if ms == 0.0 => 0,
             step if step >= 1e3 => 0,
-            step if step >= 100.0 => 1,
-            step if step >= 10.0 => 2,
-            _ => 3,
+            _ => 1,
         };
         format!("{:.places$} s", ms / 1e3)
     }
@@ -150,7 +151,7 @@ fn one(run: &RunScore, axis: &Axis, limit: Option<&Limit>) -> Markup {
                 span class=(format!("mark {meaning}")) { (shape.mark(meaning)) (words::outcome(run.outcome)) }
             }
             div.opened {
-                p { (capitalised(&story(run))) "." }
+                p { (opening(run)) "." }
                 @for unexpected in &unexpected { p.bad { (Shape::Square.mark("bad")) (unexpected.what) } }
                 (lanes(run, axis, limit))
                 (facts(run))
@@ -272,7 +273,12 @@ fn when(ms: f64) -> String {
     if ms == 0.0 { "at 0 s".to_owned() } else { format!("after {}", words::duration(ms)) }
 }
 
-fn capitalised(text: &str) -> String {
+/// The story of a run with a capital in front, except where it begins with a name: names keep their spelling.
+fn opening(run: &RunScore) -> String {
+    let text = story(run);
+    if text.starts_with(run.target.split_once('/').map_or(run.target.as_str(), |(_, name)| name)) {
+        return text;
+    }
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }

@@ -8,7 +8,9 @@ use act::{Circumstances, Progress};
 use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
-use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
+use decide::plan::{
+    GuardContext, Objection, PlanContext, Planned, Ruling, WaitReason, plan_repair, storm_in,
+};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
 use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict, diagnosis_key};
@@ -16,6 +18,7 @@ use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict, diagnosis_key};
 use crate::healer::{Healer, Seen, State};
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
+use crate::waiting::Ends;
 
 /// Issues that closed this long ago are shown to tracking, which takes those that come back for the same.
 /// Twice its damping window.
@@ -59,6 +62,7 @@ impl Healer {
             if let IssueChange::Closed(issue) = change {
                 closed.push(issue.clone());
                 state.waiting.remove(&issue.id);
+                state.turned_down.remove(&issue.id);
                 state.diagnosed.remove(&issue.id);
             }
         }
@@ -232,12 +236,15 @@ impl Healer {
     /// Nothing was planned: remembers why, and tells a person where nothing ever will be. Returns whether
     /// something is waited for.
     pub(crate) fn wait(&self, issue: &Issue, planned: &Planned) -> Result<bool, TurnError> {
-        let (why, waits) = match planned {
+        let (why, waits, ends) = match planned {
             Planned::Plan(_) => return Ok(false),
-            Planned::Waiting(reasons) => (join(reasons), true),
-            Planned::NoStrategy(rejected) => (join(rejected), false),
+            Planned::Waiting(reasons) if reasons.iter().any(WaitReason::is_brief) => {
+                (join(reasons), true, Ends::AnyMoment { since: self.now() })
+            }
+            Planned::Waiting(reasons) => (join(reasons), true, Ends::Unknown),
+            Planned::NoStrategy(rejected) => (join(rejected), false, Ends::Unknown),
         };
-        let before = self.state().waiting.insert(issue.id, why.clone());
+        let before = self.note_waiting(issue.id, why.clone(), ends);
         if !waits && before.as_ref() != Some(&why) {
             self.tell(
                 NoticeKind::NotHealed,
@@ -257,7 +264,11 @@ impl Healer {
             |reason: &Objection| reason.calls_a_person() && !matches!(reason, Objection::Storm { .. });
         let calling = ruling.reasons().iter().find(|reason| calls(reason)).map(ToString::to_string);
         let reasons: Vec<String> = ruling.reasons().iter().map(ToString::to_string).collect();
-        self.state().waiting.insert(issue.id, reasons.join("; "));
+        // All of them have to end before it may run.
+        let now = self.now();
+        let ends: Option<Vec<Time>> = ruling.reasons().iter().map(|reason| reason.ends_at(now)).collect();
+        let ends = ends.and_then(|times| times.into_iter().max_by_key(|at| at.boot_us));
+        self.note_waiting(issue.id, reasons.join("; "), ends.map_or(Ends::Unknown, Ends::At));
         match ruling {
             Ruling::Clear(_) => Ok(false),
             Ruling::Wait { plan, .. } if awaits_approval => {

@@ -1,8 +1,8 @@
 //! What makes the loop turn: events of the provider at once, a look every second, a full scan every 30 s.
 //!
 //! The look and the scan are the same turn. A look is what notices rates (latency, errors, CPU), for which
-//! no provider has events; while a repair runs or is being verified the loop looks four times a second.
-//! The scan also prunes what is past its retention.
+//! no provider has events; while a repair runs or is being verified the loop looks four times a second, and
+//! what ends at a known time is looked at then (`waiting.rs`). The scan also prunes what is past its retention.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::healer::Healer;
-
-/// Between two looks when nothing is wrong.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Between two looks while something is under way.
-const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long one wait for events takes; bounds how long stopping takes.
 const EVENT_WAIT: Duration = Duration::from_millis(500);
@@ -84,7 +78,7 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
                 eprintln!("cannot remove old records: {}", chain(&error));
             }
         }
-        healer.sleep(if healer.is_busy() { BUSY_INTERVAL } else { LOOK_INTERVAL });
+        healer.sleep(healer.next_look());
     }
 }
 

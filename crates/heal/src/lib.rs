@@ -16,7 +16,9 @@ mod notice;
 mod operate;
 pub mod start;
 mod turn;
+mod turned_down;
 mod verify;
+mod waiting;
 
 pub use driver::Driver;
 pub use healer::{Healer, Learning, Parts, Settings};

@@ -109,7 +109,7 @@ impl Healer {
         let status = match (ruling, mode) {
             (Ruling::Clear(_), RunMode::DryRun) | (Ruling::Wait { .. }, _) => PlanStatus::Pending,
             (Ruling::Clear(cleared), RunMode::Run) => {
-                self.start(cleared)?;
+                self.start(cleared, &circumstances)?;
                 PlanStatus::InProgress
             }
             (Ruling::Refuse { .. }, _) => PlanStatus::Refused,

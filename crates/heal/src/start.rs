@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use act::Mode;
+use act::{Circumstances, Mode, Ran};
 use decide::plan::{Approval, Cleared, Ruling, guard};
 use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
 use store::{PlanPurpose, PlanRecord, SlotLimits};
 
 use crate::healer::Healer;
 use crate::turn::TurnError;
+use crate::turned_down::{Attempt, By};
 
 /// Whether the loop runs plans. In simulation they run in the turn itself, for replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,26 +23,42 @@ pub enum Execution {
 }
 
 impl Healer {
-    /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once.
-    pub(crate) fn start(&self, cleared: Cleared<Plan>) -> Result<bool, TurnError> {
+    /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once, and one that
+    /// was turned down is begun again when something changed.
+    pub(crate) fn start(
+        &self,
+        cleared: Cleared<Plan>,
+        circumstances: &Circumstances,
+    ) -> Result<bool, TurnError> {
         let plan = cleared.plan();
-        if self.settings.mode == Mode::DryRun || !self.state().executing.insert(plan.id) {
+        let id = plan.id;
+        let Some(this) = self.handle().filter(|_| self.settings.mode != Mode::DryRun) else {
+            return Ok(false);
+        };
+        if self.state().executing.contains(&id) {
             return Ok(false);
         }
-        let id = plan.id;
-        if let Err(error) = self.parts.store.add_plan(plan, PlanStatus::Pending, &[]) {
-            self.state().executing.remove(&id);
-            return Err(error.into());
+        let attempt = self.attempt(plan, circumstances);
+        if attempt == Attempt::NotYet || !self.state().executing.insert(id) {
+            return Ok(false);
         }
-        self.note_baseline(plan);
-        let Some(this) = self.handle() else { return Ok(false) };
-        let run = move || {
-            let ran = this.parts.executor.run_within(&cleared, &this.slots());
-            if let Err(error) = this.conclude_unverified(cleared.plan(), ran) {
-                eprintln!("plan {id}: its outcome cannot be written: {error}");
+        if attempt == Attempt::First {
+            if let Err(error) = self.parts.store.add_plan(plan, PlanStatus::Pending, &[]) {
+                self.state().executing.remove(&id);
+                return Err(error.into());
             }
-            this.state().executing.remove(&id);
-            this.wake();
+            self.note_baseline(plan);
+        }
+        let cleared = Arc::new(cleared);
+        let run = {
+            let cleared = Arc::clone(&cleared);
+            move || {
+                if let Err(error) = this.run(&cleared, attempt) {
+                    eprintln!("plan {id}: its outcome cannot be written: {error}");
+                }
+                this.state().executing.remove(&id);
+                this.wake();
+            }
         };
         match self.settings.execution {
             Execution::Inline => run(),
@@ -54,6 +71,7 @@ impl Healer {
                         state.executing.remove(&id);
                         state.watches.remove(&id);
                     }
+                    self.note_turned_down(cleared.plan(), &why, By::Provider);
                     let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
                     self.parts.store.set_plan_status(id, from, to, self.now(), Some(&why))?;
                     return Ok(false);
@@ -61,6 +79,30 @@ impl Healer {
             }
         }
         Ok(true)
+    }
+
+    /// Runs a plan to the end of its steps.
+    fn run(&self, cleared: &Cleared<Plan>, attempt: Attempt) -> Result<(), TurnError> {
+        let plan = cleared.plan();
+        if attempt == Attempt::Again {
+            if let Some(why) = self.parts.executor.refusal(cleared) {
+                self.note_turned_down(plan, &why, By::Provider);
+                return Ok(());
+            }
+            self.parts.store.add_plan(plan, PlanStatus::Pending, &[])?;
+            self.note_baseline(plan);
+        }
+        let ran = self.parts.executor.run_within(cleared, &self.slots());
+        match &ran {
+            Ok(Ran::Refused { why }) => self.note_turned_down(plan, why, By::Provider),
+            Ok(Ran::Taken { why }) => {
+                let counted = self.counted(&self.circumstances(self.now())?, plan.id);
+                self.note_turned_down(plan, why, By::Slots(counted));
+            }
+            Ok(Ran::Done { .. } | Ran::TakenBack { .. }) => self.forget_turned_down(plan),
+            Err(_) => {}
+        }
+        self.conclude_unverified(plan, ran)
     }
 
     /// Plans a person approved wait as pending: asks the guard again with their word, and runs those it
@@ -86,7 +128,7 @@ impl Healer {
             context.approved = approval.as_ref();
             let id = record.plan.id;
             match guard(Plan::clone(&record.plan), &context) {
-                Ruling::Clear(cleared) => begun += usize::from(self.start(cleared)?),
+                Ruling::Clear(cleared) => begun += usize::from(self.start(cleared, &circumstances)?),
                 Ruling::Wait { .. } => {}
                 Ruling::Refuse { reasons, .. } => {
                     let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -123,8 +165,9 @@ impl Healer {
         let limits = &self.settings.policy.limits;
         let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
         SlotLimits {
-            per_resource_per_hour: limits.per_resource,
-            per_hour: limits.in_all,
+            per_resource: limits.per_resource,
+            in_all: limits.in_all,
+            window: limits.rate_window,
             concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
             ..SlotLimits::SPECIFIED
         }

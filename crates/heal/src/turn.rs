@@ -61,7 +61,7 @@ impl Healer {
             };
             match guard(plan, &self.guard_context(snapshot, &circumstances)) {
                 Ruling::Clear(cleared) => {
-                    turn.begun += usize::from(self.start(cleared)?); // act
+                    turn.begun += usize::from(self.start(cleared, &circumstances)?); // act
                     circumstances = self.circumstances(snapshot.taken)?;
                 }
                 ruling => turn.waiting += usize::from(self.hold(issue, ruling)?),

@@ -164,7 +164,7 @@ fn times_are_translated_once_when_the_machine_was_rebooted() {
         // Started 597 s ago, though this boot is only a minute old: still within the hour.
         let again = repair(4, &issue, "cart-0");
         store.add_plan(&again, PlanStatus::Pending, &[]).unwrap();
-        let one = SlotLimits { per_hour: 1, ..SlotLimits::NONE };
+        let one = SlotLimits { in_all: 1, ..SlotLimits::NONE };
         let now = |seconds| second.now.plus(Duration::from_secs(seconds));
         assert!(matches!(store.start_plan(again.id, &one, now(3000)).unwrap(), Started::Taken(_)));
     }

@@ -19,6 +19,7 @@ use store::{HealthRecord, Retention, Store};
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
+use crate::trouble::Troubles;
 use crate::turned_down::TurnedDown;
 use crate::verify::Watch;
 use crate::waiting::Waiting;
@@ -119,6 +120,12 @@ pub(crate) struct State {
     pub(crate) review_called: Option<Time>,
     /// When a health score was last stored.
     pub(crate) health_stored: Option<Time>,
+    /// When it was last asked whether health is low.
+    pub(crate) health_judged: Option<Time>,
+    /// The failure rate was not judged after the latest outcome, because that failed.
+    pub(crate) rate_unjudged: bool,
+    /// What goes wrong now.
+    pub(crate) troubles: Troubles,
 }
 
 /// One look at the world.
@@ -160,6 +167,9 @@ impl Healer {
             owed: BTreeSet::new(),
             review_called: None,
             health_stored: None,
+            health_judged: None,
+            rate_unjudged: false,
+            troubles: Troubles::default(),
         };
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());
         Ok(Arc::new_cyclic(|this| Self {

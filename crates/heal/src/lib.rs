@@ -15,6 +15,7 @@ mod lift;
 mod notice;
 mod operate;
 pub mod start;
+mod trouble;
 mod turn;
 mod turned_down;
 mod verify;

@@ -1,6 +1,7 @@
 //! Plan → act: a cleared plan is written down and run on a thread of its own, so that the loop goes on
 //! looking.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use act::{Circumstances, Mode, Ran};
@@ -8,6 +9,7 @@ use decide::plan::{Approval, Cleared, Ruling, guard};
 use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
 use store::{PlanPurpose, PlanRecord, SlotLimits};
 
+use crate::driver::said;
 use crate::healer::Healer;
 use crate::turn::TurnError;
 use crate::turned_down::{Attempt, By};
@@ -63,7 +65,18 @@ impl Healer {
         match self.settings.execution {
             Execution::Inline => run(),
             Execution::Concurrent => {
-                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(run);
+                let healer = self.handle();
+                let caught = move || {
+                    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
+                    let Some(healer) = healer else { return };
+                    // It may have stopped between two steps: recovery looks after it, as after a death.
+                    healer.parts.executor.leave_unsettled(id);
+                    healer.note_trouble(format!("plan {id}"), format!("panicked: {}", said(panic.as_ref())));
+                    let mut state = healer.state();
+                    state.executing.remove(&id);
+                    state.watches.remove(&id);
+                };
+                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(caught);
                 if let Err(error) = spawned {
                     let why = format!("no thread could be started for it: {error}");
                     {
@@ -108,36 +121,41 @@ impl Healer {
     /// Plans a person approved wait as pending: asks the guard again with their word, and runs those it
     /// clears. Returns how many were begun.
     pub(crate) fn start_approved(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
-        let store = &self.parts.store;
         let mut begun = 0;
-        for record in store.unfinished_plans()? {
+        for record in self.parts.store.unfinished_plans()? {
             if record.status != PlanStatus::Pending
                 || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
                 || self.state().executing.contains(&record.plan.id)
             {
                 continue;
             }
-            let approval = act::approval(&record);
-            if let Some(why) = self.is_outdated(&record, approval.as_ref(), snapshot.taken)? {
-                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-                store.set_plan_status(record.plan.id, from, to, snapshot.taken, Some(why))?;
-                continue;
-            }
-            let circumstances = self.circumstances(snapshot.taken)?;
-            let mut context = self.guard_context(snapshot, &circumstances);
-            context.approved = approval.as_ref();
-            let id = record.plan.id;
-            match guard(Plan::clone(&record.plan), &context) {
-                Ruling::Clear(cleared) => begun += usize::from(self.start(cleared, &circumstances)?),
-                Ruling::Wait { .. } => {}
-                Ruling::Refuse { reasons, .. } => {
-                    let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    let refused = PlanStatus::Refused;
-                    store.set_plan_status(id, PlanStatus::Pending, refused, snapshot.taken, Some(&why))?;
-                }
-            }
+            let start = || self.start_one_approved(&record, snapshot);
+            begun += usize::from(self.apart(format!("plan {}", record.plan.id), start).unwrap_or(false));
         }
         Ok(begun)
+    }
+
+    fn start_one_approved(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
+        let (store, id) = (&self.parts.store, record.plan.id);
+        let refuse = |why: &str| {
+            store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, snapshot.taken, Some(why))
+        };
+        let approval = act::approval(record);
+        if let Some(why) = self.is_outdated(record, approval.as_ref(), snapshot.taken)? {
+            refuse(why)?;
+            return Ok(false);
+        }
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let mut context = self.guard_context(snapshot, &circumstances);
+        context.approved = approval.as_ref();
+        match guard(Plan::clone(&record.plan), &context) {
+            Ruling::Clear(cleared) => self.start(cleared, &circumstances),
+            Ruling::Wait { .. } => Ok(false),
+            Ruling::Refuse { reasons, .. } => {
+                refuse(&reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+                Ok(false)
+            }
+        }
     }
 
     /// Why a plan that waits is not to be begun any more. One without an approval was left by a control plane

@@ -340,3 +340,24 @@ fn an_issue_nobody_repairs_does_not_keep_the_loop_busy() {
     assert!(lab.healer.waiting(issue).is_some());
     assert!(!lab.healer.is_busy());
 }
+
+#[test]
+fn the_hold_window_of_a_repair_goes_on_after_the_control_plane_died() {
+    let mut lab = Lab::shop(automatic());
+    lab.inject(&pause("cart-1", 600)).unwrap();
+    turns(&lab, 50);
+    let plan = repairs(&lab).remove(0).plan.id;
+    let hold = lab.store.plan(plan).unwrap().unwrap().plan.verify.clone().unwrap().hold;
+    assert_eq!(lab.store.plan(plan).unwrap().unwrap().status, PlanStatus::Verifying);
+    let end = lab.store.timers().unwrap().into_iter().find(|timer| timer.plan == plan).unwrap().due;
+    let died = lab.now();
+    assert!(end.since(died) < hold, "it passed before");
+    lab.crash();
+    let left = end.since(died);
+    turns(&lab, left.as_secs() + 2);
+    let outcome = lab.store.plan(plan).unwrap().unwrap().outcome.expect("the hold window is over");
+    assert_eq!(outcome.kind, OutcomeKind::Healed);
+    assert_eq!(outcome.verified_at.unwrap().plus(hold).boot_us, end.boot_us, "since it passed first");
+    assert!(outcome.decided_at.since(end) < Duration::from_secs(1));
+    assert!(lab.store.timers().unwrap().is_empty());
+}

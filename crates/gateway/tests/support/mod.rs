@@ -140,6 +140,10 @@ impl Control for Fleet {
         *self.health.lock().unwrap()
     }
 
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             provider: "processes".to_owned(),

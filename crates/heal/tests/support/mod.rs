@@ -59,11 +59,15 @@ pub fn automatic() -> Policy {
 
 impl Lab {
     /// A fleet that has been up and under load for a while.
-    pub fn new(infrastructure: Infrastructure, mut policy: Policy, seed: u64) -> Self {
+    pub fn new(infrastructure: Infrastructure, policy: Policy, seed: u64) -> Self {
+        Self::over(Store::in_memory().unwrap(), infrastructure, policy, seed)
+    }
+
+    /// The same over a store that is there already.
+    pub fn over(store: Store, infrastructure: Infrastructure, mut policy: Policy, seed: u64) -> Self {
         let clock = Arc::new(VirtualClock::default());
         policy.protect(&infrastructure);
         let provider = MemoryProvider::new(infrastructure, clock.clone(), seed);
-        let store = Store::in_memory().unwrap();
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();

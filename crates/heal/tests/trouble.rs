@@ -1,0 +1,143 @@
+//! What fails with one record, one plan or one issue stops nothing else, is said, and is done later.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use decide::plan::policy::{LadderRule, Rung};
+use domain::fault::FaultKind;
+use domain::{Fault, Intent, OutcomeKind, PlanStatus, ResourceId, StepToken};
+use heal::Driver;
+use store::{PlanFilter, PlanPurpose, PlanRecord, Reserve, Store, TimerKind, diagnosis_key};
+use support::{Lab, automatic};
+
+fn pause(instance: &str, seconds: u64) -> Fault {
+    let target = ResourceId::Instance(instance.parse().unwrap());
+    Fault { target, kind: FaultKind::Pause, duration: Duration::from_secs(seconds) }
+}
+
+fn repairs(lab: &Lab) -> Vec<PlanRecord> {
+    let filter = PlanFilter { only: Some(PlanPurpose::Remediation), ..PlanFilter::default() };
+    lab.store.plans(&filter).unwrap()
+}
+
+fn healed(lab: &Lab) -> usize {
+    let outcomes = repairs(lab).into_iter().filter_map(|record| record.outcome);
+    outcomes.filter(|outcome| outcome.kind == OutcomeKind::Healed).count()
+}
+
+#[test]
+fn a_full_disk_keeps_records_back_and_no_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::over(Store::open(dir.path()).unwrap(), support::shop(), automatic(), 7);
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    // The room kept free for repairs cannot be kept, so everything else is refused.
+    let reserve = dir.path().join("reserve");
+    std::fs::remove_file(&reserve).unwrap();
+    std::fs::create_dir(&reserve).unwrap();
+    let rates = lab.store.document(heal::RATES).unwrap();
+    let mut troubled = 0;
+    let until = lab.now().plus(Duration::from_secs(120));
+    while !lab.now().reached(until) {
+        troubled = lab.turn().troubled;
+    }
+    assert_eq!(healed(&lab), 1, "{:?}", repairs(&lab));
+    let troubles = lab.healer.troubles();
+    assert_eq!(troubled, troubles.len());
+    for what in ["health score: ", "document lessons/rates: ", "document diagnosis/"] {
+        assert_eq!(troubles.iter().filter(|trouble| trouble.starts_with(what)).count(), 1, "{troubles:?}");
+    }
+    let Intent::Remediation { issue, .. } = repairs(&lab)[0].plan.intent else { panic!("it repairs") };
+    assert_eq!(lab.store.document(&diagnosis_key(issue)).unwrap(), None);
+    assert_eq!(lab.store.document(heal::RATES).unwrap(), rates);
+
+    std::fs::remove_dir(&reserve).unwrap();
+    lab.turn();
+    assert_eq!(lab.turn().troubled, 0);
+    assert_eq!(lab.healer.troubles(), Vec::<String>::new());
+    assert_eq!(reserve.metadata().unwrap().len(), Reserve::SIZE);
+    assert!(lab.store.document(&diagnosis_key(issue)).unwrap().is_some(), "the first diagnosis was owed");
+    assert_ne!(lab.store.document(heal::RATES).unwrap(), rates, "the lesson was owed");
+    assert_eq!(lab.store.health_since(lab.begun).unwrap().len(), 1, "so was the score");
+}
+
+#[test]
+fn a_panic_about_one_issue_neither_ends_the_loop_nor_stops_the_others() {
+    let mut policy = automatic();
+    let service = Some("cart".parse().unwrap());
+    policy.ladder.rules.push(LadderRule { service, strategy: None, rung: Rung::Approve });
+    let lab = Lab::shop(policy);
+    // Whoever is told that an approval is needed panics.
+    let notices = std::sync::Arc::clone(&lab.notices);
+    let poison = std::thread::spawn(move || {
+        let _held = notices.lock().unwrap();
+        std::panic::resume_unwind(Box::new(()));
+    });
+    assert!(poison.join().is_err());
+    for (seed, instance) in [(1, "cart-1"), (2, "orders-1")] {
+        let plan = domain::IdSource::seeded(seed).next(lab.now());
+        assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause(instance, 300)));
+    }
+    let driver = Driver::start(std::sync::Arc::clone(&lab.healer)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut said = false;
+    while healed(&lab) == 0 || !said {
+        assert!(Instant::now() < deadline, "{said} {:?} {:?}", lab.healer.troubles(), repairs(&lab));
+        said |= lab.healer.troubles().iter().any(|trouble| trouble.contains("panicked"));
+        lab.clock_passes(Duration::from_millis(5));
+        lab.healer.wake();
+        std::thread::yield_now();
+    }
+    driver.stop();
+    let left_out = Duration::from_secs(60);
+    lab.clock_passes(left_out);
+    lab.turn();
+    lab.turn();
+    assert_eq!(lab.healer.troubles(), Vec::<String>::new(), "it is tried again");
+}
+
+#[test]
+fn an_approved_plan_has_no_timer_left_that_would_end_its_approval() {
+    let mut policy = automatic();
+    policy.ladder.default = Rung::Approve;
+    let mut lab = Lab::shop(policy);
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    for _ in 0..40 {
+        lab.turn();
+    }
+    let waiting = repairs(&lab).remove(0);
+    assert_eq!(waiting.status, PlanStatus::AwaitingApproval);
+    assert!(lab.timer(TimerKind::ApprovalExpiry));
+    lab.healer.approve(waiting.plan.id, "ann").unwrap();
+    assert!(!lab.timer(TimerKind::ApprovalExpiry));
+}
+
+#[test]
+fn a_repair_somebody_asks_for_that_has_to_wait_is_there_to_be_looked_up_and_runs() {
+    let mut policy = automatic();
+    policy.ladder.default = Rung::Advise;
+    policy.limits.in_all = 1;
+    policy.limits.rate_window = Duration::from_secs(90);
+    let mut lab = Lab::shop(policy);
+    for instance in ["cart-1", "orders-1"] {
+        lab.inject(&pause(instance, 600)).unwrap();
+    }
+    for _ in 0..20 {
+        lab.turn();
+    }
+    let open = lab.store.open_issues().unwrap();
+    let asked: Vec<_> = open
+        .iter()
+        .filter(|issue| issue.resource.instance().is_some())
+        .map(|issue| lab.healer.remediate(issue.id, heal::RunMode::Run, "ann").unwrap())
+        .collect();
+    let status: Vec<_> = asked.iter().map(|proposal| proposal.status).collect();
+    assert_eq!(status, [PlanStatus::InProgress, PlanStatus::Pending], "one an hour: {asked:?}");
+    let kept = lab.store.plan(asked[1].plan.id).unwrap().expect("its answer names a plan that is there");
+    assert_eq!((kept.status, kept.reasons), (PlanStatus::Pending, asked[1].reasons.clone()));
+    for _ in 0..800 {
+        lab.turn();
+    }
+    let ran = lab.store.plan(asked[1].plan.id).unwrap().unwrap();
+    assert_eq!(ran.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::Healed), "{:?}", ran.error);
+}

@@ -105,16 +105,24 @@ pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
 fn events(healer: &Healer, stop: &AtomicBool) {
     let mut after = 0;
     while !stop.load(Ordering::Acquire) {
-        match healer.parts.observer.events(after, EVENT_WAIT) {
-            Ok(seen) if seen.is_empty() => {}
-            Ok(seen) => {
+        // As in `turns`: without events the loop would only be slow, and nobody would know why.
+        let seen = catch_unwind(AssertUnwindSafe(|| healer.parts.observer.events(after, EVENT_WAIT)));
+        match seen {
+            Ok(Ok(seen)) if seen.is_empty() => {}
+            Ok(Ok(seen)) => {
                 after = seen.iter().map(|event| event.sequence).max().unwrap_or(after);
                 healer.wake();
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 // The keeper is being restarted; its events are counted anew then. The loop's own look
                 // says what is wrong.
                 after = 0;
+                healer.parts.clock.wait(EVENT_WAIT);
+            }
+            Err(panic) => {
+                after = 0;
+                let why = format!("panicked: {}", said(panic.as_ref()));
+                healer.note_trouble("waiting for events".to_owned(), why);
                 healer.parts.clock.wait(EVENT_WAIT);
             }
         }

@@ -2,12 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use decide::plan::ClearedStep;
 use decide::plan::policy::{LadderRule, Rung};
 use domain::fault::FaultKind;
-use domain::{Fault, Intent, OutcomeKind, PlanStatus, ResourceId, StepToken};
+use domain::{Captured, Effect, Fault, Intent, OutcomeKind, PlanStatus, ResourceId, Step, StepToken};
 use heal::Driver;
+use heal::start::Execution;
+use provider::{Change, ProviderError, Undone};
 use store::{PlanFilter, PlanPurpose, PlanRecord, Reserve, Store, TimerKind, diagnosis_key};
 use support::{Lab, automatic};
 
@@ -68,7 +73,7 @@ fn a_panic_about_one_issue_neither_ends_the_loop_nor_stops_the_others() {
     policy.ladder.rules.push(LadderRule { service, strategy: None, rung: Rung::Approve });
     let lab = Lab::shop(policy);
     // Whoever is told that an approval is needed panics.
-    let notices = std::sync::Arc::clone(&lab.notices);
+    let notices = Arc::clone(&lab.notices);
     let poison = std::thread::spawn(move || {
         let _held = notices.lock().unwrap();
         std::panic::resume_unwind(Box::new(()));
@@ -78,7 +83,7 @@ fn a_panic_about_one_issue_neither_ends_the_loop_nor_stops_the_others() {
         let plan = domain::IdSource::seeded(seed).next(lab.now());
         assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause(instance, 300)));
     }
-    let driver = Driver::start(std::sync::Arc::clone(&lab.healer)).unwrap();
+    let driver = Driver::start(Arc::clone(&lab.healer)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut said = false;
     while healed(&lab) == 0 || !said {
@@ -140,4 +145,52 @@ fn a_repair_somebody_asks_for_that_has_to_wait_is_there_to_be_looked_up_and_runs
     }
     let ran = lab.store.plan(asked[1].plan.id).unwrap().unwrap();
     assert_eq!(ran.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::Healed), "{:?}", ran.error);
+}
+
+/// Panics when it is to do something for the first time.
+struct Panics {
+    provider: sim::MemoryProvider,
+    again: AtomicBool,
+}
+
+impl Change for Panics {
+    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+        self.provider.check(step)
+    }
+    fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
+        self.provider.capture(step)
+    }
+    fn apply(&self, step: ClearedStep<'_>, captured: &Captured) -> Result<(), ProviderError> {
+        assert!(self.again.swap(true, Ordering::SeqCst), "there is a defect");
+        self.provider.apply(step, captured)
+    }
+    fn prove(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Effect, ProviderError> {
+        self.provider.prove(token, step, captured)
+    }
+    fn undo(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Undone, ProviderError> {
+        self.provider.undo(token, step, captured)
+    }
+    fn remove_all_faults(&self) -> Result<u32, ProviderError> {
+        self.provider.remove_all_faults()
+    }
+}
+
+#[test]
+fn a_repair_whose_thread_panicked_is_settled_and_the_next_one_heals() {
+    let mut lab = Lab::shop(automatic());
+    let change = Panics { provider: lab.provider.clone(), again: AtomicBool::new(false) };
+    lab.live_on(Arc::new(change), Execution::Concurrent);
+    let plan = domain::IdSource::seeded(1).next(lab.now());
+    assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause("cart-1", 600)));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while healed(&lab) == 0 {
+        assert!(Instant::now() < deadline, "{:?} {:?}", lab.healer.troubles(), repairs(&lab));
+        lab.healer.turn().unwrap();
+        // Its thread gets time of its own while little of the fleet's passes.
+        lab.clock_passes(Duration::from_millis(20));
+        std::thread::yield_now();
+    }
+    let first = repairs(&lab).pop().unwrap();
+    assert_eq!(first.status, PlanStatus::Failed, "{first:?}");
+    assert_eq!(first.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::NotHealed));
 }

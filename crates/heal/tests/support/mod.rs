@@ -21,7 +21,7 @@ use domain::{
 use heal::start::Execution;
 use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
 use observe::Observer;
-use provider::Look;
+use provider::{Change, Look};
 use sim::{MemoryProvider, VirtualClock};
 use store::{Retention, SlotLimits, Store, TimerKind};
 
@@ -71,7 +71,8 @@ impl Lab {
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let life = control_plane(&store, &provider, &clock, &policy, &notices, seed);
+        let hands: (Arc<dyn Change>, _) = (Arc::new(provider.clone()), Execution::Inline);
+        let life = control_plane(&store, &provider, hands, &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -155,9 +156,16 @@ impl Lab {
 
     /// The control plane dies and another one begins on what is left.
     pub fn crash(&mut self) {
+        self.live_on(Arc::new(self.provider.clone()), Execution::Inline);
+    }
+
+    /// The same, and the next control plane changes the fleet through this, where it runs plans.
+    pub fn live_on(&mut self, change: Arc<dyn Change>, execution: Execution) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let life = control_plane(&self.store, &self.provider, &self.clock, &self.policy, &self.notices, seed);
+        let hands = (change, execution);
+        let life =
+            control_plane(&self.store, &self.provider, hands, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -218,13 +226,14 @@ struct Life {
 fn control_plane(
     store: &Store,
     provider: &MemoryProvider,
+    (change, execution): (Arc<dyn Change>, Execution),
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
     let observer = Arc::new(Observer::new(Arc::new(provider.clone())));
-    let executor = Arc::new(Executor::new(store.clone(), Arc::new(provider.clone()), clock.clone()));
+    let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {
         store: store.clone(),
@@ -242,7 +251,7 @@ fn control_plane(
         scan_interval: Duration::from_secs(30),
         health_interval: Duration::from_secs(60),
         retention: Retention::default(),
-        execution: Execution::Inline,
+        execution,
         seed,
     };
     let healer = Healer::new(parts, settings).unwrap();

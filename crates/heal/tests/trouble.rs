@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use decide::plan::ClearedStep;
 use decide::plan::policy::{LadderRule, Rung};
 use domain::fault::FaultKind;
-use domain::{Captured, Effect, Fault, Intent, OutcomeKind, PlanStatus, ResourceId, Step, StepToken};
+use domain::{
+    Capabilities, Captured, Effect, Event, Fault, Infrastructure, Intent, OutcomeKind, PlanStatus,
+    ResourceId, ServiceName, Step, StepToken,
+};
 use heal::Driver;
 use heal::start::Execution;
-use provider::{Change, ProviderError, Undone};
+use provider::{Change, Look, ProviderError, Sample, Undone};
 use store::{PlanFilter, PlanPurpose, PlanRecord, Reserve, Store, TimerKind, diagnosis_key};
-use support::{Lab, automatic};
+use support::{Lab, Reach, automatic};
 
 fn pause(instance: &str, seconds: u64) -> Fault {
     let target = ResourceId::Instance(instance.parse().unwrap());
@@ -66,12 +69,36 @@ fn a_full_disk_keeps_records_back_and_no_repair() {
     assert_eq!(lab.store.health_since(lab.begun).unwrap().len(), 1, "so was the score");
 }
 
+/// A fleet without events: no time passes for those who wait for them.
+struct NoEvents(sim::MemoryProvider);
+
+impl Look for NoEvents {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
+        self.0.infrastructure()
+    }
+    fn sample(&self) -> Result<Sample, ProviderError> {
+        self.0.sample()
+    }
+    fn events(&self, _after: u64, _timeout: Duration) -> Result<Vec<Event>, ProviderError> {
+        std::thread::park_timeout(Duration::from_millis(10));
+        Ok(Vec::new())
+    }
+    fn logs(&self, service: &ServiceName, lines: usize) -> Result<Vec<String>, ProviderError> {
+        self.0.logs(service, lines)
+    }
+}
+
 #[test]
 fn a_panic_about_one_issue_neither_ends_the_loop_nor_stops_the_others() {
     let mut policy = automatic();
     let service = Some("cart".parse().unwrap());
     policy.ladder.rules.push(LadderRule { service, strategy: None, rung: Rung::Approve });
-    let lab = Lab::shop(policy);
+    let mut lab = Lab::shop(policy);
+    let reach = Reach::of(&lab.provider);
+    lab.live_on(Reach { look: Arc::new(NoEvents(lab.provider.clone())), ..reach });
     // Whoever is told that an approval is needed panics.
     let notices = Arc::clone(&lab.notices);
     let poison = std::thread::spawn(move || {
@@ -89,8 +116,12 @@ fn a_panic_about_one_issue_neither_ends_the_loop_nor_stops_the_others() {
     while healed(&lab) == 0 || !said {
         assert!(Instant::now() < deadline, "{said} {:?} {:?}", lab.healer.troubles(), repairs(&lab));
         said |= lab.healer.troubles().iter().any(|trouble| trouble.contains("panicked"));
-        lab.clock_passes(Duration::from_millis(5));
-        lab.healer.wake();
+        // No time passes that the loop did not look at.
+        let looked = lab.healer.snapshot().is_some_and(|snapshot| snapshot.taken.reached(lab.now()));
+        if looked {
+            lab.clock_passes(Duration::from_millis(100));
+            lab.healer.wake();
+        }
         std::thread::yield_now();
     }
     driver.stop();
@@ -179,15 +210,21 @@ impl Change for Panics {
 fn a_repair_whose_thread_panicked_is_settled_and_the_next_one_heals() {
     let mut lab = Lab::shop(automatic());
     let change = Panics { provider: lab.provider.clone(), again: AtomicBool::new(false) };
-    lab.live_on(Arc::new(change), Execution::Concurrent);
+    let reach = Reach::of(&lab.provider);
+    lab.live_on(Reach { change: Arc::new(change), execution: Execution::Concurrent, ..reach });
     let plan = domain::IdSource::seeded(1).next(lab.now());
     assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause("cart-1", 600)));
     let deadline = Instant::now() + Duration::from_secs(60);
     while healed(&lab) == 0 {
         assert!(Instant::now() < deadline, "{:?} {:?}", lab.healer.troubles(), repairs(&lab));
         lab.healer.turn().unwrap();
-        // Its thread gets time of its own while little of the fleet's passes.
-        lab.clock_passes(Duration::from_millis(20));
+        // While a thread of its own runs it, time passes as that one waits.
+        let running = repairs(&lab)
+            .iter()
+            .any(|record| matches!(record.status, PlanStatus::Pending | PlanStatus::InProgress));
+        if !running || lab.executor.is_settling() {
+            lab.clock_passes(Duration::from_millis(100));
+        }
         std::thread::yield_now();
     }
     let first = repairs(&lab).pop().unwrap();

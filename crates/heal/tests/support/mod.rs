@@ -71,8 +71,7 @@ impl Lab {
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let hands: (Arc<dyn Change>, _) = (Arc::new(provider.clone()), Execution::Inline);
-        let life = control_plane(&store, &provider, hands, &clock, &policy, &notices, seed);
+        let life = control_plane(&store, &provider, Reach::of(&provider), &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -156,16 +155,15 @@ impl Lab {
 
     /// The control plane dies and another one begins on what is left.
     pub fn crash(&mut self) {
-        self.live_on(Arc::new(self.provider.clone()), Execution::Inline);
+        self.live_on(Reach::of(&self.provider));
     }
 
-    /// The same, and the next control plane changes the fleet through this, where it runs plans.
-    pub fn live_on(&mut self, change: Arc<dyn Change>, execution: Execution) {
+    /// The same, and the next control plane sees and changes the fleet like this.
+    pub fn live_on(&mut self, reach: Reach) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let hands = (change, execution);
         let life =
-            control_plane(&self.store, &self.provider, hands, &self.clock, &self.policy, &self.notices, seed);
+            control_plane(&self.store, &self.provider, reach, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -216,6 +214,21 @@ impl Lab {
     }
 }
 
+/// How a control plane sees and changes the fleet.
+pub struct Reach {
+    pub look: Arc<dyn Look>,
+    pub change: Arc<dyn Change>,
+    pub execution: Execution,
+}
+
+impl Reach {
+    /// Plainly, plan by plan.
+    pub fn of(provider: &MemoryProvider) -> Self {
+        let (look, change) = (Arc::new(provider.clone()), Arc::new(provider.clone()));
+        Self { look, change, execution: Execution::Inline }
+    }
+}
+
 /// What dies with a control plane.
 struct Life {
     observer: Arc<Observer>,
@@ -226,13 +239,13 @@ struct Life {
 fn control_plane(
     store: &Store,
     provider: &MemoryProvider,
-    (change, execution): (Arc<dyn Change>, Execution),
+    Reach { look, change, execution }: Reach,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
-    let observer = Arc::new(Observer::new(Arc::new(provider.clone())));
+    let observer = Arc::new(Observer::new(look));
     let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {

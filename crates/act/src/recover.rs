@@ -165,6 +165,8 @@ impl Executor {
             match self.settle(id, &unsettled) {
                 Ok(plan) if plan.is_settled() => due.settled.push(plan),
                 Ok(_) => self.await_settlement(id, unsettled),
+                // It was never written down, so nothing of it was done.
+                Err(ActError::UnknownPlan(_)) => {}
                 Err(error) => {
                     due.failed.push((id, in_full(&error)));
                     self.await_settlement(id, unsettled);

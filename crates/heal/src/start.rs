@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use act::{Circumstances, Mode, Ran};
+use act::{Circumstances, Mode, Ran, in_full};
 use decide::plan::{Approval, Cleared, Ruling, guard};
 use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
 use store::{PlanPurpose, PlanRecord, SlotLimits};
@@ -56,7 +56,8 @@ impl Healer {
             let cleared = Arc::clone(&cleared);
             move || {
                 if let Err(error) = this.run(&cleared, attempt) {
-                    eprintln!("plan {id}: its outcome cannot be written: {error}");
+                    this.state().owed.insert(id);
+                    this.note_trouble(format!("outcome of plan {id}"), in_full(&error));
                 }
                 this.state().executing.remove(&id);
                 this.wake();
@@ -65,13 +66,15 @@ impl Healer {
         match self.settings.execution {
             Execution::Inline => run(),
             Execution::Concurrent => {
-                let healer = self.handle();
+                let (healer, of) = (self.handle(), Arc::clone(&cleared));
                 let caught = move || {
                     let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
                     let Some(healer) = healer else { return };
                     // It may have stopped between two steps: recovery looks after it, as after a death.
                     healer.parts.executor.leave_unsettled(id);
-                    healer.note_trouble(format!("plan {id}"), format!("panicked: {}", said(panic.as_ref())));
+                    let why = format!("panicked: {}", said(panic.as_ref()));
+                    healer.note_turned_down(of.plan(), &why, By::Provider);
+                    healer.note_trouble(format!("plan {id}"), why);
                     let mut state = healer.state();
                     state.executing.remove(&id);
                     state.watches.remove(&id);
@@ -109,8 +112,9 @@ impl Healer {
         match &ran {
             Ok(Ran::Refused { why }) => self.note_turned_down(plan, why, By::Provider),
             Ok(Ran::Taken { why }) => {
-                let counted = self.counted(&self.circumstances(self.now())?, plan.id);
-                self.note_turned_down(plan, why, By::Slots(counted));
+                // Where they cannot be read, it is asked again like anything else that cannot begin.
+                let counted = self.circumstances(self.now()).map(|known| self.counted(&known, plan.id));
+                self.note_turned_down(plan, why, counted.map_or(By::Provider, By::Slots));
             }
             Ok(Ran::Done { .. } | Ran::TakenBack { .. }) => self.forget_turned_down(plan),
             Err(_) => {}

@@ -178,14 +178,24 @@ fn a_repair_somebody_asks_for_that_has_to_wait_is_there_to_be_looked_up_and_runs
     assert_eq!(ran.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::Healed), "{:?}", ran.error);
 }
 
-/// Panics when it is to do something for the first time.
+/// A provider with a defect.
 struct Panics {
     provider: sim::MemoryProvider,
+    when: Defect,
     again: AtomicBool,
+}
+
+#[derive(PartialEq)]
+enum Defect {
+    /// Whenever it is asked whether something can be done.
+    Asked,
+    /// When it is to do something for the first time.
+    DoesFirst,
 }
 
 impl Change for Panics {
     fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+        assert!(self.when == Defect::DoesFirst, "there is a defect");
         self.provider.check(step)
     }
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
@@ -209,7 +219,8 @@ impl Change for Panics {
 #[test]
 fn a_repair_whose_thread_panicked_is_settled_and_the_next_one_heals() {
     let mut lab = Lab::shop(automatic());
-    let change = Panics { provider: lab.provider.clone(), again: AtomicBool::new(false) };
+    let again = AtomicBool::new(false);
+    let change = Panics { provider: lab.provider.clone(), when: Defect::DoesFirst, again };
     let reach = Reach::of(&lab.provider);
     lab.live_on(Reach { change: Arc::new(change), execution: Execution::Concurrent, ..reach });
     let plan = domain::IdSource::seeded(1).next(lab.now());
@@ -230,4 +241,26 @@ fn a_repair_whose_thread_panicked_is_settled_and_the_next_one_heals() {
     let first = repairs(&lab).pop().unwrap();
     assert_eq!(first.status, PlanStatus::Failed, "{first:?}");
     assert_eq!(first.outcome.map(|outcome| outcome.kind), Some(OutcomeKind::NotHealed));
+}
+
+#[test]
+fn a_repair_that_panics_whenever_it_is_tried_is_written_down_once() {
+    let mut lab = Lab::shop(automatic());
+    let again = AtomicBool::new(false);
+    let change = Panics { provider: lab.provider.clone(), when: Defect::Asked, again };
+    let reach = Reach::of(&lab.provider);
+    lab.live_on(Reach { change: Arc::new(change), execution: Execution::Concurrent, ..reach });
+    let plan = domain::IdSource::seeded(1).next(lab.now());
+    assert!(lab.provider.happen(StepToken { plan, index: 0 }, &pause("cart-1", 600)));
+    let until = lab.now().plus(Duration::from_secs(200));
+    while !lab.now().reached(until) {
+        lab.turn();
+    }
+    let plans = repairs(&lab);
+    assert!(matches!(&plans[..], [one] if one.status == PlanStatus::Refused), "{plans:?}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while lab.executor.is_settling() {
+        assert!(Instant::now() < deadline, "what was never written is settled");
+        lab.turn();
+    }
 }

@@ -21,12 +21,15 @@ fn replaced(action: &Action) -> Option<&InstanceName> {
 
 impl Change for MemoryProvider {
     fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        let world = self.lock();
+        let mut world = self.lock();
         let resource = step.action().resource();
         if !world.has(&resource) {
             return Err(ProviderError::UnknownResource { resource: resource.to_string() });
         }
         if world.is_troubled(step.token(), Trouble::CheckRefuses) {
+            return Err(failed("the check"));
+        }
+        if world.refuse(&resource) {
             return Err(failed("the check"));
         }
         if let Action::Inject(Fault { target: ResourceId::Instance(instance), kind, .. }) = step.action()

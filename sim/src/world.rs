@@ -101,6 +101,8 @@ pub(crate) struct World {
     /// Tokens that were taken back.
     pub(crate) undone: BTreeSet<StepToken>,
     pub(crate) troubles: BTreeSet<(StepToken, Trouble)>,
+    /// The resources no step can be done on, and how often one was asked about.
+    pub(crate) refused: BTreeMap<ResourceId, u32>,
     pub(crate) start_time: Duration,
     pub(crate) events: Vec<Event>,
     /// The links, callees before their callers.
@@ -124,6 +126,7 @@ impl MemoryProvider {
             changes: BTreeMap::new(),
             undone: BTreeSet::new(),
             troubles: BTreeSet::new(),
+            refused: BTreeMap::new(),
             start_time: Duration::ZERO,
             events: Vec::new(),
             order: callees_first(&infrastructure).into(),
@@ -147,9 +150,21 @@ impl MemoryProvider {
         self.lock().troubles.insert((token, trouble));
     }
 
+    /// Lets nothing be done on a resource, until [`calm`](Self::calm).
+    pub fn refuse_all_on(&self, resource: ResourceId) {
+        self.lock().refused.insert(resource, 0);
+    }
+
+    /// How often something was to be done on a resource that lets nothing be done.
+    pub fn refusals_on(&self, resource: &ResourceId) -> u32 {
+        self.lock().refused.get(resource).copied().unwrap_or(0)
+    }
+
     /// Ends every trouble.
     pub fn calm(&self) {
-        self.lock().troubles.clear();
+        let mut world = self.lock();
+        world.troubles.clear();
+        world.refused.clear();
     }
 
     /// The faults in force, by the step that injected them.
@@ -428,6 +443,13 @@ impl World {
             ResourceId::Link(link) => self.attributes.contains_key(&Attribute::BreakerHeldOpen(link.clone())),
             ResourceId::Node(_) => false,
         }
+    }
+
+    /// Whether nothing can be done on a resource; counts the question.
+    pub(crate) fn refuse(&mut self, resource: &ResourceId) -> bool {
+        let Some(asked) = self.refused.get_mut(resource) else { return false };
+        *asked += 1;
+        true
     }
 
     pub(crate) fn is_troubled(&self, token: StepToken, trouble: Trouble) -> bool {

@@ -58,7 +58,7 @@ impl Circumstances {
         mode: Mode,
         progress: impl Fn(PlanId) -> Progress,
     ) -> store::Result<Self> {
-        let mut recent = store.started_plans(PlanPurpose::Remediation, now.minus(HISTORY))?;
+        let mut recent = store.started_plans(PlanPurpose::Remediation, HISTORY, now)?;
         let unfinished = store.unfinished_plans()?;
         let begun = |record: &&store::PlanRecord| {
             record.started_at.is_none() && progress(record.plan.id) == Progress::Begun

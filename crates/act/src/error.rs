@@ -32,3 +32,15 @@ pub enum ActError {
     #[error("the faults could not be taken out")]
     FaultsRemain(#[source] ProviderError),
 }
+
+/// An error with everything behind it, as one clause.
+pub fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

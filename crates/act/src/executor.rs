@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use decide::plan::{Cleared, ClearedStep};
 use domain::{Action, Captured, Clock, Effect, Plan, PlanId, PlanStatus, StepToken, Time};
-use provider::Change;
+use provider::{Change, ProviderError};
 use store::{Ending, Found, SlotLimits, Started, Store, StoreError, Timer, TimerKind};
 
 use crate::error::{ActError, Result};
@@ -187,7 +187,7 @@ impl Executor {
         if let Some(why) = self.stopped(step.action(), registration) {
             return Ok(StepEnd::Refused(why));
         }
-        let captured = match self.change.check(step).and_then(|()| self.change.capture(step)) {
+        let captured = match self.ask(step) {
             Ok(captured) => captured,
             Err(error) => return Ok(StepEnd::Refused(error.to_string())),
         };
@@ -217,6 +217,18 @@ impl Executor {
             return Err(error.into());
         }
         Ok(StepEnd::Done)
+    }
+
+    /// Why the first step of a plan cannot be done now, if so. Changes nothing and writes nothing.
+    pub fn refusal(&self, cleared: &Cleared<Plan>) -> Option<String> {
+        let first = cleared.steps().next()?;
+        self.ask(first).err().map(|error| error.to_string())
+    }
+
+    /// Whether a step can be done now, and what has to be known to undo it.
+    fn ask(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
+        self.change.check(step)?;
+        self.change.capture(step)
     }
 
     /// Looks for the effect until it is there (`None`) or it is too late; why, then.

@@ -25,7 +25,6 @@
 //! that ends the plan, and the next turn plans the next one.
 
 mod circumstances;
-mod dry_run;
 mod emergency;
 mod error;
 mod executor;
@@ -34,9 +33,8 @@ mod running;
 mod undo;
 
 pub use circumstances::{Circumstances, Mode, Progress, approval};
-pub use dry_run::{DryRun, DryStep, RehearsedStep};
 pub use emergency::Stopped;
-pub use error::{ActError, Result};
+pub use error::{ActError, Result, in_full};
 pub use executor::{Executor, Ran};
 pub use recover::{Recovered, RecoveredPlan};
 pub use undo::{Due, UndoReport, UndoneStep};

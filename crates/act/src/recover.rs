@@ -15,8 +15,9 @@ use std::time::Duration;
 use domain::{Action, Effect, Plan, PlanId, PlanStatus, Time};
 use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, TimerKind};
 
-use crate::error::{ActError, Result};
+use crate::error::{ActError, Result, in_full};
 use crate::executor::{Executor, endings_of_done};
+use crate::undo::Due;
 
 /// One plan that was settled, or will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,8 @@ enum Sought {
 /// What recovery did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
-    /// Fault steps that were open or in force and are taken out.
+    /// Fault steps that were open or in force and are taken out. One that could not be is in `plans`, and is
+    /// tried again.
     pub faults_taken_out: u32,
     /// Plans that were looked after, faults first.
     pub plans: Vec<RecoveredPlan>,
@@ -99,8 +101,6 @@ impl Executor {
             .cloned()
             .chain(self.store.steps_in_force()?)
             .collect();
-        recovered.faults_taken_out = u32::try_from(faults.len()).unwrap_or(u32::MAX);
-
         let mut seen = BTreeSet::new();
         let in_progress = self.store.unfinished_plans()?.into_iter().rev();
         let in_progress = in_progress.filter(|r| r.status == PlanStatus::InProgress).map(|r| r.plan.id);
@@ -121,6 +121,11 @@ impl Executor {
                 recovered.plans.push(settled);
             }
         }
+        let mut left = self.store.steps_in_force()?;
+        left.extend(self.store.entries_without_ending()?);
+        let is_out = |fault: &&JournalEntry| left.iter().all(|entry| entry.token != fault.token);
+        let taken_out = faults.iter().filter(is_out).count();
+        recovered.faults_taken_out = u32::try_from(taken_out).unwrap_or(u32::MAX);
         self.refuse_faults_not_begun()?;
         Ok(recovered)
     }
@@ -142,9 +147,10 @@ impl Executor {
         !self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// A plan whose journal could not be kept: it is settled when it can.
-    pub(crate) fn leave_unsettled(&self, plan: PlanId) {
-        let why = "its journal could not be kept".to_owned();
+    /// A plan whose run ended in the middle, because its journal could not be kept or its thread panicked: it
+    /// is settled by the next [`Executor::run_due`] that can.
+    pub fn leave_unsettled(&self, plan: PlanId) {
+        let why = "its run ended in the middle".to_owned();
         self.await_settlement(plan, Unsettled { since: self.clock.now(), why });
     }
 
@@ -152,22 +158,21 @@ impl Executor {
         self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).entry(plan).or_insert(unsettled);
     }
 
-    /// Looks once more after every plan that nobody runs. Returns those that are settled now. Where one fails
-    /// all of them are looked after again: none is settled without being told.
-    pub(crate) fn settle_unsettled(&self) -> Result<Vec<RecoveredPlan>> {
+    /// Looks once more after every plan that nobody runs.
+    pub(crate) fn settle_unsettled(&self, due: &mut Due) {
         let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut settled = Vec::new();
-        let mut failed = None;
-        for (id, unsettled) in &unsettled {
-            match self.settle(*id, unsettled) {
-                Ok(plan) if plan.is_settled() => settled.push(plan),
-                Ok(_) => self.await_settlement(*id, unsettled.clone()),
-                Err(error) => failed = Some(error),
+        for (id, unsettled) in unsettled {
+            match self.settle(id, &unsettled) {
+                Ok(plan) if plan.is_settled() => due.settled.push(plan),
+                Ok(_) => self.await_settlement(id, unsettled),
+                // It was never written down, so nothing of it was done.
+                Err(ActError::UnknownPlan(_)) => {}
+                Err(error) => {
+                    due.failed.push((id, in_full(&error)));
+                    self.await_settlement(id, unsettled);
+                }
             }
         }
-        let Some(error) = failed else { return Ok(settled) };
-        unsettled.into_iter().for_each(|(id, unsettled)| self.await_settlement(id, unsettled));
-        Err(error)
     }
 
     /// Settles one plan that nobody runs, as far as that can be done now.

@@ -6,7 +6,7 @@ use domain::{Action, Plan, PlanId, PlanStatus, StepToken, Undo};
 use provider::{ProviderError, Undone};
 use store::{Ending, EntryState, Found, JournalEntry, PlanPurpose, Timer, TimerKind};
 
-use crate::error::{ActError, Result};
+use crate::error::{ActError, Result, in_full};
 use crate::executor::Executor;
 use crate::recover::RecoveredPlan;
 
@@ -42,6 +42,8 @@ pub struct Due {
     pub settled: Vec<RecoveredPlan>,
     /// Plans whose time had come, or whose roll-back was owed.
     pub taken_back: Vec<(PlanId, UndoReport)>,
+    /// Plans that could not be looked after, and why. Their timers stay: they are due again at once.
+    pub failed: Vec<(PlanId, String)>,
 }
 
 impl UndoReport {
@@ -95,18 +97,27 @@ impl Executor {
 
     /// Does what is due: lifts, ends of faults, roll-backs that were not complete, and plans that nobody runs.
     /// Call it whenever [`store::Store::timers`] says something is due, every few seconds besides, and oftener
-    /// as long as [`Executor::is_settling`].
+    /// as long as [`Executor::is_settling`]. What fails with one plan stops no other: a fault's end does not
+    /// wait for a lift.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read what is due.
     pub fn run_due(&self) -> Result<Due> {
-        let mut taken_back = Vec::new();
+        let mut due = Due::default();
         for timer in self.store.due_timers(self.clock.now())? {
-            let report = match timer.kind {
-                TimerKind::LiftPlan | TimerKind::FaultExpiry => self.lift_plan(timer.plan)?,
-                TimerKind::Rollback => self.undo_plan(timer.plan, "a roll-back was not complete")?,
-                TimerKind::VerifyDeadline | TimerKind::HoldEnd | TimerKind::ApprovalExpiry => continue,
+            let done = match timer.kind {
+                TimerKind::LiftPlan | TimerKind::FaultExpiry => self.lift_plan(timer.plan),
+                TimerKind::Rollback => self.undo_plan(timer.plan, "a roll-back was not complete"),
+                TimerKind::HoldEnd | TimerKind::ApprovalExpiry => continue,
             };
-            taken_back.push((timer.plan, report));
+            match done {
+                Ok(report) => due.taken_back.push((timer.plan, report)),
+                Err(error) => due.failed.push((timer.plan, in_full(&error))),
+            }
         }
-        Ok(Due { settled: self.settle_unsettled()?, taken_back })
+        self.settle_unsettled(&mut due);
+        Ok(due)
     }
 
     /// A plan in progress ends badly: takes its steps back and gives it its last status.

@@ -417,15 +417,14 @@ fn where_the_intent_cannot_be_written_nothing_is_done() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+fn whether_a_plan_can_begin_is_asked_without_touching_anything() {
     let fleet = Fleet::new();
-    let plan = fleet.plan(vec![memory(192), restart(0), remove_files()]);
-    let dry = fleet.executor.dry_run(&plan);
-    let undos: Vec<&str> = dry.steps.iter().map(|step| step.undo.as_str()).collect();
-    assert_eq!(undos, ["puts back exactly what was captured", "nothing to restore", "cannot be taken back"]);
-    let rehearsed = fleet.executor.rehearse(&cleared(&plan));
-    assert!(matches!(&rehearsed[0].captured, Ok(Captured::Attribute { value, .. }) if *value == mib(128)));
-    assert!((0..3).all(|index| fleet.provider.changes(token(&plan, index)) == 0));
+    let plan = fleet.plan(vec![memory(192), restart(0)]);
+    assert_eq!(fleet.executor.refusal(&cleared(&plan)), None);
+    fleet.provider.trouble(token(&plan, 0), Trouble::CheckRefuses);
+    let why = fleet.executor.refusal(&cleared(&plan));
+    assert!(why.as_ref().is_some_and(|why| why.contains("went wrong")), "{why:?}");
+    assert!((0..2).all(|index| fleet.provider.changes(token(&plan, index)) == 0));
     assert!(fleet.store.journal(plan.id).unwrap().is_empty());
     assert_eq!(fleet.status(&plan), PlanStatus::Pending);
 }

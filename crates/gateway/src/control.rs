@@ -20,6 +20,9 @@ pub trait Control: Send + Sync {
     /// The latest health, recorded or not yet; `None` before the first snapshot.
     fn health(&self) -> Option<HealthRecord>;
 
+    /// What the loop cannot do now, with why, and tries again; empty where all is well.
+    fn troubles(&self) -> Vec<String>;
+
     /// What the provider can do on this machine.
     fn capabilities(&self) -> Capabilities;
 

@@ -18,6 +18,10 @@ fn health_says_whether_the_loops_give_snapshots() {
     let server = start(scene::calm);
     let reply = server.get("/health");
     assert_eq!((reply.status, &reply.json()["status"]), (200, &json!("healthy")));
+    assert_eq!(reply.json()["troubles"], json!([]));
+    let trouble = "health score: cannot read or write state: the disk is full";
+    server.fleet.troubles.lock().unwrap().push(trouble.to_owned());
+    assert_eq!(server.get("/health").json()["troubles"], json!([trouble]));
     *server.fleet.snapshot.lock().unwrap() = None;
     assert_eq!(
         (server.get("/health").status, server.get("/health").json()["status"].clone()),

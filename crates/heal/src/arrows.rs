@@ -8,14 +8,17 @@ use act::{Circumstances, Progress};
 use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
-use decide::plan::{GuardContext, Objection, PlanContext, Planned, Ruling, plan_repair, storm_in};
+use decide::plan::{
+    GuardContext, Objection, PlanContext, Planned, Ruling, WaitReason, plan_repair, storm_in,
+};
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
-use store::{IssueFilter, PlanRecord, Timer, TimerKind, Verdict, diagnosis_key};
+use store::{IssueFilter, PlanRecord, Verdict, diagnosis_key};
 
-use crate::healer::{Healer, Seen, State};
+use crate::healer::{Healer, Seen};
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
+use crate::waiting::Ends;
 
 /// Issues that closed this long ago are shown to tracking, which takes those that come back for the same.
 /// Twice its damping window.
@@ -33,44 +36,69 @@ impl Healer {
         Ok(self.parts.observer.look()?)
     }
 
-    /// Snapshot → Issues. Returns the open ones, after the changes were written.
+    /// Snapshot → Issues. Returns the open ones, after the changes were written. Where they cannot be, what was
+    /// written before counts: what is new is found again by the next turn.
     pub(crate) fn detect(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Issue>, TurnError> {
         let store = &self.parts.store;
         let thresholds = &self.settings.thresholds;
-        let mut state = self.state();
         let findings = detect(snapshot, thresholds);
         let before = store.open_issues()?;
-        let mut closed = match state.closed.take() {
-            Some(closed) => closed,
-            None => self.closed_before()?,
+        let closed = self.closed_lately(snapshot.taken)?;
+        let mut changes = {
+            let ids = &mut self.state().ids;
+            let mut next_id = || ids.next::<IssueId>(snapshot.taken);
+            track(&before, &findings, snapshot, thresholds, &closed, &mut next_id)
         };
-        let lately = |issue: &mut Issue| issue.closed_at.is_some_and(|at| snapshot.taken.since(at) < LATELY);
-        for issue in closed.extract_if(.., |issue| !lately(issue)) {
-            state.refused.retain(|(id, _)| *id != issue.id);
-            state.called.remove(&issue.id);
-            self.withdraw_plans_of(&issue, snapshot.taken)?;
+        let issues: Vec<&Issue> = changes.iter().map(IssueChange::issue).collect();
+        if self.apart("issues", || store.save_issues(&issues)).is_none() {
+            let known = |change: &IssueChange| matches!(change, IssueChange::Seen(issue) if before.iter().any(|open| open.id == issue.id));
+            changes.retain(known);
         }
-        let ids = &mut state.ids;
-        let mut next_id = || ids.next::<IssueId>(snapshot.taken);
-        let changes = track(&before, &findings, snapshot, thresholds, &closed, &mut next_id);
-        store.save_issues(&changes.iter().map(IssueChange::issue).collect::<Vec<_>>())?;
+        let mut state = self.state();
         for change in &changes {
-            closed.retain(|issue| issue.id != change.issue().id);
+            if let Some(closed) = &mut state.closed {
+                closed.retain(|issue| issue.id != change.issue().id);
+            }
             if let IssueChange::Closed(issue) = change {
-                closed.push(issue.clone());
+                state.closed.get_or_insert_default().push(issue.clone());
                 state.waiting.remove(&issue.id);
+                state.turned_down.remove(&issue.id);
                 state.diagnosed.remove(&issue.id);
             }
         }
-        state.closed = Some(closed);
         let found = |change: &IssueChange| matches!(change, IssueChange::Opened(_) | IssueChange::Seen(_));
         state.found = changes.iter().filter(|change| found(change)).map(|change| change.issue().id).collect();
         self.call_in_a_storm(&mut state.storm_seen, snapshot);
+        drop(state);
         let open = after(before, changes);
         let health = health(snapshot, &open);
-        self.store_health(&mut state, &health, snapshot.taken)?;
-        state.seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
+        self.call_for_a_review(&health, snapshot.taken);
+        self.apart("health score", || self.store_health(&health, snapshot.taken));
+        self.state().seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
         Ok(open)
+    }
+
+    /// The issues that closed lately. Those that closed before are over for good, and so is what waits for them.
+    fn closed_lately(&self, now: Time) -> store::Result<Vec<Issue>> {
+        let known = self.state().closed.clone();
+        let mut closed = match known {
+            Some(closed) => closed,
+            None => self.closed_before()?,
+        };
+        let lately = |issue: &Issue| issue.closed_at.is_some_and(|at| now.since(at) < LATELY);
+        let mut lasting = Vec::new();
+        for issue in closed.extract_if(.., |issue| !lately(issue)) {
+            if self.apart(format!("plans of {}", issue.id), || self.withdraw_plans_of(&issue, now)).is_none()
+            {
+                lasting.push(issue);
+                continue;
+            }
+            let mut state = self.state();
+            state.refused.retain(|(id, _)| *id != issue.id);
+            state.called.remove(&issue.id);
+        }
+        self.state().closed = Some(closed.iter().cloned().chain(lasting).collect());
+        Ok(closed)
     }
 
     /// The closed issues the store still knows, for a control plane that just began.
@@ -89,7 +117,6 @@ impl Healer {
             if matches!(record.status, PlanStatus::AwaitingApproval | PlanStatus::Pending) {
                 let why = "the issue is over";
                 store.set_plan_status(record.plan.id, record.status, PlanStatus::Refused, now, Some(why))?;
-                store.remove_timer(TimerKind::ApprovalExpiry, record.plan.id)?;
             }
         }
         Ok(())
@@ -113,21 +140,27 @@ impl Healer {
         }
     }
 
-    /// Writes a health score every now and then, and calls for a review when it gets low, once until it is not.
-    fn store_health(
-        &self,
-        state: &mut State,
-        health: &decide::health::Health,
-        now: Time,
-    ) -> store::Result<()> {
-        if state.health_stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+    /// Writes a health score every now and then.
+    fn store_health(&self, health: &decide::health::Health, now: Time) -> store::Result<()> {
+        let stored = self.state().health_stored;
+        if stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
             return Ok(());
         }
-        state.health_stored = Some(now);
         self.parts.store.add_health(&self.record_of(health, now)?)?;
+        self.state().health_stored = Some(now);
+        Ok(())
+    }
+
+    /// Calls for a review when health gets low, once until it is not.
+    fn call_for_a_review(&self, health: &decide::health::Health, now: Time) {
+        let mut state = self.state();
+        if state.health_judged.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+            return;
+        }
+        state.health_judged = Some(now);
         let Some(overall) = health.overall.filter(|overall| *overall < HEALTH_REVIEW) else {
             state.review_called = state.review_called.filter(|_| health.overall.is_none());
-            return Ok(());
+            return;
         };
         if state.review_called.replace(now).is_none() {
             (self.parts.notify)(Notice {
@@ -138,7 +171,6 @@ impl Healer {
                 at: now,
             });
         }
-        Ok(())
     }
 
     /// Issues → ranked Causes, of those that were seen in this look. An issue that could not be judged this
@@ -147,32 +179,32 @@ impl Healer {
         &self,
         open: &'a [Issue],
         snapshot: &Snapshot,
-    ) -> Result<Vec<(&'a Issue, Vec<Cause>)>, TurnError> {
+    ) -> Vec<(&'a Issue, Vec<Cause>)> {
         let seen: Vec<&Issue> = {
             let state = self.state();
             open.iter().filter(|issue| state.found.contains(&issue.id)).collect()
         };
-        seen.into_iter().map(|issue| Ok((issue, self.causes(issue, snapshot, open)?))).collect()
+        seen.into_iter().map(|issue| (issue, self.causes(issue, snapshot, open))).collect()
     }
 
     /// The first answer for an issue is kept, with how long it took.
-    pub(crate) fn causes(
-        &self,
-        issue: &Issue,
-        snapshot: &Snapshot,
-        open: &[Issue],
-    ) -> Result<Vec<Cause>, TurnError> {
-        let mut state = self.state();
+    pub(crate) fn causes(&self, issue: &Issue, snapshot: &Snapshot, open: &[Issue]) -> Vec<Cause> {
         let began = self.now();
-        let causes = diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
-        let took_us = u64::try_from(self.now().since(began).as_micros()).unwrap_or(u64::MAX);
-        if !causes.is_empty() && state.diagnosed.insert(issue.id) {
+        let (causes, first) = {
+            let mut state = self.state();
+            let causes =
+                diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
+            let first = !causes.is_empty() && state.diagnosed.insert(issue.id);
+            (causes, first)
+        };
+        if first {
+            let took_us = u64::try_from(self.now().since(began).as_micros()).unwrap_or(u64::MAX);
             let document = serde_json::json!({
                 "issue": issue.id, "at": snapshot.taken, "took_us": took_us, "causes": causes,
             });
-            self.parts.store.put_document(&diagnosis_key(issue.id), &document.to_string())?;
+            self.keep_document(diagnosis_key(issue.id), document.to_string());
         }
-        Ok(causes)
+        causes
     }
 
     /// What the guard and the planner have to know.
@@ -233,13 +265,16 @@ impl Healer {
 
     /// Nothing was planned: remembers why, and tells a person where nothing ever will be. Returns whether
     /// something is waited for.
-    pub(crate) fn wait(&self, issue: &Issue, planned: &Planned) -> Result<bool, TurnError> {
-        let (why, waits) = match planned {
-            Planned::Plan(_) => return Ok(false),
-            Planned::Waiting(reasons) => (join(reasons), true),
-            Planned::NoStrategy(rejected) => (join(rejected), false),
+    pub(crate) fn wait(&self, issue: &Issue, planned: &Planned) -> bool {
+        let (why, waits, ends) = match planned {
+            Planned::Plan(_) => return false,
+            Planned::Waiting(reasons) if reasons.iter().any(WaitReason::is_brief) => {
+                (join(reasons), true, Ends::AnyMoment { since: self.now() })
+            }
+            Planned::Waiting(reasons) => (join(reasons), true, Ends::Unknown),
+            Planned::NoStrategy(rejected) => (join(rejected), false, Ends::Unknown),
         };
-        let before = self.state().waiting.insert(issue.id, why.clone());
+        let before = self.note_waiting(issue.id, why.clone(), ends);
         if !waits && before.as_ref() != Some(&why) {
             self.tell(
                 NoticeKind::NotHealed,
@@ -247,7 +282,7 @@ impl Healer {
                 &format!("{}: no strategy is left: {why}", issue.description),
             );
         }
-        Ok(waits)
+        waits
     }
 
     /// The guard did not clear a plan: shows it where a person can, remembers why otherwise. Returns
@@ -259,7 +294,11 @@ impl Healer {
             |reason: &Objection| reason.calls_a_person() && !matches!(reason, Objection::Storm { .. });
         let calling = ruling.reasons().iter().find(|reason| calls(reason)).map(ToString::to_string);
         let reasons: Vec<String> = ruling.reasons().iter().map(ToString::to_string).collect();
-        self.state().waiting.insert(issue.id, reasons.join("; "));
+        // All of them have to end before it may run.
+        let now = self.now();
+        let ends: Option<Vec<Time>> = ruling.reasons().iter().map(|reason| reason.ends_at(now)).collect();
+        let ends = ends.and_then(|times| times.into_iter().max_by_key(|at| at.boot_us));
+        self.note_waiting(issue.id, reasons.join("; "), ends.map_or(Ends::Unknown, Ends::At));
         match ruling {
             Ruling::Clear(_) => Ok(false),
             Ruling::Wait { plan, .. } if awaits_approval => {
@@ -297,12 +336,8 @@ impl Healer {
         if store.plans_of_issue(issue.id)?.iter().any(answered) {
             return Ok(());
         }
-        store.add_plan(plan, PlanStatus::AwaitingApproval, reasons)?;
-        store.add_timer(&Timer {
-            kind: TimerKind::ApprovalExpiry,
-            plan: plan.id,
-            due: plan.created_at.plus(self.settings.policy.limits.approval_valid),
-        })?;
+        let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+        store.add_plan_to_approve(plan, reasons, until)?;
         self.tell(NoticeKind::ApprovalNeeded, issue, &format!("approve or reject: {}", plan.summary));
         Ok(())
     }
@@ -310,8 +345,9 @@ impl Healer {
     /// Writes a refused plan down, once for each issue and strategy.
     fn refuse(&self, issue: &Issue, plan: &Plan, reasons: &[String]) -> Result<(), TurnError> {
         let Intent::Remediation { strategy, .. } = plan.intent else { return Ok(()) };
-        if self.state().refused.insert((issue.id, strategy)) {
+        if !self.state().refused.contains(&(issue.id, strategy)) {
             self.parts.store.add_plan(plan, PlanStatus::Refused, reasons)?;
+            self.state().refused.insert((issue.id, strategy));
         }
         Ok(())
     }

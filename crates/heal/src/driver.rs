@@ -1,21 +1,19 @@
 //! What makes the loop turn: events of the provider at once, a look every second, a full scan every 30 s.
 //!
 //! The look and the scan are the same turn. A look is what notices rates (latency, errors, CPU), for which
-//! no provider has events; while a repair runs or is being verified the loop looks four times a second.
-//! The scan also prunes what is past its retention.
+//! no provider has events; while a repair runs or is being verified the loop looks four times a second, and
+//! what ends at a known time is looked at then (`waiting.rs`). The scan also prunes what is past its retention.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use act::in_full;
+
 use crate::healer::Healer;
-
-/// Between two looks when nothing is wrong.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Between two looks while something is under way.
-const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long one wait for events takes; bounds how long stopping takes.
 const EVENT_WAIT: Duration = Duration::from_millis(500);
@@ -65,27 +63,41 @@ impl Drop for Driver {
 }
 
 /// Turns when woken, and at least every second.
+///
+/// A turn that panics ends neither the loop nor the process. To exit would be safe, for the next start takes
+/// faults out and settles plans, but nothing restarts a control plane that `up` or `demo` began: the fleet would
+/// be left without repairs, page and emergency stop for what may concern one issue. What the turn was about is
+/// left out for a while instead, is said on stderr and by `/health`, and the next turn reads everything anew.
 fn turns(healer: &Healer, stop: &AtomicBool) {
     let mut scanned = healer.now();
-    let mut said = None;
     while !stop.load(Ordering::Acquire) {
-        let trouble = healer.turn().err().map(|error| chain(&error));
-        if trouble != said {
-            match &trouble {
-                Some(why) => provider::say!("the loop cannot turn: {why}"),
-                None => provider::say!("the loop turns again"),
+        let trouble = match catch_unwind(AssertUnwindSafe(|| healer.turn())) {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(format!("the loop cannot turn: {}", in_full(&error))),
+            Err(panic) => {
+                let why = said(panic.as_ref());
+                Some(format!("a turn panicked at {}: {why}", healer.note_panic(why)))
             }
-            said = trouble;
+        };
+        let word = trouble.clone().unwrap_or_else(|| "the loop turns again".to_owned());
+        if healer.note_whole(trouble) {
+            provider::say!("{word}");
         }
         let now = healer.now();
         if now.since(scanned) >= healer.settings.scan_interval {
             scanned = now;
             if let Err(error) = healer.parts.store.prune(now, healer.settings.retention) {
-                provider::say!("cannot remove old records: {}", chain(&error));
+                provider::say!("cannot remove old records: {}", in_full(&error));
             }
         }
-        healer.sleep(if healer.is_busy() { BUSY_INTERVAL } else { LOOK_INTERVAL });
+        healer.sleep(healer.next_look());
     }
+}
+
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
 }
 
 /// Wakes the loop for every event. An event says where to look, never what to believe, so its content is
@@ -93,29 +105,26 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
 fn events(healer: &Healer, stop: &AtomicBool) {
     let mut after = 0;
     while !stop.load(Ordering::Acquire) {
-        match healer.parts.observer.events(after, EVENT_WAIT) {
-            Ok(seen) if seen.is_empty() => {}
-            Ok(seen) => {
+        // As in `turns`: without events the loop would only be slow, and nobody would know why.
+        let seen = catch_unwind(AssertUnwindSafe(|| healer.parts.observer.events(after, EVENT_WAIT)));
+        match seen {
+            Ok(Ok(seen)) if seen.is_empty() => {}
+            Ok(Ok(seen)) => {
                 after = seen.iter().map(|event| event.sequence).max().unwrap_or(after);
                 healer.wake();
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 // The keeper is being restarted; its events are counted anew then. The loop's own look
                 // says what is wrong.
                 after = 0;
                 healer.parts.clock.wait(EVENT_WAIT);
             }
+            Err(panic) => {
+                after = 0;
+                let why = format!("panicked: {}", said(panic.as_ref()));
+                healer.note_trouble("waiting for events".to_owned(), why);
+                healer.parts.clock.wait(EVENT_WAIT);
+            }
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

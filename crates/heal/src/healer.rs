@@ -19,7 +19,10 @@ use store::{HealthRecord, Retention, Store};
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
+use crate::trouble::Troubles;
+use crate::turned_down::TurnedDown;
 use crate::verify::Watch;
+use crate::waiting::Waiting;
 
 /// Statistics beside the health are those of a day.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -92,7 +95,9 @@ pub(crate) struct State {
     /// Since when the path around a measure is well again.
     pub(crate) well_since: BTreeMap<PlanId, Time>,
     /// Why nothing is done about an issue now.
-    pub(crate) waiting: BTreeMap<IssueId, String>,
+    pub(crate) waiting: BTreeMap<IssueId, Waiting>,
+    /// What was cleared and could not begin.
+    pub(crate) turned_down: BTreeMap<IssueId, TurnedDown>,
     /// What was refused already, so that it is written down once.
     pub(crate) refused: BTreeSet<(IssueId, Strategy)>,
     /// The issues that were found in the latest look.
@@ -113,6 +118,12 @@ pub(crate) struct State {
     pub(crate) review_called: Option<Time>,
     /// When a health score was last stored.
     pub(crate) health_stored: Option<Time>,
+    /// When it was last asked whether health is low.
+    pub(crate) health_judged: Option<Time>,
+    /// The failure rate was not judged after the latest outcome, because that failed.
+    pub(crate) rate_unjudged: bool,
+    /// What goes wrong now.
+    pub(crate) troubles: Troubles,
 }
 
 /// One look at the world.
@@ -143,6 +154,7 @@ impl Healer {
             watches: BTreeMap::new(),
             well_since: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            turned_down: BTreeMap::new(),
             refused: BTreeSet::new(),
             found: BTreeSet::new(),
             called: BTreeSet::new(),
@@ -153,6 +165,9 @@ impl Healer {
             owed: BTreeSet::new(),
             review_called: None,
             health_stored: None,
+            health_judged: None,
+            rate_unjudged: false,
+            troubles: Troubles::default(),
         };
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());
         Ok(Arc::new_cyclic(|this| Self {
@@ -206,21 +221,12 @@ impl Healer {
 
     /// Why nothing is done about an issue now; `None` where nobody waits.
     pub fn waiting(&self, issue: IssueId) -> Option<String> {
-        self.state().waiting.get(&issue).cloned()
+        self.state().waiting.get(&issue).map(|waiting| waiting.why.clone())
     }
 
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.settings.policy
-    }
-
-    /// Whether the loop has something under way and should look again soon.
-    pub fn is_busy(&self) -> bool {
-        let state = self.state();
-        self.parts.executor.is_settling()
-            || !state.watches.is_empty()
-            || !state.executing.is_empty()
-            || !state.waiting.is_empty()
     }
 
     /// Asks for a turn soon.

@@ -47,10 +47,9 @@ impl Lessons {
         Ok(Self { rates, confidence })
     }
 
-    /// Keeps the success rates.
-    pub(crate) fn save_rates(&self, store: &Store) -> store::Result<()> {
-        let text = serde_json::to_string(&self.rates)
-            .map_err(|error| store::StoreError::Corrupt { what: RATES.to_owned(), why: error.to_string() })?;
-        store.put_document(RATES, &text)
+    /// The success rates as their document.
+    pub(crate) fn rates_document(&self) -> store::Result<String> {
+        serde_json::to_string(&self.rates)
+            .map_err(|error| store::StoreError::Corrupt { what: RATES.to_owned(), why: error.to_string() })
     }
 }

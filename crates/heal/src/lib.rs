@@ -17,8 +17,11 @@ mod lift;
 mod notice;
 mod operate;
 pub mod start;
+mod trouble;
 mod turn;
+mod turned_down;
 mod verify;
+mod waiting;
 
 pub use driver::Driver;
 pub use healer::{Healer, Learning, Parts, Settings};

@@ -21,31 +21,42 @@ impl Healer {
     /// Takes back what is over.
     pub(crate) fn lift(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
         let due = self.parts.executor.run_due()?;
+        for (plan, why) in due.failed {
+            self.note_trouble(format!("what plan {plan} owes"), why);
+        }
         for plan in due.settled {
-            self.conclude_settled(plan.plan)?;
+            let id = plan.plan;
+            if self.apart(format!("outcome of plan {id}"), || self.conclude_settled(id)).is_none() {
+                self.state().owed.insert(id);
+            }
         }
         self.lift_what_is_well(snapshot)?;
         let now = snapshot.taken;
         let expired = |timer: &Timer| timer.kind == TimerKind::ApprovalExpiry;
         for timer in self.parts.store.due_timers(now)?.into_iter().filter(expired) {
-            self.expire(timer.plan, now)?;
-            self.parts.store.remove_timer(timer.kind, timer.plan)?;
+            self.apart(format!("approval of plan {}", timer.plan), || self.expire(timer.plan, now));
         }
         Ok(())
     }
 
     fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
         let now = snapshot.taken;
-        for plan in self.measures_in_force()? {
+        let measures = self.measures_in_force()?;
+        // One that was taken back in another way is watched no more.
+        self.state().well_since.retain(|id, _| measures.iter().any(|plan| plan.id == *id));
+        for plan in measures {
             if well_again(&plan, snapshot, &self.settings.thresholds) != Seen::InBounds {
                 self.state().well_since.remove(&plan.id);
                 continue;
             }
             let since = *self.state().well_since.entry(plan.id).or_insert(now);
-            if now.since(since) >= self.well_for(&plan, now)? {
-                self.parts.executor.lift_plan(plan.id)?;
-                self.state().well_since.remove(&plan.id);
-            }
+            self.apart(format!("measure {}", plan.id), || -> Result<(), TurnError> {
+                if now.since(since) >= self.well_for(&plan, now)? {
+                    self.parts.executor.lift_plan(plan.id)?;
+                    self.state().well_since.remove(&plan.id);
+                }
+                Ok(())
+            });
         }
         Ok(())
     }
@@ -81,11 +92,14 @@ impl Healer {
         Ok(plans)
     }
 
-    /// Nobody answered in time.
-    fn expire(&self, plan: PlanId, now: Time) -> Result<(), TurnError> {
+    /// Nobody answered in time. Its timer goes with its state; one that was left behind by an earlier version goes
+    /// alone.
+    fn expire(&self, plan: PlanId, now: Time) -> store::Result<()> {
         let (from, to) = (PlanStatus::AwaitingApproval, PlanStatus::Refused);
         let why = "nobody approved it in time";
-        self.parts.store.set_plan_status(plan, from, to, now, Some(why))?;
+        if !self.parts.store.set_plan_status(plan, from, to, now, Some(why))? {
+            self.parts.store.remove_timer(TimerKind::ApprovalExpiry, plan)?;
+        }
         Ok(())
     }
 }

@@ -71,7 +71,7 @@ impl From<store::StoreError> for OperateError {
 pub struct Proposal {
     /// The plan; after a dry run it is kept nowhere.
     pub plan: Plan,
-    /// Where it is: pending for a dry run the guard would clear.
+    /// Where it is: pending where it waits for a slot or a window, and for a dry run the guard would not refuse.
     pub status: PlanStatus,
     /// The guard's reasons to wait or refuse; empty where it clears.
     pub reasons: Vec<String>,
@@ -93,7 +93,7 @@ impl Healer {
         }
         let snapshot = self.snapshot().ok_or(OperateError::NotYet)?;
         let open = store.open_issues()?;
-        let causes = self.causes(&issue, &snapshot, &open)?;
+        let causes = self.causes(&issue, &snapshot, &open);
         let circumstances = self.circumstances(snapshot.taken)?;
         let plan = match self.plan(&issue, &causes, &snapshot, &circumstances) {
             Planned::Plan(plan) => Plan { requested_by: Actor::Operator(who.to_owned()), ..plan },
@@ -107,12 +107,23 @@ impl Healer {
         let ruling = guard(plan, &context);
         let reasons: Vec<String> = ruling.reasons().iter().map(Objection::to_string).collect();
         let status = match (ruling, mode) {
-            (Ruling::Clear(_), RunMode::DryRun) | (Ruling::Wait { .. }, _) => PlanStatus::Pending,
-            (Ruling::Clear(cleared), RunMode::Run) => {
-                self.start(cleared)?;
-                PlanStatus::InProgress
+            (Ruling::Clear(_) | Ruling::Wait { .. }, RunMode::DryRun) => PlanStatus::Pending,
+            (Ruling::Refuse { .. }, RunMode::DryRun) => PlanStatus::Refused,
+            (Ruling::Clear(cleared), RunMode::Run) => match self.start(cleared, &circumstances)? {
+                true => PlanStatus::InProgress,
+                false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
+            },
+            (Ruling::Wait { plan, .. }, RunMode::Run) => {
+                // It is approved by who asked for it, and runs as soon as the guard clears it.
+                let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+                store.add_plan_to_approve(&plan, &reasons, until)?;
+                store.approve(plan.id, who, self.now())?;
+                PlanStatus::Pending
             }
-            (Ruling::Refuse { .. }, _) => PlanStatus::Refused,
+            (Ruling::Refuse { plan, .. }, RunMode::Run) => {
+                store.add_plan(&plan, PlanStatus::Refused, &reasons)?;
+                PlanStatus::Refused
+            }
         };
         Ok(Proposal { plan: shown, status, reasons })
     }

@@ -1,15 +1,18 @@
 //! Plan → act: a cleared plan is written down and run on a thread of its own, so that the loop goes on
 //! looking.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use act::Mode;
+use act::{Circumstances, Mode, Ran, in_full};
 use decide::plan::{Approval, Cleared, Ruling, guard};
 use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
 use store::{PlanPurpose, PlanRecord, SlotLimits};
 
+use crate::driver::said;
 use crate::healer::Healer;
 use crate::turn::TurnError;
+use crate::turned_down::{Attempt, By};
 
 /// Whether the loop runs plans. In simulation they run in the turn itself, for replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,31 +25,61 @@ pub enum Execution {
 }
 
 impl Healer {
-    /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once.
-    pub(crate) fn start(&self, cleared: Cleared<Plan>) -> Result<bool, TurnError> {
+    /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once, and one that
+    /// was turned down is begun again when something changed.
+    pub(crate) fn start(
+        &self,
+        cleared: Cleared<Plan>,
+        circumstances: &Circumstances,
+    ) -> Result<bool, TurnError> {
         let plan = cleared.plan();
-        if self.settings.mode == Mode::DryRun || !self.state().executing.insert(plan.id) {
+        let id = plan.id;
+        let Some(this) = self.handle().filter(|_| self.settings.mode != Mode::DryRun) else {
+            return Ok(false);
+        };
+        if self.state().executing.contains(&id) {
             return Ok(false);
         }
-        let id = plan.id;
-        if let Err(error) = self.parts.store.add_plan(plan, PlanStatus::Pending, &[]) {
-            self.state().executing.remove(&id);
-            return Err(error.into());
+        let attempt = self.attempt(plan, circumstances);
+        if attempt == Attempt::NotYet || !self.state().executing.insert(id) {
+            return Ok(false);
         }
-        self.note_baseline(plan);
-        let Some(this) = self.handle() else { return Ok(false) };
-        let run = move || {
-            let ran = this.parts.executor.run_within(&cleared, &this.slots());
-            if let Err(error) = this.conclude_unverified(cleared.plan(), ran) {
-                provider::say!("plan {id}: its outcome cannot be written: {error}");
+        if attempt == Attempt::First {
+            if let Err(error) = self.parts.store.add_plan(plan, PlanStatus::Pending, &[]) {
+                self.state().executing.remove(&id);
+                return Err(error.into());
             }
-            this.state().executing.remove(&id);
-            this.wake();
+            self.note_baseline(plan);
+        }
+        let cleared = Arc::new(cleared);
+        let run = {
+            let cleared = Arc::clone(&cleared);
+            move || {
+                if let Err(error) = this.run(&cleared, attempt) {
+                    this.state().owed.insert(id);
+                    this.note_trouble(format!("outcome of plan {id}"), in_full(&error));
+                }
+                this.state().executing.remove(&id);
+                this.wake();
+            }
         };
         match self.settings.execution {
             Execution::Inline => run(),
             Execution::Concurrent => {
-                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(run);
+                let (healer, of) = (self.handle(), Arc::clone(&cleared));
+                let caught = move || {
+                    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
+                    let Some(healer) = healer else { return };
+                    // It may have stopped between two steps: recovery looks after it, as after a death.
+                    healer.parts.executor.leave_unsettled(id);
+                    let why = format!("panicked: {}", said(panic.as_ref()));
+                    healer.note_turned_down(of.plan(), &why, By::Provider);
+                    healer.note_trouble(format!("plan {id}"), why);
+                    let mut state = healer.state();
+                    state.executing.remove(&id);
+                    state.watches.remove(&id);
+                };
+                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(caught);
                 if let Err(error) = spawned {
                     let why = format!("no thread could be started for it: {error}");
                     {
@@ -54,6 +87,7 @@ impl Healer {
                         state.executing.remove(&id);
                         state.watches.remove(&id);
                     }
+                    self.note_turned_down(cleared.plan(), &why, By::Provider);
                     let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
                     self.parts.store.set_plan_status(id, from, to, self.now(), Some(&why))?;
                     return Ok(false);
@@ -63,39 +97,69 @@ impl Healer {
         Ok(true)
     }
 
+    /// Runs a plan to the end of its steps.
+    fn run(&self, cleared: &Cleared<Plan>, attempt: Attempt) -> Result<(), TurnError> {
+        let plan = cleared.plan();
+        if attempt == Attempt::Again {
+            if let Some(why) = self.parts.executor.refusal(cleared) {
+                self.note_turned_down(plan, &why, By::Provider);
+                return Ok(());
+            }
+            self.parts.store.add_plan(plan, PlanStatus::Pending, &[])?;
+            self.note_baseline(plan);
+        }
+        let ran = self.parts.executor.run_within(cleared, &self.slots());
+        match &ran {
+            Ok(Ran::Refused { why }) => self.note_turned_down(plan, why, By::Provider),
+            Ok(Ran::Taken { why }) => {
+                // Where they cannot be read, it is asked again like anything else that cannot begin.
+                let counted = self.circumstances(self.now()).map(|known| self.counted(&known, plan.id));
+                self.note_turned_down(plan, why, counted.map_or(By::Provider, By::Slots));
+            }
+            Ok(Ran::Done { .. } | Ran::TakenBack { .. }) => self.forget_turned_down(plan),
+            Err(_) => {}
+        }
+        self.conclude_unverified(plan, ran)
+    }
+
     /// Plans a person approved wait as pending: asks the guard again with their word, and runs those it
     /// clears. Returns how many were begun.
     pub(crate) fn start_approved(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
-        let store = &self.parts.store;
         let mut begun = 0;
-        for record in store.unfinished_plans()? {
+        for record in self.parts.store.unfinished_plans()? {
             if record.status != PlanStatus::Pending
                 || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
                 || self.state().executing.contains(&record.plan.id)
             {
                 continue;
             }
-            let approval = act::approval(&record);
-            if let Some(why) = self.is_outdated(&record, approval.as_ref(), snapshot.taken)? {
-                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-                store.set_plan_status(record.plan.id, from, to, snapshot.taken, Some(why))?;
-                continue;
-            }
-            let circumstances = self.circumstances(snapshot.taken)?;
-            let mut context = self.guard_context(snapshot, &circumstances);
-            context.approved = approval.as_ref();
-            let id = record.plan.id;
-            match guard(Plan::clone(&record.plan), &context) {
-                Ruling::Clear(cleared) => begun += usize::from(self.start(cleared)?),
-                Ruling::Wait { .. } => {}
-                Ruling::Refuse { reasons, .. } => {
-                    let why = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                    let refused = PlanStatus::Refused;
-                    store.set_plan_status(id, PlanStatus::Pending, refused, snapshot.taken, Some(&why))?;
-                }
-            }
+            let start = || self.start_one_approved(&record, snapshot);
+            begun += usize::from(self.apart(format!("plan {}", record.plan.id), start).unwrap_or(false));
         }
         Ok(begun)
+    }
+
+    fn start_one_approved(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
+        let (store, id) = (&self.parts.store, record.plan.id);
+        let refuse = |why: &str| {
+            store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, snapshot.taken, Some(why))
+        };
+        let approval = act::approval(record);
+        if let Some(why) = self.is_outdated(record, approval.as_ref(), snapshot.taken)? {
+            refuse(why)?;
+            return Ok(false);
+        }
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let mut context = self.guard_context(snapshot, &circumstances);
+        context.approved = approval.as_ref();
+        match guard(Plan::clone(&record.plan), &context) {
+            Ruling::Clear(cleared) => self.start(cleared, &circumstances),
+            Ruling::Wait { .. } => Ok(false),
+            Ruling::Refuse { reasons, .. } => {
+                refuse(&reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+                Ok(false)
+            }
+        }
     }
 
     /// Why a plan that waits is not to be begun any more. One without an approval was left by a control plane
@@ -123,8 +187,9 @@ impl Healer {
         let limits = &self.settings.policy.limits;
         let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
         SlotLimits {
-            per_resource_per_hour: limits.per_resource,
-            per_hour: limits.in_all,
+            per_resource: limits.per_resource,
+            in_all: limits.in_all,
+            window: limits.rate_window,
             concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
             ..SlotLimits::SPECIFIED
         }

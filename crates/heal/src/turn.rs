@@ -1,13 +1,16 @@
 //! One turn of the loop. Everything Homeostat does by itself is on this screen.
 //!
 //! An event, a timer or the clock asks for a turn; the turn reads the world again and believes only that.
-//! The next turn is the retry: nothing here waits, and a turn that fails half way is simply repeated.
+//! The next turn is the retry: nothing here waits, and a turn that fails half way is simply repeated. What
+//! fails with one issue or one plan stops no other (`trouble.rs`).
 //!
 //! ```text
 //! look → detect → verify → lift → diagnose → for each issue: plan → guard → act
 //! ```
 
+use act::Circumstances;
 use decide::plan::{Planned, Ruling, by_priority, guard};
+use domain::{Cause, Issue, Snapshot};
 
 use crate::healer::Healer;
 
@@ -34,6 +37,15 @@ pub struct Turn {
     pub begun: usize,
     /// Plans that wait for a slot, a window or a person.
     pub waiting: usize,
+    /// Parts that failed and are tried again.
+    pub troubled: usize,
+}
+
+/// What came of one issue in one turn.
+enum Tended {
+    Begun,
+    Waits,
+    Left,
 }
 
 impl Healer {
@@ -46,28 +58,45 @@ impl Healer {
         let sighting = self.look()?; // signals → Snapshot
         let snapshot = sighting.snapshot();
         let open = self.detect(snapshot)?; // Snapshot → Issues
+        self.write_owed(); // records that could not be written
         self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
         self.lift(snapshot)?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
         let mut circumstances = self.circumstances(snapshot.taken)?;
-        let diagnosed = self.diagnose(&open, snapshot)?; // Issues → ranked Causes
+        let diagnosed = self.diagnose(&open, snapshot); // Issues → ranked Causes
         for (issue, causes) in by_priority(diagnosed) {
-            let plan = match self.plan(issue, &causes, snapshot, &circumstances) {
-                Planned::Plan(plan) => plan, // Cause → Plan
-                other => {
-                    turn.waiting += usize::from(self.wait(issue, &other)?);
-                    continue;
-                }
-            };
-            match guard(plan, &self.guard_context(snapshot, &circumstances)) {
-                Ruling::Clear(cleared) => {
-                    turn.begun += usize::from(self.start(cleared)?); // act
+            let tend = || self.tend(issue, &causes, snapshot, &circumstances);
+            match self.apart(format!("issue {}", issue.id), tend).unwrap_or(Tended::Left) {
+                Tended::Begun => {
+                    turn.begun += 1;
                     circumstances = self.circumstances(snapshot.taken)?;
                 }
-                ruling => turn.waiting += usize::from(self.hold(issue, ruling)?),
+                Tended::Waits => turn.waiting += 1,
+                Tended::Left => {}
             }
         }
         turn.begun += self.start_approved(snapshot)?;
+        turn.troubled = self.end_troubles();
         Ok(turn)
+    }
+
+    fn tend(
+        &self,
+        issue: &Issue,
+        causes: &[Cause],
+        snapshot: &Snapshot,
+        circumstances: &Circumstances,
+    ) -> Result<Tended, TurnError> {
+        let waits = match self.plan(issue, causes, snapshot, circumstances) {
+            Planned::Plan(plan) => match guard(plan, &self.guard_context(snapshot, circumstances)) {
+                Ruling::Clear(cleared) => {
+                    let begun = self.start(cleared, circumstances)?; // act
+                    return Ok(if begun { Tended::Begun } else { Tended::Left });
+                }
+                ruling => self.hold(issue, ruling)?,
+            },
+            other => self.wait(issue, &other),
+        };
+        Ok(if waits { Tended::Waits } else { Tended::Left })
     }
 }

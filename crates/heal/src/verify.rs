@@ -3,18 +3,19 @@
 //! was slow before it is not the repair's failure.
 //!
 //! The judgement is [`decide::plan::Verifier`]'s; here are the looking, the writing and the taking back. A
-//! watch lives in memory: after a restart of the control plane it begins again, which only makes the hold
-//! window longer.
+//! watch lives in memory; when the hold window ends is a timer, so that it goes on after a restart of the
+//! control plane.
 
 use act::ActError;
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
-use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Time};
+use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Signal, Time};
 use observe::Sighting;
-use store::{PlanFilter, PlanPurpose, PlanRecord};
+use store::{PlanFilter, PlanPurpose, PlanRecord, Timer, TimerKind};
 
 use crate::healer::{Healer, Learning};
+use crate::lesson::RATES;
 use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
 
@@ -25,6 +26,8 @@ pub(crate) struct Watch {
     then: Baseline,
     /// Begins when the steps have ended.
     verifier: Option<Verifier>,
+    /// Whether the end of its hold window is in the store.
+    hold_written: bool,
 }
 
 impl Watch {
@@ -42,21 +45,26 @@ impl Healer {
         let mut state = self.state();
         let (Some(signal), Some(seen)) = (&plan.verify, &state.seen) else { return };
         let then = Baseline::of(&signal.resource, &seen.snapshot);
-        state.watches.insert(plan.id, Watch { then, verifier: None });
+        state.watches.insert(plan.id, Watch { then, verifier: None, hold_written: false });
     }
 
     /// Looks at the signal of every plan that is being verified, and closes those that are decided.
     pub(crate) fn verify(&self, sighting: &Sighting) -> Result<(), TurnError> {
         let owed: Vec<PlanId> = self.state().owed.iter().copied().collect();
         for plan in owed {
-            self.conclude_settled(plan)?;
-            self.state().owed.remove(&plan);
+            if self.apart(format!("outcome of plan {plan}"), || self.conclude_settled(plan)).is_some() {
+                self.state().owed.remove(&plan);
+            }
+        }
+        if self.state().rate_unjudged {
+            self.apart("failure rate", || self.switch_off_where_repairs_fail(self.now()));
         }
         for record in self.parts.store.unfinished_plans()? {
             if record.status == PlanStatus::Verifying
                 && PlanPurpose::of(&record.plan) == PlanPurpose::Remediation
             {
-                self.verify_one(record, sighting)?;
+                let id = record.plan.id;
+                self.apart(format!("plan {id}"), || self.verify_one(record, sighting));
             }
         }
         Ok(())
@@ -78,21 +86,56 @@ impl Healer {
             },
             callers: Baseline::of(&signal.resource, snapshot),
         };
-        let decision = {
-            let mut state = self.state();
-            let watch = state
-                .watches
-                .entry(plan.id)
-                .or_insert_with(|| Watch { then: observation.callers, verifier: None });
-            let then = watch.then;
-            let verifier = watch.verifier.get_or_insert_with(|| Verifier::new(signal, finished_at, then));
-            verifier.observe(observation).clone()
-        };
-        match decision {
-            Verification::Pending | Verification::Passing { .. } => Ok(()),
+        let decision = self.observe(plan.id, &signal, finished_at, observation)?;
+        let decided = matches!(decision, Verification::Healed { .. } | Verification::NotHealed { .. });
+        let closed = match decision {
+            Verification::Pending => Ok(()),
+            Verification::Passing { since } => self.write_hold(plan.id, since.plus(signal.hold)),
             Verification::Healed { verified_at } => self.close(&record, Ok(verified_at), taken),
             Verification::NotHealed { why } => self.close(&record, Err(why.to_string()), taken),
+        };
+        // It may have its status already, and is not among those that are verified any more.
+        if closed.is_err() && decided {
+            self.state().owed.insert(record.plan.id);
         }
+        closed
+    }
+
+    /// Takes one look into the watch of a plan. One that another control plane began goes on where that one
+    /// saw the signal pass.
+    fn observe(
+        &self,
+        plan: PlanId,
+        signal: &Signal,
+        finished_at: Time,
+        observation: Observation,
+    ) -> Result<Verification, TurnError> {
+        let begun = self.state().watches.get(&plan).is_some_and(|watch| watch.verifier.is_some());
+        let holds = |timer: &Timer| timer.kind == TimerKind::HoldEnd && timer.plan == plan;
+        let end = if begun { None } else { self.parts.store.timers()?.into_iter().find(holds) };
+        let mut state = self.state();
+        let unseen = Watch { then: observation.callers, verifier: None, hold_written: end.is_some() };
+        let watch = state.watches.entry(plan).or_insert(unseen);
+        let then = watch.then;
+        let verifier = watch.verifier.get_or_insert_with(|| match end {
+            Some(end) => {
+                let since = end.due.minus(signal.hold);
+                Verifier::resumed(signal.clone(), finished_at, then, since, observation.at)
+            }
+            None => Verifier::new(signal.clone(), finished_at, then),
+        });
+        Ok(verifier.observe(observation).clone())
+    }
+
+    fn write_hold(&self, plan: PlanId, end: Time) -> Result<(), TurnError> {
+        let written = |watch: &Watch| watch.hold_written;
+        if !self.state().watches.get(&plan).is_some_and(written) {
+            self.parts.store.begin_hold(plan, end)?;
+            if let Some(watch) = self.state().watches.get_mut(&plan) {
+                watch.hold_written = true;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the verdict; takes the plan back where it did not heal.
@@ -130,16 +173,23 @@ impl Healer {
             self.state().owed.insert(plan.id);
             return Err(error.into());
         }
-        {
+        let rates = {
             let mut state = self.state();
             state.watches.remove(&plan.id);
             if let Intent::Remediation { issue, .. } = plan.intent {
                 state.waiting.remove(&issue);
             }
-            if self.settings.learning == Learning::On {
-                state.lessons.rates.record(plan, outcome.kind);
-                state.lessons.save_rates(store)?;
+            state.rate_unjudged = true;
+            match self.settings.learning {
+                Learning::On => {
+                    state.lessons.rates.record(plan, outcome.kind);
+                    Some(state.lessons.rates_document()?)
+                }
+                Learning::Off => None,
             }
+        };
+        if let Some(rates) = rates {
+            self.keep_document(RATES.to_owned(), rates);
         }
         self.switch_off_where_repairs_fail(outcome.decided_at)
     }
@@ -148,20 +198,20 @@ impl Healer {
     fn switch_off_where_repairs_fail(&self, now: Time) -> Result<(), TurnError> {
         let circumstances = self.circumstances(now)?;
         let exceeded = failure_rate_exceeded(&circumstances.history, &self.settings.policy, now);
-        let Some((rate, runs)) = exceeded.filter(|_| circumstances.switches.automation) else {
-            return Ok(());
-        };
-        self.parts.store.set_automation(false)?;
-        (self.parts.notify)(Notice {
-            kind: NoticeKind::AutomationOff,
-            severity: domain::Severity::High,
-            title: format!(
-                "{rate} of the last {runs} repairs failed, above {}: automation is off until somebody turns it on",
-                self.settings.policy.limits.failure_rate_max
-            ),
-            resource: None,
-            at: now,
-        });
+        if let Some((rate, runs)) = exceeded.filter(|_| circumstances.switches.automation) {
+            self.parts.store.set_automation(false)?;
+            (self.parts.notify)(Notice {
+                kind: NoticeKind::AutomationOff,
+                severity: domain::Severity::High,
+                title: format!(
+                    "{rate} of the last {runs} repairs failed, above {}: automation is off until somebody turns it on",
+                    self.settings.policy.limits.failure_rate_max
+                ),
+                resource: None,
+                at: now,
+            });
+        }
+        self.state().rate_unjudged = false;
         Ok(())
     }
 
@@ -173,11 +223,14 @@ impl Healer {
     ) -> Result<(), TurnError> {
         let (kind, rolled_back, why) = match ran {
             Ok(act::Ran::Done { .. }) => return Ok(()),
-            // There was no slot after all: the plan gives way, and the next turn plans again.
+            // There was no slot after all. A plan somebody approved waits for one; any other gives way, and the
+            // next turn plans again.
             Ok(act::Ran::Taken { why }) => {
-                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-                self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
                 self.state().watches.remove(&plan.id);
+                if self.parts.store.plan(plan.id)?.as_ref().and_then(act::approval).is_none() {
+                    let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+                    self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
+                }
                 return Ok(());
             }
             Ok(act::Ran::Refused { why }) => (OutcomeKind::Refused, false, why),

@@ -290,3 +290,74 @@ fn a_restart_is_not_said_to_be_rolled_back() {
     assert!(refused.to_string().contains("was not taken back: none of its steps"), "{refused}");
     assert_eq!(lab.store.plan(record.plan.id).unwrap().unwrap().status, PlanStatus::Success);
 }
+
+#[test]
+fn a_repair_that_cannot_begin_is_written_down_once_and_asked_about_ever_more_seldom() {
+    let mut lab = Lab::shop(automatic());
+    lab.inject(&pause("cart-1", 600)).unwrap();
+    let instance = ResourceId::Instance("cart-1".parse().unwrap());
+    lab.provider.refuse_all_on(instance.clone());
+    turns(&lab, 300);
+    let refused = repairs(&lab);
+    assert_eq!(refused.len(), 1, "one issue, one repair: {refused:?}");
+    assert_eq!(refused[0].status, PlanStatus::Refused);
+    let issue = lab.store.open_issues().unwrap().remove(0).id;
+    assert_eq!(lab.healer.waiting(issue), refused[0].error);
+    // 1 + 2 + 4 + 8 + 16 + 32 s, then one a minute.
+    let asked = lab.provider.refusals_on(&instance);
+    assert!((8..=12).contains(&asked), "asked {asked} times in five minutes");
+    assert!(!lab.healer.is_busy(), "nothing is under way");
+
+    lab.provider.calm();
+    turns(&lab, 130);
+    let healed = repairs(&lab).into_iter().filter_map(|record| record.outcome);
+    assert!(healed.into_iter().any(|outcome| outcome.kind == OutcomeKind::Healed), "{:?}", repairs(&lab));
+}
+
+#[test]
+fn the_rate_of_the_policy_is_the_one_slots_are_counted_by() {
+    let mut policy = automatic();
+    policy.limits.rate_window = Duration::from_secs(120);
+    policy.limits.in_all = 1;
+    let mut lab = Lab::shop(policy);
+    for _ in 0..2 {
+        lab.inject(&pause("cart-1", 60)).unwrap();
+        turns(&lab, 150);
+    }
+    let repairs = repairs(&lab);
+    assert_eq!(repairs.len(), 2, "the second was refused within the hour: {repairs:?}");
+    assert!(repairs.iter().all(|record| record.status == PlanStatus::Success), "{repairs:?}");
+}
+
+#[test]
+fn an_issue_nobody_repairs_does_not_keep_the_loop_busy() {
+    let mut policy = automatic();
+    policy.ladder = Ladder { default: Rung::Observe, rules: Vec::new() };
+    let mut lab = Lab::shop(policy);
+    lab.inject(&pause("cart-1", 300)).unwrap();
+    turns(&lab, 10);
+    let issue = lab.store.open_issues().unwrap().remove(0).id;
+    assert!(lab.healer.waiting(issue).is_some());
+    assert!(!lab.healer.is_busy());
+}
+
+#[test]
+fn the_hold_window_of_a_repair_goes_on_after_the_control_plane_died() {
+    let mut lab = Lab::shop(automatic());
+    lab.inject(&pause("cart-1", 600)).unwrap();
+    turns(&lab, 50);
+    let plan = repairs(&lab).remove(0).plan.id;
+    let hold = lab.store.plan(plan).unwrap().unwrap().plan.verify.clone().unwrap().hold;
+    assert_eq!(lab.store.plan(plan).unwrap().unwrap().status, PlanStatus::Verifying);
+    let end = lab.store.timers().unwrap().into_iter().find(|timer| timer.plan == plan).unwrap().due;
+    let died = lab.now();
+    assert!(end.since(died) < hold, "it passed before");
+    lab.crash();
+    let left = end.since(died);
+    turns(&lab, left.as_secs() + 2);
+    let outcome = lab.store.plan(plan).unwrap().unwrap().outcome.expect("the hold window is over");
+    assert_eq!(outcome.kind, OutcomeKind::Healed);
+    assert_eq!(outcome.verified_at.unwrap().plus(hold).boot_us, end.boot_us, "since it passed first");
+    assert!(outcome.decided_at.since(end) < Duration::from_secs(1));
+    assert!(lab.store.timers().unwrap().is_empty());
+}

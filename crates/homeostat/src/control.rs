@@ -45,6 +45,10 @@ impl Control for Loops {
         self.healer.health_record()
     }
 
+    fn troubles(&self) -> Vec<String> {
+        self.healer.troubles()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.provider.capabilities()
     }

@@ -1,7 +1,7 @@
 //! Issues: the table `self_healing_issues`.
 
 use domain::{Issue, IssueId, IssueKind, ResourceId, Severity, Time};
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 
 use crate::changes::Topic;
 use crate::error::Result;
@@ -98,17 +98,6 @@ impl Store {
             values.push(since);
         }
         self.issues_where(&conditions.join(" AND "), &values, filter.limit.min(LIST_LIMIT_MAX))
-    }
-
-    /// Whether a verified repair was recorded for this issue.
-    pub fn is_remediated(&self, id: IssueId) -> Result<bool> {
-        self.read(|connection| {
-            let found = connection
-                .prepare_cached("SELECT remediated FROM self_healing_issues WHERE id = ?1")?
-                .query_row([id.to_string()], |row| row.get(0))
-                .optional()?;
-            Ok(found.unwrap_or(false))
-        })
     }
 
     fn issues_where(&self, condition: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Issue>> {

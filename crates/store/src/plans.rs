@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Intent, IssueId, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, ResourceId, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
@@ -11,7 +12,7 @@ use crate::changes::Topic;
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
 use crate::store::{Purpose, Store, from_json, from_name, to_json};
-use crate::timers::{Timer, insert_timer};
+use crate::timers::{Timer, TimerKind, delete_timer, insert_timer};
 use crate::{LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX};
 
 /// What a plan is for, without the particulars of [`Intent`].
@@ -128,6 +129,23 @@ impl Store {
     /// Writes a new plan. The issue a remediation names has to be there
     /// ([`save_issue`](Self::save_issue)). Writing the same plan again changes nothing.
     pub fn add_plan(&self, plan: &Plan, status: PlanStatus, reasons: &[String]) -> Result<()> {
+        self.add_plan_with(plan, status, reasons, &[])
+    }
+
+    /// Writes a new plan that waits for a person until then, and the timer by which it ends, in one transaction.
+    /// Whatever moves it on removes the timer with the same write.
+    pub fn add_plan_to_approve(&self, plan: &Plan, reasons: &[String], until: Time) -> Result<()> {
+        let timer = Timer { kind: TimerKind::ApprovalExpiry, plan: plan.id, due: until };
+        self.add_plan_with(plan, PlanStatus::AwaitingApproval, reasons, &[timer])
+    }
+
+    fn add_plan_with(
+        &self,
+        plan: &Plan,
+        status: PlanStatus,
+        reasons: &[String],
+        timers: &[Timer],
+    ) -> Result<()> {
         let (document, reasons) = (to_json(plan)?, to_json(&reasons)?);
         let issue = match &plan.intent {
             Intent::Remediation { issue, .. } => Some(issue.to_string()),
@@ -171,7 +189,7 @@ impl Store {
                     target,
                 ])?;
             }
-            Ok(())
+            timers.iter().try_for_each(|timer| insert_timer(tx, timer))
         })?;
         self.listeners().tell(Topic::Plans, plan.id);
         Ok(())
@@ -220,15 +238,24 @@ impl Store {
         self.plans_where(&condition, &values)
     }
 
-    /// The plans of a purpose that got their slot and were made at or after `since` (by wall clock), newest
-    /// first, at most [`LIST_LIMIT_MAX`]. What was refused or still waits is not among them.
-    pub fn started_plans(&self, purpose: PlanPurpose, since: Time) -> Result<Vec<PlanRecord>> {
+    /// The plans of a purpose that got their slot within `window` before `now`, by the boot clock, newest first,
+    /// at most [`LIST_LIMIT_MAX`]. What was refused or still waits is not among them.
+    ///
+    /// Limits are judged by them, so the wall clock has no say: set forward it would make them forgotten.
+    pub fn started_plans(
+        &self,
+        purpose: PlanPurpose,
+        window: Duration,
+        now: Time,
+    ) -> Result<Vec<PlanRecord>> {
+        // Signed: what was started before this boot is negative.
+        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         self.plans_where(
             &format!(
-                "purpose = ?1 AND created_at >= ?2 AND started_boot_us IS NOT NULL
-                 ORDER BY created_at DESC, id DESC LIMIT {LIST_LIMIT_MAX}"
+                "purpose = ?1 AND started_boot_us >= ?2
+                 ORDER BY started_boot_us DESC, id DESC LIMIT {LIST_LIMIT_MAX}"
             ),
-            &[&purpose.name(), &since.rfc3339()],
+            &[&purpose.name(), &column(now).0.saturating_sub(window)],
         )
     }
 
@@ -280,6 +307,22 @@ impl Store {
             self.listeners().tell(Topic::Plans, id);
         }
         Ok(moved)
+    }
+
+    /// The signal of a plan that is being verified passes; it has to hold until `end`. Goes with the plan's state.
+    /// `false`: it is not being verified.
+    pub fn begin_hold(&self, id: PlanId, end: Time) -> Result<bool> {
+        let begun = self.write(Purpose::Repair, |tx| {
+            let verifying = status_of(tx, id)? == Some(PlanStatus::Verifying);
+            if verifying {
+                insert_timer(tx, &Timer { kind: TimerKind::HoldEnd, plan: id, due: end })?;
+            }
+            Ok(verifying)
+        })?;
+        if begun {
+            self.listeners().tell(Topic::Timers, id);
+        }
+        Ok(begun)
     }
 
     /// Lets a plan that waits for approval run. `false`: it does not wait.
@@ -343,11 +386,6 @@ impl Store {
         Ok(())
     }
 
-    /// The verdict on a plan.
-    pub fn outcome(&self, id: PlanId) -> Result<Option<Outcome>> {
-        Ok(self.plan(id)?.and_then(|record| record.outcome))
-    }
-
     fn plans_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<PlanRecord>> {
         self.read(|connection| {
             let mut statement =
@@ -402,6 +440,14 @@ pub(crate) fn move_plan(
              WHERE id = ?1 AND status = ?2",
         )?
         .execute(params![id.to_string(), expected.name(), to.name(), error, completed, boot_us, wall_us])?;
+    let waited_for = match expected {
+        PlanStatus::AwaitingApproval => Some(TimerKind::ApprovalExpiry),
+        PlanStatus::Verifying => Some(TimerKind::HoldEnd),
+        _ => None,
+    };
+    if let Some(kind) = waited_for.filter(|_| changed == 1) {
+        delete_timer(connection, kind, id)?;
+    }
     Ok(changed == 1)
 }
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use domain::units::show_duration;
 use domain::{Captured, PlanId, PlanStatus, Step, StepToken, Time};
 use rusqlite::{Connection, params};
 
@@ -21,10 +22,13 @@ use crate::store::{Purpose, Store};
 /// until its last fault is taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLimits {
-    /// Started within the last hour, per resource a step acts on.
-    pub per_resource_per_hour: u32,
-    /// Started within the last hour in all.
-    pub per_hour: u32,
+    /// Started within the [`window`](Self::window), per resource a step acts on.
+    pub per_resource: u32,
+    /// Started within the window in all.
+    pub in_all: u32,
+    /// What the two rates are counted over. The same as the guard's: else one of the two would go on clearing
+    /// what the other refuses.
+    pub window: Duration,
     /// Running at a time. Where this is limited at all, no two run on one resource a step acts on.
     pub concurrent: u32,
     /// Distinct instances of one service in the blast radius of running plans, this one's included. A
@@ -36,12 +40,13 @@ impl SlotLimits {
     /// The limits of the specification (H8): 10 an hour per resource, 100 an hour, 5 at a time. Instances
     /// are not limited.
     pub const SPECIFIED: Self =
-        Self { per_resource_per_hour: 10, per_hour: 100, concurrent: 5, instances_per_service: u32::MAX };
+        Self { per_resource: 10, in_all: 100, window: HOUR, concurrent: 5, instances_per_service: u32::MAX };
 
     /// For what needs no slot: a lift, an operation of a person.
     pub const NONE: Self = Self {
-        per_resource_per_hour: u32::MAX,
-        per_hour: u32::MAX,
+        per_resource: u32::MAX,
+        in_all: u32::MAX,
+        window: HOUR,
         concurrent: u32::MAX,
         instances_per_service: u32::MAX,
     };
@@ -131,17 +136,18 @@ fn start(connection: &Connection, id: PlanId, limits: &SlotLimits, now: Time) ->
 /// The first limit that is reached, as a sentence with the value seen.
 fn reached(connection: &Connection, id: PlanId, limits: &SlotLimits, now: Time) -> Result<Option<String>> {
     let id = id.to_string();
-    let hour_ago = column(now).0 - HOUR.as_micros() as i64;
+    let window = i64::try_from(limits.window.as_micros()).unwrap_or(i64::MAX);
+    let since = column(now).0.saturating_sub(window);
     let purpose: String = connection
         .prepare_cached("SELECT purpose FROM plans WHERE id = ?1")?
         .query_row([&id], |row| row.get(0))?;
-    if let Some(reason) = hour_reached(connection, &purpose, limits, hour_ago)? {
+    if let Some(reason) = rate_reached(connection, &purpose, limits, since)? {
         return Ok(Some(reason));
     }
     if let Some(reason) = concurrent_reached(connection, &purpose, limits)? {
         return Ok(Some(reason));
     }
-    if let Some(reason) = resource_hour_reached(connection, &id, &purpose, limits, hour_ago)? {
+    if let Some(reason) = resource_rate_reached(connection, &id, &purpose, limits, since)? {
         return Ok(Some(reason));
     }
     if let Some(reason) = resource_busy(connection, &id, &purpose, limits)? {
@@ -150,20 +156,29 @@ fn reached(connection: &Connection, id: PlanId, limits: &SlotLimits, now: Time) 
     instances_reached(connection, &id, limits)
 }
 
-fn hour_reached(
+fn rate_reached(
     connection: &Connection,
     purpose: &str,
     limits: &SlotLimits,
-    hour_ago: i64,
+    since: i64,
 ) -> Result<Option<String>> {
-    if limits.per_hour == u32::MAX {
+    if limits.in_all == u32::MAX {
         return Ok(None);
     }
     let started: u32 = connection
         .prepare_cached("SELECT count(*) FROM plans WHERE purpose = ?1 AND started_boot_us > ?2")?
-        .query_row(params![purpose, hour_ago], |row| row.get(0))?;
-    Ok((started >= limits.per_hour)
-        .then(|| format!("{started} of {} {purpose} plans an hour were started", limits.per_hour)))
+        .query_row(params![purpose, since], |row| row.get(0))?;
+    Ok((started >= limits.in_all).then(|| {
+        format!("{started} of {} {purpose} plans {} were started", limits.in_all, per(limits.window))
+    }))
+}
+
+/// The window of a rate, in words.
+fn per(window: Duration) -> String {
+    if window == HOUR {
+        return "an hour".to_owned();
+    }
+    format!("within {}", show_duration(window))
 }
 
 fn concurrent_reached(connection: &Connection, purpose: &str, limits: &SlotLimits) -> Result<Option<String>> {
@@ -179,14 +194,14 @@ fn concurrent_reached(connection: &Connection, purpose: &str, limits: &SlotLimit
         .then(|| format!("{running} of {} {purpose} plans at a time are running", limits.concurrent)))
 }
 
-fn resource_hour_reached(
+fn resource_rate_reached(
     connection: &Connection,
     id: &str,
     purpose: &str,
     limits: &SlotLimits,
-    hour_ago: i64,
+    since: i64,
 ) -> Result<Option<String>> {
-    if limits.per_resource_per_hour == u32::MAX {
+    if limits.per_resource == u32::MAX {
         return Ok(None);
     }
     let mut statement = connection.prepare_cached(&format!(
@@ -196,12 +211,13 @@ fn resource_hour_reached(
            AND other.target AND other.resource IN {TARGETS}
          GROUP BY other.resource HAVING started >= ?4"
     ))?;
-    let mut rows = statement.query(params![id, purpose, hour_ago, limits.per_resource_per_hour])?;
+    let mut rows = statement.query(params![id, purpose, since, limits.per_resource])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (resource, started): (String, u32) = (row.get(0)?, row.get(1)?);
     Ok(Some(format!(
-        "{started} of {} {purpose} plans an hour were started on {resource}",
-        limits.per_resource_per_hour
+        "{started} of {} {purpose} plans {} were started on {resource}",
+        limits.per_resource,
+        per(limits.window)
     )))
 }
 

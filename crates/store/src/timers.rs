@@ -19,9 +19,8 @@ pub enum TimerKind {
     FaultExpiry,
     /// A roll-back was begun and is not complete.
     Rollback,
-    /// The plan's signal has to be back in bounds by now.
-    VerifyDeadline,
-    /// The hold window ends.
+    /// The hold window of a plan that is being verified ends. Nothing is done then; it says since when the signal
+    /// passes.
     HoldEnd,
     /// Nobody approved it in time.
     ApprovalExpiry,
@@ -34,7 +33,6 @@ impl TimerKind {
             Self::LiftPlan => "lift_plan",
             Self::FaultExpiry => "fault_expiry",
             Self::Rollback => "rollback",
-            Self::VerifyDeadline => "verify_deadline",
             Self::HoldEnd => "hold_end",
             Self::ApprovalExpiry => "approval_expiry",
         }
@@ -73,11 +71,7 @@ impl Store {
 
     /// Removes a timer. `false`: there was none.
     pub fn remove_timer(&self, kind: TimerKind, plan: PlanId) -> Result<bool> {
-        let removed = self.write(Purpose::Repair, |tx| {
-            Ok(tx
-                .prepare_cached("DELETE FROM timers WHERE kind = ?1 AND plan = ?2")?
-                .execute(params![kind.name(), plan.to_string()])?)
-        })?;
+        let removed = self.write(Purpose::Repair, |tx| delete_timer(tx, kind, plan))?;
         if removed > 0 {
             self.listeners().tell(Topic::Timers, plan);
         }
@@ -86,9 +80,11 @@ impl Store {
 
     fn timers_until(&self, until: Option<Time>) -> Result<Vec<Timer>> {
         self.read(|connection| {
+            // A kind that an earlier version knew, and that never did anything, is not there.
             let mut statement = connection.prepare_cached(
                 "SELECT kind, plan, due_boot_us, due_wall_us FROM timers
-                 WHERE ?1 IS NULL OR due_boot_us <= ?1 ORDER BY due_boot_us, plan",
+                 WHERE (?1 IS NULL OR due_boot_us <= ?1) AND kind <> 'verify_deadline'
+                 ORDER BY due_boot_us, plan",
             )?;
             let mut rows = statement.query([until.map(|now| column(now).0)])?;
             let mut found = Vec::new();
@@ -111,4 +107,11 @@ pub(crate) fn insert_timer(connection: &Connection, timer: &Timer) -> Result<()>
         )?
         .execute(params![timer.kind.name(), timer.plan.to_string(), boot_us, wall_us])?;
     Ok(())
+}
+
+/// How many there were.
+pub(crate) fn delete_timer(connection: &Connection, kind: TimerKind, plan: PlanId) -> Result<usize> {
+    Ok(connection
+        .prepare_cached("DELETE FROM timers WHERE kind = ?1 AND plan = ?2")?
+        .execute(params![kind.name(), plan.to_string()])?)
 }

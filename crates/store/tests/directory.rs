@@ -141,7 +141,7 @@ fn times_are_translated_once_when_the_machine_was_rebooted() {
         store.save_issue(&issue).unwrap();
         store.add_plan(&plan, PlanStatus::Pending, &[]).unwrap();
         store.start_plan(plan.id, &SlotLimits::NONE, at(3)).unwrap();
-        for (kind, due) in [(TimerKind::LiftPlan, at(599)), (TimerKind::HoldEnd, at(630))] {
+        for (kind, due) in [(TimerKind::LiftPlan, at(599)), (TimerKind::ApprovalExpiry, at(630))] {
             store.add_timer(&Timer { kind, plan: plan.id, due }).unwrap();
         }
         let lesson = format!(r#"{{"seen":[{{"boot_us":5,"wall_us":{wall_us}}}]}}"#);
@@ -164,7 +164,7 @@ fn times_are_translated_once_when_the_machine_was_rebooted() {
         // Started 597 s ago, though this boot is only a minute old: still within the hour.
         let again = repair(4, &issue, "cart-0");
         store.add_plan(&again, PlanStatus::Pending, &[]).unwrap();
-        let one = SlotLimits { per_hour: 1, ..SlotLimits::NONE };
+        let one = SlotLimits { in_all: 1, ..SlotLimits::NONE };
         let now = |seconds| second.now.plus(Duration::from_secs(seconds));
         assert!(matches!(store.start_plan(again.id, &one, now(3000)).unwrap(), Started::Taken(_)));
     }
@@ -246,4 +246,23 @@ fn beyond_its_size_limit_nothing_is_written_and_nothing_is_lost() {
     assert_eq!(store.document("kept").unwrap().as_deref(), Some("kept"));
     store.limit_size(None).unwrap();
     store.put_document("key", &long).unwrap();
+}
+
+#[test]
+fn a_timer_of_a_kind_that_is_no_more_is_no_reason_not_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let issue = issue(1);
+    let plan = repair(2, &issue, "cart-0");
+    let store = Store::open(dir.path()).unwrap();
+    store.save_issue(&issue).unwrap();
+    store.add_plan(&plan, PlanStatus::Pending, &[]).unwrap();
+    store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: plan.id, due: at(5) }).unwrap();
+    drop(store);
+    let database = rusqlite::Connection::open(dir.path().join("homeostat.db")).unwrap();
+    let add = "INSERT INTO timers SELECT 'verify_deadline', plan, due_boot_us, due_wall_us FROM timers";
+    assert_eq!(database.execute(add, []).unwrap(), 1);
+    drop(database);
+    let store = Store::open(dir.path()).unwrap();
+    let kinds: Vec<TimerKind> = store.timers().unwrap().iter().map(|timer| timer.kind).collect();
+    assert_eq!(kinds, [TimerKind::LiftPlan]);
 }

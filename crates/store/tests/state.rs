@@ -53,14 +53,15 @@ fn a_closed_issue_is_open_no_more_and_a_verified_repair_marks_it() {
         explanation: None,
     };
     store.save_outcome(&outcome, at(15)).unwrap();
-    assert_eq!(store.outcome(plan.id).unwrap().as_ref(), Some(&outcome));
+    assert_eq!(store.plan(plan.id).unwrap().unwrap().outcome.as_ref(), Some(&outcome));
     issue.closed_at = Some(at(15));
     store.save_issue(&issue).unwrap();
     assert!(store.open_issues().unwrap().is_empty());
-    assert!(store.is_remediated(issue.id).unwrap(), "closing it does not forget the repair");
+    let remediated = || store.statistics(at(0)).unwrap().issues_remediated;
+    assert_eq!(remediated(), 1, "closing it does not forget the repair");
     // A recurrence in the hold window takes the credit back.
     store.save_outcome(&Outcome { kind: OutcomeKind::NotHealed, ..outcome }, at(16)).unwrap();
-    assert!(!store.is_remediated(issue.id).unwrap());
+    assert_eq!(remediated(), 0);
 }
 
 #[test]
@@ -350,4 +351,51 @@ fn retention_counts_from_the_end_of_what_is_over_and_leaves_the_rest() {
     assert!(store.plan(measure.id).unwrap().is_some(), "it is to be lifted");
     assert!(store.issue(closed.id).unwrap().is_some(), "its plans are kept");
     assert!(store.experiment(running.id).unwrap().is_some() && store.experiment(over.id).unwrap().is_none());
+}
+
+#[test]
+fn a_plan_that_waits_for_a_person_never_stands_without_the_timer_that_ends_it() {
+    let issue = issue(1);
+    let store = store_with(&issue);
+    let seen: Arc<Mutex<Vec<(PlanStatus, usize)>>> = Arc::default();
+    let (told, of) = (Arc::clone(&seen), store.clone());
+    // What a control plane that dies of its own write leaves.
+    let _told = store.subscribe(move |change| {
+        if change.topic == Topic::Plans {
+            let status = of.plan(change.id.parse().unwrap()).unwrap().unwrap().status;
+            told.lock().unwrap().push((status, of.timers().unwrap().len()));
+        }
+    });
+    for (seed, ends) in [(2, PlanStatus::Pending), (3, PlanStatus::Refused), (4, PlanStatus::Refused)] {
+        let plan = repair(seed, &issue, "cart-0");
+        store.add_plan_to_approve(&plan, &[], at(60)).unwrap();
+        match seed {
+            2 => assert!(store.approve(plan.id, "ann", at(5)).unwrap()),
+            3 => assert!(store.reject(plan.id, "ann", at(5)).unwrap()),
+            _ => {
+                let from = PlanStatus::AwaitingApproval;
+                assert!(store.set_plan_status(plan.id, from, ends, at(61), Some("too late")).unwrap());
+            }
+        }
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(seen, [(PlanStatus::AwaitingApproval, 1), (ends, 0)]);
+    }
+}
+
+#[test]
+fn what_was_started_lately_is_told_by_the_boot_clock() {
+    let issue = issue(1);
+    let store = store_with(&issue);
+    let plan = repair(2, &issue, "cart-0");
+    store.add_plan(&plan, PlanStatus::Pending, &[]).unwrap();
+    store.start_plan(plan.id, &SlotLimits::NONE, at(10)).unwrap();
+    const DAY: Duration = Duration::from_secs(86_400);
+    let started = |now: Time| store.started_plans(PlanPurpose::Remediation, DAY, now).unwrap().len();
+    // Somebody sets the wall clock a year ahead, or back.
+    const YEAR_US: i64 = 365 * 86_400 * 1_000_000;
+    for step in [YEAR_US, 0, -YEAR_US] {
+        let now = at(20);
+        assert_eq!(started(Time { wall_us: now.wall_us + step, ..now }), 1);
+    }
+    assert_eq!(started(at(11).plus(DAY)), 0);
 }

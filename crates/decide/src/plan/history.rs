@@ -130,11 +130,6 @@ impl History {
         }
     }
 
-    /// Forgets what is older than `age`, except what is still under way.
-    pub fn forget(&mut self, age: Duration, now: Time) {
-        self.0.retain(|record| record.under_way() || record.age(now) < age);
-    }
-
     /// All records, in the order in which they were started.
     pub fn records(&self) -> &[PlanRecord] {
         &self.0

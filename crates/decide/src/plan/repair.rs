@@ -357,6 +357,26 @@ fn finish(case: &Case<'_>, strategy: Strategy, draft: Draft) -> Plan {
     }
 }
 
+impl WaitReason {
+    /// Whether it ends within moments and nothing tells when: only looking does.
+    pub fn is_brief(&self) -> bool {
+        match self {
+            Self::NotDiagnosed
+            | Self::NotSeen(_)
+            | Self::StandingRestart { .. }
+            | Self::Stopping(_)
+            | Self::LivenessPending { .. }
+            | Self::Answers(_) => true,
+            // A repair that runs keeps the loop looking by itself; the others are people's.
+            Self::Closed
+            | Self::HandsOff(_)
+            | Self::RollingOut(_)
+            | Self::RepairUnderWay(_)
+            | Self::MeasureInForce(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -159,12 +159,22 @@ pub struct Verifier {
     then: Baseline,
     state: Verification,
     last: Option<Observation>,
+    /// Since when it is watched again, where nobody watched for a while.
+    resumed: Option<Time>,
 }
 
 impl Verifier {
     /// Begins when the last step was proven, with the callers' side at detection.
     pub fn new(signal: Signal, finished_at: Time, then: Baseline) -> Self {
-        Self { signal, finished_at, then, state: Verification::Pending, last: None }
+        Self { signal, finished_at, then, state: Verification::Pending, last: None, resumed: None }
+    }
+
+    /// Goes on at `now` with one whose signal passed `since` then, after a time in which nobody watched. That
+    /// nobody did is neither recovery nor recurrence: the first look decides, and one that sees nothing is
+    /// followed by as much patience as there is at the end of every hold window.
+    pub fn resumed(signal: Signal, finished_at: Time, then: Baseline, since: Time, now: Time) -> Self {
+        let state = Verification::Passing { since };
+        Self { state, resumed: Some(now), ..Self::new(signal, finished_at, then) }
     }
 
     /// Where it stands.
@@ -213,7 +223,9 @@ impl Verifier {
         if seen == Seen::InBounds && !worse {
             return Verification::Healed { verified_at: since };
         }
-        if held < self.signal.hold.saturating_add(self.signal.deadline) {
+        let hold = self.signal.hold;
+        let waited = self.resumed.map_or(held, |at| held.min(hold.saturating_add(now.at.since(at))));
+        if waited < hold.saturating_add(self.signal.deadline) {
             return Verification::Passing { since };
         }
         let why = if worse {

@@ -22,7 +22,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const LOG_LINES_DEFAULT: usize = 200;
 const LOG_LINES_MAX: usize = 5000;
 
-/// For container health checks: 200 while the loops give snapshots, 503 otherwise.
+/// For container health checks: 200 while the loops give snapshots, 503 otherwise. What the loop cannot do and
+/// tries again is in `troubles`; a restart would not mend a full disk.
 pub(crate) fn health(asked: &Asked<'_>) -> Answer {
     let now = asked.app.clock.now();
     let age = asked.app.control.snapshot().map(|snapshot| now.since(snapshot.taken));
@@ -35,6 +36,7 @@ pub(crate) fn health(asked: &Asked<'_>) -> Answer {
         "status": word,
         "version": env!("CARGO_PKG_VERSION"),
         "snapshot_age_seconds": age.map(|age| age.as_secs_f64()),
+        "troubles": asked.app.control.troubles(),
         "timestamp": now.rfc3339(),
     });
     json(status, &body)

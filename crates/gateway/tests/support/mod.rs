@@ -53,6 +53,7 @@ pub(crate) struct Fleet {
     pub(crate) snapshot: Mutex<Option<Arc<Snapshot>>>,
     pub(crate) health: Mutex<Option<HealthRecord>>,
     pub(crate) faults: Mutex<Vec<RunningFault>>,
+    pub(crate) troubles: Mutex<Vec<String>>,
     pub(crate) ids: Mutex<IdSource>,
 }
 
@@ -64,6 +65,7 @@ impl Fleet {
             snapshot: Mutex::default(),
             health: Mutex::default(),
             faults: Mutex::default(),
+            troubles: Mutex::default(),
             ids: Mutex::new(IdSource::seeded(7)),
         }
     }
@@ -138,6 +140,10 @@ impl Control for Fleet {
 
     fn health(&self) -> Option<HealthRecord> {
         *self.health.lock().unwrap()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap().clone()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -23,8 +23,8 @@ use super::Lab;
 /// A storm that comes back later than this is another one.
 const STORM_OVER: Duration = Duration::from_secs(60);
 
-/// By the guard, by a person, and because its slot was taken between the two.
-const REFUSED_MAX: u32 = 3;
+/// By the guard, and because the issue was over before anybody answered or its slot was taken.
+const REFUSED_MAX: u32 = 2;
 
 /// What people switched, as the one who switched it knows.
 #[derive(Debug, Default)]
@@ -282,7 +282,9 @@ impl Checks {
     }
 
     /// What may not run is written down once for an issue and a strategy, not in every turn. A control plane
-    /// that began later does not know of it; what nobody answered in time is asked again.
+    /// that began later does not know of it; what nobody answered in time is asked again. An approved plan that
+    /// is refused is the person's: the emergency stop came before it began, as often as somebody approved. But a
+    /// no is final, whoever lived when it was said.
     fn refused_once(&mut self, lab: &Lab) {
         let filter = PlanFilter {
             limit: store::LIST_LIMIT_MAX,
@@ -290,18 +292,30 @@ impl Checks {
             only: Some(PlanPurpose::Remediation),
             ..PlanFilter::default()
         };
-        let mut times: BTreeMap<(IssueId, Strategy), Vec<String>> = BTreeMap::new();
+        let mut by_itself: BTreeMap<(IssueId, Strategy), Vec<String>> = BTreeMap::new();
+        let mut rejected: BTreeMap<(IssueId, Strategy), u32> = BTreeMap::new();
         for record in lab.store.plans(&filter).unwrap() {
-            let unanswered = record.error.as_deref() == Some("nobody approved it in time");
-            if let (Intent::Remediation { issue, strategy, .. }, false) = (&record.plan.intent, unanswered) {
-                let why = record.error.unwrap_or_else(|| record.reasons.join("; "));
-                times.entry((*issue, *strategy)).or_default().push(why);
+            let Intent::Remediation { issue, strategy, .. } = record.plan.intent else { continue };
+            match record.decision.map(|decision| decision.verdict) {
+                Some(Verdict::Rejected) => *rejected.entry((issue, strategy)).or_default() += 1,
+                Some(Verdict::Approved) => {}
+                None if record.error.as_deref() == Some("nobody approved it in time") => {}
+                None => {
+                    let why = record.error.unwrap_or_else(|| record.reasons.join("; "));
+                    by_itself.entry((issue, strategy)).or_default().push(why);
+                }
             }
         }
         let most = (REFUSED_MAX + self.crashes) as usize;
-        for ((issue, strategy), why) in times.into_iter().filter(|(_, why)| why.len() > most) {
+        for ((issue, strategy), why) in by_itself.into_iter().filter(|(_, why)| why.len() > most) {
             let times = why.len();
             self.violated(lab, &format!("{strategy} was refused {times} times for issue {issue}: {why:?}"));
+        }
+        for ((issue, strategy), times) in rejected.into_iter().filter(|(_, times)| *times > 1) {
+            self.violated(
+                lab,
+                &format!("{strategy} was asked again for issue {issue} after a no: {times} times"),
+            );
         }
     }
 

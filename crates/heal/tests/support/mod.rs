@@ -21,7 +21,7 @@ use domain::{
 use heal::start::Execution;
 use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
 use observe::Observer;
-use provider::Look;
+use provider::{Change, Look};
 use sim::{MemoryProvider, VirtualClock};
 use store::{Retention, SlotLimits, Store, TimerKind};
 
@@ -59,15 +59,19 @@ pub fn automatic() -> Policy {
 
 impl Lab {
     /// A fleet that has been up and under load for a while.
-    pub fn new(infrastructure: Infrastructure, mut policy: Policy, seed: u64) -> Self {
+    pub fn new(infrastructure: Infrastructure, policy: Policy, seed: u64) -> Self {
+        Self::over(Store::in_memory().unwrap(), infrastructure, policy, seed)
+    }
+
+    /// The same over a store that is there already.
+    pub fn over(store: Store, infrastructure: Infrastructure, mut policy: Policy, seed: u64) -> Self {
         let clock = Arc::new(VirtualClock::default());
         policy.protect(&infrastructure);
         let provider = MemoryProvider::new(infrastructure, clock.clone(), seed);
-        let store = Store::in_memory().unwrap();
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let life = control_plane(&store, &provider, &clock, &policy, &notices, seed);
+        let life = control_plane(&store, Reach::of(&provider), &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -151,9 +155,14 @@ impl Lab {
 
     /// The control plane dies and another one begins on what is left.
     pub fn crash(&mut self) {
+        self.live_on(Reach::of(&self.provider));
+    }
+
+    /// The same, and the next control plane sees and changes the fleet like this.
+    pub fn live_on(&mut self, reach: Reach) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let life = control_plane(&self.store, &self.provider, &self.clock, &self.policy, &self.notices, seed);
+        let life = control_plane(&self.store, reach, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -204,6 +213,21 @@ impl Lab {
     }
 }
 
+/// How a control plane sees and changes the fleet.
+pub struct Reach {
+    pub look: Arc<dyn Look>,
+    pub change: Arc<dyn Change>,
+    pub execution: Execution,
+}
+
+impl Reach {
+    /// Plainly, plan by plan.
+    pub fn of(provider: &MemoryProvider) -> Self {
+        let (look, change) = (Arc::new(provider.clone()), Arc::new(provider.clone()));
+        Self { look, change, execution: Execution::Inline }
+    }
+}
+
 /// What dies with a control plane.
 struct Life {
     observer: Arc<Observer>,
@@ -213,14 +237,14 @@ struct Life {
 
 fn control_plane(
     store: &Store,
-    provider: &MemoryProvider,
+    Reach { look, change, execution }: Reach,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
-    let observer = Arc::new(Observer::new(Arc::new(provider.clone())));
-    let executor = Arc::new(Executor::new(store.clone(), Arc::new(provider.clone()), clock.clone()));
+    let observer = Arc::new(Observer::new(look));
+    let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {
         store: store.clone(),
@@ -237,7 +261,7 @@ fn control_plane(
         scan_interval: Duration::from_secs(30),
         health_interval: Duration::from_secs(60),
         retention: Retention::default(),
-        execution: Execution::Inline,
+        execution,
         seed,
     };
     let healer = Healer::new(parts, settings).unwrap();

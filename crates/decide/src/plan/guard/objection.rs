@@ -264,6 +264,18 @@ impl Objection {
         }
     }
 
+    /// When it ends by itself, where that is known beforehand. What ends with another plan, or by a person, has
+    /// no time, nor has a rate: its window opens bit by bit.
+    pub fn ends_at(&self, now: Time) -> Option<Time> {
+        match self {
+            Self::Cooldown { limit, seen, .. } | Self::StormPace { limit, seen } => {
+                Some(now.plus(limit.saturating_sub(*seen)))
+            }
+            Self::Paused { until, .. } => *until,
+            _ => None,
+        }
+    }
+
     /// Whether somebody has to be called, not only shown something.
     pub fn calls_a_person(&self) -> bool {
         matches!(self, Self::Storm { .. } | Self::FailureRate { .. } | Self::Repeats { .. })

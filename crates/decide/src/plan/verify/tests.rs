@@ -9,15 +9,19 @@ use super::*;
 const BAD: Baseline = Baseline { error_ratio: Some(0.2), p95_ms: Some(450.0) };
 const GOOD: Baseline = Baseline { error_ratio: Some(0.0), p95_ms: Some(10.0) };
 
-/// Deadline 60 s, hold 30 s, steps done at second 100.
-fn follow(then: Baseline, looks: &[(f64, Seen, Baseline)]) -> Verification {
-    let signal = Signal {
+/// Deadline 60 s, hold 30 s.
+fn signal() -> Signal {
+    Signal {
         kind: IssueKind::PodCrash,
         resource: resource("instance/cart-0"),
         deadline: Duration::from_secs(60),
         hold: Duration::from_secs(30),
-    };
-    let mut verifier = Verifier::new(signal, at(100.0), then);
+    }
+}
+
+/// Steps done at second 100.
+fn follow(then: Baseline, looks: &[(f64, Seen, Baseline)]) -> Verification {
+    let mut verifier = Verifier::new(signal(), at(100.0), then);
     for (seconds, seen, callers) in looks {
         verifier.observe(Observation { at: at(*seconds), seen: *seen, callers: *callers });
     }
@@ -91,6 +95,25 @@ fn a_look_from_before_the_end_of_the_steps_says_nothing() {
 fn a_repair_nobody_watched_until_after_the_deadline_is_not_taken_back() {
     let looks = [(500.0, InBounds, GOOD), (530.0, InBounds, GOOD)];
     assert_eq!(follow(BAD, &looks), Verification::Healed { verified_at: at(500.0) });
+}
+
+#[test]
+fn a_hold_window_goes_on_where_nobody_watched_for_a_while() {
+    // It passed at 105, the last look was before the hold window ended, the next one is at 500.
+    let go_on = |looks: &[(f64, Seen, Baseline)]| {
+        let mut verifier = Verifier::resumed(signal(), at(100.0), GOOD, at(105.0), at(500.0));
+        for (seconds, seen, callers) in looks {
+            verifier.observe(Observation { at: at(*seconds), seen: *seen, callers: *callers });
+        }
+        verifier.state().clone()
+    };
+    let healed = Verification::Healed { verified_at: at(105.0) };
+    assert_eq!(go_on(&[(500.0, InBounds, GOOD)]), healed);
+    assert_eq!(go_on(&[(500.0, Unknown, GOOD), (559.0, InBounds, GOOD)]), healed);
+    let why = Unverified::LostSight;
+    assert_eq!(go_on(&[(500.0, Unknown, GOOD), (560.0, Unknown, GOOD)]), Verification::NotHealed { why });
+    let why = Unverified::Recurred { at: at(500.0) };
+    assert_eq!(go_on(&[(500.0, OutOfBounds, GOOD)]), Verification::NotHealed { why });
 }
 
 #[test]

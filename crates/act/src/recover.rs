@@ -8,7 +8,6 @@
 //! then, so that a controller that dies meanwhile loses nothing.
 
 use std::collections::BTreeSet;
-use std::mem;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -160,18 +159,21 @@ impl Executor {
 
     /// Looks once more after every plan that nobody runs.
     pub(crate) fn settle_unsettled(&self, due: &mut Due) {
-        let unsettled = mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner));
+        // Each stays until it is settled: who waits for that is not told so while it is looked at.
+        let waiting = || self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsettled = waiting().clone();
         for (id, unsettled) in unsettled {
             match self.settle(id, &unsettled) {
                 Ok(plan) if plan.is_settled() => due.settled.push(plan),
-                Ok(_) => self.await_settlement(id, unsettled),
+                Ok(_) => continue,
                 // It was never written down, so nothing of it was done.
                 Err(ActError::UnknownPlan(_)) => {}
                 Err(error) => {
                     due.failed.push((id, in_full(&error)));
-                    self.await_settlement(id, unsettled);
+                    continue;
                 }
             }
+            waiting().remove(&id);
         }
     }
 

@@ -177,17 +177,22 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// Why an experiment that was ended early has no effect.
+const ENDED: &str = "it was ended before its effect was proven";
+
 /// Runs experiments.
 pub struct Experiments {
     parts: Parts,
     ids: Mutex<IdSource>,
+    /// Held from reading an experiment's status to writing the next, so that none that is over begins again.
+    records: Mutex<()>,
 }
 
 impl Experiments {
     /// An engine over a store, a provider and a clock.
     pub fn new(parts: Parts) -> Self {
         let ids = Mutex::new(IdSource::seeded(parts.seed));
-        Self { parts, ids }
+        Self { parts, ids, records: Mutex::default() }
     }
 
     /// Plans a fault, asks the guard, injects it, and returns when its effect is proven.
@@ -254,27 +259,50 @@ impl Experiments {
         let Parts { store, clock, policy, .. } = &self.parts;
         let Admitted { experiment, cleared, mut document, now } = admitted;
         let id = document.plan;
+        let refuse = |why: &str| {
+            let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+            store.set_plan_status(id, from, to, clock.now(), Some(why))
+        };
+        if self.is_over(experiment)? {
+            refuse(ENDED)?;
+            return Err(ChaosError::Refused { why: ENDED.to_owned() });
+        }
         let injected_at = clock.now();
         let slots = SlotLimits { concurrent: policy.chaos.faults_at_a_time, ..SlotLimits::NONE };
-        let why = match self.parts.executor.run_within(&cleared, &slots)? {
+        let ran = match self.parts.executor.run_within(&cleared, &slots) {
+            Ok(ran) => ran,
+            Err(error) => {
+                // One that had begun is settled as far as it got, and its experiment with it.
+                if refuse(&error.to_string())? {
+                    document.error = Some(error.to_string());
+                    self.update(experiment, ExperimentStatus::Failed, &document, now)?;
+                }
+                return Err(error.into());
+            }
+        };
+        let (status, refusal) = match ran {
             Ran::Done { .. } => {
                 let active_at = clock.now();
                 document.started_at = Some(active_at.rfc3339());
-                self.save(experiment, ExperimentStatus::Running, &document, now)?;
-                return Ok(Injected { experiment, plan: id, injected_at, active_at });
+                if self.update(experiment, ExperimentStatus::Running, &document, now)? {
+                    return Ok(Injected { experiment, plan: id, injected_at, active_at });
+                }
+                self.parts.executor.undo_plan(id, ENDED)?;
+                return Err(ChaosError::Refused { why: ENDED.to_owned() });
             }
             Ran::Taken { why } => {
-                let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-                store.set_plan_status(id, from, to, clock.now(), Some(&why))?;
-                document.error = Some(why.clone());
-                self.save(experiment, ExperimentStatus::Refused, &document, now)?;
-                return Err(ChaosError::Refused { why });
+                refuse(&why)?;
+                (ExperimentStatus::Refused, ChaosError::Refused { why })
             }
-            Ran::Refused { why } | Ran::TakenBack { why, .. } => why,
+            Ran::Refused { why } | Ran::TakenBack { why, .. } => {
+                (ExperimentStatus::Failed, ChaosError::NoEffect { why })
+            }
         };
-        document.error = Some(why.clone());
-        self.save(experiment, ExperimentStatus::Failed, &document, now)?;
-        Err(ChaosError::NoEffect { why })
+        if let ChaosError::Refused { why } | ChaosError::NoEffect { why } = &refusal {
+            document.error = Some(why.clone());
+        }
+        self.update(experiment, status, &document, now)?;
+        Err(refusal)
     }
 
     /// Takes an experiment's faults out now.
@@ -286,7 +314,7 @@ impl Experiments {
         let record = self.parts.store.experiment(id)?.ok_or(ChaosError::Unknown(id))?;
         let document = read(&record)?;
         self.parts.executor.undo_plan(document.plan, "the experiment was ended")?;
-        self.complete(record, document, status)
+        self.complete(id, status, None)
     }
 
     /// Closes the experiments whose faults are out: by their time, by an emergency stop, by a recovery.
@@ -301,19 +329,18 @@ impl Experiments {
             if record.status != ExperimentStatus::Running {
                 continue;
             }
-            let mut document = read(&record)?;
+            let document = read(&record)?;
             let lives = |entry: &store::JournalEntry| entry.token.plan == document.plan;
             if in_force.iter().chain(&open).any(lives) {
                 continue;
             }
             if document.started_at.is_some() {
-                self.complete(record, document, ExperimentStatus::Completed)?;
+                self.complete(record.id, ExperimentStatus::Completed, None)?;
             } else if let Some(plan) = self.parts.store.plan(document.plan)?
                 && plan.status.is_final()
             {
                 // Whoever asked for it ended before its effect was proven.
-                document.error = plan.error;
-                self.complete(record, document, ExperimentStatus::Failed)?;
+                self.complete(record.id, ExperimentStatus::Failed, plan.error)?;
             }
         }
         Ok(())
@@ -337,17 +364,42 @@ impl Experiments {
             .collect())
     }
 
+    fn is_over(&self, id: ExperimentId) -> Result<bool, ChaosError> {
+        Ok(self.parts.store.experiment(id)?.is_some_and(|record| record.status.is_final()))
+    }
+
+    /// Closes an experiment that is not over, on what is written of it now.
     fn complete(
         &self,
-        record: ExperimentRecord,
-        mut document: ExperimentDocument,
+        id: ExperimentId,
         status: ExperimentStatus,
+        error: Option<String>,
     ) -> Result<(), ChaosError> {
+        let _alone = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = self.parts.store.experiment(id)?.ok_or(ChaosError::Unknown(id))?;
         if record.status.is_final() {
             return Ok(());
         }
+        let mut document = read(&record)?;
         document.completed_at = Some(self.parts.clock.now().rfc3339());
-        self.save(record.id, status, &document, record.created_at)
+        document.error = document.error.or(error);
+        self.save(id, status, &document, record.created_at)
+    }
+
+    /// Writes how an experiment goes on. Whether it was: one that somebody ended stays as it is.
+    fn update(
+        &self,
+        id: ExperimentId,
+        status: ExperimentStatus,
+        document: &ExperimentDocument,
+        created_at: Time,
+    ) -> Result<bool, ChaosError> {
+        let _alone = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_over(id)? {
+            return Ok(false);
+        }
+        self.save(id, status, document, created_at)?;
+        Ok(true)
     }
 
     fn save(

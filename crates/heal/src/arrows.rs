@@ -184,7 +184,11 @@ impl Healer {
             let state = self.state();
             open.iter().filter(|issue| state.found.contains(&issue.id)).collect()
         };
-        seen.into_iter().map(|issue| (issue, self.causes(issue, snapshot, open))).collect()
+        let causes =
+            |issue: &Issue| -> Result<Vec<Cause>, TurnError> { Ok(self.causes(issue, snapshot, open)) };
+        let apart =
+            |issue: &'a Issue| Some((issue, self.apart(format!("issue {}", issue.id), || causes(issue))?));
+        seen.into_iter().filter_map(apart).collect()
     }
 
     /// The first answer for an issue is kept, with how long it took.

@@ -108,8 +108,9 @@ fn events(healer: &Healer, stop: &AtomicBool) {
         // As in `turns`: without events the loop would only be slow, and nobody would know why.
         let seen = catch_unwind(AssertUnwindSafe(|| healer.parts.observer.events(after, EVENT_WAIT)));
         match seen {
-            Ok(Ok(seen)) if seen.is_empty() => {}
+            Ok(Ok(seen)) if seen.is_empty() => healer.note_events(None),
             Ok(Ok(seen)) => {
+                healer.note_events(None);
                 after = seen.iter().map(|event| event.sequence).max().unwrap_or(after);
                 healer.wake();
             }
@@ -122,7 +123,7 @@ fn events(healer: &Healer, stop: &AtomicBool) {
             Err(panic) => {
                 after = 0;
                 let why = format!("panicked: {}", said(panic.as_ref()));
-                healer.note_trouble("waiting for events".to_owned(), why);
+                healer.note_events(Some(why));
                 healer.parts.clock.wait(EVENT_WAIT);
             }
         }

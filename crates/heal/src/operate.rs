@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use decide::plan::{Approval, Objection, Planned, Ruling, guard};
-use domain::{Actor, IssueId, Plan, PlanId, PlanStatus, ServiceName, Step, Undo};
+use domain::{Actor, Intent, IssueId, Plan, PlanId, PlanStatus, ServiceName, Step, Undo};
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -114,6 +114,14 @@ impl Healer {
                 false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
             },
             (Ruling::Wait { plan, .. }, RunMode::Run) => {
+                if let Some(waiting) = self.waiting_repair(&plan)? {
+                    // It was asked for before: that one runs, not a second after it.
+                    if waiting.status == PlanStatus::AwaitingApproval {
+                        self.approve(waiting.plan.id, who)?;
+                    }
+                    let plan = Plan::clone(&waiting.plan);
+                    return Ok(Proposal { plan, status: PlanStatus::Pending, reasons: waiting.reasons });
+                }
                 // It is approved by who asked for it, and runs as soon as the guard clears it.
                 let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
                 store.add_plan_to_approve(&plan, &reasons, until)?;
@@ -126,6 +134,19 @@ impl Healer {
             }
         };
         Ok(Proposal { plan: shown, status, reasons })
+    }
+
+    /// The same repair of the same issue where it waits, for a person or for a slot.
+    fn waiting_repair(&self, plan: &Plan) -> Result<Option<PlanRecord>, OperateError> {
+        let Intent::Remediation { issue, strategy, .. } = &plan.intent else { return Ok(None) };
+        let waits = |record: &PlanRecord| {
+            let same = matches!(&record.plan.intent, Intent::Remediation { issue: of, strategy: by, .. }
+                if of == issue && by == strategy);
+            let approved = record.status == PlanStatus::Pending && act::approval(record).is_some();
+            same && record.plan.steps == plan.steps
+                && (approved || record.status == PlanStatus::AwaitingApproval)
+        };
+        Ok(self.parts.store.unfinished_plans()?.into_iter().find(waits))
     }
 
     /// Lets a plan run that waits for a person. It still has to pass what a person cannot lift.

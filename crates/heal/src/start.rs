@@ -12,7 +12,7 @@ use store::{PlanPurpose, PlanRecord, SlotLimits};
 use crate::driver::said;
 use crate::healer::Healer;
 use crate::turn::TurnError;
-use crate::turned_down::{Attempt, By};
+use crate::turned_down::{Attempt, By, Counted};
 
 /// Whether the loop runs plans. In simulation they run in the turn itself, for replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,7 +26,7 @@ pub enum Execution {
 
 impl Healer {
     /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once, and one that
-    /// was turned down is begun again when something changed.
+    /// was turned down is asked about or begun again when something changed.
     pub(crate) fn start(
         &self,
         cleared: Cleared<Plan>,
@@ -51,15 +51,24 @@ impl Healer {
             }
             self.note_baseline(plan);
         }
+        let counted = self.counted(circumstances, id);
         let cleared = Arc::new(cleared);
         let run = {
             let cleared = Arc::clone(&cleared);
             move || {
-                if let Err(error) = this.run(&cleared, attempt) {
+                let ran = match attempt {
+                    Attempt::Asked => {
+                        this.ask(&cleared);
+                        Ok(())
+                    }
+                    Attempt::First | Attempt::NotYet => this.run(&cleared, counted),
+                };
+                // First of all it is no longer under way: what is owed for one that is, is not looked at.
+                this.state().executing.remove(&id);
+                if let Err(error) = ran {
                     this.state().owed.insert(id);
                     this.note_trouble(format!("outcome of plan {id}"), in_full(&error));
                 }
-                this.state().executing.remove(&id);
                 this.wake();
             }
         };
@@ -94,28 +103,24 @@ impl Healer {
                 }
             }
         }
-        Ok(true)
+        Ok(attempt == Attempt::First)
     }
 
-    /// Runs a plan to the end of its steps.
-    fn run(&self, cleared: &Cleared<Plan>, attempt: Attempt) -> Result<(), TurnError> {
-        let plan = cleared.plan();
-        if attempt == Attempt::Again {
-            if let Some(why) = self.parts.executor.refusal(cleared) {
-                self.note_turned_down(plan, &why, By::Provider);
-                return Ok(());
-            }
-            self.parts.store.add_plan(plan, PlanStatus::Pending, &[])?;
-            self.note_baseline(plan);
+    /// Asks whether a plan that was turned down can be done now.
+    fn ask(&self, cleared: &Cleared<Plan>) {
+        match self.parts.executor.refusal(cleared) {
+            Some(why) => self.note_turned_down(cleared.plan(), &why, By::Provider),
+            None => self.note_possible(cleared.plan()),
         }
+    }
+
+    /// Runs a plan to the end of its steps. `counted` is what its slots were counted by when it was cleared.
+    fn run(&self, cleared: &Cleared<Plan>, counted: Counted) -> Result<(), TurnError> {
+        let plan = cleared.plan();
         let ran = self.parts.executor.run_within(cleared, &self.slots());
         match &ran {
             Ok(Ran::Refused { why }) => self.note_turned_down(plan, why, By::Provider),
-            Ok(Ran::Taken { why }) => {
-                // Where they cannot be read, it is asked again like anything else that cannot begin.
-                let counted = self.circumstances(self.now()).map(|known| self.counted(&known, plan.id));
-                self.note_turned_down(plan, why, counted.map_or(By::Provider, By::Slots));
-            }
+            Ok(Ran::Taken { why }) => self.note_turned_down(plan, why, By::Slots(counted)),
             Ok(Ran::Done { .. } | Ran::TakenBack { .. }) => self.forget_turned_down(plan),
             Err(_) => {}
         }
@@ -142,6 +147,8 @@ impl Healer {
     fn start_one_approved(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
         let (store, id) = (&self.parts.store, record.plan.id);
         let refuse = |why: &str| {
+            // One that failed before its first step may be watched still.
+            self.state().watches.remove(&id);
             store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, snapshot.taken, Some(why))
         };
         let approval = act::approval(record);

@@ -37,6 +37,8 @@ pub(crate) struct Troubles {
     turn: u64,
     /// Why the latest turn did not come to its end.
     whole: Option<String>,
+    /// Why events do not wake the loop.
+    events: Option<String>,
     /// Documents that are still to be written.
     owed: BTreeMap<String, String>,
 }
@@ -123,12 +125,25 @@ impl Healer {
         std::mem::replace(whole, trouble.clone()) != trouble
     }
 
+    /// Notes whether events can be waited for. Said where that is news.
+    pub(crate) fn note_events(&self, trouble: Option<String>) {
+        let before = std::mem::replace(&mut self.state().troubles.events, trouble.clone());
+        match trouble {
+            Some(why) if before.as_ref() != Some(&why) => {
+                provider::say!("waiting for events: {why}; the loop looks without them, more slowly");
+            }
+            None if before.is_some() => provider::say!("waiting for events: goes on"),
+            _ => {}
+        }
+    }
+
     /// What the loop cannot do now, with why; empty where all is well. Everything in it is tried again.
     pub fn troubles(&self) -> Vec<String> {
         let state = self.state();
         let troubles = &state.troubles;
         let parts = troubles.parts.iter().map(|(what, (why, _))| format!("{what}: {why}"));
-        troubles.whole.iter().cloned().chain(parts).collect()
+        let events = troubles.events.iter().map(|why| format!("waiting for events: {why}"));
+        troubles.whole.iter().cloned().chain(events).chain(parts).collect()
     }
 
     /// Writes a document, now or as soon as it can be written.

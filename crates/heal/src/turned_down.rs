@@ -3,8 +3,9 @@
 //!
 //! In: what was turned down, by whom, and what stood then. Out: whether the same repair is tried again now. It
 //! is, when something changed that could change the answer: the plan is another one, other repairs run or ran
-//! lately, or, where only asking tells, after a pause that doubles. Asking again writes nothing: a refusal is
-//! written once.
+//! lately, or, where only asking tells, after a pause that doubles. Asking again writes nothing and runs nothing:
+//! a refusal is written once, and after a good answer the next turn plans and guards the repair anew, on what it
+//! sees then.
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ const SLOT_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// The latest repair of an issue that could not begin.
 #[derive(Debug, Clone)]
 pub(crate) struct TurnedDown {
+    plan: PlanId,
     strategy: Strategy,
     steps: Vec<Step>,
     why: String,
@@ -41,6 +43,8 @@ pub(crate) enum By {
     Provider,
     /// The count of slots, with the repairs that were counted.
     Slots(Counted),
+    /// Nobody any more: the one who would do its first step was asked again, and can.
+    Nobody,
 }
 
 /// The repairs of late, and whether each has its verdict: all that slots are counted by.
@@ -51,8 +55,8 @@ pub(crate) type Counted = Vec<(PlanId, bool)>;
 pub(crate) enum Attempt {
     /// Written down, then run.
     First,
-    /// The provider is asked before anything is written.
-    Again,
+    /// The provider is asked whether it can be done now, and no more.
+    Asked,
     /// Not now.
     NotYet,
 }
@@ -74,10 +78,6 @@ impl Healer {
     /// Whether a cleared plan is to be begun now, after what is known of the same one.
     pub(crate) fn attempt(&self, plan: &Plan, circumstances: &Circumstances) -> Attempt {
         let Some((issue, strategy)) = repaired(plan) else { return Attempt::First };
-        // Who asks for it by hand gets today's answer.
-        if matches!(plan.requested_by, Actor::Operator(_)) {
-            return Attempt::First;
-        }
         let now = self.now();
         let counted = self.counted(circumstances, plan.id);
         let (why, again) = {
@@ -86,12 +86,17 @@ impl Healer {
             else {
                 return Attempt::First;
             };
+            // Who asks for it by hand gets today's answer; one that has had it waits like any other.
+            if matches!(plan.requested_by, Actor::Operator(_)) && down.plan != plan.id {
+                return Attempt::First;
+            }
             match &down.by {
+                By::Nobody => return Attempt::First,
                 By::Slots(then) if *then != counted || now.reached(down.again) => return Attempt::First,
                 By::Provider if now.reached(down.again) => {
                     // Until the answer is there.
                     down.again = now.plus(PAUSE_MAX);
-                    return Attempt::Again;
+                    return Attempt::Asked;
                 }
                 _ => (down.why.clone(), down.again),
             }
@@ -111,13 +116,25 @@ impl Healer {
             let pause = match by {
                 By::Provider => PAUSE_MIN.saturating_mul(1 << (times - 1).min(6)).min(PAUSE_MAX),
                 By::Slots(_) => SLOT_PAUSE,
+                By::Nobody => Duration::ZERO,
             };
             let again = now.plus(pause);
             let (steps, why) = (plan.steps.clone(), why.to_owned());
-            state.turned_down.insert(issue, TurnedDown { strategy, steps, why, by, times, again });
+            state
+                .turned_down
+                .insert(issue, TurnedDown { plan: plan.id, strategy, steps, why, by, times, again });
             again
         };
         self.note_waiting(issue, why.to_owned(), Ends::At(again));
+    }
+
+    /// The provider was asked again and can do it: the next turn plans it anew.
+    pub(crate) fn note_possible(&self, plan: &Plan) {
+        let Some((issue, strategy)) = repaired(plan) else { return };
+        let mut state = self.state();
+        if let Some(down) = state.turned_down.get_mut(&issue).filter(|down| down.is_of(strategy, plan)) {
+            down.by = By::Nobody;
+        }
     }
 
     /// A plan began: what was turned down before it says nothing any more.

@@ -6,7 +6,7 @@
 //! watch lives in memory; when the hold window ends is a timer, so that it goes on after a restart of the
 //! control plane.
 
-use act::ActError;
+use act::{ActError, in_full};
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
@@ -221,13 +221,14 @@ impl Healer {
         plan: &Plan,
         ran: Result<act::Ran, ActError>,
     ) -> Result<(), TurnError> {
+        let record = self.parts.store.plan(plan.id)?;
         let (kind, rolled_back, why) = match ran {
             Ok(act::Ran::Done { .. }) => return Ok(()),
             // There was no slot after all. A plan somebody approved waits for one; any other gives way, and the
             // next turn plans again.
             Ok(act::Ran::Taken { why }) => {
                 self.state().watches.remove(&plan.id);
-                if self.parts.store.plan(plan.id)?.as_ref().and_then(act::approval).is_none() {
+                if record.as_ref().and_then(act::approval).is_none() {
                     let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
                     self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
                 }
@@ -237,9 +238,14 @@ impl Healer {
             Ok(act::Ran::TakenBack { why, report, .. }) => {
                 (OutcomeKind::NotHealed, !report.ended.is_empty(), why)
             }
+            // It is settled as far as it got, and judged then.
+            Err(error) if record.as_ref().is_some_and(|it| it.status == PlanStatus::InProgress) => {
+                self.note_trouble(format!("plan {}", plan.id), in_full(&error));
+                return Ok(());
+            }
             Err(error) => (OutcomeKind::NotHealed, false, error.to_string()),
         };
-        let started_at = self.parts.store.plan(plan.id)?.and_then(|record| record.started_at);
+        let started_at = record.and_then(|record| record.started_at);
         self.conclude(
             plan,
             &Outcome {

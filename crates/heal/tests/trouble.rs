@@ -170,7 +170,11 @@ fn a_repair_somebody_asks_for_that_has_to_wait_is_there_to_be_looked_up_and_runs
     let status: Vec<_> = asked.iter().map(|proposal| proposal.status).collect();
     assert_eq!(status, [PlanStatus::InProgress, PlanStatus::Pending], "one an hour: {asked:?}");
     let kept = lab.store.plan(asked[1].plan.id).unwrap().expect("its answer names a plan that is there");
-    assert_eq!((kept.status, kept.reasons), (PlanStatus::Pending, asked[1].reasons.clone()));
+    assert_eq!(kept.status, PlanStatus::Pending);
+    assert_eq!(kept.reasons, asked[1].reasons);
+    let Intent::Remediation { issue, .. } = kept.plan.intent else { unreachable!("it is a repair") };
+    let again = lab.healer.remediate(issue, heal::RunMode::Run, "ben").unwrap();
+    assert_eq!(again.plan.id, asked[1].plan.id, "asking twice is one repair");
     for _ in 0..800 {
         lab.turn();
     }

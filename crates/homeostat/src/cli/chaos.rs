@@ -108,6 +108,9 @@ pub(super) fn run(global: &Global, command: &ChaosCommand) -> Result<Exit, Failu
     }
 }
 
+/// Longer than any step of a fault may take to its effect.
+const EFFECT_WITHIN: Duration = Duration::from_secs(120);
+
 fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
     let name = value_name(&args.fault);
@@ -118,16 +121,21 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
         "parameters": parameters(args),
         "duration_seconds": args.time.as_secs_f64(),
     });
-    let experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
-    print(&format!("{}\n", experiment["id"].as_str().unwrap_or_default()))?;
-    if experiment["started_at"].is_null() {
-        provider::say!(
-            "{name} is being put in force on {} still; GET /api/v3/chaos/experiment/ID says how it went",
-            args.target
-        );
-    } else {
-        provider::say!("{name} is in effect on {}; it ends by itself", args.target);
+    let mut experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
+    let id = experiment["id"].as_str().unwrap_or_default().to_owned();
+    print(&format!("{id}\n"))?;
+    let deadline = Instant::now() + EFFECT_WITHIN;
+    while experiment["started_at"].is_null() {
+        let state = experiment["status"].as_str().unwrap_or_default();
+        if state != "running" || Instant::now() > deadline {
+            let why = experiment["error"].as_str().unwrap_or("its effect is not proven yet");
+            let message = format!("{name} on {}: {state}; {why}", args.target);
+            return Err(Failure { exit: Exit::Failed, message });
+        }
+        std::thread::sleep(Duration::from_millis(250));
+        experiment = client.get(&format!("/api/v3/chaos/experiment/{id}"))?;
     }
+    provider::say!("{name} is in effect on {}; it ends by itself", args.target);
     Ok(Exit::Done)
 }
 

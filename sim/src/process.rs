@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use domain::infrastructure::RestartPolicy;
+use domain::RestartPolicy;
 use domain::snapshot::{ExitCause, ExitRecord, Phase, ProbeState};
 use domain::{Bytes, Cores, ServiceSpec, Time};
 

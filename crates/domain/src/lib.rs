@@ -20,7 +20,9 @@ pub mod plan;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 pub mod resource;
+pub mod restart;
 pub mod snapshot;
+pub mod strategy;
 pub mod time;
 pub mod units;
 
@@ -34,9 +36,11 @@ pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};
 pub use plan::{
     Action, Actor, Attribute, AttributeValue, Captured, Effect, FileClass, Intent, Plan, PlanStatus, Signal,
-    Step, StepToken, StopManner, Strategy, Undo,
+    Step, StepToken, StopManner, Undo,
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
+pub use restart::RestartPolicy;
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
+pub use strategy::Strategy;
 pub use time::{Clock, Time};
 pub use units::{Bytes, Cores, Percent};

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::infrastructure::RestartPolicy;
+use domain::RestartPolicy;
 use domain::snapshot::{ExitCause, ExitRecord, Phase, ProbeState};
 use domain::{EventKind, Incarnation, InstanceName, ResourceId, ServiceName, StopManner, Time};
 use rustix::process::{Signal, WaitId, WaitIdOptions};

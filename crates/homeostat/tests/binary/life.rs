@@ -21,6 +21,7 @@ use crate::processes::{self, Part};
 
 pub(crate) const TESTS: &[Test] = &[
     ("up_status_logs_down_leave_nothing", up_to_down),
+    ("what_up_says_is_up_may_be_disturbed_at_once", disturbed_at_once),
     ("a_killed_service_is_started_again_and_serves", service_killed),
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
     ("recovering_ends_when_its_time_is_over_and_says_what_is_still_under_way", recover_is_bounded),
@@ -105,6 +106,13 @@ fn up_to_down() {
     assert!(left.is_empty(), "left after down: {left:#?}");
     assert!(use_it(port).is_err(), "somebody still answers after down");
     assert_eq!(fleet.run(&["status"]).code, Some(3));
+}
+
+fn disturbed_at_once() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let fleet = Fleet::up("", &infrastructure(free));
+    fleet.run(&["chaos", "inject", "pause", "--target", "instance/cart-0", "--for", "60s"]).done();
+    fleet.run(&["chaos", "stop", "--emergency"]).done();
 }
 
 fn service_killed() {

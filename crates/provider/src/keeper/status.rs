@@ -60,7 +60,7 @@ fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -
         hands_off: spec.hands_off,
         can_drain: spec.drain.is_some(),
         can_clear_caches: spec.clear_caches.is_some(),
-        rolling_out: keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
+        rolling_out: is_rolling_out(keeper, name, now),
         instances: slots.map(|(name, slot)| (name.clone(), instance(keeper, name, slot, spec))).collect(),
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn settle(keeper: &mut Keeper) {
         changed |= record.restarts > 0 || record.unsettled_exits > 0;
         (record.restarts, record.unsettled_exits) = (0, 0);
     }
-    let over = |name: &&ServiceName| is_whole(keeper, name) || is_looping(keeper, name);
+    let over = |name: &&ServiceName| is_over(keeper, name);
     let done: Vec<ServiceName> = keeper.rollouts.keys().filter(over).cloned().collect();
     for name in done {
         keeper.rollouts.remove(&name);
@@ -107,6 +107,16 @@ pub(super) fn settle(keeper: &mut Keeper) {
     if changed {
         keeper.save();
     }
+}
+
+/// Asked of what is now: who was told that everything is up does not have to wait for the next tick.
+fn is_rolling_out(keeper: &Keeper, service: &ServiceName, now: Time) -> bool {
+    let lasts = keeper.rollouts.get(service).is_some_and(|since| now.since(*since) < ROLLOUT_MAX);
+    lasts && !is_over(keeper, service)
+}
+
+fn is_over(keeper: &Keeper, service: &ServiceName) -> bool {
+    is_whole(keeper, service) || is_looping(keeper, service)
 }
 
 fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {

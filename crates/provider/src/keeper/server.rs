@@ -98,7 +98,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
         Request::Down => value(fleet::down(shared).await?),
         Request::Capabilities => value(status::capabilities(&shared.borrow())),
         Request::Infrastructure => value(&shared.borrow().table.infrastructure),
-        Request::Sample => value(status::sample(&shared.borrow())?),
+        Request::Sample => value(status::sample(&mut shared.borrow_mut())?),
         Request::Events { after, timeout_ms } => {
             events(shared, after, Duration::from_millis(timeout_ms)).await
         }

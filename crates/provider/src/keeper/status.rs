@@ -34,8 +34,10 @@ pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
     }
 }
 
-/// Everything measured, now.
-pub(super) fn sample(keeper: &Keeper) -> Result<Sample, Refusal> {
+/// Everything measured, now. What has settled since the last tick counts as settled: who was told that everything
+/// is up does not have to wait for the next one.
+pub(super) fn sample(keeper: &mut Keeper) -> Result<Sample, Refusal> {
+    settle(keeper);
     let infrastructure =
         keeper.table.infrastructure.as_ref().ok_or_else(|| Refusal::failed("looking", "nothing is up"))?;
     let now = keeper.clock.now();
@@ -60,7 +62,7 @@ fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -
         hands_off: spec.hands_off,
         can_drain: spec.drain.is_some(),
         can_clear_caches: spec.clear_caches.is_some(),
-        rolling_out: is_rolling_out(keeper, name, now),
+        rolling_out: keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
         instances: slots.map(|(name, slot)| (name.clone(), instance(keeper, name, slot, spec))).collect(),
     }
 }
@@ -99,24 +101,12 @@ pub(super) fn settle(keeper: &mut Keeper) {
         changed |= record.restarts > 0 || record.unsettled_exits > 0;
         (record.restarts, record.unsettled_exits) = (0, 0);
     }
-    let over = |name: &&ServiceName| is_over(keeper, name);
+    let over = |name: &&ServiceName| is_whole(keeper, name) || is_looping(keeper, name);
     let done: Vec<ServiceName> = keeper.rollouts.keys().filter(over).cloned().collect();
-    for name in done {
-        keeper.rollouts.remove(&name);
-    }
+    keeper.rollouts.retain(|name, _| !done.contains(name));
     if changed {
         keeper.save();
     }
-}
-
-/// Asked of what is now: who was told that everything is up does not have to wait for the next tick.
-fn is_rolling_out(keeper: &Keeper, service: &ServiceName, now: Time) -> bool {
-    let lasts = keeper.rollouts.get(service).is_some_and(|since| now.since(*since) < ROLLOUT_MAX);
-    lasts && !is_over(keeper, service)
-}
-
-fn is_over(keeper: &Keeper, service: &ServiceName) -> bool {
-    is_whole(keeper, service) || is_looping(keeper, service)
 }
 
 fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {

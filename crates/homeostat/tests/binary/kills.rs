@@ -48,7 +48,8 @@ const NEXT_LINE_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(25);
 
 /// Everything on auto, and limits for a fleet that is broken again and again. Confidence, failure rate and
-/// repetition are guarded in tests of their own; here as many repairs as possible are to be under way.
+/// repetition are guarded in tests of their own; here as many repairs as possible are to be under way, and a
+/// measure that comes again and again is not held for longer each time: the end of the campaign waits for it.
 const CONFIG: &str = r#"
 [policy.ladder]
 default = "auto"
@@ -66,6 +67,8 @@ recurrence_window = "60s"
 [policy.verification]
 deadline = "10s"
 hold = "3s"
+[policy.lifting]
+too_early = "0s"
 "#;
 
 const SHOP: &str = include_str!("../../../../drills/shop.yaml");

@@ -26,7 +26,9 @@ impl Healer {
         }
         for plan in due.settled {
             let id = plan.plan;
-            if self.apart(format!("outcome of plan {id}"), || self.conclude_settled(id)).is_none() {
+            // Its thread has still to come to its end: the verdict is owed until then.
+            let runs = self.state().executing.contains(&id);
+            if runs || self.apart(format!("outcome of plan {id}"), || self.conclude_settled(id)).is_none() {
                 self.state().owed.insert(id);
             }
         }

@@ -50,7 +50,10 @@ impl Healer {
 
     /// Looks at the signal of every plan that is being verified, and closes those that are decided.
     pub(crate) fn verify(&self, sighting: &Sighting) -> Result<(), TurnError> {
-        let owed: Vec<PlanId> = self.state().owed.iter().copied().collect();
+        let owed: Vec<PlanId> = {
+            let state = self.state();
+            state.owed.difference(&state.executing).copied().collect()
+        };
         for plan in owed {
             if self.apart(format!("outcome of plan {plan}"), || self.conclude_settled(plan)).is_some() {
                 self.state().owed.remove(&plan);

@@ -294,7 +294,7 @@ impl<'a> Block<'a> {
         let mut columns = Vec::with_capacity(keys.len());
         for (column, ((key, kind), &len)) in keys.into_iter().zip(&lengths).enumerate() {
             let values = self.values(part, column as u16, kind, len)?;
-            columns.push(Column { key, kind, values });
+            columns.push(Column::new(key, kind, values));
         }
         Ok(Attributes::from_parts(columns, shapes, of_items))
     }

@@ -30,6 +30,7 @@ mod rows;
 mod segment;
 mod store;
 mod tiers;
+mod trace;
 
 pub use block::BlockError;
 pub use catalogue::Operation;
@@ -43,3 +44,4 @@ pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, Telemetry};
+pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

@@ -33,6 +33,7 @@ mod rows;
 mod segment;
 mod store;
 mod tiers;
+mod trace;
 
 pub use block::BlockError;
 pub use catalogue::Operation;
@@ -46,3 +47,4 @@ pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, Telemetry};
+pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

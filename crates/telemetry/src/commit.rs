@@ -1,0 +1,164 @@
+//! Group commit: one thread writes what all receivers have, waits for the disk once, and answers them all.
+//!
+//! While it waits, the next round fills by itself: the busier it is, the more requests share one `fdatasync`. Order of
+//! a round: encode, write, `fdatasync`, let queries see it, answer the senders. So nothing acknowledged can be lost by a
+//! crash, and everything acknowledged can be found.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::batch::Batch;
+use crate::block::Encoder;
+use crate::intake::{Gathered, Refusal, Shared};
+use crate::segment::{Outline, Segment};
+use crate::tiers::Tiers;
+
+/// How long a sender is asked to wait when the disk did not take its request: space does not come back in milliseconds.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// When a segment is closed and the next one begun.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roll {
+    pub(crate) bytes: u64,
+    pub(crate) age: Duration,
+}
+
+/// Sees every committed batch, on the committer's thread, after its senders were answered.
+pub(crate) type Observer = Box<dyn FnMut(&Batch) + Send>;
+
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    tiers: Arc<Tiers>,
+    dir: PathBuf,
+    roll: Roll,
+    /// The segment written to, and how much of it the disk has. None before the first write, and after a failure.
+    current: Option<Current>,
+    next_number: u64,
+    encoder: Encoder,
+    buffer: Vec<u8>,
+    observe: Observer,
+}
+
+struct Current {
+    segment: Arc<Segment>,
+    durable: u64,
+    since: Instant,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        tiers: Arc<Tiers>,
+        dir: PathBuf,
+        next_number: u64,
+        roll: Roll,
+        observe: Observer,
+    ) -> Self {
+        let (encoder, buffer) = Default::default();
+        Self { shared, tiers, dir, roll, current: None, next_number, encoder, buffer, observe }
+    }
+
+    /// Runs until the store closes; then everything taken in is on disk, or refused.
+    pub(crate) fn run(mut self) {
+        loop {
+            let closing = self.shared.closing.load(Ordering::Acquire);
+            if self.shared.take_work() || closing {
+                let gathered = self.shared.gather();
+                if !gathered.is_empty() {
+                    self.round(gathered);
+                    continue;
+                }
+                if closing {
+                    return self.seal();
+                }
+            }
+            self.roll_by_age();
+            thread::park_timeout(self.roll.age);
+        }
+    }
+
+    fn round(&mut self, gathered: Vec<Gathered>) {
+        let outcome = self.commit(&gathered).map_err(|error| {
+            self.shared.counters.disk_refused.add(gathered.len() as u64);
+            Refusal::Disk { message: error.to_string(), retry_after: DISK_RETRY }
+        });
+        for part in &gathered {
+            self.shared.waiting.fetch_sub(part.bytes, Ordering::Relaxed);
+            part.round.end(outcome.clone());
+        }
+        for batch in gathered.into_iter().flat_map(|part| part.batches) {
+            if outcome.is_ok() {
+                (self.observe)(&batch);
+            }
+            self.shared.recycle(batch);
+        }
+        self.roll_by_size();
+    }
+
+    fn commit(&mut self, gathered: &[Gathered]) -> io::Result<()> {
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => self.begin()?,
+        };
+        self.buffer.clear();
+        let mut outlines = Vec::new();
+        for batch in gathered.iter().flat_map(|part| &part.batches) {
+            let offset = current.durable + self.buffer.len() as u64;
+            let header = self.encoder.encode(batch, &mut self.buffer);
+            outlines.push(Arc::new(Outline::new(offset, header, batch)));
+        }
+        if let Err(error) = current.segment.write(&self.buffer, current.durable) {
+            // A full disk: what was written of the round is cut off, and the segment goes on when there is room again.
+            match current.segment.truncate(current.durable) {
+                Ok(()) => self.current = Some(current),
+                Err(_) => self.tiers.seal(&current.segment),
+            }
+            return Err(error);
+        }
+        if let Err(error) = current.segment.sync() {
+            // After a failed sync nobody knows what the disk has of the round, and a second sync may claim too much
+            // (Rebello et al., "Can Applications Recover from fsync Failures?", 2020): the rest is cut off and the
+            // segment not written to any more. If cutting fails too, recovery finds blocks that nobody was told are
+            // safe: harmless.
+            let _ = current.segment.truncate(current.durable);
+            self.tiers.seal(&current.segment);
+            return Err(error);
+        }
+        let counters = &self.shared.counters;
+        counters.commits.add(1);
+        counters.bytes_written.add(self.buffer.len() as u64);
+        current.segment.publish(outlines);
+        self.current = Some(Current { durable: current.durable + self.buffer.len() as u64, ..current });
+        Ok(())
+    }
+
+    fn begin(&mut self) -> io::Result<Current> {
+        let number = self.next_number;
+        self.next_number += 1;
+        let segment = Arc::new(Segment::create(&self.dir, number)?);
+        self.tiers.begin(Arc::clone(&segment));
+        Ok(Current { segment, durable: 0, since: Instant::now() })
+    }
+
+    fn roll_by_size(&mut self) {
+        if self.current.as_ref().is_some_and(|current| current.durable >= self.roll.bytes) {
+            self.seal();
+        }
+    }
+
+    fn roll_by_age(&mut self) {
+        if self.current.as_ref().is_some_and(|current| current.since.elapsed() >= self.roll.age) {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.tiers.seal(&current.segment);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Telemetry: spans and log records, from OTLP bytes to answers.
+//!
+//! ```text
+//! OTLP request ─ walker ─► columns ─ block = write-ahead record ─ group commit ─► searchable, then acknowledged
+//!                (otlp)   (column,   (block)                     (commit,        (query)
+//!                          batch)                                 segment)
+//! ```
+//!
+//! In: OTLP requests as protobuf, through an [`Intake`] for each receiver. Out: whole spans and log records. What is
+//! acknowledged was on disk before, and is found at once: there is no second path that catches up later.
+//!
+//! Plain threads, no runtime, no network: receivers, JSON and compression are the gateway's. Nothing here is sampled
+//! before it is counted.
+
+mod batch;
+mod block;
+mod catalogue;
+mod column;
+mod commit;
+mod counters;
+mod filter;
+#[cfg(test)]
+mod fixture;
+mod intake;
+mod model;
+mod otlp;
+mod query;
+mod round;
+mod rows;
+mod segment;
+mod store;
+mod tiers;
+
+pub use block::BlockError;
+pub use catalogue::Operation;
+pub use counters::{Counter, Counters};
+pub use intake::{Admission, Intake, Refusal};
+pub use model::{
+    AttributeList, Dropped, Event, IdError, Link, LogRecord, Resource, Scope, Signal, Span, SpanId, SpanKind,
+    StatusCode, TraceId, Value,
+};
+pub use otlp::Limits;
+pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
+pub use round::Durable;
+pub use store::{Config, OpenError, Recovery, Telemetry};

@@ -1,0 +1,63 @@
+//! Log records that match a filter.
+
+use super::filter::LogFilter;
+use super::{ReadError, with_block};
+use crate::block::{Block, BlockError};
+use crate::filter::trace_hash;
+use crate::model::{LogRecord, Signal, Value};
+use crate::rows::Rows;
+use crate::segment::Segment;
+
+/// Adds the matching records of a segment, newest block first. What is over the limit is left to the caller to cut.
+pub(crate) fn search_logs(
+    segment: &Segment,
+    filter: &LogFilter,
+    records: &mut Vec<LogRecord>,
+) -> Result<(), ReadError> {
+    let trace = filter.trace.map(|id| trace_hash(&id.0));
+    for outline in segment.outlines().iter().rev() {
+        let header = &outline.header;
+        let may_match = outline.signal() == Signal::Logs
+            && header.start_max >= *filter.time.start()
+            && header.start_min <= *filter.time.end()
+            && trace.is_none_or(|hash| outline.may_hold(hash))
+            && filter
+                .service
+                .as_ref()
+                .is_none_or(|service| outline.services.iter().any(|s| **s == **service));
+        if may_match {
+            records.extend(with_block(segment, outline, |block| matching(block, filter))?);
+        }
+    }
+    Ok(())
+}
+
+/// The matching records of a block.
+fn matching(block: &Block<'_>, filter: &LogFilter) -> Result<Vec<LogRecord>, BlockError> {
+    let batch = block.batch()?;
+    let text = filter.text.to_lowercase();
+    let mut reader = Rows::new(&batch);
+    let rows = (0..batch.rows()).filter(|&row| {
+        filter.time.contains(&batch.start[row])
+            && batch.kind[row] >= filter.severity_min
+            && filter.trace.is_none_or(|id| batch.trace[row] == id.0)
+            && filter.service.as_ref().is_none_or(|s| **batch.origins.service(batch.origin[row]) == **s)
+    });
+    let records = rows.collect::<Vec<_>>().into_iter().map(|row| reader.log_record(row));
+    Ok(records.filter(|record| text.is_empty() || says(&record.body, &text)).collect())
+}
+
+/// Whether a body holds `text`, which is in lower case.
+fn says(body: &Value, text: &str) -> bool {
+    match body {
+        Value::Text(body) => body.to_lowercase().contains(text),
+        Value::Int(n) => n.to_string().contains(text),
+        Value::Double(n) => n.to_string().contains(text),
+        Value::Bool(b) => b.to_string().contains(text),
+        Value::List(list) => list.iter().any(|value| says(value, text)),
+        Value::Map(map) => {
+            map.iter().any(|(key, value)| key.to_lowercase().contains(text) || says(value, text))
+        }
+        Value::Empty | Value::Bytes(_) => false,
+    }
+}

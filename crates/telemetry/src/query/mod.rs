@@ -1,0 +1,110 @@
+//! Questions: a trace by its id, spans that match, log records that match.
+//!
+//! In: a filter. Out: whole spans and records, or the ids of traces, newest first. A question reads what is there when
+//! it is asked, the newest committed rows among it: what is acknowledged is found.
+//!
+//! A trace matches when one of its spans matches all that is asked, which is also what Jaeger's stores answer.
+
+mod filter;
+mod logs;
+mod scan;
+
+pub use filter::{LogFilter, StatusFilter, TraceFilter};
+pub(crate) use scan::Found;
+
+pub(crate) use logs::search_logs;
+pub(crate) use scan::search_block;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::block::{Block, BlockError};
+use crate::filter::trace_hash;
+use crate::model::{Signal, Span, TraceId};
+use crate::rows::Rows;
+use crate::segment::{Outline, Segment};
+
+/// A question could not be answered: what is stored cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A block is damaged.
+    #[error("a block in {} at byte {offset} cannot be read", path.display())]
+    Block {
+        /// The file.
+        path: PathBuf,
+        /// Where the block begins.
+        offset: u64,
+        /// Why.
+        source: BlockError,
+    },
+}
+
+/// Reads a block of a segment and shows it to `use_it`.
+pub(crate) fn with_block<T>(
+    segment: &Segment,
+    outline: &Outline,
+    use_it: impl FnOnce(&Block<'_>) -> Result<T, BlockError>,
+) -> Result<T, ReadError> {
+    let bytes =
+        segment.read(outline).map_err(|source| ReadError::Io { path: segment.path.clone(), source })?;
+    Block::read(&bytes).and_then(|block| use_it(&block)).map_err(|source| ReadError::Block {
+        path: segment.path.clone(),
+        offset: outline.offset,
+        source,
+    })
+}
+
+/// The spans of a trace in one segment.
+pub(crate) fn spans_in_segment(
+    segment: &Segment,
+    id: TraceId,
+    spans: &mut Vec<Span>,
+) -> Result<(), ReadError> {
+    let hash = trace_hash(&id.0);
+    for outline in segment.outlines() {
+        if outline.signal() != Signal::Spans || !outline.may_hold(hash) {
+            continue;
+        }
+        with_block(segment, &outline, |block| {
+            let traces = block.traces()?;
+            let rows: Vec<usize> = (0..traces.len()).filter(|&row| traces[row] == id.0).collect();
+            if !rows.is_empty() {
+                let batch = block.batch()?;
+                let mut reader = Rows::new(&batch);
+                spans.extend(rows.into_iter().map(|row| reader.span(row)));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Adds the traces with matching spans in one segment, newest block first.
+pub(crate) fn search_segment(
+    segment: &Segment,
+    filter: &TraceFilter,
+    found: &mut Found,
+) -> Result<(), ReadError> {
+    for outline in segment.outlines().iter().rev() {
+        let header = &outline.header;
+        let may_match = outline.signal() == Signal::Spans
+            && header.start_max >= (*filter.start.start()).max(found.oldest_wanted())
+            && header.start_min <= *filter.start.end()
+            && filter
+                .service
+                .as_ref()
+                .is_none_or(|service| outline.services.iter().any(|s| **s == **service));
+        if may_match {
+            with_block(segment, outline, |block| search_block(block, filter, found))?;
+        }
+    }
+    Ok(())
+}

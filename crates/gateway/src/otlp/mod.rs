@@ -25,9 +25,9 @@ mod refused;
 mod serve;
 pub(crate) mod signal;
 mod sink;
-pub(crate) mod wire;
+pub mod wire;
 
 pub use config::{Limits, OtlpConfig};
 pub use counts::{Counts, Protocol, Reason};
 pub use serve::{OtlpError, OtlpReceivers};
-pub use sink::{Admission, Refusal, Sink};
+pub use sink::{Admission, Sink};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use telemetry::Refusal;
 
 use super::counts::Reason;
-use super::sink::Refusal;
 use super::wire::{self, put_bytes, put_integer};
 
 /// A client that is asked to wait for room in a receiver waits this long: some ten group commits.

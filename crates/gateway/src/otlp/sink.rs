@@ -1,7 +1,10 @@
 //! Where requests go: the one door from a receiver thread to the telemetry store.
+//!
+//! A trait, so that tests can have a store that is full, slow or closing when they want it.
 
 use std::future::Future;
-use std::time::Duration;
+
+use telemetry::Refusal;
 
 /// One receiver thread's own entry to the store. Calls do not wait: they take all of a request or nothing.
 pub trait Sink: Send + 'static {
@@ -36,28 +39,21 @@ pub struct Admission<D> {
     pub durable: D,
 }
 
-/// Why nothing of a request was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is no such message.
-    Malformed {
-        /// Where, in bytes from the beginning of the message.
-        offset: usize,
-        /// What is wrong there.
-        what: &'static str,
-    },
-    /// More comes than can be taken.
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The disk does not take it.
-    Disk {
-        /// What the system said.
-        message: String,
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The store is closing.
-    Closing,
+impl Sink for telemetry::Intake {
+    type Durable = telemetry::Durable;
+
+    fn traces(&self, request: &[u8]) -> Result<Admission<Self::Durable>, Refusal> {
+        Self::traces(self, request).map(Admission::from)
+    }
+
+    fn logs(&self, request: &[u8]) -> Result<Admission<Self::Durable>, Refusal> {
+        Self::logs(self, request).map(Admission::from)
+    }
+}
+
+impl From<telemetry::Admission> for Admission<telemetry::Durable> {
+    fn from(admission: telemetry::Admission) -> Self {
+        let telemetry::Admission { accepted, rejected, reason, durable } = admission;
+        Self { accepted, rejected, reason, durable }
+    }
 }

@@ -4,7 +4,7 @@
 //! Requests with spans and logs are not read here; the store walks their bytes in place. No message is ever built.
 
 /// A varint in its shortest form.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -14,25 +14,31 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// The wire types of protobuf that are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WireType {
+pub enum WireType {
+    /// Integers and truth values.
     Varint = 0,
+    /// Eight bytes, little end first.
     Fixed64 = 1,
+    /// A length and so many bytes.
     Bytes = 2,
+    /// Four bytes, little end first.
     Fixed32 = 5,
 }
 
-pub(crate) fn put_tag(out: &mut Vec<u8>, number: u32, wire_type: WireType) {
+/// A field's number and type.
+pub fn put_tag(out: &mut Vec<u8>, number: u32, wire_type: WireType) {
     put_varint(out, u64::from(number) << 3 | wire_type as u64);
 }
 
-pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+/// A field of bytes, text or a nested message.
+pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_tag(out, number, WireType::Bytes);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// An integer field; 0 is left out, as in proto3.
-pub(crate) fn put_integer(out: &mut Vec<u8>, number: u32, value: u64) {
+pub fn put_integer(out: &mut Vec<u8>, number: u32, value: u64) {
     if value != 0 {
         put_tag(out, number, WireType::Varint);
         put_varint(out, value);

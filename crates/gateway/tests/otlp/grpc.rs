@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
-use gateway::otlp::{Limits, Protocol, Reason, Refusal};
+use gateway::otlp::{Limits, Protocol, Reason};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use telemetry::Refusal;
 
 use crate::support::{Act, METRICS, RETRY_250_MS, gzip, noise, start, zstd};
 

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use gateway::otlp::{Limits, Protocol, Reason, Refusal};
+use gateway::otlp::{Limits, Protocol, Reason};
+use telemetry::Refusal;
 
 use crate::support::{Act, METRICS, RETRY_250_MS, gzip, noise, start, until, zstd};
 

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gateway::otlp::{Admission, Limits, OtlpConfig, OtlpReceivers, Refusal, Sink};
+use gateway::otlp::{Admission, Limits, OtlpConfig, OtlpReceivers, Sink};
+use telemetry::Refusal;
 
 /// How long an effect may take before a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

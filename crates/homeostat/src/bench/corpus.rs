@@ -306,7 +306,8 @@ mod tests {
     /// Ids of each span, by number: (trace, span, parent).
     fn ids(request: &Request) -> BTreeMap<u16, [Vec<u8>; 3]> {
         let bytes = |at: u32, length: usize| request.bytes[at as usize..at as usize + length].to_vec();
-        let parent = |patch: &Patch| if patch.parent_id == 0 { Vec::new() } else { bytes(patch.parent_id, 8) };
+        let parent =
+            |patch: &Patch| if patch.parent_id == 0 { Vec::new() } else { bytes(patch.parent_id, 8) };
         let of = |patch: &Patch| [bytes(patch.trace_id, 16), bytes(patch.span_id, 8), parent(patch)];
         request.patches.iter().map(|patch| (patch.span, of(patch))).collect()
     }

@@ -285,9 +285,11 @@ fn method(args: &IngestArgs) -> String {
     };
     let server = match args.target {
         Some(target) => format!("a server at {target}"),
-        None => "a fresh store and its receivers in a process of their own, lost counted by reading everything \
+        None => {
+            "a fresh store and its receivers in a process of their own, lost counted by reading everything \
                  back there and again after a restart"
-            .to_owned(),
+                .to_owned()
+        }
     };
     format!(
         "{protocol} protobuf, {} connections with one request under way each, {packing}; acknowledged after \

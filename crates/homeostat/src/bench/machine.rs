@@ -26,7 +26,8 @@ impl Machine {
             value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
         };
         let memory_kib = field(&read("/proc/meminfo"), "MemTotal");
-        let memory_kib: u64 = memory_kib.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
+        let memory_kib: u64 =
+            memory_kib.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
         Self {
             processor: field(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

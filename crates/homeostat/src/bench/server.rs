@@ -200,7 +200,11 @@ impl Server {
     pub(crate) fn stop(mut self) -> io::Result<()> {
         drop(self.stdin.take());
         let status = self.child.wait()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other(format!("the server ended with {status}"))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the server ended with {status}")))
+        }
     }
 
     /// Ends it with SIGKILL, at this instant.

@@ -108,7 +108,10 @@ mod tests {
             read("HTTP/1.1 429 Too Many\r\nRetry-After: 3\r\n\r\n"),
             Answer::Busy(Duration::from_secs(3))
         );
-        assert!(matches!(read("HTTP/1.1 200 OK\r\n\r\nx"), Answer::Refused(_)), "a partial success is a loss");
+        assert!(
+            matches!(read("HTTP/1.1 200 OK\r\n\r\nx"), Answer::Refused(_)),
+            "a partial success is a loss"
+        );
         assert!(matches!(read("HTTP/1.1 400 Bad\r\n\r\nx"), Answer::Refused(_)));
     }
 }

@@ -53,6 +53,13 @@ pub(crate) enum Ending {
     Failed,
 }
 
+const USER_AGENTS: [&str; 4] = [
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
+    "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Safari/18.5",
+    "Mozilla/5.0 (Windows NT 10.0) Chrome/138.0.0.0",
+    "curl/8.14.1",
+];
+
 pub(crate) const SERVICES: [&str; 6] = ["front", "cart", "catalogue", "orders", "payments", "search"];
 
 const fn http(
@@ -166,7 +173,7 @@ pub(crate) fn resource(service: usize) -> [(&'static str, Value); 8] {
 
 /// The 10 attributes of a span: 7 texts, one of them unique, and 3 integers.
 pub(crate) fn attributes(call: &Call, trace: usize, ending: Ending) -> [(&'static str, Value); 10] {
-    let address = SERVICES[(call.service + trace) % SERVICES.len()];
+    let address = format!("{}.shop.svc.cluster.local", SERVICES[(call.service + trace) % SERVICES.len()]);
     let port = Value::Integer(8000 + call.service as u64);
     let thread = Value::Integer(1 + (trace as u64 * 7) % 16);
     match call.subject {
@@ -174,9 +181,9 @@ pub(crate) fn attributes(call: &Call, trace: usize, ending: Ending) -> [(&'stati
             ("http.request.method", text(method)),
             ("http.route", text(route)),
             ("url.scheme", text("http")),
-            ("server.address", text(address)),
+            ("server.address", text(&address)),
             ("user.tier", text(["guest", "member", "gold"][trace % 3])),
-            ("user_agent.name", text(["Firefox", "Chrome", "Safari", "curl"][trace % 4])),
+            ("user_agent.original", text(USER_AGENTS[trace % USER_AGENTS.len()])),
             ("request.id", Value::Unique),
             ("http.response.status_code", Value::Integer(if ending == Ending::Failed { 503 } else { 200 })),
             ("server.port", port),
@@ -187,8 +194,8 @@ pub(crate) fn attributes(call: &Call, trace: usize, ending: Ending) -> [(&'stati
             ("db.namespace", text("shop")),
             ("db.operation.name", text(operation)),
             ("db.collection.name", text(table)),
-            ("server.address", text("db-0")),
-            ("network.transport", text("tcp")),
+            ("server.address", text("db-0.shop.svc.cluster.local")),
+            ("db.query.text", text(&format!("{operation} on {table} where id = $1 and shop = $2"))),
             ("request.id", Value::Unique),
             ("db.response.returned_rows", Value::Integer((trace as u64 * 13) % 50)),
             ("server.port", port),
@@ -198,8 +205,8 @@ pub(crate) fn attributes(call: &Call, trace: usize, ending: Ending) -> [(&'stati
             ("messaging.system", text("kafka")),
             ("messaging.destination.name", text(topic)),
             ("messaging.operation.name", text("publish")),
-            ("messaging.client.id", text(address)),
-            ("server.address", text("broker-0")),
+            ("messaging.client.id", text(&address)),
+            ("server.address", text("broker-0.shop.svc.cluster.local")),
             ("network.transport", text("tcp")),
             ("request.id", Value::Unique),
             ("messaging.batch.message_count", Value::Integer(1 + trace as u64 % 4)),

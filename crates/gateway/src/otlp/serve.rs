@@ -70,9 +70,14 @@ pub enum OtlpError {
 }
 
 impl OtlpError {
-    /// Whether a port is taken by somebody else.
-    pub fn is_occupied_port(&self) -> bool {
-        matches!(self, Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
+    /// The protocol whose port somebody else has.
+    pub fn occupied(&self) -> Option<Protocol> {
+        match self {
+            Self::Listen { protocol, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Some(*protocol)
+            }
+            _ => None,
+        }
     }
 }
 

@@ -122,6 +122,11 @@ impl<'a> Block<'a> {
         self.trace_ids(Part::Trace, self.rows())
     }
 
+    /// Id of each span, as its column holds it.
+    pub(crate) fn spans(&self) -> Result<Vec<u64>> {
+        self.ids(Part::Span, self.rows())
+    }
+
     /// Attributes of the rows.
     pub(crate) fn row_attributes(&self) -> Result<Attributes> {
         self.attributes(Part::Attributes, self.rows())

@@ -92,15 +92,8 @@ const NOWHERE: u32 = u32::MAX;
 /// it is nothing and costs a look at a thread-local.
 #[inline]
 pub fn span(name: impl Into<Cow<'static, str>>) -> LocalSpan {
-    if !local::records() {
-        return LocalSpan { serial: 0, slot: NOWHERE, here: PhantomData };
-    }
-    let begun = local::with_active(|active| match active {
-        Active::Recording(buffer) => Some((buffer.serial(), buffer.child(name.into())?)),
-        Active::Nothing | Active::Passive(_) => None,
-    });
-    let (serial, slot) = begun.flatten().unwrap_or((0, NOWHERE));
-    LocalSpan { serial, slot, here: PhantomData }
+    // Inlined into the caller, the rest is not: this is all that a span costs where nothing is recorded.
+    if local::records() { LocalSpan::begin(name.into()) } else { LocalSpan::nothing() }
 }
 
 /// Begins a child of the span in scope that can leave this thread: for a spawned task, a thread pool, or a
@@ -125,15 +118,9 @@ pub fn task_of(parent: Context, name: impl Into<Cow<'static, str>>) -> Span {
 impl Drop for LocalSpan {
     #[inline]
     fn drop(&mut self) {
-        if self.slot == NOWHERE {
-            return;
+        if self.slot != NOWHERE {
+            self.end();
         }
-        local::with_buffer(self.serial, |buffer| {
-            buffer.end(self.slot);
-            if buffer.is_long() {
-                tracer::finish_ended(buffer);
-            }
-        });
     }
 }
 
@@ -144,6 +131,31 @@ impl fmt::Debug for LocalSpan {
 }
 
 impl LocalSpan {
+    #[inline]
+    fn nothing() -> Self {
+        Self { serial: 0, slot: NOWHERE, here: PhantomData }
+    }
+
+    #[inline(never)]
+    fn begin(name: Cow<'static, str>) -> Self {
+        let begun = local::with_active(|active| match active {
+            Active::Recording(buffer) => Some((buffer.serial(), buffer.child(name)?)),
+            Active::Nothing | Active::Passive(_) => None,
+        });
+        let (serial, slot) = begun.flatten().unwrap_or((0, NOWHERE));
+        Self { serial, slot, here: PhantomData }
+    }
+
+    #[inline(never)]
+    fn end(&self) {
+        local::with_buffer(self.serial, |buffer| {
+            buffer.end(self.slot);
+            if buffer.is_long() {
+                tracer::finish_ended(buffer);
+            }
+        });
+    }
+
     /// Says what it is to the call it stands for.
     pub fn kind(self, kind: Kind) -> Self {
         self.with(|buffer, slot| buffer.kind(slot, kind));

@@ -69,3 +69,24 @@ impl<F: Future> Future for Traced<F> {
         polled
     }
 }
+
+#[cfg(feature = "reqwest")]
+pin_project! {
+    /// A future in the scope of a span that goes on after it.
+    pub(crate) struct Scoped<'a, F> {
+        #[pin]
+        pub(crate) future: F,
+        pub(crate) span: &'a mut Span,
+    }
+}
+
+#[cfg(feature = "reqwest")]
+impl<F: Future> Future for Scoped<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _scope = Scope::enter(this.span);
+        this.future.poll(poller)
+    }
+}

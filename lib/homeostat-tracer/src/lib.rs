@@ -69,12 +69,12 @@ mod span;
 mod tracer;
 mod value;
 
-//#[cfg(feature = "reqwest")]
-//pub use adapters::reqwest;
-//#[cfg(feature = "tower")]
-//pub use adapters::tower;
-//#[cfg(feature = "tracing")]
-//pub use adapters::tracing;
+#[cfg(feature = "reqwest")]
+pub use adapters::reqwest;
+#[cfg(feature = "tower")]
+pub use adapters::tower;
+#[cfg(feature = "tracing")]
+pub use adapters::tracing;
 pub use baggage::{BAGGAGE_BYTES_MAX, BAGGAGE_MEMBERS_MAX, Baggage};
 pub use buffer::{DETAILS_MAX, OPEN_SPANS_MAX, TEXT_BYTES_MAX};
 pub use builder::{BuildError, Builder};

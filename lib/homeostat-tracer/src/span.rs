@@ -197,6 +197,11 @@ impl Span {
         Entered { serial, before: Some(local::swap(mine)), here: PhantomData }
     }
 
+    /// Says what it is to the call it stands for.
+    pub fn kind(&mut self, kind: Kind) {
+        self.with(|buffer, slot| buffer.kind(slot, kind));
+    }
+
     pub(crate) fn serial(&self) -> u64 {
         match &self.active {
             Active::Recording(buffer) => buffer.serial(),

@@ -105,7 +105,7 @@ impl Reader {
                 }
             }
         }
-        carried.ot_rest = rest.into();
+        carried.ot_rest = rest.trim_end().into();
         // A threshold beside a flag that says "not sampled", or above the randomness, contradicts itself.
         let consistent = |threshold: &u64| context.sampled && *threshold <= context.randomness();
         context.threshold = context.threshold.filter(consistent);

@@ -27,11 +27,18 @@ pub fn trace_headers(input: &[u8]) {
 
     let Some(again) = extract(&written) else { panic!("not read again: {written:?}") };
     assert_eq!((again.trace_id, again.span_id), (context.trace_id, context.span_id));
-    assert_eq!((again.sampled, again.random, again.undecided), (context.sampled, context.random, context.undecided));
+    assert_eq!(
+        (again.sampled, again.random, again.undecided),
+        (context.sampled, context.random, context.undecided)
+    );
     assert_eq!((again.threshold, again.randomness), (context.threshold, context.randomness));
     assert_eq!(again.request_id(), context.request_id());
     let others = |context: &crate::Context| {
-        context.carried.as_ref().map(|carried| (carried.trace_state.clone(), carried.ot_rest.clone())).unwrap_or_default()
+        context
+            .carried
+            .as_ref()
+            .map(|carried| (carried.trace_state.clone(), carried.ot_rest.clone()))
+            .unwrap_or_default()
     };
     assert_eq!(others(&again), others(&context));
     for (key, value) in again.baggage().iter() {

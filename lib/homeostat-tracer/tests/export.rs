@@ -262,8 +262,7 @@ fn under_overload_it_drops_by_its_bound_and_every_span_is_counted_once() {
 #[test]
 fn a_deadline_that_passes_leaves_nothing_uncounted() {
     let gate = Gate::default();
-    let tracer =
-        Tracer::builder("stuck").sampler(Sampler::Always).transport(gate.clone()).build().unwrap();
+    let tracer = Tracer::builder("stuck").sampler(Sampler::Always).transport(gate.clone()).build().unwrap();
     (0..1000).for_each(|_| drop(tracer.root("root").enter()));
     assert!(tracer.shutdown(Duration::from_millis(50)).is_err());
     drop(tracer.root("too late").enter());
@@ -358,7 +357,8 @@ fn errors_and_slow_roots_are_kept_and_the_rest_is_thinned() {
     drop(slow);
     tracer.flush(PATIENCE).unwrap();
     let kept = sink.spans();
-    let broken = kept.iter().filter(|span| span.status.as_ref().is_some_and(|status| status.message == "broken"));
+    let broken =
+        kept.iter().filter(|span| span.status.as_ref().is_some_and(|status| status.message == "broken"));
     assert_eq!(broken.clone().count(), 20);
     assert!(broken.clone().all(|span| span.trace_state == "ot=th:0"), "each stands for itself");
     assert!(broken.clone().all(|span| kept.iter().any(|root| root.span_id == span.parent_span_id)));

@@ -49,8 +49,7 @@ pub(crate) fn name(protocol: Protocol, method: &Method, uri: &Uri, route: Option
 
 /// A method anybody may send has any text; only those of RFC 9110 and RFC 5789 are names.
 fn method_name(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 9] =
-        ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
     KNOWN.into_iter().find(|known| *known == method.as_str())
 }
 

@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 /// An answer: status, further headers, body.
-pub type Answer = (u16, &'static str, Vec<u8>);
+pub(crate) type Answer = (u16, &'static str, Vec<u8>);
 
 /// The receiver, with all it has seen.
 #[derive(Clone)]
-pub struct Sink {
+pub(crate) struct Sink {
     address: String,
     seen: Arc<Mutex<Seen>>,
 }
@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Sink {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/v1/traces", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -51,12 +51,12 @@ impl Sink {
         sink
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// The answers to the next requests.
-    pub fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
+    pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.seen.lock().unwrap().answers.extend(answers);
     }
 
@@ -103,38 +103,38 @@ impl Sink {
     }
 
     /// When requests came.
-    pub fn arrivals(&self) -> Vec<Instant> {
+    pub(crate) fn arrivals(&self) -> Vec<Instant> {
         self.seen.lock().unwrap().arrivals.clone()
     }
 
     /// The heads of all requests, in small letters.
-    pub fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.lock().unwrap().headers.clone()
     }
 
     /// Every span that was taken.
-    pub fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<Span> {
         let seen = self.seen.lock().unwrap();
         let resources = seen.requests.iter().flat_map(|request| &request.resource_spans);
         resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
     }
 
     /// The only span of this name.
-    pub fn span(&self, name: &str) -> Span {
+    pub(crate) fn span(&self, name: &str) -> Span {
         let mut spans: Vec<_> = self.spans().into_iter().filter(|span| span.name == name).collect();
         assert_eq!(spans.len(), 1, "spans named {name:?}");
         spans.remove(0)
     }
 
     /// The attributes of the resource of the first request.
-    pub fn resource(&self) -> Vec<KeyValue> {
+    pub(crate) fn resource(&self) -> Vec<KeyValue> {
         let seen = self.seen.lock().unwrap();
         seen.requests[0].resource_spans[0].resource.clone().unwrap().attributes
     }
 }
 
 /// The value of an attribute.
-pub fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Any> {
+pub(crate) fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Any> {
     let mut found = attributes.iter().filter(|attribute| attribute.key == key);
     let value = found.next()?.value.as_ref()?.value.as_ref();
     assert!(found.next().is_none(), "{key} stands twice");
@@ -142,7 +142,7 @@ pub fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Any> {
 }
 
 /// A text attribute.
-pub fn text(attributes: &[KeyValue], key: &str) -> String {
+pub(crate) fn text(attributes: &[KeyValue], key: &str) -> String {
     match value(attributes, key) {
         Some(Any::StringValue(text)) => text.clone(),
         other => panic!("{key} is {other:?}"),
@@ -150,10 +150,10 @@ pub fn text(attributes: &[KeyValue], key: &str) -> String {
 }
 
 /// Long enough for a loaded machine; what is waited for comes at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `holds`, and says what was waited for where that takes too long.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not come");

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
+use fastrace::Span;
 use fastrace::collector::{Config, Reporter, SpanContext, SpanRecord};
 use fastrace::local::LocalSpan;
-use fastrace::Span;
 
 use crate::{DROPPED, Peer};
 

@@ -52,8 +52,12 @@ struct Times {
 }
 
 fn main() {
-    let peers: [Box<dyn Peer>; 4] =
-        [Box::new(ours::Ours::new()), Box::new(fast::Fast::new()), Box::new(sdk::Sdk::new()), Box::new(subscriber::Subscriber::new())];
+    let peers: [Box<dyn Peer>; 4] = [
+        Box::new(ours::Ours::new()),
+        Box::new(fast::Fast::new()),
+        Box::new(sdk::Sdk::new()),
+        Box::new(subscriber::Subscriber::new()),
+    ];
     let mut times: Vec<Times> = peers.iter().map(|_| Times::default()).collect();
     for _ in 0..ROUNDS {
         for (peer, times) in peers.iter().zip(&mut times) {

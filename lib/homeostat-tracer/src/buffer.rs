@@ -236,7 +236,7 @@ impl Buffer {
     /// Begins a child of the innermost open span; its slot, or none where too many are open.
     #[inline]
     pub(crate) fn child(&mut self, name: Cow<'static, str>) -> Option<u32> {
-        let Some(innermost) = self.open.last() else { return None };
+        let innermost = self.open.last()?;
         if self.open.len() >= OPEN_SPANS_MAX {
             self.refused += 1;
             return None;
@@ -421,6 +421,32 @@ impl Buffer {
         record.attributes += 1;
         let value = self.hold_value(value);
         self.add(index, Body::Attribute { key, value });
+    }
+
+    /// Several at once: the span is looked up, and the chain walked to its end, once.
+    #[inline]
+    pub(crate) fn attributes(&mut self, slot: u32, attributes: &[(&'static str, Value<'_>)]) {
+        let Some(index) = self.index(slot) else { return };
+        let record = &mut self.records[index as usize];
+        let room = usize::from(DETAILS_MAX).saturating_sub(usize::from(record.attributes));
+        let taken = attributes.len().min(room);
+        let dropped = u16::try_from(attributes.len() - taken).unwrap_or(u16::MAX);
+        record.dropped_attributes = record.dropped_attributes.saturating_add(dropped);
+        let Some(last) = taken.checked_sub(1) else { return };
+        record.attributes += taken as u8;
+        let from = self.entries.len() as u32;
+        if record.first == NONE {
+            record.first = from;
+        } else {
+            self.entries[record.last as usize].next = from;
+        }
+        record.last = from + last as u32;
+        self.entries.reserve(taken);
+        for (place, (key, value)) in attributes[..taken].iter().enumerate() {
+            let value = self.hold_value(*value);
+            let next = if place == last { NONE } else { from + place as u32 + 1 };
+            self.entries.push(Entry { next, body: Body::Attribute { key, value } });
+        }
     }
 
     pub(crate) fn event(&mut self, slot: u32, name: &str, attributes: &[(&'static str, Value<'_>)]) {

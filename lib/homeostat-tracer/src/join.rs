@@ -19,6 +19,10 @@ pub(crate) struct Branch {
     pub(crate) trace: Trace,
 }
 
+/// Parts in the boxes in which they travel.
+#[expect(clippy::vec_box, reason = "a part stays in its box from thread to queue: moving it moves a pointer")]
+pub(crate) type Parts = Vec<Box<Buffer>>;
+
 #[derive(Debug)]
 pub(crate) struct Join {
     tracer: u64,
@@ -28,7 +32,7 @@ pub(crate) struct Join {
 #[derive(Debug)]
 enum State {
     /// The root is open.
-    Waiting { parts: Vec<Box<Buffer>>, bytes: usize },
+    Waiting { parts: Parts, bytes: usize },
     /// The root has ended, and this was decided.
     Decided(Kept),
 }
@@ -71,7 +75,7 @@ impl Join {
     }
 
     /// Ends the waiting: `decide` is told whether a waiting part has failed. The parts with what was decided.
-    pub(crate) fn decide(&self, decide: impl FnOnce(bool) -> Kept) -> (Vec<Box<Buffer>>, Kept) {
+    pub(crate) fn decide(&self, decide: impl FnOnce(bool) -> Kept) -> (Parts, Kept) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let parts = match &mut *state {
             State::Waiting { parts, .. } => std::mem::take(parts),

@@ -312,11 +312,7 @@ macro_rules! sayings {
             /// Says several things at once, which costs a little less.
             #[inline]
             pub fn attributes($($this)+ self, attributes: &[(&'static str, Value<'_>)]) {
-                self.with(|buffer, slot| {
-                    for (key, value) in attributes {
-                        buffer.attribute(slot, key, *value);
-                    }
-                });
+                self.with(|buffer, slot| buffer.attributes(slot, attributes));
             }
 
             /// Something happened now.

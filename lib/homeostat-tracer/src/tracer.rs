@@ -20,7 +20,7 @@ use crate::counters::{Counters, Metrics, REASONS, Reason};
 use crate::export::collector::{Collector, LaneEnd};
 use crate::export::{self, FlushError};
 use crate::ids;
-use crate::join::{Brought, Kept};
+use crate::join::{Brought, Kept, Parts};
 use crate::local::Active;
 use crate::sampling::operations::Operations;
 use crate::sampling::{Decision, Head, Sampled, Sampler};
@@ -273,7 +273,7 @@ pub(crate) fn finish_ended(part: &mut Box<Buffer>) {
 }
 
 /// Counts parts that nobody can hand over any more.
-pub(crate) fn abandon(key: u64, parts: Vec<Box<Buffer>>) {
+pub(crate) fn abandon(key: u64, parts: Parts) {
     let Some(inner) = find(key) else { return };
     for part in parts {
         inner.counters.created.fetch_add(part.created(), Ordering::Relaxed);
@@ -310,7 +310,7 @@ struct Lane {
     queue: rtrb::Producer<Box<Buffer>>,
     /// Used buffers that come back.
     returned: rtrb::Consumer<Box<Buffer>>,
-    spare: Vec<Box<Buffer>>,
+    spare: Parts,
     names: HashMap<Box<str>, u16>,
     /// The operation asked for last: most threads serve the same one many times in a row.
     last: Option<(Box<str>, u16)>,

@@ -66,7 +66,8 @@ fn everything_said_of_a_span_arrives_as_otlp() {
         root.attribute("number", -5);
         root.attribute("share", 0.25);
         root.attribute("truth", false);
-        root.attribute("number", 6);
+        root.attributes(&[("number", Value::I64(6)), ("more", Value::Static("at once"))]);
+        root.attribute("last", "one");
         root.link(&other, &[("why", Value::Static("batch"))]);
         let child = span(format!("SELECT {}", "stock")).kind(Kind::Client);
         child.event("row", &[("count", Value::I64(3))]);
@@ -88,6 +89,10 @@ fn everything_said_of_a_span_arrives_as_otlp() {
     assert_eq!(value(&root.attributes, "number"), Some(&Any::IntValue(6)));
     assert_eq!(value(&root.attributes, "share"), Some(&Any::DoubleValue(0.25)));
     assert_eq!(value(&root.attributes, "truth"), Some(&Any::BoolValue(false)));
+    assert_eq!(
+        (text(&root.attributes, "more"), text(&root.attributes, "last")),
+        ("at once".into(), "one".into())
+    );
     assert_eq!(root.links[0].span_id, 9_u64.to_be_bytes());
     assert_eq!(text(&root.links[0].attributes, "why"), "batch");
     assert_eq!(root.status.as_ref().unwrap().code(), StatusCode::Ok);
@@ -437,6 +442,7 @@ fn limits_are_kept_and_what_is_dropped_is_said() {
     {
         let root = tracer.root("root").enter();
         (0..140).for_each(|number| root.attribute("key", number));
+        root.attributes(&[("one more", Value::Bool(true))]);
         (0..130).for_each(|_| root.event("event", &[]));
         let long = span("long");
         long.attribute("text", "é".repeat(10_000).as_str());
@@ -446,7 +452,7 @@ fn limits_are_kept_and_what_is_dropped_is_said() {
     }
     tracer.flush(PATIENCE).unwrap();
     let root = sink.span("root");
-    assert_eq!(root.dropped_attributes_count, 12);
+    assert_eq!(root.dropped_attributes_count, 13);
     assert_eq!((root.events.len(), root.dropped_events_count), (128, 2));
     assert_eq!(text(&sink.span("long").attributes, "text").len(), homeostat_tracer::TEXT_BYTES_MAX);
     let metrics = tracer.metrics();

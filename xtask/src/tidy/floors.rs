@@ -116,7 +116,8 @@ fn edge(path: &str, name: &str, floor: Option<u8>, dependency: &Dependency) -> O
         return Some(Finding::error(path, dependency.line, "floors", message));
     }
     if name == TRACER && floor_of(target).is_some() {
-        let message = format!("{TRACER} uses {target}; other services link it, so it uses nothing of the house");
+        let message =
+            format!("{TRACER} uses {target}; other services link it, so it uses nothing of the house");
         return Some(Finding::error(path, dependency.line, "floors", message));
     }
     let (own, other) = (floor?, floor_of(target)?);

@@ -19,8 +19,7 @@ pub(crate) struct Branch {
     pub(crate) trace: Trace,
 }
 
-/// Parts in the boxes in which they travel.
-#[expect(clippy::vec_box, reason = "a part stays in its box from thread to queue: moving it moves a pointer")]
+/// Parts in the boxes in which they travel: moving one moves a pointer.
 pub(crate) type Parts = Vec<Box<Buffer>>;
 
 #[derive(Debug)]

@@ -32,6 +32,9 @@ const SIMULATION: &str = "sim";
 /// runtime of its own uses it.
 const TRACER: &str = "homeostat-tracer";
 
+/// Comparisons with others' software: workspaces of their own, linked into nothing.
+const BENCHES: &str = "benches/";
+
 /// The lowest floor that may use [`TRACER`].
 const TRACER_USERS: u8 = 5;
 
@@ -62,7 +65,7 @@ pub(crate) const PURE: [&str; 2] = ["domain", "decide"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.manifests() {
+    for (path, text) in tree.manifests().filter(|(path, _)| !path.starts_with(BENCHES)) {
         match Manifest::parse(text) {
             Ok(manifest) => check_manifest(path, &manifest, &mut findings),
             Err(error) => findings.push(Finding::error(path, 1, "manifest", error)),
@@ -147,8 +150,7 @@ fn floor_of(name: &str) -> Option<u8> {
     FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor)
 }
 
-/// The crate a file belongs to: the directory under `crates/` or `lib/`, or the top directory. What is under
-/// `benches/` is a workspace of its own and belongs to no floor.
+/// The crate a file belongs to: the directory under `crates/` or `lib/`, or the top directory.
 pub(crate) fn crate_of(path: &str) -> &str {
     let inner = path.strip_prefix("crates/").or_else(|| path.strip_prefix("lib/")).unwrap_or(path);
     inner.split('/').next().unwrap_or(path)

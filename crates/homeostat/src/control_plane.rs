@@ -95,9 +95,7 @@ pub enum StartError {
     #[error("cannot use the telemetry in the data directory")]
     Telemetry(#[from] telemetry::OpenError),
     /// The OTLP receivers do not start.
-    #[error(
-        "cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false"
-    )]
+    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]

@@ -14,7 +14,7 @@ use super::client::{Answer, Client, Packing, Protocol};
 use super::corpus::{Request, SPANS};
 use super::ingest::lost;
 use super::line;
-use super::load::{Tally, now_unix_nano};
+use super::load::{Tally, first_span, now_unix_nano};
 use super::server::{self, Server, Use};
 use crate::cli::{Exit, Failure, print};
 
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &FullDiskArgs) -> Result<Exit, Failure> {
     let mut sender = Sequence {
         client: Client::connect(args.protocol, Packing::Plain, to).map_err(failed)?,
         request: Request::template(),
-        first_span: now_unix_nano() / 1_000_000_000 << 32,
+        first_span: first_span(),
         next: 0,
         tally: Tally::default(),
     };

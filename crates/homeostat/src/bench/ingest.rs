@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::client::{Packing, Protocol};
 use super::corpus::{Request, SPANS, trace_id};
-use super::load::{Load, Sender, Source, Tally, now_unix_nano};
+use super::load::{Load, Sender, Source, Tally, first_span};
 use super::machine::Machine;
 use super::server::{self, Server, Usage, Use, usage};
 use crate::cli::{Exit, Failure, Global, print};
@@ -124,8 +124,7 @@ struct Measured {
 pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     let packing = if args.gzip { Packing::Gzip } else { Packing::Plain };
-    // Runs a second apart share no id.
-    let first_span = now_unix_nano() / 1_000_000_000 << 32;
+    let first_span = first_span();
     let source = Source::new(packing, first_span).map_err(failed)?;
     let load = |to| Load {
         to,

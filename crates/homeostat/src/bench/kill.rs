@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::client::{Packing, Protocol};
 use super::ingest::{Scratch, lost};
 use super::line;
-use super::load::{Load, Source, Tally, now_unix_nano};
+use super::load::{Load, Source, Tally, first_span};
 use super::server::{self, Server, Use};
 use crate::cli::{Exit, Failure, Global, print};
 
@@ -100,7 +100,7 @@ pub(crate) fn run(global: &Global, args: &KillArgs) -> Result<Exit, Failure> {
             Some(store) => store,
             slot => {
                 let dir = Scratch::make(&global.dir, "kill").map_err(|error| Failure::failed(&error))?;
-                slot.insert((dir, Tally::default(), now_unix_nano() / 1_000_000_000 << 32))
+                slot.insert((dir, Tally::default(), first_span()))
             }
         };
         let kill = one(args.seed, number, &dir.0, acknowledged, *first_span)?;

@@ -28,6 +28,7 @@ use provider::{Look, ProviderError};
 use store::Store;
 use telemetry::Telemetry;
 
+use crate::allocator;
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::Config;
@@ -348,6 +349,7 @@ impl Receiving {
         if !config.otlp.enabled {
             return Ok(None);
         }
+        allocator::keep_freed_memory();
         let telemetry = Telemetry::open(telemetry::Config::new(dir.join("telemetry")))?;
         let mut ports = config.otlp.receivers();
         let receivers = loop {

@@ -17,6 +17,7 @@ use telemetry::{Config, Refusal, Telemetry, TraceId};
 
 use super::client::Protocol;
 use super::corpus::{SPANS, unmix};
+use crate::allocator;
 use crate::cli::{Exit, Failure, print};
 
 /// How long what is acknowledged may take to be found before it counts as not found.
@@ -66,6 +67,7 @@ struct Addresses {
 
 /// The child: serves until stdin ends.
 pub(crate) fn run(args: &ServerArgs) -> Result<Exit, Failure> {
+    allocator::keep_freed_memory();
     let telemetry = open(&args.store)?;
     let config = OtlpConfig { grpc_port: 0, http_port: 0, ..OtlpConfig::default() };
     let receivers = match args.discard {

@@ -28,6 +28,7 @@ use provider::{Look, ProviderError};
 use store::Store;
 use telemetry::Telemetry;
 
+use crate::allocator;
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::Config;
@@ -95,9 +96,7 @@ pub enum StartError {
     #[error("cannot use the telemetry in the data directory")]
     Telemetry(#[from] telemetry::OpenError),
     /// The OTLP receivers do not start.
-    #[error(
-        "cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false"
-    )]
+    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]
@@ -350,6 +349,7 @@ impl Receiving {
         if !config.otlp.enabled {
             return Ok(None);
         }
+        allocator::keep_freed_memory();
         let telemetry = Telemetry::open(telemetry::Config::new(dir.join("telemetry")))?;
         let mut ports = config.otlp.receivers();
         let receivers = loop {

@@ -28,6 +28,11 @@ pub(crate) enum BenchCommand {
     FullDisk(full_disk::FullDiskArgs),
 }
 
+/// A value as a line of JSON.
+fn line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| Failure::failed(&error))
+}
+
 /// Runs it.
 pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failure> {
     match command {

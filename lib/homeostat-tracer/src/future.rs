@@ -19,6 +19,11 @@ pub trait InSpan: Future + Sized {
     fn in_span(self, span: Span) -> Traced<Self> {
         Traced { future: self, span: Some(span) }
     }
+
+    /// Polls this future in the scope of `span`, which goes on after it: something may still be said of it.
+    fn in_scope_of(self, span: &mut Span) -> Scoped<'_, Self> {
+        Scoped { future: self, span }
+    }
 }
 
 impl<F: Future> InSpan for F {}
@@ -70,17 +75,17 @@ impl<F: Future> Future for Traced<F> {
     }
 }
 
-#[cfg(feature = "reqwest")]
 pin_project! {
-    /// A future in the scope of a span that goes on after it.
-    pub(crate) struct Scoped<'a, F> {
+    /// A future in the scope of a span that goes on after it; see [`InSpan::in_scope_of`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scoped<'a, F> {
         #[pin]
         pub(crate) future: F,
         pub(crate) span: &'a mut Span,
     }
 }
 
-#[cfg(feature = "reqwest")]
 impl<F: Future> Future for Scoped<'_, F> {
     type Output = F::Output;
 

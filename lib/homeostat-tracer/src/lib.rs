@@ -81,7 +81,7 @@ pub use builder::{BuildError, Builder};
 pub use context::Context;
 pub use counters::{Metrics, REASONS, Reason};
 pub use export::{Compression, Delivery, FlushError, Transport};
-pub use future::{InSpan, Traced};
+pub use future::{InSpan, Scoped, Traced};
 pub use ids::{IdError, SpanId, TraceId};
 pub use sampling::{Adaptive, Sampler};
 pub use span::{Entered, LocalSpan, Span, SpanBuilder, span, task, task_of};

@@ -72,7 +72,8 @@ impl Baggage {
             let (key, value) = (key.trim_matches(OWS), value.trim_matches(OWS));
             let properties = properties.trim_matches(OWS);
             if value.bytes().all(is_octet) && properties.bytes().all(is_property) {
-                self.set(key, &decoded(value), properties);
+                // White space around properties may be tabs; what goes out has spaces.
+                self.set(key, &decoded(value), &properties.replace('\t', " "));
             }
         }
     }

@@ -262,14 +262,20 @@ pub(crate) fn finish(mut part: Box<Buffer>) {
 /// What has ended in a part that goes on is handed over: it has grown long. Decided by what is known so far.
 pub(crate) fn finish_ended(part: &mut Box<Buffer>) {
     let key = part.trace.tracer;
-    let handed = with_lane(key, |lane| {
-        let spare = lane.spare().unwrap_or_else(|| Buffer::new(part.trace.clone(), part.part));
-        let mut ended = std::mem::replace(part, spare);
-        ended.leave_open_to(part);
-        let kept = lane.keeps(&ended);
-        lane.settle(ended, kept);
+    let spare = with_lane(key, Lane::spare).flatten();
+    let rest = spare.unwrap_or_else(|| Buffer::new(part.trace.clone(), part.part));
+    let mut ended = std::mem::replace(part, rest);
+    ended.leave_open_to(part);
+    let mut held = Some(ended);
+    with_lane(key, |lane| {
+        if let Some(ended) = held.take() {
+            let kept = lane.keeps(&ended);
+            lane.settle(ended, kept);
+        }
     });
-    debug_assert!(handed.is_some() || std::thread::panicking());
+    if let Some(ended) = held {
+        abandon(key, vec![ended]);
+    }
 }
 
 /// Counts parts that nobody can hand over any more.

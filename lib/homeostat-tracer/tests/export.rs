@@ -510,3 +510,21 @@ fn requests_can_be_packed() {
     assert_eq!(sink.span("packed").name, "packed");
     assert!(sink.heads()[0].contains("content-encoding: gzip"));
 }
+
+#[test]
+fn a_long_trace_that_outlives_its_tracer_is_counted_and_does_not_grow() {
+    let sink = Sink::start();
+    let tracer = keeping_all(&sink);
+    let root = tracer.root("root").start();
+    let shut = tracer.clone();
+    std::thread::spawn(move || shut.shutdown(PATIENCE)).join().unwrap().unwrap();
+    // A thread that has never met the tracer.
+    std::thread::spawn(move || {
+        let _root = root.enter();
+        (0..20_000).for_each(|_| drop(span("leaf")));
+    })
+    .join()
+    .unwrap();
+    let metrics = tracer.metrics();
+    assert_eq!((metrics.created, metrics.dropped_for(Reason::Closed)), (20_001, 20_001), "{metrics:?}");
+}

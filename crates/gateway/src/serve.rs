@@ -15,6 +15,7 @@ use domain::Clock;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use store::Store;
+use telemetry::Telemetry;
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
@@ -43,6 +44,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// Why the gateway did not start.
@@ -89,6 +92,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) telemetry: Option<Telemetry>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -128,6 +132,7 @@ pub fn serve(
         clock: config.clock,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
+        telemetry: config.telemetry,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

@@ -228,6 +228,7 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
+                telemetry: None,
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());

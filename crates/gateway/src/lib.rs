@@ -7,7 +7,9 @@
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
 //! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
 //!
-//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL, OTLP.
+//! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
+//!
+//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
 
 mod api;
 mod body;
@@ -15,6 +17,7 @@ mod control;
 mod jaeger;
 mod live;
 mod notify;
+pub mod otlp;
 mod page;
 mod phrases;
 mod pieces;

@@ -85,6 +85,7 @@ fn chaos() -> Router<Arc<App>> {
 
 fn observability() -> Router<Arc<App>> {
     Router::new()
+        .route("/trace", posts(api::observability::take_trace))
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))

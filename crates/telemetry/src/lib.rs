@@ -13,6 +13,9 @@
 //! before it is counted.
 
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod block;
 mod catalogue;
 mod column;

@@ -240,6 +240,7 @@ impl ControlPlane {
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(Receiving::counts),
+                telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());

@@ -28,6 +28,8 @@ mod prometheus;
 mod read;
 mod scale;
 mod state;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 pub use edges::Link;

@@ -72,14 +72,15 @@ pub enum WindowError {
 }
 
 impl Window {
-    /// A window from `from` to `to` (exclusive), nanoseconds since 1970, in steps of whole seconds.
+    /// A window from `from` to `to` (exclusive), nanoseconds since 1970, widened to whole seconds, in steps of whole
+    /// seconds.
     pub fn new(from_unix_nano: u64, to_unix_nano: u64, step: Duration) -> Result<Self, WindowError> {
         let step = step.as_secs();
         if step == 0 {
             return Err(WindowError::Step);
         }
         let (from, to) = (from_unix_nano / NANOS, to_unix_nano.div_ceil(NANOS).min(u32::MAX.into()));
-        if from >= to {
+        if from_unix_nano >= to_unix_nano || from >= to {
             return Err(WindowError::Empty);
         }
         let points = (to - from).div_ceil(step);

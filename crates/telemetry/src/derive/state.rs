@@ -83,6 +83,9 @@ struct Local {
     minute_place: u32,
 }
 
+/// Marks an operation of which a batch has spans that are not counted.
+const UNCOUNTED: u64 = 1 << 63;
+
 /// A time no frame has.
 const NEVER: u32 = u32::MAX;
 
@@ -189,14 +192,19 @@ impl State {
             let peer = peers.pass(row, calls_out, &mut self.peers);
             let start = batch.start[row];
             let second = start / 1_000_000_000;
+            let key =
+                u64::from(batch.origin[row]) << 40 | u64::from(batch.name.code(row)) << 8 | u64::from(kind);
             if second >= kept.end || second < kept.minutes {
                 self.counters.too_new += u64::from(second >= kept.end);
                 self.counters.too_old += u64::from(second < kept.minutes);
+                // Not counted, yet searched for by name.
+                if known.insert(key | UNCOUNTED, 0).is_none() {
+                    let name = batch.name.text(batch.name.code(row));
+                    learn(batch.origins.service(batch.origin[row]), name, SpanKind::from_number(kind.into()));
+                }
                 continue;
             }
             let weight = weights.of(&batch.trace_state, row);
-            let key =
-                u64::from(batch.origin[row]) << 40 | u64::from(batch.name.code(row)) << 8 | u64::from(kind);
             let at = *known.entry(key).or_insert_with(|| {
                 locals.push(self.local(batch, row, services[batch.origin[row] as usize], &mut learn));
                 locals.len() as u32 - 1

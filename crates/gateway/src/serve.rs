@@ -18,6 +18,7 @@ use store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
+use crate::otlp;
 use crate::routes;
 use crate::security::Door;
 
@@ -43,6 +44,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// What the OTLP receivers count, for `/metrics`; `None` where none run.
+    pub otlp: Option<Arc<otlp::Counts>>,
 }
 
 /// Why the gateway did not start.
@@ -89,6 +92,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) otlp: Option<Arc<otlp::Counts>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -128,6 +132,7 @@ pub fn serve(
         clock: config.clock,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
+        otlp: config.otlp,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

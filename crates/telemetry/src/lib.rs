@@ -13,6 +13,9 @@
 //! before it is counted.
 
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod block;
 mod catalogue;
 mod column;
@@ -31,6 +34,7 @@ mod rows;
 mod segment;
 mod store;
 mod tiers;
+mod trace;
 
 pub use block::BlockError;
 pub use catalogue::Operation;
@@ -49,3 +53,4 @@ pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, Telemetry};
+pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

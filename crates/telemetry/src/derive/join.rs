@@ -50,6 +50,17 @@ pub(crate) struct Boundary {
     pub(crate) matched: bool,
 }
 
+/// Callees of one caller that may wait: each is looked at when the next one comes.
+const SAME_MAX: usize = 64;
+
+/// Whether there was room for a boundary span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Met {
+    Heard,
+    /// Too many wait for the same caller: this one is let go of.
+    Crowd,
+}
+
 /// The table of those that wait.
 #[derive(Debug, Default)]
 pub(crate) struct Join {
@@ -60,19 +71,29 @@ pub(crate) struct Join {
 }
 
 impl Join {
-    /// Takes in a boundary span; shows each pair it completes, as caller and callee.
-    pub(crate) fn meet(&mut self, mut span: Boundary, mut pair: impl FnMut(&Boundary, &Boundary)) {
+    /// Takes in a boundary span; shows each pair it completes, as caller and callee. A caller that waits already was
+    /// sent twice and is left out.
+    pub(crate) fn meet(&mut self, mut span: Boundary, mut pair: impl FnMut(&Boundary, &Boundary)) -> Met {
         let (waiting, first) = (&mut self.waiting, self.first);
+        let mut same = 0;
         for &number in self.by_key.iter_hash(span.key) {
             let Some(other) = waiting.get_mut(number.wrapping_sub(first) as usize) else { continue };
-            if other.key != span.key || other.side == span.side {
+            if other.key != span.key {
                 continue;
+            }
+            same += 1;
+            match (span.side, other.side) {
+                (Side::Caller, Side::Caller) => return Met::Heard,
+                (Side::Callee, Side::Callee) if same >= SAME_MAX => return Met::Crowd,
+                (Side::Callee, Side::Callee) => continue,
+                (Side::Caller, Side::Callee) | (Side::Callee, Side::Caller) => {}
             }
             match span.side {
                 // A span has one parent, and need not wait once it is found.
                 Side::Callee => {
                     other.matched = true;
-                    return pair(other, &span);
+                    pair(other, &span);
+                    return Met::Heard;
                 }
                 Side::Caller if !other.matched => {
                     other.matched = true;
@@ -83,6 +104,7 @@ impl Join {
             }
         }
         self.insert(span);
+        Met::Heard
     }
 
     fn insert(&mut self, span: Boundary) {

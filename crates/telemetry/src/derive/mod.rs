@@ -52,7 +52,7 @@ use crate::batch::Batch;
 use crate::catalogue::Catalogue;
 use crate::intake::lock;
 use crate::model::Signal;
-use state::State;
+pub(crate) use state::State;
 
 /// All that is derived, and the names of all operations.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use super::edges::{Edge, Edges, Link, View, cell};
 use super::exemplar::{Hours, Kept};
 use super::frames::{Frames, Keep};
-use super::join::{Boundary, Join, Manner, Side, WAITING_MAX};
+use super::join::{Boundary, Join, Manner, Met, Side, WAIT_S, WAITING_MAX};
 use super::names::{Names, OTHER_NAME, SeriesTable};
 use super::peers::Peers;
 use super::scale;
@@ -161,7 +161,7 @@ impl State {
         let Self { join, edges, edge_seconds, edge_minutes, counters, ticked, .. } = self;
         let now = *ticked;
         join.expire(now, most, |span| {
-            counters.gone_early += u64::from(now.saturating_sub(span.arrived) < super::join::WAIT_S);
+            counters.gone_early += u64::from(now.saturating_sub(span.arrived) < WAIT_S);
             match span.side {
                 Side::Callee => counters.callees_alone += 1,
                 Side::Caller if span.peer == OTHER_NAME => counters.callers_alone += 1,
@@ -310,7 +310,7 @@ impl State {
             matched: false,
         };
         let Self { join, edges, edge_seconds, edge_minutes, counters, ticked, .. } = self;
-        join.meet(span, |caller, callee| {
+        let met = join.meet(span, |caller, callee| {
             counters.joined += 1;
             if caller.service == callee.service {
                 return;
@@ -331,6 +331,10 @@ impl State {
             record(View::Caller, caller, failed);
             record(View::Callee, callee, callee.error);
         });
+        if met == Met::Crowd {
+            counters.callees_alone += 1;
+            counters.gone_early += 1;
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
 use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
-use crate::model::{LogRecord, Span, TraceId};
+use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
@@ -174,6 +174,16 @@ impl Telemetry {
             query::search_segment(segment, filter, &mut found)?;
         }
         Ok(found.newest_first())
+    }
+
+    /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
+    /// an audit of acknowledged spans compares against.
+    pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
+        let view = self.open.tiers.view();
+        for segment in &view.hot {
+            query::ids_in_segment(segment, &mut each)?;
+        }
+        Ok(())
     }
 
     /// The newest matching log records, newest first.

@@ -19,5 +19,6 @@ mod drill;
 mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod receiving;
 mod signals;
 mod token;

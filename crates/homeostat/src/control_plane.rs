@@ -30,7 +30,7 @@ use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
-use crate::receiving::Receiving;
+use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
 
@@ -200,8 +200,10 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let Ground { dir, store, listener, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
+        let receiving = Receiving::start(&dir, config, occupied)?;
         if let Some(infrastructure) = infrastructure {
-            provider.up(infrastructure)?;
+            let endpoint = receiving.as_ref().map(Receiving::endpoint);
+            provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
@@ -229,7 +231,6 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
-        let receiving = Receiving::start(&dir, config, occupied)?;
         let gateway = gateway::serve(
             listener,
             store.clone(),
@@ -239,6 +240,7 @@ impl ControlPlane {
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(Receiving::counts),
+                telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -272,7 +274,7 @@ impl ControlPlane {
 
     /// Where telemetry is taken, for people; `None` where it is not.
     pub fn otlp(&self) -> Option<String> {
-        self.telemetry.as_ref().map(Receiving::addresses)
+        self.telemetry.as_ref().map(Receiving::for_people)
     }
 
     /// Whether a step of an earlier control plane is still awaited.

@@ -141,6 +141,11 @@ fn parts(criterion: &mut Criterion) {
         parts.encode();
         bencher.iter(|| black_box(parts.decode()));
     });
+    group.bench_function("derive", |bencher| {
+        let mut parts = Parts::default();
+        requests.iter().for_each(|request| parts.walk(request));
+        bencher.iter(|| parts.derive());
+    });
     group.finish();
 }
 

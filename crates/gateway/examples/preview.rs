@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         otlp: None,
         clock: Arc::clone(&clock),
         telemetry: None,
+        tracer: None,
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;
     eprintln!("http://localhost:{}/", gateway.address().port());

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use domain::Clock;
+use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use store::Store;
@@ -49,6 +50,8 @@ pub struct GatewayConfig {
     pub telemetry: Option<Telemetry>,
     /// What the OTLP receivers count, for `/metrics`; `None` where none run.
     pub otlp: Option<Arc<otlp::Counts>>,
+    /// Traces each request; `None` where nobody would receive the spans.
+    pub tracer: Option<Tracer>,
 }
 
 /// Why the gateway did not start.
@@ -147,7 +150,7 @@ pub fn serve(
     let thread = std::thread::Builder::new()
         .name("gateway".to_owned())
         .spawn(move || {
-            runtime.block_on(accept(listener, app, stopping));
+            runtime.block_on(accept(listener, app, config.tracer, stopping));
             runtime.shutdown_timeout(SHUTDOWN_TIME);
         })
         .map_err(failed("starting the thread"))?;
@@ -180,8 +183,13 @@ impl Drop for Gateway {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let router = routes::router(app);
+async fn accept(
+    listener: tokio::net::TcpListener,
+    app: Arc<App>,
+    tracer: Option<Tracer>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let router = routes::router(app, tracer);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };

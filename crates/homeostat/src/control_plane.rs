@@ -241,6 +241,7 @@ impl ControlPlane {
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(Receiving::counts),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
+                tracer: receiving.as_ref().and_then(Receiving::tracer),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());

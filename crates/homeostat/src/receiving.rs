@@ -5,9 +5,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Infrastructure;
 use gateway::otlp::{Counts, OtlpReceivers, Protocol};
+use homeostat_tracer::Tracer;
 use telemetry::Telemetry;
 
 use crate::allocator;
@@ -17,10 +19,18 @@ use crate::control_plane::{OccupiedPort, StartError};
 /// Stands in a service's environment for the address of the OTLP receiver over HTTP.
 const ENDPOINT: &str = "{otlp}";
 
+/// Bytes of own spans that may wait: people and scripts ask a few times a second.
+const QUEUE_BYTES: usize = 256 << 10;
+
+/// What a stop waits for the last own spans.
+const FLUSH_LIMIT: Duration = Duration::from_millis(200);
+
 /// A store that receives.
 pub(crate) struct Receiving {
     telemetry: Telemetry,
     receivers: OtlpReceivers,
+    /// Sends the spans of this process to its own receivers, as any service would.
+    tracer: Option<Tracer>,
 }
 
 impl Receiving {
@@ -46,7 +56,18 @@ impl Receiving {
                 started => break started?,
             }
         };
-        Ok(Some(Self { telemetry, receivers }))
+        let mut receiving = Self { telemetry, receivers, tracer: None };
+        let built = Tracer::builder("homeostat")
+            .attribute("service.version", env!("CARGO_PKG_VERSION"))
+            .endpoint(format!("{}/v1/traces", receiving.endpoint()))
+            .threads(1)
+            .queue_bytes(QUEUE_BYTES)
+            .build();
+        match built {
+            Ok(tracer) => receiving.tracer = Some(tracer),
+            Err(error) => provider::say!("the control plane itself is not traced: {error}"),
+        }
+        Ok(Some(receiving))
     }
 
     /// The store.
@@ -70,8 +91,17 @@ impl Receiving {
         format!("gRPC on localhost:{grpc}, HTTP on localhost:{http}")
     }
 
+    /// Traces this process.
+    pub(crate) fn tracer(&self) -> Option<Tracer> {
+        self.tracer.clone()
+    }
+
     /// Takes no more requests, answers those under way, and closes the store.
     pub(crate) fn stop(self) {
+        if let Some(tracer) = &self.tracer {
+            // What does not get through is counted by the tracer, and nobody is left to read it.
+            let _ = tracer.shutdown(FLUSH_LIMIT);
+        }
         self.receivers.shutdown();
         self.telemetry.close();
     }

@@ -1,3 +1,5 @@
+//! Answers against Jaeger's own fixtures and snapshots, rebuilt; and any query that may come.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -9,6 +9,7 @@ use domain::Clock;
 use gateway::{Gateway, GatewayConfig, serve};
 use serde_json::Value;
 use store::Store;
+use telemetry::Telemetry;
 
 use super::{Fleet, MachineClock};
 
@@ -18,6 +19,8 @@ pub(crate) const HEALING: &str = "/api/v3/self-healing";
 pub(crate) struct Server {
     pub(crate) gateway: Gateway,
     pub(crate) fleet: Arc<Fleet>,
+    /// Where telemetry is kept, if it is.
+    _dir: Option<tempfile::TempDir>,
 }
 
 pub(crate) struct Reply {
@@ -37,6 +40,17 @@ impl Reply {
 }
 
 pub(crate) fn start(scene: fn(&Fleet)) -> Server {
+    serve_with(scene, None)
+}
+
+/// With a telemetry store in a directory of its own, which ends with the server.
+pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry)) }
+}
+
+fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
@@ -46,11 +60,11 @@ pub(crate) fn start(scene: fn(&Fleet)) -> Server {
         token_file: None,
         clock,
         otlp: None,
-        telemetry: None,
+        telemetry,
         tracer: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet }
+    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
 }
 
 impl Server {

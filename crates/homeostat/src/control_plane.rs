@@ -95,9 +95,7 @@ pub enum StartError {
     #[error("cannot use the telemetry in the data directory")]
     Telemetry(#[from] telemetry::OpenError),
     /// The OTLP receivers do not start.
-    #[error(
-        "cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false"
-    )]
+    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]
@@ -209,7 +207,12 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let observer = Arc::new(Observer::new(provider.clone()));
+        let receiving = Receiving::start(&dir, config, occupied)?;
+        let observer = Observer::new(provider.clone());
+        let observer = Arc::new(match &receiving {
+            Some(receiving) => observer.with_traces(Arc::new(receiving.telemetry.clone())),
+            None => observer,
+        });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);
@@ -232,7 +235,6 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
-        let receiving = Receiving::start(&dir, config, occupied)?;
         let gateway = gateway::serve(
             listener,
             store.clone(),

@@ -17,6 +17,7 @@
 
 mod bytes;
 mod edges;
+mod evidence;
 mod exemplar;
 mod frames;
 mod histogram;

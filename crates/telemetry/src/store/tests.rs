@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use domain::{Time, TraceSource};
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{Config, OpenError, Telemetry};
 use crate::SeriesFilter;
+use crate::derive::now_unix_nano;
 use crate::fixture;
 use crate::intake::Refusal;
 use crate::model::TraceId;
@@ -294,10 +295,8 @@ fn a_segment_left_alone_is_sealed_by_its_age() {
     assert_eq!(found(&store, 1), 1);
 }
 
-/// A client span of one service and the server span of another that it caused, started `ago` before now.
-fn call(store: &Telemetry, id: u64, ago: Duration, failed: bool) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let start = (now - ago).as_nanos() as u64;
+/// A client span of one service and the server span of another that it caused, that started at `start`.
+fn call(store: &Telemetry, id: u64, start: u64, failed: bool) {
     let span = |kind, span: u64, duration_ms: u64| {
         fixture::Message::new()
             .bytes(1, fixture::trace_id(id))
@@ -318,12 +317,11 @@ fn call(store: &Telemetry, id: u64, ago: Duration, failed: bool) {
 fn what_is_derived_is_there_at_once_and_after_a_restart() {
     let dir = TempDir::new().expect("a directory");
     let store = open(&dir);
-    (1..=8).for_each(|id| call(&store, id, Duration::from_secs(5), id > 6));
+    let now = now_unix_nano();
+    (1..=8).for_each(|id| call(&store, id, now - 5_000_000_000, id > 6));
     store.close();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let now_us = now.as_micros() as i64;
     let told = |store: &Telemetry| {
-        let range = (now.as_nanos() as u64 - 60_000_000_000)..now.as_nanos() as u64;
+        let range = now - 60_000_000_000..now;
         let incoming = store.series(&SeriesFilter::incoming("cart"), range.clone()).expect("a window");
         let edges = store.dependencies(range).expect("a window");
         (incoming, edges)
@@ -336,7 +334,7 @@ fn what_is_derived_is_there_at_once_and_after_a_restart() {
     drop(store);
     let store = open(&dir);
     assert_eq!(told(&store), (incoming, edges));
-    let traces = store.traces(Time { boot_us: 0, wall_us: now_us });
+    let traces = store.traces(Time { boot_us: 0, wall_us: (now / 1000) as i64 });
     let link = &traces.links[&"front->cart".parse().expect("a link")];
     assert_eq!((link.recent.requests, link.recent.errors), (8, 2));
     let cart = &traces.services[&"cart".parse().expect("a service")];

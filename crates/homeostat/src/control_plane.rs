@@ -208,7 +208,12 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let observer = Arc::new(Observer::new(provider.clone()));
+        let receiving = Receiving::start(&dir, config, occupied)?;
+        let observer = Observer::new(provider.clone());
+        let observer = Arc::new(match &receiving {
+            Some(receiving) => observer.with_traces(Arc::new(receiving.telemetry.clone())),
+            None => observer,
+        });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);

@@ -10,8 +10,9 @@ use hashbrown::HashTable;
 /// minute.
 pub(crate) const WAITING_MAX: usize = 1 << 19;
 
-/// Callers that met a callee and stay for another one, as those of messages may have: 2 MiB.
-const MET_MAX: usize = 1 << 15;
+/// Callers that met a callee and stay for another one, as those of messages may have: 256 KiB, which
+/// stay in the cache.
+const MET_MAX: usize = 1 << 12;
 
 /// How long a boundary span waits for the other side, seconds from its arrival.
 pub(crate) const WAIT_S: u32 = 60;

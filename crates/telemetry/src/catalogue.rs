@@ -26,6 +26,21 @@ pub(crate) struct Catalogue {
     services: Mutex<BTreeMap<Arc<str>, BTreeMap<SpanKind, Names>>>,
 }
 
+fn learn(
+    services: &mut BTreeMap<Arc<str>, BTreeMap<SpanKind, Names>>,
+    service: &Arc<str>,
+    name: &str,
+    kind: SpanKind,
+) {
+    if !services.contains_key(service) && services.len() >= NAMES_MAX {
+        return;
+    }
+    let names = services.entry(Arc::clone(service)).or_default().entry(kind).or_default();
+    if !names.contains(name) && names.len() < NAMES_MAX {
+        names.insert(name.into());
+    }
+}
+
 /// Names, sorted.
 type Names = std::collections::BTreeSet<Box<str>>;
 
@@ -44,17 +59,15 @@ impl Catalogue {
         }
         let mut services = lock(&self.services);
         for (origin, name, kind) in distinct {
-            let service = batch.origins.service(origin);
-            if !services.contains_key(service) && services.len() >= NAMES_MAX {
-                continue;
-            }
-            let kinds = services.entry(Arc::clone(service)).or_default();
-            let names = kinds.entry(SpanKind::from_number(kind.into())).or_default();
-            let name = batch.name.text(name);
-            if !names.contains(name) && names.len() < NAMES_MAX {
-                names.insert(name.into());
-            }
+            let kind = SpanKind::from_number(kind.into());
+            learn(&mut services, batch.origins.service(origin), batch.name.text(name), kind);
         }
+    }
+
+    /// Learns what compacted spans show.
+    pub(crate) fn learn<'a>(&self, operations: impl Iterator<Item = (&'a str, &'a str, SpanKind)>) {
+        let mut services = lock(&self.services);
+        operations.for_each(|(service, name, kind)| learn(&mut services, &service.into(), name, kind));
     }
 
     /// All services, sorted.

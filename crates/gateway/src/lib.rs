@@ -1,20 +1,26 @@
 //! REST and web pages; owns all wire shapes.
 //!
-//! In: a bound loopback listener, the [`store::Store`], and the running loops behind [`Control`]. Out:
-//! HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook ([`Webhook`]).
+//! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], and the
+//! running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
+//! ([`Webhook`]).
 //!
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
 //! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
 //!
-//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL, OTLP.
+//! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
+//!
+//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
 
 mod api;
 mod body;
 mod control;
+mod jaeger;
 mod live;
 mod notify;
+pub mod otlp;
 mod page;
 mod phrases;
+mod pieces;
 mod problem;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
@@ -22,6 +28,7 @@ mod routes;
 mod security;
 mod serve;
 mod shapes;
+mod span_time;
 
 pub use control::{
     Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,

@@ -15,9 +15,11 @@ use domain::Clock;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use store::Store;
+use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
+use crate::otlp;
 use crate::routes;
 use crate::security::Door;
 
@@ -43,6 +45,10 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
+    pub telemetry: Option<Telemetry>,
+    /// What the OTLP receivers count, for `/metrics`; `None` where none run.
+    pub otlp: Option<Arc<otlp::Counts>>,
 }
 
 /// Why the gateway did not start.
@@ -89,6 +95,10 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) telemetry: Option<Telemetry>,
+    /// The gateway's own entry to it: there is one for each receiver, not for each request.
+    pub(crate) intake: Option<Intake>,
+    pub(crate) otlp: Option<Arc<otlp::Counts>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -128,6 +138,9 @@ pub fn serve(
         clock: config.clock,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
+        intake: config.telemetry.as_ref().map(Telemetry::intake),
+        telemetry: config.telemetry,
+        otlp: config.otlp,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

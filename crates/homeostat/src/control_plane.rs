@@ -30,6 +30,7 @@ use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
+use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
 
@@ -89,6 +90,12 @@ pub enum StartError {
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::GatewayError),
+    /// Telemetry that was stored cannot be used.
+    #[error("cannot use the telemetry in the data directory")]
+    Telemetry(#[from] telemetry::OpenError),
+    /// The OTLP receivers do not start.
+    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
+    Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]
     Webhook(#[from] gateway::WebhookError),
@@ -147,6 +154,8 @@ pub struct ControlPlane {
     dir: PathBuf,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
+    /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
+    telemetry: Option<Receiving>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -173,7 +182,7 @@ impl ControlPlane {
         let provider = Arc::new(ProcessProvider::open(&dir)?);
         let before = provider.infrastructure().is_ok();
         let started = Self::start_on(
-            Ground { dir, store, listener, token, provider: &provider },
+            Ground { dir, store, listener, token, provider: &provider, occupied: port },
             config,
             infrastructure,
         );
@@ -189,10 +198,12 @@ impl ControlPlane {
         config: &Config,
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
-        let Ground { dir, store, listener, token, provider } = ground;
+        let Ground { dir, store, listener, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
+        let receiving = Receiving::start(&dir, config, occupied)?;
         if let Some(infrastructure) = infrastructure {
-            provider.up(infrastructure)?;
+            let endpoint = receiving.as_ref().map(Receiving::endpoint);
+            provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
@@ -228,6 +239,8 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
+                otlp: receiving.as_ref().map(Receiving::counts),
+                telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -249,6 +262,7 @@ impl ControlPlane {
             dir,
             driver: Some(driver),
             gateway: Some(gateway),
+            telemetry: receiving,
             watch: Some(watch),
         })
     }
@@ -256,6 +270,11 @@ impl ControlPlane {
     /// Where the page and the API are: `http://localhost:4000`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where telemetry is taken, for people; `None` where it is not.
+    pub fn otlp(&self) -> Option<String> {
+        self.telemetry.as_ref().map(Receiving::for_people)
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -292,6 +311,9 @@ impl ControlPlane {
         if let Some(gateway) = self.gateway.take() {
             gateway.shutdown();
         }
+        if let Some(receiving) = self.telemetry.take() {
+            receiving.stop();
+        }
         // It only says where nobody listens any more.
         let _ = fs::remove_file(address_file(&self.dir));
     }
@@ -310,6 +332,7 @@ struct Ground<'a> {
     listener: TcpListener,
     token: String,
     provider: &'a Arc<ProcessProvider>,
+    occupied: OccupiedPort,
 }
 
 /// Takes back what a start brought up that came to nothing, where nothing was up before it.

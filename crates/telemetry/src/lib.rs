@@ -13,12 +13,16 @@
 //! before it is counted; what is sampled, is when it is compacted.
 
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod block;
 mod catalogue;
 mod cold;
 mod column;
 mod commit;
 mod counters;
+mod derive;
 mod filter;
 #[cfg(test)]
 mod fixture;
@@ -31,10 +35,16 @@ mod rows;
 mod segment;
 mod store;
 mod tiers;
+mod trace;
 
 pub use block::BlockError;
 pub use catalogue::Operation;
 pub use counters::{Counter, Counters};
+pub use derive::{
+    Bucket, Dependency, DerivedCounters, Exemplar, HeatCell, HeatMap, Histogram, Link as DependencyLink,
+    Minutes, MinutesError, OTHER, POINTS_MAX, RELATIVE_ERROR, RedPoint, Series, SeriesFilter, Window,
+    WindowError,
+};
 pub use intake::{Admission, Intake, Refusal};
 pub use model::{
     AttributeList, Dropped, Event, IdError, Link, LogRecord, Resource, Scope, Signal, Span, SpanId, SpanKind,
@@ -44,3 +54,4 @@ pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, Telemetry};
+pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

@@ -16,6 +16,7 @@ use super::write::{PAGE_ROWS, Writer, distinct};
 use crate::batch::Batch;
 use crate::block::Block;
 use crate::column::Scalar;
+use crate::derive::{Counting, now_unix_nano};
 use crate::filter::{Filter, trace_hash};
 use crate::model::{Signal, Value};
 use crate::otlp;
@@ -50,7 +51,6 @@ pub(super) fn build(
     dir: &Path,
     segments: &[Arc<Segment>],
     sampling: &Sampling<'_>,
-    derived: Vec<u8>,
     watch: Watch<'_>,
 ) -> io::Result<Unit> {
     let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
@@ -58,11 +58,14 @@ pub(super) fn build(
     let files = Files::new(dir, &format!("{first:020}-{last:020}"));
     let rule = (sampling.keep_percent < 100.0).then(|| survey(segments, sampling)).transpose()?;
     let spans_before_sampling = segments.iter().map(|segment| segment.rows(Signal::Spans)).sum();
-    let mut index = Index { segments: numbers, spans_before_sampling, derived, ..Index::default() };
+    let mut index = Index { segments: numbers, spans_before_sampling, ..Index::default() };
     let mut sections = Vec::new();
-    index.spans = write_signal(Signal::Spans, segments, &files, rule.as_ref(), &mut sections)?;
+    let mut counting = Counting::new(now_unix_nano());
+    let count = |batch: &Batch| counting.observe(batch);
+    index.spans = write_signal(Signal::Spans, segments, &files, rule.as_ref(), count, &mut sections)?;
+    index.derived = counting.finish().to_bytes();
     watch(Step::SpansWritten)?;
-    index.logs = write_signal(Signal::Logs, segments, &files, None, &mut sections)?;
+    index.logs = write_signal(Signal::Logs, segments, &files, None, |_| {}, &mut sections)?;
     watch(Step::LogsWritten)?;
     let unfinished = files.index.with_extension("unfinished");
     fs::write(&unfinished, index.write(&sections))?;
@@ -106,6 +109,7 @@ fn write_signal(
     segments: &[Arc<Segment>],
     files: &Files,
     rule: Option<&Rule>,
+    mut count: impl FnMut(&Batch),
     sections: &mut Vec<u8>,
 ) -> io::Result<Vec<Group>> {
     if segments.iter().all(|segment| segment.rows(signal) == 0) {
@@ -127,6 +131,7 @@ fn write_signal(
         Ok(())
     };
     each_batch(segments, signal, |batch| {
+        count(&batch);
         waiting.push(batch);
         if waiting.iter().map(Batch::rows).sum::<usize>() >= GROUP_ROWS {
             flush(&mut waiting)

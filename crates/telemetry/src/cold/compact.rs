@@ -109,7 +109,7 @@ impl Work {
         let pinned = lock(&self.pinned).clone();
         let sampling = Sampling { keep_percent: self.policy.keep_percent, pinned: &pinned };
         let counters = &self.shared.counters;
-        match build(&self.dir, &segments, &sampling, Vec::new(), watch) {
+        match build(&self.dir, &segments, &sampling, watch) {
             Ok(unit) => {
                 let (kept, all) = unit.spans();
                 counters.compacted_spans.add(all);

@@ -139,7 +139,7 @@ pub(super) struct Index {
     pub(super) logs: Vec<Group>,
     /// Spans that came in, sampled out ones among them.
     pub(super) spans_before_sampling: u64,
-    /// What the store derived from all spans before sampling; opaque here.
+    /// Calls by minute of all spans, before sampling: [`Minutes`](crate::Minutes) as bytes.
     pub(super) derived: Vec<u8>,
 }
 

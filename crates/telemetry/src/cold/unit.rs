@@ -12,7 +12,7 @@ use super::index::{Group, Index, LOCATOR_ENTRY};
 use super::page::Page;
 use super::write::PAGE_ROWS;
 use crate::filter::trace_hash;
-use crate::model::{LogRecord, Signal, Span, SpanKind, StatusCode, TraceId};
+use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::query::{
     Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, says, search_columns,
 };
@@ -97,6 +97,23 @@ impl Unit {
     /// Numbers of the segments whose rows are here.
     pub(crate) fn segments(&self) -> &[u64] {
         &self.index.segments
+    }
+
+    /// Calls by minute of the spans, counted before they were sampled: minutes as bytes.
+    pub(crate) fn derived(&self) -> &[u8] {
+        &self.index.derived
+    }
+
+    /// Shows the ids of all spans here.
+    pub(crate) fn ids(&self, each: &mut impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
+        for group in &self.index.spans {
+            for number in 0..group.bounds.len() {
+                let page = Page::new(self, Signal::Spans, group, number);
+                let ids = page.traces()?.into_iter().zip(page.span_ids()?);
+                ids.for_each(|(trace, span)| each(TraceId(trace), SpanId(span)));
+            }
+        }
+        Ok(())
     }
 
     /// Spans here, and spans that came in.

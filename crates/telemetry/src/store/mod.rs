@@ -9,12 +9,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::catalogue::{Catalogue, Operation};
+use crate::catalogue::Operation;
 use crate::cold::{self, Compactor, Policy, Take, Work};
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
+use crate::derive::{Derived, Minutes};
 use crate::intake::{Intake, Shared, lock};
-use crate::model::{LogRecord, Signal, Span, TraceId};
+use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
@@ -109,7 +110,7 @@ pub struct Telemetry {
 pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tiers: Arc<Tiers>,
-    catalogue: Arc<Catalogue>,
+    derived: Arc<Derived>,
     recovery: Recovery,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) work: Arc<Work>,
@@ -125,19 +126,15 @@ impl Telemetry {
         fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
         let lock = take_lock(&config.dir)?;
         let tiers = Arc::new(Tiers::default());
-        let catalogue = Arc::new(Catalogue::default());
+        let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
-        let covered = restore_units(&cold, &tiers, &catalogue)?;
-        let (recovery, next_number) = recover(&hot, &covered, &tiers, &catalogue)?;
+        let covered = restore_units(&cold, &tiers, &derived)?;
+        let (recovery, next_number) = recover(&hot, &covered, &tiers, &derived)?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max));
         let observe: Observer = {
-            let catalogue = Arc::clone(&catalogue);
-            Box::new(move |batch: &Batch| {
-                if batch.signal == Signal::Spans {
-                    catalogue.observe(batch);
-                }
-            })
+            let derived = Arc::clone(&derived);
+            Box::new(move |batch: &Batch| derived.observe(batch))
         };
         let roll = Roll { bytes: config.segment_bytes, age: config.segment_age };
         let committer =
@@ -158,11 +155,16 @@ impl Telemetry {
         let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
         let work = Arc::new(work.map_err(failed("reading", &cold))?);
         let compactor = Mutex::default();
-        let open = Open { shared, tiers, catalogue, recovery, committer, work, compactor, _lock: lock };
+        let open = Open { shared, tiers, derived, recovery, committer, work, compactor, _lock: lock };
         let compactor = Compactor::start(Arc::clone(&open.work));
         *crate::intake::lock(&open.compactor) =
             Some(compactor.map_err(failed("starting the thread for", &cold))?);
         Ok(Self { open: Arc::new(open) })
+    }
+
+    /// What was derived from the spans.
+    pub(crate) fn derived(&self) -> &Derived {
+        &self.open.derived
     }
 
     /// An entry for one more receiver.
@@ -234,6 +236,19 @@ impl Telemetry {
         Ok(found.newest_first())
     }
 
+    /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
+    /// an audit of acknowledged spans compares against.
+    pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
+        let view = self.open.tiers.view();
+        for unit in &view.cold {
+            unit.ids(&mut each)?;
+        }
+        for segment in &view.hot {
+            query::ids_in_segment(segment, &mut each)?;
+        }
+        Ok(())
+    }
+
     /// The newest matching log records, newest first.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LogRecord>, ReadError> {
         let view = self.open.tiers.view();
@@ -251,12 +266,12 @@ impl Telemetry {
 
     /// All services that sent spans, sorted.
     pub fn services(&self) -> Vec<String> {
-        self.open.catalogue.services()
+        self.open.derived.catalogue.services()
     }
 
     /// The operations of a service, sorted by name.
     pub fn operations(&self, service: &str) -> Vec<Operation> {
-        self.open.catalogue.operations(service)
+        self.open.derived.catalogue.operations(service)
     }
 }
 
@@ -292,10 +307,12 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Takes in the units of earlier processes; answers the numbers of the segments they were made from.
-fn restore_units(cold: &Path, tiers: &Tiers, catalogue: &Catalogue) -> Result<Vec<u64>, OpenError> {
+fn restore_units(cold: &Path, tiers: &Tiers, derived: &Derived) -> Result<Vec<u64>, OpenError> {
     let mut covered = Vec::new();
     for unit in cold::restore(cold).map_err(failed("reading", cold))? {
-        catalogue.learn(unit.operations());
+        unit.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
+        let minutes = Minutes::from_bytes(unit.derived()).map_err(io::Error::other);
+        derived.restore(&minutes.map_err(failed("reading", cold))?);
         covered.extend_from_slice(unit.segments());
         tiers.restore_unit(Arc::new(unit));
     }
@@ -307,7 +324,7 @@ fn recover(
     hot: &Path,
     covered: &[u64],
     tiers: &Tiers,
-    catalogue: &Catalogue,
+    derived: &Derived,
 ) -> Result<(Recovery, u64), OpenError> {
     let mut recovery = Recovery::default();
     // A number that a unit covers must not be given again.
@@ -318,13 +335,8 @@ fn recover(
             fs::remove_file(&path).map_err(failed("removing", &path))?;
             continue;
         }
-        let learn = |batch: &Batch| {
-            if batch.signal == Signal::Spans {
-                catalogue.observe(batch);
-            }
-        };
-        let (segment, found) =
-            Segment::recover(number, path.clone(), learn).map_err(failed("reading", &path))?;
+        let (segment, found) = Segment::recover(number, path.clone(), |batch| derived.observe(batch))
+            .map_err(failed("reading", &path))?;
         let Recovered { blocks, torn_bytes, damaged_bytes } = found;
         recovery.blocks += blocks;
         recovery.torn_bytes += torn_bytes;

@@ -211,7 +211,7 @@ impl ControlPlane {
         let receiving = Receiving::start(&dir, config, occupied)?;
         let observer = Observer::new(provider.clone());
         let observer = Arc::new(match &receiving {
-            Some(receiving) => observer.with_traces(Arc::new(receiving.telemetry.clone())),
+            Some(receiving) => observer.with_traces(Arc::new(receiving.store().clone())),
             None => observer,
         });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;

@@ -65,6 +65,10 @@ impl Committer {
     /// Runs until the store closes; then everything taken in is on disk, or refused.
     pub(crate) fn run(mut self) {
         loop {
+            if self.shared.awaits_seal() {
+                self.seal();
+                self.shared.take_seal();
+            }
             let closing = self.shared.closing.load(Ordering::Acquire);
             if self.shared.take_work() || closing {
                 let gathered = self.shared.gather();

@@ -47,6 +47,18 @@ pub struct Counters {
     pub commits: Counter,
     /// Bytes written to segments.
     pub bytes_written: Counter,
+    /// Spans compaction was done with, kept or not.
+    pub compacted_spans: Counter,
+    /// Spans that tail sampling left out.
+    pub sampled_out_spans: Counter,
+    /// Units that compaction wrote.
+    pub units_written: Counter,
+    /// Bytes of these units.
+    pub unit_bytes_written: Counter,
+    /// Compactions that failed; segments stay, and it is tried again.
+    pub compaction_failures: Counter,
+    /// Units and segments that retention removed.
+    pub retention_removed: Counter,
 }
 
 impl Counters {

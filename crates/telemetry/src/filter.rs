@@ -25,6 +25,16 @@ impl Filter {
         filter
     }
 
+    /// The filter as it is stored.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// A filter that was stored; one without words is none.
+    pub(crate) fn from_words(words: Box<[u64]>) -> Option<Self> {
+        (!words.is_empty()).then_some(Self { words })
+    }
+
     /// Whether a key with this hash can be in the set.
     #[inline]
     pub(crate) fn may_hold(&self, hash: u64) -> bool {

@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) closing: AtomicBool,
     /// There is something to write.
     work: AtomicBool,
+    /// The segment written to shall be closed.
+    seal: AtomicBool,
     committer: Mutex<Option<Thread>>,
     pub(crate) shards: Mutex<Vec<Arc<Shard>>>,
     pub(crate) spare: Mutex<Vec<Batch>>,
@@ -208,6 +210,7 @@ impl Shared {
             waiting: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             work: AtomicBool::new(false),
+            seal: AtomicBool::new(false),
             committer: Mutex::default(),
             shards: Mutex::default(),
             spare: Mutex::default(),
@@ -257,6 +260,22 @@ impl Shared {
         {
             committer.unpark();
         }
+    }
+
+    /// Asks for the segment written to be closed.
+    pub(crate) fn ask_seal(&self) {
+        self.seal.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether that was asked since this was last called.
+    pub(crate) fn take_seal(&self) -> bool {
+        self.seal.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it was asked and not done yet.
+    pub(crate) fn awaits_seal(&self) -> bool {
+        self.seal.load(Ordering::Acquire)
     }
 
     /// Whether there was something to write since this was last asked.

@@ -3,14 +3,14 @@
 //! ```text
 //! OTLP request ─ walker ─► columns ─ block = write-ahead record ─ group commit ─► searchable, then acknowledged
 //!                (otlp)   (column,   (block)                     (commit,        (query)
-//!                          batch)                                 segment)
+//!                          batch)                                 segment) ─ later: Parquet with an index (cold)
 //! ```
 //!
 //! In: OTLP requests as protobuf, through an [`Intake`] for each receiver. Out: whole spans and log records. What is
 //! acknowledged was on disk before, and is found at once: there is no second path that catches up later.
 //!
 //! Plain threads, no runtime, no network: receivers, JSON and compression are the gateway's. Nothing here is sampled
-//! before it is counted.
+//! before it is counted; what is sampled, is when it is compacted.
 
 mod batch;
 #[cfg(feature = "bench")]
@@ -18,6 +18,7 @@ mod batch;
 pub mod bench;
 mod block;
 mod catalogue;
+mod cold;
 mod column;
 mod commit;
 mod counters;

@@ -1,10 +1,11 @@
-//! Where rows are: segments as they were committed, newest last.
+//! Where rows are: units that were compacted, and segments as they were committed, newest last.
 //!
 //! A query takes a [`View`] once and reads from it alone, so that rows that move between tiers meanwhile are neither
 //! missed nor seen twice.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::cold::Unit;
 use crate::segment::Segment;
 
 /// All tiers.
@@ -16,6 +17,7 @@ pub(crate) struct Tiers {
 #[derive(Debug, Default)]
 struct State {
     hot: Vec<Hot>,
+    cold: Vec<Arc<Unit>>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ enum Stage {
 pub(crate) struct View {
     /// Oldest first.
     pub(crate) hot: Vec<Arc<Segment>>,
+    /// Oldest first; older than what is hot.
+    pub(crate) cold: Vec<Arc<Unit>>,
 }
 
 impl Tiers {
@@ -76,7 +80,36 @@ impl Tiers {
 
     /// What is there now.
     pub(crate) fn view(&self) -> View {
-        View { hot: self.read().hot.iter().map(|hot| Arc::clone(&hot.segment)).collect() }
+        let state = self.read();
+        let hot = state.hot.iter().map(|hot| Arc::clone(&hot.segment)).collect();
+        View { hot, cold: state.cold.clone() }
+    }
+
+    /// Takes in a unit of an earlier process.
+    pub(crate) fn restore_unit(&self, unit: Arc<Unit>) {
+        self.write().cold.push(unit);
+    }
+
+    /// Puts a unit in the place of the segments it was made from.
+    pub(crate) fn replace(&self, unit: Arc<Unit>) {
+        let mut state = self.write();
+        state.hot.retain(|hot| !unit.segments().contains(&hot.segment.number));
+        state.cold.push(unit);
+    }
+
+    /// All units, oldest first.
+    pub(crate) fn units(&self) -> Vec<Arc<Unit>> {
+        self.read().cold.clone()
+    }
+
+    /// Lets go of a unit.
+    pub(crate) fn remove_unit(&self, unit: &Arc<Unit>) {
+        self.write().cold.retain(|known| !Arc::ptr_eq(known, unit));
+    }
+
+    /// Lets go of a segment.
+    pub(crate) fn remove_segment(&self, segment: &Arc<Segment>) {
+        self.write().hot.retain(|hot| !Arc::ptr_eq(&hot.segment, segment));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -250,6 +250,11 @@ fn scale(seed: u64) -> u64 {
     if seed >> 8 & 0x3f == 0 { usual * 8 } else { usual }
 }
 
+/// The unique text of the span with this number.
+pub(crate) fn unique(number: u64) -> String {
+    String::from_utf8_lossy(&hex(mix(number ^ UNIQUE))).into_owned()
+}
+
 fn hex(value: u64) -> [u8; 16] {
     const PAIRS: [[u8; 2]; 256] = {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

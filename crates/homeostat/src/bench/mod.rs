@@ -10,6 +10,7 @@ mod ingest;
 mod kill;
 mod load;
 mod machine;
+mod query;
 mod server;
 mod shapes;
 mod tracer;
@@ -23,6 +24,8 @@ use crate::cli::{Exit, Failure, Global};
 pub(crate) enum BenchCommand {
     /// How many spans a second are taken and acknowledged after the disk has them.
     Ingest(ingest::IngestArgs),
+    /// How fast a trace is found by its id and by a search with three filters.
+    Query(query::QueryArgs),
     /// Kill the server at random instants under load; every acknowledged span must be found afterwards.
     Kill(kill::KillArgs),
     /// Fill the disk under load: refused with the reason, taken again when there is space, nothing lost.
@@ -40,6 +43,7 @@ fn line(value: &impl serde::Serialize) -> Result<String, Failure> {
 pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Ingest(args) => ingest::run(global, args),
+        BenchCommand::Query(args) => query::run(args),
         BenchCommand::Kill(args) => kill::run(global, args),
         BenchCommand::FullDisk(args) => full_disk::run(args),
         BenchCommand::Tracer(args) => tracer::run(args),

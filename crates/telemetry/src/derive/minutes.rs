@@ -2,7 +2,7 @@
 //!
 //! This is the one place that says how they are kept:
 //!
-//! - [`Minutes::of`] counts batches of a segment on their own, as the live state does: calls per series and edge and
+//! - `Counting` counts batches of a segment on their own, as the live state does: calls per series and edge and
 //!   minute, and an exemplar for each series, hour and bucket. Pairs whose two sides lie in different segments are in
 //!   no segment's minutes: the live service map has them, after a restart it lacks them.
 //! - [`Minutes::to_bytes`] and [`Minutes::from_bytes`]: magic `HMIN`, a version byte, numbers as varints, CRC-32 of
@@ -62,12 +62,37 @@ pub enum MinutesError {
     },
 }
 
+/// Minutes being counted.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    state: State,
+    now: u64,
+}
+
+impl Counting {
+    /// Counts as at `now` (nanoseconds since 1970): what is older than a day then is left out.
+    pub(crate) fn new(now: u64) -> Self {
+        Self { state: State::new(), now }
+    }
+
+    /// Counts a batch of spans.
+    pub(crate) fn observe(&mut self, batch: &Batch) {
+        self.state.observe(batch, self.now, |_, _, _| {});
+    }
+
+    /// What was counted.
+    pub(crate) fn finish(self) -> Minutes {
+        self.state.into_minutes()
+    }
+}
+
 impl Minutes {
-    /// Counts batches of spans at `now` (nanoseconds since 1970): what is older than a day then is left out.
+    /// Counts batches of spans at `now`.
+    #[cfg(test)]
     pub(crate) fn of<'a>(batches: impl IntoIterator<Item = &'a Batch>, now: u64) -> Self {
-        let mut state = State::new();
-        batches.into_iter().for_each(|batch| state.observe(batch, now, |_, _, _| {}));
-        state.into_minutes()
+        let mut counting = Counting::new(now);
+        batches.into_iter().for_each(|batch| counting.observe(batch));
+        counting.finish()
     }
 
     /// Adds what another one holds.

@@ -36,6 +36,7 @@ mod weight;
 pub use edges::Link;
 pub use exemplar::Exemplar;
 pub use histogram::{Bucket, Histogram};
+pub(crate) use minutes::Counting;
 pub use minutes::{Minutes, MinutesError};
 pub use names::OTHER;
 pub use read::{

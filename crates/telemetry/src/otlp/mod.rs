@@ -16,7 +16,13 @@ use limits::Left;
 pub use limits::Limits;
 pub(crate) use logs::walk_logs;
 pub(crate) use traces::walk_traces;
-pub(crate) use value::{owned, resource, scope, service_name};
+pub(crate) use value::{attribute, owned, resource, scope, service_name};
+pub(crate) use wire::{Fault, Reader};
+
+/// The numbers fields begin with.
+pub(crate) mod wire_tags {
+    pub(crate) use super::wire::{fixed32, fixed64, len, varint};
+}
 
 /// What came of a request that was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

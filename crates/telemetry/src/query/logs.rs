@@ -48,7 +48,7 @@ fn matching(block: &Block<'_>, filter: &LogFilter) -> Result<Vec<LogRecord>, Blo
 }
 
 /// Whether a body holds `text`, which is in lower case.
-fn says(body: &Value, text: &str) -> bool {
+pub(crate) fn says(body: &Value, text: &str) -> bool {
     match body {
         Value::Text(body) => body.to_lowercase().contains(text),
         Value::Int(n) => n.to_string().contains(text),

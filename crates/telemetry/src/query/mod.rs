@@ -10,10 +10,9 @@ mod logs;
 mod scan;
 
 pub use filter::{LogFilter, StatusFilter, TraceFilter};
-pub(crate) use scan::Found;
+pub(crate) use scan::{Columns, Found, Tag, search_columns};
 
-pub(crate) use logs::search_logs;
-pub(crate) use scan::search_block;
+pub(crate) use logs::{says, search_logs};
 
 use std::io;
 use std::path::PathBuf;
@@ -44,6 +43,14 @@ pub enum ReadError {
         offset: u64,
         /// Why.
         source: BlockError,
+    },
+    /// A compacted file is damaged.
+    #[error("{} cannot be read: its {what} makes no sense", path.display())]
+    Compacted {
+        /// The file.
+        path: PathBuf,
+        /// Which part.
+        what: &'static str,
     },
 }
 
@@ -118,7 +125,7 @@ pub(crate) fn search_segment(
                 .as_ref()
                 .is_none_or(|service| outline.services.iter().any(|s| **s == **service));
         if may_match {
-            with_block(segment, outline, |block| search_block(block, filter, found))?;
+            with_block(segment, outline, |block| search_columns(block, filter, found))?;
         }
     }
     Ok(())

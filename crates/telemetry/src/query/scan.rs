@@ -3,9 +3,74 @@
 use std::collections::HashMap;
 
 use super::filter::{StatusFilter, TraceFilter};
+use crate::batch::Origins;
 use crate::block::{Block, BlockError};
-use crate::column::{Attributes, Scalar};
-use crate::model::{Resource, SpanKind, StatusCode, TraceId, Value};
+use crate::column::{Attributes, Scalar, Strings};
+use crate::model::{AttributeList, SpanKind, StatusCode, TraceId, Value};
+
+/// Spans by columns, each read when it is asked for: a block, or a page of a compacted file.
+pub(crate) trait Columns {
+    /// What can go wrong.
+    type Error;
+    /// Start of each row.
+    fn starts(&self) -> Result<Vec<u64>, Self::Error>;
+    /// Duration of each row.
+    fn durations(&self) -> Result<Vec<u64>, Self::Error>;
+    /// Kind of each row.
+    fn kinds(&self) -> Result<Vec<u8>, Self::Error>;
+    /// Status of each row.
+    fn statuses(&self) -> Result<Vec<u8>, Self::Error>;
+    /// Name of each row.
+    fn names(&self) -> Result<Strings, Self::Error>;
+    /// Trace of each row.
+    fn traces(&self) -> Result<Vec<[u8; 16]>, Self::Error>;
+    /// Where rows come from, and the origin of each.
+    fn origins(&self) -> Result<(Origins, Vec<u32>), Self::Error>;
+    /// The rows that have a tag as attribute, or of an event, ascending.
+    fn rows_with(&self, tag: &Tag<'_>) -> Result<Vec<u32>, Self::Error>;
+}
+
+impl Columns for Block<'_> {
+    type Error = BlockError;
+
+    fn starts(&self) -> Result<Vec<u64>, BlockError> {
+        self.starts()
+    }
+
+    fn durations(&self) -> Result<Vec<u64>, BlockError> {
+        self.durations()
+    }
+
+    fn kinds(&self) -> Result<Vec<u8>, BlockError> {
+        self.kinds()
+    }
+
+    fn statuses(&self) -> Result<Vec<u8>, BlockError> {
+        self.statuses()
+    }
+
+    fn names(&self) -> Result<Strings, BlockError> {
+        self.names()
+    }
+
+    fn traces(&self) -> Result<Vec<[u8; 16]>, BlockError> {
+        self.traces()
+    }
+
+    fn origins(&self) -> Result<(Origins, Vec<u32>), BlockError> {
+        Ok((self.origins()?, self.origin_of_rows()?))
+    }
+
+    fn rows_with(&self, tag: &Tag<'_>) -> Result<Vec<u32>, BlockError> {
+        let mut rows = items_with(&self.row_attributes()?, tag);
+        let (row_of_event, event_attributes) = self.event_attributes()?;
+        let events = items_with(&event_attributes, tag).into_iter();
+        rows.extend(events.filter_map(|event| row_of_event.get(event as usize)));
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+}
 
 /// The newest traces found so far, each with the start of its newest matching span.
 #[derive(Debug)]
@@ -61,12 +126,12 @@ impl Found {
     }
 }
 
-/// Adds the matching rows of a block of spans. Columns are unpacked one after the other, and only while rows are left.
-pub(crate) fn search_block(
-    block: &Block<'_>,
+/// Adds the matching rows. Columns are unpacked one after the other, and only while rows are left.
+pub(crate) fn search_columns<C: Columns>(
+    block: &C,
     filter: &TraceFilter,
     found: &mut Found,
-) -> Result<(), BlockError> {
+) -> Result<(), C::Error> {
     let starts = block.starts()?;
     let from = (*filter.start.start()).max(found.oldest_wanted());
     let wanted = from..=*filter.start.end();
@@ -86,12 +151,11 @@ pub(crate) fn search_block(
     Ok(())
 }
 
-fn keep_by_columns(block: &Block<'_>, filter: &TraceFilter, rows: &mut Vec<u32>) -> Result<(), BlockError> {
+fn keep_by_columns<C: Columns>(block: &C, filter: &TraceFilter, rows: &mut Vec<u32>) -> Result<(), C::Error> {
     if let Some(service) = &filter.service
         && !rows.is_empty()
     {
-        let origins = block.origins()?;
-        let of_rows = block.origin_of_rows()?;
+        let (origins, of_rows) = block.origins()?;
         let wanted: Vec<bool> =
             (0..origins.pairs.len() as u32).map(|origin| **origins.service(origin) == **service).collect();
         rows.retain(|&row| wanted.get(of_rows[row as usize] as usize) == Some(&true));
@@ -119,7 +183,7 @@ fn keep_by_columns(block: &Block<'_>, filter: &TraceFilter, rows: &mut Vec<u32>)
     }
 }
 
-fn keep_kind(block: &Block<'_>, kind: SpanKind, rows: &mut Vec<u32>) -> Result<(), BlockError> {
+fn keep_kind<C: Columns>(block: &C, kind: SpanKind, rows: &mut Vec<u32>) -> Result<(), C::Error> {
     if !rows.is_empty() {
         let kinds = block.kinds()?;
         rows.retain(|&row| kinds[row as usize] == kind as u8);
@@ -127,7 +191,7 @@ fn keep_kind(block: &Block<'_>, kind: SpanKind, rows: &mut Vec<u32>) -> Result<(
     Ok(())
 }
 
-fn keep_errors(block: &Block<'_>, rows: &mut Vec<u32>, error: bool) -> Result<(), BlockError> {
+fn keep_errors<C: Columns>(block: &C, rows: &mut Vec<u32>, error: bool) -> Result<(), C::Error> {
     if !rows.is_empty() {
         let statuses = block.statuses()?;
         rows.retain(|&row| (statuses[row as usize] == StatusCode::Error as u8) == error);
@@ -149,7 +213,21 @@ impl<'a> Tag<'a> {
         Self { key, text, int: text.parse().ok(), double: text.parse().ok(), bool: text.parse().ok() }
     }
 
-    fn is(&self, value: Scalar<'_>) -> bool {
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        self.key
+    }
+
+    /// The values it can be, one of each type.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Scalar<'a>> {
+        let text = Some(Scalar::Text(self.text.as_bytes()));
+        let numbers =
+            [self.int.map(Scalar::Int), self.double.map(Scalar::Double), self.bool.map(Scalar::Bool)];
+        text.into_iter().chain(numbers.into_iter().flatten())
+    }
+
+    /// Whether a value is what it asks for.
+    pub(crate) fn is(&self, value: Scalar<'_>) -> bool {
         match value {
             Scalar::Text(text) => text == self.text.as_bytes(),
             Scalar::Int(int) => self.int == Some(int),
@@ -159,9 +237,9 @@ impl<'a> Tag<'a> {
         }
     }
 
-    /// Whether the resource has it.
-    pub(crate) fn holds(&self, resource: &Resource) -> bool {
-        resource.attributes.iter().any(|(key, value)| {
+    /// Whether attributes have it.
+    pub(crate) fn is_among(&self, attributes: &AttributeList) -> bool {
+        attributes.iter().any(|(key, value)| {
             key == self.key
                 && match value {
                     Value::Text(text) => text == self.text,
@@ -174,14 +252,11 @@ impl<'a> Tag<'a> {
     }
 }
 
-fn keep_by_tags(block: &Block<'_>, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Result<(), BlockError> {
+fn keep_by_tags<C: Columns>(block: &C, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Result<(), C::Error> {
     if tags.is_empty() {
         return Ok(());
     }
-    let attributes = block.row_attributes()?;
-    let origins = block.origins()?;
-    let origin_of_rows = block.origin_of_rows()?;
-    let (row_of_event, event_attributes) = block.event_attributes()?;
+    let (origins, origin_of_rows) = block.origins()?;
     for tag in tags {
         if rows.is_empty() {
             return Ok(());
@@ -194,12 +269,9 @@ fn keep_by_tags(block: &Block<'_>, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Res
             }
             _ => {
                 let by_origin: Vec<bool> = (0..origins.pairs.len() as u32)
-                    .map(|origin| tag.holds(&origins.read(origin).0))
+                    .map(|origin| tag.is_among(&origins.read(origin).0.attributes))
                     .collect();
-                let mut with_tag = items_with(&attributes, tag);
-                let events = items_with(&event_attributes, tag).into_iter();
-                with_tag.extend(events.filter_map(|event| row_of_event.get(event as usize)));
-                with_tag.sort_unstable();
+                let with_tag = block.rows_with(tag)?;
                 rows.retain(|&row| {
                     by_origin.get(origin_of_rows[row as usize] as usize) == Some(&true)
                         || with_tag.binary_search(&row).is_ok()

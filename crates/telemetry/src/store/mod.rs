@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::catalogue::Operation;
+use crate::cold::{self, Compactor, Policy, Take, Work};
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
-use crate::derive::Derived;
+use crate::derive::{Derived, Minutes};
 use crate::intake::{Intake, Shared, lock};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
@@ -34,6 +35,17 @@ pub struct Config {
     pub segment_bytes: u64,
     /// A segment is closed at this age.
     pub segment_age: Duration,
+    /// A closed segment is compacted when it was last written to so long ago; never where there is none.
+    pub compact_after: Option<Duration>,
+    /// More bytes of closed segments than this are compacted at once, oldest first.
+    pub hot_bytes_max: u64,
+    /// How many percent of unremarkable traces compaction keeps. Traces with errors, with spans slower than their
+    /// operation's 99th percentile, and pinned ones are always kept.
+    pub keep_percent: f64,
+    /// What is older goes.
+    pub retention_age: Duration,
+    /// When there is more than this on disk, the oldest goes.
+    pub retention_bytes: u64,
 }
 
 impl Config {
@@ -45,6 +57,11 @@ impl Config {
             waiting_bytes_max: 64 << 20,
             segment_bytes: 64 << 20,
             segment_age: Duration::from_secs(300),
+            compact_after: Some(Duration::from_secs(600)),
+            hot_bytes_max: 1 << 30,
+            keep_percent: 100.0,
+            retention_age: Duration::from_secs(7 * 24 * 3600),
+            retention_bytes: 10 << 30,
         }
     }
 }
@@ -86,16 +103,18 @@ pub struct Recovery {
 /// Clones share the store. The last one to go closes it.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    open: Arc<Open>,
+    pub(crate) open: Arc<Open>,
 }
 
 #[derive(Debug)]
-struct Open {
-    shared: Arc<Shared>,
-    tiers: Arc<Tiers>,
+pub(crate) struct Open {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
     recovery: Recovery,
     committer: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) work: Arc<Work>,
+    compactor: Mutex<Option<Compactor>>,
     /// Held while the store is open.
     _lock: File,
 }
@@ -108,7 +127,10 @@ impl Telemetry {
         let lock = take_lock(&config.dir)?;
         let tiers = Arc::new(Tiers::default());
         let derived = Arc::new(Derived::new());
-        let (recovery, next_number) = recover(&hot, &tiers, &derived)?;
+        let cold = config.dir.join("cold");
+        fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
+        let covered = restore_units(&cold, &tiers, &derived)?;
+        let (recovery, next_number) = recover(&hot, &covered, &tiers, &derived)?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max));
         let observe: Observer = {
             let derived = Arc::clone(&derived);
@@ -123,7 +145,20 @@ impl Telemetry {
             .map_err(failed("starting the thread for", &hot))?;
         shared.attach(thread.thread().clone());
         let committer = Mutex::new(Some(thread));
-        let open = Open { shared, tiers, derived, recovery, committer, _lock: lock };
+        let policy = Policy {
+            after: config.compact_after,
+            hot_bytes_max: config.hot_bytes_max,
+            keep_percent: config.keep_percent,
+            retention_age: config.retention_age,
+            retention_bytes: config.retention_bytes,
+        };
+        let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
+        let work = Arc::new(work.map_err(failed("reading", &cold))?);
+        let compactor = Mutex::default();
+        let open = Open { shared, tiers, derived, recovery, committer, work, compactor, _lock: lock };
+        let compactor = Compactor::start(Arc::clone(&open.work));
+        *crate::intake::lock(&open.compactor) =
+            Some(compactor.map_err(failed("starting the thread for", &cold))?);
         Ok(Self { open: Arc::new(open) })
     }
 
@@ -142,6 +177,23 @@ impl Telemetry {
         self.open.close();
     }
 
+    /// Compacts everything that is on disk now, due or not. What is under way to the disk stays hot.
+    pub fn compact(&self) -> io::Result<()> {
+        let shared = &self.open.shared;
+        shared.ask_seal();
+        while shared.awaits_seal() && !shared.closing.load(Ordering::Acquire) {
+            shared.wake();
+            thread::sleep(Duration::from_millis(1));
+        }
+        while self.open.work.compact(Take::All)? {}
+        Ok(())
+    }
+
+    /// Keeps a trace whatever is sampled out: one that an incident or a drill refers to. From the next compaction on.
+    pub fn pin(&self, trace: TraceId) -> io::Result<()> {
+        self.open.work.pin(trace)
+    }
+
     /// What opening found.
     pub fn recovery(&self) -> Recovery {
         self.open.recovery
@@ -156,6 +208,9 @@ impl Telemetry {
     pub fn trace(&self, id: TraceId) -> Result<Vec<Span>, ReadError> {
         let view = self.open.tiers.view();
         let mut spans = Vec::new();
+        for unit in &view.cold {
+            unit.trace(id, &mut spans)?;
+        }
         for segment in &view.hot {
             query::spans_in_segment(segment, id, &mut spans)?;
         }
@@ -173,6 +228,11 @@ impl Telemetry {
         for segment in view.hot.iter().rev() {
             query::search_segment(segment, filter, &mut found)?;
         }
+        let mut units = view.cold;
+        units.sort_by_key(|unit| std::cmp::Reverse(unit.start_max()));
+        for unit in units {
+            unit.search(filter, &mut found)?;
+        }
         Ok(found.newest_first())
     }
 
@@ -180,6 +240,9 @@ impl Telemetry {
     /// an audit of acknowledged spans compares against.
     pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
         let view = self.open.tiers.view();
+        for unit in &view.cold {
+            unit.ids(&mut each)?;
+        }
         for segment in &view.hot {
             query::ids_in_segment(segment, &mut each)?;
         }
@@ -192,6 +255,9 @@ impl Telemetry {
         let mut records = Vec::new();
         for segment in view.hot.iter().rev() {
             query::search_logs(segment, filter, &mut records)?;
+        }
+        for unit in view.cold.iter().rev() {
+            unit.logs(filter, &mut records)?;
         }
         records.sort_by_key(|record| std::cmp::Reverse(record.time_unix_nano));
         records.truncate(filter.limit);
@@ -211,6 +277,9 @@ impl Telemetry {
 
 impl Open {
     fn close(&self) {
+        if let Some(compactor) = lock(&self.compactor).take() {
+            compactor.stop();
+        }
         self.shared.closing.store(true, Ordering::Release);
         self.shared.wake();
         if let Some(thread) = lock(&self.committer).take() {
@@ -237,12 +306,35 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Takes in the units of earlier processes; answers the numbers of the segments they were made from.
+fn restore_units(cold: &Path, tiers: &Tiers, derived: &Derived) -> Result<Vec<u64>, OpenError> {
+    let mut covered = Vec::new();
+    for unit in cold::restore(cold).map_err(failed("reading", cold))? {
+        unit.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
+        let minutes = Minutes::from_bytes(unit.derived()).map_err(io::Error::other);
+        derived.restore(&minutes.map_err(failed("reading", cold))?);
+        covered.extend_from_slice(unit.segments());
+        tiers.restore_unit(Arc::new(unit));
+    }
+    Ok(covered)
+}
+
 /// Takes in the segments of earlier processes; answers what was found, and the number for the next segment.
-fn recover(hot: &Path, tiers: &Tiers, derived: &Derived) -> Result<(Recovery, u64), OpenError> {
+fn recover(
+    hot: &Path,
+    covered: &[u64],
+    tiers: &Tiers,
+    derived: &Derived,
+) -> Result<(Recovery, u64), OpenError> {
     let mut recovery = Recovery::default();
-    let mut next_number = 1;
+    // A number that a unit covers must not be given again.
+    let mut next_number = covered.iter().max().map_or(1, |last| last + 1);
     for (number, path) in Segment::list(hot).map_err(failed("listing", hot))? {
-        next_number = number + 1;
+        next_number = next_number.max(number + 1);
+        if covered.contains(&number) {
+            fs::remove_file(&path).map_err(failed("removing", &path))?;
+            continue;
+        }
         let (segment, found) = Segment::recover(number, path.clone(), |batch| derived.observe(batch))
             .map_err(failed("reading", &path))?;
         let Recovered { blocks, torn_bytes, damaged_bytes } = found;

@@ -1,0 +1,34 @@
+//! The compacted tier: segments into Parquet files with an index, and answers from them.
+//!
+//! ```text
+//! sealed segments ─ order by trace ─ gather columns ─► cold/A-B.spans.parquet, cold/A-B.logs.parquet
+//!                   (order, sample)   (gather, rest)    (write, pack)
+//!                                                     └► cold/A-B.index, renamed into place last: the commit
+//! ```
+//!
+//! In: segments the committer has closed. Out: units that answer what the segments answered, in a third of the room; any
+//! reader of Parquet reads them. A unit counts once its index has its name; then its segments are removed. Whatever a
+//! crash leaves of a unit without an index, or of segments a unit covers, is removed at the next start.
+//!
+//! Files are local. An object store would take the place of the few calls in `build`, `unit` and `compact`.
+
+mod bloom;
+mod build;
+mod compact;
+mod gather;
+mod index;
+mod order;
+mod pack;
+mod page;
+mod rest;
+mod sample;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod write;
+
+pub(crate) use compact::{Compactor, Policy, Take, Work, restore};
+pub(crate) use unit::Unit;
+
+/// Maps of what comes from this process alone.
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -1,0 +1,178 @@
+//! What of a row has no column: an OTLP `Span` or `LogRecord` message with these fields alone.
+//!
+//! In: attributes whose keys are rare, come twice or hold lists and maps, events, links, counts of what was left out.
+//! Out: the message, which other readers of the file understand, and the same read back.
+
+use crate::batch::{Events, Links};
+use crate::column::{Cursor, Scalar};
+use crate::model::{AttributeList, Dropped, Event, Link, Signal, SpanId, TraceId};
+use crate::otlp::{self, Fault, Reader, wire_tags as tags};
+
+use super::pack::put_varint;
+
+fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    put_varint(out, u64::from(tags::len(number)));
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
+    if value != 0 {
+        put_varint(out, u64::from(tags::varint(number)));
+        put_varint(out, value);
+    }
+}
+
+/// Adds a `KeyValue` message as field `number`.
+fn put_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: Scalar<'_>) {
+    let mut any = Vec::new();
+    match value {
+        Scalar::Text(text) => put_bytes(&mut any, 1, text),
+        Scalar::Bool(bool) => any.extend([tags::varint(2) as u8, u8::from(bool)]),
+        Scalar::Int(int) => {
+            any.push(tags::varint(3) as u8);
+            put_varint(&mut any, int as u64);
+        }
+        Scalar::Double(double) => {
+            any.push(tags::fixed64(4) as u8);
+            any.extend(double.to_bits().to_le_bytes());
+        }
+        Scalar::Bytes(bytes) => put_bytes(&mut any, 7, bytes),
+        Scalar::Any(message) => any.extend_from_slice(message),
+    }
+    let mut pair = Vec::new();
+    put_bytes(&mut pair, 1, key);
+    put_bytes(&mut pair, 2, &any);
+    put_bytes(out, number, &pair);
+}
+
+/// The number of the field with attributes; the count of those left out is the next one.
+fn attribute_field(signal: Signal) -> u32 {
+    match signal {
+        Signal::Spans => 9,
+        Signal::Logs => 6,
+    }
+}
+
+/// Adds an attribute of the row.
+pub(super) fn put_row_attribute(out: &mut Vec<u8>, signal: Signal, key: &[u8], value: Scalar<'_>) {
+    put_attribute(out, attribute_field(signal), key, value);
+}
+
+/// Adds the counts of what was left out.
+pub(super) fn put_dropped(out: &mut Vec<u8>, signal: Signal, [attributes, events, links]: [u32; 3]) {
+    put_number(out, attribute_field(signal) + 1, attributes.into());
+    if signal == Signal::Spans {
+        put_number(out, 12, events.into());
+        put_number(out, 14, links.into());
+    }
+}
+
+/// Adds event `at`.
+pub(super) fn put_event(out: &mut Vec<u8>, events: &Events, at: usize, attributes: &mut Cursor<'_>) {
+    let mut event = vec![tags::fixed64(1) as u8];
+    event.extend(events.time[at].to_le_bytes());
+    put_bytes(&mut event, 2, events.name.entry(events.name.code(at)));
+    attributes.seek(at);
+    for (column, rank) in attributes.values() {
+        put_attribute(&mut event, 3, &column.key, column.value(rank));
+    }
+    put_number(&mut event, 4, events.dropped[at].into());
+    put_bytes(out, 11, &event);
+}
+
+/// Adds link `at`.
+pub(super) fn put_link(out: &mut Vec<u8>, links: &Links, at: usize, attributes: &mut Cursor<'_>) {
+    let mut link = Vec::new();
+    put_bytes(&mut link, 1, &links.trace[at]);
+    put_bytes(&mut link, 2, &links.span[at].to_be_bytes());
+    put_bytes(&mut link, 3, links.trace_state.entry(links.trace_state.code(at)));
+    attributes.seek(at);
+    for (column, rank) in attributes.values() {
+        put_attribute(&mut link, 4, &column.key, column.value(rank));
+    }
+    put_number(&mut link, 5, links.dropped[at].into());
+    link.push(tags::fixed32(6) as u8);
+    link.extend(links.flags[at].to_le_bytes());
+    put_bytes(out, 13, &link);
+}
+
+/// What was read back.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    pub(super) attributes: AttributeList,
+    pub(super) events: Vec<Event>,
+    pub(super) links: Vec<Link>,
+    pub(super) dropped: Dropped,
+}
+
+/// Reads the message of a row.
+pub(super) fn read(signal: Signal, message: &[u8]) -> Result<Rest, Fault> {
+    let attribute = attribute_field(signal);
+    let mut rest = Rest::default();
+    let mut reader = Reader::new(message);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            _ if tag == tags::len(attribute) => read_attribute(reader.bytes()?, &mut rest.attributes)?,
+            _ if tag == tags::varint(attribute + 1) => rest.dropped.attributes = reader.varint()? as u32,
+            _ if tag == tags::len(11) => rest.events.push(read_event(reader.bytes()?)?),
+            _ if tag == tags::varint(12) => rest.dropped.events = reader.varint()? as u32,
+            _ if tag == tags::len(13) => rest.links.push(read_link(reader.bytes()?)?),
+            _ if tag == tags::varint(14) => rest.dropped.links = reader.varint()? as u32,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(rest)
+}
+
+fn read_attribute(message: &[u8], list: &mut AttributeList) -> Result<(), Fault> {
+    let (key, value) = otlp::attribute(message)?;
+    list.push((text(key), otlp::owned(value.unwrap_or(Scalar::Any(&[])))));
+    Ok(())
+}
+
+fn read_event(message: &[u8]) -> Result<Event, Fault> {
+    let mut event =
+        Event { time_unix_nano: 0, name: String::new(), attributes: Vec::new(), dropped_attributes: 0 };
+    let mut reader = Reader::new(message);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            _ if tag == tags::fixed64(1) => event.time_unix_nano = reader.fixed64()?,
+            _ if tag == tags::len(2) => event.name = text(reader.bytes()?),
+            _ if tag == tags::len(3) => read_attribute(reader.bytes()?, &mut event.attributes)?,
+            _ if tag == tags::varint(4) => event.dropped_attributes = reader.varint()? as u32,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(event)
+}
+
+fn read_link(message: &[u8]) -> Result<Link, Fault> {
+    let mut link = Link {
+        trace_id: TraceId([0; 16]),
+        span_id: SpanId([0; 8]),
+        trace_state: String::new(),
+        flags: 0,
+        attributes: Vec::new(),
+        dropped_attributes: 0,
+    };
+    let mut reader = Reader::new(message);
+    while let Some(tag) = reader.tag()? {
+        match tag {
+            _ if tag == tags::len(1) => {
+                link.trace_id = TraceId(reader.bytes()?.try_into().unwrap_or_default())
+            }
+            _ if tag == tags::len(2) => link.span_id = SpanId(reader.bytes()?.try_into().unwrap_or_default()),
+            _ if tag == tags::len(3) => link.trace_state = text(reader.bytes()?),
+            _ if tag == tags::len(4) => read_attribute(reader.bytes()?, &mut link.attributes)?,
+            _ if tag == tags::varint(5) => link.dropped_attributes = reader.varint()? as u32,
+            _ if tag == tags::fixed32(6) => link.flags = reader.fixed32()?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(link)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

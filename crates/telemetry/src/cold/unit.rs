@@ -1,0 +1,316 @@
+//! A unit: what one compaction wrote, and what it answers.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::bloom;
+use super::gather::Field;
+use super::index::{Group, Index, LOCATOR_ENTRY};
+use super::page::Page;
+use super::write::PAGE_ROWS;
+use crate::filter::trace_hash;
+use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
+use crate::query::{
+    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, says, search_columns,
+};
+
+/// The files of a unit.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    pub(super) index: PathBuf,
+    pub(super) spans: PathBuf,
+    pub(super) logs: PathBuf,
+}
+
+impl Files {
+    /// The files of the unit named `stem` in a directory.
+    pub(super) fn new(dir: &Path, stem: &str) -> Self {
+        let file = |ending: &str| dir.join(format!("{stem}.{ending}"));
+        Self { index: file("index"), spans: file("spans.parquet"), logs: file("logs.parquet") }
+    }
+
+    pub(super) fn of(&self, signal: Signal) -> &Path {
+        match signal {
+            Signal::Spans => &self.spans,
+            Signal::Logs => &self.logs,
+        }
+    }
+}
+
+/// Compacted rows: an index and a Parquet file for each signal.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(super) files: Files,
+    pub(super) index: Index,
+    index_file: File,
+    spans: Option<File>,
+    logs: Option<File>,
+    pub(super) bytes: u64,
+    pub(super) written: SystemTime,
+}
+
+impl Unit {
+    /// Opens the unit with this index.
+    pub(super) fn open(files: Files) -> io::Result<Self> {
+        let bytes = fs::read(&files.index)?;
+        let index = Index::read(&bytes).map_err(io::Error::other)?;
+        let index_file = File::open(&files.index)?;
+        let written = index_file.metadata()?.modified()?;
+        let mut all = bytes.len() as u64;
+        let mut open = |signal: Signal| -> io::Result<Option<File>> {
+            if index.groups(signal).is_empty() {
+                return Ok(None);
+            }
+            let file = File::open(files.of(signal))?;
+            all += file.metadata()?.len();
+            Ok(Some(file))
+        };
+        let (spans, logs) = (open(Signal::Spans)?, open(Signal::Logs)?);
+        Ok(Self { files, index, index_file, spans, logs, bytes: all, written })
+    }
+
+    pub(super) fn nonsense(&self, signal: Signal, what: &'static str) -> ReadError {
+        ReadError::Compacted { path: self.files.of(signal).to_owned(), what }
+    }
+
+    /// Bytes of a Parquet file.
+    pub(super) fn read(&self, signal: Signal, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
+        let file = match signal {
+            Signal::Spans => &self.spans,
+            Signal::Logs => &self.logs,
+        };
+        let Some(file) = file else { return Err(self.nonsense(signal, "list of row groups")) };
+        let mut bytes = vec![0; len];
+        let failed = |source| ReadError::Io { path: self.files.of(signal).to_owned(), source };
+        file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    fn read_index(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
+        let failed = |source| ReadError::Io { path: self.files.index.clone(), source };
+        self.index_file.read_exact_at(bytes, offset).map_err(failed)
+    }
+
+    /// Numbers of the segments whose rows are here.
+    pub(crate) fn segments(&self) -> &[u64] {
+        &self.index.segments
+    }
+
+    /// Calls by minute of the spans, counted before they were sampled: minutes as bytes.
+    pub(crate) fn derived(&self) -> &[u8] {
+        &self.index.derived
+    }
+
+    /// Shows the ids of all spans here.
+    pub(crate) fn ids(&self, each: &mut impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
+        for group in &self.index.spans {
+            for number in 0..group.bounds.len() {
+                let page = Page::new(self, Signal::Spans, group, number);
+                let ids = page.traces()?.into_iter().zip(page.span_ids()?);
+                ids.for_each(|(trace, span)| each(TraceId(trace), SpanId(span)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Spans here, and spans that came in.
+    pub(crate) fn spans(&self) -> (u64, u64) {
+        (self.index.spans.iter().map(|group| u64::from(group.rows)).sum(), self.index.spans_before_sampling)
+    }
+
+    /// The operations with spans here: service, name, kind.
+    pub(crate) fn operations(&self) -> impl Iterator<Item = (&str, &str, SpanKind)> {
+        let operations = self.index.spans.iter().flat_map(|group| &group.operations);
+        operations.map(|op| (&*op.service, &*op.name, SpanKind::from_number(op.kind.into())))
+    }
+
+    /// Latest start of any span.
+    pub(crate) fn start_max(&self) -> u64 {
+        self.index.spans.iter().map(Group::start_max).max().unwrap_or(0)
+    }
+
+    /// Adds the spans of a trace.
+    pub(crate) fn trace(&self, id: TraceId, spans: &mut Vec<Span>) -> Result<(), ReadError> {
+        let hash = trace_hash(&id.0);
+        for group in self.index.spans.iter().filter(|group| group.traces.may_hold(hash)) {
+            let (offset, entries) = group.locator;
+            let mut locator = vec![0; (entries * LOCATOR_ENTRY) as usize];
+            self.read_index(offset, &mut locator)?;
+            let wanted = (hash >> 32) as u32;
+            let (entries, _) = locator.as_chunks::<8>();
+            let four = |entry: &[u8; 8], at: usize| {
+                u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+            };
+            let first = entries.partition_point(|entry| four(entry, 0) < wanted);
+            for entry in entries[first..].iter().take_while(|entry| four(entry, 0) == wanted) {
+                self.run(group, id, four(entry, 4) as usize, spans)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the spans of the run that begins in row `first`, if it is the trace's.
+    fn run(&self, group: &Group, id: TraceId, first: usize, spans: &mut Vec<Span>) -> Result<(), ReadError> {
+        let mut from = first % PAGE_ROWS;
+        for number in first / PAGE_ROWS..(group.rows as usize).div_ceil(PAGE_ROWS) {
+            let page = Page::new(self, Signal::Spans, group, number);
+            let traces = page.traces()?;
+            let run = traces[from.min(traces.len())..].iter().take_while(|&&trace| trace == id.0).count();
+            if run == 0 {
+                return Ok(());
+            }
+            let rows: Vec<u32> = (from as u32..(from + run) as u32).collect();
+            spans.extend(page.spans(&rows)?);
+            if from + run < traces.len() {
+                return Ok(());
+            }
+            from = 0;
+        }
+        Ok(())
+    }
+
+    /// Adds the traces with matching spans, newest row group first.
+    pub(crate) fn search(&self, filter: &TraceFilter, found: &mut Found) -> Result<(), ReadError> {
+        let tags: Vec<Tag<'_>> = filter.tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
+        let mut groups: Vec<&Group> = self.index.spans.iter().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.start_max()));
+        for group in groups {
+            if !in_time(group, filter, found) || !may_match(group, filter) {
+                continue;
+            }
+            if !self.may_have_tags(group, &tags)? {
+                continue;
+            }
+            let mut pages: Vec<usize> = (0..group.bounds.len()).collect();
+            pages.sort_by_key(|&page| std::cmp::Reverse(group.bounds[page].start_max));
+            for number in pages {
+                let bounds = &group.bounds[number];
+                if bounds.start_max < (*filter.start.start()).max(found.oldest_wanted())
+                    || bounds.start_min > *filter.start.end()
+                    || bounds.duration_max < *filter.duration.start()
+                {
+                    continue;
+                }
+                search_columns(&Page::new(self, Signal::Spans, group, number), filter, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the group's tag filter allows for all tags asked for.
+    fn may_have_tags(&self, group: &Group, tags: &[Tag<'_>]) -> Result<bool, ReadError> {
+        let (offset, blocks) = group.tags;
+        let mut scratch = Vec::new();
+        for tag in tags {
+            // These two ask for what is no attribute.
+            if tag.key() == "span.kind" || tag.key() == "error" {
+                continue;
+            }
+            let mut may = false;
+            for value in tag.values() {
+                let Some(hash) = bloom::tag_hash(tag.key().as_bytes(), value, &mut scratch) else { continue };
+                let mut block = [0; bloom::BLOCK];
+                let at = offset + bloom::block_of(hash, blocks) * bloom::BLOCK as u64;
+                self.read_index(at, &mut block)?;
+                may |= bloom::may_hold(&block, hash);
+            }
+            if !may {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds the matching log records, newest row group first; stops where `filter.limit` newer ones are known.
+    pub(crate) fn logs(&self, filter: &LogFilter, records: &mut Vec<LogRecord>) -> Result<(), ReadError> {
+        let trace = filter.trace.map(|id| trace_hash(&id.0));
+        let text = filter.text.to_lowercase();
+        let mut groups: Vec<&Group> = self.index.logs.iter().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.start_max()));
+        for group in groups {
+            let may_match = group.start_max()
+                >= (*filter.time.start()).max(oldest_wanted(filter.limit, records))
+                && group.start_min() <= *filter.time.end()
+                && trace.is_none_or(|hash| group.traces.may_hold(hash))
+                && filter.service.as_ref().is_none_or(|service| group.services.contains(service));
+            if !may_match {
+                continue;
+            }
+            for (number, bounds) in group.bounds.iter().enumerate().rev() {
+                let from = (*filter.time.start()).max(oldest_wanted(filter.limit, records));
+                if bounds.start_max < from || bounds.start_min > *filter.time.end() {
+                    continue;
+                }
+                let page = Page::new(self, Signal::Logs, group, number);
+                let rows = matching(&page, filter, from)?;
+                if !rows.is_empty() {
+                    let found = page.log_records(&rows)?;
+                    records.extend(found.into_iter().filter(|r| text.is_empty() || says(&r.body, &text)));
+                    records.sort_by_key(|record| std::cmp::Reverse(record.time_unix_nano));
+                    records.truncate(filter.limit);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No record older than this is wanted any more. `records` are in order once there are enough.
+fn oldest_wanted(limit: usize, records: &[LogRecord]) -> u64 {
+    if records.len() < limit.max(1) {
+        return 0;
+    }
+    records.iter().map(|record| record.time_unix_nano).min().unwrap_or(0)
+}
+
+/// The rows of a page that match, but for the text.
+fn matching(page: &Page<'_>, filter: &LogFilter, from: u64) -> Result<Vec<u32>, ReadError> {
+    let times = page.starts()?;
+    let mut rows: Vec<u32> = (0..times.len() as u32)
+        .filter(|&row| filter.time.contains(&times[row as usize]) && times[row as usize] >= from)
+        .collect();
+    if filter.severity_min > 0 && !rows.is_empty() {
+        let severities = page.kinds()?;
+        rows.retain(|&row| severities[row as usize] >= filter.severity_min);
+    }
+    if let Some(trace) = filter.trace
+        && !rows.is_empty()
+    {
+        let traces = page.traces()?;
+        rows.retain(|&row| traces[row as usize] == trace.0);
+    }
+    if let Some(service) = &filter.service
+        && !rows.is_empty()
+    {
+        let (origins, of_rows) = page.origins()?;
+        rows.retain(|&row| **origins.service(of_rows[row as usize]) == **service);
+    }
+    Ok(rows)
+}
+
+fn in_time(group: &Group, filter: &TraceFilter, found: &Found) -> bool {
+    group.start_max() >= (*filter.start.start()).max(found.oldest_wanted())
+        && group.start_min() <= *filter.start.end()
+}
+
+/// Whether an operation of the group can have a matching span.
+fn may_match(group: &Group, filter: &TraceFilter) -> bool {
+    group.field(Field::Start).is_some()
+        && group.operations.iter().any(|operation| {
+            filter.service.as_ref().is_none_or(|service| operation.service == *service)
+                && filter.operation.as_ref().is_none_or(|name| operation.name == *name)
+                && filter.kind.is_none_or(|kind| operation.kind == kind as u8)
+                && operation.tally.duration_max >= *filter.duration.start()
+                && match filter.status {
+                    StatusFilter::Any => true,
+                    StatusFilter::Error => operation.tally.errors > 0,
+                    StatusFilter::NotError => operation.tally.count > operation.tally.errors,
+                }
+        })
+}
+
+/// The status code of an error, as statuses are counted.
+pub(super) const ERROR: u8 = StatusCode::Error as u8;

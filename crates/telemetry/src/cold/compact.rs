@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::build::{Sampling, Watch, build};
 use super::unit::{Files, Unit};
@@ -191,7 +191,7 @@ impl Work {
 /// How long ago a file was written to.
 fn age_of(path: &Path) -> Duration {
     let written = fs::metadata(path).and_then(|file| file.modified());
-    written.ok().and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or_default()
+    written.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
 /// Removes the files of a unit: its index first, so that what a crash leaves of the others is known to be nothing.

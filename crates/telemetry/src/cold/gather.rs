@@ -288,11 +288,14 @@ fn parent_places(traces: &[[u8; 16]], spans: &[u64], parents: &[u64]) -> (Vec<u6
     (offsets, ids, there)
 }
 
+/// What tells columns apart.
+type AttributeKey = (Box<[u8]>, AttributeType);
+
 /// The attributes of a row group under construction.
 struct AttributesOut {
     signal: Signal,
     columns: Vec<AttributeColumn>,
-    by_key: Map<(Box<[u8]>, AttributeType), u16>,
+    by_key: Map<AttributeKey, u16>,
     shapes: Vec<Box<[u16]>>,
     by_columns: Map<Box<[u16]>, u32>,
     of_rows: Vec<u64>,
@@ -301,7 +304,7 @@ struct AttributesOut {
 
 impl AttributesOut {
     fn new(signal: Signal, batches: &[Batch], rows: usize) -> Self {
-        let mut sizes: Map<(Box<[u8]>, AttributeType), (usize, usize)> = Map::default();
+        let mut sizes: Map<AttributeKey, (usize, usize)> = Map::default();
         for column in batches.iter().flat_map(|batch| batch.attributes.columns()) {
             let size = sizes.entry((column.key.clone(), column.kind)).or_default();
             size.0 += column.values.len();

@@ -18,12 +18,11 @@ pub(super) struct Order {
     pub(super) rows: usize,
 }
 
+/// Says whether a row of a batch is kept.
+pub(super) type Keep<'a> = &'a dyn Fn(&Batch, usize) -> bool;
+
 /// The order of the rows that `keep` keeps: all where there is no rule.
-pub(super) fn order(
-    signal: Signal,
-    batches: &[Batch],
-    keep: Option<&dyn Fn(&Batch, usize) -> bool>,
-) -> Order {
+pub(super) fn order(signal: Signal, batches: &[Batch], keep: Option<Keep<'_>>) -> Order {
     let mut rows: Vec<(u64, u64, u32, u32)> = Vec::new();
     let mut traces: Map<[u8; 16], u64> = Map::default();
     if signal == Signal::Spans {

@@ -62,7 +62,7 @@ impl Seen {
 
     /// The rule: percent of unremarkable traces to keep, traces to keep in any case.
     pub(super) fn decide(mut self, keep_percent: f64, pinned: &HashSet<[u8; 16]>) -> Rule {
-        let slow: Vec<u16> = self.histograms.iter().map(|histogram| percentile_99(histogram)).collect();
+        let slow: Vec<u16> = self.histograms.iter().map(percentile_99).collect();
         for (trace, operation, bucket) in self.spans {
             if bucket > slow[operation as usize] {
                 self.kept.insert(trace);

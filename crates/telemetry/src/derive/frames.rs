@@ -195,11 +195,6 @@ impl Frames {
         }
     }
 
-    /// The oldest frame there is.
-    pub(crate) fn oldest(&self) -> Option<u32> {
-        self.frames.keys().next().copied()
-    }
-
     /// The frames of `times`, with the hot cells that `wanted` asks for.
     pub(crate) fn see(&self, times: std::ops::Range<u32>, wanted: impl Fn(u32) -> bool) -> Vec<Seen> {
         if times.is_empty() {

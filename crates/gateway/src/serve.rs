@@ -15,6 +15,7 @@ use domain::Clock;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use store::Store;
+use telemetry::Telemetry;
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
@@ -43,6 +44,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Spans and log records, where they are taken in.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// Why the gateway did not start.
@@ -87,6 +90,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
     /// Turns true at shutdown, so that live pages end.
@@ -126,6 +130,7 @@ pub fn serve(
         store,
         control,
         clock: config.clock,
+        telemetry: config.telemetry,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
         stopping: stopping.clone(),

@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = GatewayConfig {
         token: "preview-preview-preview".to_owned(),
         token_file: None,
+        otlp: None,
         clock: Arc::clone(&clock),
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;

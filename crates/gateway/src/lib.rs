@@ -6,13 +6,16 @@
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
 //! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
 //!
-//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL, OTLP.
+//! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
+//!
+//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
 
 mod api;
 mod body;
 mod control;
 mod live;
 mod notify;
+pub mod otlp;
 mod page;
 mod phrases;
 mod problem;

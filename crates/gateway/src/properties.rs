@@ -9,6 +9,9 @@ use domain::Fault;
 use crate::api::experiment::read;
 use crate::body::{Fields, Query};
 use crate::control::Target;
+use crate::otlp::decompress::{Decompressor, Encoding};
+use crate::otlp::signal::Signal;
+use crate::otlp::{Reason, grpc, json, wire};
 use crate::security::Door;
 
 /// A body is an experiment in range, or the refusal says what to do and, where the JSON was whole, names the
@@ -70,6 +73,52 @@ pub fn door(input: &[u8]) {
     }
 }
 
+/// A request in JSON is refused with its place, or becomes protobuf that can be read, no more than a few times as long.
+pub fn otlp_json(input: &[u8]) {
+    let Some((signal, text)) = input.split_first() else { return };
+    let signal = Signal::ALL[usize::from(*signal) % Signal::ALL.len()];
+    match json::transcode(signal, text) {
+        Ok(request) => {
+            // `[0,0]` as packed doubles: 8 bytes for 2.
+            assert!(request.len() <= 8 * text.len(), "{} of {}", request.len(), text.len());
+            if signal == Signal::Metrics {
+                wire::count_data_points(&request).expect("what we wrote can be read");
+            }
+            assert!(serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok());
+        }
+        Err(error) => assert!(error.to_string().contains(" at line "), "{error}"),
+    }
+}
+
+/// A gRPC body is one whole message behind its prefix, or refused as malformed.
+pub fn otlp_frame(input: &[u8]) {
+    for offered in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
+        match grpc::unframe(input, offered) {
+            Ok((encoding, message)) => {
+                let length =
+                    u32::try_from(message.len()).expect("a prefix has four bytes for it").to_be_bytes();
+                assert_eq!(input[1..], [&length, message].concat());
+                assert!(encoding == Encoding::Identity || encoding == offered);
+            }
+            Err(refused) => assert_eq!(refused.reason, Reason::Malformed, "{refused:?}"),
+        }
+    }
+}
+
+/// What is compressed unfolds within the limit or is refused, and the next message is not disturbed by it.
+pub fn otlp_compressed(input: &[u8]) {
+    const LIMIT: usize = 1 << 16;
+    // "next", in a stored block; its checksum is that of RFC 1952.
+    const NEXT: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x04\0\xfb\xffnext\x3c\x10\x2f\x04\x04\0\0\0";
+    let mut decompressor = Decompressor::new();
+    for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::Identity] {
+        if let Ok(message) = decompressor.unfold(encoding, input, LIMIT) {
+            assert!(message.len() <= LIMIT);
+        }
+        assert_eq!(decompressor.unfold(Encoding::Gzip, NEXT, LIMIT), Ok(&b"next"[..]));
+    }
+}
+
 /// This machine by its names, with the port above.
 const OURS: [&str; 3] = ["localhost:4000", "127.0.0.1:4000", "[::1]:4000"];
 
@@ -89,6 +138,21 @@ mod tests {
     #[test]
     fn a_query_can_be_written_back() {
         hold("query", 2000, super::query);
+    }
+
+    #[test]
+    fn otlp_in_json_becomes_protobuf_or_is_refused_with_its_place() {
+        hold("otlp_json", 2000, super::otlp_json);
+    }
+
+    #[test]
+    fn a_grpc_body_is_one_message_or_malformed() {
+        hold("otlp_frame", 2000, super::otlp_frame);
+    }
+
+    #[test]
+    fn what_is_compressed_unfolds_within_the_limit() {
+        hold("otlp_compressed", 500, super::otlp_compressed);
     }
 
     #[test]

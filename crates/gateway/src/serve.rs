@@ -19,6 +19,7 @@ use telemetry::Telemetry;
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
+use crate::otlp;
 use crate::routes;
 use crate::security::Door;
 
@@ -46,6 +47,8 @@ pub struct GatewayConfig {
     pub clock: Arc<dyn Clock>,
     /// Spans and log records, where they are taken in.
     pub telemetry: Option<Telemetry>,
+    /// What the OTLP receivers count, for `/metrics`; `None` where none run.
+    pub otlp: Option<Arc<otlp::Counts>>,
 }
 
 /// Why the gateway did not start.
@@ -93,6 +96,7 @@ pub(crate) struct App {
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) otlp: Option<Arc<otlp::Counts>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -133,6 +137,7 @@ pub fn serve(
         telemetry: config.telemetry,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
+        otlp: config.otlp,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

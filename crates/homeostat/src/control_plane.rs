@@ -17,6 +17,7 @@ use act::{Executor, Mode, Recovered};
 use chaos::Experiments;
 use decide::plan::Policy;
 use domain::{Clock, Infrastructure};
+use gateway::otlp::{OtlpReceivers, Protocol};
 use gateway::{Gateway, GatewayConfig, Notice, Webhook};
 use heal::start::Execution;
 use heal::{Driver, Healer, Learning};
@@ -25,6 +26,7 @@ use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
 use store::Store;
+use telemetry::Telemetry;
 
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
@@ -89,6 +91,14 @@ pub enum StartError {
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::GatewayError),
+    /// Telemetry that was stored cannot be used.
+    #[error("cannot use the telemetry in the data directory")]
+    Telemetry(#[from] telemetry::OpenError),
+    /// The OTLP receivers do not start.
+    #[error(
+        "cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false"
+    )]
+    Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]
     Webhook(#[from] gateway::WebhookError),
@@ -147,6 +157,8 @@ pub struct ControlPlane {
     dir: PathBuf,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
+    /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
+    telemetry: Option<Receiving>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -173,7 +185,7 @@ impl ControlPlane {
         let provider = Arc::new(ProcessProvider::open(&dir)?);
         let before = provider.infrastructure().is_ok();
         let started = Self::start_on(
-            Ground { dir, store, listener, token, provider: &provider },
+            Ground { dir, store, listener, token, provider: &provider, occupied: port },
             config,
             infrastructure,
         );
@@ -189,7 +201,7 @@ impl ControlPlane {
         config: &Config,
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
-        let Ground { dir, store, listener, token, provider } = ground;
+        let Ground { dir, store, listener, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
         if let Some(infrastructure) = infrastructure {
             provider.up(infrastructure)?;
@@ -220,6 +232,7 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
+        let receiving = Receiving::start(&dir, config, occupied)?;
         let gateway = gateway::serve(
             listener,
             store.clone(),
@@ -228,6 +241,7 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
+                otlp: receiving.as_ref().map(|receiving| receiving.receivers.counts()),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -249,6 +263,7 @@ impl ControlPlane {
             dir,
             driver: Some(driver),
             gateway: Some(gateway),
+            telemetry: receiving,
             watch: Some(watch),
         })
     }
@@ -256,6 +271,13 @@ impl ControlPlane {
     /// Where the page and the API are: `http://localhost:4000`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where telemetry is taken, for people; `None` where it is not.
+    pub fn otlp(&self) -> Option<String> {
+        let receivers = &self.telemetry.as_ref()?.receivers;
+        let (grpc, http) = (receivers.grpc_address().port(), receivers.http_address().port());
+        Some(format!("gRPC on localhost:{grpc}, HTTP on localhost:{http}"))
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -292,6 +314,9 @@ impl ControlPlane {
         if let Some(gateway) = self.gateway.take() {
             gateway.shutdown();
         }
+        if let Some(receiving) = self.telemetry.take() {
+            receiving.stop();
+        }
         // It only says where nobody listens any more.
         let _ = fs::remove_file(address_file(&self.dir));
     }
@@ -310,6 +335,41 @@ struct Ground<'a> {
     listener: TcpListener,
     token: String,
     provider: &'a Arc<ProcessProvider>,
+    occupied: OccupiedPort,
+}
+
+/// The telemetry store behind its receivers.
+struct Receiving {
+    telemetry: Telemetry,
+    receivers: OtlpReceivers,
+}
+
+impl Receiving {
+    /// Opens the store in the data directory and listens.
+    fn start(dir: &Path, config: &Config, occupied: OccupiedPort) -> Result<Option<Self>, StartError> {
+        if !config.otlp.enabled {
+            return Ok(None);
+        }
+        let telemetry = Telemetry::open(telemetry::Config::new(dir.join("telemetry")))?;
+        let mut ports = config.otlp.receivers();
+        let receivers = loop {
+            match OtlpReceivers::start(&ports, || telemetry.intake()) {
+                Err(error) if occupied == OccupiedPort::TakeAnother => match error.occupied() {
+                    Some(Protocol::Grpc) => ports.grpc_port = 0,
+                    Some(Protocol::Http) => ports.http_port = 0,
+                    None => return Err(error.into()),
+                },
+                started => break started?,
+            }
+        };
+        Ok(Some(Self { telemetry, receivers }))
+    }
+
+    /// Takes no more requests, answers those under way, and closes the store.
+    fn stop(self) {
+        self.receivers.shutdown();
+        self.telemetry.close();
+    }
 }
 
 /// Takes back what a start brought up that came to nothing, where nothing was up before it.

@@ -32,6 +32,9 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     config.policy = drill_policy(config.policy);
     let fleet = TemporaryFleet::start(&config)?;
     provider::say!("page      {}  (token for changes: {})", fleet.plane().address(), fleet.plane().token);
+    if let Some(otlp) = fleet.plane().otlp() {
+        provider::say!("otlp      {otlp}");
+    }
     provider::say!(
         "fleet     {} services under load, data in {}",
         shop()?.services.len(),

@@ -4,6 +4,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

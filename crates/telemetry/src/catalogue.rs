@@ -1,9 +1,9 @@
-//! Which services there are, and which operations they have.
+//! Which services there are, and which operations they have: more of them than have series of their own
+//! (see [`derive`](crate::derive)), which shows each to this list when it is new.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use crate::batch::Batch;
 use crate::intake::lock;
 use crate::model::SpanKind;
 
@@ -30,30 +30,21 @@ pub(crate) struct Catalogue {
 type Names = std::collections::BTreeSet<Box<str>>;
 
 impl Catalogue {
-    /// Learns what a batch of spans shows.
-    pub(crate) fn observe(&self, batch: &Batch) {
-        let mut distinct: Vec<(u32, u32, u8)> = Vec::new();
-        let mut seen = vec![0u8; batch.origins.pairs.len() * batch.name.entries()];
-        for row in 0..batch.rows() {
-            let (origin, name, kind) = (batch.origin[row], batch.name.code(row), batch.kind[row]);
-            let at = &mut seen[origin as usize * batch.name.entries() + name as usize];
-            if *at & 1 << kind == 0 {
-                *at |= 1 << kind;
-                distinct.push((origin, name, kind));
-            }
-        }
+    /// Learns an operation.
+    pub(crate) fn learn(&self, service: &str, name: &str, kind: SpanKind) {
         let mut services = lock(&self.services);
-        for (origin, name, kind) in distinct {
-            let service = batch.origins.service(origin);
-            if !services.contains_key(service) && services.len() >= NAMES_MAX {
-                continue;
+        if !services.contains_key(service) {
+            if services.len() >= NAMES_MAX {
+                return;
             }
-            let kinds = services.entry(Arc::clone(service)).or_default();
-            let names = kinds.entry(SpanKind::from_number(kind.into())).or_default();
-            let name = batch.name.text(name);
-            if !names.contains(name) && names.len() < NAMES_MAX {
-                names.insert(name.into());
-            }
+            services.insert(service.into(), BTreeMap::new());
+        }
+        let names = services.get_mut(service).map(|kinds| kinds.entry(kind).or_default());
+        if let Some(names) = names
+            && names.len() < NAMES_MAX
+            && !names.contains(name)
+        {
+            names.insert(name.into());
         }
     }
 

@@ -13,11 +13,15 @@
 //! before it is counted.
 
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod block;
 mod catalogue;
 mod column;
 mod commit;
 mod counters;
+mod derive;
 mod filter;
 #[cfg(test)]
 mod fixture;
@@ -35,6 +39,11 @@ mod trace;
 pub use block::BlockError;
 pub use catalogue::Operation;
 pub use counters::{Counter, Counters};
+pub use derive::{
+    Bucket, Dependency, DerivedCounters, Exemplar, HeatCell, HeatMap, Histogram, Link as DependencyLink,
+    Minutes, MinutesError, OTHER, POINTS_MAX, RELATIVE_ERROR, RedPoint, Series, SeriesFilter, Window,
+    WindowError,
+};
 pub use intake::{Admission, Intake, Refusal};
 pub use model::{
     AttributeList, Dropped, Event, IdError, Link, LogRecord, Resource, Scope, Signal, Span, SpanId, SpanKind,

@@ -27,6 +27,9 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     healing(&mut text, &asked.app.store.statistics(BEGINNING)?);
     scores(&mut text, asked.app);
     experiments(&mut text, asked.app)?;
+    if let Some(counts) = &asked.app.otlp {
+        counts.write_to(&mut text.0);
+    }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -111,6 +111,9 @@ pub(crate) enum Command {
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
+    /// Measure, and try what must not lose anything.
+    #[command(subcommand)]
+    Bench(crate::bench::BenchCommand),
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -125,6 +128,9 @@ pub(crate) enum Command {
     /// The load generator of the demo fleet.
     #[command(hide = true)]
     DemoLoad(crate::demo_load::LoadArgs),
+    /// The server that a benchmark measures.
+    #[command(hide = true)]
+    BenchServer(crate::bench::ServerArgs),
 }
 
 /// `demo`.
@@ -272,6 +278,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Chaos(command) => chaos::run(&global, &command),
+        Command::Bench(command) => crate::bench::run(&global, &command),
+        Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name } => {

@@ -122,6 +122,11 @@ impl<'a> Block<'a> {
         self.trace_ids(Part::Trace, self.rows())
     }
 
+    /// Id of each span, as its column holds it.
+    pub(crate) fn spans(&self) -> Result<Vec<u64>> {
+        self.ids(Part::Span, self.rows())
+    }
+
     /// Attributes of the rows.
     pub(crate) fn row_attributes(&self) -> Result<Attributes> {
         self.attributes(Part::Attributes, self.rows())
@@ -294,7 +299,7 @@ impl<'a> Block<'a> {
         let mut columns = Vec::with_capacity(keys.len());
         for (column, ((key, kind), &len)) in keys.into_iter().zip(&lengths).enumerate() {
             let values = self.values(part, column as u16, kind, len)?;
-            columns.push(Column { key, kind, values });
+            columns.push(Column::new(key, kind, values));
         }
         Ok(Attributes::from_parts(columns, shapes, of_items))
     }

@@ -3,14 +3,17 @@
 //! A shape is the list of columns an item has a value in, in the order in which they came. Code that makes spans makes
 //! the same shape again and again, so an item costs one number for all its keys. While an item is built, the shape
 //! that came last under the same hint (a span's name) is expected: a key that stands where it stood is found by
-//! comparing its bytes once, without hashing.
+//! comparing its bytes once, without hashing. And where a whole attribute is, byte for byte, one of the few that came
+//! last in that place, it is not even read ([`Recent`]).
 
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::strings::Strings;
+use super::recent::Recent;
+use super::same::same;
+use super::strings::{Form, Strings};
 
 /// The type of an attribute's values in one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,20 +96,33 @@ impl Values {
         }
     }
 
+    /// Appends a value; answers what [`Values::repeat`] needs to append it again.
     #[inline]
-    fn push(&mut self, value: Scalar<'_>) {
-        match (self, value) {
-            (Self::Strings(column), Scalar::Text(v)) => {
-                column.push_text(v);
-            }
-            (Self::Strings(column), Scalar::Bytes(v) | Scalar::Any(v)) => {
-                column.push(v);
-            }
-            (Self::Numbers(column), Scalar::Int(v)) => column.push(v as u64),
-            (Self::Numbers(column), Scalar::Double(v)) => column.push(v.to_bits()),
-            (Self::Numbers(column), Scalar::Bool(v)) => column.push(u64::from(v)),
+    fn push(&mut self, value: Scalar<'_>) -> u64 {
+        let number = match (&mut *self, value) {
+            (Self::Strings(column), Scalar::Text(v)) => return column.push_text(v).into(),
+            (Self::Strings(column), Scalar::Bytes(v) | Scalar::Any(v)) => return column.push(v).into(),
+            (Self::Numbers(_), Scalar::Int(v)) => v as u64,
+            (Self::Numbers(_), Scalar::Double(v)) => v.to_bits(),
+            (Self::Numbers(_), Scalar::Bool(v)) => u64::from(v),
             _ => unreachable!("a column is made for the type of its values"),
+        };
+        self.repeat(number);
+        number
+    }
+
+    /// Appends a value that was appended before.
+    #[inline]
+    fn repeat(&mut self, code: u64) {
+        match self {
+            Self::Strings(column) => column.push_code(code as u32),
+            Self::Numbers(column) => column.push(code),
         }
+    }
+
+    /// Whether a value can be appended again by its code.
+    fn repeats(&self) -> bool {
+        !matches!(self, Self::Strings(column) if column.form() == Form::Plain)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -144,9 +160,15 @@ pub(crate) struct Column {
     pub(crate) key: Box<[u8]>,
     pub(crate) kind: AttributeType,
     pub(crate) values: Values,
+    recent: Recent,
 }
 
 impl Column {
+    /// A column with values.
+    pub(crate) fn new(key: Box<[u8]>, kind: AttributeType, values: Values) -> Self {
+        Self { key, kind, values, recent: Recent::default() }
+    }
+
     /// The key; what is not UTF-8 was refused when it came.
     pub(crate) fn key(&self) -> &str {
         std::str::from_utf8(&self.key).unwrap_or("\u{fffd}")
@@ -173,6 +195,15 @@ impl Column {
             (Values::Numbers(column), _) => Scalar::Int(column[rank] as i64),
         }
     }
+}
+
+/// Whether an attribute was one that came lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    /// It was, and is added.
+    Yes,
+    /// It was not: it has to be read.
+    No,
 }
 
 /// The columns an item has values in.
@@ -214,15 +245,30 @@ impl Attributes {
         self.building.len()
     }
 
-    /// Adds a value to the item under way.
+    /// Adds the attribute in `message` to the item under way, if it is one that came in this place lately.
     #[inline]
-    pub(crate) fn push(&mut self, key: &[u8], value: Scalar<'_>) {
+    pub(crate) fn repeat(&mut self, message: &[u8]) -> Repeated {
+        let expected =
+            self.shapes.get(self.expected as usize).and_then(|shape| shape.get(self.building.len()));
+        let Some(&column) = expected else { return Repeated::No };
+        let known = &mut self.columns[column as usize];
+        let Some(code) = known.recent.find(message) else { return Repeated::No };
+        known.values.repeat(code);
+        self.building.push(column);
+        Repeated::Yes
+    }
+
+    /// Adds a value to the item under way. `message` is the attribute as it came, to know it again.
+    #[inline]
+    pub(crate) fn push(&mut self, key: &[u8], value: Scalar<'_>, message: &[u8]) {
         let kind = value.kind();
         let column = match self.expected_column(key, kind) {
             Some(column) => column,
             None => self.column(key, kind),
         };
-        self.columns[column as usize].values.push(value);
+        let known = &mut self.columns[column as usize];
+        let code = known.values.push(value);
+        known.recent.add(message, code);
         self.building.push(column);
     }
 
@@ -233,7 +279,7 @@ impl Attributes {
         // is not worth its branch: the item falls back to hashing once.
         let column = *shape.get(self.building.len())?;
         let known = &self.columns[column as usize];
-        if known.kind == kind && *known.key == *key {
+        if known.kind == kind && same(&known.key, key) {
             return Some(column);
         }
         self.as_expected = false;
@@ -251,7 +297,7 @@ impl Attributes {
             return column;
         }
         let column = self.columns.len() as u32;
-        self.columns.push(Column { key: key.into(), kind, values: Values::new(kind) });
+        self.columns.push(Column::new(key.into(), kind, Values::new(kind)));
         let (columns, hasher) = (&self.columns, &self.hasher);
         self.by_key.insert_unique(hash, column, |&column| {
             let known = &columns[column as usize];
@@ -313,7 +359,9 @@ impl Attributes {
         }
         self.items.clear();
         for column in &mut self.columns {
+            let values = column.values.len();
             column.values.clear();
+            column.recent.clear(values, column.values.repeats());
         }
     }
 
@@ -377,79 +425,4 @@ impl<'a> Cursor<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(attributes: &Attributes) -> Vec<Vec<(String, String)>> {
-        let mut cursor = attributes.cursor();
-        (0..attributes.items().len())
-            .map(|item| {
-                cursor.seek(item);
-                let values = cursor.values();
-                values
-                    .iter()
-                    .map(|(column, rank)| (column.key().to_owned(), format!("{:?}", column.value(*rank))))
-                    .collect()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn items_of_one_shape_share_it_and_read_back() {
-        let mut attributes = Attributes::default();
-        let mut hint = u32::MAX;
-        for i in 0..3 {
-            attributes.begin(hint);
-            attributes.push(b"a", Scalar::Int(i));
-            attributes.push(b"b", Scalar::Text(b"x"));
-            hint = attributes.end();
-        }
-        assert_eq!(attributes.shapes().len(), 1);
-        assert_eq!(read(&attributes)[2][0], ("a".to_owned(), "Int(2)".to_owned()));
-    }
-
-    #[test]
-    fn one_key_with_two_types_has_two_columns() {
-        let mut attributes = Attributes::default();
-        attributes.begin(u32::MAX);
-        attributes.push(b"a", Scalar::Int(1));
-        let hint = attributes.end();
-        attributes.begin(hint);
-        attributes.push(b"a", Scalar::Bool(true));
-        attributes.end();
-        assert_eq!(attributes.columns().len(), 2);
-        assert_eq!(read(&attributes)[1][0].1, "Bool(true)");
-    }
-
-    #[test]
-    fn a_key_given_twice_keeps_both_values() {
-        let mut attributes = Attributes::default();
-        for _ in 0..2 {
-            attributes.begin(0);
-            attributes.push(b"a", Scalar::Int(1));
-            attributes.push(b"a", Scalar::Int(2));
-            attributes.end();
-        }
-        let values: Vec<String> = read(&attributes)[1].iter().map(|(_, value)| value.clone()).collect();
-        assert_eq!(values, ["Int(1)", "Int(2)"]);
-    }
-
-    #[test]
-    fn an_abandoned_item_and_truncated_items_leave_nothing() {
-        let mut attributes = Attributes::default();
-        for i in 0..4 {
-            attributes.begin(0);
-            attributes.push(b"a", Scalar::Int(i));
-            attributes.end();
-        }
-        attributes.begin(0);
-        attributes.push(b"a", Scalar::Int(9));
-        attributes.abandon();
-        attributes.truncate(1);
-        attributes.begin(0);
-        attributes.push(b"a", Scalar::Int(7));
-        attributes.end();
-        let values: Vec<String> = read(&attributes).concat().into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, ["Int(0)", "Int(7)"]);
-    }
-}
+mod tests;

@@ -4,7 +4,9 @@
 //! at its end; [`Strings::truncate`] and [`Attributes::truncate`] take back rows of a request that turned out bad.
 
 mod attributes;
+mod recent;
+mod same;
 mod strings;
 
-pub(crate) use attributes::{AttributeType, Attributes, Column, Cursor, Scalar, Shape, Values};
+pub(crate) use attributes::{AttributeType, Attributes, Column, Cursor, Repeated, Scalar, Shape, Values};
 pub(crate) use strings::{Form, Strings};

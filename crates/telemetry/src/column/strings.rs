@@ -6,6 +6,8 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::same::same;
+
 /// How rows find their entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Form {
@@ -101,12 +103,12 @@ impl Strings {
     #[inline]
     fn lookup(&mut self, value: &[u8]) -> Result<u32, u64> {
         debug_assert_eq!(self.form, Form::Dictionary);
-        if (self.last as usize) < self.ends.len() && self.entry(self.last) == value {
+        if (self.last as usize) < self.ends.len() && same(self.entry(self.last), value) {
             return Ok(self.last);
         }
         let hash = self.hasher.hash_one(value);
         let (heap, ends) = (&self.heap, &self.ends);
-        match self.index.find(hash, |&code| entry(heap, ends, code) == value) {
+        match self.index.find(hash, |&code| same(entry(heap, ends, code), value)) {
             Some(&code) => {
                 self.last = code;
                 Ok(code)

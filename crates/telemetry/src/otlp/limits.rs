@@ -2,7 +2,7 @@
 
 use super::value::attribute;
 use super::wire::Fault;
-use crate::column::{Attributes, Scalar};
+use crate::column::{Attributes, Repeated, Scalar};
 
 /// Longest key; longer ones are left out. Generated keys of this length are a mistake of their sender.
 const KEY_BYTES: usize = 256;
@@ -47,9 +47,12 @@ impl Item<'_> {
     /// Adds one `KeyValue` message; answers how many attributes were left out: 0 or 1.
     #[inline]
     pub(crate) fn attribute(&mut self, message: &[u8]) -> Result<u32, Fault> {
+        let room = self.attributes.begun() < self.limits.attributes;
+        if room && self.attributes.repeat(message) == Repeated::Yes {
+            return Ok(0);
+        }
         let (key, value) = attribute(message)?;
-        let known =
-            self.attributes.begun() < self.limits.attributes && !key.is_empty() && key.len() <= KEY_BYTES;
+        let known = room && !key.is_empty() && key.len() <= KEY_BYTES;
         let Some(value) = value.filter(|_| known).and_then(|value| self.cut(value)) else {
             self.left.attributes += 1;
             return Ok(1);
@@ -58,7 +61,7 @@ impl Item<'_> {
             self.left.attributes += 1;
             return Ok(1);
         }
-        self.attributes.push(key, value);
+        self.attributes.push(key, value, message);
         Ok(0)
     }
 

@@ -112,7 +112,8 @@ impl Walk<'_> {
                     if tag == ATTRIBUTE {
                         row.left_out += item.attribute(bytes)?;
                     } else if let Some(body) = scalar(bytes)?.and_then(|body| item.cut(body)) {
-                        item.attributes.push(b"", body);
+                        // Not to be known again: it is no key with a value, though its bytes could be.
+                        item.attributes.push(b"", body, &[]);
                     }
                 }
                 DROPPED => row.left_out = row.left_out.saturating_add(dropped(&mut reader)?),

@@ -279,11 +279,15 @@ impl Walk<'_> {
     }
 }
 
-/// The message in field `number`, empty where there is none; the last one counts, as protobuf says. It usually comes
-/// first, but need not.
+/// The message in field `number`, empty where there is none. Serialisers write fields in the order of their numbers, so
+/// it comes first, and then the rest is not walked twice; but it need not come first.
 pub(super) fn find(message: &[u8], number: u32) -> Result<&[u8], Fault> {
     let mut reader = Reader::new(message);
     let mut found: &[u8] = &[];
+    if reader.clone().tag()? == Some(len(number)) {
+        reader.tag()?;
+        return reader.bytes();
+    }
     while let Some(tag) = reader.tag()? {
         if tag == len(number) {
             found = reader.bytes()?;

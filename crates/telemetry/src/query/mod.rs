@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use crate::block::{Block, BlockError};
 use crate::filter::trace_hash;
-use crate::model::{Signal, Span, TraceId};
+use crate::model::{Signal, Span, SpanId, TraceId};
 use crate::rows::Rows;
 use crate::segment::{Outline, Segment};
 
@@ -81,6 +81,21 @@ pub(crate) fn spans_in_segment(
                 let mut reader = Rows::new(&batch);
                 spans.extend(rows.into_iter().map(|row| reader.span(row)));
             }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The ids of all spans in one segment.
+pub(crate) fn ids_in_segment(
+    segment: &Segment,
+    each: &mut impl FnMut(TraceId, SpanId),
+) -> Result<(), ReadError> {
+    for outline in segment.outlines().iter().filter(|outline| outline.signal() == Signal::Spans) {
+        with_block(segment, outline, |block| {
+            let ids = block.traces()?.into_iter().zip(block.spans()?);
+            ids.for_each(|(trace, span)| each(TraceId(trace), SpanId(span.to_be_bytes())));
             Ok(())
         })?;
     }

@@ -9,11 +9,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::batch::Batch;
-use crate::catalogue::{Catalogue, Operation};
+use crate::catalogue::Operation;
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
+use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
-use crate::model::{LogRecord, Signal, Span, TraceId};
+use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
@@ -92,7 +93,7 @@ pub struct Telemetry {
 struct Open {
     shared: Arc<Shared>,
     tiers: Arc<Tiers>,
-    catalogue: Arc<Catalogue>,
+    derived: Arc<Derived>,
     recovery: Recovery,
     committer: Mutex<Option<JoinHandle<()>>>,
     /// Held while the store is open.
@@ -106,16 +107,12 @@ impl Telemetry {
         fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
         let lock = take_lock(&config.dir)?;
         let tiers = Arc::new(Tiers::default());
-        let catalogue = Arc::new(Catalogue::default());
-        let (recovery, next_number) = recover(&hot, &tiers, &catalogue)?;
+        let derived = Arc::new(Derived::new());
+        let (recovery, next_number) = recover(&hot, &tiers, &derived)?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max));
         let observe: Observer = {
-            let catalogue = Arc::clone(&catalogue);
-            Box::new(move |batch: &Batch| {
-                if batch.signal == Signal::Spans {
-                    catalogue.observe(batch);
-                }
-            })
+            let derived = Arc::clone(&derived);
+            Box::new(move |batch: &Batch| derived.observe(batch))
         };
         let roll = Roll { bytes: config.segment_bytes, age: config.segment_age };
         let committer =
@@ -126,8 +123,13 @@ impl Telemetry {
             .map_err(failed("starting the thread for", &hot))?;
         shared.attach(thread.thread().clone());
         let committer = Mutex::new(Some(thread));
-        let open = Open { shared, tiers, catalogue, recovery, committer, _lock: lock };
+        let open = Open { shared, tiers, derived, recovery, committer, _lock: lock };
         Ok(Self { open: Arc::new(open) })
+    }
+
+    /// What was derived from the spans.
+    pub(crate) fn derived(&self) -> &Derived {
+        &self.open.derived
     }
 
     /// An entry for one more receiver.
@@ -174,6 +176,16 @@ impl Telemetry {
         Ok(found.newest_first())
     }
 
+    /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
+    /// an audit of acknowledged spans compares against.
+    pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
+        let view = self.open.tiers.view();
+        for segment in &view.hot {
+            query::ids_in_segment(segment, &mut each)?;
+        }
+        Ok(())
+    }
+
     /// The newest matching log records, newest first.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LogRecord>, ReadError> {
         let view = self.open.tiers.view();
@@ -188,12 +200,12 @@ impl Telemetry {
 
     /// All services that sent spans, sorted.
     pub fn services(&self) -> Vec<String> {
-        self.open.catalogue.services()
+        self.open.derived.catalogue.services()
     }
 
     /// The operations of a service, sorted by name.
     pub fn operations(&self, service: &str) -> Vec<Operation> {
-        self.open.catalogue.operations(service)
+        self.open.derived.catalogue.operations(service)
     }
 }
 
@@ -226,18 +238,13 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Takes in the segments of earlier processes; answers what was found, and the number for the next segment.
-fn recover(hot: &Path, tiers: &Tiers, catalogue: &Catalogue) -> Result<(Recovery, u64), OpenError> {
+fn recover(hot: &Path, tiers: &Tiers, derived: &Derived) -> Result<(Recovery, u64), OpenError> {
     let mut recovery = Recovery::default();
     let mut next_number = 1;
     for (number, path) in Segment::list(hot).map_err(failed("listing", hot))? {
         next_number = number + 1;
-        let learn = |batch: &Batch| {
-            if batch.signal == Signal::Spans {
-                catalogue.observe(batch);
-            }
-        };
-        let (segment, found) =
-            Segment::recover(number, path.clone(), learn).map_err(failed("reading", &path))?;
+        let (segment, found) = Segment::recover(number, path.clone(), |batch| derived.observe(batch))
+            .map_err(failed("reading", &path))?;
         let Recovered { blocks, torn_bytes, damaged_bytes } = found;
         recovery.blocks += blocks;
         recovery.torn_bytes += torn_bytes;

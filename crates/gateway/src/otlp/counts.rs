@@ -1,0 +1,213 @@
+//! What came in and what was refused, counted by protocol, signal and reason; read by `/metrics`.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::signal::Signal;
+
+/// By which protocol a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP over gRPC.
+    Grpc,
+    /// OTLP over HTTP.
+    Http,
+}
+
+impl Protocol {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Grpc, Self::Http];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// Why a whole request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is no such message, or not compressed as it says.
+    Malformed,
+    /// More bytes than one message may have, before or after decompression.
+    TooLarge,
+    /// A compression nobody here knows.
+    Encoding,
+    /// A content type nobody here knows.
+    MediaType,
+    /// Another method than `POST`.
+    Method,
+    /// A path nobody answers.
+    Path,
+    /// Sent by a web page.
+    Browser,
+    /// The body did not come in time.
+    Slow,
+    /// The client went away before the end of the body.
+    Incomplete,
+    /// The receiver holds as many bytes of unfinished bodies as it may.
+    InFlight,
+    /// The store takes no more for now.
+    Overloaded,
+    /// The disk does not take it.
+    Disk,
+    /// The store is closing.
+    Closing,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Encoding,
+        Self::MediaType,
+        Self::Method,
+        Self::Path,
+        Self::Browser,
+        Self::Slow,
+        Self::Incomplete,
+        Self::InFlight,
+        Self::Overloaded,
+        Self::Disk,
+        Self::Closing,
+    ];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Encoding => "encoding",
+            Self::MediaType => "media_type",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::Browser => "browser",
+            Self::Slow => "slow",
+            Self::Incomplete => "incomplete",
+            Self::InFlight => "in_flight",
+            Self::Overloaded => "overloaded",
+            Self::Disk => "disk",
+            Self::Closing => "closing",
+        }
+    }
+}
+
+/// The counts of all receivers since their start. They only grow, and are exact.
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: [[AtomicU64; 3]; 2],
+    accepted: [[AtomicU64; 3]; 2],
+    rejected: [[AtomicU64; 3]; 2],
+    bytes: [AtomicU64; 2],
+    connections: [AtomicU64; 2],
+    refused: [[AtomicU64; Reason::ALL.len()]; 2],
+}
+
+impl Counts {
+    /// A request whose items are on disk.
+    pub(crate) fn taken(&self, protocol: Protocol, signal: Signal, accepted: u64, rejected: u64) {
+        let (protocol, signal) = (protocol as usize, signal as usize);
+        add(&self.requests[protocol][signal], 1);
+        add(&self.accepted[protocol][signal], accepted);
+        add(&self.rejected[protocol][signal], rejected);
+    }
+
+    pub(crate) fn refuse(&self, protocol: Protocol, reason: Reason) {
+        add(&self.refused[protocol as usize][reason as usize], 1);
+    }
+
+    /// Bytes of a body, as they came.
+    pub(crate) fn received(&self, protocol: Protocol, bytes: usize) {
+        add(&self.bytes[protocol as usize], bytes as u64);
+    }
+
+    pub(crate) fn connected(&self, protocol: Protocol) {
+        add(&self.connections[protocol as usize], 1);
+    }
+
+    /// Requests refused for one reason.
+    pub fn refused(&self, protocol: Protocol, reason: Reason) -> u64 {
+        self.refused[protocol as usize][reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Spans, log records or data points taken, over both protocols.
+    pub fn accepted_spans(&self) -> u64 {
+        let spans = self.accepted.iter().map(|by_signal| &by_signal[Signal::Traces as usize]);
+        spans.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Every counter, in the Prometheus exposition format.
+    pub(crate) fn write_to(&self, text: &mut String) {
+        let by_signal = [
+            ("otlp_requests_total", "OTLP requests taken and on disk", &self.requests),
+            ("otlp_items_accepted_total", "spans, log records and data points taken", &self.accepted),
+            ("otlp_items_rejected_total", "items refused within requests that were taken", &self.rejected),
+        ];
+        for (name, help, counts) in by_signal {
+            head(text, name, help);
+            for (protocol, counts) in Protocol::ALL.into_iter().zip(counts) {
+                for (signal, count) in Signal::ALL.into_iter().zip(counts) {
+                    let labels = format!("protocol=\"{}\",signal=\"{}\"", protocol.name(), signal.name());
+                    sample(text, name, &labels, count);
+                }
+            }
+        }
+        head(text, "otlp_requests_refused_total", "OTLP requests of which nothing was taken");
+        for (protocol, counts) in Protocol::ALL.into_iter().zip(&self.refused) {
+            for (reason, count) in Reason::ALL.into_iter().zip(counts) {
+                let labels = format!("protocol=\"{}\",reason=\"{}\"", protocol.name(), reason.name());
+                sample(text, "otlp_requests_refused_total", &labels, count);
+            }
+        }
+        let by_protocol = [
+            ("otlp_received_bytes_total", "bytes of OTLP bodies, before decompression", &self.bytes),
+            ("otlp_connections_total", "connections taken", &self.connections),
+        ];
+        for (name, help, counts) in by_protocol {
+            head(text, name, help);
+            for (protocol, count) in Protocol::ALL.into_iter().zip(counts) {
+                sample(text, name, &format!("protocol=\"{}\"", protocol.name()), count);
+            }
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Ordering::Relaxed);
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+}
+
+fn sample(text: &mut String, name: &str, labels: &str, count: &AtomicU64) {
+    let _ = writeln!(text, "{name}{{{labels}}} {}", count.load(Ordering::Relaxed));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_counts_under_its_own_name() {
+        let counts = Counts::default();
+        for (times, reason) in (1..).zip(Reason::ALL) {
+            (0..times).for_each(|_| counts.refuse(Protocol::Grpc, reason));
+        }
+        let mut text = String::new();
+        counts.write_to(&mut text);
+        for (times, reason) in (1..).zip(Reason::ALL) {
+            assert_eq!(counts.refused(Protocol::Grpc, reason), times);
+            let line = format!(
+                "otlp_requests_refused_total{{protocol=\"grpc\",reason=\"{}\"}} {times}\n",
+                reason.name()
+            );
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
+}

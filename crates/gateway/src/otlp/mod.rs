@@ -1,0 +1,33 @@
+//! OTLP receivers: gRPC and HTTP on loopback, traces, logs and metrics.
+//!
+//! ```text
+//! connection ─► receiver thread: head ─► body ─► decompress ─► Sink ─► group commit ─► answer
+//!               (one for each core)       │          │          │          │
+//!                                         └──────────┴── refused, counted ─┘
+//! ```
+//!
+//! In: connections. Out: whole requests in protobuf, handed to a [`Sink`] in place, and answers after the disk has
+//! them. What is not taken is refused with the status, the reason and, where it makes sense, the time to try again.
+//!
+//! Deliberately absent: a message tree (the store walks the bytes), queues (a request that cannot be taken is
+//! refused, its client keeps it), TLS and users (loopback only, until they exist), metrics (no store for them yet:
+//! they are answered as partial success with every data point rejected).
+
+mod body;
+mod config;
+mod counts;
+pub(crate) mod decompress;
+pub(crate) mod grpc;
+mod http;
+pub(crate) mod json;
+mod receiver;
+mod refused;
+mod serve;
+pub(crate) mod signal;
+mod sink;
+pub mod wire;
+
+pub use config::{Limits, OtlpConfig};
+pub use counts::{Counts, Protocol, Reason};
+pub use serve::{OtlpError, OtlpReceivers};
+pub use sink::{Admission, Sink};

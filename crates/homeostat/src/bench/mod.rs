@@ -1,0 +1,38 @@
+//! Benchmarks and campaigns of the span store, as a user would meet it: over OTLP, in a process of its own.
+//!
+//! In: what to send and for how long. Out: figures with method, corpus and machine; or, of a campaign, how much of
+//! what was acknowledged could not be found again, which must be nothing.
+
+mod client;
+mod corpus;
+mod full_disk;
+mod ingest;
+mod kill;
+mod load;
+mod machine;
+mod server;
+mod shapes;
+
+pub(crate) use server::{ServerArgs, run as serve};
+
+use crate::cli::{Exit, Failure, Global};
+
+/// What to measure or to try.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum BenchCommand {
+    /// How many spans a second are taken and acknowledged after the disk has them.
+    Ingest(ingest::IngestArgs),
+    /// Kill the server at random instants under load; every acknowledged span must be found afterwards.
+    Kill(kill::KillArgs),
+    /// Fill the disk under load: refused with the reason, taken again when there is space, nothing lost.
+    FullDisk(full_disk::FullDiskArgs),
+}
+
+/// Runs it.
+pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failure> {
+    match command {
+        BenchCommand::Ingest(args) => ingest::run(global, args),
+        BenchCommand::Kill(args) => kill::run(global, args),
+        BenchCommand::FullDisk(args) => full_disk::run(args),
+    }
+}

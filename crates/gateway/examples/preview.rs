@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         token_file: None,
         otlp: None,
         clock: Arc::clone(&clock),
+        telemetry: None,
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;
     eprintln!("http://localhost:{}/", gateway.address().port());

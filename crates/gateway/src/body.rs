@@ -134,12 +134,12 @@ fn malformed(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
 }
 
-/// The query parameters of a request.
+/// The query parameters of a request, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string; each parameter at most once.
+    /// Reads a query string.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let uri = format!("/?{}", query.unwrap_or(""));
         let parsed = uri
@@ -150,9 +150,25 @@ impl Query {
         Ok(Self(parsed.0))
     }
 
-    /// The value as text; an empty one counts as absent, as forms send it.
+    /// The first value as text; an empty one counts as absent, as forms send it.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// All values of a parameter that may be repeated; empty ones count as absent.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    /// Refuses every parameter but these: a misspelt filter must not find everything.
+    pub(crate) fn only(&self, names: &[&str]) -> Result<(), Problem> {
+        match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let detail = format!("`{name}` is not known here; known are {}", names.join(", "));
+                Err(Problem::field(name.as_str(), detail))
+            }
+        }
     }
 
     /// The value, read.

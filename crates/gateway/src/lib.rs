@@ -1,7 +1,8 @@
 //! REST and web pages; owns all wire shapes.
 //!
-//! In: a bound loopback listener, the [`store::Store`], and the running loops behind [`Control`]. Out:
-//! HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook ([`Webhook`]).
+//! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], and the
+//! running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
+//! ([`Webhook`]).
 //!
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
 //! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
@@ -13,11 +14,13 @@
 mod api;
 mod body;
 mod control;
+mod jaeger;
 mod live;
 mod notify;
 pub mod otlp;
 mod page;
 mod phrases;
+mod pieces;
 mod problem;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
@@ -25,6 +28,7 @@ mod routes;
 mod security;
 mod serve;
 mod shapes;
+mod span_time;
 
 pub use control::{
     Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,

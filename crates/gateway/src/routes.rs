@@ -15,6 +15,7 @@ use axum::{Extension, Router};
 
 use crate::api::{self, Answer, Asked};
 use crate::body::{Query, encode};
+use crate::jaeger::{self, AskedJaeger};
 use crate::live;
 use crate::page;
 use crate::problem::Problem;
@@ -33,6 +34,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest("/api/v3/self-healing", healing.clone())
         .nest("/api/self-healing", healing)
         .nest("/api/v3/chaos", chaos())
+        .nest("/api/v3/observability", observability())
+        .nest("/api", jaeger())
         .merge(pages())
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -78,6 +81,33 @@ fn chaos() -> Router<Arc<App>> {
         .route("/experiment/{id}", one)
         .route("/faults", reads(api::running_faults))
         .route("/emergency-stop", stop)
+}
+
+fn observability() -> Router<Arc<App>> {
+    Router::new()
+        .route("/traces", reads(api::observability::traces))
+        .route("/trace/{id}", reads(api::observability::trace))
+        .route("/logs", reads(api::observability::log_records))
+}
+
+/// Jaeger's query API, whose addresses are its own.
+fn jaeger() -> Router<Arc<App>> {
+    Router::new()
+        .route("/services", asks(jaeger::services))
+        .route("/services/{service}/operations", asks(jaeger::operations_of_service))
+        .route("/operations", asks(jaeger::operations))
+        .route("/traces", asks(jaeger::search))
+        .route("/traces/{id}", asks(jaeger::trace))
+        .route("/dependencies", asks(jaeger::dependencies))
+        .route("/metrics/latencies", asks(jaeger::metrics))
+        .route("/metrics/calls", asks(jaeger::metrics))
+        .route("/metrics/errors", asks(jaeger::metrics))
+        .route("/metrics/minstep", asks(jaeger::min_step))
+        .route("/v3/services", asks(jaeger::services_v3))
+        .route("/v3/operations", asks(jaeger::operations_v3))
+        .route("/v3/traces", asks(jaeger::search_v3))
+        .route("/v3/traces/{id}", asks(jaeger::trace_v3))
+        .route("/v3/trace-summaries", asks(jaeger::summaries_v3))
 }
 
 fn pages() -> Router<Arc<App>> {
@@ -141,6 +171,19 @@ fn answers(method: MethodFilter, handler: Handler) -> Routes {
     on(method, answer)
 }
 
+/// Answers `GET` by a handler of Jaeger's API, which has a form of errors of its own.
+fn asks<E>(handler: fn(&AskedJaeger<'_>) -> Result<Response, E>) -> Routes
+where
+    E: IntoResponse + From<Problem> + Send + 'static,
+{
+    get(move |State(app): State<Arc<App>>, name: Name, OriginalUri(uri): OriginalUri| {
+        blocking(move || {
+            let query = Query::parse(uri.query())?;
+            handler(&AskedJaeger { app: &app, name: name_of(&name), query })
+        })
+    })
+}
+
 fn who(via: Option<Via>) -> &'static str {
     match via {
         Some(Via::Cookie) => "web page",
@@ -154,22 +197,25 @@ fn acts(action: page::Act) -> Routes {
         blocking(move || {
             let form = Query::parse(std::str::from_utf8(&body).ok())?;
             let asked = page::Submitted { app: &app, name: name_of(&name), form };
-            Ok(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
+            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
         })
     })
 }
 
 async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    blocking(move || Ok(page::show(&app, &uri))).await
+    blocking(move || Ok::<_, Problem>(page::show(&app, &uri))).await
 }
 
-async fn blocking(answer: impl FnOnce() -> Answer + Send + 'static) -> Response {
+async fn blocking<E>(answer: impl FnOnce() -> Result<Response, E> + Send + 'static) -> Response
+where
+    E: IntoResponse + From<Problem> + Send + 'static,
+{
     match tokio::task::spawn_blocking(answer).await {
         Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.into_response(),
+        Ok(Err(refused)) => refused.into_response(),
         Err(_) => {
-            Problem::internal("the request could not be answered; the log of `homeostat serve` says why")
-                .into_response()
+            let why = "the request could not be answered; the log of `homeostat serve` says why";
+            E::from(Problem::internal(why)).into_response()
         }
     }
 }
@@ -187,7 +233,7 @@ async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, hea
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     if wants_page && !uri.path().starts_with("/api/") {
-        return blocking(move || Ok(page::error(&app, &problem))).await;
+        return blocking(move || Ok::<_, Problem>(page::error(&app, &problem))).await;
     }
     problem.into_response()
 }

@@ -242,6 +242,7 @@ impl ControlPlane {
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(|receiving| receiving.receivers.counts()),
+                telemetry: receiving.as_ref().map(|receiving| receiving.telemetry.clone()),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());

@@ -4,6 +4,7 @@
 mod chaos;
 pub(crate) mod experiment;
 mod metrics;
+pub(crate) mod observability;
 mod operations;
 mod self_healing;
 

@@ -4,6 +4,7 @@
 //! them; a field without a value is null, never left out.
 
 mod fleet;
+mod trace;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::control::{Planned, StrategyRate};
 use crate::phrases;
 
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
+pub(crate) use trace::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape, plain_value};
 
 #[derive(Serialize)]
 pub(crate) struct HealthScore {

@@ -41,7 +41,7 @@ pub(crate) fn start(scene: fn(&Fleet)) -> Server {
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None };
+    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry: None };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet }
 }

@@ -146,9 +146,9 @@ impl Family {
         let mut latest_child: Vec<Option<usize>> = vec![None; count];
         let mut earlier: Vec<Option<usize>> = vec![None; count];
         let mut latest_root = None;
-        for index in 0..count {
-            let list = match self.parent[index] {
-                Some(parent) => &mut latest_child[parent],
+        for (index, parent) in self.parent.iter().enumerate() {
+            let list = match parent {
+                Some(parent) => &mut latest_child[*parent],
                 None => &mut latest_root,
             };
             earlier[index] = list.replace(index);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use maud::{Markup, html};
 
 use super::units;
-use crate::body::Query;
+use crate::body::{Query, encode};
 use crate::page::time::absolute;
 use crate::page::view::View;
 use crate::problem::Problem;
@@ -91,6 +91,17 @@ impl Range {
         match self.kind {
             Kind::Last(seconds) => seconds as f64,
             Kind::Exact => (self.nano.end() - self.nano.start()) as f64 / 1e9,
+        }
+    }
+
+    /// The same range in the address of another page.
+    pub(super) fn address(&self) -> String {
+        match self.kind {
+            Kind::Last(seconds) => format!("within={seconds}"),
+            Kind::Exact => {
+                let ends = Self::exact(*self.nano.start(), *self.nano.end());
+                ends.map(|(name, value)| format!("{name}={}", encode(&value))).join("&")
+            }
         }
     }
 

@@ -1,0 +1,269 @@
+//! `observability/…`: traces and log records.
+//!
+//! Lists are cut into pages by a time that the first page fixes (`until`) and a number of rows to pass over
+//! (`offset`): a trace stands in a list by its newest matching span, so no position within it would do for the next
+//! page.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use telemetry::{
+    LogFilter, ReadError, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
+    TraceSummary,
+};
+
+use super::{Answer, Asked, json};
+use crate::body::Query;
+use crate::jaeger::NoTelemetry;
+use crate::pieces::{self, Broken, More, Pieces};
+use crate::problem::{Problem, chain};
+use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
+use crate::span_time::{read_length, read_time, show_time};
+
+/// Traces of a page where the client does not say.
+const TRACES: usize = 20;
+/// Each trace of a page is read to be summed up.
+const TRACES_MAX: usize = 500;
+const RECORDS: usize = 100;
+const RECORDS_MAX: usize = 1_000;
+/// How far into a list one can go: what is further back is found by its time.
+const OFFSET_MAX: usize = 10_000;
+
+const TRACE_PARAMETERS: [&str; 11] = [
+    "service",
+    "operation",
+    "kind",
+    "tag",
+    "since",
+    "until",
+    "min_duration",
+    "max_duration",
+    "status",
+    "limit",
+    "offset",
+];
+const LOG_PARAMETERS: [&str; 8] =
+    ["service", "trace", "severity", "text", "since", "until", "limit", "offset"];
+
+/// Severity by name: the least number of each (OpenTelemetry logs data model).
+const SEVERITIES: [(&str, u8); 6] =
+    [("trace", 1), ("debug", 5), ("info", 9), ("warn", 13), ("error", 17), ("fatal", 21)];
+
+const KINDS: [SpanKind; 5] =
+    [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
+
+impl Asked<'_> {
+    fn telemetry(&self) -> Result<&Telemetry, Problem> {
+        self.app.telemetry.as_ref().ok_or_else(|| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_telemetry", NoTelemetry::SENTENCE)
+        })
+    }
+
+    /// Nanoseconds since 1970.
+    fn now_nano(&self) -> u64 {
+        u64::try_from(self.app.clock.now().wall_us).unwrap_or(0).saturating_mul(1000)
+    }
+}
+
+/// `GET …/traces`: summaries, the traces with the newest matching spans first.
+pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
+    let page = Page::read(&asked.query, TRACES, TRACES_MAX, asked.now_nano())?;
+    let filter = trace_filter(&asked.query, &page)?;
+    let telemetry = asked.telemetry()?;
+    let mut found = telemetry.search(&filter)?;
+    let more = found.len() > page.end();
+    found.truncate(page.end());
+    let mut shapes = Vec::with_capacity(page.limit);
+    for (id, _) in found.into_iter().skip(page.offset) {
+        // Its time to be kept may have ended since it was found.
+        shapes.extend(TraceSummary::of(&telemetry.trace(id)?).map(TraceSummaryShape::from));
+    }
+    page.answer(asked, &shapes, more)
+}
+
+/// `GET …/trace/{id}`: its summary, its critical path, and all spans in the order of the tree.
+pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
+    asked.query.finish()?;
+    let id: TraceId = asked.name.parse().map_err(|error| Problem::field("id", format!("{error}")))?;
+    match Trace::assemble(asked.telemetry()?.trace(id)?) {
+        Some(trace) => Ok(pieces::json(WholeTrace::new(trace))),
+        None => Err(Problem::not_found(format!(
+            "there is no trace {id}; GET /api/v3/observability/traces lists those there are"
+        ))),
+    }
+}
+
+/// `GET …/logs`: records, the newest first.
+pub(crate) fn log_records(asked: &Asked<'_>) -> Answer {
+    let query = &asked.query;
+    query.only(&LOG_PARAMETERS)?;
+    let page = Page::read(query, RECORDS, RECORDS_MAX, asked.now_nano())?;
+    let filter = LogFilter {
+        service: query.text("service").map(str::to_owned),
+        trace: query.read(
+            "trace",
+            |text| text.parse().ok(),
+            || "a trace id: 32 hexadecimal digits".to_owned(),
+        )?,
+        severity_min: query
+            .read("severity", severity, || {
+                "a number from 1 to 24, or one of trace, debug, info, warn, error, fatal".to_owned()
+            })?
+            .unwrap_or(0),
+        text: query.text("text").unwrap_or_default().to_owned(),
+        time: since(query)?..=page.until,
+        limit: page.end() + 1,
+    };
+    let mut records = asked.telemetry()?.logs(&filter)?;
+    let more = records.len() > page.end();
+    records.truncate(page.end());
+    let shapes: Vec<LogRecordShape> = records.iter().skip(page.offset).map(LogRecordShape::from).collect();
+    page.answer(asked, &shapes, more)
+}
+
+fn trace_filter(query: &Query, page: &Page) -> Result<TraceFilter, Problem> {
+    query.only(&TRACE_PARAMETERS)?;
+    let kind = |text: &str| KINDS.into_iter().find(|kind| kind.word() == text);
+    let status = |text: &str| match text {
+        "error" => Some(StatusFilter::Error),
+        "not_error" => Some(StatusFilter::NotError),
+        _ => None,
+    };
+    let length = || "a duration, such as 250ms, 1.5s or 100us".to_owned();
+    let least = query.read("min_duration", read_length, length)?.unwrap_or(0);
+    let most = query.read("max_duration", read_length, length)?.unwrap_or(u64::MAX);
+    if most < least {
+        return Err(Problem::field(
+            "max_duration",
+            "`max_duration` is below `min_duration`; nothing is both",
+        ));
+    }
+    Ok(TraceFilter {
+        service: query.text("service").map(str::to_owned),
+        operation: query.text("operation").map(str::to_owned),
+        kind: query.read("kind", kind, || super::names(KINDS, SpanKind::word))?,
+        tags: query.all("tag").map(tag).collect::<Result<_, _>>()?,
+        start: since(query)?..=page.until,
+        duration: least..=most,
+        status: query.read("status", status, || "error or not_error".to_owned())?.unwrap_or_default(),
+        limit: page.end() + 1,
+    })
+}
+
+fn tag(text: &str) -> Result<(String, String), Problem> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Problem::field("tag", format!("`tag` is {text:?}; give key=value, repeated for several"))),
+    }
+}
+
+fn severity(text: &str) -> Option<u8> {
+    let named = SEVERITIES.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    named.or_else(|| text.parse().ok().filter(|number| (1..=24).contains(number)))
+}
+
+fn since(query: &Query) -> Result<u64, Problem> {
+    Ok(query.read("since", read_time, time_wanted)?.unwrap_or(0))
+}
+
+fn time_wanted() -> String {
+    "an RFC 3339 time, such as 2026-11-21T03:00:00Z".to_owned()
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        Self::internal(format!("the telemetry store did not answer: {}", chain(&error)))
+    }
+}
+
+/// Which part of a list.
+struct Page {
+    limit: usize,
+    offset: usize,
+    /// Nothing newer is in the list, so that what comes in meanwhile moves no row to another page.
+    until: u64,
+}
+
+impl Page {
+    fn read(query: &Query, default: usize, max: usize, now: u64) -> Result<Self, Problem> {
+        Ok(Self {
+            limit: query.count("limit", 1, max)?.unwrap_or(default),
+            offset: query.count("offset", 0, OFFSET_MAX)?.unwrap_or(0),
+            until: query.read("until", read_time, time_wanted)?.unwrap_or(now),
+        })
+    }
+
+    /// One behind its last row.
+    fn end(&self) -> usize {
+        self.offset + self.limit
+    }
+
+    fn answer<S: serde::Serialize>(&self, asked: &Asked<'_>, rows: &[S], more: bool) -> Answer {
+        let mut response = json(StatusCode::OK, &rows)?;
+        if more && self.end() <= OFFSET_MAX {
+            let pinned = Query::parse(Some(&asked.query.with("until", &show_time(self.until))))?;
+            let link =
+                format!("<{}?{}>; rel=\"next\"", asked.path, pinned.with("offset", &self.end().to_string()));
+            let value = HeaderValue::from_str(&link)
+                .map_err(|_| Problem::internal("the address of the next page is no header"))?;
+            response.headers_mut().insert(header::LINK, value);
+        }
+        Ok(response)
+    }
+}
+
+/// `{"summary": …, "spans": […], "critical_path": […]}`, written span by span.
+struct WholeTrace {
+    trace: Trace,
+    path: Vec<Section>,
+    at: At,
+}
+
+#[derive(Clone, Copy)]
+enum At {
+    Summary,
+    Span(usize),
+    Section(usize),
+}
+
+impl WholeTrace {
+    fn new(trace: Trace) -> Self {
+        Self { path: trace.critical_path(), trace, at: At::Summary }
+    }
+}
+
+impl Pieces for WholeTrace {
+    fn write(&mut self, out: &mut Vec<u8>) -> Result<More, Broken> {
+        let trace = &self.trace;
+        let comma = |out: &mut Vec<u8>, at: usize| {
+            if at > 0 {
+                out.push(b',');
+            }
+        };
+        self.at = match self.at {
+            At::Summary => {
+                out.extend_from_slice(b"{\"summary\":");
+                serde_json::to_writer(&mut *out, &TraceSummaryShape::from(trace.summary()))?;
+                out.extend_from_slice(b",\"spans\":[");
+                At::Span(0)
+            }
+            At::Span(row) if row < trace.spans().len() => {
+                comma(out, row);
+                serde_json::to_writer(&mut *out, &SpanShape::new(&trace.spans()[row], &trace.rows()[row]))?;
+                At::Span(row + 1)
+            }
+            At::Span(_) => {
+                out.extend_from_slice(b"],\"critical_path\":[");
+                At::Section(0)
+            }
+            At::Section(at) if at < self.path.len() => {
+                comma(out, at);
+                serde_json::to_writer(&mut *out, &SectionShape::new(trace, self.path[at]))?;
+                At::Section(at + 1)
+            }
+            At::Section(_) => {
+                out.extend_from_slice(b"]}");
+                return Ok(More::No);
+            }
+        };
+        Ok(More::Yes)
+    }
+}

@@ -1,0 +1,97 @@
+//! Jaeger's HTTP query API, so that the Jaeger UI and Grafana's Jaeger data source work unchanged: point them at
+//! `http://localhost:4000`.
+//!
+//! In: requests as Jaeger's clients make them, forgiving where Jaeger is (unknown parameters are passed over). Out: its
+//! JSON, answers of many spans written while they are sent, and errors in the form its clients read.
+//!
+//! Two versions are spoken: `/api/…`, which Grafana and older UIs use, and `/api/v3/…`, where traces are OTLP. What
+//! Jaeger reads and we do not need is read, checked and passed over: `raw`, and the times of a trace asked for by id
+//! (hints for stores that are cut by day).
+//!
+//! Deliberately absent: archives, uploads, expressions as filters (`query.filter`), clock skew taken out of time
+//! stamps (Jaeger has it off by default).
+
+mod answer;
+mod origin;
+mod otlp;
+mod query;
+mod refused;
+mod span;
+mod v1;
+mod v3;
+
+use std::collections::VecDeque;
+
+use axum::response::Response;
+use telemetry::{ReadError, Telemetry, Trace, TraceId};
+
+pub(crate) use v1::{
+    dependencies, metrics, min_step, operations, operations_of_service, search, services, trace,
+};
+pub(crate) use v3::{
+    operations as operations_v3, search as search_v3, services as services_v3, summaries as summaries_v3,
+    trace as trace_v3,
+};
+
+use crate::body::Query;
+use crate::serve::App;
+
+/// One request of Jaeger's API.
+pub(crate) struct AskedJaeger<'a> {
+    pub(crate) app: &'a App,
+    /// What stands in the path's one placeholder.
+    pub(crate) name: &'a str,
+    pub(crate) query: Query,
+}
+
+/// What a handler gives.
+type Answer<E> = Result<Response, E>;
+
+impl AskedJaeger<'_> {
+    fn telemetry(&self) -> Result<&Telemetry, NoTelemetry> {
+        self.app.telemetry.as_ref().ok_or(NoTelemetry)
+    }
+
+    /// Nanoseconds since 1970.
+    fn now(&self) -> u64 {
+        u64::try_from(self.app.clock.now().wall_us).unwrap_or(0).saturating_mul(1000)
+    }
+}
+
+/// No telemetry is kept here.
+pub(crate) struct NoTelemetry;
+
+impl NoTelemetry {
+    /// What people are told.
+    pub(crate) const SENTENCE: &'static str =
+        "this control plane keeps no spans and no log records; the log of `homeostat serve` says why";
+}
+
+/// Traces by their ids, read one after the other while an answer is written.
+struct Traces {
+    telemetry: Telemetry,
+    ids: VecDeque<TraceId>,
+    /// Read before the answer began, to know whether there is anything.
+    ready: Option<Trace>,
+}
+
+impl Traces {
+    fn of(telemetry: &Telemetry, ids: impl IntoIterator<Item = TraceId>) -> Self {
+        Self { telemetry: telemetry.clone(), ids: ids.into_iter().collect(), ready: None }
+    }
+
+    /// The next trace; an id that has none is answered as such.
+    fn next(&mut self) -> Option<(TraceId, Result<Option<Trace>, ReadError>)> {
+        if let Some(trace) = self.ready.take() {
+            return Some((trace.id(), Ok(Some(trace))));
+        }
+        let id = self.ids.pop_front()?;
+        Some((id, self.telemetry.trace(id).map(Trace::assemble)))
+    }
+}
+
+/// The one trace asked for, read at once.
+fn read_one(telemetry: &Telemetry, id: TraceId) -> Result<Option<Traces>, ReadError> {
+    let trace = Trace::assemble(telemetry.trace(id)?);
+    Ok(trace.map(|trace| Traces { ready: Some(trace), ..Traces::of(telemetry, []) }))
+}

@@ -1,0 +1,110 @@
+//! `/api/…`: services, operations, traces, dependencies, metrics.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Missing, TracesAnswer};
+use super::query::{self, Search};
+use super::refused::{RefusedV1, respond};
+use super::{Answer, AskedJaeger, Traces, read_one};
+use crate::body::Query;
+use crate::pieces;
+
+type AnswerV1 = Answer<RefusedV1>;
+
+/// A list as Jaeger answers it.
+fn list(items: Vec<Value>) -> AnswerV1 {
+    let body = json!({"total": items.len(), "limit": 0, "offset": 0, "errors": null, "data": items});
+    Ok(respond(StatusCode::OK, &body))
+}
+
+/// `GET /api/services`
+pub(crate) fn services(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    list(asked.telemetry()?.services().into_iter().map(Value::from).collect())
+}
+
+/// `GET /api/services/{service}/operations`: names alone, each once.
+pub(crate) fn operations_of_service(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    let telemetry = asked.telemetry()?;
+    let mut operations = telemetry.operations(asked.name);
+    if operations.is_empty() {
+        // Grafana encodes the name twice, and Jaeger decodes it twice.
+        operations = telemetry.operations(&decoded(asked.name));
+    }
+    let names: BTreeSet<String> = operations.into_iter().map(|operation| operation.name).collect();
+    list(names.into_iter().map(Value::from).collect())
+}
+
+/// Takes one more percent-encoding off; text that has none stays as it is.
+fn decoded(text: &str) -> String {
+    let query = Query::parse(Some(&format!("name={text}")));
+    query.ok().and_then(|query| query.text("name").map(str::to_owned)).unwrap_or_default()
+}
+
+/// `GET /api/operations?service=&spanKind=`
+pub(crate) fn operations(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    let Some(service) = asked.query.text("service") else {
+        return Err(RefusedV1::new(StatusCode::BAD_REQUEST, "parameter 'service' is required"));
+    };
+    let kind = asked.query.text("spanKind");
+    let operations = asked.telemetry()?.operations(service);
+    let of_kind = operations.iter().filter(|operation| kind.is_none_or(|kind| kind == operation.kind.word()));
+    list(
+        of_kind.map(|operation| json!({"name": operation.name, "spanKind": operation.kind.word()})).collect(),
+    )
+}
+
+/// `GET /api/traces`
+pub(crate) fn search(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    let telemetry = asked.telemetry()?;
+    let (traces, missing) = match query::search(&asked.query, asked.now())? {
+        Search::Ids(ids) => (Traces::of(telemetry, ids), Missing::Error),
+        Search::Matching(filter) => {
+            let found = telemetry.search(&filter)?;
+            (Traces::of(telemetry, found.into_iter().map(|(id, _)| id)), Missing::Gone)
+        }
+    };
+    Ok(pieces::json(TracesAnswer::new(traces, missing)))
+}
+
+/// `GET /api/traces/{id}`
+pub(crate) fn trace(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    let id = query::trace_id("traceID", asked.name)?;
+    query::check_trace_hints(&asked.query)?;
+    match read_one(asked.telemetry()?, id)? {
+        Some(traces) => Ok(pieces::json(TracesAnswer::new(traces, Missing::Gone))),
+        None => Err(RefusedV1::new(StatusCode::NOT_FOUND, "trace not found")),
+    }
+}
+
+/// `GET /api/dependencies?endTs=&lookback=`
+pub(crate) fn dependencies(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    query::millis(&asked.query, "endTs")?;
+    query::millis(&asked.query, "lookback")?;
+    asked.telemetry()?;
+    Err(RefusedV1::new(StatusCode::NOT_IMPLEMENTED, "no calls between services are counted here"))
+}
+
+/// `GET /api/metrics/…`
+pub(crate) fn metrics(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    if asked.query.text("service").is_none() {
+        let message = "unable to parse param 'service': please provide at least one service name";
+        return Err(RefusedV1::new(StatusCode::BAD_REQUEST, message));
+    }
+    asked.telemetry()?;
+    Err(metrics_disabled())
+}
+
+/// `GET /api/metrics/minstep`
+pub(crate) fn min_step(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    asked.telemetry()?;
+    Err(metrics_disabled())
+}
+
+/// What Jaeger says where it has no store for metrics; its UI knows the status.
+fn metrics_disabled() -> RefusedV1 {
+    let message = "trace metrics are currently disabled - no metrics backend configured";
+    RefusedV1::new(StatusCode::NOT_IMPLEMENTED, message)
+}

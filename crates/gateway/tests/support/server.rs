@@ -9,6 +9,7 @@ use domain::Clock;
 use gateway::{Gateway, GatewayConfig, serve};
 use serde_json::Value;
 use store::Store;
+use telemetry::Telemetry;
 
 use super::{Fleet, MachineClock};
 
@@ -18,6 +19,8 @@ pub(crate) const HEALING: &str = "/api/v3/self-healing";
 pub(crate) struct Server {
     pub(crate) gateway: Gateway,
     pub(crate) fleet: Arc<Fleet>,
+    /// The store's directory, kept while the server runs.
+    _dir: Option<tempfile::TempDir>,
 }
 
 pub(crate) struct Reply {
@@ -37,13 +40,27 @@ impl Reply {
 }
 
 pub(crate) fn start(scene: fn(&Fleet)) -> Server {
+    start_with(scene, None)
+}
+
+/// With a telemetry store that holds a scene of traces.
+pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
+    start_with(super::scene::calm, Some(traces))
+}
+
+fn start_with(scene: fn(&Fleet), traces: Option<fn(&Telemetry, u64)>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry: None };
+    let dir = traces.map(|_| tempfile::tempdir().unwrap());
+    let telemetry = dir.as_ref().map(|dir| Telemetry::open(telemetry::Config::new(dir.path())).unwrap());
+    if let (Some(traces), Some(telemetry)) = (traces, &telemetry) {
+        traces(telemetry, fleet.clock.now().wall_us as u64 * 1000);
+    }
+    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet }
+    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: dir }
 }
 
 impl Server {

@@ -39,6 +39,7 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
                 link rel="icon" href="/favicon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/assets/style.css";
                 script src="/assets/page.js" defer {}
+                @if ["/traces", "/latency"].iter().any(|address| path.starts_with(address)) { script src="/assets/traces.js" defer {} }
             }
             body {
                 a class="skip" href="#main" { "Skip to content" }

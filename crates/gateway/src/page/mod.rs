@@ -40,9 +40,15 @@ use view::View;
 
 /// Served at `/assets/style.css`.
 pub(crate) const STYLE: &str =
-    concat!(include_str!("../../../../assets/tokens.css"), include_str!("../assets/style.css"));
+    concat!(
+    include_str!("../../../../assets/tokens.css"),
+    include_str!("../assets/style.css"),
+    include_str!("../assets/traces.css")
+);
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
+/// Served at `/assets/traces.js`.
+pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 

@@ -161,10 +161,11 @@ pub(super) fn how_to_send() -> Markup {
     }
 }
 
-/// The address of the traces of a service around a stretch of time; nanoseconds since 1970.
-pub(in crate::page) fn around(service: &str, start: u64, end: u64) -> String {
+/// The address of the traces of a service in a stretch of time; wall clock, microseconds since 1970.
+pub(in crate::page) fn around(service: &str, start_us: i64, end_us: i64) -> String {
+    let nano = |us: i64| u64::try_from(us).unwrap_or(0).saturating_mul(1000);
     let mut address = format!("/traces?service={}", encode(service));
-    for (name, value) in Range::exact(start, end) {
+    for (name, value) in Range::exact(nano(start_us), nano(end_us)) {
         address.push_str(&format!("&{name}={}", encode(&value)));
     }
     address

@@ -126,7 +126,8 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     let paid = span(root, "front", "POST payments", 3, start + 8 * MS, charge + 4 * MS, failed, vec![]);
     let payments = span(paid, "payments", "charge", 2, start + 9 * MS, charge + 2 * MS, failed, vec![text("payment.provider", "bank-a")]);
     span(payments, "payments", "POST bank", 3, start + 10 * MS, charge, failed, vec![text("peer.service", "bank"), text("payment.retry", if failed.is_some() { "yes" } else { "no" })]);
-    let stock = span(root, "catalogue", "reserve", 5, start + charge + rest - 3 * MS, 9 * MS, None, vec![text("messaging.system", "kafka")]);
+    let told = span(root, "front", "send orders", 4, start + charge + rest - 4 * MS, MS, None, vec![text("messaging.system", "kafka")]);
+    let stock = span(told, "catalogue", "reserve", 5, start + charge + rest - 3 * MS, 9 * MS, None, vec![text("messaging.system", "kafka")]);
     span(stock, "catalogue", "update stock", 1, start + charge + rest - 2 * MS, 5 * MS, None, vec![]);
     let record = |at, severity, words: &str| {
         Message::default()
@@ -186,7 +187,7 @@ pub(crate) fn large(telemetry: &Telemetry, now: u64) {
     for account in 0..500 {
         let from = start + account * 1000 * MS;
         let one = batch.add(span(root, "settlement", "settle account", from, 990 * MS, None, account));
-        for booking in 0..if account == 0 { 48 } else { 33 } {
+        for booking in 0..if account == 0 { 30 } else { 33 } {
             let at = from + booking * 20 * MS;
             let failed = (pick(account * 100 + booking, 8, 900) == 0).then_some("booking refused: limit reached");
             let booked = batch.add(span(one, "ledger", "book", at, (8 + pick(booking, account, 12)) * MS, failed, account));

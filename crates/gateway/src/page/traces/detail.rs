@@ -58,12 +58,12 @@ pub(in crate::page) fn detail(app: &App, view: &View, id: &str, query: &Query) -
                 query,
             };
             let asked = query.count("row", 0, usize::MAX)?;
-            // Above the rows: on a narrow page, and without a script, the rows would push it out of sight.
+            sections.push(Section::still("waterfall", waterfall.draw(waterfall.slice(asked))));
+            // It sticks to the lower edge of the window, so that opening it moves no row.
             sections.push(Section::still("span", match chosen {
                 Some(chosen) => span::draw(store, &trace, chosen, query)?,
                 None => html! {},
             }));
-            sections.push(Section::still("waterfall", waterfall.draw(waterfall.slice(asked))));
             sections.push(Section::still("path", contributors(&trace, &path)));
         }
     }
@@ -191,7 +191,7 @@ fn contributors(trace: &Trace, path: &[PathSection]) -> Markup {
     let length: u64 = path.iter().map(PathSection::duration_nano).sum();
     html! {
         @if trace.spans().len() > 1 && length > 0 {
-            h2 { "Critical path" span class="quiet" { "what would have made it shorter, had it been shorter" } }
+            h2 { "Critical path" span class="quiet" { "what its duration was made of" } }
             div class="scroll" { table class="stacks" {
                 thead { tr { th { "Service" } th { "Operation" } th class="number" { "On the path" } th class="number" { "Share" } th class="number" { "Spans" } } }
                 tbody {

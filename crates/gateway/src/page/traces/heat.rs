@@ -23,7 +23,7 @@ use crate::problem::Problem;
 use crate::serve::App;
 
 /// Columns and rows drawn at most; finer ones are put together.
-const COLUMNS: u64 = 60;
+const COLUMNS: u64 = 64;
 const ROWS: usize = 28;
 const CELL: (usize, usize) = (16, 8);
 
@@ -126,7 +126,12 @@ fn range_of(range: &Range) -> std::ops::Range<u64> {
 fn window(range: &Range) -> Result<Window, Problem> {
     let std::ops::Range { start, end } = range_of(range);
     let seconds = end.saturating_sub(start) / 1_000_000_000;
-    let step = Duration::from_secs(seconds.div_ceil(COLUMNS).max(1));
+    // Beyond the newest ten minutes whole minutes are kept: a step between them would be widened to two.
+    let step = match seconds.div_ceil(COLUMNS) {
+        step if seconds > 600 => step.next_multiple_of(60),
+        step => step.max(1),
+    };
+    let step = Duration::from_secs(step);
     Window::new(start, end, step).map_err(|error| Problem::field("from", error.to_string()))
 }
 

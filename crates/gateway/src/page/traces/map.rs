@@ -20,7 +20,7 @@ use crate::problem::Problem;
 use crate::serve::App;
 
 const NODE: (usize, usize) = (168, 52);
-const GAP: (usize, usize) = (112, 28);
+const GAP: (usize, usize) = (152, 28);
 const MARGIN: usize = 16;
 
 /// More services than this make a picture nobody reads; the table has them all.
@@ -197,8 +197,10 @@ fn draw_edge(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>, range:
         a class=(class) href=(address(edge, range)) aria-label=(title) {
             title { (title) }
             path class="line" d=(path) marker-end="url(#arrow)" {}
-            @if meaning > Meaning::Info { g transform="translate(-6 -22)" { (shape_at(meaning, &tx.to_string(), ty)) } }
-            text x=(tx) y=(ty.saturating_sub(4)) dx=[(meaning > Meaning::Info).then_some("10")] { (units::rate(calls.calls(), seconds)) @if calls.errors() > 0.0 { ", " (units::percent(calls.errors(), calls.calls())) " fail" } }
+            text x=(tx) y=(ty.saturating_sub(4)) {
+                @match meaning { Meaning::Bad => tspan class="sign" { "■ " }, Meaning::Attention => tspan class="sign" { "▲ " }, _ => {} }
+                (units::rate(calls.calls(), seconds)) @if calls.errors() > 0.0 { ", " (units::percent(calls.errors(), calls.calls())) " fail" }
+            }
         }
     }
 }

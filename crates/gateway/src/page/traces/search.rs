@@ -35,10 +35,13 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
             (found::table(view.stamp, &traces, with))
         }
     };
-    let failed = traces.iter().filter(|trace| trace.errors > 0).count();
+    let failed = match traces.iter().filter(|trace| trace.errors > 0).count() {
+        0 => "none".to_owned(),
+        n => n.to_string(),
+    };
     let sentence = match traces.len() {
         0 => format!("No trace matches {}.", range.words()),
-        n if n == filter.limit => format!("The newest {n} traces that match {}; {failed} of them with errors.", range.words()),
+        n if n == filter.limit => format!("The newest {n} of the traces {}; {failed} of them with errors.", range.words()),
         n => format!("{} {} {}; {failed} with errors.", count(n, "trace", "traces"), if n == 1 { "matches" } else { "match" }, range.words()),
     };
     Ok(Page {

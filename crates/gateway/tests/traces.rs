@@ -6,7 +6,8 @@ use support::server::{Server, start, start_with_traces};
 use support::traces::{self, LARGE, LARGE_SPANS, MISSING, SKEWED, trace_id};
 
 fn sentence(page: &str) -> &str {
-    let (_, rest) = page.split_once("<h1 class=\"sentence\">").unwrap_or_else(|| panic!("no sentence: {page}"));
+    let (_, rest) =
+        page.split_once("<h1 class=\"sentence\">").unwrap_or_else(|| panic!("no sentence: {page}"));
     rest.split_once("</h1>").unwrap().0
 }
 
@@ -37,7 +38,10 @@ fn without_a_store_and_without_spans_each_page_says_what_to_do() {
     let empty = start_with_traces(|_, _| {});
     for path in ["/traces", "/service-map", "/latency"] {
         let page = ok(&empty, path);
-        assert!(page.contains("4317") && page.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"), "{path}");
+        assert!(
+            page.contains("4317") && page.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"),
+            "{path}"
+        );
     }
     assert_eq!(empty.get("/traces/abc").status, 404);
 }
@@ -54,9 +58,15 @@ fn a_search_finds_what_is_asked_for_and_says_how_many() {
     assert!(!slow.contains("class=\"item plain\" href=\"/traces/undefined"));
     let none = ok(&server, "/traces?service=front&operation=nothing");
     assert!(none.contains("Look further back, or ask for less"), "{none}");
-    for (query, field) in [("min=fast", "min"), ("min=2s&max=1s", "min"), ("tags=x", "tags"), ("from=now", "from")] {
+    for (query, field) in
+        [("min=fast", "min"), ("min=2s&max=1s", "min"), ("tags=x", "tags"), ("from=now", "from")]
+    {
         let refused = server.get(&format!("/traces?{query}"));
-        assert!(refused.status == 422 && refused.body.contains(&format!("<code>{field}</code>")), "{query}: {}", refused.body);
+        assert!(
+            refused.status == 422 && refused.body.contains(&format!("<code>{field}</code>")),
+            "{query}: {}",
+            refused.body
+        );
     }
     let opened = server.get("/traces?id=abc");
     assert_eq!((opened.status, opened.header("location")), (303, Some("/traces/abc")));
@@ -76,7 +86,9 @@ fn a_trace_opens_with_its_facts_and_a_span_with_all_that_is_known() {
     let span = &span[..16];
     let detail = ok(&server, &format!("/traces/{id}?span={span}&part=span"));
     assert!(detail.starts_with("<div id=\"span\""), "only the part: {detail}");
-    for text in ["payment.provider", "bank-a", "exception.message", "host.name", "charging 41.90 EUR", "server"] {
+    for text in
+        ["payment.provider", "bank-a", "exception.message", "host.name", "charging 41.90 EUR", "server"]
+    {
         assert!(detail.contains(text), "{text}: {detail}");
     }
     let found = ok(&server, &format!("/traces/{id}?q=provider%3Dbank-a&part=waterfall"));
@@ -86,7 +98,10 @@ fn a_trace_opens_with_its_facts_and_a_span_with_all_that_is_known() {
     let logs = ok(&server, &format!("/traces/{id}?tab=logs"));
     assert!(logs.contains("2 records") && logs.contains("the bank did not answer within 400 ms"), "{logs}");
     let flame = ok(&server, &format!("/traces/{id}?tab=flame"));
-    assert!(flame.contains("payments: POST bank: 1 span, took 400 ms together, 400 ms itself, 1 error"), "{flame}");
+    assert!(
+        flame.contains("payments: POST bank: 1 span, took 400 ms together, 400 ms itself, 1 error"),
+        "{flame}"
+    );
 }
 
 #[test]
@@ -95,7 +110,11 @@ fn odd_traces_are_shown_whole_and_say_what_is_odd() {
     let page = ok(&server, &format!("/traces/{}", trace_id(MISSING)));
     assert!(page.contains("2 spans name parents that are not here") && rows(&page) == 3, "{page}");
     let page = ok(&server, &format!("/traces/{}", trace_id(SKEWED)));
-    assert!(page.contains("this span runs outside of its parent&#39;s time") || page.contains("this span runs outside of its parent's time"), "{page}");
+    assert!(
+        page.contains("this span runs outside of its parent&#39;s time")
+            || page.contains("this span runs outside of its parent's time"),
+        "{page}"
+    );
     assert!(sentence(&page).contains("with all that followed"), "{}", sentence(&page));
 }
 
@@ -136,7 +155,12 @@ fn the_map_shows_who_calls_whom_in_words_too() {
     let server = start_with_traces(traces::shop);
     let page = ok(&server, "/service-map");
     assert!(sentence(&page).starts_with("front → payments fails in "), "{}", sentence(&page));
-    for text in ["front → cart: answers", "front → payments: failing", "front → catalogue", "<td data-label=\"Kind\"><span class=\"quiet\">message"] {
+    for text in [
+        "front → cart: answers",
+        "front → payments: failing",
+        "front → catalogue",
+        "<td data-label=\"Kind\"><span class=\"quiet\">message",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert_eq!(page.matches("marker-end").count(), page.matches("class=\"edge").count());
@@ -146,13 +170,20 @@ fn the_map_shows_who_calls_whom_in_words_too() {
 fn a_box_on_the_heat_map_tells_what_is_different_in_it() {
     let server = start_with_traces(traces::shop);
     let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout");
-    assert!(sentence(&page).starts_with("front: POST /checkout: 400 calls in the last 1 h; half took up to "), "{}", sentence(&page));
+    assert!(
+        sentence(&page).starts_with("front: POST /checkout: 400 calls in the last 1 h; half took up to "),
+        "{}",
+        sentence(&page)
+    );
     assert!(!page.contains("What is different"));
     let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout&d0=150ms&d1=390ms");
     let (_, told) = page.split_once("What is different in here").unwrap();
     let (_, row) = told.split_once("<tbody><tr>").unwrap();
     let (row, _) = row.split_once("</tr>").unwrap();
-    assert!(row.contains("cloud.region") && row.contains("west") && row.contains("100 %"), "the first told: {row}");
+    assert!(
+        row.contains("cloud.region") && row.contains("west") && row.contains("100 %"),
+        "the first told: {row}"
+    );
     assert!(told.contains("Traces in the box") && page.contains("class=\"box\""));
 }
 

@@ -39,8 +39,7 @@ use time::Form;
 use view::View;
 
 /// Served at `/assets/style.css`.
-pub(crate) const STYLE: &str =
-    concat!(
+pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
     include_str!("../assets/traces.css")

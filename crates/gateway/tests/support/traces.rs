@@ -10,9 +10,11 @@ use super::otlp::{Message, int, request, text};
 
 const MS: u64 = 1_000_000;
 
-/// The scenes by name; each is given the time, nanoseconds since 1970.
-pub(crate) const SCENES: [(&str, fn(&Telemetry, u64)); 3] =
-    [("traces", shop), ("large", large), ("no-spans", |_, _| {})];
+/// Fills a store; it is given the time, nanoseconds since 1970.
+pub(crate) type Traces = fn(&Telemetry, u64);
+
+/// The scenes by name.
+pub(crate) const SCENES: [(&str, Traces); 3] = [("traces", shop), ("large", large), ("no-spans", |_, _| {})];
 
 /// Spans under construction, by service.
 pub(crate) struct Batch {
@@ -107,7 +109,13 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     let region = if pick(n, 2, 5) == 0 { "west" } else { "east" };
     let slow = region == "west" && pick(n, 3, 10) < 7;
     let failed = (pick(n, 4, 14) == 0).then_some("the bank did not answer within 400 ms");
-    let charge = if failed.is_some() { 400 } else if slow { 210 + pick(n, 5, 160) } else { 18 + pick(n, 5, 30) } * MS;
+    let charge = if failed.is_some() {
+        400
+    } else if slow {
+        210 + pick(n, 5, 160)
+    } else {
+        18 + pick(n, 5, 30)
+    } * MS;
     let rest = (14 + pick(n, 6, 20)) * MS;
     let common = |more: Vec<Message>| {
         let mut all = vec![text("cloud.region", region), int("shop.items", 1 + pick(n, 7, 4))];
@@ -117,17 +125,66 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     let mut span = |parent, service, name, kind, start, nano, failed, more| {
         batch.add(Span { trace: n, parent, service, name, kind, start, nano, failed, more: common(more) })
     };
-    let get = || vec![text("http.request.method", "POST"), int("http.response.status_code", if failed.is_some() { 502 } else { 200 })];
+    let get = || {
+        vec![
+            text("http.request.method", "POST"),
+            int("http.response.status_code", if failed.is_some() { 502 } else { 200 }),
+        ]
+    };
     let root = span(0, "front", "POST /checkout", 2, start, charge + rest, failed, get());
-    let asked = span(root, "front", "GET cart", 3, start + MS, 6 * MS, None, vec![text("server.address", "cart")]);
+    let asked =
+        span(root, "front", "GET cart", 3, start + MS, 6 * MS, None, vec![text("server.address", "cart")]);
     let cart = span(asked, "cart", "GET /items", 2, start + 2 * MS, 4 * MS, None, vec![]);
-    let query = vec![text("db.system", "postgresql"), text("db.query.text", "select item, amount from cart where user = $1"), text("peer.service", "database")];
+    let query = vec![
+        text("db.system", "postgresql"),
+        text("db.query.text", "select item, amount from cart where user = $1"),
+        text("peer.service", "database"),
+    ];
     span(cart, "cart", "select cart", 3, start + 3 * MS, 2 * MS, None, query);
     let paid = span(root, "front", "POST payments", 3, start + 8 * MS, charge + 4 * MS, failed, vec![]);
-    let payments = span(paid, "payments", "charge", 2, start + 9 * MS, charge + 2 * MS, failed, vec![text("payment.provider", "bank-a")]);
-    span(payments, "payments", "POST bank", 3, start + 10 * MS, charge, failed, vec![text("peer.service", "bank"), text("payment.retry", if failed.is_some() { "yes" } else { "no" })]);
-    let told = span(root, "front", "send orders", 4, start + charge + rest - 4 * MS, MS, None, vec![text("messaging.system", "kafka")]);
-    let stock = span(told, "catalogue", "reserve", 5, start + charge + rest - 3 * MS, 9 * MS, None, vec![text("messaging.system", "kafka")]);
+    let payments = span(
+        paid,
+        "payments",
+        "charge",
+        2,
+        start + 9 * MS,
+        charge + 2 * MS,
+        failed,
+        vec![text("payment.provider", "bank-a")],
+    );
+    span(
+        payments,
+        "payments",
+        "POST bank",
+        3,
+        start + 10 * MS,
+        charge,
+        failed,
+        vec![
+            text("peer.service", "bank"),
+            text("payment.retry", if failed.is_some() { "yes" } else { "no" }),
+        ],
+    );
+    let told = span(
+        root,
+        "front",
+        "send orders",
+        4,
+        start + charge + rest - 4 * MS,
+        MS,
+        None,
+        vec![text("messaging.system", "kafka")],
+    );
+    let stock = span(
+        told,
+        "catalogue",
+        "reserve",
+        5,
+        start + charge + rest - 3 * MS,
+        9 * MS,
+        None,
+        vec![text("messaging.system", "kafka")],
+    );
     span(stock, "catalogue", "update stock", 1, start + charge + rest - 2 * MS, 5 * MS, None, vec![]);
     let record = |at, severity, words: &str| {
         Message::default()
@@ -181,7 +238,11 @@ pub(crate) fn large(telemetry: &Telemetry, now: u64) {
         start,
         nano,
         failed,
-        more: vec![int("account.id", n), text("batch.name", "nightly settlement"), text("db.system", "postgresql")],
+        more: vec![
+            int("account.id", n),
+            text("batch.name", "nightly settlement"),
+            text("db.system", "postgresql"),
+        ],
     };
     let root = batch.add(span(0, "settlement", "nightly run", start, 500 * 1000 * MS, None, 0));
     for account in 0..500 {
@@ -189,8 +250,17 @@ pub(crate) fn large(telemetry: &Telemetry, now: u64) {
         let one = batch.add(span(root, "settlement", "settle account", from, 990 * MS, None, account));
         for booking in 0..if account == 0 { 30 } else { 33 } {
             let at = from + booking * 20 * MS;
-            let failed = (pick(account * 100 + booking, 8, 900) == 0).then_some("booking refused: limit reached");
-            let booked = batch.add(span(one, "ledger", "book", at, (8 + pick(booking, account, 12)) * MS, failed, account));
+            let failed =
+                (pick(account * 100 + booking, 8, 900) == 0).then_some("booking refused: limit reached");
+            let booked = batch.add(span(
+                one,
+                "ledger",
+                "book",
+                at,
+                (8 + pick(booking, account, 12)) * MS,
+                failed,
+                account,
+            ));
             batch.add(span(booked, "ledger", "select balance", at + MS, 2 * MS, None, account));
             batch.add(span(booked, "database", "insert booking", at + 3 * MS, 4 * MS, failed, account));
         }

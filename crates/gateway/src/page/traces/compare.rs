@@ -51,7 +51,11 @@ pub(in crate::page) fn compare(app: &App, view: &View, query: &Query) -> Result<
     };
     Ok(Page {
         title,
-        sections: vec![Section::still("header", header), Section::still("ways", table(&ways)), Section::still("form", form(query))],
+        sections: vec![
+            Section::still("header", header),
+            Section::still("ways", table(&ways)),
+            Section::still("form", form(query)),
+        ],
     })
 }
 
@@ -114,7 +118,10 @@ fn sentence(a: &Trace, b: &Trace, ways: &BTreeMap<Way, [Side; 2]>) -> String {
         && sign * (i128::from(b.own) - i128::from(a.own)) > 0
     {
         let step = units::duration(a.own.abs_diff(b.own));
-        text.push_str(&format!("; {service} → {operation} itself took {step} {}", if sign > 0 { "more" } else { "less" }));
+        text.push_str(&format!(
+            "; {service} → {operation} itself took {step} {}",
+            if sign > 0 { "more" } else { "less" }
+        ));
     }
     let only = |side: usize| ways.values().filter(|sides| sides[1 - side].spans == 0).count();
     for (side, letter) in [(0, "A"), (1, "B")] {
@@ -158,7 +165,9 @@ fn row(way: &Way, a: Side, b: Side, most: u64) -> Markup {
         (0, _) => mark(Meaning::Attention, "only in B"),
         (_, 0) => mark(Meaning::Attention, "only in A"),
         (x, y) if x != y => mark(Meaning::Info, "other count"),
-        _ if (a.errors == 0) != (b.errors == 0) => mark(Meaning::Bad, if b.errors > 0 { "fails in B" } else { "fails in A" }),
+        _ if (a.errors == 0) != (b.errors == 0) => {
+            mark(Meaning::Bad, if b.errors > 0 { "fails in B" } else { "fails in A" })
+        }
         _ => html! { span class="quiet" { "same" } },
     };
     let took = |side: Side| if side.spans == 0 { "–".to_owned() } else { units::duration(side.total) };

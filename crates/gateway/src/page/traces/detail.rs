@@ -33,21 +33,29 @@ pub(in crate::page) fn detail(app: &App, view: &View, id: &str, query: &Query) -
     let summary = trace.summary();
     let colours = Colours::of(&summary.services);
     let path = trace.critical_path();
-    let tab = query.read("tab", |text| TABS.iter().find(|(name, _)| *name == text), || {
-        "flame or logs, or leave it out".to_owned()
-    })?;
+    let tab = query.read(
+        "tab",
+        |text| TABS.iter().find(|(name, _)| *name == text),
+        || "flame or logs, or leave it out".to_owned(),
+    )?;
     let mut sections = vec![Section::still("header", header(view, &trace, &summary, &path))];
-    sections.push(Section::still("figures", html! {
-        (figures(&trace, &summary, &colours))
-        (tabs(&trace, tab.map_or("", |(name, _)| name)))
-    }));
+    sections.push(Section::still(
+        "figures",
+        html! {
+            (figures(&trace, &summary, &colours))
+            (tabs(&trace, tab.map_or("", |(name, _)| name)))
+        },
+    ));
     match tab.map_or("", |(name, _)| name) {
         "flame" => sections.push(Section::still("flame", flame::draw(&trace, &colours, query)?)),
         "logs" => sections.push(Section::still("logs", logs::of_trace(store, &trace, &colours)?)),
         _ => {
             let folding = Folding::read(query)?;
             let visible = Visible::choose(&trace, &folding, query.text("q"));
-            let chosen = query.read("span", |text| text.parse::<SpanId>().ok(), || "a span's id".to_owned())?;
+            let chosen =
+                query.read("span", |text| text.parse::<SpanId>().ok(), || "a span's id".to_owned())?;
+            let zoom = query.read("zoom", |text| text.parse::<SpanId>().ok(), || "a span's id".to_owned())?;
+            let zoom = zoom.and_then(|id| trace.spans().iter().position(|span| span.span_id == id));
             let waterfall = Waterfall {
                 trace: &trace,
                 colours: &colours,
@@ -55,15 +63,19 @@ pub(in crate::page) fn detail(app: &App, view: &View, id: &str, query: &Query) -
                 folding: &folding,
                 visible: &visible,
                 chosen,
+                zoom,
                 query,
             };
             let asked = query.count("row", 0, usize::MAX)?;
             sections.push(Section::still("waterfall", waterfall.draw(waterfall.slice(asked))));
             // It sticks to the lower edge of the window, so that opening it moves no row.
-            sections.push(Section::still("span", match chosen {
-                Some(chosen) => span::draw(store, &trace, chosen, query)?,
-                None => html! {},
-            }));
+            sections.push(Section::still(
+                "span",
+                match chosen {
+                    Some(chosen) => span::draw(store, &trace, chosen, query)?,
+                    None => html! {},
+                },
+            ));
             sections.push(Section::still("path", contributors(&trace, &path)));
         }
     }
@@ -105,7 +117,10 @@ fn sentence(trace: &Trace, summary: &TraceSummary, path: &[PathSection]) -> Stri
         if first.row == trace.main_root() {
             text.push_str(&format!("; {share} of its critical path was its own work"));
         } else {
-            text.push_str(&format!("; {} → {} was {share} of its critical path", first.service, first.operation));
+            text.push_str(&format!(
+                "; {} → {} was {share} of its critical path",
+                first.service, first.operation
+            ));
         }
     }
     match summary.errors {
@@ -137,8 +152,13 @@ fn told<'a>(trace: &'a Trace, path: &[PathSection]) -> Vec<Told<'a>> {
     for (row, nano) in rows {
         let span = &trace.spans()[row];
         let (service, operation) = (span.service(), span.name.as_str());
-        let told =
-            by_name.entry((service, operation)).or_insert(Told { service, operation, nano: 0, row, spans: 0 });
+        let told = by_name.entry((service, operation)).or_insert(Told {
+            service,
+            operation,
+            nano: 0,
+            row,
+            spans: 0,
+        });
         told.nano += nano;
         told.spans += 1;
     }

@@ -145,7 +145,14 @@ fn place(tree: &Tree, top: usize) -> (Vec<Drawn<'_>>, usize) {
         let node = &tree.0[index];
         let width = widths[index] as f64 / whole;
         if index != 0 {
-            boxes.push(Drawn { node, name: name_of.get(&index).copied(), index, level: level - 1, start, width });
+            boxes.push(Drawn {
+                node,
+                name: name_of.get(&index).copied(),
+                index,
+                level: level - 1,
+                start,
+                width,
+            });
         }
         let mut at = start;
         let mut children: Vec<usize> = node.children.values().copied().collect();

@@ -67,11 +67,14 @@ pub(in crate::page) fn latency(app: &App, view: &View, query: &Query) -> Result<
         }
     };
     let mut sections = vec![
-        Section::still("sentence", html! {
-            p class="crumb" { a href="/traces" { "Traces" } }
-            h1 class="sentence" { (sentence(query, &calls, &range)) }
-            @if map.estimated { p class="facts" { "A source sampled its spans: these figures are weighted estimates." } }
-        }),
+        Section::still(
+            "sentence",
+            html! {
+                p class="crumb" { a href="/traces" { "Traces" } }
+                h1 class="sentence" { (sentence(query, &calls, &range)) }
+                @if map.estimated { p class="facts" { "A source sampled its spans: these figures are weighted estimates." } }
+            },
+        ),
         Section::still("form", form(store, query, &range)),
         Section::still("heat", picture),
     ];
@@ -201,7 +204,8 @@ fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
     let high = (low.ln() + (high.ln() - low.ln()) * (rows * group) as f64 / map.rows_nano.len() as f64).exp();
     let start = map.columns_unix_nano.first().copied().unwrap_or(0);
     let end = start + columns as u64 * map.step.as_nanos() as u64;
-    let scale = Scale { start, end, low: low.ln(), high: high.ln(), width: width as f64, height: height as f64 };
+    let scale =
+        Scale { start, end, low: low.ln(), high: high.ln(), width: width as f64, height: height as f64 };
     html! {
         figure class="heat" {
             figcaption class="quiet" {
@@ -320,7 +324,8 @@ fn different(
     let inside = sample(store, query, (chosen.time.clone(), chosen.duration.clone()), INSIDE, |_| true)?;
     let all = (range.nano.clone(), 0..=u64::MAX);
     let outside = sample(store, query, all, OUTSIDE, |span| !chosen.holds(span))?;
-    let (within, without): (Vec<&Span>, Vec<&Span>) = (inside.spans.iter().collect(), outside.spans.iter().collect());
+    let (within, without): (Vec<&Span>, Vec<&Span>) =
+        (inside.spans.iter().collect(), outside.spans.iter().collect());
     let told = differences(&within, &without);
     let mut summaries = Vec::new();
     for id in inside.traces.iter().take(LISTED) {
@@ -351,7 +356,8 @@ fn different(
 fn table(told: &[Difference], (inside, outside): (usize, usize), query: &Query) -> Markup {
     let link = |difference: &Difference| -> Option<String> {
         (difference.key != "operation").then(|| {
-            let service = query.text("service").map_or(String::new(), |name| format!("service={}&", encode(name)));
+            let service =
+                query.text("service").map_or(String::new(), |name| format!("service={}&", encode(name)));
             format!("/traces?{service}tags={}", encode(&tags::write(&difference.key, &difference.value)))
         })
     };

@@ -76,10 +76,7 @@ fn without_circles<'a>(
 }
 
 /// The longest way to each name from one that nobody calls.
-fn layers<'a>(
-    names: &BTreeSet<&'a str>,
-    forward: &BTreeSet<(&'a str, &'a str)>,
-) -> BTreeMap<&'a str, usize> {
+fn layers<'a>(names: &BTreeSet<&'a str>, forward: &BTreeSet<(&'a str, &'a str)>) -> BTreeMap<&'a str, usize> {
     let mut layer_of: BTreeMap<&str, usize> = names.iter().map(|name| (*name, 0)).collect();
     // Without circles no way is longer than there are names.
     for _ in 0..names.len() {

@@ -45,7 +45,8 @@ pub(in crate::page) fn service_map(app: &App, view: &View, query: &Query) -> Res
     };
     let range = Range::read(view, query)?;
     let window = *range.nano.start()..range.nano.end().saturating_add(1);
-    let edges = store.dependencies(window.clone()).map_err(|error| Problem::field("from", error.to_string()))?;
+    let edges =
+        store.dependencies(window.clone()).map_err(|error| Problem::field("from", error.to_string()))?;
     let nodes = nodes(store, &edges, window)?;
     let seconds = range.seconds();
     let picture = html! {
@@ -61,17 +62,26 @@ pub(in crate::page) fn service_map(app: &App, view: &View, query: &Query) -> Res
     Ok(Page {
         title,
         sections: vec![
-            Section::still("sentence", html! {
-                h1 class="sentence" { (sentence(&nodes, &edges, &range)) }
-                @if edges.iter().any(|edge| edge.caller_view.estimated()) {
-                    p class="facts" { "A source sampled its spans: these figures are weighted estimates." }
-                }
-            }),
-            Section::still("form", html! {
-                form class="search" method="get" action="/service-map" { (range.fields()) button type="submit" { "Show" } }
-            }),
+            Section::still(
+                "sentence",
+                html! {
+                    h1 class="sentence" { (sentence(&nodes, &edges, &range)) }
+                    @if edges.iter().any(|edge| edge.caller_view.estimated()) {
+                        p class="facts" { "A source sampled its spans: these figures are weighted estimates." }
+                    }
+                },
+            ),
+            Section::still(
+                "form",
+                html! {
+                    form class="search" method="get" action="/service-map" { (range.fields()) button type="submit" { "Show" } }
+                },
+            ),
             Section::still("map", picture),
-            Section::still("tables", html! { (edge_table(&edges, &range, seconds)) (node_table(&nodes, &range, seconds)) }),
+            Section::still(
+                "tables",
+                html! { (edge_table(&edges, &range, seconds)) (node_table(&nodes, &range, seconds)) },
+            ),
         ],
     })
 }
@@ -81,19 +91,26 @@ fn nodes<'a>(
     edges: &'a [Dependency],
     window: std::ops::Range<u64>,
 ) -> Result<Vec<Node<'a>>, Problem> {
-    let filter = SeriesFilter { kinds: vec![SpanKind::Server, SpanKind::Consumer], ..SeriesFilter::default() };
-    let series =
-        store.series(&filter, window).map_err(|error| Problem::field("from", error.to_string()))?;
+    let filter =
+        SeriesFilter { kinds: vec![SpanKind::Server, SpanKind::Consumer], ..SeriesFilter::default() };
+    let series = store.series(&filter, window).map_err(|error| Problem::field("from", error.to_string()))?;
     let mut asked: BTreeMap<String, Histogram> = BTreeMap::new();
     for one in series {
         asked.entry(one.service).or_default().merge(&one.calls);
     }
     let mut nodes: BTreeMap<&'a str, Node<'a>> = BTreeMap::new();
     for edge in edges {
-        nodes.entry(&edge.caller).or_insert(Node { name: &edge.caller, calls: Histogram::default(), silent: false });
+        nodes.entry(&edge.caller).or_insert(Node {
+            name: &edge.caller,
+            calls: Histogram::default(),
+            silent: false,
+        });
         let silent = edge.link == DependencyLink::Uninstrumented;
-        let callee =
-            nodes.entry(&edge.callee).or_insert(Node { name: &edge.callee, calls: Histogram::default(), silent });
+        let callee = nodes.entry(&edge.callee).or_insert(Node {
+            name: &edge.callee,
+            calls: Histogram::default(),
+            silent,
+        });
         if silent {
             callee.calls.merge(&edge.caller_view);
         }
@@ -172,7 +189,12 @@ fn draw(nodes: &[Node<'_>], edges: &[Dependency], range: &Range, seconds: f64) -
     }
 }
 
-fn draw_edge(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>, range: &Range, seconds: f64) -> Markup {
+fn draw_edge(
+    edge: &Dependency,
+    corners: &BTreeMap<&str, (usize, usize)>,
+    range: &Range,
+    seconds: f64,
+) -> Markup {
     let (Some(&(x1, y1)), Some(&(x2, y2))) = (corners.get(&*edge.caller), corners.get(&*edge.callee)) else {
         return html! {};
     };
@@ -183,7 +205,16 @@ fn draw_edge(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>, range:
     let (path, (tx, ty)) = if x2 > x1 {
         let (sx, ex) = (x1 + NODE.0, x2);
         let bend = (ex - sx) / 2;
-        let path = format!("M{sx} {}C{} {} {} {} {} {}", y1 + middle, sx + bend, y1 + middle, ex - bend, y2 + middle, ex - 1, y2 + middle);
+        let path = format!(
+            "M{sx} {}C{} {} {} {} {} {}",
+            y1 + middle,
+            sx + bend,
+            y1 + middle,
+            ex - bend,
+            y2 + middle,
+            ex - 1,
+            y2 + middle
+        );
         // Nearer to the caller's side of the gap: lines spread there, and meet at the callee.
         (path, (ex - GAP.0 / 2, (y1 + 2 * y2) / 3 + middle))
     } else {
@@ -192,7 +223,11 @@ fn draw_edge(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>, range:
         (format!("M{sx} {sy}C{sx} {low} {ex} {low} {ex} {ey}"), (sx.midpoint(ex), low - 4))
     };
     let title = format!("{} → {}: {word}; {}", edge.caller, edge.callee, in_words(calls, seconds));
-    let class = format!("edge {}{}", meaning.class(), if edge.link == DependencyLink::Message { " message" } else { "" });
+    let class = format!(
+        "edge {}{}",
+        meaning.class(),
+        if edge.link == DependencyLink::Message { " message" } else { "" }
+    );
     html! {
         a class=(class) href=(address(edge, range)) aria-label=(title) {
             title { (title) }
@@ -249,13 +284,22 @@ fn address(edge: &Dependency, range: &Range) -> String {
 
 fn address_of(node: &Node<'_>, range: &Range) -> String {
     if node.silent {
-        return format!("/traces?tags={}&{}", encode(&super::tags::write("peer.service", node.name)), range.address());
+        return format!(
+            "/traces?tags={}&{}",
+            encode(&super::tags::write("peer.service", node.name)),
+            range.address()
+        );
     }
     traces(node.name, false, range)
 }
 
 fn traces(service: &str, failed: bool, range: &Range) -> String {
-    format!("/traces?service={}&{}{}", encode(service), range.address(), if failed { "&errors=1" } else { "" })
+    format!(
+        "/traces?service={}&{}{}",
+        encode(service),
+        range.address(),
+        if failed { "&errors=1" } else { "" }
+    )
 }
 
 fn figures(calls: &Histogram, seconds: f64) -> Markup {

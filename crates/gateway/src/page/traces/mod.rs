@@ -57,7 +57,8 @@ fn unreadable(error: &telemetry::ReadError) -> Problem {
 
 /// A trace by the id in an address.
 fn load(store: &Telemetry, id: &str) -> Result<Trace, Problem> {
-    let id: TraceId = id.parse().map_err(|error: telemetry::IdError| Problem::not_found(error.to_string()))?;
+    let id: TraceId =
+        id.parse().map_err(|error: telemetry::IdError| Problem::not_found(error.to_string()))?;
     let spans = store.trace(id).map_err(|error| unreadable(&error))?;
     Trace::assemble(spans).ok_or_else(|| {
         Problem::not_found(format!(

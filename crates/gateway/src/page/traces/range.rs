@@ -72,7 +72,10 @@ impl Range {
         match self.kind {
             Kind::Last(seconds) => {
                 let name = CHOICES.iter().find(|(_, choice)| *choice == seconds);
-                format!("in the last {}", name.map_or_else(|| format!("{seconds} s"), |(name, _)| (*name).to_owned()))
+                format!(
+                    "in the last {}",
+                    name.map_or_else(|| format!("{seconds} s"), |(name, _)| (*name).to_owned())
+                )
             }
             Kind::Exact => {
                 let end = |nano: u64| absolute(units::time(nano));

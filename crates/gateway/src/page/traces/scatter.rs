@@ -102,7 +102,10 @@ impl LogAxis {
     fn ticks(self) -> Vec<u64> {
         let inside = |nano: &u64| ((*nano as f64).ln()) >= self.low && ((*nano as f64).ln()) <= self.high;
         let of = |steps: &[u64]| -> Vec<u64> {
-            (0..14).flat_map(|power| steps.iter().map(move |step| step * 10u64.pow(power))).filter(inside).collect()
+            (0..14)
+                .flat_map(|power| steps.iter().map(move |step| step * 10u64.pow(power)))
+                .filter(inside)
+                .collect()
         };
         [&[1, 2, 5][..], &[1, 3], &[1]]
             .into_iter()

@@ -41,18 +41,28 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     };
     let sentence = match traces.len() {
         0 => format!("No trace matches {}.", range.words()),
-        n if n == filter.limit => format!("The newest {n} of the traces {}; {failed} of them with errors.", range.words()),
-        n => format!("{} {} {}; {failed} with errors.", count(n, "trace", "traces"), if n == 1 { "matches" } else { "match" }, range.words()),
+        n if n == filter.limit => {
+            format!("The newest {n} of the traces {}; {failed} of them with errors.", range.words())
+        }
+        n => format!(
+            "{} {} {}; {failed} with errors.",
+            count(n, "trace", "traces"),
+            if n == 1 { "matches" } else { "match" },
+            range.words()
+        ),
     };
     Ok(Page {
         title,
         sections: vec![
-            Section::still("sentence", html! {
-                h1 class="sentence" { (sentence) }
-                @if let Some(id) = with {
-                    p class="facts" { span { "Choose a trace to compare with " a href={ "/traces/" (id) } class="mono" { (id.get(..8).unwrap_or(id)) } "." } a href={ "/traces?" (query.changed(&[("with", "")])) } { "Stop comparing" } }
-                }
-            }),
+            Section::still(
+                "sentence",
+                html! {
+                    h1 class="sentence" { (sentence) }
+                    @if let Some(id) = with {
+                        p class="facts" { span { "Choose a trace to compare with " a href={ "/traces/" (id) } class="mono" { (id.get(..8).unwrap_or(id)) } "." } a href={ "/traces?" (query.changed(&[("with", "")])) } { "Stop comparing" } }
+                    }
+                },
+            ),
             Section::still("form", form(store, query, &range)),
             Section::still("found", body),
         ],
@@ -120,8 +130,12 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
 pub(super) fn choice(store: &Telemetry, query: &Query) -> Markup {
     let (service, operation) = (query.text("service"), query.text("operation"));
     let services = store.services();
-    let mut operations: Vec<String> =
-        service.map(|service| store.operations(service)).into_iter().flatten().map(|operation| operation.name).collect();
+    let mut operations: Vec<String> = service
+        .map(|service| store.operations(service))
+        .into_iter()
+        .flatten()
+        .map(|operation| operation.name)
+        .collect();
     operations.dedup();
     html! {
         label { "Service"

@@ -18,7 +18,9 @@ const SHOWN: usize = 50;
 
 pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) -> Result<Markup, Problem> {
     let Some(row) = trace.spans().iter().position(|span| span.span_id == id) else {
-        return Ok(html! { p class="notice attention" { strong { "No such span" } span { "This trace has no span " code { (id) } "." } } });
+        return Ok(
+            html! { p class="notice attention" { strong { "No such span" } span { "This trace has no span " code { (id) } "." } } },
+        );
     };
     let span = &trace.spans()[row];
     let filter = LogFilter { trace: Some(trace.id()), limit: LOGS, ..LogFilter::default() };
@@ -30,6 +32,8 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
         section class="span-detail" aria-label="Span" {
             header {
                 h2 { (span.service()) ": " (span.name) }
+                span class="push" {}
+                a class="button" href={ "?" (query.changed(&[("zoom", &id.to_string())])) } data-part="waterfall" { "Zoom to its time" }
                 a class="button" href=(close) data-part="waterfall span" { "Close" }
             }
             (facts(trace, row, span))
@@ -91,11 +95,12 @@ pub(super) fn attributes(title: &str, list: &AttributeList, service: Option<&str
 }
 
 fn left_out(dropped: Dropped) -> Markup {
-    let parts: Vec<String> = [(dropped.attributes, "attributes"), (dropped.events, "events"), (dropped.links, "links")]
-        .into_iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{n} {what}"))
-        .collect();
+    let parts: Vec<String> =
+        [(dropped.attributes, "attributes"), (dropped.events, "events"), (dropped.links, "links")]
+            .into_iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{n} {what}"))
+            .collect();
     html! { @if !parts.is_empty() { p class="quiet" { "Left out by the sender or our limits: " (parts.join(", ")) "." } } }
 }
 

@@ -48,12 +48,18 @@ pub(super) fn differences(inside: &[&Span], outside: &[&Span]) -> Vec<Difference
             let step = inside as f64 / n - outside as f64 / m;
             let pooled = (inside + outside) as f64 / (n + m);
             let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-            (step.abs() >= LEAST && step.abs() > 2.0 * error)
-                .then_some(Difference { key, value, inside, outside, step })
+            (step.abs() >= LEAST && step.abs() > 2.0 * error).then_some(Difference {
+                key,
+                value,
+                inside,
+                outside,
+                step,
+            })
         })
         .collect();
     // Where one value is told to be more frequent, that others are less so goes without saying.
-    let more: HashSet<String> = found.iter().filter(|one| one.step > 0.0).map(|one| one.key.clone()).collect();
+    let more: HashSet<String> =
+        found.iter().filter(|one| one.step > 0.0).map(|one| one.key.clone()).collect();
     found.retain(|one| one.step > 0.0 || !more.contains(&one.key));
     found.sort_by(|a, b| {
         b.step.abs().total_cmp(&a.step.abs()).then_with(|| (&a.key, &a.value).cmp(&(&b.key, &b.value)))
@@ -112,7 +118,8 @@ mod tests {
         let slow: Vec<Span> = (0..40).map(|id| span(id, if id < 36 { "west" } else { "east" })).collect();
         let fast: Vec<Span> = (100..300).map(|id| span(id, if id < 110 { "west" } else { "east" })).collect();
         let found = differences(&slow.iter().collect::<Vec<_>>(), &fast.iter().collect::<Vec<_>>());
-        let told: Vec<_> = found.iter().map(|d| (d.key.as_str(), d.value.as_str(), d.inside, d.outside)).collect();
+        let told: Vec<_> =
+            found.iter().map(|d| (d.key.as_str(), d.value.as_str(), d.inside, d.outside)).collect();
         assert_eq!(told, [("region", "west", 36, 10)]);
         assert!(found[0].step > 0.8);
     }

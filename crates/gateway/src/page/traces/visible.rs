@@ -122,7 +122,8 @@ pub(super) fn show(value: &Value) -> String {
         Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         Value::List(values) => format!("[{}]", values.iter().map(show).collect::<Vec<_>>().join(", ")),
         Value::Map(pairs) => {
-            let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {}", show(value))).collect();
+            let pairs: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{key}: {}", show(value))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
     }

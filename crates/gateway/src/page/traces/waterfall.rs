@@ -32,6 +32,8 @@ pub(super) struct Waterfall<'a> {
     pub(super) folding: &'a Folding,
     pub(super) visible: &'a Visible,
     pub(super) chosen: Option<SpanId>,
+    /// The row whose time the bars lie in; the whole trace's where none is given.
+    pub(super) zoom: Option<usize>,
     pub(super) query: &'a Query,
 }
 
@@ -58,9 +60,8 @@ impl Waterfall<'_> {
     /// Which of the visible rows are sent: from the one asked for, or around the chosen span.
     pub(super) fn slice(&self, asked: Option<usize>) -> Range<usize> {
         let rows = &self.visible.rows;
-        let chosen = self.chosen.and_then(|id| {
-            rows.iter().position(|row| self.trace.spans()[*row].span_id == id)
-        });
+        let chosen =
+            self.chosen.and_then(|id| rows.iter().position(|row| self.trace.spans()[*row].span_id == id));
         let start = asked.or(chosen.map(|place| place.saturating_sub(ROWS / 4))).unwrap_or(0);
         // A chosen span within the first slice leaves it where it is.
         let start = if asked.is_none() && chosen.is_some_and(|place| place < ROWS) { 0 } else { start };
@@ -129,13 +130,19 @@ impl Waterfall<'_> {
 
     fn axis(&self) -> Markup {
         const PARTS: u64 = 4;
+        let (begin, whole) = self.time();
+        let after = begin - self.trace.start_unix_nano();
         html! {
+            @if let Some(row) = self.zoom {
+                p class="facts" { span { "The bars show the time of " (self.trace.spans()[row].name) " only." } a href=(self.address(&[("zoom", "")])) data-part="waterfall" { "Show the whole time" } }
+            }
             div class="span-axis" aria-hidden="true" {
                 span { "Service and operation" }
                 svg height="20" {
                     @for part in 0..=PARTS {
                         @let anchor = match part { 0 => "start", PARTS => "end", _ => "middle" };
-                        text x=(units::at(part as f64 / PARTS as f64)) y="14" text-anchor=(anchor) { @if part == 0 { "0" } @else { (units::duration(self.trace.duration_nano() * part / PARTS)) } }
+                        @let nano = after + (u128::from(whole) * u128::from(part) / u128::from(PARTS)) as u64;
+                        text x=(units::at(part as f64 / PARTS as f64)) y="14" text-anchor=(anchor) { @if nano == 0 { "0" } @else { (units::duration(nano)) } }
                     }
                 }
                 span class="number" { "Duration" }
@@ -189,16 +196,29 @@ impl Waterfall<'_> {
     }
 
     fn bar(&self, span: &Span, path: &[&PathSection]) -> Markup {
-        let whole = self.trace.duration_nano().max(1) as f64;
-        let share = |nano: u64| nano.saturating_sub(self.trace.start_unix_nano()) as f64 / whole;
-        let (start, width) = (share(span.start_unix_nano), span.duration_nano as f64 / whole);
+        let (begin, whole) = self.time();
+        let share = |nano: u64| (nano.saturating_sub(begin) as f64 / whole as f64).min(1.0);
+        let (start, end) = (share(span.start_unix_nano), share(span.end_unix_nano()));
+        // What lies wholly before or after the time that is shown has no bar.
+        let outside = span.end_unix_nano() < begin || span.start_unix_nano > begin + whole;
+        let path = path.iter().map(|section| (share(section.start_unix_nano), share(section.end_unix_nano)));
         html! {
             svg class="bar-row" height="16" aria-hidden="true" {
-                rect class=(self.colours.class(span.service())) x=(units::at(start.min(0.998))) width=(units::at(width.max(0.002))) y="3" height="8" {}
-                @for (from, to) in merged(path.iter().map(|section| (share(section.start_unix_nano), share(section.end_unix_nano)))) {
-                    rect class="crit" x=(units::at(from.min(0.998))) width=(units::at((to - from).max(0.001))) y="12" height="3" {}
+                @if !outside {
+                    rect class=(self.colours.class(span.service())) x=(units::at(start.min(0.998))) width=(units::at((end - start).max(0.002))) y="3" height="8" {}
+                    @for (from, to) in merged(path.filter(|(from, to)| to > from)) {
+                        rect class="crit" x=(units::at(from.min(0.998))) width=(units::at((to - from).max(0.001))) y="12" height="3" {}
+                    }
                 }
             }
+        }
+    }
+
+    /// Where the time that is shown begins, and how long it is; never 0.
+    fn time(&self) -> (u64, u64) {
+        match self.zoom.map(|row| &self.trace.spans()[row]) {
+            Some(span) => (span.start_unix_nano, span.duration_nano.max(1)),
+            None => (self.trace.start_unix_nano(), self.trace.duration_nano().max(1)),
         }
     }
 

@@ -37,13 +37,21 @@
       roll(new URL(address, location.href).searchParams.has("row") ? undefined : rolled);
       if (focus) document.querySelector(`[data-key="${CSS.escape(focus)}"] .who > a:last-of-type`)?.focus({ preventScroll: true });
       if (parts.includes("span") && new URL(address, location.href).searchParams.has("span")) {
-        document.getElementById("span")?.scrollIntoView({ block: "nearest" });
+        uncover();
       }
     } catch (error) {
       if (error.name !== "AbortError") location.assign(address);
     } finally {
       if (!signal.aborted) document.body.classList.remove("loading");
     }
+  };
+  // The details lie over the lower rows: where they cover the one they tell about, it moves just above them.
+  const uncover = () => {
+    const row = document.querySelector(".spans > .chosen");
+    const details = document.querySelector("#span > *");
+    if (!row || !details) return;
+    const hidden = row.getBoundingClientRect().bottom - details.getBoundingClientRect().top;
+    if (hidden > 0) scrollBy(0, hidden + ROW_HEIGHT);
   };
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-part]");
@@ -116,6 +124,7 @@
     look();
   };
   roll();
+  uncover();
 
   // --- Arrows: up and down the rows, left folds, right opens ---------------------------------------
 

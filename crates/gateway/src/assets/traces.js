@@ -108,6 +108,7 @@
         const fresh = (await fetchPart(address, "waterfall", asked.signal)).querySelector("#rows");
         if (!fresh || Number(fresh.dataset.total) !== total) return location.reload();
         first = Number(fresh.dataset.first);
+        rows.dataset.first = first;
         rows.start = first + 1;
         rows.replaceChildren(...fresh.children);
         size();

@@ -182,7 +182,7 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
     }
 }
 
-/// The map: time to the right, durations upwards on a logarithmic axis, the more calls the darker.
+/// The map: time to the right, durations upwards on a logarithmic axis, the more calls the stronger the colour.
 fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
     let group = map.rows_nano.len().div_ceil(ROWS).max(1);
     let rows = map.rows_nano.len().div_ceil(group);
@@ -209,7 +209,7 @@ fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
     html! {
         figure class="heat" {
             figcaption class="quiet" {
-                "Calls by the time they began and how long they took; the more, the darker, at most " (count_of(most)) " in a cell; a notch marks failed ones. Drag over some to see what is different about them."
+                "Calls by the time they began and how long they took; the stronger the colour, the more, at most " (count_of(most)) " in a cell; a notch marks failed ones. Drag over some to see what is different about them."
             }
             div class="plot" {
                 ol class="scale" aria-hidden="true" { li { (units::duration(high as u64)) } li { (units::duration(((low.ln() + high.ln()) / 2.0).exp() as u64)) } li { (units::duration(low as u64)) } }
@@ -234,7 +234,7 @@ fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
     }
 }
 
-/// How dark a cell is, 1 to 6, by the logarithm of its calls.
+/// How strong a cell's colour is, 1 to 6, by the logarithm of its calls.
 fn shade(calls: f64, most: f64) -> usize {
     if most <= 1.0 {
         return 4;
@@ -390,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_calls_are_darker_and_none_is_darker_than_the_darkest() {
+    fn more_calls_have_a_stronger_colour_and_there_are_six() {
         let shades: Vec<usize> = [1.0, 10.0, 100.0, 1000.0].map(|calls| shade(calls, 1000.0)).to_vec();
         assert!(shades.is_sorted() && shades[0] == 1 && shades[3] == 6, "{shades:?}");
     }

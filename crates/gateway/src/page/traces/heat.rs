@@ -344,7 +344,7 @@ fn different(
             }
         } @else {
             (table(&told, (within.len(), without.len()), query))
-            p class="quiet" { "From the newest " (INSIDE) " traces in the box and " (OUTSIDE) " of the whole time. Told is what differs by more than twice the standard error of the two shares; it need not be a cause." }
+            p class="quiet" { "From the newest " (INSIDE) " traces in the box and " (OUTSIDE) " of the whole time. Told is what differs by more than twice the standard error of the two shares, in five spans or more; it need not be a cause." }
         }
         @if !summaries.is_empty() {
             h2 { "Traces in the box" span class="quiet" { "the newest " (summaries.len()) } }

@@ -2,7 +2,7 @@
 //!
 //! For each attribute with its value, two shares: among the chosen spans, and among the others. Told are those whose
 //! shares lie further apart than chance would easily bring about: more than twice the standard error of the difference
-//! of two proportions. Nothing is claimed about causes.
+//! of two proportions, and seen in five spans or more. Nothing is claimed about causes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,6 +14,8 @@ use super::visible::show;
 const VALUE_MAX: usize = 120;
 /// Shares that differ less are of no use to anybody.
 const LEAST: f64 = 0.05;
+/// Spans that have a value, on the side where it is more frequent: with fewer the standard error says nothing.
+const SPANS_LEAST: usize = 5;
 
 /// One attribute with its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,21 +44,18 @@ pub(super) fn differences(inside: &[&Span], outside: &[&Span]) -> Vec<Difference
     if inside.is_empty() || outside.is_empty() {
         return Vec::new();
     }
-    let mut found: Vec<Difference> = counts
-        .into_iter()
-        .filter_map(|((key, value), [inside, outside])| {
-            let step = inside as f64 / n - outside as f64 / m;
-            let pooled = (inside + outside) as f64 / (n + m);
-            let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-            (step.abs() >= LEAST && step.abs() > 2.0 * error).then_some(Difference {
-                key,
-                value,
-                inside,
-                outside,
-                step,
+    let mut found: Vec<Difference> =
+        counts
+            .into_iter()
+            .filter_map(|((key, value), [inside, outside])| {
+                let step = inside as f64 / n - outside as f64 / m;
+                let pooled = (inside + outside) as f64 / (n + m);
+                let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
+                let seen = if step > 0.0 { inside } else { outside };
+                (step.abs() >= LEAST && step.abs() > 2.0 * error && seen >= SPANS_LEAST)
+                    .then_some(Difference { key, value, inside, outside, step })
             })
-        })
-        .collect();
+            .collect();
     // Where one value is told to be more frequent, that others are less so goes without saying.
     let more: HashSet<String> =
         found.iter().filter(|one| one.step > 0.0).map(|one| one.key.clone()).collect();

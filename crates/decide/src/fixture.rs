@@ -70,6 +70,7 @@ impl Fleet {
             services: BTreeMap::new(),
             links: BTreeMap::new(),
             fleet_age: Duration::from_secs(600),
+            traces: domain::Traces::default(),
         };
         for (index, (name, replicas, callees, _)) in SERVICES.into_iter().enumerate() {
             let name = service(name);

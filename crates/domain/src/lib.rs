@@ -24,6 +24,7 @@ pub mod restart;
 pub mod snapshot;
 pub mod strategy;
 pub mod time;
+pub mod traces;
 pub mod units;
 
 pub use capability::{Capabilities, Enforcement};
@@ -43,4 +44,5 @@ pub use restart::RestartPolicy;
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
 pub use strategy::Strategy;
 pub use time::{Clock, Time};
+pub use traces::{TraceSource, TracedCalls, Traces};
 pub use units::{Bytes, Cores, Percent};

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::time::Time;
+use crate::traces::{TracedCalls, Traces};
 use crate::units::{Bytes, Cores};
 
 /// The world as it was seen at one time.
@@ -31,6 +32,9 @@ pub struct Snapshot {
     pub links: BTreeMap<LinkName, LinkState>,
     /// How long after boot the machine is; a fleet that only just started is not judged by rates.
     pub fleet_age: Duration,
+    /// What spans say of the services and links; empty where none come.
+    #[serde(default, skip_serializing_if = "Traces::is_empty")]
+    pub traces: Traces,
 }
 
 /// One service.
@@ -271,7 +275,7 @@ impl Snapshot {
         self.services.iter().filter(|(_, state)| state.dependencies.contains(service)).map(|(name, _)| name)
     }
 
-    /// Every instance, volume and link.
+    /// Every instance, volume and link, and every service that only spans tell of.
     pub fn resources(&self) -> impl Iterator<Item = ResourceId> + '_ {
         let slots = self.services.values().flat_map(|service| {
             let has_volume = service.volume.is_some();
@@ -280,7 +284,37 @@ impl Snapshot {
                 std::iter::once(ResourceId::Instance(name.clone())).chain(volume)
             })
         });
-        slots.chain(self.links.keys().cloned().map(ResourceId::Link))
+        let links = self.links.keys().chain(self.links_of_traces_alone());
+        slots
+            .chain(links.cloned().map(ResourceId::Link))
+            .chain(self.services_of_traces_alone().cloned().map(ResourceId::Service))
+    }
+
+    /// Links to our services that only spans tell of: no proxy stands on them.
+    fn links_of_traces_alone(&self) -> impl Iterator<Item = &LinkName> + '_ {
+        let traced = self.traces.links.keys();
+        traced.filter(|name| !self.links.contains_key(name) && self.services.contains_key(&name.to))
+    }
+
+    /// Our services that only their own spans tell of: neither a proxy nor the span of a caller does.
+    fn services_of_traces_alone(&self) -> impl Iterator<Item = &ServiceName> + '_ {
+        let traced = self.traces.services.keys().filter(|name| self.services.contains_key(name));
+        traced.filter(|name| !self.links.keys().chain(self.traces.links.keys()).any(|link| link.to == **name))
+    }
+
+    /// What spans alone say of a link or service: where a proxy measures the calls, it is the one to be asked.
+    pub fn traced_alone(&self, resource: &ResourceId) -> Option<&TracedCalls> {
+        match resource {
+            ResourceId::Link(name) => self
+                .links_of_traces_alone()
+                .find(|known| *known == name)
+                .and_then(|name| self.traces.links.get(name)),
+            ResourceId::Service(name) => self
+                .services_of_traces_alone()
+                .find(|known| *known == name)
+                .and_then(|name| self.traces.services.get(name)),
+            ResourceId::Instance(_) | ResourceId::Volume(_) | ResourceId::Node(_) => None,
+        }
     }
 
     /// How many services' requests reach a resource, directly or through others. A link is reached by its

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, OriginalUri, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodFilter, MethodRouter, any, get, on, post};
 use axum::{Extension, Router};
+use homeostat_tracer::Tracer;
+use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Answer, Asked};
 use crate::body::{Query, encode};
@@ -26,9 +28,9 @@ type Handler = fn(&Asked<'_>) -> Answer;
 type Routes = MethodRouter<Arc<App>>;
 
 /// The whole surface.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
     let healing = self_healing();
-    Router::new()
+    let router = Router::new()
         .route("/health", reads(api::health))
         .route("/metrics", reads(api::metrics))
         .nest("/api/v3/self-healing", healing.clone())
@@ -43,7 +45,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), guard))
         .layer(from_fn(limit_time))
         .layer(from_fn(finish))
-        .with_state(app)
+        .with_state(app);
+    match tracer {
+        // By `Router::layer` it runs inside the routing, where the address is known that matched.
+        Some(tracer) => router.layer(ServerLayer::new().tracer(tracer).route(matched)),
+        None => router,
+    }
+}
+
+/// The address that matched, with its parameters' names in place of their values.
+fn matched(extensions: &axum::http::Extensions) -> Option<String> {
+    extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned())
 }
 
 fn self_healing() -> Router<Arc<App>> {
@@ -85,6 +97,7 @@ fn chaos() -> Router<Arc<App>> {
 
 fn observability() -> Router<Arc<App>> {
     Router::new()
+        .route("/trace", posts(api::observability::take_trace))
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
@@ -99,9 +112,9 @@ fn jaeger() -> Router<Arc<App>> {
         .route("/traces", asks(jaeger::search))
         .route("/traces/{id}", asks(jaeger::trace))
         .route("/dependencies", asks(jaeger::dependencies))
-        .route("/metrics/latencies", asks(jaeger::metrics))
-        .route("/metrics/calls", asks(jaeger::metrics))
-        .route("/metrics/errors", asks(jaeger::metrics))
+        .route("/metrics/latencies", asks(jaeger::latencies))
+        .route("/metrics/calls", asks(jaeger::calls))
+        .route("/metrics/errors", asks(jaeger::errors))
         .route("/metrics/minstep", asks(jaeger::min_step))
         .route("/v3/services", asks(jaeger::services_v3))
         .route("/v3/operations", asks(jaeger::operations_v3))

@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use domain::Clock;
+use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use store::Store;
-use telemetry::Telemetry;
+use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
@@ -45,10 +46,12 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
-    /// Spans and log records, where they are taken in.
+    /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
     pub telemetry: Option<Telemetry>,
     /// What the OTLP receivers count, for `/metrics`; `None` where none run.
     pub otlp: Option<Arc<otlp::Counts>>,
+    /// Traces each request; `None` where nobody would receive the spans.
+    pub tracer: Option<Tracer>,
 }
 
 /// Why the gateway did not start.
@@ -93,9 +96,11 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) telemetry: Option<Telemetry>,
+    /// The gateway's own entry to it: there is one for each receiver, not for each request.
+    pub(crate) intake: Option<Intake>,
     pub(crate) otlp: Option<Arc<otlp::Counts>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -134,9 +139,10 @@ pub fn serve(
         store,
         control,
         clock: config.clock,
-        telemetry: config.telemetry,
         door: Door::new(&config.token, address.port()),
         token_file: config.token_file,
+        intake: config.telemetry.as_ref().map(Telemetry::intake),
+        telemetry: config.telemetry,
         otlp: config.otlp,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
@@ -144,7 +150,7 @@ pub fn serve(
     let thread = std::thread::Builder::new()
         .name("gateway".to_owned())
         .spawn(move || {
-            runtime.block_on(accept(listener, app, stopping));
+            runtime.block_on(accept(listener, app, config.tracer, stopping));
             runtime.shutdown_timeout(SHUTDOWN_TIME);
         })
         .map_err(failed("starting the thread"))?;
@@ -177,8 +183,13 @@ impl Drop for Gateway {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let router = routes::router(app);
+async fn accept(
+    listener: tokio::net::TcpListener,
+    app: Arc<App>,
+    tracer: Option<Tracer>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let router = routes::router(app, tracer);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };

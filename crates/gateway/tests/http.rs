@@ -395,8 +395,14 @@ fn only_loopback_and_a_real_token_are_served() {
         let store = Store::in_memory().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
         let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
-        let config =
-            GatewayConfig { token: token.to_owned(), token_file: None, clock, otlp: None, telemetry: None };
+        let config = GatewayConfig {
+            token: token.to_owned(),
+            token_file: None,
+            clock,
+            otlp: None,
+            telemetry: None,
+            tracer: None,
+        };
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()
     };
     let error = refuse("0.0.0.0:0", TOKEN);

@@ -1,195 +1,246 @@
-//! The pages of traces over real HTTP: what they say, what they send, and that their script runs.
+//! Traces over real HTTP: in by the REST surface, out by it and by Jaeger's API.
 
 mod support;
 
-use support::server::{Server, start, start_with_traces};
-use support::traces::{self, LARGE, LARGE_SPANS, MISSING, SKEWED, trace_id};
+use serde_json::{Value, json};
+use support::server::{Server, assert_problem, start, start_with_telemetry};
 
-fn sentence(page: &str) -> &str {
-    let (_, rest) =
-        page.split_once("<h1 class=\"sentence\">").unwrap_or_else(|| panic!("no sentence: {page}"));
-    rest.split_once("</h1>").unwrap().0
+const TRACES: &str = "/api/v3/observability";
+
+/// The first nanosecond of a test's spans: a minute ago, for what is derived keeps a day.
+fn began() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the server's own clock is the machine's")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (now.as_nanos() as u64) - 60_000_000_000
 }
 
-fn ok(server: &Server, path: &str) -> String {
-    let reply = server.get(path);
-    assert_eq!(reply.status, 200, "{path}: {}", reply.body);
-    reply.body
+/// A purchase: the front asks the cart, which fails.
+fn purchase(trace: u32, began: u64) -> Value {
+    let trace = format!("{trace:032x}");
+    let span = |id: u64, parent: Option<u64>, name: &str, kind: u8, from_ms: u64, ms: u64, failed: bool| {
+        let start = began + from_ms * 1_000_000;
+        let mut span = json!({
+            "traceId": trace, "spanId": format!("{id:016x}"), "name": name, "kind": kind,
+            "startTimeUnixNano": start.to_string(),
+            "endTimeUnixNano": (start + ms * 1_000_000).to_string(),
+            "attributes": [{"key": "step", "value": {"intValue": id.to_string()}}],
+            "events": [{"timeUnixNano": start.to_string(), "name": "began",
+                        "attributes": [{"key": "queue", "value": {"stringValue": format!("q{id}")}}]}],
+            "status": if failed { json!({"code": 2, "message": "out of stock"}) } else { json!({}) },
+        });
+        if let Some(parent) = parent {
+            span["parentSpanId"] = json!(format!("{parent:016x}"));
+        }
+        span
+    };
+    let of = |service: &str, spans: Vec<Value>| {
+        json!({
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+            "scopeSpans": [{"scope": {"name": "test"}, "spans": spans}],
+        })
+    };
+    let front = vec![span(1, None, "GET /buy", 2, 0, 100, false), span(2, Some(1), "cart", 3, 10, 60, false)];
+    let cart = vec![span(3, Some(2), "take", 2, 20, 40, true)];
+    json!({"resourceSpans": [of("front/eu", front), of("cart", cart)]})
 }
 
-/// Rows of the waterfall on a page.
-fn rows(page: &str) -> usize {
-    let (_, rest) = page.split_once("id=\"rows\"").unwrap();
-    rest.split_once("</ol>").unwrap().0.matches("<li ").count()
+fn id(trace: u32) -> String {
+    format!("{trace:032x}")
 }
 
-/// The traces listed, in order.
-fn listed(page: &str) -> Vec<String> {
-    let (_, table) = page.split_once("<tbody>").unwrap_or(("", ""));
-    table.split("href=\"/traces/").skip(1).filter_map(|rest| rest.get(..32).map(str::to_owned)).collect()
+fn with_purchases(count: u32) -> (Server, u64) {
+    let server = start_with_telemetry(|_| {});
+    let began = began();
+    for trace in 1..=count {
+        let reply =
+            server.post(&format!("{TRACES}/trace"), purchase(trace, began + u64::from(trace) * 1_000_000));
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        assert_eq!(reply.json()["accepted"], 3);
+        assert_eq!(reply.header("location"), Some(format!("{TRACES}/trace/{}", id(trace)).as_str()));
+    }
+    (server, began)
 }
 
 #[test]
-fn without_a_store_and_without_spans_each_page_says_what_to_do() {
-    let none = start(|_| {});
-    for path in ["/traces", "/traces/compare", "/traces/1", "/service-map", "/latency"] {
-        assert_eq!(sentence(&ok(&none, path)), "Traces are not kept here.", "{path}");
-    }
-    let empty = start_with_traces(|_, _| {});
-    for path in ["/traces", "/service-map", "/latency"] {
-        let page = ok(&empty, path);
-        assert!(
-            page.contains("4317") && page.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"),
-            "{path}"
-        );
-    }
-    assert_eq!(empty.get("/traces/abc").status, 404);
-}
-
-#[test]
-fn a_search_finds_what_is_asked_for_and_says_how_many() {
-    let server = start_with_traces(traces::shop);
-    let failed = ok(&server, "/traces?errors=1&limit=200");
-    let slow = ok(&server, "/traces?tags=cloud.region%3Dwest&min=200ms&limit=200");
-    let (n, m) = (listed(&failed).len(), listed(&slow).len());
-    assert!(n > 10 && m > 20, "{n} {m}");
-    assert!(sentence(&failed).starts_with(&format!("{n} traces match")), "{}", sentence(&failed));
-    assert_eq!(failed.matches("class=\"item bad\"").count(), n, "a mark for each in the picture");
-    assert!(!slow.contains("class=\"item plain\" href=\"/traces/undefined"));
-    let none = ok(&server, "/traces?service=front&operation=nothing");
-    assert!(none.contains("Look further back, or ask for less"), "{none}");
-    for (query, field) in
-        [("min=fast", "min"), ("min=2s&max=1s", "min"), ("tags=x", "tags"), ("from=now", "from")]
-    {
-        let refused = server.get(&format!("/traces?{query}"));
-        assert!(
-            refused.status == 422 && refused.body.contains(&format!("<code>{field}</code>")),
-            "{query}: {}",
-            refused.body
-        );
-    }
-    let opened = server.get("/traces?id=abc");
-    assert_eq!((opened.status, opened.header("location")), (303, Some("/traces/abc")));
-}
-
-#[test]
-fn a_trace_opens_with_its_facts_and_a_span_with_all_that_is_known() {
-    let server = start_with_traces(traces::shop);
-    let id = listed(&ok(&server, "/traces?errors=1")).remove(0);
-    let page = ok(&server, &format!("/traces/{id}"));
-    let said = sentence(&page);
-    assert!(said.starts_with("POST /checkout took 4"), "{said}");
-    assert!(said.contains("payments → POST bank was 9") && said.ends_with("; 4 errors."), "{said}");
-    assert_eq!(rows(&page), 10);
-    let (before, _) = page.split_once("</i><b>payments</b> charge").unwrap();
-    let (_, span) = before.rsplit_once("span=").unwrap();
-    let span = &span[..16];
-    let detail = ok(&server, &format!("/traces/{id}?span={span}&part=span"));
-    assert!(detail.starts_with("<div id=\"span\""), "only the part: {detail}");
-    for text in
-        ["payment.provider", "bank-a", "exception.message", "host.name", "charging 41.90 EUR", "server"]
-    {
-        assert!(detail.contains(text), "{text}: {detail}");
-    }
-    let found = ok(&server, &format!("/traces/{id}?q=provider%3Dbank-a&part=waterfall"));
-    assert!(found.contains("1 span has it") && rows(&found) == 3, "it and the way to it: {found}");
-    let folded = ok(&server, &format!("/traces/{id}?levels=1&part=waterfall"));
-    assert!(rows(&folded) == 1 && folded.contains("aria-expanded=\"false\""), "{folded}");
-    let logs = ok(&server, &format!("/traces/{id}?tab=logs"));
-    assert!(logs.contains("2 records") && logs.contains("the bank did not answer within 400 ms"), "{logs}");
-    let flame = ok(&server, &format!("/traces/{id}?tab=flame"));
-    assert!(
-        flame.contains("payments: POST bank: 1 span, took 400 ms together, 400 ms itself, 1 error"),
-        "{flame}"
+fn a_trace_that_was_taken_is_answered_at_once() {
+    let (server, _) = with_purchases(1);
+    let trace = server.get(&format!("{TRACES}/trace/{}", id(1))).json();
+    let summary = &trace["summary"];
+    assert_eq!(
+        (&summary["root_service"], &summary["root_operation"]),
+        (&json!("front/eu"), &json!("GET /buy"))
     );
+    assert_eq!((&summary["spans"], &summary["errors"]), (&json!(3), &json!(1)));
+    assert_eq!(summary["duration_ms"], 100.0);
+    let spans = trace["spans"].as_array().unwrap();
+    assert_eq!(spans.iter().map(|span| span["depth"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(spans[2]["status_message"], "out of stock");
+    assert_eq!(spans[2]["attributes"], json!({"step": 3}));
+    assert_eq!(spans[2]["events"][0]["attributes"], json!({"queue": "q3"}));
+    assert_eq!(spans[0]["self_ms"], 40.0);
+    let path: Vec<&Value> =
+        trace["critical_path"].as_array().unwrap().iter().map(|part| &part["operation"]).collect();
+    assert_eq!(path, ["GET /buy", "cart", "take", "cart", "GET /buy"]);
+    assert_problem(&server.get(&format!("{TRACES}/trace/{}", id(2))), 404, "not_found");
+    assert_problem(&server.get(&format!("{TRACES}/trace/xyz")), 422, "invalid_field");
 }
 
 #[test]
-fn odd_traces_are_shown_whole_and_say_what_is_odd() {
-    let server = start_with_traces(traces::shop);
-    let page = ok(&server, &format!("/traces/{}", trace_id(MISSING)));
-    assert!(page.contains("2 spans name parents that are not here") && rows(&page) == 3, "{page}");
-    let page = ok(&server, &format!("/traces/{}", trace_id(SKEWED)));
-    assert!(
-        page.contains("this span runs outside of its parent&#39;s time")
-            || page.contains("this span runs outside of its parent's time"),
-        "{page}"
-    );
-    assert!(sentence(&page).contains("with all that followed"), "{}", sentence(&page));
-}
-
-#[test]
-fn a_trace_of_50000_spans_sends_the_rows_in_sight() {
-    let server = start_with_traces(traces::large);
-    let address = format!("/traces/{}", trace_id(LARGE));
-    let page = ok(&server, &address);
-    assert!(page.contains("<dd>50,000</dd>"), "all of them are there");
-    assert!(page.len() <= 200 * 1024, "{} bytes", page.len());
-    assert!((50..=200).contains(&rows(&page)), "{} rows", rows(&page));
-    let last = ok(&server, &format!("{address}?row={}&part=waterfall", LARGE_SPANS - 10));
-    assert!(rows(&last) == 10 && last.contains("Rows 49,991–50,000 of 50,000"), "{last}");
-    let folded = ok(&server, &format!("{address}?levels=2&part=waterfall"));
-    assert!(folded.contains("data-total=\"509\""), "500 accounts, 8 audits and the root");
-    for tab in ["flame", "logs"] {
-        let bytes = ok(&server, &format!("{address}?tab={tab}")).len();
-        assert!(bytes <= 200 * 1024, "{tab}: {bytes} bytes");
+fn every_trace_is_on_exactly_one_page() {
+    let (server, _) = with_purchases(5);
+    let mut path = format!("{TRACES}/traces?limit=2&status=error&tag=step%3D3&service=cart");
+    let mut seen = Vec::new();
+    loop {
+        let reply = server.get(&path);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        seen.extend(
+            reply.json().as_array().unwrap().iter().map(|row| row["trace_id"].as_str().unwrap().to_owned()),
+        );
+        let Some(link) = reply.header("link") else { break };
+        path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
     }
+    assert_eq!(seen, [5, 4, 3, 2, 1].map(id));
 }
 
 #[test]
-fn two_traces_are_compared_step_by_step() {
-    let server = start_with_traces(traces::shop);
-    let failed = listed(&ok(&server, "/traces?errors=1")).remove(0);
-    let page = ok(&server, &format!("/traces/compare?a={failed}&b={}", trace_id(SKEWED)));
-    assert!(sentence(&page).contains("10 steps are only in A; 3 steps are only in B"), "{}", sentence(&page));
-    let fast = listed(&ok(&server, "/traces?operation=POST%20%2Fcheckout&max=80ms")).remove(0);
-    let page = ok(&server, &format!("/traces/compare?a={fast}&b={failed}"));
-    assert!(sentence(&page).contains("payments → POST bank itself took 3"), "{}", sentence(&page));
-    assert!(page.contains("fails in B"), "{page}");
-    let offered = ok(&server, &format!("/traces?with={failed}"));
-    assert!(offered.contains(&format!("/traces/compare?a={failed}&amp;b=")), "{offered}");
-}
-
-#[test]
-fn the_map_shows_who_calls_whom_in_words_too() {
-    let server = start_with_traces(traces::shop);
-    let page = ok(&server, "/service-map");
-    assert!(sentence(&page).starts_with("front → payments fails in "), "{}", sentence(&page));
-    for text in [
-        "front → cart: answers",
-        "front → payments: failing",
-        "front → catalogue",
-        "<td data-label=\"Kind\"><span class=\"quiet\">message",
+fn filters_find_what_matches_and_errors_name_the_parameter() {
+    let (server, _) = with_purchases(2);
+    let found =
+        |query: &str| server.get(&format!("{TRACES}/traces?{query}")).json().as_array().unwrap().len();
+    assert_eq!(found("operation=take&kind=server&min_duration=39ms&max_duration=41ms"), 2);
+    assert_eq!(found("tag=queue%3Dq2"), 2, "a tag of an event");
+    assert_eq!(found("service=cart&kind=client"), 0);
+    assert_eq!(found("status=not_error&service=cart"), 0);
+    assert_eq!(found("since=2100-01-01T00:00:00Z&until=2101-01-01T00:00:00Z"), 0);
+    for (query, field) in [
+        ("kind=waiter", "kind"),
+        ("tag=step", "tag"),
+        ("min_duration=quick", "min_duration"),
+        ("min_duration=2s&max_duration=1s", "max_duration"),
+        ("status=fine", "status"),
+        ("since=noon", "since"),
+        ("limit=0", "limit"),
+        ("offset=-1", "offset"),
+        ("servise=cart", "servise"),
     ] {
-        assert!(page.contains(text), "{text}: {page}");
+        let reply = server.get(&format!("{TRACES}/traces?{query}"));
+        assert_problem(&reply, 422, "invalid_field");
+        assert_eq!(reply.json()["field"], field);
     }
-    assert_eq!(page.matches("marker-end").count(), page.matches("class=\"edge").count());
+    let reply = server.get(&format!("{TRACES}/logs?severity=loud"));
+    assert_eq!(reply.json()["field"], "severity");
+    assert_eq!(server.get(&format!("{TRACES}/logs?severity=warn&text=x&trace={}", id(1))).json(), json!([]));
 }
 
 #[test]
-fn a_box_on_the_heat_map_tells_what_is_different_in_it() {
-    let server = start_with_traces(traces::shop);
-    let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout");
-    assert!(
-        sentence(&page).starts_with("front: POST /checkout: 400 calls in the last 1 h; half took up to "),
-        "{}",
-        sentence(&page)
-    );
-    assert!(!page.contains("What is different"));
-    let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout&d0=150ms&d1=390ms");
-    let (_, told) = page.split_once("What is different in here").unwrap();
-    let (_, row) = told.split_once("<tbody><tr>").unwrap();
-    let (row, _) = row.split_once("</tr>").unwrap();
-    assert!(
-        row.contains("cloud.region") && row.contains("west") && row.contains("100 %"),
-        "the first told: {row}"
-    );
-    assert!(told.contains("Traces in the box") && page.contains("class=\"box\""));
+fn taking_a_trace_needs_the_token_and_exactly_one_trace() {
+    let server = start_with_telemetry(|_| {});
+    let path = format!("{TRACES}/trace");
+    let host = server.host();
+    let body = purchase(1, began()).to_string();
+    let headers = [("host", host.as_str()), ("content-type", "application/json")];
+    assert_problem(&server.raw("POST", &path, &headers, &body), 401, "token_missing");
+    let mut two = purchase(1, began());
+    two["resourceSpans"]
+        .as_array_mut()
+        .unwrap()
+        .extend(purchase(2, began())["resourceSpans"].as_array().unwrap().clone());
+    for body in [two, json!({}), json!({"resourceSpans": []})] {
+        let reply = server.post(&path, body);
+        assert_problem(&reply, 422, "invalid_field");
+        assert_eq!(reply.json()["field"], "traceId");
+    }
+    assert_problem(&server.write("POST", &path, "{"), 400, "malformed_json");
 }
 
 #[test]
-fn issues_and_services_lead_to_their_traces() {
-    let server = start_with_traces(traces::shop);
-    let page = ok(&server, "/services/cart");
-    assert!(page.contains("/traces?service=cart") && page.contains("/latency?service=cart"), "{page}");
+fn jaegers_clients_find_services_operations_and_traces() {
+    let (server, began) = with_purchases(3);
+    let data = |path: &str| server.get(path).json()["data"].clone();
+    assert_eq!(data("/api/services"), json!(["cart", "front/eu"]));
+    assert_eq!(data("/api/services/front%2Feu/operations"), json!(["GET /buy", "cart"]));
+    assert_eq!(
+        data("/api/services/front%252Feu/operations"),
+        json!(["GET /buy", "cart"]),
+        "Grafana encodes twice"
+    );
+    let server_operations = json!([{"name": "GET /buy", "spanKind": "server"}]);
+    assert_eq!(data("/api/operations?service=front%2Feu&spanKind=server"), server_operations);
+    let found = |query: &str| data(&format!("/api/traces?{query}")).as_array().unwrap().len();
+    assert_eq!(found("service=cart&lookback=1h&limit=2&minDuration=&maxDuration="), 2);
+    assert_eq!(found("service=cart&tags=%7B%22error%22%3A%22true%22%7D&tag=step:3"), 3);
+    assert_eq!(found(&format!("service=cart&start={}&end={}", began / 1000, began / 1000 + 1)), 0);
+    let both = server.get(&format!("/api/traces?traceID={}&traceID={}", id(1), id(9))).json();
+    assert_eq!(both["data"].as_array().unwrap().len(), 1);
+    assert_eq!(both["errors"], json!([{"msg": "trace not found", "traceID": id(9)}]));
+    let one = data("/api/traces/1?start=5&end=6&raw=false");
+    assert_eq!(one[0]["spans"].as_array().unwrap().len(), 3);
+    let missing = server.get(&format!("/api/traces/{}", id(9)));
+    assert_eq!((missing.status, &missing.json()["errors"][0]["code"]), (404, &json!(404)));
+    for query in ["limit=many", "tag=x", "tags=%5B%5D", "start=now", "minDuration=5", "traceID=z"] {
+        let reply = server.get(&format!("/api/traces?service=cart&{query}"));
+        assert_eq!((reply.status, &reply.json()["data"]), (400, &Value::Null), "{query}");
+    }
+}
+
+#[test]
+fn jaegers_map_and_monitor_show_the_calls() {
+    let (server, _) = with_purchases(3);
+    // What is derived is counted right after a request was acknowledged, not before.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let wanted = json!([{"parent": "front/eu", "child": "cart", "callCount": 3}]);
+    loop {
+        let data = server.get("/api/dependencies?lookback=86400000").json()["data"].clone();
+        if data == wanted {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{data}");
+    }
+    let sum = |figure: &str| {
+        let reply = server
+            .get(&format!("/api/metrics/{figure}?service=cart&step=60000&lookback=600000&quantile=0.5"));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let points = reply.json()["metrics"][0]["metricPoints"].as_array().unwrap().clone();
+        points.iter().map(|point| point["gaugeValue"]["doubleValue"].as_f64().unwrap()).sum::<f64>()
+    };
+    assert!((sum("calls") * 60.0 - 3.0).abs() < 1e-6);
+    assert!((sum("errors") - 1.0).abs() < 1e-6, "each step's share of errors");
+    assert!((sum("latencies") - 40.0).abs() < 2.0, "milliseconds");
+    let grouped = server.get("/api/metrics/calls?service=cart&groupByOperation=true&step=60000").json();
+    assert_eq!(grouped["name"], "service_operation_call_rate");
+    assert_eq!(grouped["metrics"][0]["labels"][0], json!({"name": "operation", "value": "take"}));
+    assert_eq!(server.get("/api/metrics/calls").status, 400);
+    assert_eq!(server.get("/api/metrics/minstep").json()["data"], 1000);
+}
+
+#[test]
+fn version_3_answers_otlp_and_summaries() {
+    let (server, _) = with_purchases(2);
+    let range = "query.startTimeMin=2020-01-01T00:00:00Z&query.startTimeMax=2100-01-01T00:00:00Z";
+    let summaries = server.get(&format!("/api/v3/trace-summaries?{range}&query.serviceName=cart")).json();
+    let summary = &summaries["summaries"][0];
+    assert_eq!(summary["rootOperationName"], "GET /buy");
+    assert_eq!((&summary["spanCount"], &summary["errorSpanCount"]), (&json!(3), &json!(1)));
+    assert_eq!(summary["services"][1], json!({"name": "front/eu", "spanCount": 2}));
+    assert!(summary["minStartTimeUnixNano"].is_string());
+    let found =
+        server.get(&format!("/api/v3/traces?{range}&query.attributes=%7B%22step%22%3A%223%22%7D")).json();
+    assert_eq!(found["result"]["resourceSpans"].as_array().unwrap().len(), 4);
+    let one = server.get(&format!("/api/v3/traces/{}", id(1))).json();
+    let spans = &one["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    assert_eq!(spans[0]["attributes"][0], json!({"key": "step", "value": {"intValue": "1"}}));
+    assert_eq!(server.get("/api/v3/services").json(), json!({"services": ["cart", "front/eu"]}));
+    let none = server.get(&format!("/api/v3/traces?{range}&query.serviceName=none"));
+    assert_eq!((none.status, &none.json()["error"]["httpCode"]), (404, &json!(404)));
+    assert_eq!(server.get("/api/v3/traces").status, 400);
+}
+
+#[test]
+fn without_telemetry_it_is_said_in_each_form() {
+    let server = start(|_| {});
+    assert_problem(&server.get(&format!("{TRACES}/traces")), 503, "no_telemetry");
+    let jaeger = server.get("/api/services");
+    assert_eq!((jaeger.status, &jaeger.json()["errors"][0]["code"]), (503, &json!(503)));
+    let third = server.get("/api/v3/services");
+    assert_eq!((third.status, &third.json()["error"]["httpCode"]), (503, &json!(503)));
 }

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+/// No answer is longer than this, in bytes: a trace of 100,000 spans has about 100 MB as JSON.
+const ANSWER_MAX: u64 = 256 << 20;
+
 /// Where the running control plane of a data directory says where it listens.
 pub fn address_file(dir: &Path) -> PathBuf {
     dir.join("address")
@@ -127,7 +130,8 @@ impl Client {
             |source| ClientError::Unreachable { address: self.address.clone(), source: Box::new(source) };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().map_err(unreachable)?;
+        let text =
+            response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(unreachable)?;
         let unreadable = |why: serde_json::Error| ClientError::Unreadable {
             path: path.to_owned(),
             why: format!("status {status}: {why}"),

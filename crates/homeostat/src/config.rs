@@ -446,10 +446,7 @@ mod tests {
     #[test]
     fn limits_of_otlp_that_contradict_each_other_are_named() {
         let error = load("[otlp]\nmessage_bytes_max = 2000\nin_flight_bytes_max = 1000\n").unwrap_err();
-        assert_eq!(
-            error,
-            "homeostat.toml:3: otlp.in_flight_bytes_max is 1000, must be 2000 to 1073741824"
-        );
+        assert_eq!(error, "homeostat.toml:3: otlp.in_flight_bytes_max is 1000, must be 2000 to 1073741824");
         let receivers = load("[otlp]\nhttp_port = 14318\nbody_seconds = 5\n").unwrap().otlp.receivers();
         assert_eq!((receivers.http_port, receivers.limits.body_time), (14_318, Duration::from_secs(5)));
         assert_eq!(Otlp::default().receivers(), OtlpConfig::default());

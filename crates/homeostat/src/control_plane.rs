@@ -17,7 +17,6 @@ use act::{Executor, Mode, Recovered};
 use chaos::Experiments;
 use decide::plan::Policy;
 use domain::{Clock, Infrastructure};
-use gateway::otlp::{OtlpReceivers, Protocol};
 use gateway::{Gateway, GatewayConfig, Notice, Webhook};
 use heal::start::Execution;
 use heal::{Driver, Healer, Learning};
@@ -26,12 +25,12 @@ use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
 use store::Store;
-use telemetry::Telemetry;
 
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
+use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
 
@@ -95,9 +94,7 @@ pub enum StartError {
     #[error("cannot use the telemetry in the data directory")]
     Telemetry(#[from] telemetry::OpenError),
     /// The OTLP receivers do not start.
-    #[error(
-        "cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false"
-    )]
+    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
     /// The webhook does not start.
     #[error("cannot start the webhook")]
@@ -203,13 +200,20 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let Ground { dir, store, listener, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
+        let receiving = Receiving::start(&dir, config, occupied)?;
         if let Some(infrastructure) = infrastructure {
-            provider.up(infrastructure)?;
+            let endpoint = receiving.as_ref().map(Receiving::endpoint);
+            provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let observer = Arc::new(Observer::new(provider.clone()));
+        let receiving = Receiving::start(&dir, config, occupied)?;
+        let observer = Observer::new(provider.clone());
+        let observer = Arc::new(match &receiving {
+            Some(receiving) => observer.with_traces(Arc::new(receiving.store().clone())),
+            None => observer,
+        });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);
@@ -232,7 +236,6 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
-        let receiving = Receiving::start(&dir, config, occupied)?;
         let gateway = gateway::serve(
             listener,
             store.clone(),
@@ -241,8 +244,9 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
-                otlp: receiving.as_ref().map(|receiving| receiving.receivers.counts()),
-                telemetry: receiving.as_ref().map(|receiving| receiving.telemetry.clone()),
+                otlp: receiving.as_ref().map(Receiving::counts),
+                telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
+                tracer: receiving.as_ref().and_then(Receiving::tracer),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -276,9 +280,7 @@ impl ControlPlane {
 
     /// Where telemetry is taken, for people; `None` where it is not.
     pub fn otlp(&self) -> Option<String> {
-        let receivers = &self.telemetry.as_ref()?.receivers;
-        let (grpc, http) = (receivers.grpc_address().port(), receivers.http_address().port());
-        Some(format!("gRPC on localhost:{grpc}, HTTP on localhost:{http}"))
+        self.telemetry.as_ref().map(Receiving::for_people)
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -337,40 +339,6 @@ struct Ground<'a> {
     token: String,
     provider: &'a Arc<ProcessProvider>,
     occupied: OccupiedPort,
-}
-
-/// The telemetry store behind its receivers.
-struct Receiving {
-    telemetry: Telemetry,
-    receivers: OtlpReceivers,
-}
-
-impl Receiving {
-    /// Opens the store in the data directory and listens.
-    fn start(dir: &Path, config: &Config, occupied: OccupiedPort) -> Result<Option<Self>, StartError> {
-        if !config.otlp.enabled {
-            return Ok(None);
-        }
-        let telemetry = Telemetry::open(telemetry::Config::new(dir.join("telemetry")))?;
-        let mut ports = config.otlp.receivers();
-        let receivers = loop {
-            match OtlpReceivers::start(&ports, || telemetry.intake()) {
-                Err(error) if occupied == OccupiedPort::TakeAnother => match error.occupied() {
-                    Some(Protocol::Grpc) => ports.grpc_port = 0,
-                    Some(Protocol::Http) => ports.http_port = 0,
-                    None => return Err(error.into()),
-                },
-                started => break started?,
-            }
-        };
-        Ok(Some(Self { telemetry, receivers }))
-    }
-
-    /// Takes no more requests, answers those under way, and closes the store.
-    fn stop(self) {
-        self.receivers.shutdown();
-        self.telemetry.close();
-    }
 }
 
 /// Takes back what a start brought up that came to nothing, where nothing was up before it.

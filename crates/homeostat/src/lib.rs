@@ -4,6 +4,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod allocator;
 mod bench;
 pub mod cli;
 pub mod client;
@@ -18,5 +19,6 @@ mod drill;
 mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod receiving;
 mod signals;
 mod token;

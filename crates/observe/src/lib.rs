@@ -1,4 +1,4 @@
-//! Samples a provider and puts a [`Snapshot`] together.
+//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given.
 //!
 //! In: [`provider::Sample`]s with per-second counts. Out: snapshots with windows over complete seconds, the
 //! recent ones ([`RECENT`]) beside the usual ([`BEFORE`]). Windows end one second before the sample, so that
@@ -19,23 +19,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{Capabilities, Event, LinkName, Snapshot, Time};
+use domain::{Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces};
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
 
+/// How far before a look the recent windows of [`TracedCalls`](domain::TracedCalls) begin: ten seconds, and two in which
+/// spans are on their way.
+const TRACES_REACH_BACK: Duration = Duration::from_secs(12);
+
 /// Takes snapshots of one provider.
 pub struct Observer {
     look: Arc<dyn Look>,
+    traces: Option<Arc<dyn TraceSource>>,
     generation: AtomicU64,
 }
 
 impl Observer {
     /// An observer of `look`.
     pub fn new(look: Arc<dyn Look>) -> Self {
-        Self { look, generation: AtomicU64::new(0) }
+        Self { look, traces: None, generation: AtomicU64::new(0) }
+    }
+
+    /// The same, with what spans say as a second witness.
+    #[must_use]
+    pub fn with_traces(self, traces: Arc<dyn TraceSource>) -> Self {
+        Self { traces: Some(traces), ..self }
     }
 
     /// Looks at everything, now.
@@ -45,7 +56,9 @@ impl Observer {
     /// The provider's, when it does not answer. Nothing is guessed then.
     pub fn look(&self) -> Result<Sighting, ProviderError> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Sighting::of(self.look.sample()?, generation))
+        let sample = self.look.sample()?;
+        let traces = self.traces.as_ref().map(|source| source.traces(sample.taken)).unwrap_or_default();
+        Ok(Sighting::of(sample, traces, generation))
     }
 
     /// [`Self::look`], without the counts.
@@ -81,7 +94,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    fn of(sample: Sample, generation: u64) -> Self {
+    fn of(sample: Sample, traces: Traces, generation: u64) -> Self {
         let windows = Windows::until(second_of(sample.taken));
         let snapshot = Snapshot {
             taken: sample.taken,
@@ -90,6 +103,7 @@ impl Sighting {
             services: sample.services,
             links: link_states(&sample.links, &windows),
             fleet_age: sample.fleet_age,
+            traces,
         };
         Self { snapshot: Arc::new(snapshot), counts: sample.links }
     }
@@ -110,7 +124,10 @@ impl Sighting {
         }
         windows.recent.start = first.min(windows.recent.end);
         let links = link_states(&self.counts, &windows);
-        Arc::new(Snapshot { links, ..Snapshot::clone(&self.snapshot) })
+        // Spans of the window may have started before: what they say of now is not known yet.
+        let began = self.snapshot.taken.minus(TRACES_REACH_BACK);
+        let traces = if began.reached(since) { self.snapshot.traces.clone() } else { Traces::default() };
+        Arc::new(Snapshot { links, traces, ..Snapshot::clone(&self.snapshot) })
     }
 }
 

@@ -28,7 +28,7 @@ fn look(boot_us: u64, requests: &[(u64, u64)]) -> Sighting {
         services: BTreeMap::new(),
         links: [(name(), link)].into(),
     };
-    Sighting::of(sample, 1)
+    Sighting::of(sample, Traces::default(), 1)
 }
 
 fn at(boot_us: u64) -> Time {

@@ -85,7 +85,7 @@ pub(crate) struct Shared {
     work: AtomicBool,
     committer: Mutex<Option<Thread>>,
     pub(crate) shards: Mutex<Vec<Arc<Shard>>>,
-    pub(crate) spare: Mutex<Vec<Box<Batch>>>,
+    pub(crate) spare: Mutex<Vec<Batch>>,
     pub(crate) counters: Counters,
 }
 
@@ -97,9 +97,9 @@ pub(crate) struct Shard {
 
 #[derive(Debug, Default)]
 struct Open {
-    spans: Option<Box<Batch>>,
-    logs: Option<Box<Batch>>,
-    full: Vec<Box<Batch>>,
+    spans: Option<Batch>,
+    logs: Option<Batch>,
+    full: Vec<Batch>,
     /// Bytes of the requests in these batches.
     bytes: u64,
     round: Arc<Round>,
@@ -107,7 +107,7 @@ struct Open {
 
 /// What a shard hands to the committer.
 pub(crate) struct Gathered {
-    pub(crate) batches: Vec<Box<Batch>>,
+    pub(crate) batches: Vec<Batch>,
     pub(crate) bytes: u64,
     pub(crate) round: Arc<Round>,
 }
@@ -216,16 +216,16 @@ impl Shared {
     }
 
     /// An empty batch, one that was used before where there is one.
-    fn batch(&self, signal: Signal) -> Box<Batch> {
+    fn batch(&self, signal: Signal) -> Batch {
         let mut spare = lock(&self.spare);
         match spare.iter().position(|batch| batch.signal == signal) {
             Some(at) => spare.swap_remove(at),
-            None => Box::new(Batch::new(signal)),
+            None => Batch::new(signal),
         }
     }
 
     /// Keeps a batch for later.
-    pub(crate) fn recycle(&self, mut batch: Box<Batch>) {
+    pub(crate) fn recycle(&self, mut batch: Batch) {
         const SPARE: usize = 8;
         batch.clear();
         let mut spare = lock(&self.spare);

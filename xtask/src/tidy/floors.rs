@@ -28,6 +28,16 @@ const FLOORS: [(&str, u8); 15] = [
 /// In-memory engines and the virtual clock: used by tests of every floor, linked into nothing that ships.
 const SIMULATION: &str = "sim";
 
+/// The tracing library, which other services link as well: it uses nothing of the house, and only what has a
+/// runtime of its own uses it.
+const TRACER: &str = "homeostat-tracer";
+
+/// Comparisons with others' software: workspaces of their own, linked into nothing.
+const BENCHES: &str = "benches/";
+
+/// The lowest floor that may use [`TRACER`].
+const TRACER_USERS: u8 = 5;
+
 /// The feature by which `decide` lets simulation clear plans without the guard: never in what ships.
 const SIMULATION_FEATURE: &str = "simulation";
 
@@ -55,7 +65,7 @@ pub(crate) const PURE: [&str; 2] = ["domain", "decide"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.manifests() {
+    for (path, text) in tree.manifests().filter(|(path, _)| !path.starts_with(BENCHES)) {
         match Manifest::parse(text) {
             Ok(manifest) => check_manifest(path, &manifest, &mut findings),
             Err(error) => findings.push(Finding::error(path, 1, "manifest", error)),
@@ -71,7 +81,7 @@ fn check_manifest(path: &str, manifest: &Manifest, findings: &mut Vec<Finding>) 
         findings.push(Finding::error(path, 1, "lints", message));
     }
     let floor = floor_of(name);
-    if floor.is_none() && name != SIMULATION {
+    if floor.is_none() && name != SIMULATION && name != TRACER {
         let message =
             format!("{name} has no floor; give it one in xtask/src/tidy/floors.rs and in ARCHITECTURE.md");
         findings.push(Finding::error(path, 1, "floors", message));
@@ -101,6 +111,18 @@ fn edge(path: &str, name: &str, floor: Option<u8>, dependency: &Dependency) -> O
             Finding::error(path, dependency.line, "floors", message)
         });
     }
+    if target == TRACER && name != TRACER && floor.is_none_or(|own| own < TRACER_USERS) {
+        let message = format!(
+            "{name} uses {TRACER}, which is for the floors that answer requests, {TRACER_USERS} and higher; \
+             hand in what is to be recorded"
+        );
+        return Some(Finding::error(path, dependency.line, "floors", message));
+    }
+    if name == TRACER && floor_of(target).is_some() {
+        let message =
+            format!("{TRACER} uses {target}; other services link it, so it uses nothing of the house");
+        return Some(Finding::error(path, dependency.line, "floors", message));
+    }
     let (own, other) = (floor?, floor_of(target)?);
     (other >= own).then(|| {
         let message = format!(
@@ -128,9 +150,10 @@ fn floor_of(name: &str) -> Option<u8> {
     FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor)
 }
 
-/// The crate a file belongs to: the directory under `crates/`, or the top directory.
+/// The crate a file belongs to: the directory under `crates/` or `lib/`, or the top directory.
 pub(crate) fn crate_of(path: &str) -> &str {
-    path.strip_prefix("crates/").unwrap_or(path).split('/').next().unwrap_or(path)
+    let inner = path.strip_prefix("crates/").or_else(|| path.strip_prefix("lib/")).unwrap_or(path);
+    inner.split('/').next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -172,6 +195,20 @@ mod tests {
             found("homeostat", "[dependencies]\nxtask = { path = \"../../xtask\" }\n"),
             [(4, "floors")]
         );
+    }
+
+    #[test]
+    fn the_tracer_uses_nothing_of_the_house_and_serves_its_top_only() {
+        let using = "[dependencies]\nhomeostat-tracer.workspace = true\n";
+        assert_eq!(found("gateway", using), []);
+        assert_eq!(found("homeostat", using), []);
+        assert_eq!(found("heal", using), [(4, "floors")]);
+        assert_eq!(found("sim", using), [(4, "floors")]);
+        let path = "lib/homeostat-tracer/Cargo.toml";
+        let lints = "[lints]\nworkspace = true\n";
+        let text = format!("{lints}[dependencies]\nureq.workspace = true\ndomain.workspace = true\n");
+        let lines: Vec<_> = check(&tree_of(&[(path, &text)])).iter().map(|finding| finding.line).collect();
+        assert_eq!(lines, [5]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use domain::{IssueKind, LinkName, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
 use super::traffic::{self, PATH_FAILURES_MIN, REQUESTS_MIN, in_use};
-use super::{Measured, Verdict, View, metrics, reason};
+use super::{Measured, Verdict, View, metrics, reason, traced};
 
 /// Failed requests in the window that are an issue by themselves.
 const ERRORS_MIN: u64 = 5;
@@ -25,7 +25,9 @@ const PATH_FAILURES_ALONE: u32 = 5;
 const HOPELESS: f64 = 0.5;
 
 pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
-    let Some((name, link)) = traffic::judged(resource, view.snapshot) else { return Verdict::Unknown };
+    let Some((name, link)) = traffic::judged(resource, view.snapshot) else {
+        return traced::failing(resource, view);
+    };
     let limit = view.thresholds.error_rate.ratio();
     let ratio = link.recent.error_ratio().unwrap_or(0.0);
     let many = link.recent.errors >= ERRORS_MIN && ratio > limit;

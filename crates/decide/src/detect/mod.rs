@@ -28,6 +28,7 @@ pub(crate) mod pod_crash;
 mod reason;
 pub mod severity;
 mod thresholds;
+mod traced;
 mod track;
 pub(crate) mod traffic;
 

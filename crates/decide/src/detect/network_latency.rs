@@ -17,7 +17,7 @@ use domain::{IssueKind, LinkState, Reason, ResourceId};
 
 use super::severity::Urgency;
 use super::traffic::{self, REQUESTS_MIN};
-use super::{Measured, Verdict, View, metrics, reason};
+use super::{Measured, Verdict, View, metrics, reason, traced};
 
 /// From 40 requests on a p95 above the bound means at least three slow ones.
 const REQUESTS_MANY: u64 = 40;
@@ -29,7 +29,9 @@ const JUMP: f64 = 2.0;
 const HOPELESS: f64 = 5.0;
 
 pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
-    let Some((name, link)) = traffic::judged(resource, view.snapshot) else { return Verdict::Unknown };
+    let Some((name, link)) = traffic::judged(resource, view.snapshot) else {
+        return traced::slow(resource, view);
+    };
     let limit = view.thresholds.latency_ms;
     let (true, Some(of_all)) = (link.recent.requests >= REQUESTS_MIN, link.recent.p95_ms) else {
         let fast = link.recent.p95_ms.is_none_or(|p95| p95 <= limit);

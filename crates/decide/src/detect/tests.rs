@@ -1,6 +1,7 @@
 //! What a user would see: which fault is noticed where, by which reason, and that noise is not.
 
 mod paths;
+mod traced;
 
 use std::time::Duration;
 

@@ -50,15 +50,19 @@ pub(crate) fn judged<'a>(
 ) -> Option<(&'a LinkName, &'a LinkState)> {
     let ResourceId::Link(name) = resource else { return None };
     let link = snapshot.links.get(name)?;
-    let callee = snapshot.services.get(&name.to)?;
-    let replacing = |state: &InstanceState| replaced(state, snapshot);
-    let quiet = !callee.rolling_out && !callee.instances.values().any(replacing);
-    let judged = snapshot.fleet_age >= FLEET_SETTLE && quiet && !out_below(&name.to, snapshot);
-    judged.then_some((name, link))
+    undisturbed(&name.to, snapshot, REPLACED_WITHIN).then_some((name, link))
 }
 
-/// Whether an instance is being stopped or restarted on purpose, or was a moment ago.
-fn replaced(state: &InstanceState, snapshot: &Snapshot) -> bool {
+/// Whether the rates of calls to `service` can be judged now, where a window still holds what happened `within` ago.
+pub(super) fn undisturbed(service: &ServiceName, snapshot: &Snapshot, within: Duration) -> bool {
+    let Some(callee) = snapshot.services.get(service) else { return false };
+    let replacing = |state: &InstanceState| replaced(state, snapshot, within);
+    let quiet = !callee.rolling_out && !callee.instances.values().any(replacing);
+    snapshot.fleet_age >= FLEET_SETTLE && quiet && !out_below(service, snapshot, within)
+}
+
+/// Whether an instance is being stopped or restarted on purpose, or was `within` ago.
+fn replaced(state: &InstanceState, snapshot: &Snapshot, within: Duration) -> bool {
     let Some(exit) = state.exits.last().filter(|exit| exit.requested) else {
         return state.phase == Phase::Stopping;
     };
@@ -67,13 +71,13 @@ fn replaced(state: &InstanceState, snapshot: &Snapshot) -> bool {
     match state.phase {
         Phase::Stopping => true,
         Phase::Starting | Phase::BackingOff => age < REPLACED_LIMIT,
-        _ => serving_for < REPLACED_WITHIN,
+        _ => serving_for < within,
     }
 }
 
 /// Whether any service that `service` calls, directly or through others, has no instance left because all of
 /// them are being replaced on purpose.
-fn out_below(service: &ServiceName, snapshot: &Snapshot) -> bool {
+fn out_below(service: &ServiceName, snapshot: &Snapshot, within: Duration) -> bool {
     let mut reached: BTreeSet<&ServiceName> = BTreeSet::new();
     let mut open: Vec<&ServiceName> = vec![service];
     while let Some(caller) = open.pop() {
@@ -81,7 +85,7 @@ fn out_below(service: &ServiceName, snapshot: &Snapshot) -> bool {
         for callee in &state.dependencies {
             let Some(below) = snapshot.services.get(callee) else { continue };
             let mut instances = below.instances.values().peekable();
-            if instances.peek().is_some() && instances.all(|state| replaced(state, snapshot)) {
+            if instances.peek().is_some() && instances.all(|state| replaced(state, snapshot, within)) {
                 return true;
             }
             if reached.insert(callee) {

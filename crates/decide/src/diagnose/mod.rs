@@ -28,6 +28,7 @@
 
 mod path;
 mod process;
+mod traced;
 
 #[cfg(test)]
 mod tests;
@@ -90,11 +91,16 @@ pub fn diagnose(
     confidence: &ConfidenceTable,
 ) -> Vec<Cause> {
     let view = View { snapshot, thresholds: *thresholds };
+    let testimony = traced::testimony(issue, view);
     let mut candidates = strongest(candidates(issue, view));
+    if candidates.is_empty() {
+        candidates = traced::candidates(&testimony);
+    }
     for candidate in &mut candidates {
         confirm(candidate, issue, open);
     }
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    traced::tell(&testimony, &mut candidates);
     let stated = |candidate: Candidate| Cause {
         confidence: confidence.confidence(candidate.pattern),
         resource: candidate.resource,

@@ -7,6 +7,8 @@ use domain::snapshot::{ExitCause, ProbeState, Window};
 use domain::{FileClass, IdSource};
 use proptest::prelude::*;
 
+mod traced;
+
 use super::*;
 use crate::detect::{IssueChange, detect, track};
 use crate::fixture::{Fleet, Part};

@@ -145,6 +145,7 @@ pub(super) fn shop() -> Snapshot {
         services: Default::default(),
         links: Default::default(),
         fleet_age: Duration::from_secs(600),
+        traces: domain::Traces::default(),
     };
     add_service(&mut snapshot, "database", 1, &[]);
     add_service(&mut snapshot, "cart", 2, &["database"]);

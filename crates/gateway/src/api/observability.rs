@@ -4,15 +4,19 @@
 //! (`offset`): a trace stands in a list by its newest matching span, so no position within it would do for the next
 //! page.
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use telemetry::{
-    LogFilter, ReadError, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
+    LogFilter, ReadError, Refusal, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
     TraceSummary,
 };
 
 use super::{Answer, Asked, json};
 use crate::body::Query;
 use crate::jaeger::NoTelemetry;
+use crate::otlp::{self, signal::Signal};
 use crate::pieces::{self, Broken, More, Pieces};
 use crate::problem::{Problem, chain};
 use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
@@ -52,15 +56,17 @@ const KINDS: [SpanKind; 5] =
 
 impl Asked<'_> {
     fn telemetry(&self) -> Result<&Telemetry, Problem> {
-        self.app.telemetry.as_ref().ok_or_else(|| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_telemetry", NoTelemetry::SENTENCE)
-        })
+        self.app.telemetry.as_ref().ok_or_else(no_telemetry)
     }
 
     /// Nanoseconds since 1970.
     fn now_nano(&self) -> u64 {
         u64::try_from(self.app.clock.now().wall_us).unwrap_or(0).saturating_mul(1000)
     }
+}
+
+fn no_telemetry() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_telemetry", NoTelemetry::SENTENCE)
 }
 
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
@@ -88,6 +94,98 @@ pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
         None => Err(Problem::not_found(format!(
             "there is no trace {id}; GET /api/v3/observability/traces lists those there are"
         ))),
+    }
+}
+
+/// `POST …/trace`: takes the spans of one trace as OTLP's JSON, and answers when the disk has them.
+pub(crate) fn take_trace(asked: &Asked<'_>) -> Answer {
+    asked.query.finish()?;
+    let intake = asked.app.intake.as_ref().ok_or_else(no_telemetry)?;
+    let id = the_one_trace(asked.body)?;
+    let request =
+        otlp::json::transcode(Signal::Traces, asked.body).map_err(|error| not_otlp(chain(&error)))?;
+    let admission = intake.traces(&request)?;
+    admission.durable.wait()?;
+    let taken = Taken {
+        trace_id: id.to_string(),
+        accepted: admission.accepted,
+        rejected: admission.rejected,
+        reason: admission.reason,
+    };
+    let mut response = json(StatusCode::CREATED, &taken)?;
+    if let Ok(place) = HeaderValue::from_str(&format!("{}/{id}", asked.path)) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// What was taken of a trace.
+#[derive(Serialize)]
+struct Taken {
+    trace_id: String,
+    accepted: u64,
+    rejected: u64,
+    reason: Option<String>,
+}
+
+/// As much of OTLP's JSON as it takes to see which traces it holds.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    #[serde(default)]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans {
+    #[serde(default)]
+    scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Deserialize)]
+struct ScopeSpans {
+    #[serde(default)]
+    spans: Vec<SpanOfTrace>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanOfTrace {
+    #[serde(default)]
+    trace_id: String,
+}
+
+fn the_one_trace(body: &[u8]) -> Result<TraceId, Problem> {
+    let request: Request = serde_json::from_slice(body).map_err(|error| not_otlp(error.to_string()))?;
+    let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let ids: BTreeSet<String> = scopes.flat_map(|scope| scope.spans).map(|span| span.trace_id).collect();
+    match (ids.len(), ids.first()) {
+        (1, Some(id)) => id.parse().map_err(|error| Problem::field("traceId", format!("{error}"))),
+        (count, _) => Err(Problem::field(
+            "traceId",
+            format!("the spans belong to {count} traces; send those of one, or use the OTLP receiver"),
+        )),
+    }
+}
+
+fn not_otlp(why: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "malformed_json",
+        format!("the body is no OTLP ExportTraceServiceRequest in JSON: {why}"),
+    )
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match &refusal {
+            Refusal::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed_json"),
+            Refusal::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Refusal::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
+            Refusal::Closing => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        Self::new(status, code, refusal.to_string())
     }
 }
 
@@ -196,7 +294,7 @@ impl Page {
         self.offset + self.limit
     }
 
-    fn answer<S: serde::Serialize>(&self, asked: &Asked<'_>, rows: &[S], more: bool) -> Answer {
+    fn answer<S: Serialize>(&self, asked: &Asked<'_>, rows: &[S], more: bool) -> Answer {
         let mut response = json(StatusCode::OK, &rows)?;
         if more && self.end() <= OFFSET_MAX {
             let pinned = Query::parse(Some(&asked.query.with("until", &show_time(self.until))))?;

@@ -12,11 +12,14 @@
 //! stamps (Jaeger has it off by default).
 
 mod answer;
+mod metrics;
 mod origin;
 mod otlp;
 mod query;
 mod refused;
 mod span;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v3;
 
@@ -25,9 +28,8 @@ use std::collections::VecDeque;
 use axum::response::Response;
 use telemetry::{ReadError, Telemetry, Trace, TraceId};
 
-pub(crate) use v1::{
-    dependencies, metrics, min_step, operations, operations_of_service, search, services, trace,
-};
+pub(crate) use metrics::{calls, errors, latencies, min_step};
+pub(crate) use v1::{dependencies, operations, operations_of_service, search, services, trace};
 pub(crate) use v3::{
     operations as operations_v3, search as search_v3, services as services_v3, summaries as summaries_v3,
     trace as trace_v3,

@@ -4,6 +4,7 @@
 //! `/api/traces`, milliseconds in `/api/dependencies` and `/api/metrics`, RFC 3339 in version 3.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -73,7 +74,7 @@ pub(super) fn search(query: &Query, now: u64) -> Result<Search, Malformed> {
 pub(super) fn check_trace_hints(query: &Query) -> Result<(), Malformed> {
     micros(query, "start")?;
     micros(query, "end")?;
-    boolean(query, "raw")
+    boolean(query, "raw").map(drop)
 }
 
 /// Reads the parameters of version 3's searches.
@@ -131,7 +132,7 @@ pub(super) fn check_trace_hints_v3(query: &Query) -> Result<(), Malformed> {
         }
     }
     boolean(query, "rawTraces")?;
-    boolean(query, "raw_traces")
+    boolean(query, "raw_traces").map(drop)
 }
 
 /// Reads a trace id in hexadecimal, or in base64 as the protobuf JSON of other tools has it.
@@ -148,7 +149,14 @@ pub(super) fn trace_id(name: &str, text: &str) -> Result<TraceId, Malformed> {
         .map_err(|error| Malformed(format!("unable to parse param '{name}': {error}")))
 }
 
-/// Milliseconds since 1970, as nanoseconds.
+/// `endTs` and `lookback`, in milliseconds; from the one back by the other.
+pub(super) fn window(query: &Query, now: u64, lookback: u64) -> Result<Range<u64>, Malformed> {
+    let end = millis(query, "endTs")?.unwrap_or(now);
+    let lookback = millis(query, "lookback")?.unwrap_or(lookback);
+    Ok(end.saturating_sub(lookback)..end)
+}
+
+/// Milliseconds, as nanoseconds.
 pub(super) fn millis(query: &Query, name: &str) -> Result<Option<u64>, Malformed> {
     whole(query, name, 1_000_000)
 }
@@ -180,12 +188,10 @@ fn limit(query: &Query, name: &str) -> Result<usize, Malformed> {
     }
 }
 
-pub(super) fn boolean(query: &Query, name: &str) -> Result<(), Malformed> {
+pub(super) fn boolean(query: &Query, name: &str) -> Result<bool, Malformed> {
     match query.text(name) {
-        None
-        | Some("1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False") => {
-            Ok(())
-        }
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some(text) => Err(Malformed::parameter(name, text, "true or false")),
     }
 }

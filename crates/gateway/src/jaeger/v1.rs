@@ -1,9 +1,10 @@
 //! `/api/…`: services, operations, traces, dependencies, metrics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use telemetry::WindowError;
 
 use super::answer::{Missing, TracesAnswer};
 use super::query::{self, Search};
@@ -12,7 +13,10 @@ use super::{Answer, AskedJaeger, Traces, read_one};
 use crate::body::Query;
 use crate::pieces;
 
-type AnswerV1 = Answer<RefusedV1>;
+/// Dependencies where the client does not say how far back: Jaeger's day.
+const DEPENDENCIES_LOOKBACK: u64 = 24 * 3_600 * 1_000_000_000;
+
+pub(super) type AnswerV1 = Answer<RefusedV1>;
 
 /// A list as Jaeger answers it.
 fn list(items: Vec<Value>) -> AnswerV1 {
@@ -79,32 +83,22 @@ pub(crate) fn trace(asked: &AskedJaeger<'_>) -> AnswerV1 {
     }
 }
 
-/// `GET /api/dependencies?endTs=&lookback=`
+/// `GET /api/dependencies?endTs=&lookback=&service=`: calls between services, of messages too.
 pub(crate) fn dependencies(asked: &AskedJaeger<'_>) -> AnswerV1 {
-    query::millis(&asked.query, "endTs")?;
-    query::millis(&asked.query, "lookback")?;
-    asked.telemetry()?;
-    Err(RefusedV1::new(StatusCode::NOT_IMPLEMENTED, "no calls between services are counted here"))
-}
-
-/// `GET /api/metrics/…`
-pub(crate) fn metrics(asked: &AskedJaeger<'_>) -> AnswerV1 {
-    if asked.query.text("service").is_none() {
-        let message = "unable to parse param 'service': please provide at least one service name";
-        return Err(RefusedV1::new(StatusCode::BAD_REQUEST, message));
+    let window = query::window(&asked.query, asked.now(), DEPENDENCIES_LOOKBACK)?;
+    let service = asked.query.text("service");
+    let edges = asked.telemetry()?.dependencies(window).map_err(|error| refused_window(&error))?;
+    let mut calls: BTreeMap<(String, String), f64> = BTreeMap::new();
+    for edge in edges {
+        if service.is_none_or(|service| service == edge.caller || service == edge.callee) {
+            *calls.entry((edge.caller, edge.callee)).or_default() += edge.caller_view.calls();
+        }
     }
-    asked.telemetry()?;
-    Err(metrics_disabled())
+    let link = |((parent, child), calls): ((String, String), f64)| json!({"parent": parent, "child": child, "callCount": calls.round() as u64});
+    list(calls.into_iter().map(link).collect())
 }
 
-/// `GET /api/metrics/minstep`
-pub(crate) fn min_step(asked: &AskedJaeger<'_>) -> AnswerV1 {
-    asked.telemetry()?;
-    Err(metrics_disabled())
-}
-
-/// What Jaeger says where it has no store for metrics; its UI knows the status.
-fn metrics_disabled() -> RefusedV1 {
-    let message = "trace metrics are currently disabled - no metrics backend configured";
-    RefusedV1::new(StatusCode::NOT_IMPLEMENTED, message)
+/// A range that cannot be answered for.
+pub(super) fn refused_window(error: &WindowError) -> RefusedV1 {
+    RefusedV1::new(StatusCode::BAD_REQUEST, format!("unable to parse param 'lookback': {error}"))
 }

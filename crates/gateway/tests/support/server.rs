@@ -19,7 +19,7 @@ pub(crate) const HEALING: &str = "/api/v3/self-healing";
 pub(crate) struct Server {
     pub(crate) gateway: Gateway,
     pub(crate) fleet: Arc<Fleet>,
-    /// The store's directory, kept while the server runs.
+    /// Where telemetry is kept, if it is.
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -40,27 +40,39 @@ impl Reply {
 }
 
 pub(crate) fn start(scene: fn(&Fleet)) -> Server {
-    start_with(scene, None)
+    serve_with(scene, None)
+}
+
+/// With a telemetry store in a directory of its own, which ends with the server.
+pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry)) }
 }
 
 /// With a telemetry store that holds a scene of traces.
 pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
-    start_with(super::scene::calm, Some(traces))
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry)) }
 }
 
-fn start_with(scene: fn(&Fleet), traces: Option<fn(&Telemetry, u64)>) -> Server {
+fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let dir = traces.map(|_| tempfile::tempdir().unwrap());
-    let telemetry = dir.as_ref().map(|dir| Telemetry::open(telemetry::Config::new(dir.path())).unwrap());
-    if let (Some(traces), Some(telemetry)) = (traces, &telemetry) {
-        traces(telemetry, fleet.clock.now().wall_us as u64 * 1000);
-    }
-    let config = GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry };
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock,
+        otlp: None,
+        telemetry,
+        tracer: None,
+    };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: dir }
+    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
 }
 
 impl Server {

@@ -13,8 +13,9 @@ use serde::Serialize;
 use super::client::{Answer, Client, Packing, Protocol};
 use super::corpus::{Request, SPANS};
 use super::ingest::lost;
-use super::load::{Tally, now_unix_nano};
-use super::server::{self, Server};
+use super::line;
+use super::load::{Tally, first_span, now_unix_nano};
+use super::server::{self, Server, Use};
 use crate::cli::{Exit, Failure, print};
 
 /// How long the disk may take to fill, and the server to recover.
@@ -65,12 +66,12 @@ pub(crate) fn run(args: &FullDiskArgs) -> Result<Exit, Failure> {
     // Half of it: room for the store before, and again after.
     fs::write(&ballast, vec![1; usize::try_from(free / 2).unwrap_or_default()]).map_err(failed)?;
     let dir = args.store.join("telemetry");
-    let server = Server::start(&dir).map_err(failed)?;
+    let server = Server::start(&dir, Use::Store).map_err(failed)?;
     let to = server.address(args.protocol);
     let mut sender = Sequence {
         client: Client::connect(args.protocol, Packing::Plain, to).map_err(failed)?,
         request: Request::template(),
-        first_span: now_unix_nano() / 1_000_000_000 << 32,
+        first_span: first_span(),
         next: 0,
         tally: Tally::default(),
     };
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &FullDiskArgs) -> Result<Exit, Failure> {
     outcome.lost = lost(&tally, first_span, &server::audit(&server::open(&dir)?)?);
     outcome.refused = tally.refused;
     outcome.errors = tally.errors;
-    print(&format!("{}\n", serde_json::json!(outcome)))?;
+    print(&line(&outcome)?)?;
     Ok(if outcome.lost == 0 && outcome.errors.is_empty() { Exit::Done } else { Exit::Failed })
 }
 

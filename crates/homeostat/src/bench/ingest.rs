@@ -15,9 +15,9 @@ use serde::Serialize;
 
 use super::client::{Packing, Protocol};
 use super::corpus::{Request, SPANS, trace_id};
-use super::load::{Load, Sender, Source, Tally, now_unix_nano};
+use super::load::{Load, Sender, Source, Tally, first_span};
 use super::machine::Machine;
-use super::server::{self, Server, Usage, usage};
+use super::server::{self, Server, Usage, Use, usage};
 use crate::cli::{Exit, Failure, Global, print};
 
 /// Between two requests whose trace is looked for as soon as it is acknowledged.
@@ -42,6 +42,9 @@ pub(crate) struct IngestArgs {
     /// are then not known.
     #[arg(long, value_name = "ADDRESS")]
     target: Option<SocketAddr>,
+    /// Let the server throw away what it receives: the cost of receiving alone, nothing walked, nothing stored.
+    #[arg(long, conflicts_with = "target")]
+    discard: bool,
     /// Write the figures here as JSON; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -75,6 +78,14 @@ struct Figures {
 struct ServerFigures {
     server_ns_per_span: f64,
     rss_peak_mib: f64,
+    /// `None`: it threw everything away.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
+}
+
+/// What became of the spans.
+#[derive(Debug, Clone, Serialize)]
+struct Kept {
     /// Of everything the store keeps, when the server had ended.
     bytes_per_span: f64,
     /// Acknowledged, and not found by the process that took it, or after a restart.
@@ -113,8 +124,7 @@ struct Measured {
 pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     let packing = if args.gzip { Packing::Gzip } else { Packing::Plain };
-    // Runs a second apart share no id.
-    let first_span = now_unix_nano() / 1_000_000_000 << 32;
+    let first_span = first_span();
     let source = Source::new(packing, first_span).map_err(failed)?;
     let load = |to| Load {
         to,
@@ -131,13 +141,18 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
         }
         None => {
             let dir = Scratch::make(&global.dir, "ingest").map_err(failed)?;
-            let mut server = Server::start(&dir.0).map_err(failed)?;
+            let to = if args.discard { Use::Discard } else { Use::Store };
+            let mut server = Server::start(&dir.0, to).map_err(failed)?;
             let load = load(server.address(args.protocol));
             let before = server.usage().map_err(failed)?;
-            let sampled = (!args.gzip).then_some((&mut server, first_span));
+            let sampled = (!args.gzip && to == Use::Store).then_some((&mut server, first_span));
             let measured = measure(&load, args.connections, time, sampled)?;
             let after = server.usage().map_err(failed)?;
-            let figures = settle(server, &dir.0, first_span, &measured.tally, (before, after))?;
+            let kept = match to {
+                Use::Store => Some(settle(server, &dir.0, first_span, &measured.tally)?),
+                Use::Discard => None,
+            };
+            let figures = ServerFigures::new(measured.tally.spans(), (before, after), kept);
             (measured, Some(figures), Machine::of(&dir.0))
         }
     };
@@ -147,7 +162,8 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
     for error in errors.iter().take(3) {
         provider::say!("not taken: {error}");
     }
-    let lost = figures.server.as_ref().is_some_and(|server| server.lost > 0);
+    let lost =
+        figures.server.as_ref().and_then(|server| server.kept.as_ref()).is_some_and(|kept| kept.lost > 0);
     Ok(if lost || !errors.is_empty() { Exit::Failed } else { Exit::Done })
 }
 
@@ -203,25 +219,26 @@ fn sample(
 }
 
 /// Reads everything back, ends the server, opens the store again and reads everything once more.
-fn settle(
-    mut server: Server,
-    dir: &Path,
-    first_span: u64,
-    tally: &Tally,
-    (before, after): (Usage, Usage),
-) -> Result<ServerFigures, Failure> {
+fn settle(mut server: Server, dir: &Path, first_span: u64, tally: &Tally) -> Result<Kept, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     let lost_at_once = lost(tally, first_span, &server.audit().map_err(failed)?);
     server.stop().map_err(failed)?;
     let bytes = size(dir).map_err(failed)?;
     let again = server::audit(&server::open(dir)?)?;
-    let spans = tally.spans().max(1) as f64;
-    Ok(ServerFigures {
-        server_ns_per_span: after.cpu.saturating_sub(before.cpu).as_nanos() as f64 / spans,
-        rss_peak_mib: after.rss_peak_bytes as f64 / 1024.0 / 1024.0,
-        bytes_per_span: bytes as f64 / spans,
+    Ok(Kept {
+        bytes_per_span: bytes as f64 / tally.spans().max(1) as f64,
         lost: lost_at_once.max(lost(tally, first_span, &again)),
     })
+}
+
+impl ServerFigures {
+    fn new(spans: u64, (before, after): (Usage, Usage), kept: Option<Kept>) -> Self {
+        Self {
+            server_ns_per_span: after.cpu.saturating_sub(before.cpu).as_nanos() as f64 / spans.max(1) as f64,
+            rss_peak_mib: after.rss_peak_bytes as f64 / 1024.0 / 1024.0,
+            kept,
+        }
+    }
 }
 
 /// Spans that were acknowledged and are not there.
@@ -284,6 +301,7 @@ fn method(args: &IngestArgs) -> String {
         "not compressed, ids, times and unique text different in every request".to_owned()
     };
     let server = match args.target {
+        None if args.discard => "receivers in a process of their own that throw everything away".to_owned(),
         Some(target) => format!("a server at {target}"),
         None => {
             "a fresh store and its receivers in a process of their own, lost counted by reading everything \
@@ -291,9 +309,10 @@ fn method(args: &IngestArgs) -> String {
                 .to_owned()
         }
     };
+    let acknowledged = if args.discard { "answered at once" } else { "acknowledged after fdatasync" };
     format!(
-        "{protocol} protobuf, {} connections with one request under way each, {packing}; acknowledged after \
-         fdatasync; generator on the same machine; against {server}",
+        "{protocol} protobuf, {} connections with one request under way each, {packing}; {acknowledged}; \
+         generator on the same machine; against {server}",
         args.connections
     )
 }
@@ -335,8 +354,14 @@ fn in_words(figures: &Figures) -> String {
     }
     if let Some(server) = &figures.server {
         text.push_str(&format!(
-            "server      {:.0} ns a span, {:.0} MiB at most, {:.1} B a span on disk\nlost        {}\n",
-            server.server_ns_per_span, server.rss_peak_mib, server.bytes_per_span, server.lost
+            "server      {:.0} ns a span, {:.0} MiB at most\n",
+            server.server_ns_per_span, server.rss_peak_mib
+        ));
+    }
+    if let Some(kept) = figures.server.as_ref().and_then(|server| server.kept.as_ref()) {
+        text.push_str(&format!(
+            "on disk     {:.1} B a span\nlost        {}\n",
+            kept.bytes_per_span, kept.lost
         ));
     }
     text

@@ -16,8 +16,9 @@ use serde::Serialize;
 
 use super::client::{Packing, Protocol};
 use super::ingest::{Scratch, lost};
-use super::load::{Load, Source, Tally, now_unix_nano};
-use super::server::{self, Server};
+use super::line;
+use super::load::{Load, Source, Tally, first_span};
+use super::server::{self, Server, Use};
 use crate::cli::{Exit, Failure, Global, print};
 
 /// Kills on one store before the next is begun: enough for recoveries of recovered stores, few enough that reading
@@ -99,17 +100,17 @@ pub(crate) fn run(global: &Global, args: &KillArgs) -> Result<Exit, Failure> {
             Some(store) => store,
             slot => {
                 let dir = Scratch::make(&global.dir, "kill").map_err(|error| Failure::failed(&error))?;
-                slot.insert((dir, Tally::default(), now_unix_nano() / 1_000_000_000 << 32))
+                slot.insert((dir, Tally::default(), first_span()))
             }
         };
         let kill = one(args.seed, number, &dir.0, acknowledged, *first_span)?;
-        print(&format!("{}\n", serde_json::json!(kill)))?;
+        print(&line(&kill)?)?;
         summary.kills += 1;
         summary.acknowledged += kill.acknowledged;
         summary.lost += kill.lost;
         summary.idle += u32::from(kill.acknowledged == 0);
     }
-    print(&format!("{}\n", serde_json::json!(summary)))?;
+    print(&line(&summary)?)?;
     Ok(if summary.lost == 0 && summary.acknowledged > 0 { Exit::Done } else { Exit::Failed })
 }
 
@@ -120,7 +121,7 @@ fn one(seed: u64, number: u32, dir: &Path, known: &mut Tally, first_span: u64) -
     let (protocol, name) = if rng.bool() { (Protocol::Http, "http") } else { (Protocol::Grpc, "grpc") };
     let after_ms = rng.u64(5..KILL_MS_MAX);
     let tail = [Tail::AsItWas, Tail::AsItWas, Tail::Noise, Tail::Zeros][rng.usize(0..4)];
-    let server = Server::start(dir).map_err(failed)?;
+    let server = Server::start(dir, Use::Store).map_err(failed)?;
     let next = known.acknowledged.keys().next_back().map_or(0, |last| last + 1 + u64::from(CONNECTIONS));
     let load = Load {
         to: server.address(protocol),

@@ -113,6 +113,11 @@ pub(crate) fn now_unix_nano() -> u64 {
     u64::try_from(SystemClock.now().wall_us).unwrap_or_default() * 1000
 }
 
+/// The number of the first span of a run: runs that begin a second apart share no id.
+pub(crate) fn first_span() -> u64 {
+    (now_unix_nano() / 1_000_000_000) << 32
+}
+
 impl Load {
     /// Sends over so many connections until it is told to stop; a connection that breaks ends by itself.
     pub(crate) fn run(&self, connections: u32) -> Tally {

@@ -12,6 +12,7 @@ mod load;
 mod machine;
 mod server;
 mod shapes;
+mod tracer;
 
 pub(crate) use server::{ServerArgs, run as serve};
 
@@ -26,6 +27,13 @@ pub(crate) enum BenchCommand {
     Kill(kill::KillArgs),
     /// Fill the disk under load: refused with the reason, taken again when there is space, nothing lost.
     FullDisk(full_disk::FullDiskArgs),
+    /// What a span of the tracing library costs.
+    Tracer(tracer::TracerArgs),
+}
+
+/// A value as a line of JSON.
+fn line(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| Failure::failed(&error))
 }
 
 /// Runs it.
@@ -34,5 +42,6 @@ pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failu
         BenchCommand::Ingest(args) => ingest::run(global, args),
         BenchCommand::Kill(args) => kill::run(global, args),
         BenchCommand::FullDisk(args) => full_disk::run(args),
+        BenchCommand::Tracer(args) => tracer::run(args),
     }
 }

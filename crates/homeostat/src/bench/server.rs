@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gateway::otlp::{OtlpConfig, OtlpReceivers};
+use gateway::otlp::{Admission, OtlpConfig, OtlpReceivers, Sink};
 use serde::{Deserialize, Serialize};
-use telemetry::{Config, Telemetry, TraceId};
+use telemetry::{Config, Refusal, Telemetry, TraceId};
 
 use super::client::Protocol;
 use super::corpus::{SPANS, unmix};
+use crate::allocator;
 use crate::cli::{Exit, Failure, print};
 
 /// How long what is acknowledged may take to be found before it counts as not found.
@@ -28,6 +29,33 @@ pub(crate) struct ServerArgs {
     /// The directory of the store.
     #[arg(long)]
     store: PathBuf,
+    /// Throw away what comes in.
+    #[arg(long)]
+    discard: bool,
+}
+
+/// What the server does with what it receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Store,
+    /// Nothing: what is left is the cost of receiving.
+    Discard,
+}
+
+/// A store that keeps nothing.
+struct Nothing;
+
+impl Sink for Nothing {
+    type Durable = std::future::Ready<Result<(), Refusal>>;
+
+    fn traces(&self, _: &[u8]) -> Result<Admission<Self::Durable>, Refusal> {
+        let durable = std::future::ready(Ok(()));
+        Ok(Admission { accepted: 0, rejected: 0, reason: None, durable })
+    }
+
+    fn logs(&self, request: &[u8]) -> Result<Admission<Self::Durable>, Refusal> {
+        self.traces(request)
+    }
 }
 
 /// Where the child listens; its first line.
@@ -39,10 +67,14 @@ struct Addresses {
 
 /// The child: serves until stdin ends.
 pub(crate) fn run(args: &ServerArgs) -> Result<Exit, Failure> {
+    allocator::keep_freed_memory();
     let telemetry = open(&args.store)?;
     let config = OtlpConfig { grpc_port: 0, http_port: 0, ..OtlpConfig::default() };
-    let receivers =
-        OtlpReceivers::start(&config, || telemetry.intake()).map_err(|error| Failure::failed(&error))?;
+    let receivers = match args.discard {
+        false => OtlpReceivers::start(&config, || telemetry.intake()),
+        true => OtlpReceivers::start(&config, || Nothing),
+    };
+    let receivers = receivers.map_err(|error| Failure::failed(&error))?;
     let addresses = Addresses { http: receivers.http_address(), grpc: receivers.grpc_address() };
     print(&format!("{}\n", serde_json::json!(addresses)))?;
     for line in io::stdin().lines() {
@@ -131,11 +163,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts one on a directory and waits until it listens.
-    pub(crate) fn start(store: &Path) -> io::Result<Self> {
+    pub(crate) fn start(store: &Path, to: Use) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("bench-server")
             .arg("--store")
             .arg(store)
+            .args((to == Use::Discard).then_some("--discard"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -133,7 +133,7 @@ const PROBE: [Call; 2] = [
 pub(crate) fn shape(trace: usize) -> &'static [Call] {
     match trace {
         51.. => &PROBE,
-        _ if trace % 3 == 0 => &CHECKOUT,
+        _ if trace.is_multiple_of(3) => &CHECKOUT,
         _ => &BROWSE,
     }
 }

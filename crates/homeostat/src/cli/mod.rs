@@ -7,6 +7,7 @@ mod chaos;
 mod config;
 mod operate;
 mod show;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -107,6 +108,15 @@ pub(crate) enum Command {
         /// At most this many lines of each instance.
         #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
         lines: usize,
+    },
+    /// Traces that were received, newest first.
+    Traces(traces::TracesArgs),
+    /// One trace as a waterfall: who called whom, for how long, and what decided how long it took.
+    Trace {
+        /// Its id, from `homeostat traces`.
+        id: String,
+        #[command(flatten)]
+        output: Output,
     },
     /// Disturb on purpose.
     #[command(subcommand)]
@@ -277,6 +287,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Approve { plan } => operate::approve(&global, plan),
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
+        Command::Traces(args) => traces::list(&global, &args),
+        Command::Trace { id, output } => traces::show(&global, &id, output),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),

@@ -178,12 +178,12 @@ fn section(text: &mut String, title: &str, items: &[&Value], line: impl Fn(&Valu
     }
 }
 
-fn of<'a>(value: &'a Value, field: &str) -> &'a str {
+pub(super) fn of<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("-")
 }
 
 /// Aligned columns, two blanks apart.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or(0)

@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::demo_service::{CallError, DEGRADED_HEADER, Dependency, ORDER_HEADER, Reply};
+use crate::demo_service::{CallError, DEGRADED_HEADER, Dependency, ORDER_HEADER, Reply, start_traces};
 use arrivals::Arrivals;
 use request_log::{Kind, Outcome, Record, RequestLog};
 use visitors::{Visit, Visitors};
@@ -67,6 +67,7 @@ pub enum LoadError {
 
 /// Sends requests until SIGTERM or SIGINT, whether or not the shop answers.
 pub fn run(args: &LoadArgs) -> Result<(), LoadError> {
+    let _traces = start_traces("load", "load-0");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -85,7 +86,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(LoadError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(LoadError::Runtime)?;
     let generator = Arc::new(Generator {
-        front: Dependency::new(args.front.clone()),
+        front: Dependency::new("front", args.front.clone()),
         visitors: Mutex::new(Visitors::new(args.seed)),
         log: Mutex::new(RequestLog::open(&args.log, now())?),
     });

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
-use super::locked;
+use super::{locked, traces};
 
 /// How long a call may take from connecting to the last byte.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(2);
@@ -29,6 +29,7 @@ const IDLE_MAX: usize = 16;
 /// A service one calls.
 #[derive(Debug)]
 pub(crate) struct Dependency {
+    name: String,
     address: String,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
@@ -70,9 +71,9 @@ pub(crate) enum CallError {
 }
 
 impl Dependency {
-    /// The dependency at `address` (`host:port`). Connects when first called.
-    pub(crate) fn new(address: String) -> Self {
-        Self { address, idle: Mutex::default() }
+    /// The dependency called `name` at `address` (`host:port`). Connects when first called.
+    pub(crate) fn new(name: &str, address: String) -> Self {
+        Self { name: name.to_owned(), address, idle: Mutex::default() }
     }
 
     /// `GET path`, read as JSON.
@@ -98,14 +99,19 @@ impl Dependency {
         body: Bytes,
         content_type: &'static str,
     ) -> Result<Reply, CallError> {
-        let request = hyper::Request::builder()
+        let mut span = traces::client(&self.name, &method, path);
+        let mut request = hyper::Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, &self.address)
             .header(CONTENT_TYPE, content_type)
             .body(Full::new(body))
             .map_err(|error| CallError::NoAnswer(error.to_string()))?;
-        tokio::time::timeout(CALL_LIMIT, self.send(request)).await.unwrap_or(Err(CallError::TimedOut))
+        span.inject(request.headers_mut());
+        let sent = tokio::time::timeout(CALL_LIMIT, self.send(request)).await;
+        let sent = sent.unwrap_or(Err(CallError::TimedOut));
+        traces::called(&mut span, &sent);
+        sent
     }
 
     /// Sends over an idle connection, over a new one where none is left that still carries requests.

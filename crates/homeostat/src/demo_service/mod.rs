@@ -33,9 +33,11 @@ mod payments;
 mod search;
 mod server;
 mod settings;
+mod traces;
 
 pub(crate) use answer::{DEGRADED_HEADER, ORDER_HEADER};
 pub(crate) use call::{CallError, Dependency, Reply};
+pub(crate) use traces::start as start_traces;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -60,6 +62,20 @@ pub enum Role {
     Payments,
     /// The SQL engine behind the others.
     Database,
+}
+
+impl Role {
+    /// The service's name in the fleet.
+    fn service(self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Catalogue => "catalogue",
+            Self::Cart => "cart",
+            Self::Orders => "orders",
+            Self::Payments => "payments",
+            Self::Database => "database",
+        }
+    }
 }
 
 /// Why a service could not start or go on.
@@ -108,6 +124,7 @@ pub enum ServiceError {
 /// Runs one instance until SIGTERM or SIGINT, then finishes what is in flight and returns.
 pub fn run(role: Role) -> Result<(), ServiceError> {
     let settings = Settings::from_environment()?;
+    let _traces = traces::start(role.service(), &settings.instance);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use homeostat_tracer::InSpan;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -28,6 +29,7 @@ use super::append_log::AppendLog;
 use super::call::CALL_LIMIT;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use super::traces;
 
 /// How long `POST /drain` waits for what is in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -141,10 +143,10 @@ impl<A: Application> Instance<A> {
         let _in_flight = InFlight::begin(&self.in_flight, &self.idle);
         let began = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answer = match Request::read(request).await {
-            Ok(request) => self.application.answer(request).await,
-            Err(unreadable) => unreadable,
-        };
+        let mut span = traces::server(&method, &path, request.headers());
+        let answer = self.read_and_answer(request).in_scope_of(&mut span).await;
+        traces::answered(&mut span, answer.status);
+        drop(span);
         let took = began.elapsed();
         let status = answer.status.as_u16();
         self.metrics.ended(status, took);
@@ -161,6 +163,13 @@ impl<A: Application> Instance<A> {
                 .insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
         }
         response
+    }
+
+    async fn read_and_answer(&self, request: hyper::Request<Incoming>) -> Answer {
+        match Request::read(request).await {
+            Ok(request) => self.application.answer(request).await,
+            Err(unreadable) => unreadable,
+        }
     }
 
     fn readiness(&self) -> Answer {

@@ -32,7 +32,7 @@ impl Settings {
 /// The service named `callee`, at the address in `CALLEE_ADDRESS`.
 pub(super) fn dependency(callee: &str) -> Result<Dependency, ServiceError> {
     let address = text(&format!("{}_ADDRESS", callee.to_uppercase().replace('-', "_")))?;
-    Ok(Dependency::new(address))
+    Ok(Dependency::new(callee, address))
 }
 
 /// A number from the variable `name`, `default` where it is not set.

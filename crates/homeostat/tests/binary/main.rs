@@ -11,6 +11,7 @@ mod kills;
 mod life;
 mod processes;
 mod strategies;
+mod telemetry;
 mod wrong_input;
 mod wrong_state;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         .chain(wrong_state::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
+        .chain(telemetry::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;

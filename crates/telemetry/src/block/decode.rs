@@ -127,6 +127,13 @@ impl<'a> Block<'a> {
         self.ids(Part::Span, self.rows())
     }
 
+    /// The row of each event, ascending, and the events' attributes.
+    pub(crate) fn event_attributes(&self) -> Result<(Vec<u32>, Attributes)> {
+        let rows = self.rows_of(Part::EventRow)?;
+        let attributes = self.attributes(Part::EventAttributes, rows.len())?;
+        Ok((rows, attributes))
+    }
+
     /// Attributes of the rows.
     pub(crate) fn row_attributes(&self) -> Result<Attributes> {
         self.attributes(Part::Attributes, self.rows())

@@ -18,18 +18,12 @@ const BYTES_MAX: usize = 96;
 const BATCHES_TO_RETRY: u32 = 64;
 
 /// Attributes with the code of their value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Recent {
     slots: [(Vec<u8>, u64); SLOTS],
     found: usize,
     /// Batches to go without looking, since looking did not pay.
     given_up: u32,
-}
-
-impl Default for Recent {
-    fn default() -> Self {
-        Self { slots: Default::default(), found: 0, given_up: 0 }
-    }
 }
 
 impl Recent {

@@ -47,41 +47,66 @@ impl From<Kept> for Exemplar {
 
 /// One exemplar for each bucket in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Exemplars(Vec<(u16, Kept)>);
+pub(crate) struct Exemplars {
+    kept: Vec<Kept>,
+    /// The bucket of the first of `places`.
+    low: u16,
+    /// For each bucket from the lowest to the highest in use, which of `kept` is its own, counted from 1; 0 for none.
+    places: Vec<u16>,
+}
 
 impl Exemplars {
     /// Takes a span as its bucket's exemplar if it is the better one.
     #[inline]
     pub(crate) fn offer(&mut self, bucket: u16, error: bool, start: u64, kept: impl FnOnce() -> Kept) {
-        match self.0.iter_mut().find(|(known, _)| *known == bucket) {
-            Some((_, best)) => {
+        let place = self.places.get(bucket.wrapping_sub(self.low) as usize).copied().unwrap_or(0);
+        match self.kept.get_mut(usize::from(place.wrapping_sub(1))) {
+            Some(best) => {
                 if (error, start) >= (best.error, best.start) {
                     *best = kept().max(*best);
                 }
             }
-            None => self.0.push((bucket, kept())),
+            None => self.add(bucket, kept()),
         }
+    }
+
+    #[cold]
+    fn add(&mut self, bucket: u16, kept: Kept) {
+        self.kept.push(kept);
+        if self.places.is_empty() {
+            self.low = bucket;
+        }
+        if bucket < self.low {
+            self.places.splice(0..0, std::iter::repeat_n(0, (self.low - bucket).into()));
+            self.low = bucket;
+        }
+        let at = usize::from(bucket - self.low);
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        // There are fewer buckets than numbers.
+        self.places[at] = self.kept.len() as u16;
     }
 
     /// Takes what is better in another one.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for &(bucket, kept) in &other.0 {
-            self.offer(bucket, kept.error, kept.start, || kept);
+        for &kept in &other.kept {
+            self.offer(scale::bucket(kept.duration), kept.error, kept.start, || kept);
         }
     }
 
     /// Those kept.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Kept> {
-        self.0.iter().map(|(_, kept)| kept)
+        self.kept.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.kept.len()
     }
 
     pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
-        put(bytes, self.0.len() as u64);
-        for (_, kept) in &self.0 {
+        put(bytes, self.kept.len() as u64);
+        for kept in &self.kept {
             bytes.push(u8::from(kept.error));
             put(bytes, kept.start);
             put(bytes, kept.duration);

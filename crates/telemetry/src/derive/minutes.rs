@@ -92,7 +92,7 @@ impl Minutes {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
         let mut names = Vocabulary::default();
-        for ((service, operation, _), _) in &self.series {
+        for (service, operation, _) in self.series.keys() {
             names.add(service);
             operation.iter().for_each(|operation| names.add(operation));
         }

@@ -13,7 +13,7 @@ pub struct TraceFilter {
     pub operation: Option<String>,
     /// The span's kind.
     pub kind: Option<SpanKind>,
-    /// Attributes of the span or its resource, by key and value as text. `error` = `true` asks for the span's status,
+    /// Attributes of the span, its events or its resource, by key and value as text. `error` = `true` asks for the span's status,
     /// as Jaeger's UI does; `span.kind` for its kind.
     pub tags: Vec<(String, String)>,
     /// When the span started, nanoseconds since 1970.

@@ -181,6 +181,7 @@ fn keep_by_tags(block: &Block<'_>, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Res
     let attributes = block.row_attributes()?;
     let origins = block.origins()?;
     let origin_of_rows = block.origin_of_rows()?;
+    let (row_of_event, event_attributes) = block.event_attributes()?;
     for tag in tags {
         if rows.is_empty() {
             return Ok(());
@@ -195,7 +196,10 @@ fn keep_by_tags(block: &Block<'_>, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Res
                 let by_origin: Vec<bool> = (0..origins.pairs.len() as u32)
                     .map(|origin| tag.holds(&origins.read(origin).0))
                     .collect();
-                let with_tag = rows_with(&attributes, tag);
+                let mut with_tag = items_with(&attributes, tag);
+                let events = items_with(&event_attributes, tag).into_iter();
+                with_tag.extend(events.filter_map(|event| row_of_event.get(event as usize)));
+                with_tag.sort_unstable();
                 rows.retain(|&row| {
                     by_origin.get(origin_of_rows[row as usize] as usize) == Some(&true)
                         || with_tag.binary_search(&row).is_ok()
@@ -206,8 +210,8 @@ fn keep_by_tags(block: &Block<'_>, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Res
     Ok(())
 }
 
-/// The rows that have a tag as attribute, ascending.
-fn rows_with(attributes: &Attributes, tag: &Tag<'_>) -> Vec<u32> {
+/// The rows or events that have a tag as attribute.
+fn items_with(attributes: &Attributes, tag: &Tag<'_>) -> Vec<u32> {
     let mut rows = Vec::new();
     for (index, column) in attributes.columns().iter().enumerate() {
         if column.key() == tag.key && column.can_hold(|value| tag.is(value)) {
@@ -216,7 +220,5 @@ fn rows_with(attributes: &Attributes, tag: &Tag<'_>) -> Vec<u32> {
             rows.extend(matching.map(|(item, _)| item));
         }
     }
-    rows.sort_unstable();
-    rows.dedup();
     rows
 }

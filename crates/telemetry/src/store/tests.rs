@@ -5,10 +5,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use domain::{Time, TraceSource};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{Config, OpenError, Telemetry};
+use crate::SeriesFilter;
+use crate::derive::now_unix_nano;
 use crate::fixture;
 use crate::intake::Refusal;
 use crate::model::TraceId;
@@ -290,4 +293,54 @@ fn a_segment_left_alone_is_sealed_by_its_age() {
         std::thread::yield_now();
     }
     assert_eq!(found(&store, 1), 1);
+}
+
+/// A client span of one service and the server span of another that it caused, that started at `start`.
+fn call(store: &Telemetry, id: u64, start: u64, failed: bool) {
+    let span = |kind, span: u64, duration_ms: u64| {
+        fixture::Message::new()
+            .bytes(1, fixture::trace_id(id))
+            .bytes(2, span.to_be_bytes())
+            .bytes(5, "GET /")
+            .varint(6, kind)
+            .fixed64(7, start)
+            .fixed64(8, start + duration_ms * 1_000_000)
+            .message(15, fixture::Message::new().varint(3, if failed { 2 } else { 0 }))
+    };
+    let callee = span(2, 2 * id + 1, 40).bytes(4, (2 * id).to_be_bytes());
+    send(store, &fixture::traces("cart", [callee]));
+    let client = span(3, 2 * id, 60).bytes(4, (3 * id).to_be_bytes());
+    send(store, &fixture::traces("front", [client, span(2, 3 * id, 70)]));
+}
+
+#[test]
+fn what_is_derived_is_there_at_once_and_after_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    let now = now_unix_nano();
+    (1..=8).for_each(|id| call(&store, id, now - 5_000_000_000, id > 6));
+    store.close();
+    let told = |store: &Telemetry| {
+        let range = now - 60_000_000_000..now;
+        let incoming = store.series(&SeriesFilter::incoming("cart"), range.clone()).expect("a window");
+        let edges = store.dependencies(range).expect("a window");
+        (incoming, edges)
+    };
+    let (incoming, edges) = told(&store);
+    assert_eq!((incoming.len(), incoming[0].calls.calls(), incoming[0].calls.errors()), (1, 8.0, 2.0));
+    let edge: Vec<(&str, &str)> = edges.iter().map(|edge| (&*edge.caller, &*edge.callee)).collect();
+    assert_eq!(edge, [("front", "cart")]);
+    assert_eq!((edges[0].caller_view.calls(), edges[0].callee_view.errors()), (8.0, 2.0));
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(told(&store), (incoming, edges));
+    let traces = store.traces(Time { boot_us: 0, wall_us: (now / 1000) as i64 });
+    let link = &traces.links[&"front->cart".parse().expect("a link")];
+    assert_eq!((link.recent.requests, link.recent.errors), (8, 2));
+    let cart = &traces.services[&"cart".parse().expect("a service")];
+    let front = &traces.services[&"front".parse().expect("a service")];
+    assert_eq!((cart.own_errors, front.own_errors), (2, 0), "front only passes on what failed in cart");
+    assert!((9.0..=11.0).contains(&front.own_ms.expect("calls")), "{front:?}");
+    let failing = [7, 8].map(|id| TraceId(fixture::trace_id(id)).to_string());
+    assert!(failing.contains(&cart.exemplars[0]), "{cart:?}");
 }

@@ -1,3 +1,5 @@
+//! Traces read from what came: order, summary, critical path, whatever the spans look like.
+
 use std::sync::Arc;
 
 use proptest::collection::vec;

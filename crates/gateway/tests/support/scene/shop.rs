@@ -52,6 +52,7 @@ pub(super) fn of(declared: &[Declared], taken: Time) -> Snapshot {
         services,
         links,
         fleet_age: seconds(7200),
+        traces: domain::Traces::default(),
     }
 }
 

@@ -1,0 +1,85 @@
+//! Telemetry sent to the binary: what is acknowledged is there, after kills and on a disk that was full.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Test;
+use crate::fleet::{BINARY, Fleet, until};
+use crate::wrong_input::SMALL;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("spans_sent_over_each_protocol_are_all_found_again", ingest),
+    ("no_acknowledged_span_is_lost_when_the_server_is_killed", kills),
+    ("a_full_disk_is_refused_and_taken_again_when_there_is_space", full_disk),
+    ("a_control_plane_takes_spans_and_counts_what_it_refuses", control_plane),
+];
+
+fn ingest() {
+    let fleet = Fleet::new("");
+    for words in [&["--protocol", "http"][..], &["--protocol", "grpc"], &["--protocol", "grpc", "--gzip"]] {
+        let ran = fleet.run(&[&["bench", "ingest", "--seconds", "1", "--json", "-"], words].concat());
+        let figures = ran.done().json();
+        assert_eq!(figures["lost"], 0, "{figures}");
+        assert!(figures["spans"].as_u64().unwrap() > 0, "{figures}");
+    }
+}
+
+fn kills() {
+    let fleet = Fleet::new("");
+    let ran = fleet.run(&["bench", "kill", "--count", "6", "--seed", "7"]).done();
+    let summary: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_eq!((&summary["kills"], &summary["lost"]), (&6.into(), &0.into()), "{}", ran.out);
+    assert!(summary["acknowledged"].as_u64().unwrap() > 0, "{}", ran.out);
+}
+
+fn full_disk() {
+    let fleet = Fleet::new("");
+    std::fs::create_dir_all(&fleet.dir).unwrap();
+    for protocol in ["http", "grpc"] {
+        let script = r#"mount -t tmpfs -o size=32m tmpfs "$1" || exit 77
+            exec "$2" bench full-disk --store "$1" --protocol "$3""#;
+        let output = Command::new("unshare")
+            .args(["-Urm", "sh", "-c", script, "sh"])
+            .args([&fleet.dir, Path::new(BINARY), Path::new(protocol)])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(77) || said.starts_with("unshare:") {
+            println!("skipped: no user namespace");
+            return;
+        }
+        assert!(output.status.success(), "{said}");
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(outcome["lost"], 0, "{outcome}");
+        for field in ["acknowledged_before", "acknowledged_after", "refused"] {
+            assert!(outcome[field].as_u64().unwrap() > 0, "{field}: {outcome}");
+        }
+    }
+}
+
+fn control_plane() {
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (http, grpc) = (port(), port());
+    let fleet = Fleet::up(&format!("[otlp]\nhttp_port = {http}\ngrpc_port = {grpc}\n"), SMALL);
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let send = |body: &str| {
+        let request = agent.post(format!("http://127.0.0.1:{http}/v1/traces"));
+        request.header("content-type", "application/json").send(body).unwrap().status().as_u16()
+    };
+    let span = r#"{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"a"}"#;
+    assert_eq!(send(&format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)), 200);
+    assert_eq!(send("no JSON"), 400);
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    until("the counts", || {
+        let mut answer = agent.get(format!("{address}/metrics")).call().map_err(|error| error.to_string())?;
+        let text = answer.body_mut().read_to_string().map_err(|error| error.to_string())?;
+        let lines = [
+            "otlp_items_accepted_total{protocol=\"http\",signal=\"traces\"} 1",
+            "otlp_requests_refused_total{protocol=\"http\",reason=\"malformed\"} 1",
+        ];
+        if lines.iter().all(|line| text.contains(line)) { Ok(()) } else { Err(text) }
+    });
+}

@@ -1,0 +1,354 @@
+//! Parts of traces as OTLP: the messages of `opentelemetry/proto/trace/v1` and no others, written by hand.
+//!
+//! In: a buffer. Out: `Span` messages, each as a field of its `ScopeSpans`, so that a batch is a
+//! concatenation; and the request around them. Each message is written once, behind one reserved byte for its
+//! length; a longer length moves it up, which happens for few. Deliberately absent: decoding, except of the
+//! one number in an answer that says how many spans were refused.
+
+use crate::buffer::{Body, Buffer, Held, Outcome, Record};
+use crate::clock::Calibration;
+use crate::propagation::tracestate;
+use crate::value::{Kind, Value};
+
+/// What spans are said to come from: the library, not the service.
+const SCOPE: (&str, &str) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+
+/// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK` and `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`.
+const HAS_IS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// Wire types of protobuf.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const BYTES: u32 = 2;
+const FIXED32: u32 = 5;
+
+/// Appends every span of `part` as fields of a `ScopeSpans`.
+pub(crate) fn write_spans(part: &Buffer, clock: &Calibration, out: &mut Vec<u8>) {
+    let state = tracestate::of_recorded(&part.trace, part.weight);
+    let trace_id = part.trace.trace_id.to_bytes();
+    for record in &part.records {
+        message(out, 2, |out| {
+            bytes(out, 1, &trace_id);
+            bytes(out, 2, &record.id.to_bytes());
+            text(out, 3, state.as_bytes());
+            if record.parent != 0 {
+                bytes(out, 4, &record.parent.to_be_bytes());
+            }
+            write_span(part, record, clock, out);
+        });
+    }
+}
+
+fn write_span(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
+    text(out, 5, part.bytes_of(&record.name));
+    varint_field(out, 6, kind_number(record.kind));
+    let start = clock.unix_nanos(record.start);
+    fixed64(out, 7, start);
+    // From the length, so that an end is never before its start by a rounding.
+    fixed64(out, 8, start + clock.nanos(record.end.saturating_sub(record.start)));
+    write_said(part, record, clock, out);
+    varint_field(out, 10, u64::from(record.dropped_attributes));
+    varint_field(out, 12, u64::from(record.dropped_events));
+    varint_field(out, 14, u64::from(record.dropped_links));
+    if record.outcome != Outcome::Unset {
+        message(out, 15, |out| {
+            let last = part.said_of(record).filter_map(|body| match body {
+                Body::Message(message) => Some(message),
+                _ => None,
+            });
+            if let (Outcome::Error, Some(said)) = (record.outcome, last.last()) {
+                text(out, 2, part.bytes_of(said));
+            }
+            varint_field(out, 3, if record.outcome == Outcome::Ok { 1 } else { 2 });
+        });
+    }
+    let remote = if record.parent_is_remote { IS_REMOTE } else { 0 };
+    let random = if part.trace.random { 2 } else { 0 };
+    fixed32(out, 16, HAS_IS_REMOTE | remote | random | 1);
+}
+
+/// Attributes, events and links, in the order in which they were recorded. Of an attribute said twice the last
+/// one counts.
+fn write_said(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
+    let mut rest = part.said_of(record).peekable();
+    let mut seen = 0;
+    while let Some(body) = rest.next() {
+        seen += 1;
+        match body {
+            Body::Attribute { key, value } => {
+                let later = part.said_of(record).skip(seen);
+                let said_again = later
+                    .into_iter()
+                    .any(|body| matches!(body, Body::Attribute { key: other, .. } if other == key));
+                if !said_again {
+                    attribute(out, 9, key, value, part);
+                }
+            }
+            Body::Event { name, at, dropped } => message(out, 11, |out| {
+                fixed64(out, 1, clock.unix_nanos(*at));
+                text(out, 2, part.bytes_of(name));
+                while let Some(Body::Detail { key, value }) = rest.peek() {
+                    attribute(out, 3, key, value, part);
+                    rest.next();
+                    seen += 1;
+                }
+                varint_field(out, 4, u64::from(*dropped));
+            }),
+            Body::Link { trace, span, sampled, dropped } => message(out, 13, |out| {
+                let [high, low] = *trace;
+                let id = (u128::from(high) << 64) | u128::from(low);
+                bytes(out, 1, &id.to_be_bytes());
+                bytes(out, 2, &span.to_be_bytes());
+                while let Some(Body::Detail { key, value }) = rest.peek() {
+                    attribute(out, 4, key, value, part);
+                    rest.next();
+                    seen += 1;
+                }
+                varint_field(out, 5, u64::from(*dropped));
+                fixed32(out, 6, u32::from(*sampled));
+            }),
+            Body::Detail { .. } | Body::Message(_) => {}
+        }
+    }
+}
+
+fn kind_number(kind: Kind) -> u64 {
+    match kind {
+        Kind::Internal => 1,
+        Kind::Server => 2,
+        Kind::Client => 3,
+        Kind::Producer => 4,
+        Kind::Consumer => 5,
+    }
+}
+
+/// What is the same in every request: `Resource` as a field of `ResourceSpans`, and the scope as a field of
+/// `ScopeSpans`.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+}
+
+impl Envelope {
+    /// The resource with these attributes.
+    pub(crate) fn new<'a>(attributes: impl Iterator<Item = (&'a str, Value<'a>)>) -> Self {
+        let mut resource = Vec::new();
+        message(&mut resource, 1, |out| {
+            for (key, value) in attributes {
+                message(out, 1, |out| {
+                    text(out, 1, key.as_bytes());
+                    message(out, 2, |out| plain_value(out, value));
+                });
+            }
+        });
+        let mut scope = Vec::new();
+        message(&mut scope, 1, |out| {
+            text(out, 1, SCOPE.0.as_bytes());
+            text(out, 2, SCOPE.1.as_bytes());
+        });
+        Self { resource, scope }
+    }
+
+    /// An `ExportTraceServiceRequest` around spans of [`write_spans`].
+    pub(crate) fn request(&self, spans: &[u8]) -> Vec<u8> {
+        let scope_spans = self.scope.len() + spans.len();
+        let resource_spans = self.resource.len() + 1 + varint_length(scope_spans as u64) + scope_spans;
+        let mut out = Vec::with_capacity(resource_spans + 11);
+        key(&mut out, 1, BYTES);
+        varint(&mut out, resource_spans as u64);
+        out.extend_from_slice(&self.resource);
+        key(&mut out, 2, BYTES);
+        varint(&mut out, scope_spans as u64);
+        out.extend_from_slice(&self.scope);
+        out.extend_from_slice(spans);
+        out
+    }
+}
+
+/// `rejected_spans` of the `partial_success` in an `ExportTraceServiceResponse`; zero where it says nothing or
+/// is no such message.
+pub(crate) fn rejected_spans(answer: &[u8]) -> u64 {
+    let partial = Fields(answer).find_map(|(number, value)| match (number, value) {
+        (1, Field::Bytes(partial)) => Some(partial),
+        _ => None,
+    });
+    let rejected = Fields(partial.unwrap_or_default()).find_map(|(number, value)| match (number, value) {
+        (1, Field::Varint(count)) => Some(count),
+        _ => None,
+    });
+    // A negative count of an int64 is nonsense.
+    rejected.filter(|count| i64::try_from(*count).is_ok()).unwrap_or(0)
+}
+
+/// The fields of a message, up to the first that is broken.
+struct Fields<'a>(&'a [u8]);
+
+enum Field<'a> {
+    Varint(u64),
+    Bytes(&'a [u8]),
+    Fixed,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, Field<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let key = self.varint()?;
+        let value = match key & 7 {
+            0 => Field::Varint(self.varint()?),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                Field::Bytes(self.take(length)?)
+            }
+            1 => self.take(8).map(|_| Field::Fixed)?,
+            5 => self.take(4).map(|_| Field::Fixed)?,
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.take(1)?.first()?;
+            value |= u64::from(byte & 127) << shift;
+            if byte < 128 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &Held, part: &Buffer) {
+    message(out, number, |out| {
+        text(out, 1, name.as_bytes());
+        message(out, 2, |out| match value {
+            Held::Text(held) => bytes(out, 1, part.bytes_of(held)),
+            Held::Bool(value) => plain_value(out, Value::Bool(*value)),
+            Held::I64(value) => plain_value(out, Value::I64(*value)),
+            Held::F64(value) => plain_value(out, Value::F64(*value)),
+        });
+    });
+}
+
+/// The fields of an `AnyValue`; written even when zero, because they are alternatives.
+fn plain_value(out: &mut Vec<u8>, value: Value<'_>) {
+    match value {
+        Value::Text(text) => bytes(out, 1, text.as_bytes()),
+        Value::Static(text) => bytes(out, 1, text.as_bytes()),
+        Value::Bool(value) => {
+            key(out, 2, VARINT);
+            varint(out, u64::from(value));
+        }
+        Value::I64(value) => {
+            key(out, 3, VARINT);
+            varint(out, value.cast_unsigned());
+        }
+        Value::F64(value) => {
+            key(out, 4, FIXED64);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+}
+
+/// A message as field `number`: one byte is reserved for its length, and it moves up where that needs more.
+fn message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
+    key(out, number, BYTES);
+    let at = out.len();
+    out.push(0);
+    write(out);
+    let length = out.len() - at - 1;
+    let more = varint_length(length as u64) - 1;
+    if more > 0 {
+        out.extend_from_slice(&[0; 9][..more]);
+        out.copy_within(at + 1..at + 1 + length, at + 1 + more);
+    }
+    let mut rest = length as u64;
+    for place in &mut out[at..=at + more] {
+        *place = (rest as u8 & 127) | 128;
+        rest >>= 7;
+    }
+    out[at + more] &= 127;
+}
+
+fn key(out: &mut Vec<u8>, number: u32, wire: u32) {
+    varint(out, u64::from(number << 3 | wire));
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 128 {
+        out.push(value as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn varint_length(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+    if value != 0 {
+        key(out, number, VARINT);
+        varint(out, value);
+    }
+}
+
+fn fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
+    key(out, number, FIXED64);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
+    key(out, number, FIXED32);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    key(out, number, BYTES);
+    varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+/// A string that may be left out when empty.
+fn text(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    if !value.is_empty() {
+        bytes(out, number, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_take_as_many_bytes_as_they_need() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let mut out = Vec::new();
+            message(&mut out, 1, |out| out.resize(out.len() + length, 7));
+            let fields: Vec<_> = Fields(&out).collect();
+            let [(1, Field::Bytes(read))] = fields[..] else { panic!("{length} does not read back") };
+            assert_eq!(read, vec![7; length]);
+            assert_eq!(out.len(), 1 + varint_length(length as u64) + length);
+        }
+    }
+
+    #[test]
+    fn an_answer_says_how_many_spans_were_refused() {
+        assert_eq!(rejected_spans(&[]), 0);
+        assert_eq!(rejected_spans(&[0x0a, 0x03, 0x08, 0x96, 0x01]), 150);
+        assert_eq!(rejected_spans(&[0x0a, 0x7f, 0x08]), 0);
+        assert_eq!(rejected_spans(b"<html>not protobuf</html>"), 0);
+    }
+}

@@ -1,6 +1,6 @@
 //! Serves the web page over an in-memory store, to look at it without a fleet:
 //! `cargo run -p gateway --example preview -- busy 4000` (the scenes are in
-//! `tests/support/scene.rs`). The token is `preview-preview-preview`.
+//! `tests/support/scene.rs`, those with traces in `tests/support/traces.rs`). The token is `preview-preview-preview`.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use domain::Clock;
 use gateway::{GatewayConfig, serve};
 use store::Store;
-use support::{Fleet, MachineClock, scene};
+use support::{Fleet, MachineClock, scene, traces};
+use telemetry::Telemetry;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -21,17 +22,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = Store::in_memory()?;
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
-    let Some((_, show)) = scene::SCENES.iter().find(|(name, _)| *name == scene) else {
-        let known: Vec<&str> = scene::SCENES.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no scene {scene}; there are {}", known.join(", ")).into());
+    let dir = tempfile::tempdir()?;
+    let telemetry = match traces::SCENES.iter().find(|(name, _)| *name == scene) {
+        None => None,
+        Some((_, send)) => {
+            let telemetry = Telemetry::open(telemetry::Config::new(dir.path()))?;
+            send(&telemetry, clock.now().wall_us as u64 * 1000);
+            Some(telemetry)
+        }
     };
-    show(&fleet);
+    match scene::SCENES.iter().find(|(name, _)| *name == scene) {
+        Some((_, show)) => show(&fleet),
+        None if telemetry.is_some() => scene::busy(&fleet),
+        None => {
+            let of_fleets = scene::SCENES.iter().map(|(name, _)| *name);
+            let known: Vec<&str> = of_fleets.chain(traces::SCENES.iter().map(|(name, _)| *name)).collect();
+            return Err(format!("there is no scene {scene}; there are {}", known.join(", ")).into());
+        }
+    }
     let config = GatewayConfig {
         token: "preview-preview-preview".to_owned(),
         token_file: None,
         otlp: None,
         clock: Arc::clone(&clock),
-        telemetry: None,
+        telemetry,
         tracer: None,
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;

@@ -191,6 +191,16 @@ impl Query {
         self.read(name, read, || format!("a whole number from {low} to {high}"))
     }
 
+    /// The query string with parameters set to other values; an empty one leaves its parameter out.
+    pub(crate) fn changed(&self, changes: &[(&str, &str)]) -> String {
+        let is_changed = |key: &str| key == "part" || changes.iter().any(|(name, _)| *name == key);
+        let kept = self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let kept = kept.filter(|(key, value)| !is_changed(key) && !value.is_empty());
+        let set = changes.iter().copied().filter(|(_, value)| !value.is_empty());
+        let pairs = kept.chain(set).map(|(key, value)| format!("{}={}", encode(key), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
     /// Refuses every parameter: for what takes none.
     pub(crate) fn finish(&self) -> Result<(), Problem> {
         match self.0.first() {

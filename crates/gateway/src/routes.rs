@@ -137,6 +137,7 @@ fn pages() -> Router<Arc<App>> {
         .route("/events", get(live::events))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
+        .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
         .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }

@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::scene;
-use support::server::start;
+use support::server::{Server, start, start_with_traces};
+use support::traces::{self, LARGE, trace_id};
 
 /// How long one start of the browser may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -74,5 +75,52 @@ fn the_page_renders_and_its_script_runs_under_its_policy() {
         let bytes = std::fs::read(&picture).unwrap();
         // A blank page compresses to a few kilobytes.
         assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{name}: {} bytes", bytes.len());
+    }
+}
+
+/// What a page is after its script ran; `None` where there is no Chromium. Nothing on the console may be an error.
+fn dom(server: &Server, path: &str, profile: &Path) -> Option<String> {
+    let shown =
+        chromium(&format!("{}{path}", server.origin()), profile, &["--dump-dom", "--window-size=1280,900"])?;
+    let console = String::from_utf8_lossy(&shown.stderr);
+    let is_wrong =
+        |line: &&str| line.contains(":CONSOLE") && (line.contains("Refused") || line.contains("Uncaught"));
+    let wrong: Vec<&str> = console.lines().filter(is_wrong).collect();
+    assert!(wrong.is_empty(), "{path}: {wrong:?}");
+    Some(String::from_utf8_lossy(&shown.stdout).into_owned())
+}
+
+#[test]
+fn a_large_trace_rolls_and_only_a_slice_of_it_is_in_the_page() {
+    let server = start_with_traces(traces::large);
+    let profile = tempfile::tempdir().unwrap();
+    let Some(page) = dom(&server, &format!("/traces/{}?row=20000", trace_id(LARGE)), profile.path()) else {
+        println!("skipped: no Chromium");
+        return;
+    };
+    let (_, rolling) =
+        page.split_once("class=\"rolling\"").unwrap_or_else(|| panic!("no rolling rows: {page}"));
+    let (rows, _) = rolling.split_once("</ol>").unwrap();
+    assert!((50..=200).contains(&rows.matches("<li ").count()), "{rows}");
+    assert!(
+        rows.contains("height: 480000px") || rows.contains("height: 479"),
+        "room for the rows above: {rows}"
+    );
+}
+
+#[test]
+fn the_pages_of_traces_run_under_the_policy() {
+    let server = start_with_traces(traces::shop);
+    let profile = tempfile::tempdir().unwrap();
+    for (path, text) in [
+        ("/traces", "class=\"scatter\""),
+        ("/service-map", "class=\"service-map\""),
+        ("/latency?service=front", "data-heat="),
+    ] {
+        let Some(page) = dom(&server, path, profile.path()) else {
+            println!("skipped: no Chromium");
+            return;
+        };
+        assert!(page.contains(text), "{path}: {page}");
     }
 }

@@ -11,6 +11,7 @@ use super::sentence::{capital, count};
 use super::services::resource_link;
 use super::time::took;
 use super::timeline::{self, Axis};
+use super::traces;
 use super::view::View;
 use super::{Page, Section};
 use crate::api;
@@ -84,7 +85,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
     let journal =
         plans.first().map(|record| app.store.journal(record.plan.id)).transpose()?.unwrap_or_default();
     let sections = vec![
-        Section::live("header", header(view, &issue, &journal)),
+        Section::live("header", html! { (header(view, &issue, &journal)) (traces_link(app, view, &issue)) }),
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
         Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
         Section::live("timeline", time_line(app, view, &issue)?),
@@ -115,6 +116,19 @@ fn header(view: &View, issue: &Issue, journal: &[JournalEntry]) -> Markup {
         @if issue.closed_at.is_none() {
             p class="doing" { (history::doing(view, issue)) (step(view, issue, journal)) }
         }
+    }
+}
+
+/// The traces of its service while it was open, and half a minute before; an open one's up to the next minute, so that
+/// the address stays the same while the page is open.
+fn traces_link(app: &App, view: &View, issue: &Issue) -> Markup {
+    const BEFORE_US: i64 = 30_000_000;
+    const MINUTE_US: i64 = 60_000_000;
+    let Some(service) = issue.resource.service().filter(|_| app.telemetry.is_some()) else { return html! {} };
+    let minute = (view.stamp.now.wall_us / MINUTE_US + 1) * MINUTE_US;
+    let end = issue.closed_at.map_or(minute, |at| at.wall_us);
+    html! {
+        p class="facts" { a href=(traces::around(service.as_str(), issue.detected_at.wall_us - BEFORE_US, end)) { "Traces of " (service) " in that time" } }
     }
 }
 

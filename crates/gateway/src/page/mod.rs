@@ -22,6 +22,7 @@ mod sentence;
 mod services;
 mod time;
 mod timeline;
+mod traces;
 mod view;
 
 use axum::http::{StatusCode, Uri, header};
@@ -30,6 +31,7 @@ use maud::{Markup, html};
 
 use crate::body::Query;
 use crate::problem::Problem;
+use crate::routes::see_other;
 use crate::serve::App;
 
 pub(crate) use actions::{ACTIONS, Act, Submitted, emergency_stop, page_of_action, sign_in};
@@ -37,15 +39,20 @@ use time::Form;
 use view::View;
 
 /// Served at `/assets/style.css`.
-pub(crate) const STYLE: &str =
-    concat!(include_str!("../../../../assets/tokens.css"), include_str!("../assets/style.css"));
+pub(crate) const STYLE: &str = concat!(
+    include_str!("../../../../assets/tokens.css"),
+    include_str!("../assets/style.css"),
+    include_str!("../assets/traces.css")
+);
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
+/// Served at `/assets/traces.js`.
+pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 9] = [
+pub(crate) const PATHS: [&str; 14] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -55,6 +62,11 @@ pub(crate) const PATHS: [&str; 9] = [
     "/experiments/{id}",
     "/services",
     "/services/{name}",
+    "/traces",
+    "/traces/compare",
+    "/traces/{id}",
+    "/service-map",
+    "/latency",
 ];
 
 /// A page without its frame.
@@ -104,10 +116,20 @@ impl Section {
     }
 }
 
-/// A whole page.
+/// A whole page; or the one section that `part` names, for a script that puts it in place of the old one.
 pub(crate) fn show(app: &App, uri: &Uri) -> Response {
-    let rendered = View::load(app, Form::Page)
-        .and_then(|view| Ok(frame::document(&view, uri.path(), &page(app, &view, uri)?)));
+    if let Some(address) = traces::opened_by_id(uri) {
+        return see_other(&address);
+    }
+    let rendered = View::load(app, Form::Page).and_then(|view| {
+        let page = page(app, &view, uri)?;
+        let query = Query::parse(uri.query())?;
+        let part = query.text("part").and_then(|id| page.sections.iter().find(|section| section.id == id));
+        Ok(match part {
+            Some(section) => section.render(),
+            None => frame::document(&view, uri.path(), &page),
+        })
+    });
     match rendered {
         Ok(document) => html_response(StatusCode::OK, document),
         Err(problem) => error(app, &problem),
@@ -153,6 +175,11 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
+        ["traces"] => traces::search(app, view, &query),
+        ["traces", "compare"] => traces::compare(app, view, &query),
+        ["traces", id] => traces::detail(app, view, id, &query),
+        ["service-map"] => traces::service_map(app, view, &query),
+        ["latency"] => traces::latency(app, view, &query),
         ["login"] => Ok(actions::login_page(app, &query, None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),

@@ -336,7 +336,15 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
         view.issues.iter().filter(|issue| issue.resource.service() == Some(&name)).cloned().collect();
     let logs = app.control.logs(&name, LOG_LINES);
     let sections = vec![
-        Section::live("header", header(view, &name, state)),
+        Section::live(
+            "header",
+            html! {
+                (header(view, &name, state))
+                @if app.telemetry.is_some() {
+                    p class="facts" { a href={ "/traces?service=" (name) } { "Traces" } a href={ "/latency?service=" (name) } { "Latency over time" } a href="/service-map" { "Service map" } }
+                }
+            },
+        ),
         Section::live("actions", actions(view, &name, state)),
         Section::live(
             "timeline",

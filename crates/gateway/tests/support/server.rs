@@ -50,6 +50,14 @@ pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
     Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry)) }
 }
 
+/// With a telemetry store that holds a scene of traces.
+pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry)) }
+}
+
 fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());

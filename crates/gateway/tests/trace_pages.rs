@@ -1,0 +1,195 @@
+//! The pages of traces over real HTTP: what they say, what they send, and that their script runs.
+
+mod support;
+
+use support::server::{Server, start, start_with_traces};
+use support::traces::{self, LARGE, LARGE_SPANS, MISSING, SKEWED, trace_id};
+
+fn sentence(page: &str) -> &str {
+    let (_, rest) =
+        page.split_once("<h1 class=\"sentence\">").unwrap_or_else(|| panic!("no sentence: {page}"));
+    rest.split_once("</h1>").unwrap().0
+}
+
+fn ok(server: &Server, path: &str) -> String {
+    let reply = server.get(path);
+    assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    reply.body
+}
+
+/// Rows of the waterfall on a page.
+fn rows(page: &str) -> usize {
+    let (_, rest) = page.split_once("id=\"rows\"").unwrap();
+    rest.split_once("</ol>").unwrap().0.matches("<li ").count()
+}
+
+/// The traces listed, in order.
+fn listed(page: &str) -> Vec<String> {
+    let (_, table) = page.split_once("<tbody>").unwrap_or(("", ""));
+    table.split("href=\"/traces/").skip(1).filter_map(|rest| rest.get(..32).map(str::to_owned)).collect()
+}
+
+#[test]
+fn without_a_store_and_without_spans_each_page_says_what_to_do() {
+    let none = start(|_| {});
+    for path in ["/traces", "/traces/compare", "/traces/1", "/service-map", "/latency"] {
+        assert_eq!(sentence(&ok(&none, path)), "Traces are not kept here.", "{path}");
+    }
+    let empty = start_with_traces(|_, _| {});
+    for path in ["/traces", "/service-map", "/latency"] {
+        let page = ok(&empty, path);
+        assert!(
+            page.contains("4317") && page.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"),
+            "{path}"
+        );
+    }
+    assert_eq!(empty.get("/traces/abc").status, 404);
+}
+
+#[test]
+fn a_search_finds_what_is_asked_for_and_says_how_many() {
+    let server = start_with_traces(traces::shop);
+    let failed = ok(&server, "/traces?errors=1&limit=200");
+    let slow = ok(&server, "/traces?tags=cloud.region%3Dwest&min=200ms&limit=200");
+    let (n, m) = (listed(&failed).len(), listed(&slow).len());
+    assert!(n > 10 && m > 20, "{n} {m}");
+    assert!(sentence(&failed).starts_with(&format!("{n} traces match")), "{}", sentence(&failed));
+    assert_eq!(failed.matches("class=\"item bad\"").count(), n, "a mark for each in the picture");
+    assert!(!slow.contains("class=\"item plain\" href=\"/traces/undefined"));
+    let none = ok(&server, "/traces?service=front&operation=nothing");
+    assert!(none.contains("Look further back, or ask for less"), "{none}");
+    for (query, field) in
+        [("min=fast", "min"), ("min=2s&max=1s", "min"), ("tags=x", "tags"), ("from=now", "from")]
+    {
+        let refused = server.get(&format!("/traces?{query}"));
+        assert!(
+            refused.status == 422 && refused.body.contains(&format!("<code>{field}</code>")),
+            "{query}: {}",
+            refused.body
+        );
+    }
+    let opened = server.get("/traces?id=abc");
+    assert_eq!((opened.status, opened.header("location")), (303, Some("/traces/abc")));
+}
+
+#[test]
+fn a_trace_opens_with_its_facts_and_a_span_with_all_that_is_known() {
+    let server = start_with_traces(traces::shop);
+    let id = listed(&ok(&server, "/traces?errors=1")).remove(0);
+    let page = ok(&server, &format!("/traces/{id}"));
+    let said = sentence(&page);
+    assert!(said.starts_with("POST /checkout took 4"), "{said}");
+    assert!(said.contains("payments → POST bank was 9") && said.ends_with("; 4 errors."), "{said}");
+    assert_eq!(rows(&page), 10);
+    let (before, _) = page.split_once("</i><b>payments</b> charge").unwrap();
+    let (_, span) = before.rsplit_once("span=").unwrap();
+    let span = &span[..16];
+    let detail = ok(&server, &format!("/traces/{id}?span={span}&part=span"));
+    assert!(detail.starts_with("<div id=\"span\""), "only the part: {detail}");
+    for text in
+        ["payment.provider", "bank-a", "exception.message", "host.name", "charging 41.90 EUR", "server"]
+    {
+        assert!(detail.contains(text), "{text}: {detail}");
+    }
+    let found = ok(&server, &format!("/traces/{id}?q=provider%3Dbank-a&part=waterfall"));
+    assert!(found.contains("1 span has it") && rows(&found) == 3, "it and the way to it: {found}");
+    let folded = ok(&server, &format!("/traces/{id}?levels=1&part=waterfall"));
+    assert!(rows(&folded) == 1 && folded.contains("aria-expanded=\"false\""), "{folded}");
+    let logs = ok(&server, &format!("/traces/{id}?tab=logs"));
+    assert!(logs.contains("2 records") && logs.contains("the bank did not answer within 400 ms"), "{logs}");
+    let flame = ok(&server, &format!("/traces/{id}?tab=flame"));
+    assert!(
+        flame.contains("payments: POST bank: 1 span, took 400 ms together, 400 ms itself, 1 error"),
+        "{flame}"
+    );
+}
+
+#[test]
+fn odd_traces_are_shown_whole_and_say_what_is_odd() {
+    let server = start_with_traces(traces::shop);
+    let page = ok(&server, &format!("/traces/{}", trace_id(MISSING)));
+    assert!(page.contains("2 spans name parents that are not here") && rows(&page) == 3, "{page}");
+    let page = ok(&server, &format!("/traces/{}", trace_id(SKEWED)));
+    assert!(
+        page.contains("this span runs outside of its parent&#39;s time")
+            || page.contains("this span runs outside of its parent's time"),
+        "{page}"
+    );
+    assert!(sentence(&page).contains("with all that followed"), "{}", sentence(&page));
+}
+
+#[test]
+fn a_trace_of_50000_spans_sends_the_rows_in_sight() {
+    let server = start_with_traces(traces::large);
+    let address = format!("/traces/{}", trace_id(LARGE));
+    let page = ok(&server, &address);
+    assert!(page.contains("<dd>50,000</dd>"), "all of them are there");
+    assert!(page.len() <= 200 * 1024, "{} bytes", page.len());
+    assert!((50..=200).contains(&rows(&page)), "{} rows", rows(&page));
+    let last = ok(&server, &format!("{address}?row={}&part=waterfall", LARGE_SPANS - 10));
+    assert!(rows(&last) == 10 && last.contains("Rows 49,991–50,000 of 50,000"), "{last}");
+    let folded = ok(&server, &format!("{address}?levels=2&part=waterfall"));
+    assert!(folded.contains("data-total=\"509\""), "500 accounts, 8 audits and the root");
+    for tab in ["flame", "logs"] {
+        let bytes = ok(&server, &format!("{address}?tab={tab}")).len();
+        assert!(bytes <= 200 * 1024, "{tab}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn two_traces_are_compared_step_by_step() {
+    let server = start_with_traces(traces::shop);
+    let failed = listed(&ok(&server, "/traces?errors=1")).remove(0);
+    let page = ok(&server, &format!("/traces/compare?a={failed}&b={}", trace_id(SKEWED)));
+    assert!(sentence(&page).contains("10 steps are only in A; 3 steps are only in B"), "{}", sentence(&page));
+    let fast = listed(&ok(&server, "/traces?operation=POST%20%2Fcheckout&max=80ms")).remove(0);
+    let page = ok(&server, &format!("/traces/compare?a={fast}&b={failed}"));
+    assert!(sentence(&page).contains("payments → POST bank itself took 3"), "{}", sentence(&page));
+    assert!(page.contains("fails in B"), "{page}");
+    let offered = ok(&server, &format!("/traces?with={failed}"));
+    assert!(offered.contains(&format!("/traces/compare?a={failed}&amp;b=")), "{offered}");
+}
+
+#[test]
+fn the_map_shows_who_calls_whom_in_words_too() {
+    let server = start_with_traces(traces::shop);
+    let page = ok(&server, "/service-map");
+    assert!(sentence(&page).starts_with("front → payments fails in "), "{}", sentence(&page));
+    for text in [
+        "front → cart: answers",
+        "front → payments: failing",
+        "front → catalogue",
+        "<td data-label=\"Kind\"><span class=\"quiet\">message",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert_eq!(page.matches("marker-end").count(), page.matches("class=\"edge").count());
+}
+
+#[test]
+fn a_box_on_the_heat_map_tells_what_is_different_in_it() {
+    let server = start_with_traces(traces::shop);
+    let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout");
+    assert!(
+        sentence(&page).starts_with("front: POST /checkout: 400 calls in the last 1 h; half took up to "),
+        "{}",
+        sentence(&page)
+    );
+    assert!(!page.contains("What is different"));
+    let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout&d0=150ms&d1=390ms");
+    let (_, told) = page.split_once("What is different in here").unwrap();
+    let (_, row) = told.split_once("<tbody><tr>").unwrap();
+    let (row, _) = row.split_once("</tr>").unwrap();
+    assert!(
+        row.contains("cloud.region") && row.contains("west") && row.contains("100 %"),
+        "the first told: {row}"
+    );
+    assert!(told.contains("Traces in the box") && page.contains("class=\"box\""));
+}
+
+#[test]
+fn issues_and_services_lead_to_their_traces() {
+    let server = start_with_traces(traces::shop);
+    let page = ok(&server, "/services/cart");
+    assert!(page.contains("/traces?service=cart") && page.contains("/latency?service=cart"), "{page}");
+}

@@ -241,7 +241,10 @@ impl Tags {
             for code in 0..entries.entries() as u32 {
                 if let Ok(rest) = super::rest::read(gathered.signal, entries.entry(code)) {
                     let of_events = rest.events.iter().flat_map(|event| &event.attributes);
-                    rest.attributes.iter().chain(of_events).for_each(|(key, value)| self.add_value(key, value));
+                    rest.attributes
+                        .iter()
+                        .chain(of_events)
+                        .for_each(|(key, value)| self.add_value(key, value));
                 }
             }
         }

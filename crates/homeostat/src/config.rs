@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(error, "homeostat.toml:3: otlp.in_flight_bytes_max is 1000, must be 2000 to 1073741824");
         let receivers = load("[otlp]\nhttp_port = 14318\nbody_seconds = 5\n").unwrap().otlp.receivers();
         assert_eq!((receivers.http_port, receivers.limits.body_time), (14_318, Duration::from_secs(5)));
-        assert_eq!(Otlp::default().receivers(), OtlpConfig::default());
+        assert_eq!(Otlp::default().receivers(), gateway::otlp::OtlpConfig::default());
     }
 
     #[test]

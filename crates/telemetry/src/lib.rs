@@ -29,6 +29,8 @@ mod fixture;
 mod intake;
 mod model;
 mod otlp;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod query;
 mod round;
 mod rows;

@@ -9,9 +9,12 @@ use std::time::Duration;
 use decide::detect::Thresholds;
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
-use gateway::otlp::{Limits, OtlpConfig};
 use serde::{Deserialize, Serialize};
 use store::Retention;
+
+mod telemetry;
+
+pub use telemetry::{Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -23,6 +26,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// Where spans and logs come in.
     pub otlp: Otlp,
+    /// How long spans and logs are kept, and which.
+    pub telemetry: Telemetry,
     /// The loop.
     pub healing: Healing,
     /// Who is told what needs a person.
@@ -40,6 +45,7 @@ impl Default for Config {
         Self {
             gateway: Gateway::default(),
             otlp: Otlp::default(),
+            telemetry: Telemetry::default(),
             healing: Healing::default(),
             notify: Notify::default(),
             retention: Records::default(),
@@ -60,84 +66,6 @@ pub struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         Self { port: 4000 }
-    }
-}
-
-/// Where spans and logs come in: OTLP on 127.0.0.1, over gRPC and HTTP. What exceeds a limit is refused and counted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Otlp {
-    /// Whether anything is received at all.
-    pub enabled: bool,
-    /// 1 to 65535.
-    pub grpc_port: u16,
-    /// 1 to 65535.
-    pub http_port: u16,
-    /// Bytes of a message as it comes over the wire where it is compressed, 1 KiB to 1 GiB.
-    pub compressed_bytes_max: usize,
-    /// Bytes of a message after decompression, and of one that is not compressed, 1 KiB to 1 GiB.
-    pub message_bytes_max: usize,
-    /// Bytes of unfinished requests for each receiver thread, at least one message, at most 1 GiB.
-    pub in_flight_bytes_max: usize,
-    /// Open connections for each protocol, 1 to 65536.
-    pub connections_max: usize,
-    /// Seconds for the head of a request, idle time before it included, 1 to 3600.
-    pub head_seconds: u64,
-    /// Seconds for a body, 1 to 3600.
-    pub body_seconds: u64,
-}
-
-impl Default for Otlp {
-    fn default() -> Self {
-        let OtlpConfig { grpc_port, http_port, limits, .. } = OtlpConfig::default();
-        Self {
-            enabled: true,
-            grpc_port,
-            http_port,
-            compressed_bytes_max: limits.compressed_bytes,
-            message_bytes_max: limits.message_bytes,
-            in_flight_bytes_max: limits.bytes_in_flight,
-            connections_max: limits.connections,
-            head_seconds: limits.head_time.as_secs(),
-            body_seconds: limits.body_time.as_secs(),
-        }
-    }
-}
-
-impl Otlp {
-    /// The same as the receivers take it.
-    pub fn receivers(&self) -> OtlpConfig {
-        let defaults = OtlpConfig::default();
-        let limits = Limits {
-            compressed_bytes: self.compressed_bytes_max,
-            message_bytes: self.message_bytes_max,
-            bytes_in_flight: self.in_flight_bytes_max,
-            connections: self.connections_max,
-            head_time: Duration::from_secs(self.head_seconds),
-            body_time: Duration::from_secs(self.body_seconds),
-            ..defaults.limits
-        };
-        OtlpConfig { grpc_port: self.grpc_port, http_port: self.http_port, limits, ..defaults }
-    }
-
-    fn check(&self) -> Result<(), (String, String)> {
-        let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let (message, port) = (wide(self.message_bytes_max), |port: u16| u64::from(port));
-        for (field, value, low, high) in [
-            ("grpc_port", port(self.grpc_port), 1, 65_535),
-            ("http_port", port(self.http_port), 1, 65_535),
-            ("compressed_bytes_max", wide(self.compressed_bytes_max), 1 << 10, 1 << 30),
-            ("message_bytes_max", message, 1 << 10, 1 << 30),
-            ("in_flight_bytes_max", wide(self.in_flight_bytes_max), message, 1 << 30),
-            ("connections_max", wide(self.connections_max), 1, 65_536),
-            ("head_seconds", self.head_seconds, 1, 3600),
-            ("body_seconds", self.body_seconds, 1, 3600),
-        ] {
-            if !(low..=high).contains(&value) {
-                return Err((format!("otlp.{field}"), format!("is {value}, must be {low} to {high}")));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -363,6 +291,7 @@ impl Config {
             return Err(("gateway.port".to_owned(), "is 0, must be 1 to 65535".to_owned()));
         }
         self.otlp.check()?;
+        self.telemetry.check()?;
         if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
             let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
             return Err(("notify.webhook_url".to_owned(), why));
@@ -449,7 +378,7 @@ mod tests {
         assert_eq!(error, "homeostat.toml:3: otlp.in_flight_bytes_max is 1000, must be 2000 to 1073741824");
         let receivers = load("[otlp]\nhttp_port = 14318\nbody_seconds = 5\n").unwrap().otlp.receivers();
         assert_eq!((receivers.http_port, receivers.limits.body_time), (14_318, Duration::from_secs(5)));
-        assert_eq!(Otlp::default().receivers(), OtlpConfig::default());
+        assert_eq!(Otlp::default().receivers(), gateway::otlp::OtlpConfig::default());
     }
 
     #[test]

@@ -208,7 +208,6 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let receiving = Receiving::start(&dir, config, occupied)?;
         let observer = Observer::new(provider.clone());
         let observer = Arc::new(match &receiving {
             Some(receiving) => observer.with_traces(Arc::new(receiving.store().clone())),

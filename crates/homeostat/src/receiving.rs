@@ -44,7 +44,7 @@ impl Receiving {
             return Ok(None);
         }
         allocator::keep_freed_memory();
-        let telemetry = Telemetry::open(telemetry::Config::new(dir.join("telemetry")))?;
+        let telemetry = Telemetry::open(config.telemetry.store(&dir.join("telemetry")))?;
         let mut ports = config.otlp.receivers();
         let receivers = loop {
             match OtlpReceivers::start(&ports, || telemetry.intake()) {

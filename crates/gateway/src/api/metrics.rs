@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use domain::Time;
 use serde_json::Value;
 use store::{ExperimentRecord, Statistics};
+use telemetry::Counters;
 
 use super::{Answer, Asked};
 use crate::problem::Problem;
@@ -30,10 +31,43 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     if let Some(counts) = &asked.app.otlp {
         counts.write_to(&mut text.0);
     }
+    if let Some(telemetry) = &asked.app.telemetry {
+        stored(&mut text, telemetry.counters());
+        text.0.push_str(&telemetry.span_metrics());
+    }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// What the store of spans and logs took, left out and refused.
+fn stored(text: &mut Exposition, counts: &Counters) {
+    for (name, help, counter) in [
+        ("telemetry_spans_total", "spans taken in", &counts.spans),
+        ("telemetry_log_records_total", "log records taken in", &counts.log_records),
+        ("telemetry_items_rejected_total", "spans without usable ids", &counts.rejected),
+        ("telemetry_requests_malformed_total", "requests that were no OTLP", &counts.malformed),
+        ("telemetry_requests_overloaded_total", "requests refused: too much waited", &counts.overloaded),
+        ("telemetry_requests_disk_refused_total", "requests the disk did not take", &counts.disk_refused),
+        ("telemetry_attributes_dropped_total", "attributes left out by limits", &counts.attributes_dropped),
+        ("telemetry_values_cut_total", "values cut by limits", &counts.values_cut),
+        ("telemetry_events_dropped_total", "events left out by limits", &counts.events_dropped),
+        ("telemetry_links_dropped_total", "links left out by limits or without ids", &counts.links_dropped),
+        ("telemetry_commits_total", "group commits", &counts.commits),
+        ("telemetry_written_bytes_total", "bytes written before compaction", &counts.bytes_written),
+        ("telemetry_compacted_spans_total", "spans compaction kept", &counts.compacted_spans),
+        ("telemetry_sampled_out_spans_total", "spans tail sampling let go", &counts.sampled_out_spans),
+        ("telemetry_compacted_bytes_total", "bytes written by compaction", &counts.unit_bytes_written),
+        ("telemetry_compaction_failures_total", "compactions that failed", &counts.compaction_failures),
+        (
+            "telemetry_retention_removed_total",
+            "files that were too old or too much",
+            &counts.retention_removed,
+        ),
+    ] {
+        text.counter(name, help, counter.get());
+    }
 }
 
 fn healing(text: &mut Exposition, counts: &Statistics) {

@@ -15,7 +15,7 @@ use super::corpus::{Request, SPANS};
 use super::ingest::lost;
 use super::line;
 use super::load::{Tally, first_span, now_unix_nano};
-use super::server::{self, Server, Use};
+use super::server::{self, Compaction, Server, Use};
 use crate::cli::{Exit, Failure, print};
 
 /// How long the disk may take to fill, and the server to recover.
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &FullDiskArgs) -> Result<Exit, Failure> {
     // Half of it: room for the store before, and again after.
     fs::write(&ballast, vec![1; usize::try_from(free / 2).unwrap_or_default()]).map_err(failed)?;
     let dir = args.store.join("telemetry");
-    let server = Server::start(&dir, Use::Store).map_err(failed)?;
+    let server = Server::start(&dir, Use::Store(Compaction::Deferred)).map_err(failed)?;
     let to = server.address(args.protocol);
     let mut sender = Sequence {
         client: Client::connect(args.protocol, Packing::Plain, to).map_err(failed)?,
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &FullDiskArgs) -> Result<Exit, Failure> {
     server.stop().map_err(failed)?;
     let Sequence { tally, first_span, .. } = sender;
     outcome.acknowledged_after = tally.spans() - outcome.acknowledged_before;
-    outcome.lost = lost(&tally, first_span, &server::audit(&server::open(&dir)?)?);
+    outcome.lost = lost(&tally, first_span, &server::audit(&server::open(&dir, Compaction::Deferred)?)?);
     outcome.refused = tally.refused;
     outcome.errors = tally.errors;
     print(&line(&outcome)?)?;

@@ -17,7 +17,7 @@ use super::client::{Packing, Protocol};
 use super::corpus::{Request, SPANS, trace_id};
 use super::load::{Load, Sender, Source, Tally, first_span};
 use super::machine::Machine;
-use super::server::{self, Server, Usage, Use, usage};
+use super::server::{self, Compaction, Server, Usage, Use, usage};
 use crate::cli::{Exit, Failure, Global, print};
 
 /// Between two requests whose trace is looked for as soon as it is acknowledged.
@@ -45,6 +45,9 @@ pub(crate) struct IngestArgs {
     /// Let the server throw away what it receives: the cost of receiving alone, nothing walked, nothing stored.
     #[arg(long, conflicts_with = "target")]
     discard: bool,
+    /// Whether the store compacts while it receives.
+    #[arg(long, value_enum, default_value = "deferred")]
+    compact: Compaction,
     /// Write the figures here as JSON; `-` is stdout.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -78,9 +81,50 @@ struct Figures {
 struct ServerFigures {
     server_ns_per_span: f64,
     rss_peak_mib: f64,
+    /// What waited for compaction: it keeps pace where this does not grow.
+    backlog: Backlog,
     /// `None`: it threw everything away.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     kept: Option<Kept>,
+}
+
+/// Bytes of segments that were not compacted.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Backlog {
+    half_time_mib: f64,
+    end_mib: f64,
+}
+
+/// Looks at the backlog while the load runs.
+struct Watch {
+    segments: PathBuf,
+    half_time: std::thread::JoinHandle<f64>,
+}
+
+impl Backlog {
+    fn watch(store: &Path, time: Duration) -> Watch {
+        let segments = store.join("hot");
+        let dir = segments.clone();
+        let half_time = std::thread::spawn(move || {
+            std::thread::sleep(time / 2);
+            mib_in(&dir)
+        });
+        Watch { segments, half_time }
+    }
+}
+
+impl Watch {
+    fn ended(self) -> Backlog {
+        let end_mib = mib_in(&self.segments);
+        Backlog { half_time_mib: self.half_time.join().unwrap_or_default(), end_mib }
+    }
+}
+
+/// MiB of the files in a directory; of one that is not there, none.
+fn mib_in(dir: &Path) -> f64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// What became of the spans.
@@ -141,18 +185,20 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
         }
         None => {
             let dir = Scratch::make(&global.dir, "ingest").map_err(failed)?;
-            let to = if args.discard { Use::Discard } else { Use::Store };
+            let to = if args.discard { Use::Discard } else { Use::Store(args.compact) };
             let mut server = Server::start(&dir.0, to).map_err(failed)?;
             let load = load(server.address(args.protocol));
             let before = server.usage().map_err(failed)?;
-            let sampled = (!args.gzip && to == Use::Store).then_some((&mut server, first_span));
+            let sampled = (!args.gzip && to != Use::Discard).then_some((&mut server, first_span));
+            let backlog = Backlog::watch(&dir.0, time);
             let measured = measure(&load, args.connections, time, sampled)?;
+            let backlog = backlog.ended();
             let after = server.usage().map_err(failed)?;
             let kept = match to {
-                Use::Store => Some(settle(server, &dir.0, first_span, &measured.tally)?),
+                Use::Store(_) => Some(settle(server, &dir.0, first_span, &measured.tally, args.compact)?),
                 Use::Discard => None,
             };
-            let figures = ServerFigures::new(measured.tally.spans(), (before, after), kept);
+            let figures = ServerFigures::new(measured.tally.spans(), (before, after), kept, backlog);
             (measured, Some(figures), Machine::of(&dir.0))
         }
     };
@@ -219,12 +265,18 @@ fn sample(
 }
 
 /// Reads everything back, ends the server, opens the store again and reads everything once more.
-fn settle(mut server: Server, dir: &Path, first_span: u64, tally: &Tally) -> Result<Kept, Failure> {
+fn settle(
+    mut server: Server,
+    dir: &Path,
+    first_span: u64,
+    tally: &Tally,
+    compaction: Compaction,
+) -> Result<Kept, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     let lost_at_once = lost(tally, first_span, &server.audit().map_err(failed)?);
     server.stop().map_err(failed)?;
     let bytes = size(dir).map_err(failed)?;
-    let again = server::audit(&server::open(dir)?)?;
+    let again = server::audit(&server::open(dir, compaction)?)?;
     Ok(Kept {
         bytes_per_span: bytes as f64 / tally.spans().max(1) as f64,
         lost: lost_at_once.max(lost(tally, first_span, &again)),
@@ -232,11 +284,12 @@ fn settle(mut server: Server, dir: &Path, first_span: u64, tally: &Tally) -> Res
 }
 
 impl ServerFigures {
-    fn new(spans: u64, (before, after): (Usage, Usage), kept: Option<Kept>) -> Self {
+    fn new(spans: u64, (before, after): (Usage, Usage), kept: Option<Kept>, backlog: Backlog) -> Self {
         Self {
             server_ns_per_span: after.cpu.saturating_sub(before.cpu).as_nanos() as f64 / spans.max(1) as f64,
             rss_peak_mib: after.rss_peak_bytes as f64 / 1024.0 / 1024.0,
             kept,
+            backlog,
         }
     }
 }
@@ -309,7 +362,11 @@ fn method(args: &IngestArgs) -> String {
                 .to_owned()
         }
     };
-    let acknowledged = if args.discard { "answered at once" } else { "acknowledged after fdatasync" };
+    let acknowledged = match (args.discard, args.compact) {
+        (true, _) => "answered at once",
+        (false, Compaction::Now) => "acknowledged after fdatasync, compacted meanwhile",
+        (false, Compaction::Deferred) => "acknowledged after fdatasync, not compacted meanwhile",
+    };
     format!(
         "{protocol} protobuf, {} connections with one request under way each, {packing}; {acknowledged}; \
          generator on the same machine; against {server}",

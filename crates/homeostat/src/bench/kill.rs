@@ -18,7 +18,7 @@ use super::client::{Packing, Protocol};
 use super::ingest::{Scratch, lost};
 use super::line;
 use super::load::{Load, Source, Tally, first_span};
-use super::server::{self, Server, Use};
+use super::server::{self, Compaction, Server, Use};
 use crate::cli::{Exit, Failure, Global, print};
 
 /// Kills on one store before the next is begun: enough for recoveries of recovered stores, few enough that reading
@@ -121,7 +121,7 @@ fn one(seed: u64, number: u32, dir: &Path, known: &mut Tally, first_span: u64) -
     let (protocol, name) = if rng.bool() { (Protocol::Http, "http") } else { (Protocol::Grpc, "grpc") };
     let after_ms = rng.u64(5..KILL_MS_MAX);
     let tail = [Tail::AsItWas, Tail::AsItWas, Tail::Noise, Tail::Zeros][rng.usize(0..4)];
-    let server = Server::start(dir, Use::Store).map_err(failed)?;
+    let server = Server::start(dir, Use::Store(Compaction::Now)).map_err(failed)?;
     let next = known.acknowledged.keys().next_back().map_or(0, |last| last + 1 + u64::from(CONNECTIONS));
     let load = Load {
         to: server.address(protocol),
@@ -142,7 +142,7 @@ fn one(seed: u64, number: u32, dir: &Path, known: &mut Tally, first_span: u64) -
     let acknowledged = tally.spans();
     known.add(tally);
     spoil(dir, tail, &mut rng).map_err(failed)?;
-    let telemetry = server::open(dir)?;
+    let telemetry = server::open(dir, Compaction::Now)?;
     let recovery = telemetry.recovery();
     let lost = lost(known, first_span, &server::audit(&telemetry)?);
     telemetry.close();

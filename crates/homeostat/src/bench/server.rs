@@ -32,14 +32,53 @@ pub(crate) struct ServerArgs {
     /// Throw away what comes in.
     #[arg(long)]
     discard: bool,
+    /// When to compact.
+    #[arg(long, value_enum, default_value = "deferred")]
+    compact: Compaction,
+}
+
+/// When the store compacts what came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Compaction {
+    /// Each segment as soon as it is closed.
+    Now,
+    /// Not during the run.
+    Deferred,
+}
+
+impl Compaction {
+    /// The store's configuration for it.
+    fn config(self, dir: &Path) -> Config {
+        match self {
+            Self::Now => Config { compact_after: Some(Duration::ZERO), hot_bytes_max: 0, ..Config::new(dir) },
+            Self::Deferred => Config { compact_after: None, hot_bytes_max: u64::MAX, ..Config::new(dir) },
+        }
+    }
+
+    /// As an argument of the server.
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Deferred => "deferred",
+        }
+    }
 }
 
 /// What the server does with what it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    Store,
+    Store(Compaction),
     /// Nothing: what is left is the cost of receiving.
     Discard,
+}
+
+impl Use {
+    fn arguments(self) -> [&'static str; 2] {
+        match self {
+            Self::Store(compaction) => ["--compact", compaction.argument()],
+            Self::Discard => ["--discard", "--compact=deferred"],
+        }
+    }
 }
 
 /// A store that keeps nothing.
@@ -68,7 +107,7 @@ struct Addresses {
 /// The child: serves until stdin ends.
 pub(crate) fn run(args: &ServerArgs) -> Result<Exit, Failure> {
     allocator::keep_freed_memory();
-    let telemetry = open(&args.store)?;
+    let telemetry = open(&args.store, args.compact)?;
     let config = OtlpConfig { grpc_port: 0, http_port: 0, ..OtlpConfig::default() };
     let receivers = match args.discard {
         false => OtlpReceivers::start(&config, || telemetry.intake()),
@@ -105,8 +144,8 @@ fn answer(telemetry: &Telemetry, line: &str) -> Result<String, Failure> {
 }
 
 /// Opens a store.
-pub(crate) fn open(dir: &Path) -> Result<Telemetry, Failure> {
-    Telemetry::open(Config::new(dir)).map_err(|error| Failure::failed(&error))
+pub(crate) fn open(dir: &Path, compaction: Compaction) -> Result<Telemetry, Failure> {
+    Telemetry::open(compaction.config(dir)).map_err(|error| Failure::failed(&error))
 }
 
 /// Reads everything back: how many spans there are of each request, by the number of its first span.
@@ -168,7 +207,7 @@ impl Server {
             .arg("bench-server")
             .arg("--store")
             .arg(store)
-            .args((to == Use::Discard).then_some("--discard"))
+            .args(to.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -351,6 +351,55 @@ mod tests {
 
     use super::*;
 
+    /// Which of two pages may hold a span with a tag that took so long. Row 0 takes 100 ns, row 1 200 ns and so on.
+    fn pages(found: &Ceilings, key: &str, value: &str, least: u64) -> Vec<bool> {
+        let filter = TraceFilter { duration: least..=u64::MAX, ..TraceFilter::default() };
+        found.allow(2, &["s".to_owned()], &filter, &[Tag::new(key, value)])
+    }
+
+    fn ascent(rows: usize) -> Ascent {
+        let mut names = Strings::default();
+        let codes: Vec<u32> = (0..rows).map(|_| names.push(b"op")).collect();
+        Ascent::new(1, (0..rows).map(|row| (0, 100 * (row as u64 + 1), false)), (&codes, &names))
+    }
+
+    #[test]
+    fn the_longest_span_of_each_page_counts() {
+        let mut ascent = ascent(PAGE_ROWS + 2);
+        ascent.row(1, b"k", Scalar::Text(b"v"));
+        ascent.row(PAGE_ROWS + 1, b"k", Scalar::Text(b"v"));
+        let found = ascent.finish();
+        assert_eq!(pages(&found, "k", "v", 0), [true, true]);
+        assert_eq!(pages(&found, "k", "v", 200), [true, true]);
+        assert_eq!(pages(&found, "k", "v", 201), [false, true]);
+        assert_eq!(pages(&found, "k", "v", 2_000_000), [false, false]);
+        assert_eq!(pages(&found, "k", "w", 0), [false, false]);
+        assert_eq!(pages(&found, "l", "v", 0), [false, false]);
+    }
+
+    #[test]
+    fn keys_with_too_many_values_are_left_open_and_too_many_such_keys_say_nothing() {
+        let mut one = ascent(PAGE_ROWS + 2);
+        (0..=VALUES_MAX).for_each(|n| one.row(0, b"id", Scalar::Int(n as i64)));
+        one.row(0, b"k", Scalar::Bool(true));
+        let found = one.finish();
+        assert_eq!(pages(&found, "id", "-1", 0), [true, true]);
+        assert_eq!(pages(&found, "k", "true", 0), [true, false]);
+
+        let mut three = ascent(PAGE_ROWS + 2);
+        for (key, values) in [("a", 900), ("b", 1000), ("c", 800)] {
+            (0..values).for_each(|n| three.row(0, key.as_bytes(), Scalar::Int(n)));
+        }
+        let found = three.finish();
+        assert_eq!(pages(&found, "b", "-1", 0), [true, true], "the key with most values makes room");
+        assert_eq!(pages(&found, "a", "-1", 0), [false, false]);
+        assert!(found.subjects.len() <= ALL_VALUES_MAX + 2, "{} values", found.subjects.len());
+
+        let mut many = ascent(PAGE_ROWS + 2);
+        (0..=KEYS_MAX).for_each(|n| many.row(0, format!("k{n}").as_bytes(), Scalar::Int(1)));
+        assert_eq!(many.finish(), Ceilings::default());
+    }
+
     proptest! {
         #[test]
         fn a_longer_duration_has_no_smaller_step(a in any::<u64>(), shift in 0u32..64, b in any::<u64>()) {

@@ -227,18 +227,18 @@ fn what_few_spans_of_many_pages_have_is_found_as_before() {
     let (hot, cold) = (open(&hot_dir), open(&cold_dir));
     let seeded = |number: u64| {
         let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let rare = mixed % 997 == 0;
+        let rare = mixed.is_multiple_of(997);
         let attributes = if rare { vec![(0, 0, 4), (1, 5, 1)] } else { vec![(0, 0, 1), (4, 1, 3)] };
         let seed = Seed {
             trace: 1 + number / 10,
             parent: 0,
             start: number,
-            duration: if mixed % 501 == 0 { 2_900 } else { mixed % 1000 },
+            duration: if mixed.is_multiple_of(501) { 2_900 } else { mixed % 1000 },
             kind: mixed % 6,
-            status: if mixed % 701 == 0 { 2 } else { 0 },
+            status: if mixed.is_multiple_of(701) { 2 } else { 0 },
             name: (mixed % 4) as u8,
             attributes,
-            events: u8::from(mixed % 1201 == 0),
+            events: u8::from(mixed.is_multiple_of(1201)),
             state: false,
             service: (mixed % 3) as u8,
         };

@@ -480,11 +480,7 @@ fn as_bytes_where_hexadecimal(data: Data, kind: AttributeType) -> Data {
 impl AttributeColumn {
     /// Shows each distinct value once, roughly: a tag filter bears repetition.
     pub(super) fn each_value(&self, distinct_numbers: Option<&[u64]>, mut each: impl FnMut(Scalar<'_>)) {
-        let number = |bits: u64| match self.kind {
-            AttributeType::Double => Scalar::Double(f64::from_bits(bits)),
-            AttributeType::Bool => Scalar::Bool(bits != 0),
-            _ => Scalar::Int(bits as i64),
-        };
+        let number = |bits: u64| self.kind.number(bits);
         match &self.data {
             Data::Strings { entries, .. } if self.kind == AttributeType::Text => {
                 (0..entries.entries() as u32).for_each(|code| each(Scalar::Text(entries.entry(code))));

@@ -8,6 +8,7 @@
 //! index is: it is written last and renamed into place.
 
 use super::bloom;
+use super::ceilings::{Ceilings, Coverage};
 use super::gather::{Field, Tally};
 use super::pack::{put_varint, take_varint};
 use crate::column::AttributeType;
@@ -87,6 +88,8 @@ pub(super) struct Bounds {
     pub(super) start_min: u64,
     pub(super) start_max: u64,
     pub(super) duration_max: u64,
+    /// Rows with something that has no column.
+    pub(super) rests: u64,
 }
 
 /// A service's operation in a row group.
@@ -110,6 +113,8 @@ pub(super) struct Group {
     pub(super) fields: Vec<Chunk>,
     pub(super) attributes: Vec<Chunk>,
     pub(super) traces: Filter,
+    /// Of spans.
+    pub(super) ceilings: Ceilings,
     /// Where the locator is, and its entries.
     pub(super) locator: (u64, u64),
     /// Where the tag filter is, and its blocks.
@@ -232,7 +237,7 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     put_varint(out, group.rows.into());
     put_varint(out, group.bounds.len() as u64);
     for bounds in &group.bounds {
-        put_all(out, &[bounds.start_min, bounds.start_max, bounds.duration_max]);
+        put_all(out, &[bounds.start_min, bounds.start_max, bounds.duration_max, bounds.rests]);
     }
     put_varint(out, group.operations.len() as u64);
     for operation in &group.operations {
@@ -256,6 +261,20 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     put_varint(out, group.traces.words().len() as u64);
     group.traces.words().iter().for_each(|word| out.extend(word.to_le_bytes()));
     put_all(out, &[group.locator.0, group.locator.1, group.tags.0, group.tags.1]);
+    put_ceilings(out, &group.ceilings);
+}
+
+fn put_ceilings(out: &mut Vec<u8>, ceilings: &Ceilings) {
+    let Coverage::AllBut(open) = &ceilings.coverage else { return out.push(0) };
+    out.push(1);
+    put_varint(out, open.len() as u64);
+    open.iter().for_each(|key| put_bytes(out, key));
+    put_varint(out, ceilings.subjects.len() as u64);
+    for &(hash, lane) in &ceilings.subjects {
+        out.extend(hash.to_le_bytes());
+        put_varint(out, lane.into());
+    }
+    ceilings.steps.iter().for_each(|step| out.extend(step.to_le_bytes()));
 }
 
 fn read_body(body: &mut &[u8]) -> Option<Index> {
@@ -375,6 +394,7 @@ fn group(body: &mut &[u8]) -> Option<Group> {
             start_min: take_varint(body)?,
             start_max: take_varint(body)?,
             duration_max: take_varint(body)?,
+            rests: take_varint(body)?,
         })
     })?;
     let operations = list(body, operation)?;
@@ -392,6 +412,7 @@ fn group(body: &mut &[u8]) -> Option<Group> {
     })?;
     let numbers = [(); 4].map(|()| take_varint(body));
     let [Some(a), Some(b), Some(c), Some(d)] = numbers else { return None };
+    let ceilings = ceilings(body, bounds.len())?;
     Some(Group {
         rows,
         bounds,
@@ -401,9 +422,27 @@ fn group(body: &mut &[u8]) -> Option<Group> {
         fields,
         attributes,
         traces: Filter::from_words(words.into())?,
+        ceilings,
         locator: (a, b),
         tags: (c, d),
     })
+}
+
+fn ceilings(body: &mut &[u8], pages: usize) -> Option<Ceilings> {
+    if byte(body)? == 0 {
+        return Some(Ceilings::default());
+    }
+    let open = list(body, |body| Some(bytes(body)?.into()))?;
+    let subjects = list(body, |body| {
+        let (hash, rest) = body.split_first_chunk::<8>()?;
+        *body = rest;
+        Some((u64::from_le_bytes(*hash), small(body)?))
+    })?;
+    let len = subjects.len().checked_mul(pages)?.checked_mul(2)?;
+    let (steps, rest) = body.split_at_checked(len)?;
+    *body = rest;
+    let steps = steps.as_chunks::<2>().0.iter().map(|&step| u16::from_le_bytes(step)).collect();
+    Some(Ceilings { coverage: Coverage::AllBut(open), pages, subjects, steps })
 }
 
 /// Adds a locator and a tag filter to the sections of an index that is being written; answers their places.

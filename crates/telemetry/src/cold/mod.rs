@@ -14,6 +14,7 @@
 
 mod bloom;
 mod build;
+mod ceilings;
 mod compact;
 mod gather;
 mod index;

@@ -91,16 +91,29 @@ impl Cells {
                 let bytes = strings.entry(strings.code(rank));
                 use_it(if kind == AttributeType::Bytes { Scalar::Bytes(bytes) } else { Scalar::Text(bytes) })
             }
-            Values::Numbers(numbers) => use_it(match kind {
-                AttributeType::Double => Scalar::Double(f64::from_bits(numbers[rank])),
-                AttributeType::Bool => Scalar::Bool(numbers[rank] != 0),
-                _ => Scalar::Int(numbers[rank] as i64),
-            }),
+            Values::Numbers(numbers) => use_it(kind.number(numbers[rank])),
             Values::Fixed(width, bytes) => {
                 let mut text = Vec::with_capacity(2 * width);
                 hexadecimal(&bytes[rank * width..][..*width], &mut text);
                 use_it(Scalar::Text(&text))
             }
+        }
+    }
+}
+
+impl Cells {
+    /// Says of a rank whether its value is what a tag asks for; each entry of a dictionary is looked at once.
+    fn matches(&self, kind: AttributeType, tag: &Tag<'_>) -> impl Fn(usize) -> bool {
+        let by_code: Option<Vec<bool>> = match &self.values {
+            Values::Strings(strings) if strings.form() == Form::Dictionary && kind == AttributeType::Text => {
+                let entries = 0..strings.entries() as u32;
+                Some(entries.map(|code| tag.is(Scalar::Text(strings.entry(code)))).collect())
+            }
+            _ => None,
+        };
+        move |rank| match (&by_code, &self.values) {
+            (Some(by_code), Values::Strings(strings)) => by_code[strings.code(rank) as usize],
+            _ => self.show(kind, rank, |value| tag.is(value)),
         }
     }
 }
@@ -176,16 +189,19 @@ impl<'a> Page<'a> {
         cells.fixed::<8>().map_or_else(|| self.nonsense("column of ids"), |ids| Ok(ids.to_vec()))
     }
 
-    /// The rests of rows, by row.
-    fn rests(&self) -> Result<HashMap<u32, Rest>> {
+    /// The rests of those of `rows` that have one, by row.
+    fn rests(&self, rows: &[u32]) -> Result<HashMap<u32, Rest>> {
+        let mut rests = HashMap::new();
+        if self.group.bounds.get(self.number).is_some_and(|bounds| bounds.rests == 0) {
+            return Ok(rests);
+        }
         let cells = self.field(Field::Rest)?;
         let ranks = cells.ranks(self.rows());
         let Some(strings) = cells.strings() else { return self.nonsense("rest") };
-        let mut rests = HashMap::new();
-        for (row, rank) in ranks.into_iter().enumerate() {
-            if let Some(rank) = rank {
+        for &row in rows {
+            if let Some(rank) = ranks[row as usize] {
                 match rest::read(self.signal, strings.entry(strings.code(rank))) {
-                    Ok(rest) => rests.insert(row as u32, rest),
+                    Ok(rest) => rests.insert(row, rest),
                     Err(_) => return self.nonsense("rest"),
                 };
             }
@@ -266,7 +282,7 @@ impl<'a> Page<'a> {
         let (names, messages) = (self.names()?, self.strings(Field::Message)?);
         let states = self.strings(Field::TraceState)?;
         let (resources, resource_of, scopes, scope_of) = self.sources()?;
-        let mut rests = self.rests()?;
+        let mut rests = self.rests(rows)?;
         let lists = self.attribute_lists(rows, &mut rests)?;
         let text = |strings: &Strings, row: usize| strings.text(strings.code(row)).to_owned();
         let spans = rows.iter().zip(lists).zip(parents).map(|((&at, attributes), parent)| {
@@ -335,7 +351,7 @@ impl<'a> Page<'a> {
         let flags = self.numbers(Field::Flags)?;
         let (names, severity_texts) = (self.names()?, self.strings(Field::Message)?);
         let (resources, resource_of, scopes, scope_of) = self.sources()?;
-        let mut rests = self.rests()?;
+        let mut rests = self.rests(rows)?;
         let lists = self.attribute_lists(rows, &mut rests)?;
         let text = |strings: &Strings, row: usize| strings.text(strings.code(row)).to_owned();
         let records = rows.iter().zip(lists).map(|(&at, mut attributes)| {
@@ -438,22 +454,29 @@ impl Columns for Page<'_> {
         Ok((origins, of_rows))
     }
 
-    fn rows_with(&self, tag: &Tag<'_>) -> Result<Vec<u32>> {
-        let mut rows = Vec::new();
+    fn keep_service(&self, service: &str, rows: &mut Vec<u32>) -> Result<()> {
+        let services = self.strings(Field::Service)?;
+        match services.find(service.as_bytes()) {
+            Some(code) => rows.retain(|&row| services.code(row as usize) == code),
+            None => rows.clear(),
+        }
+        Ok(())
+    }
+
+    fn rows_with(&self, tag: &Tag<'_>, rows: &[u32]) -> Result<Vec<u32>> {
+        let mut found = Vec::new();
         for chunk in self.group.attributes.iter().filter(|chunk| *chunk.key == *tag.key().as_bytes()) {
             let cells = self.cells(chunk)?;
-            for (row, rank) in cells.ranks(self.rows()).into_iter().enumerate() {
-                if rank.is_some_and(|rank| cells.show(chunk.kind, rank, |value| tag.is(value))) {
-                    rows.push(row as u32);
-                }
-            }
+            let ranks = cells.ranks(self.rows());
+            let matches = cells.matches(chunk.kind, tag);
+            found.extend(rows.iter().filter(|&&row| ranks[row as usize].is_some_and(&matches)));
         }
         let holds = |rest: &Rest| {
             tag.is_among(&rest.attributes) || rest.events.iter().any(|event| tag.is_among(&event.attributes))
         };
-        rows.extend(self.rests()?.iter().filter(|(_, rest)| holds(rest)).map(|(&row, _)| row));
-        rows.sort_unstable();
-        rows.dedup();
-        Ok(rows)
+        found.extend(self.rests(rows)?.iter().filter(|(_, rest)| holds(rest)).map(|(&row, _)| row));
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 }

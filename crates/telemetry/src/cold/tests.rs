@@ -148,6 +148,14 @@ fn filters() -> Vec<TraceFilter> {
         tag("host.name", "h1"),
         tag("host.name", "h2"),
         TraceFilter { service: Some("s0".into()), duration: 1000..=u64::MAX, ..tag("a", "v3") },
+        tag("exception.type", "E"),
+        tag("error", "v1"),
+        TraceFilter { service: Some("s2".into()), duration: 2000..=u64::MAX, ..tag("exception.type", "E") },
+        TraceFilter { service: Some("s1".into()), duration: 500..=u64::MAX, ..tag("host.name", "h1") },
+        TraceFilter { service: Some("s1".into()), status: StatusFilter::Error, ..tag("b", "1") },
+        TraceFilter { tags: vec![("error".into(), "true".into()), ("a".into(), "v1".into())], ..any() },
+        TraceFilter { tags: vec![("b".into(), "1".into()), ("a".into(), "v1".into())], limit: 1, ..any() },
+        TraceFilter { operation: Some("op 1".into()), duration: 2000..=u64::MAX, ..any() },
     ]
 }
 
@@ -210,6 +218,68 @@ proptest! {
         drop(cold);
         prop_assert_eq!(answers(&open(&cold_dir)), answers(&hot), "after a restart");
     }
+}
+
+/// Spans of three pages, of which few match: which pages are left alone must not show.
+#[test]
+fn what_few_spans_of_many_pages_have_is_found_as_before() {
+    let (hot_dir, cold_dir) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let (hot, cold) = (open(&hot_dir), open(&cold_dir));
+    let seeded = |number: u64| {
+        let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let rare = mixed.is_multiple_of(997);
+        let attributes = if rare { vec![(0, 0, 4), (1, 5, 1)] } else { vec![(0, 0, 1), (4, 1, 3)] };
+        let seed = Seed {
+            trace: 1 + number / 10,
+            parent: 0,
+            start: number,
+            duration: if mixed.is_multiple_of(501) { 2_900 } else { mixed % 1000 },
+            kind: mixed % 6,
+            status: if mixed.is_multiple_of(701) { 2 } else { 0 },
+            name: (mixed % 4) as u8,
+            attributes,
+            events: u8::from(mixed.is_multiple_of(1201)),
+            state: false,
+            service: (mixed % 3) as u8,
+        };
+        span(number, &seed).message(9, text("unique", &format!("u{number}")))
+    };
+    for service in 0..3u64 {
+        let of_service =
+            |&number: &u64| ((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 3 == service;
+        let numbers: Vec<u64> = (0..20_000).filter(of_service).collect();
+        for numbers in numbers.chunks(500) {
+            let request =
+                fixture::traces(&format!("s{service}"), numbers.iter().map(|&number| seeded(number)));
+            send(&hot, &request);
+            send(&cold, &request);
+        }
+    }
+    cold.compact().expect("compacted");
+    let tags =
+        [("a", "v4"), ("a", "v1"), ("n", "1"), ("exception.type", "E"), ("unique", "u7777"), ("a", "no")];
+    let (mut found_some, mut found_none) = (0, 0);
+    for (tag, value) in tags {
+        for (at, service) in [None, Some("s0"), Some("s1"), Some("s2")].into_iter().enumerate() {
+            for least in [0, 500, 2_900, 2_901] {
+                for status in [StatusFilter::Any, StatusFilter::Error, StatusFilter::NotError] {
+                    let filter = TraceFilter {
+                        service: service.map(str::to_owned),
+                        operation: (at == 3).then(|| "op 2".to_owned()),
+                        tags: vec![(tag.to_owned(), value.to_owned())],
+                        duration: least..=u64::MAX,
+                        status,
+                        ..TraceFilter::default()
+                    };
+                    let found = cold.search(&filter).expect("readable");
+                    assert_eq!(found, hot.search(&filter).expect("readable"), "{filter:?}");
+                    found_some += usize::from(!found.is_empty());
+                    found_none += usize::from(found.is_empty());
+                }
+            }
+        }
+    }
+    assert!(found_some > 30 && found_none > 30, "{found_some} found, {found_none} did not");
 }
 
 fn filled(dir: &TempDir) -> Telemetry {

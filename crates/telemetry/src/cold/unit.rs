@@ -181,10 +181,11 @@ impl Unit {
             if !in_time(group, filter, found) || !may_match(group, filter) {
                 continue;
             }
-            if !self.may_have_tags(group, &tags)? {
+            let allowed = group.ceilings.allow(group.bounds.len(), &group.services, filter, &tags);
+            let mut pages: Vec<usize> = (0..group.bounds.len()).filter(|&page| allowed[page]).collect();
+            if pages.is_empty() || !self.may_have_tags(group, &tags)? {
                 continue;
             }
-            let mut pages: Vec<usize> = (0..group.bounds.len()).collect();
             pages.sort_by_key(|&page| std::cmp::Reverse(group.bounds[page].start_max));
             for number in pages {
                 let bounds = &group.bounds[number];
@@ -205,8 +206,7 @@ impl Unit {
         let (offset, blocks) = group.tags;
         let mut scratch = Vec::new();
         for tag in tags {
-            // These two ask for what is no attribute.
-            if tag.key() == "span.kind" || tag.key() == "error" {
+            if !tag.asks_for_attribute() {
                 continue;
             }
             let mut may = false;
@@ -285,8 +285,7 @@ fn matching(page: &Page<'_>, filter: &LogFilter, from: u64) -> Result<Vec<u32>, 
     if let Some(service) = &filter.service
         && !rows.is_empty()
     {
-        let (origins, of_rows) = page.origins()?;
-        rows.retain(|&row| **origins.service(of_rows[row as usize]) == **service);
+        page.keep_service(service, &mut rows)?;
     }
     Ok(rows)
 }

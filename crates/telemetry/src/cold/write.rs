@@ -407,7 +407,7 @@ fn suffix(physical: Physical) -> &'static str {
 /// The distinct values of a column of numbers, and the code of each row.
 pub(super) struct Distinct {
     pub(super) values: Vec<u64>,
-    codes: Vec<u32>,
+    pub(super) codes: Vec<u32>,
 }
 
 /// Finds the distinct numbers; `None` where there are too many for a dictionary.

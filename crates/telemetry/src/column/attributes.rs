@@ -45,6 +45,15 @@ impl AttributeType {
             _ => return None,
         })
     }
+
+    /// The value that a column of numbers of this type keeps as `bits`.
+    pub(crate) fn number(self, bits: u64) -> Scalar<'static> {
+        match self {
+            Self::Double => Scalar::Double(f64::from_bits(bits)),
+            Self::Bool => Scalar::Bool(bits != 0),
+            Self::Int | Self::Text | Self::Bytes | Self::Any => Scalar::Int(bits as i64),
+        }
+    }
 }
 
 /// One value, borrowed.

@@ -26,8 +26,10 @@ pub(crate) trait Columns {
     fn traces(&self) -> Result<Vec<[u8; 16]>, Self::Error>;
     /// Where rows come from, and the origin of each.
     fn origins(&self) -> Result<(Origins, Vec<u32>), Self::Error>;
-    /// The rows that have a tag as attribute, or of an event, ascending.
-    fn rows_with(&self, tag: &Tag<'_>) -> Result<Vec<u32>, Self::Error>;
+    /// Leaves those of `rows` that are of a service.
+    fn keep_service(&self, service: &str, rows: &mut Vec<u32>) -> Result<(), Self::Error>;
+    /// Those of `rows`, which are ascending, that have a tag as attribute, or of an event, ascending.
+    fn rows_with(&self, tag: &Tag<'_>, rows: &[u32]) -> Result<Vec<u32>, Self::Error>;
 }
 
 impl Columns for Block<'_> {
@@ -61,14 +63,23 @@ impl Columns for Block<'_> {
         Ok((self.origins()?, self.origin_of_rows()?))
     }
 
-    fn rows_with(&self, tag: &Tag<'_>) -> Result<Vec<u32>, BlockError> {
-        let mut rows = items_with(&self.row_attributes()?, tag);
+    fn keep_service(&self, service: &str, rows: &mut Vec<u32>) -> Result<(), BlockError> {
+        let (origins, of_rows) = Columns::origins(self)?;
+        let wanted: Vec<bool> =
+            (0..origins.pairs.len() as u32).map(|origin| **origins.service(origin) == *service).collect();
+        rows.retain(|&row| wanted.get(of_rows[row as usize] as usize) == Some(&true));
+        Ok(())
+    }
+
+    fn rows_with(&self, tag: &Tag<'_>, rows: &[u32]) -> Result<Vec<u32>, BlockError> {
+        let mut found = items_with(&self.row_attributes()?, tag);
         let (row_of_event, event_attributes) = self.event_attributes()?;
         let events = items_with(&event_attributes, tag).into_iter();
-        rows.extend(events.filter_map(|event| row_of_event.get(event as usize)));
-        rows.sort_unstable();
-        rows.dedup();
-        Ok(rows)
+        found.extend(events.filter_map(|event| row_of_event.get(event as usize)));
+        found.retain(|row| rows.binary_search(row).is_ok());
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 }
 
@@ -105,9 +116,10 @@ impl Found {
         }
     }
 
+    /// Throws away what is over the limit, and knows from now on which rows are too old to matter.
     fn shrink(&mut self) {
         let mut starts: Vec<u64> = self.traces.values().copied().collect();
-        if starts.len() <= self.limit {
+        if starts.len() < self.limit.max(1) {
             return;
         }
         let at = starts.len() - self.limit;
@@ -148,17 +160,25 @@ pub(crate) fn search_columns<C: Columns>(
     }
     let traces = block.traces()?;
     rows.into_iter().for_each(|row| found.add(traces[row as usize], starts[row as usize]));
+    found.shrink();
     Ok(())
 }
 
+/// Tests the columns that cost least and leave fewest rows first.
 fn keep_by_columns<C: Columns>(block: &C, filter: &TraceFilter, rows: &mut Vec<u32>) -> Result<(), C::Error> {
+    if filter.duration != (0..=u64::MAX) && !rows.is_empty() {
+        let durations = block.durations()?;
+        rows.retain(|&row| filter.duration.contains(&durations[row as usize]));
+    }
+    match filter.status {
+        StatusFilter::Any => {}
+        StatusFilter::Error => keep_errors(block, rows, true)?,
+        StatusFilter::NotError => keep_errors(block, rows, false)?,
+    }
     if let Some(service) = &filter.service
         && !rows.is_empty()
     {
-        let (origins, of_rows) = block.origins()?;
-        let wanted: Vec<bool> =
-            (0..origins.pairs.len() as u32).map(|origin| **origins.service(origin) == **service).collect();
-        rows.retain(|&row| wanted.get(of_rows[row as usize] as usize) == Some(&true));
+        block.keep_service(service, rows)?;
     }
     if let Some(operation) = &filter.operation
         && !rows.is_empty()
@@ -169,17 +189,9 @@ fn keep_by_columns<C: Columns>(block: &C, filter: &TraceFilter, rows: &mut Vec<u
             None => rows.clear(),
         }
     }
-    if filter.duration != (0..=u64::MAX) && !rows.is_empty() {
-        let durations = block.durations()?;
-        rows.retain(|&row| filter.duration.contains(&durations[row as usize]));
-    }
-    if let Some(kind) = filter.kind {
-        keep_kind(block, kind, rows)?;
-    }
-    match filter.status {
-        StatusFilter::Any => Ok(()),
-        StatusFilter::Error => keep_errors(block, rows, true),
-        StatusFilter::NotError => keep_errors(block, rows, false),
+    match filter.kind {
+        Some(kind) => keep_kind(block, kind, rows),
+        None => Ok(()),
     }
 }
 
@@ -218,6 +230,16 @@ impl<'a> Tag<'a> {
         self.key
     }
 
+    /// Whether it asks for spans with or without an error, not for an attribute.
+    pub(crate) fn asks_for_error(&self) -> Option<bool> {
+        self.bool.filter(|_| self.key == "error")
+    }
+
+    /// Whether it asks for an attribute.
+    pub(crate) fn asks_for_attribute(&self) -> bool {
+        self.key != "span.kind" && self.asks_for_error().is_none()
+    }
+
     /// The values it can be, one of each type.
     pub(crate) fn values(&self) -> impl Iterator<Item = Scalar<'a>> {
         let text = Some(Scalar::Text(self.text.as_bytes()));
@@ -253,31 +275,35 @@ impl<'a> Tag<'a> {
 }
 
 fn keep_by_tags<C: Columns>(block: &C, tags: &[Tag<'_>], rows: &mut Vec<u32>) -> Result<(), C::Error> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    let (origins, origin_of_rows) = block.origins()?;
+    let mut origins = None;
     for tag in tags {
         if rows.is_empty() {
             return Ok(());
         }
-        match (tag.key, tag.bool) {
-            ("error", Some(error)) => keep_errors(block, rows, error)?,
-            ("span.kind", _) => {
-                let kinds = block.kinds()?;
-                rows.retain(|&row| SpanKind::from_number(kinds[row as usize].into()).word() == tag.text);
-            }
-            _ => {
-                let by_origin: Vec<bool> = (0..origins.pairs.len() as u32)
-                    .map(|origin| tag.is_among(&origins.read(origin).0.attributes))
-                    .collect();
-                let with_tag = block.rows_with(tag)?;
-                rows.retain(|&row| {
-                    by_origin.get(origin_of_rows[row as usize] as usize) == Some(&true)
-                        || with_tag.binary_search(&row).is_ok()
-                });
-            }
+        if let Some(error) = tag.asks_for_error() {
+            keep_errors(block, rows, error)?;
+            continue;
         }
+        if !tag.asks_for_attribute() {
+            let kinds = block.kinds()?;
+            rows.retain(|&row| SpanKind::from_number(kinds[row as usize].into()).word() == tag.text);
+            continue;
+        }
+        let with_tag = block.rows_with(tag, rows)?;
+        if with_tag.len() == rows.len() {
+            continue;
+        }
+        let (origins, origin_of_rows) = match &mut origins {
+            Some(known) => known,
+            none => none.insert(block.origins()?),
+        };
+        let by_origin: Vec<bool> = (0..origins.pairs.len() as u32)
+            .map(|origin| tag.is_among(&origins.read(origin).0.attributes))
+            .collect();
+        rows.retain(|&row| {
+            by_origin.get(origin_of_rows[row as usize] as usize) == Some(&true)
+                || with_tag.binary_search(&row).is_ok()
+        });
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ fn span(n: u64) -> Message {
     let mut trace_id = mixed(trace).to_be_bytes().to_vec();
     trace_id.extend(mixed(!trace).to_be_bytes());
     let mut span = Message::default().bytes(1, &trace_id).bytes(2, &mixed(n + 1).to_be_bytes());
-    if n % 8 > 0 {
+    if !n.is_multiple_of(8) {
         span = span.bytes(4, &mixed(n).to_be_bytes());
     }
     span.bytes(5, format!("GET {route}").as_bytes())
@@ -82,7 +82,7 @@ fn span(n: u64) -> Message {
         .text("network.protocol.version", "1.1")
         .text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)")
         .text("request.id", &id)
-        .int("http.response.status_code", if mixed(n) % 50 == 0 { 500 } else { 200 })
+        .int("http.response.status_code", if mixed(n).is_multiple_of(50) { 500 } else { 200 })
         .int("server.port", 8443)
         .int("http.response.body.size", 200 + mixed(n) % 9_000)
         .bytes(15, &[])

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::client::{Packing, Protocol};
 use super::corpus::{Request, SPANS, trace_id};
-use super::load::{Load, Sender, Source, Tally, first_span};
+use super::load::{Load, Pace, Sender, Source, Tally, first_span};
 use super::machine::Machine;
 use super::server::{self, Compaction, Server, Usage, Use, usage};
 use crate::cli::{Exit, Failure, Global, print};
@@ -45,6 +45,9 @@ pub(crate) struct IngestArgs {
     /// Let the server throw away what it receives: the cost of receiving alone, nothing walked, nothing stored.
     #[arg(long, conflicts_with = "target")]
     discard: bool,
+    /// At most so many spans a second; as many as are acknowledged where none is given.
+    #[arg(long, value_name = "SPANS", value_parser = clap::value_parser!(u64).range(512..=100_000_000))]
+    rate: Option<u64>,
     /// Whether the store compacts while it receives.
     #[arg(long, value_enum, default_value = "deferred")]
     compact: Compaction,
@@ -176,6 +179,7 @@ pub(crate) fn run(global: &Global, args: &IngestArgs) -> Result<Exit, Failure> {
         source: source.clone(),
         next: Arc::new(AtomicU64::new(0)),
         stop: Arc::new(AtomicBool::new(false)),
+        pace: args.rate.map(|spans_per_s| Pace { began: Instant::now(), spans_per_s }),
     };
     let time = Duration::from_secs(args.seconds);
     let (measured, server, machine) = match args.target {
@@ -362,13 +366,17 @@ fn method(args: &IngestArgs) -> String {
                 .to_owned()
         }
     };
+    let pace = match args.rate {
+        Some(rate) => format!("at most {rate} spans a second"),
+        None => "as fast as the answers come".to_owned(),
+    };
     let acknowledged = match (args.discard, args.compact) {
         (true, _) => "answered at once",
         (false, Compaction::Now) => "acknowledged after fdatasync, compacted meanwhile",
         (false, Compaction::Deferred) => "acknowledged after fdatasync, not compacted meanwhile",
     };
     format!(
-        "{protocol} protobuf, {} connections with one request under way each, {packing}; {acknowledged}; \
+        "{protocol} protobuf, {} connections with one request under way each, {pace}, {packing}; {acknowledged}; \
          generator on the same machine; against {server}",
         args.connections
     )

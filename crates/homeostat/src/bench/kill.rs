@@ -129,6 +129,7 @@ fn one(seed: u64, number: u32, dir: &Path, known: &mut Tally, first_span: u64) -
         source: Source::new(Packing::Plain, first_span).map_err(failed)?,
         next: Arc::new(AtomicU64::new(next)),
         stop: Arc::new(AtomicBool::new(false)),
+        pace: None,
     };
     // The connections end by themselves when nobody answers any more.
     let tally = std::thread::scope(|scope| {

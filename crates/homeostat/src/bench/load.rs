@@ -29,6 +29,23 @@ pub(crate) struct Load {
     pub(crate) next: Arc<AtomicU64>,
     /// Ends the load when true.
     pub(crate) stop: Arc<AtomicBool>,
+    /// `None`: as fast as the answers come.
+    pub(crate) pace: Option<Pace>,
+}
+
+/// A rate that is not exceeded. Requests are due at fixed times: one that had to wait for its connection is sent late, and
+/// those behind it are not sent slower for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) began: Instant,
+    pub(crate) spans_per_s: u64,
+}
+
+impl Pace {
+    /// When request `number` is due.
+    fn due(self, number: u64) -> Instant {
+        self.began + Duration::from_secs_f64(number as f64 * SPANS as f64 / self.spans_per_s as f64)
+    }
 }
 
 /// Where requests come from.
@@ -167,6 +184,11 @@ impl Sender {
     /// broke, or the server will not take it.
     pub(crate) fn send_next(&mut self, load: &Load) -> io::Result<Option<u64>> {
         let mut number = load.next.fetch_add(1, Ordering::Relaxed);
+        if let Some(pace) = load.pace
+            && !wait_unless_stopped(pace.due(number).saturating_duration_since(Instant::now()), &load.stop)
+        {
+            return Ok(None);
+        }
         let mut frame = match &load.source {
             Source::Patched { first_span } => {
                 self.request.patch(first_span + number * SPANS as u64, now_unix_nano());

@@ -78,7 +78,7 @@ def homeostat_load(options, target):
     command = [str(options.homeostat), "bench", "ingest", "--protocol", options.protocol,
                "--seconds", str(options.seconds), "--json", "-"]
     command += ["--gzip"] if options.gzip else []
-    command += ["--target", target] if target else []
+    command += ["--target", target.removeprefix("http://")] if target else []
     done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds + GRACE_S, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")

@@ -83,7 +83,7 @@ fn read_answer(head: &HeaderMap, trailers: Option<&HeaderMap>, body: &[u8]) -> A
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     };
     match text("grpc-status") {
-        "0" if body.len() <= super::PREFIX => Answer::Acknowledged,
+        "0" if body.get(super::PREFIX..).is_none_or(super::is_whole) => Answer::Acknowledged,
         "0" => Answer::Refused(format!("a part: {}", String::from_utf8_lossy(body))),
         // Resource exhausted without details would be refused again; ours carries them.
         "8" | "14" if !text("grpc-status-details-bin").is_empty() => Answer::Busy(RETRY_TIME),

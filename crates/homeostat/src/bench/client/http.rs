@@ -83,7 +83,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 fn read_answer(head: &str, body: &[u8]) -> Answer {
     let status = head.split(' ').nth(1).unwrap_or_default();
     match status {
-        "200" if body.is_empty() => Answer::Acknowledged,
+        "200" if super::is_whole(body) => Answer::Acknowledged,
         "200" => Answer::Refused(format!("a part: {}", String::from_utf8_lossy(body))),
         "429" | "502" | "503" | "504" => {
             let wait = header(head, "retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -107,6 +107,11 @@ mod tests {
         assert_eq!(
             read("HTTP/1.1 429 Too Many\r\nRetry-After: 3\r\n\r\n"),
             Answer::Busy(Duration::from_secs(3))
+        );
+        assert_eq!(
+            read("HTTP/1.1 200 OK\r\n\r\n\n\0"),
+            Answer::Acknowledged,
+            "the Collector's whole success"
         );
         assert!(
             matches!(read("HTTP/1.1 200 OK\r\n\r\nx"), Answer::Refused(_)),

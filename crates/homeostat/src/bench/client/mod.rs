@@ -61,3 +61,9 @@ impl Client {
         }
     }
 }
+
+/// Whether an answer's message says that everything was taken: it is empty, or holds an empty `partial_success`, as the
+/// Collector writes it.
+fn is_whole(message: &[u8]) -> bool {
+    matches!(message, [] | [0x0a, 0])
+}

@@ -5,10 +5,11 @@
 //! crash, and everything acknowledged can be found.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
@@ -62,8 +63,20 @@ impl Committer {
         Self { shared, tiers, dir, roll, current: None, next_number, encoder, buffer, observe }
     }
 
+    /// Runs on a thread of its own. Should it panic, which is a defect, everything is refused from then on: a sender
+    /// that waited for a dead writer would wait for ever.
+    pub(crate) fn start(self) -> io::Result<JoinHandle<()>> {
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new().name("telemetry-commit".to_owned()).spawn(move || {
+            // What the committer left half-done is never looked at again.
+            if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+                shared.refuse_all();
+            }
+        })
+    }
+
     /// Runs until the store closes; then everything taken in is on disk, or refused.
-    pub(crate) fn run(mut self) {
+    fn run(mut self) {
         loop {
             if self.shared.awaits_seal() {
                 self.seal();
@@ -94,7 +107,7 @@ impl Committer {
             self.shared.waiting.fetch_sub(part.bytes, Ordering::Relaxed);
             part.round.end(outcome.clone());
         }
-        for batch in gathered.into_iter().flat_map(|part| part.batches) {
+        for batch in gathered.into_iter().flat_map(|mut part| std::mem::take(&mut part.batches)) {
             if outcome.is_ok() {
                 (self.observe)(&batch);
             }
@@ -164,5 +177,31 @@ impl Committer {
         if let Some(current) = self.current.take() {
             self.tiers.seal(&current.segment);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::intake::Intake;
+    use crate::otlp::Limits;
+
+    #[test]
+    fn a_writer_that_died_leaves_nobody_waiting() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let shared = Arc::new(Shared::new(Limits::default(), 1 << 20));
+        let roll = Roll { bytes: 1 << 20, age: Duration::from_secs(60) };
+        let observe: Observer = Box::new(|_| panic!("a defect of what observes, made for a test"));
+        let dir = dir.path().to_owned();
+        let committer = Committer::new(Arc::clone(&shared), Arc::default(), dir, 1, roll, observe);
+        let intake = Intake::new(Arc::clone(&shared));
+        let request = fixture::traces("cart", [fixture::span(1, 1, 1)]);
+        let first = intake.traces(&request).expect("taken in");
+        let thread = committer.start().expect("a thread");
+        shared.attach(thread.thread().clone());
+        assert_eq!(first.durable.wait(), Ok(()), "it was on disk before the defect");
+        thread.join().expect("the panic was caught");
+        assert_eq!(intake.traces(&request).map(|_| ()), Err(Refusal::Closing));
     }
 }

@@ -61,8 +61,10 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The store is shutting down.
-    #[error("the store is shutting down")]
+    /// The store is shutting down, or its writer ended by a defect, which it printed.
+    #[error(
+        "the store takes nothing any more: it is shutting down, or its writer ended by a defect; see its log"
+    )]
     Closing,
 }
 
@@ -112,6 +114,13 @@ pub(crate) struct Gathered {
     pub(crate) batches: Vec<Batch>,
     pub(crate) bytes: u64,
     pub(crate) round: Arc<Round>,
+}
+
+impl Drop for Gathered {
+    /// Nobody waits for ever: whoever was not told how it went by now is refused.
+    fn drop(&mut self) {
+        self.round.end(Err(Refusal::Closing));
+    }
 }
 
 impl Intake {
@@ -247,6 +256,12 @@ impl Shared {
             in_use
         });
         gathered
+    }
+
+    /// Refuses everything from now on, and whoever waits.
+    pub(crate) fn refuse_all(&self) {
+        self.closing.store(true, Ordering::Release);
+        drop(self.gather());
     }
 
     pub(crate) fn attach(&self, committer: Thread) {

@@ -21,11 +21,11 @@ struct State {
 }
 
 impl Round {
-    /// Tells everyone how it went.
+    /// Tells everyone how it went; once told, it stays.
     pub(crate) fn end(&self, outcome: Result<(), Refusal>) {
         let wakers = {
             let mut state = self.lock();
-            state.outcome = Some(outcome);
+            state.outcome.get_or_insert(outcome);
             std::mem::take(&mut state.wakers)
         };
         self.ended.notify_all();

@@ -14,7 +14,8 @@ use super::write::PAGE_ROWS;
 use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::query::{
-    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, says, search_columns,
+    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, keep_newest, oldest_wanted, says,
+    search_columns,
 };
 
 /// The files of a unit.
@@ -248,22 +249,13 @@ impl Unit {
                 let rows = matching(&page, filter, from)?;
                 if !rows.is_empty() {
                     let found = page.log_records(&rows)?;
-                    records.extend(found.into_iter().filter(|r| text.is_empty() || says(&r.body, &text)));
-                    records.sort_by_key(|record| std::cmp::Reverse(record.time_unix_nano));
-                    records.truncate(filter.limit);
+                    let found = found.into_iter().filter(|r| text.is_empty() || says(&r.body, &text));
+                    keep_newest(records, found, filter.limit);
                 }
             }
         }
         Ok(())
     }
-}
-
-/// No record older than this is wanted any more. `records` are in order once there are enough.
-fn oldest_wanted(limit: usize, records: &[LogRecord]) -> u64 {
-    if records.len() < limit.max(1) {
-        return 0;
-    }
-    records.iter().map(|record| record.time_unix_nano).min().unwrap_or(0)
 }
 
 /// The rows of a page that match, but for the text.

@@ -8,7 +8,27 @@ use crate::model::{LogRecord, Signal, Value};
 use crate::rows::Rows;
 use crate::segment::Segment;
 
-/// Adds the matching records of a segment, newest block first. What is over the limit is left to the caller to cut.
+/// Adds records to those found, and keeps the newest `limit`, newest first: what is found is never more than what was
+/// asked for and one block.
+pub(crate) fn keep_newest(
+    records: &mut Vec<LogRecord>,
+    found: impl IntoIterator<Item = LogRecord>,
+    limit: usize,
+) {
+    records.extend(found);
+    records.sort_by_key(|record| std::cmp::Reverse(record.time_unix_nano));
+    records.truncate(limit);
+}
+
+/// Records older than this are not wanted any more, since there are enough newer ones.
+pub(crate) fn oldest_wanted(limit: usize, records: &[LogRecord]) -> u64 {
+    match records.last() {
+        Some(last) if records.len() >= limit => last.time_unix_nano,
+        _ => 0,
+    }
+}
+
+/// Adds the matching records of a segment, newest block first.
 pub(crate) fn search_logs(
     segment: &Segment,
     filter: &LogFilter,
@@ -18,7 +38,7 @@ pub(crate) fn search_logs(
     for outline in segment.outlines().iter().rev() {
         let header = &outline.header;
         let may_match = outline.signal() == Signal::Logs
-            && header.start_max >= *filter.time.start()
+            && header.start_max >= (*filter.time.start()).max(oldest_wanted(filter.limit, records))
             && header.start_min <= *filter.time.end()
             && trace.is_none_or(|hash| outline.may_hold(hash))
             && filter
@@ -26,7 +46,8 @@ pub(crate) fn search_logs(
                 .as_ref()
                 .is_none_or(|service| outline.services.iter().any(|s| **s == **service));
         if may_match {
-            records.extend(with_block(segment, outline, |block| matching(block, filter))?);
+            let found = with_block(segment, outline, |block| matching(block, filter))?;
+            keep_newest(records, found, filter.limit);
         }
     }
     Ok(())

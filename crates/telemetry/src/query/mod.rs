@@ -12,7 +12,7 @@ mod scan;
 pub use filter::{LogFilter, StatusFilter, TraceFilter};
 pub(crate) use scan::{Columns, Found, Tag, search_columns};
 
-pub(crate) use logs::{says, search_logs};
+pub(crate) use logs::{keep_newest, oldest_wanted, says, search_logs};
 
 use std::io;
 use std::path::PathBuf;

@@ -139,10 +139,7 @@ impl Telemetry {
         let roll = Roll { bytes: config.segment_bytes, age: config.segment_age };
         let committer =
             Committer::new(Arc::clone(&shared), Arc::clone(&tiers), hot.clone(), next_number, roll, observe);
-        let thread = thread::Builder::new()
-            .name("telemetry-commit".to_owned())
-            .spawn(move || committer.run())
-            .map_err(failed("starting the thread for", &hot))?;
+        let thread = committer.start().map_err(failed("starting the thread for", &hot))?;
         shared.attach(thread.thread().clone());
         let committer = Mutex::new(Some(thread));
         let policy = Policy {
@@ -259,8 +256,6 @@ impl Telemetry {
         for unit in view.cold.iter().rev() {
             unit.logs(filter, &mut records)?;
         }
-        records.sort_by_key(|record| std::cmp::Reverse(record.time_unix_nano));
-        records.truncate(filter.limit);
         Ok(records)
     }
 

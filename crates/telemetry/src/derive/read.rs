@@ -261,11 +261,11 @@ impl State {
         now: u32,
         wanted: impl Fn(&Dependency) -> bool,
     ) -> Taken<Dependency> {
-        let named = self.edges.iter().map(|(id, edge)| (id, self.dependency(edge)));
+        let named = self.graph.edges.iter().map(|(id, edge)| (id, self.dependency(edge)));
         let views = named.filter(|(_, dependency)| wanted(dependency)).flat_map(|(id, dependency)| {
             [(cell(id, View::Caller), dependency.clone()), (cell(id, View::Callee), dependency)]
         });
-        Taken::new(window, &self.edge_seconds, &self.edge_minutes, now, views.collect())
+        Taken::new(window, &self.graph.seconds, &self.graph.minutes, now, views.collect())
     }
 
     pub(crate) fn dependency(&self, edge: &Edge) -> Dependency {

@@ -28,7 +28,7 @@ use store::Store;
 
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
-use crate::config::Config;
+use crate::config::{Config, Witness};
 use crate::control::Loops;
 use crate::receiving::{self, Receiving};
 use crate::signals;
@@ -210,8 +210,10 @@ impl ControlPlane {
         let recovered = executor.recover()?;
         let observer = Observer::new(provider.clone());
         let observer = Arc::new(match &receiving {
-            Some(receiving) => observer.with_traces(Arc::new(receiving.store().clone())),
-            None => observer,
+            Some(receiving) if config.healing.witness == Witness::Spans => {
+                observer.with_traces(Arc::new(receiving.store().clone()))
+            }
+            _ => observer,
         });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
@@ -280,6 +282,11 @@ impl ControlPlane {
     /// Where telemetry is taken, for people; `None` where it is not.
     pub fn otlp(&self) -> Option<String> {
         self.telemetry.as_ref().map(Receiving::for_people)
+    }
+
+    /// The span store; `None` where nothing is received.
+    pub fn spans(&self) -> Option<&telemetry::Telemetry> {
+        self.telemetry.as_ref().map(Receiving::store)
     }
 
     /// Whether a step of an earlier control plane is still awaited.

@@ -268,7 +268,7 @@ impl Desk {
                 && let Ok(mut part) = self.lanes[place].parts.pop()
             {
                 let bytes = part.bytes();
-                otlp::write_spans(&part, clock, &mut self.batch.spans);
+                otlp::write_spans(&mut part, clock, &mut self.batch.spans);
                 self.batch.count += part.records.len() as u64;
                 self.batch.since.get_or_insert_with(Instant::now);
                 inner.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);

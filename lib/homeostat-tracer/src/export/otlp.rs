@@ -5,7 +5,7 @@
 //! length; a longer length moves it up, which happens for few. Deliberately absent: decoding, except of the
 //! one number in an answer that says how many spans were refused.
 
-use crate::buffer::{Body, Buffer, Held, Outcome, Record};
+use crate::buffer::{Buffer, Outcome, Record, Said, Saying, Spoken};
 use crate::clock::Calibration;
 use crate::propagation::tracestate;
 use crate::value::{Kind, Value};
@@ -24,92 +24,82 @@ const BYTES: u32 = 2;
 const FIXED32: u32 = 5;
 
 /// Appends every span of `part` as fields of a `ScopeSpans`.
-pub(crate) fn write_spans(part: &Buffer, clock: &Calibration, out: &mut Vec<u8>) {
+pub(crate) fn write_spans(part: &mut Buffer, clock: &Calibration, out: &mut Vec<u8>) {
+    part.sort();
     let state = tracestate::of_recorded(&part.trace, part.weight);
     let trace_id = part.trace.trace_id.to_bytes();
-    for record in &part.records {
+    part.each_span(|record, said| {
         message(out, 2, |out| {
             bytes(out, 1, &trace_id);
-            bytes(out, 2, &record.id.to_bytes());
+            bytes(out, 2, &part.span_id(record).to_bytes());
             text(out, 3, state.as_bytes());
-            if record.parent != 0 {
-                bytes(out, 4, &record.parent.to_be_bytes());
-            }
-            write_span(part, record, clock, out);
+            write_span(part, record, said, clock, out);
         });
-    }
+    });
 }
 
-fn write_span(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
-    text(out, 5, part.bytes_of(&record.name));
+fn write_span(part: &Buffer, record: &Record, said: Said<'_>, clock: &Calibration, out: &mut Vec<u8>) {
+    let (parent, remote) = part.parent_of(record);
+    if parent != 0 {
+        bytes(out, 4, &parent.to_be_bytes());
+    }
+    text(out, 5, part.name_of(record));
     varint_field(out, 6, kind_number(record.kind));
     let start = clock.unix_nanos(record.start);
     fixed64(out, 7, start);
     // From the length, so that an end is never before its start by a rounding.
     fixed64(out, 8, start + clock.nanos(record.end.saturating_sub(record.start)));
-    write_said(part, record, clock, out);
-    varint_field(out, 10, u64::from(record.dropped_attributes));
-    varint_field(out, 12, u64::from(record.dropped_events));
-    varint_field(out, 14, u64::from(record.dropped_links));
+    if !said.is_empty() {
+        write_said(said, clock, out);
+    }
+    let [attributes, events, links] = record.dropped();
+    varint_field(out, 10, u64::from(attributes));
+    varint_field(out, 12, u64::from(events));
+    varint_field(out, 14, u64::from(links));
     if record.outcome != Outcome::Unset {
         message(out, 15, |out| {
-            let last = part.said_of(record).filter_map(|body| match body {
-                Body::Message(message) => Some(message),
-                _ => None,
-            });
-            if let (Outcome::Error, Some(said)) = (record.outcome, last.last()) {
-                text(out, 2, part.bytes_of(said));
-            }
+            text(out, 2, said.message(record.outcome).unwrap_or_default());
             varint_field(out, 3, if record.outcome == Outcome::Ok { 1 } else { 2 });
         });
     }
-    let remote = if record.parent_is_remote { IS_REMOTE } else { 0 };
+    let remote = if remote { IS_REMOTE } else { 0 };
     let random = if part.trace.random { 2 } else { 0 };
     fixed32(out, 16, HAS_IS_REMOTE | remote | random | 1);
 }
 
-/// Attributes, events and links, in the order in which they were recorded. Of an attribute said twice the last
-/// one counts.
-fn write_said(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
-    let mut rest = part.said_of(record).peekable();
-    let mut seen = 0;
-    while let Some(body) = rest.next() {
-        seen += 1;
-        match body {
-            Body::Attribute { key, value } => {
-                let later = part.said_of(record).skip(seen);
-                let said_again = later
-                    .into_iter()
-                    .any(|body| matches!(body, Body::Attribute { key: other, .. } if other == key));
-                if !said_again {
-                    attribute(out, 9, key, value, part);
-                }
-            }
-            Body::Event { name, at, dropped } => message(out, 11, |out| {
-                fixed64(out, 1, clock.unix_nanos(*at));
-                text(out, 2, part.bytes_of(name));
-                while let Some(Body::Detail { key, value }) = rest.peek() {
-                    attribute(out, 3, key, value, part);
-                    rest.next();
-                    seen += 1;
-                }
-                varint_field(out, 4, u64::from(*dropped));
+/// Attributes, events and links, in the order in which they were recorded.
+fn write_said(said: Said<'_>, clock: &Calibration, out: &mut Vec<u8>) {
+    let mut rest = said.sayings().peekable();
+    while let Some(saying) = rest.next() {
+        match saying {
+            Saying::Attribute { key, value } => attribute(out, 9, key, value),
+            Saying::Event { name, event } => message(out, 11, |out| {
+                fixed64(out, 1, clock.unix_nanos(event.at));
+                text(out, 2, name);
+                write_details(out, 3, &mut rest);
+                varint_field(out, 4, u64::from(event.dropped));
             }),
-            Body::Link { trace, span, sampled, dropped } => message(out, 13, |out| {
-                let [high, low] = *trace;
-                let id = (u128::from(high) << 64) | u128::from(low);
-                bytes(out, 1, &id.to_be_bytes());
-                bytes(out, 2, &span.to_be_bytes());
-                while let Some(Body::Detail { key, value }) = rest.peek() {
-                    attribute(out, 4, key, value, part);
-                    rest.next();
-                    seen += 1;
-                }
-                varint_field(out, 5, u64::from(*dropped));
-                fixed32(out, 6, u32::from(*sampled));
+            Saying::Link(link) => message(out, 13, |out| {
+                bytes(out, 1, &link.trace);
+                bytes(out, 2, &link.span.to_be_bytes());
+                write_details(out, 4, &mut rest);
+                varint_field(out, 5, u64::from(link.dropped));
+                fixed32(out, 6, u32::from(link.sampled));
             }),
-            Body::Detail { .. } | Body::Message(_) => {}
+            // After its event or link, which has taken it.
+            Saying::Detail { .. } => {}
         }
+    }
+}
+
+fn write_details<'a>(
+    out: &mut Vec<u8>,
+    number: u32,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = Saying<'a>>>,
+) {
+    while let Some(Saying::Detail { key, value }) = rest.peek() {
+        attribute(out, number, key, *value);
+        rest.next();
     }
 }
 
@@ -230,14 +220,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &Held, part: &Buffer) {
+fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: Spoken<'_>) {
     message(out, number, |out| {
         text(out, 1, name.as_bytes());
         message(out, 2, |out| match value {
-            Held::Text(held) => bytes(out, 1, part.bytes_of(held)),
-            Held::Bool(value) => plain_value(out, Value::Bool(*value)),
-            Held::I64(value) => plain_value(out, Value::I64(*value)),
-            Held::F64(value) => plain_value(out, Value::F64(*value)),
+            Spoken::Text(text) => bytes(out, 1, text),
+            Spoken::Bool(value) => plain_value(out, Value::Bool(value)),
+            Spoken::I64(value) => plain_value(out, Value::I64(value)),
+            Spoken::F64(value) => plain_value(out, Value::F64(value)),
         });
     });
 }

@@ -113,3 +113,41 @@ impl Buffer {
         self.entries.push(taken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Part, Trace};
+    use crate::sampling::Decision;
+    use crate::{Kind, ids};
+
+    fn trace() -> Trace {
+        Trace {
+            tracer: 0,
+            trace_id: ids::trace_id(),
+            random: true,
+            randomness: None,
+            decision: Decision::Keep(None),
+            operation: None,
+            carried: None,
+        }
+    }
+
+    #[test]
+    fn spans_that_would_get_an_id_twice_are_refused_and_counted() {
+        let mut first = Buffer::new(trace(), Part::Root);
+        first.begin("root".into(), Kind::Internal, None);
+        first.next = NONE - NUMBERS_RESERVED;
+        first.base = first.next - 1;
+        first.moved = 1;
+        let last = first.child(Text::Static("last")).expect("there are numbers left");
+        first.end(last);
+        let mut rest = Buffer::new(trace(), Part::Root);
+        first.leave_open_to(&mut rest);
+        assert_eq!((first.created(), rest.created()), (1, 1));
+        assert_eq!(rest.child(Text::Static("one more")), None);
+        assert_eq!((rest.refused, rest.created()), (1, 2));
+        rest.end_all();
+        assert!(rest.records[0].end > 0);
+    }
+}

@@ -27,11 +27,15 @@ const FIXED32: u32 = 5;
 pub(crate) fn write_spans(part: &mut Buffer, clock: &Calibration, out: &mut Vec<u8>) {
     part.sort();
     let state = tracestate::of_recorded(&part.trace, part.weight);
-    let trace_id = part.trace.trace_id.to_bytes();
+    // Both ids, of which the second changes from span to span.
+    let mut ids = [0; 28];
+    ids[..2].copy_from_slice(&[tag(1, BYTES), 16]);
+    ids[2..18].copy_from_slice(&part.trace.trace_id.to_bytes());
+    ids[18..20].copy_from_slice(&[tag(2, BYTES), 8]);
     part.each_span(|record, said| {
+        ids[20..].copy_from_slice(&part.span_id(record).to_bytes());
         message(out, 2, |out| {
-            bytes(out, 1, &trace_id);
-            bytes(out, 2, &part.span_id(record).to_bytes());
+            out.extend_from_slice(&ids);
             text(out, 3, state.as_bytes());
             write_span(part, record, said, clock, out);
         });
@@ -41,14 +45,21 @@ pub(crate) fn write_spans(part: &mut Buffer, clock: &Calibration, out: &mut Vec<
 fn write_span(part: &Buffer, record: &Record, said: Said<'_>, clock: &Calibration, out: &mut Vec<u8>) {
     let (parent, remote) = part.parent_of(record);
     if parent != 0 {
-        bytes(out, 4, &parent.to_be_bytes());
+        let mut field = [tag(4, BYTES), 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        field[2..].copy_from_slice(&parent.to_be_bytes());
+        out.extend_from_slice(&field);
     }
     text(out, 5, part.name_of(record));
-    varint_field(out, 6, kind_number(record.kind));
     let start = clock.unix_nanos(record.start);
-    fixed64(out, 7, start);
     // From the length, so that an end is never before its start by a rounding.
-    fixed64(out, 8, start + clock.nanos(record.end.saturating_sub(record.start)));
+    let end = start + clock.nanos(record.end.saturating_sub(record.start));
+    let mut fields = [0; 20];
+    fields[..2].copy_from_slice(&[tag(6, VARINT), kind_number(record.kind)]);
+    fields[2] = tag(7, FIXED64);
+    fields[3..11].copy_from_slice(&start.to_le_bytes());
+    fields[11] = tag(8, FIXED64);
+    fields[12..].copy_from_slice(&end.to_le_bytes());
+    out.extend_from_slice(&fields);
     if !said.is_empty() {
         write_said(said, clock, out);
     }
@@ -103,7 +114,7 @@ fn write_details<'a>(
     }
 }
 
-fn kind_number(kind: Kind) -> u64 {
+fn kind_number(kind: Kind) -> u8 {
     match kind {
         Kind::Internal => 1,
         Kind::Server => 2,
@@ -141,19 +152,31 @@ impl Envelope {
         Self { resource, scope }
     }
 
-    /// An `ExportTraceServiceRequest` around spans of [`write_spans`].
-    pub(crate) fn request(&self, spans: &[u8]) -> Vec<u8> {
-        let scope_spans = self.scope.len() + spans.len();
-        let resource_spans = self.resource.len() + 1 + varint_length(scope_spans as u64) + scope_spans;
-        let mut out = Vec::with_capacity(resource_spans + 11);
-        key(&mut out, 1, BYTES);
-        varint(&mut out, resource_spans as u64);
-        out.extend_from_slice(&self.resource);
-        key(&mut out, 2, BYTES);
-        varint(&mut out, scope_spans as u64);
-        out.extend_from_slice(&self.scope);
-        out.extend_from_slice(spans);
-        out
+    /// Bytes that spans leave free in front of them for [`Self::request`].
+    pub(crate) fn room(&self) -> usize {
+        // Two keys of a byte with lengths of at most ten.
+        self.resource.len() + self.scope.len() + 2 * 11
+    }
+
+    /// An `ExportTraceServiceRequest` with the spans of [`write_spans`], which come after [`Self::room`] bytes: what
+    /// goes before them is written there, and no span moves.
+    pub(crate) fn request<'a>(&self, spans: &'a mut [u8]) -> &'a [u8] {
+        let room = self.room();
+        let scope_spans = self.scope.len() + spans.len() - room;
+        let mut head = Vec::with_capacity(room);
+        key(&mut head, 2, BYTES);
+        varint(&mut head, scope_spans as u64);
+        let resource_spans = self.resource.len() + head.len() + scope_spans;
+        head.clear();
+        key(&mut head, 1, BYTES);
+        varint(&mut head, resource_spans as u64);
+        head.extend_from_slice(&self.resource);
+        key(&mut head, 2, BYTES);
+        varint(&mut head, scope_spans as u64);
+        head.extend_from_slice(&self.scope);
+        let at = room - head.len();
+        spans[at..room].copy_from_slice(&head);
+        &spans[at..]
     }
 }
 
@@ -220,7 +243,46 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A `KeyValue` as field `number`. Most are short: then every length is one byte, known beforehand.
 fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: Spoken<'_>) {
+    let mut small = [0; 10];
+    let (head, body): (&[u8], &[u8]) = match value {
+        Spoken::Text(text) if text.len() <= SHORT => {
+            small[..2].copy_from_slice(&[tag(1, BYTES), text.len() as u8]);
+            (&small[..2], text)
+        }
+        Spoken::Bool(value) => {
+            small[..2].copy_from_slice(&[tag(2, VARINT), u8::from(value)]);
+            (&small[..2], &[])
+        }
+        Spoken::I64(value @ 0..128) => {
+            small[..2].copy_from_slice(&[tag(3, VARINT), value as u8]);
+            (&small[..2], &[])
+        }
+        Spoken::F64(value) => {
+            small[0] = tag(4, FIXED64);
+            small[1..9].copy_from_slice(&value.to_le_bytes());
+            (&small[..9], &[])
+        }
+        Spoken::Text(_) | Spoken::I64(_) => return long_attribute(out, number, name, value),
+    };
+    if name.len() > SHORT {
+        return long_attribute(out, number, name, value);
+    }
+    let length = head.len() + body.len();
+    let all = name.len() + length + 4;
+    out.reserve(all + 2);
+    out.extend_from_slice(&[tag(number, BYTES), all as u8, tag(1, BYTES), name.len() as u8]);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(&[tag(2, BYTES), length as u8]);
+    out.extend_from_slice(head);
+    out.extend_from_slice(body);
+}
+
+/// Bytes of a name or a text with which a `KeyValue` stays below 128 bytes, so that its length is one byte.
+const SHORT: usize = 60;
+
+fn long_attribute(out: &mut Vec<u8>, number: u32, name: &str, value: Spoken<'_>) {
     message(out, number, |out| {
         text(out, 1, name.as_bytes());
         message(out, 2, |out| match value {
@@ -270,6 +332,11 @@ fn message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
         rest >>= 7;
     }
     out[at + more] &= 127;
+}
+
+/// The key of a field whose number is below 16: one byte.
+const fn tag(number: u32, wire: u32) -> u8 {
+    (number << 3 | wire) as u8
 }
 
 fn key(out: &mut Vec<u8>, number: u32, wire: u32) {

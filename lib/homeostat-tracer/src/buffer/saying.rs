@@ -51,6 +51,7 @@ impl Buffer {
         Text::Held(hold(&mut self.text, name))
     }
 
+    #[inline]
     fn record(&mut self, number: u32) -> Option<&mut Record> {
         let place = self.place(number)?;
         self.records.get_mut(place)
@@ -58,7 +59,11 @@ impl Buffer {
 
     #[inline]
     pub(crate) fn attribute(&mut self, number: u32, key: &'static str, value: Value<'_>) {
-        self.attributes(number, &[(key, value)]);
+        let Some(record) = self.record(number) else { return };
+        if count(&mut record.attributes, 1) == 1 {
+            let value = hold_value(&mut self.text, &mut self.statics, value);
+            self.entries.push(Entry::valued(number, What::Attribute, key, value));
+        }
     }
 
     /// Several at once: the span is looked up once.

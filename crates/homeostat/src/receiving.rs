@@ -57,7 +57,7 @@ impl Receiving {
             }
         };
         let mut receiving = Self { telemetry, receivers, tracer: None };
-        let built = Tracer::builder("homeostat")
+        let built = Tracer::builder(gateway::OWN_SERVICE)
             .attribute("service.version", env!("CARGO_PKG_VERSION"))
             .endpoint(format!("{}/v1/traces", receiving.endpoint()))
             .threads(1)

@@ -218,11 +218,11 @@ fn who(via: Option<Via>) -> &'static str {
 
 /// Does what a form on a page asks for, then leads back to a page.
 fn acts(action: page::Act) -> Routes {
-    post(move |State(app): State<Arc<App>>, name: Name, body: Bytes| {
+    post(move |State(app): State<Arc<App>>, name: Name, uri: Uri, body: Bytes| {
         blocking(move || {
             let form = Query::parse(std::str::from_utf8(&body).ok())?;
             let asked = page::Submitted { app: &app, name: name_of(&name), form };
-            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
+            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
         })
     })
 }
@@ -258,7 +258,7 @@ async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, hea
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     if wants_page && !uri.path().starts_with("/api/") {
-        return blocking(move || Ok::<_, Problem>(page::error(&app, &problem))).await;
+        return blocking(move || Ok::<_, Problem>(page::error(&app, &uri, &problem))).await;
     }
     problem.into_response()
 }

@@ -33,10 +33,12 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
         } @else {
             (scatter::draw(&traces))
             (found::table(view.stamp, &traces, with))
+            @if super::nobody_sends(store) { (how_to_send()) }
         }
     };
     let failed = match traces.iter().filter(|trace| trace.errors > 0).count() {
         0 => "none".to_owned(),
+        n if n == traces.len() && n > 1 => "all".to_owned(),
         n => n.to_string(),
     };
     let sentence = match traces.len() {
@@ -105,8 +107,8 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
         form class="search" method="get" action="/traces" {
             (choice(store, query))
             label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
-            label class="short" { "At least" input type="text" name="min" value=(text("min")) placeholder="100ms" autocomplete="off"; }
-            label class="short" { "At most" input type="text" name="max" value=(text("max")) placeholder="2s" autocomplete="off"; }
+            label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
+            label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
             (range.fields())
             label class="short" { "Show"
                 select name="limit" {
@@ -156,7 +158,7 @@ pub(super) fn choice(store: &Telemetry, query: &Query) -> Markup {
 fn nothing(store: &Telemetry, range: &Range) -> Markup {
     let services = store.services();
     html! {
-        @if services.is_empty() {
+        @if super::nobody_sends(store) {
             (how_to_send())
         } @else {
             p class="empty" {
@@ -171,7 +173,7 @@ fn nothing(store: &Telemetry, range: &Range) -> Markup {
 pub(super) fn how_to_send() -> Markup {
     html! {
         p class="empty" {
-            "A trace is the way of one request through services, told by the spans they send. None came yet. "
+            "A trace is the way of one request through services, told by the spans they send. None came yet but Homeostat's own. "
             "Point any OpenTelemetry exporter here, port 4317 for gRPC or 4318 for HTTP:"
         }
         pre tabindex="0" aria-label="Command" { "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf your-program" }

@@ -199,7 +199,7 @@ fn the_map_shows_who_calls_whom_in_words_too() {
         "front → cart: answers",
         "front → payments: failing",
         "front → catalogue",
-        "<td data-label=\"Kind\"><span class=\"quiet\">message",
+        "<td class=\"two\" data-label=\"Kind\"><span class=\"quiet\">message",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }

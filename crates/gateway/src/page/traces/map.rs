@@ -345,7 +345,7 @@ fn edge_table(edges: &[Dependency], range: &Range, seconds: f64) -> Markup {
                         tr {
                             td { (mark(meaning, word)) }
                             td class="name" { a href=(address(edge, range)) { (edge.caller) " → " (edge.callee) } }
-                            td class=[(edge.link == DependencyLink::Call).then_some("none")] data-label="Kind" { span class="quiet" { (match edge.link { DependencyLink::Call => "call", DependencyLink::Message => "message", DependencyLink::Uninstrumented => "sends no spans" }) } }
+                            td class=(if edge.link == DependencyLink::Call { "none" } else { "two" }) data-label="Kind" { span class="quiet" { (match edge.link { DependencyLink::Call => "call", DependencyLink::Message => "message", DependencyLink::Uninstrumented => "sends no spans" }) } }
                             (figures(&edge.caller_view, seconds))
                         }
                     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::server::{Server, start, start_with_traces};
+use support::server::{Server, start, start_receiving, start_with_traces};
 use support::traces::{self, LARGE, LARGE_SPANS, MISSING, SKEWED, trace_id};
 
 fn sentence(page: &str) -> &str {
@@ -51,6 +51,19 @@ fn without_a_store_and_without_spans_each_page_says_what_to_do() {
         "{}",
         unknown.body
     );
+}
+
+#[test]
+fn the_ports_that_are_named_are_those_that_listen() {
+    let (server, receivers) = start_receiving();
+    let (grpc, http) = (receivers.grpc_address().port(), receivers.http_address().port());
+    let page = ok(&server, "/traces");
+    assert!(
+        page.contains(&format!("port {grpc} for gRPC or {http} for HTTP"))
+            && page.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:{http} ")),
+        "{page}"
+    );
+    receivers.shutdown();
 }
 
 #[test]

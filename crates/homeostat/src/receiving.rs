@@ -4,11 +4,10 @@
 //! absent: what is done with the spans; see `telemetry`.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Infrastructure;
-use gateway::otlp::{Counts, OtlpReceivers, Protocol};
+use gateway::otlp::{OtlpReceivers, Protocol, Running};
 use homeostat_tracer::Tracer;
 use telemetry::Telemetry;
 
@@ -75,9 +74,9 @@ impl Receiving {
         &self.telemetry
     }
 
-    /// What came in and what was refused.
-    pub(crate) fn counts(&self) -> Arc<Counts> {
-        self.receivers.counts()
+    /// Its ports, and what came in and what was refused.
+    pub(crate) fn running(&self) -> Running {
+        self.receivers.running()
     }
 
     /// Where services send over HTTP, as OpenTelemetry's variable wants it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
+use gateway::otlp::{OtlpConfig, OtlpReceivers};
 use gateway::{Gateway, GatewayConfig, serve};
 use homeostat_tracer::Tracer;
 use serde_json::Value;
@@ -47,6 +48,27 @@ pub(crate) fn start(scene: fn(&Fleet)) -> Server {
 /// One that traces what it is asked.
 pub(crate) fn start_traced(scene: fn(&Fleet), tracer: Tracer) -> Server {
     serve_with(scene, None, Some(tracer))
+}
+
+/// With an empty telemetry store and receivers before it.
+pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    let ports = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 1, ..OtlpConfig::default() };
+    let receivers = OtlpReceivers::start(&ports, || telemetry.intake()).unwrap();
+    let (store, clock) = (Store::in_memory().unwrap(), Arc::new(MachineClock::start()));
+    let fleet = Arc::new(Fleet::new(store.clone(), clock.clone()));
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock,
+        otlp: Some(receivers.running()),
+        telemetry: Some(telemetry),
+        tracer: None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: Some(dir) }, receivers)
 }
 
 /// With a telemetry store in a directory of its own, which ends with the server.

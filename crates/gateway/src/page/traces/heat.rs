@@ -60,7 +60,7 @@ pub(in crate::page) fn latency(app: &App, view: &View, query: &Query) -> Result<
     }
     let picture = html! {
         @if map.rows_nano.is_empty() {
-            @if super::nobody_sends(store) { (search::how_to_send()) }
+            @if super::nobody_sends(store) { (search::how_to_send(app)) }
             @else { p class="empty" { "No span that is asked for began " (range.words()) ". Choose another service, or a longer time." } }
         } @else {
             (draw(&map, since, chosen.as_ref(), query))

@@ -52,7 +52,7 @@ pub(in crate::page) fn service_map(app: &App, view: &View, query: &Query) -> Res
     let seconds = counted_seconds(store, &range, window)?;
     let picture = html! {
         @if nodes.is_empty() {
-            @if super::nobody_sends(store) { (super::search::how_to_send()) }
+            @if super::nobody_sends(store) { (super::search::how_to_send(app)) }
             @else { p class="empty" { "No span of one service names another as what it called " (range.words()) ". Choose a longer time." } }
         } @else if nodes.len() > DRAWN {
             p class="empty" { (nodes.len()) " services are too many for one picture; the table below has them all." }

@@ -245,7 +245,7 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
-                otlp: receiving.as_ref().map(Receiving::counts),
+                otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
             },

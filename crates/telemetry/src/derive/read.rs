@@ -325,6 +325,15 @@ pub(crate) fn dependencies(taken: Taken<Dependency>) -> Vec<Dependency> {
         }
     }
     all.sort_by(|a, b| (&a.caller, &a.callee, a.link).cmp(&(&b.caller, &b.callee, b.link)));
+    // A service that answers at other times was only not reached: those calls belong to the edge that is there.
+    all.dedup_by(|alone, edge| {
+        let same = (&alone.caller, &alone.callee) == (&edge.caller, &edge.callee)
+            && alone.link == Link::Uninstrumented;
+        if same {
+            edge.caller_view.merge(&alone.caller_view);
+        }
+        same
+    });
     all
 }
 

@@ -90,8 +90,15 @@ pub(crate) enum Incomplete {
     #[error("the spans of {0} requests are missing")]
     Missing(u64),
     /// The numbers began anew.
-    #[error("the load was restarted and counts anew")]
-    Restarted,
+    #[error("the load was restarted and counts anew: request {second} ended {earlier_ms} ms before request {first}")]
+    Restarted {
+        /// The number of one request.
+        first: u64,
+        /// That of the next one, which is not higher or ended long before.
+        second: u64,
+        /// How long before, milliseconds.
+        earlier_ms: u64,
+    },
 }
 
 /// Counts the requests that ended in `time`, nanoseconds since 1970. `ended` are those that are known, with some from
@@ -102,8 +109,12 @@ pub(crate) fn count(mut ended: Vec<Ended>, time: Range<u64>) -> Result<Count, In
     let backwards = |pair: &[Ended]| {
         pair[0].number == pair[1].number || pair[0].at > pair[1].at.saturating_add(ORDER_TOLERANCE)
     };
-    if ended.windows(2).any(backwards) {
-        return Err(Incomplete::Restarted);
+    if let Some(pair) = ended.windows(2).find(|pair| backwards(pair)) {
+        return Err(Incomplete::Restarted {
+            first: pair[0].number,
+            second: pair[1].number,
+            earlier_ms: pair[0].at.saturating_sub(pair[1].at) / 1_000_000,
+        });
     }
     let after = ended.iter().find(|request| request.at >= time.end).ok_or(Incomplete::GoesOn)?.number;
     let before = ended.iter().rev().find(|request| request.at < time.start).map(|request| request.number);
@@ -164,8 +175,9 @@ mod tests {
     fn a_load_that_was_restarted_is_not_counted_through() {
         let again =
             requests(0..4).into_iter().map(|request| Ended { at: request.at + 30 * SECOND, ..request });
+        let restarted = Err(Incomplete::Restarted { first: 3, second: 5, earlier_ms: 28_000 });
         let all: Vec<Ended> = requests(5..25).into_iter().chain(again).collect();
-        assert_eq!(count(all, 110 * SECOND..120 * SECOND), Err(Incomplete::Restarted));
+        assert_eq!(count(all, 110 * SECOND..120 * SECOND), restarted));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Notice, Webhook};
 use heal::start::Execution;
 use heal::{Driver, Healer, Learning};
+use homeostat_tracer::Tracer;
 use observe::Observer;
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
@@ -30,6 +31,7 @@ use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
+use crate::loop_traces::LoopTraces;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -225,6 +227,7 @@ impl ControlPlane {
             observer: &observer,
             executor: &executor,
             clock: &clock,
+            tracer: receiving.as_ref().and_then(Receiving::tracer),
         };
         let healer = parts.healer(webhook)?;
         healer.conclude_left_over()?;
@@ -368,6 +371,8 @@ struct Wiring<'a> {
     observer: &'a Arc<Observer>,
     executor: &'a Arc<Executor>,
     clock: &'a Arc<dyn Clock>,
+    /// Where the loop's own turns are traced.
+    tracer: Option<Tracer>,
 }
 
 impl Wiring<'_> {
@@ -410,6 +415,10 @@ impl Wiring<'_> {
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
             notify: Box::new(notify),
+            tell: match self.tracer.clone() {
+                Some(tracer) => Arc::new(LoopTraces::new(tracer)),
+                None => Arc::new(heal::Silent),
+            },
         };
         Ok(Healer::new(parts, settings)?)
     }

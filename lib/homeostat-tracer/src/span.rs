@@ -278,6 +278,16 @@ impl Entered {
         Span { active }
     }
 
+    /// Takes it out of scope and forgets it with all its children, which count as dropped,
+    /// [`Reason::Unsampled`](crate::Reason::Unsampled): for work that turned out to be none, such as a look that found
+    /// nothing. Errors are forgotten too. What is a branch of a trace ends as always.
+    pub fn discard(self) {
+        let mut span = self.exit();
+        if let Active::Recording(buffer) = std::mem::take(&mut span.active) {
+            tracer::discard(buffer);
+        }
+    }
+
     #[inline]
     fn with(&self, say: impl FnOnce(&mut Buffer, u32)) {
         if self.serial != 0 {

@@ -90,7 +90,9 @@ pub(crate) enum Incomplete {
     #[error("the spans of {0} requests are missing")]
     Missing(u64),
     /// The numbers began anew.
-    #[error("the load was restarted and counts anew: request {second} ended {earlier_ms} ms before request {first}")]
+    #[error(
+        "the load was restarted and counts anew: request {second} ended {earlier_ms} ms before request {first}"
+    )]
     Restarted {
         /// The number of one request.
         first: u64,
@@ -177,7 +179,7 @@ mod tests {
             requests(0..4).into_iter().map(|request| Ended { at: request.at + 30 * SECOND, ..request });
         let restarted = Err(Incomplete::Restarted { first: 3, second: 5, earlier_ms: 28_000 });
         let all: Vec<Ended> = requests(5..25).into_iter().chain(again).collect();
-        assert_eq!(count(all, 110 * SECOND..120 * SECOND), restarted));
+        assert_eq!(count(all, 110 * SECOND..120 * SECOND), restarted);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Counters {
     pub malformed: Counter,
     /// Requests refused because too much was waiting for the disk.
     pub overloaded: Counter,
+    /// Requests refused because too much was waiting for compaction.
+    pub backlogged: Counter,
     /// Requests refused because the disk did not take them.
     pub disk_refused: Counter,
     /// Attributes left out by our limits.

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use domain::Time;
 use serde_json::Value;
 use store::{ExperimentRecord, Statistics};
-use telemetry::Counters;
+use telemetry::{Counters, Telemetry};
 
 use super::{Answer, Asked};
 use crate::problem::Problem;
@@ -33,6 +33,7 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     }
     if let Some(telemetry) = &asked.app.telemetry {
         stored(&mut text, telemetry.counters());
+        waiting(&mut text, telemetry);
         text.0.push_str(&telemetry.span_metrics());
     }
     let mut response = text.0.into_response();
@@ -49,6 +50,11 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ("telemetry_items_rejected_total", "spans without usable ids", &counts.rejected),
         ("telemetry_requests_malformed_total", "requests that were no OTLP", &counts.malformed),
         ("telemetry_requests_overloaded_total", "requests refused: too much waited", &counts.overloaded),
+        (
+            "telemetry_requests_backlogged_total",
+            "requests refused: compaction was behind",
+            &counts.backlogged,
+        ),
         ("telemetry_requests_disk_refused_total", "requests the disk did not take", &counts.disk_refused),
         ("telemetry_attributes_dropped_total", "attributes left out by limits", &counts.attributes_dropped),
         ("telemetry_values_cut_total", "values cut by limits", &counts.values_cut),
@@ -67,6 +73,20 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ),
     ] {
         text.counter(name, help, counter.get());
+    }
+}
+
+/// What waits for compaction, and what came out of it.
+fn waiting(text: &mut Exposition, telemetry: &Telemetry) {
+    let (backlog, (files, bytes)) = (telemetry.backlog(), telemetry.compacted());
+    for (name, help, value) in [
+        ("telemetry_backlog_bytes", "bytes that wait for compaction", backlog.bytes as f64),
+        ("telemetry_backlog_limit_bytes", "from so many on intake is refused", backlog.bytes_max as f64),
+        ("telemetry_intake_refused", "1 while intake waits for compaction", f64::from(backlog.refusing)),
+        ("telemetry_compacted_files", "compacted files, each with an index", files as f64),
+        ("telemetry_compacted_stored_bytes", "bytes of compacted files on disk", bytes as f64),
+    ] {
+        text.gauge(name, help, &[("", value)]);
     }
 }
 

@@ -52,8 +52,6 @@ pub(crate) struct Work {
     dir: PathBuf,
     policy: Policy,
     pinned: Mutex<HashSet<[u8; 16]>>,
-    /// Segments with damage: left as they are, for what can still be read of them.
-    set_aside: Mutex<HashSet<u64>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -79,8 +77,8 @@ impl Work {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
             Err(error) => return Err(error),
         };
-        let (set_aside, one_at_a_time) = Default::default();
-        Ok(Self { tiers, shared, dir, policy, pinned: Mutex::new(pinned), set_aside, one_at_a_time })
+        let one_at_a_time = Mutex::default();
+        Ok(Self { tiers, shared, dir, policy, pinned: Mutex::new(pinned), one_at_a_time })
     }
 
     /// Keeps a trace whatever is sampled out, from the next compaction on; known after a restart.
@@ -124,7 +122,7 @@ impl Work {
             Err(error) => {
                 counters.compaction_failures.add(1);
                 if error.kind() == io::ErrorKind::InvalidData {
-                    lock(&self.set_aside).extend(segments.iter().map(|segment| segment.number));
+                    self.tiers.set_aside(&segments);
                 }
                 Err(error)
             }
@@ -139,13 +137,12 @@ impl Work {
         }) else {
             return Vec::new();
         };
-        let set_aside = lock(&self.set_aside).clone();
         let sealed = self.tiers.sealed();
         let hot: u64 = sealed.iter().map(|segment| segment.bytes()).sum();
-        let crowded = hot > self.policy.hot_bytes_max;
+        let crowded = hot > self.policy.hot_bytes_max.min(self.tiers.gate.crowded_above());
         let mut taken: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut oldest) = (0, Duration::ZERO);
-        for segment in sealed.into_iter().filter(|segment| !set_aside.contains(&segment.number)) {
+        for segment in sealed {
             let age = age_of(&segment.path);
             if !crowded && age < after || !taken.is_empty() && bytes + segment.bytes() > UNIT_BYTES_MAX {
                 break;
@@ -163,9 +160,9 @@ impl Work {
         let _alone = lock(&self.one_at_a_time);
         let too_old = |age: Duration| age > self.policy.retention_age;
         let units = self.tiers.units();
-        let sealed = self.tiers.sealed();
+        let complete = self.tiers.complete();
         let mut bytes = units.iter().map(|unit| unit.bytes).sum::<u64>();
-        bytes += sealed.iter().map(|segment| segment.bytes()).sum::<u64>();
+        bytes += complete.iter().map(|segment| segment.bytes()).sum::<u64>();
         for unit in units {
             let age = unit.written.elapsed().unwrap_or_default();
             if !too_old(age) && bytes <= self.policy.retention_bytes {
@@ -176,7 +173,7 @@ impl Work {
             remove(&unit.files);
             self.shared.counters.retention_removed.add(1);
         }
-        for segment in sealed {
+        for segment in complete {
             if !too_old(age_of(&segment.path)) && bytes <= self.policy.retention_bytes {
                 continue;
             }

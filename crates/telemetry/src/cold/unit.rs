@@ -95,6 +95,11 @@ impl Unit {
         self.index_file.read_exact_at(bytes, offset).map_err(failed)
     }
 
+    /// Bytes of all its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Numbers of the segments whose rows are here.
     pub(crate) fn segments(&self) -> &[u64] {
         &self.index.segments

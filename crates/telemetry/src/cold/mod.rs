@@ -12,6 +12,7 @@
 //!
 //! Files are local. An object store would take the place of the few calls in `build`, `unit` and `compact`.
 
+mod attributes;
 mod bloom;
 mod build;
 mod ceilings;
@@ -21,6 +22,7 @@ mod index;
 mod order;
 mod pack;
 mod page;
+mod pages;
 mod rest;
 mod sample;
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gather::{Field, REST, hexadecimal};
+use super::attributes::{REST, hexadecimal};
+use super::gather::Field;
 use super::index::{Chunk, Encoding, Group, Place};
 use super::pack;
+use super::pages::PAGE_ROWS;
 use super::rest::{self, Rest};
 use super::unit::Unit;
-use super::write::PAGE_ROWS;
 use crate::batch::Origins;
 use crate::column::{AttributeType, Form, Scalar, Strings};
 use crate::model::{

@@ -10,7 +10,7 @@ use super::bloom;
 use super::gather::Field;
 use super::index::{Group, Index, LOCATOR_ENTRY};
 use super::page::Page;
-use super::write::PAGE_ROWS;
+use super::pages::PAGE_ROWS;
 use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::query::{

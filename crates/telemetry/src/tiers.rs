@@ -123,6 +123,16 @@ impl Tiers {
         });
     }
 
+    /// Puts a unit in the place of the neighbouring ones it was merged from.
+    pub(crate) fn replace_units(&self, unit: Arc<Unit>, merged: &[Arc<Unit>]) {
+        self.change(|state| {
+            let is_merged = |known: &Arc<Unit>| merged.iter().any(|old| Arc::ptr_eq(old, known));
+            let at = state.cold.iter().position(is_merged).unwrap_or(state.cold.len());
+            state.cold.retain(|known| !is_merged(known));
+            state.cold.insert(at, unit);
+        });
+    }
+
     /// All units, oldest first.
     pub(crate) fn units(&self) -> Vec<Arc<Unit>> {
         self.read().cold.clone()

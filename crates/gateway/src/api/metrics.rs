@@ -66,6 +66,9 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ("telemetry_sampled_out_spans_total", "spans tail sampling let go", &counts.sampled_out_spans),
         ("telemetry_compacted_bytes_total", "bytes written by compaction", &counts.unit_bytes_written),
         ("telemetry_compaction_failures_total", "compactions that failed", &counts.compaction_failures),
+        ("telemetry_merged_files_total", "small compacted files merged", &counts.merged_units),
+        ("telemetry_merged_bytes_total", "bytes written by merging", &counts.merged_bytes_written),
+        ("telemetry_merge_failures_total", "merges that failed", &counts.merge_failures),
         (
             "telemetry_retention_removed_total",
             "files that were too old or too much",

@@ -75,12 +75,12 @@ pub(super) struct Gathered {
     pub(super) durations: Vec<u64>,
 }
 
-/// Gathers the rows. `adjusted_count` says for how many spans a kept one stands.
+/// Gathers the rows. `adjusted_count` says, by batch and row, for how many spans a kept one stands.
 pub(super) fn gather(
     signal: Signal,
     batches: &[Batch],
     order: &Order,
-    adjusted_count: &dyn Fn(&[u8; 16]) -> f64,
+    adjusted_count: &dyn Fn(usize, usize) -> f64,
 ) -> Gathered {
     let scatter = Scatter { batches, order };
     let mut traces = vec![[0; 16]; order.rows];
@@ -104,7 +104,12 @@ pub(super) fn gather(
         fields.push((Field::ParentId, Data::Fixed { width: 8, bytes, there }));
         fields.push((Field::Status, plain(statuses)));
         fields.push((Field::TraceState, of(scatter.strings(|batch| &batch.trace_state))));
-        let counts = traces.iter().map(|trace| adjusted_count(trace).to_bits()).collect();
+        let mut counts = vec![0; order.rows];
+        for (number, places) in order.places.iter().enumerate() {
+            for (row, &place) in places.iter().enumerate().filter(|&(_, &place)| place != ABSENT) {
+                counts[place as usize] = adjusted_count(number, row).to_bits();
+            }
+        }
         fields.push((Field::AdjustedCount, plain(counts)));
     }
     let bytes = traces.as_flattened().to_vec();

@@ -18,7 +18,7 @@ use crate::model::{
 use crate::otlp;
 use crate::query::{Columns, ReadError, Tag};
 
-type Result<T> = std::result::Result<T, ReadError>;
+pub(super) type Result<T> = std::result::Result<T, ReadError>;
 
 /// The rows of one page of a row group.
 pub(super) struct Page<'a> {
@@ -39,6 +39,22 @@ enum Values {
     Strings(Strings),
     Numbers(Vec<u64>),
     Fixed(usize, Vec<u8>),
+}
+
+/// An attribute's column in a page, its values, and where each row's value stands among them.
+pub(super) type AttributeCells<'a> = (&'a Chunk, Cells, Vec<Option<usize>>);
+
+/// What has no column, row by row.
+pub(super) struct RestMessages {
+    ranks: Vec<Option<usize>>,
+    strings: Strings,
+}
+
+impl RestMessages {
+    /// The message of a row.
+    pub(super) fn of(&self, row: usize) -> Option<&[u8]> {
+        self.ranks[row].map(|rank| self.strings.entry(self.strings.code(rank)))
+    }
 }
 
 impl Cells {
@@ -86,7 +102,13 @@ impl Cells {
         }
     }
 
-    fn show<T>(&self, kind: AttributeType, rank: usize, use_it: impl FnOnce(Scalar<'_>) -> T) -> T {
+    /// Shows the value at `rank`.
+    pub(super) fn show<T>(
+        &self,
+        kind: AttributeType,
+        rank: usize,
+        use_it: impl FnOnce(Scalar<'_>) -> T,
+    ) -> T {
         match &self.values {
             Values::Strings(strings) => {
                 let bytes = strings.entry(strings.code(rank));
@@ -124,11 +146,20 @@ impl<'a> Page<'a> {
         Self { unit, signal, group, number }
     }
 
-    fn nonsense<T>(&self, what: &'static str) -> Result<T> {
+    pub(super) fn nonsense<T>(&self, what: &'static str) -> Result<T> {
         Err(self.unit.nonsense(self.signal, what))
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// What attributes rows have, in which order.
+    pub(super) fn shapes(&self) -> &'a [Box<[u16]>] {
+        &self.group.shapes
+    }
+
+    pub(super) fn rows(&self) -> usize {
         (self.group.rows as usize - self.number * PAGE_ROWS).min(PAGE_ROWS)
     }
 
@@ -177,11 +208,11 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn numbers(&self, field: Field) -> Result<Vec<u64>> {
+    pub(super) fn numbers(&self, field: Field) -> Result<Vec<u64>> {
         self.field(field)?.numbers().map_or_else(|| self.nonsense("column of numbers"), Ok)
     }
 
-    fn strings(&self, field: Field) -> Result<Strings> {
+    pub(super) fn strings(&self, field: Field) -> Result<Strings> {
         self.field(field)?.strings().map_or_else(|| self.nonsense("column of strings"), Ok)
     }
 
@@ -190,18 +221,26 @@ impl<'a> Page<'a> {
         cells.fixed::<8>().map_or_else(|| self.nonsense("column of ids"), |ids| Ok(ids.to_vec()))
     }
 
-    /// The rests of those of `rows` that have one, by row.
-    fn rests(&self, rows: &[u32]) -> Result<HashMap<u32, Rest>> {
-        let mut rests = HashMap::new();
+    /// What has no column, row by row; `None` where no row has anything.
+    pub(super) fn rest_messages(&self) -> Result<Option<RestMessages>> {
         if self.group.bounds.get(self.number).is_some_and(|bounds| bounds.rests == 0) {
-            return Ok(rests);
+            return Ok(None);
         }
         let cells = self.field(Field::Rest)?;
         let ranks = cells.ranks(self.rows());
-        let Some(strings) = cells.strings() else { return self.nonsense("rest") };
+        match cells.strings() {
+            Some(strings) => Ok(Some(RestMessages { ranks, strings })),
+            None => self.nonsense("rest"),
+        }
+    }
+
+    /// The rests of those of `rows` that have one, by row.
+    fn rests(&self, rows: &[u32]) -> Result<HashMap<u32, Rest>> {
+        let mut rests = HashMap::new();
+        let Some(messages) = self.rest_messages()? else { return Ok(rests) };
         for &row in rows {
-            if let Some(rank) = ranks[row as usize] {
-                match rest::read(self.signal, strings.entry(strings.code(rank))) {
+            if let Some(message) = messages.of(row as usize) {
+                match rest::read(self.signal, message) {
                     Ok(rest) => rests.insert(row, rest),
                     Err(_) => return self.nonsense("rest"),
                 };
@@ -210,12 +249,15 @@ impl<'a> Page<'a> {
         Ok(rests)
     }
 
-    /// The attributes of `rows`, what a rest holds put where it stood.
-    fn attribute_lists(&self, rows: &[u32], rests: &mut HashMap<u32, Rest>) -> Result<Vec<AttributeList>> {
-        let shapes = self.numbers(Field::Shape)?;
+    /// The attribute columns that rows of these shapes have values in.
+    pub(super) fn attribute_columns(
+        &self,
+        shapes: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<Option<AttributeCells<'a>>>> {
         let mut needed = vec![false; self.group.attributes.len()];
-        for &row in rows {
-            let Some(shape) = self.group.shapes.get(shapes[row as usize] as usize) else {
+        let mut last = None;
+        for shape in shapes.into_iter().filter(|&shape| last.replace(shape) != Some(shape)) {
+            let Some(shape) = self.group.shapes.get(shape as usize) else {
                 return self.nonsense("shape of a row");
             };
             for &column in shape.iter().filter(|&&column| column != REST) {
@@ -225,17 +267,21 @@ impl<'a> Page<'a> {
                 }
             }
         }
-        let mut columns = Vec::new();
-        for (chunk, needed) in self.group.attributes.iter().zip(needed) {
-            columns.push(if needed {
-                let cells = self.cells(chunk)?;
-                let ranks = cells.ranks(self.rows());
-                let key = String::from_utf8_lossy(&chunk.key).into_owned();
-                Some((key, chunk.kind, cells, ranks))
-            } else {
-                None
-            });
-        }
+        let read = |(chunk, needed): (&'a Chunk, bool)| {
+            needed.then(|| self.cells(chunk).map(|cells| (chunk, cells))).transpose()
+        };
+        let columns = self.group.attributes.iter().zip(needed).map(read);
+        let with_ranks = |(chunk, cells): (&'a Chunk, Cells)| {
+            let ranks = cells.ranks(self.rows());
+            (chunk, cells, ranks)
+        };
+        columns.map(|column| Ok(column?.map(with_ranks))).collect()
+    }
+
+    /// The attributes of `rows`, what a rest holds put where it stood.
+    fn attribute_lists(&self, rows: &[u32], rests: &mut HashMap<u32, Rest>) -> Result<Vec<AttributeList>> {
+        let shapes = self.numbers(Field::Shape)?;
+        let columns = self.attribute_columns(rows.iter().map(|&row| shapes[row as usize]))?;
         let mut lists = Vec::new();
         for &row in rows {
             let rest =
@@ -247,10 +293,11 @@ impl<'a> Page<'a> {
                     list.extend(rest.next());
                     continue;
                 }
-                if let Some((key, kind, cells, ranks)) = &columns[usize::from(column)]
+                if let Some((chunk, cells, ranks)) = &columns[usize::from(column)]
                     && let Some(rank) = ranks[row as usize]
                 {
-                    list.push((key.clone(), cells.show(*kind, rank, otlp::owned)));
+                    let key = String::from_utf8_lossy(&chunk.key).into_owned();
+                    list.push((key, cells.show(chunk.kind, rank, otlp::owned)));
                 }
             }
             lists.push(list);
@@ -313,7 +360,7 @@ impl<'a> Page<'a> {
     }
 
     /// The parents of `rows`: some rows away, in another page perhaps, or by their ids.
-    fn parents(&self, rows: &[u32], ids: &[[u8; 8]]) -> Result<Vec<Option<SpanId>>> {
+    pub(super) fn parents(&self, rows: &[u32], ids: &[[u8; 8]]) -> Result<Vec<Option<SpanId>>> {
         let offsets = self.numbers(Field::ParentOffset)?;
         let by_id = self.field(Field::ParentId)?;
         let ranks = by_id.ranks(self.rows());

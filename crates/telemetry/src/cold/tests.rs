@@ -15,6 +15,8 @@ use crate::fixture::{self, Message, int, text};
 use crate::query::{LogFilter, StatusFilter, TraceFilter};
 use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
+mod merging;
+
 /// A store that compacts only when asked.
 fn open(dir: &TempDir) -> Telemetry {
     open_with(Config { compact_after: None, ..Config::new(dir.path()) })

@@ -200,15 +200,15 @@ mod tests {
     fn rows_are_written_again_a_few_times_only_however_long_the_store_runs() {
         let mut all: Vec<u64> = Vec::new();
         let (mut written, arrivals) = (0, 1000);
-        for _ in 0..arrivals {
-            all.push(1);
+        for arriving in std::iter::repeat_n(1, arrivals) {
+            all.push(arriving);
             while let Some(range) = choose(&units(&all), 10_000 * RETENTION) {
                 let sum = all[range.clone()].iter().sum();
                 all.splice(range, [sum]);
                 written += sum;
             }
         }
-        assert!(written <= 5 * arrivals, "{written} MiB written again for {arrivals}");
+        assert!(written <= 5 * arrivals as u64, "{written} MiB written again for {arrivals}");
         assert!(all.len() <= 50, "{} units: {all:?}", all.len());
     }
 

@@ -181,7 +181,7 @@ fn what_was_sampled_stays_sampled_and_stands_for_as_many() {
     for part in 0..4u64 {
         let span = |n: u64| {
             let span = Message::new().bytes(1, id(n)).bytes(2, n.to_be_bytes()).bytes(5, "GET").fixed64(7, n);
-            span.fixed64(8, n + 5).message(15, Message::new().varint(3, if n % 50 == 0 { 2 } else { 0 }))
+            span.fixed64(8, n + 5).message(15, Message::new().varint(3, 2 * u64::from(n.is_multiple_of(50))))
         };
         send(&store, &fixture::traces("s1", (part * 200 + 1..=part * 200 + 200).map(span)));
         store.compact().expect("compacted");

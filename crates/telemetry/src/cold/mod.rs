@@ -18,6 +18,7 @@ mod batch;
 mod bloom;
 mod build;
 mod ceilings;
+mod cells;
 mod compact;
 mod gather;
 mod group;

@@ -291,7 +291,7 @@ impl Snapshot {
     }
 
     /// Links to our services that only spans tell of: no proxy stands on them.
-    fn links_of_traces_alone(&self) -> impl Iterator<Item = &LinkName> + '_ {
+    pub fn links_of_traces_alone(&self) -> impl Iterator<Item = &LinkName> + '_ {
         let traced = self.traces.links.keys();
         traced.filter(|name| !self.links.contains_key(name) && self.services.contains_key(&name.to))
     }

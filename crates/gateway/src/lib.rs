@@ -30,6 +30,9 @@ mod serve;
 mod shapes;
 mod span_time;
 
+/// The name under which the control plane sends its own spans.
+pub const OWN_SERVICE: &str = "homeostat";
+
 pub use control::{
     Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
     StrategyRate, Target,

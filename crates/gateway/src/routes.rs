@@ -31,26 +31,43 @@ type Routes = MethodRouter<Arc<App>>;
 pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
     let healing = self_healing();
     let router = Router::new()
-        .route("/health", reads(api::health))
-        .route("/metrics", reads(api::metrics))
         .nest("/api/v3/self-healing", healing.clone())
         .nest("/api/self-healing", healing)
         .nest("/api/v3/chaos", chaos())
         .nest("/api/v3/observability", observability())
         .nest("/api", jaeger())
         .merge(pages())
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(Arc::clone(&app), guard))
-        .layer(from_fn(limit_time))
-        .layer(from_fn(finish))
-        .with_state(app);
-    match tracer {
+        .fallback(unknown);
+    let router = guarded(router, &app);
+    let router = match tracer {
         // By `Router::layer` it runs inside the routing, where the address is known that matched.
         Some(tracer) => router.layer(ServerLayer::new().tracer(tracer).route(matched)),
         None => router,
-    }
+    };
+    router.merge(guarded(untraced(), &app)).with_state(app)
+}
+
+/// What asks by itself, or lasts as long as a page is open: traced, it would bury what people and programs ask.
+fn untraced() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health", reads(api::health))
+        .route("/metrics", reads(api::metrics))
+        .route("/events", get(live::events))
+        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
+        .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
+        .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
+        .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
+        .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
+}
+
+/// What every request passes, whether it is traced or not.
+fn guarded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(app), guard))
+        .layer(from_fn(limit_time))
+        .layer(from_fn(finish))
 }
 
 /// The address that matched, with its parameters' names in place of their values.
@@ -135,12 +152,6 @@ fn pages() -> Router<Arc<App>> {
     router
         .route("/login", get(show_page).merge(acts(page::sign_in)))
         .route("/emergency-stop", get(show_page).merge(acts(page::emergency_stop)))
-        .route("/events", get(live::events))
-        .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
-        .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
-        .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
-        .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
-        .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }
 
 /// The one placeholder of the path, empty where there is none.
@@ -208,11 +219,11 @@ fn who(via: Option<Via>) -> &'static str {
 
 /// Does what a form on a page asks for, then leads back to a page.
 fn acts(action: page::Act) -> Routes {
-    post(move |State(app): State<Arc<App>>, name: Name, body: Bytes| {
+    post(move |State(app): State<Arc<App>>, name: Name, uri: Uri, body: Bytes| {
         blocking(move || {
             let form = Query::parse(std::str::from_utf8(&body).ok())?;
             let asked = page::Submitted { app: &app, name: name_of(&name), form };
-            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &problem)))
+            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
         })
     })
 }
@@ -248,7 +259,7 @@ async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, hea
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     if wants_page && !uri.path().starts_with("/api/") {
-        return blocking(move || Ok::<_, Problem>(page::error(&app, &problem))).await;
+        return blocking(move || Ok::<_, Problem>(page::error(&app, &uri, &problem))).await;
     }
     problem.into_response()
 }

@@ -48,8 +48,8 @@ pub struct GatewayConfig {
     pub clock: Arc<dyn Clock>,
     /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
     pub telemetry: Option<Telemetry>,
-    /// What the OTLP receivers count, for `/metrics`; `None` where none run.
-    pub otlp: Option<Arc<otlp::Counts>>,
+    /// The OTLP receivers; `None` where none run.
+    pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
     pub tracer: Option<Tracer>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct App {
     pub(crate) telemetry: Option<Telemetry>,
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
-    pub(crate) otlp: Option<Arc<otlp::Counts>>,
+    pub(crate) otlp: Option<otlp::Running>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.

@@ -3,14 +3,15 @@
 mod support;
 
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::Clock;
 use gateway::{GatewayConfig, GatewayError, serve};
+use homeostat_tracer::{Delivery, Sampler, Tracer, Transport};
 use serde_json::{Value, json};
 use store::Store;
-use support::server::{HEALING, TOKEN, assert_problem, start};
+use support::server::{HEALING, TOKEN, assert_problem, start, start_traced};
 use support::{Fleet, MachineClock, scene};
 
 #[test]
@@ -409,6 +410,44 @@ fn only_loopback_and_a_real_token_are_served() {
     assert!(matches!(error, GatewayError::NotLoopback { .. }), "{error}");
     assert!(error.to_string().contains("loopback only"), "{error}");
     assert!(matches!(refuse("127.0.0.1:0", "short"), GatewayError::WeakToken { length: 5 }));
+}
+
+/// Keeps what a tracer sends.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Transport for Kept {
+    fn send(&self, request: &[u8]) -> Delivery {
+        self.0.lock().unwrap().extend_from_slice(request);
+        Delivery::Accepted { rejected: 0 }
+    }
+}
+
+#[test]
+fn what_asks_by_itself_is_not_traced() {
+    let kept = Kept::default();
+    let tracer = Tracer::builder(gateway::OWN_SERVICE)
+        .sampler(Sampler::Always)
+        .transport(kept.clone())
+        .build()
+        .unwrap();
+    let server = start_traced(scene::calm, tracer.clone());
+    for path in ["/services", "/health", "/metrics", "/assets/page.js", "/favicon.svg", "/issues"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(
+        server.raw("GET", "/health", &[("host", "evil.example")], "").status,
+        421,
+        "guarded as before"
+    );
+    assert_eq!(server.raw("PUT", "/health", &[("host", &server.host())], "").status, 303, "to sign in");
+    tracer.flush(Duration::from_secs(10)).unwrap();
+    let bytes = kept.0.lock().unwrap();
+    let traced = |name: &str| bytes.windows(name.len()).any(|part| part == name.as_bytes());
+    assert!(traced("GET /services") && traced("GET /issues"));
+    for name in ["/health", "/metrics", "/assets", "/favicon"] {
+        assert!(!traced(name), "{name}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::server::{Server, start, start_with_traces};
+use support::server::{Server, start, start_receiving, start_with_traces};
 use support::traces::{self, LARGE, LARGE_SPANS, MISSING, SKEWED, trace_id};
 
 fn sentence(page: &str) -> &str {
@@ -43,7 +43,60 @@ fn without_a_store_and_without_spans_each_page_says_what_to_do() {
             "{path}"
         );
     }
-    assert_eq!(empty.get("/traces/abc").status, 404);
+    let compare = ok(&empty, "/traces/compare");
+    assert!(sentence(&compare).starts_with("Two traces") && compare.contains("Compare with another"));
+    let unknown = empty.get("/traces/abc");
+    assert!(
+        unknown.status == 404 && unknown.body.contains("<a href=\"/traces\">Traces</a>"),
+        "{}",
+        unknown.body
+    );
+}
+
+#[test]
+fn the_ports_that_are_named_are_those_that_listen() {
+    let (server, receivers) = start_receiving();
+    let (grpc, http) = (receivers.grpc_address().port(), receivers.http_address().port());
+    let page = ok(&server, "/traces");
+    assert!(
+        page.contains(&format!("port {grpc} for gRPC or {http} for HTTP"))
+            && page.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:{http} ")),
+        "{page}"
+    );
+    receivers.shutdown();
+}
+
+#[test]
+fn what_cannot_be_read_can_be_left_out_with_one_click_and_the_rest_stays() {
+    let server = start_with_traces(|_, _| {});
+    let refused = server.get("/traces?service=front&min=abc&errors=1");
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused
+            .body
+            .contains("<a href=\"/traces?service=front&amp;errors=1\">Leave out <code>min</code></a>"),
+        "{}",
+        refused.body
+    );
+    let (rail, _) = refused.body.split_once("</nav>").unwrap();
+    assert!(rail.contains("href=\"/traces\" title=\"Traces\" aria-current=\"page\""), "{rail}");
+}
+
+#[test]
+fn a_service_that_began_to_send_a_minute_ago_is_not_averaged_over_the_hour() {
+    let server = start_with_traces(traces::fresh);
+    for within in [900, 3600, 86_400] {
+        let page = ok(&server, &format!("/service-map?within={within}"));
+        let (_, row) = page.split_once("/latency?service=cart").unwrap();
+        let (before, _) = page.split_at(page.len() - row.len());
+        let (_, rate) = before.rsplit_once("title=\"100 calls\">").unwrap();
+        let rate: f64 = rate.split_once("/s").unwrap().0.parse().unwrap();
+        assert!((1.5..=2.1).contains(&rate), "100 calls in 50 s, within {within} s: {rate}/s");
+    }
+    let page = ok(&server, "/latency?service=cart");
+    assert!(page.contains("There are none before "), "{page}");
+    let (_, cells) = page.split_once("data-heat").unwrap();
+    assert!(cells.matches("<title>").count() > 20, "seconds are told apart: {cells}");
 }
 
 #[test]
@@ -159,7 +212,7 @@ fn the_map_shows_who_calls_whom_in_words_too() {
         "front → cart: answers",
         "front → payments: failing",
         "front → catalogue",
-        "<td data-label=\"Kind\"><span class=\"quiet\">message",
+        "<td class=\"two\" data-label=\"Kind\"><span class=\"quiet\">message",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
@@ -171,7 +224,7 @@ fn a_box_on_the_heat_map_tells_what_is_different_in_it() {
     let server = start_with_traces(traces::shop);
     let page = ok(&server, "/latency?service=front&operation=POST%20%2Fcheckout");
     assert!(
-        sentence(&page).starts_with("front: POST /checkout: 400 calls in the last 1 h; half took up to "),
+        sentence(&page).starts_with("front: POST /checkout: 400 calls in the last hour; half took up to "),
         "{}",
         sentence(&page)
     );

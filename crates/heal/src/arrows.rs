@@ -17,6 +17,7 @@ use store::{IssueFilter, PlanRecord, Verdict, diagnosis_key};
 
 use crate::healer::{Healer, Seen};
 use crate::notice::{Notice, NoticeKind};
+use crate::telling::{Phase, Told, changed, of_issue};
 use crate::turn::TurnError;
 use crate::waiting::Ends;
 
@@ -38,7 +39,11 @@ impl Healer {
 
     /// Snapshot → Issues. Returns the open ones, after the changes were written. Where they cannot be, what was
     /// written before counts: what is new is found again by the next turn.
-    pub(crate) fn detect(&self, snapshot: &Arc<Snapshot>) -> Result<Vec<Issue>, TurnError> {
+    pub(crate) fn detect(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        told: &mut dyn Told,
+    ) -> Result<Vec<Issue>, TurnError> {
         let store = &self.parts.store;
         let thresholds = &self.settings.thresholds;
         let findings = detect(snapshot, thresholds);
@@ -54,6 +59,7 @@ impl Healer {
             let known = |change: &IssueChange| matches!(change, IssueChange::Seen(issue) if before.iter().any(|open| open.id == issue.id));
             changes.retain(known);
         }
+        self.tell_changes(&changes, told);
         let mut state = self.state();
         for change in &changes {
             if let Some(closed) = &mut state.closed {
@@ -76,6 +82,17 @@ impl Healer {
         self.apart("health score", || self.store_health(&health, snapshot.taken));
         self.state().seen = Some(Seen { snapshot: Arc::clone(snapshot), health });
         Ok(open)
+    }
+
+    fn tell_changes(&self, changes: &[IssueChange], told: &mut dyn Told) {
+        for change in changes {
+            match change {
+                IssueChange::Opened(issue) => changed(told, "issue opened", issue),
+                IssueChange::Closed(issue) => changed(told, "issue closed", issue),
+                _ => continue,
+            }
+            self.note_deed();
+        }
     }
 
     /// The issues that closed lately. Those that closed before are over for good, and so is what waits for them.
@@ -184,8 +201,17 @@ impl Healer {
             let state = self.state();
             open.iter().filter(|issue| state.found.contains(&issue.id)).collect()
         };
-        let causes =
-            |issue: &Issue| -> Result<Vec<Cause>, TurnError> { Ok(self.causes(issue, snapshot, open)) };
+        let causes = |issue: &Issue| {
+            self.telling(Phase::Diagnose, |told| {
+                let causes = self.causes(issue, snapshot, open);
+                of_issue(told, issue.id);
+                if let Some(first) = causes.first() {
+                    told.say("homeostat.cause.resource", &first.resource.to_string());
+                    told.say("homeostat.cause.class", first.class.name());
+                }
+                Ok(causes)
+            })
+        };
         let apart =
             |issue: &'a Issue| Some((issue, self.apart(format!("issue {}", issue.id), || causes(issue))?));
         seen.into_iter().filter_map(apart).collect()

@@ -19,6 +19,7 @@ use store::{HealthRecord, Retention, Store};
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
+use crate::telling::Tell;
 use crate::trouble::Troubles;
 use crate::turned_down::TurnedDown;
 use crate::verify::Watch;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Is told what needs a person. Must not block.
     pub notify: Box<dyn Fn(Notice) + Send + Sync>,
+    /// Is told what the loop does.
+    pub tell: Arc<dyn Tell>,
 }
 
 /// Whether outcomes change success rates (`LEARNING_MODE`).
@@ -124,6 +127,8 @@ pub(crate) struct State {
     pub(crate) rate_unjudged: bool,
     /// What goes wrong now.
     pub(crate) troubles: Troubles,
+    /// Counts what was done that is worth telling.
+    pub(crate) deeds: u64,
 }
 
 /// One look at the world.
@@ -168,6 +173,7 @@ impl Healer {
             health_judged: None,
             rate_unjudged: false,
             troubles: Troubles::default(),
+            deeds: 0,
         };
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());
         Ok(Arc::new_cyclic(|this| Self {

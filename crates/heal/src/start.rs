@@ -11,6 +11,7 @@ use store::{PlanPurpose, PlanRecord, SlotLimits};
 
 use crate::driver::said;
 use crate::healer::Healer;
+use crate::telling::{Phase, of_plan};
 use crate::turn::TurnError;
 use crate::turned_down::{Attempt, By, Counted};
 
@@ -51,6 +52,10 @@ impl Healer {
             }
             self.note_baseline(plan);
         }
+        if attempt == Attempt::First {
+            self.note_deed();
+        }
+        let tell = self.parts.tell.elsewhere();
         let counted = self.counted(circumstances, id);
         let cleared = Arc::new(cleared);
         let run = {
@@ -61,7 +66,15 @@ impl Healer {
                         this.ask(&cleared);
                         Ok(())
                     }
-                    Attempt::First | Attempt::NotYet => this.run(&cleared, counted),
+                    Attempt::First | Attempt::NotYet => {
+                        let mut told = tell(Phase::Act);
+                        of_plan(&mut *told, cleared.plan());
+                        let ran = this.run(&cleared, counted);
+                        if let Err(error) = &ran {
+                            told.failed(&in_full(error));
+                        }
+                        ran
+                    }
                 };
                 // First of all it is no longer under way: what is owed for one that is, is not looked at.
                 this.state().executing.remove(&id);

@@ -13,6 +13,7 @@ use decide::plan::{Planned, Ruling, by_priority, guard};
 use domain::{Cause, Issue, Snapshot};
 
 use crate::healer::Healer;
+use crate::telling::{Phase, Told, of_issue, of_plan};
 
 /// Why a turn came to nothing. The next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +56,21 @@ impl Healer {
     ///
     /// [`TurnError`]; what was written before it stays and is found by the next turn.
     pub fn turn(&self) -> Result<Turn, TurnError> {
-        let sighting = self.look()?; // signals → Snapshot
+        let deeds = self.state().deeds;
+        let mut told = self.parts.tell.begin(Phase::Turn);
+        let turn = self.turn_through();
+        match &turn {
+            Err(error) => told.failed(&act::in_full(error)),
+            Ok(_) if self.state().deeds == deeds => told.forget(), // an idle turn
+            Ok(turn) => told.say("homeostat.issues.open", &turn.open.to_string()),
+        }
+        turn
+    }
+
+    fn turn_through(&self) -> Result<Turn, TurnError> {
+        let sighting = self.telling(Phase::Observe, |_| self.look())?; // signals → Snapshot
         let snapshot = sighting.snapshot();
-        let open = self.detect(snapshot)?; // Snapshot → Issues
+        let open = self.telling(Phase::Detect, |told| self.detect(snapshot, told))?; // Snapshot → Issues
         self.write_owed(); // records that could not be written
         self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
         self.lift(snapshot)?; // measures whose time is over
@@ -65,7 +78,9 @@ impl Healer {
         let mut circumstances = self.circumstances(snapshot.taken)?;
         let diagnosed = self.diagnose(&open, snapshot); // Issues → ranked Causes
         for (issue, causes) in by_priority(diagnosed) {
-            let tend = || self.tend(issue, &causes, snapshot, &circumstances);
+            let tend = || {
+                self.telling(Phase::Plan, |told| self.tend(issue, &causes, snapshot, &circumstances, told))
+            };
             match self.apart(format!("issue {}", issue.id), tend).unwrap_or(Tended::Left) {
                 Tended::Begun => {
                     turn.begun += 1;
@@ -86,10 +101,13 @@ impl Healer {
         causes: &[Cause],
         snapshot: &Snapshot,
         circumstances: &Circumstances,
+        told: &mut dyn Told,
     ) -> Result<Tended, TurnError> {
+        of_issue(told, issue.id);
         let waits = match self.plan(issue, causes, snapshot, circumstances) {
             Planned::Plan(plan) => match guard(plan, &self.guard_context(snapshot, circumstances)) {
                 Ruling::Clear(cleared) => {
+                    of_plan(told, cleared.plan());
                     let begun = self.start(cleared, circumstances)?; // act
                     return Ok(if begun { Tended::Begun } else { Tended::Left });
                 }

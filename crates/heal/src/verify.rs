@@ -17,6 +17,7 @@ use store::{PlanFilter, PlanPurpose, PlanRecord, Timer, TimerKind};
 use crate::healer::{Healer, Learning};
 use crate::lesson::RATES;
 use crate::notice::{Notice, NoticeKind};
+use crate::telling::{Phase, Told, of_plan};
 use crate::turn::TurnError;
 
 /// A plan whose signal is being watched.
@@ -67,14 +68,21 @@ impl Healer {
                 && PlanPurpose::of(&record.plan) == PlanPurpose::Remediation
             {
                 let id = record.plan.id;
-                self.apart(format!("plan {id}"), || self.verify_one(record, sighting));
+                let verify = || self.telling(Phase::Verify, |told| self.verify_one(record, sighting, told));
+                self.apart(format!("plan {id}"), verify);
             }
         }
         Ok(())
     }
 
-    fn verify_one(&self, record: PlanRecord, sighting: &Sighting) -> Result<(), TurnError> {
+    fn verify_one(
+        &self,
+        record: PlanRecord,
+        sighting: &Sighting,
+        told: &mut dyn Told,
+    ) -> Result<(), TurnError> {
         let plan = &record.plan;
+        of_plan(told, plan);
         let Some(signal) = plan.verify.clone() else { return Ok(()) };
         let taken = sighting.snapshot().taken;
         let finished_at = self.parts.store.steps_ended_at(plan.id)?.unwrap_or(taken);
@@ -91,6 +99,11 @@ impl Healer {
         };
         let decision = self.observe(plan.id, &signal, finished_at, observation)?;
         let decided = matches!(decision, Verification::Healed { .. } | Verification::NotHealed { .. });
+        match &decision {
+            Verification::Healed { .. } => told.say("homeostat.outcome", "signal held"),
+            Verification::NotHealed { why } => told.failed(&why.to_string()),
+            Verification::Pending | Verification::Passing { .. } => {}
+        }
         let closed = match decision {
             Verification::Pending => Ok(()),
             Verification::Passing { since } => self.write_hold(plan.id, since.plus(signal.hold)),
@@ -134,6 +147,7 @@ impl Healer {
         let written = |watch: &Watch| watch.hold_written;
         if !self.state().watches.get(&plan).is_some_and(written) {
             self.parts.store.begin_hold(plan, end)?;
+            self.note_deed();
             if let Some(watch) = self.state().watches.get_mut(&plan) {
                 watch.hold_written = true;
             }
@@ -183,6 +197,7 @@ impl Healer {
                 state.waiting.remove(&issue);
             }
             state.rate_unjudged = true;
+            state.deeds += 1;
             match self.settings.learning {
                 Learning::On => {
                     state.lessons.rates.record(plan, outcome.kind);

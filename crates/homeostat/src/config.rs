@@ -80,6 +80,9 @@ pub struct Healing {
     pub dry_run: bool,
     /// Whether outcomes change success rates (`LEARNING_MODE`).
     pub learning: bool,
+    /// What detection and diagnosis are told: `spans`, what spans say beside probes and link proxies; `probes`, nothing
+    /// of spans. Without `otlp.enabled` there are none to tell of.
+    pub witness: Witness,
     /// Seconds between two full scans, 1 to 3600 (`SCAN_INTERVAL_SECONDS`).
     pub scan_interval_seconds: u64,
     /// Seconds between two stored health scores, 1 to 3600 (`HEALTH_CHECK_INTERVAL`).
@@ -92,10 +95,21 @@ impl Default for Healing {
             auto_remediation: true,
             dry_run: false,
             learning: true,
+            witness: Witness::Spans,
             scan_interval_seconds: 30,
             health_check_interval_seconds: 60,
         }
     }
+}
+
+/// What the loop is told beside what probes and link proxies measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Witness {
+    /// What spans say, as the second witness.
+    Spans,
+    /// Nothing of spans: probes and link proxies alone.
+    Probes,
 }
 
 /// Who is told what needs a person.

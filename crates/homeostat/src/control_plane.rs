@@ -20,6 +20,7 @@ use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Notice, Webhook};
 use heal::start::Execution;
 use heal::{Driver, Healer, Learning};
+use homeostat_tracer::Tracer;
 use observe::Observer;
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
@@ -28,8 +29,9 @@ use store::Store;
 
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
-use crate::config::Config;
+use crate::config::{Config, Witness};
 use crate::control::Loops;
+use crate::loop_traces::LoopTraces;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -210,8 +212,10 @@ impl ControlPlane {
         let recovered = executor.recover()?;
         let observer = Observer::new(provider.clone());
         let observer = Arc::new(match &receiving {
-            Some(receiving) => observer.with_traces(Arc::new(receiving.store().clone())),
-            None => observer,
+            Some(receiving) if config.healing.witness == Witness::Spans => {
+                observer.with_traces(Arc::new(receiving.store().clone()))
+            }
+            _ => observer,
         });
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
@@ -223,6 +227,7 @@ impl ControlPlane {
             observer: &observer,
             executor: &executor,
             clock: &clock,
+            tracer: receiving.as_ref().and_then(Receiving::tracer),
         };
         let healer = parts.healer(webhook)?;
         healer.conclude_left_over()?;
@@ -243,7 +248,7 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
-                otlp: receiving.as_ref().map(Receiving::counts),
+                otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
             },
@@ -280,6 +285,11 @@ impl ControlPlane {
     /// Where telemetry is taken, for people; `None` where it is not.
     pub fn otlp(&self) -> Option<String> {
         self.telemetry.as_ref().map(Receiving::for_people)
+    }
+
+    /// The span store; `None` where nothing is received.
+    pub fn spans(&self) -> Option<&telemetry::Telemetry> {
+        self.telemetry.as_ref().map(Receiving::store)
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -361,6 +371,8 @@ struct Wiring<'a> {
     observer: &'a Arc<Observer>,
     executor: &'a Arc<Executor>,
     clock: &'a Arc<dyn Clock>,
+    /// Where the loop's own turns are traced.
+    tracer: Option<Tracer>,
 }
 
 impl Wiring<'_> {
@@ -403,6 +415,10 @@ impl Wiring<'_> {
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
             notify: Box::new(notify),
+            tell: match self.tracer.clone() {
+                Some(tracer) => Arc::new(LoopTraces::new(tracer)),
+                None => Arc::new(heal::Silent),
+            },
         };
         Ok(Healer::new(parts, settings)?)
     }

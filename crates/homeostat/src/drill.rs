@@ -1,13 +1,16 @@
 //! `homeostat drill`: the fault matrix on the demo fleet, measured.
 //!
 //! In: options. Out: a line a run on stderr, a report. The fleet, the load and the loop are the demo's; the
-//! limits that differ from a fleet of one's own are stated in the report ([`drill_policy`]).
+//! limits that differ from a fleet of one's own are stated in the report ([`drill_policy`]). How many requests failed
+//! is told by [`Witnesses`].
 
-use std::path::{Path, PathBuf};
+mod witnesses;
+
+use std::path::Path;
 use std::time::Duration;
 
-use chaos::drill::report::{Machine, Quiet, QuietPeriod, Report, Style, header, line};
-use chaos::drill::{DrillError, Fleet, Limits, Matrix, Requests, Row, RunScore, Selection, score};
+use chaos::drill::report::{Machine, Quiet, QuietPeriod, Report, Setting, Style, compare, header, line};
+use chaos::drill::{DrillError, Fleet, Limits, LoopWitness, Matrix, Row, RunScore, Selection, score};
 use decide::learn::confidence::{ConfidenceTable, Named};
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
@@ -16,11 +19,11 @@ use domain::{Capabilities, Enforcement, Percent, Severity, Time};
 use provider::Look;
 
 use crate::cli::{DrillArgs, Exit, Failure, Global};
-use crate::config::Config;
+use crate::config::{Config, Witness};
 use crate::control_plane::ControlPlane;
 use crate::demo::TemporaryFleet;
-use crate::demo_load::read_log;
 use crate::signals;
+use witnesses::Witnesses;
 
 /// What a run and the settling after it may take.
 const LIMITS: Limits = Limits { run: Duration::from_secs(90), settle: Duration::from_secs(60) };
@@ -37,8 +40,13 @@ const ROUNDS_FULL: usize = 6;
 
 /// Runs the drill.
 pub(crate) fn run(global: &Global, args: &DrillArgs) -> Result<Exit, Failure> {
+    if let Some([a, b]) = args.compare.as_deref() {
+        crate::cli::print(&compare(&read_report(a)?, &read_report(b)?))?;
+        return Ok(Exit::Done);
+    }
     signals::catch().map_err(|error| Failure::failed(&error))?;
     let mut config = crate::cli::load_config(global)?;
+    config.healing.witness = args.witness.unwrap_or(config.healing.witness);
     config.policy = drill_policy(config.policy);
     if args.train.is_some() {
         config.policy.limits.confidence_min = Percent(0.0);
@@ -160,14 +168,15 @@ fn save(path: &Path, confidence: &ConfidenceTable) -> Result<(), Failure> {
 /// A drill on one fleet.
 pub(crate) struct Drill<'a> {
     plane: &'a ControlPlane,
-    log: PathBuf,
+    witnesses: Witnesses<'a>,
     config: &'a Config,
 }
 
 impl<'a> Drill<'a> {
     /// A drill on the fleet of a control plane with its data in `dir`.
     pub(crate) fn new(plane: &'a ControlPlane, dir: &Path, config: &'a Config) -> Self {
-        Self { plane, log: dir.join("keeper").join("requests.log"), config }
+        let log = dir.join("keeper").join("requests.log");
+        Self { plane, witnesses: Witnesses::new(plane.spans(), log, plane.clock.as_ref()), config }
     }
 
     /// Makes one run.
@@ -239,14 +248,7 @@ impl<'a> Drill<'a> {
     }
 
     fn with_fleet<T>(&self, use_it: impl FnOnce(&Fleet<'_>) -> T) -> T {
-        let requests = |from: Time, to: Time| {
-            let counts = read_log(&self.log, from, to).unwrap_or_default();
-            Requests {
-                total: counts.requests,
-                failed: counts.failed,
-                last_failure_at: counts.last_failure_at,
-            }
-        };
+        let requests = |from: Time, to: Time| self.witnesses.requests(from, to);
         let leftovers = || match self.plane.provider.leftovers() {
             Ok(found) => found,
             Err(error) => vec![format!("cannot look for what was left behind: {error}")],
@@ -269,15 +271,19 @@ fn drill_report(
     runs: Vec<RunScore>,
     quiet: Quiet,
 ) -> Report {
-    Report::new(
-        env!("CARGO_PKG_VERSION").to_owned(),
-        machine(capabilities),
+    let witness = match config.healing.witness {
+        Witness::Spans if config.otlp.enabled => LoopWitness::Spans,
+        Witness::Spans | Witness::Probes => LoopWitness::Probes,
+    };
+    let setting = Setting {
+        homeostat: env!("CARGO_PKG_VERSION").to_owned(),
+        machine: machine(capabilities),
         seed,
-        now(),
-        notes(config),
-        runs,
-        quiet,
-    )
+        witness,
+        started_at: now(),
+        notes: notes(config),
+    };
+    Report::new(setting, runs, quiet)
 }
 
 /// The machine, as the system describes it.
@@ -309,9 +315,17 @@ fn with_earlier_parts(report: &Report, args: &DrillArgs) -> Result<Report, Failu
     let Some(path) = args.json.as_deref().filter(|path| path.exists() && args.count.is_some()) else {
         return Ok(report.clone());
     };
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::failed(&error))?;
-    let earlier: Report = serde_json::from_str(&text).map_err(|error| Failure::new(Exit::Usage, &error))?;
-    Report::merge(earlier, report.clone()).map_err(|error| Failure::new(Exit::Usage, &error))
+    Report::merge(read_report(path)?, report.clone()).map_err(|error| Failure::new(Exit::Usage, &error))
+}
+
+/// A report that a drill wrote as JSON.
+fn read_report(path: &Path) -> Result<Report, Failure> {
+    let usage = |why: &dyn std::fmt::Display| Failure {
+        exit: Exit::Usage,
+        message: format!("{} cannot be read as the report of a drill: {why}", path.display()),
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| usage(&error))?;
+    serde_json::from_str(&text).map_err(|error| usage(&error))
 }
 
 /// Writes what was asked for, prints the table, and says what is not as it should be.

@@ -16,6 +16,7 @@ pub mod demo_load;
 pub mod demo_service;
 mod detach;
 mod drill;
+mod loop_traces;
 mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;

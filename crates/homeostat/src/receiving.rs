@@ -4,11 +4,10 @@
 //! absent: what is done with the spans; see `telemetry`.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Infrastructure;
-use gateway::otlp::{Counts, OtlpReceivers, Protocol};
+use gateway::otlp::{OtlpReceivers, Protocol, Running};
 use homeostat_tracer::Tracer;
 use telemetry::Telemetry;
 
@@ -57,7 +56,7 @@ impl Receiving {
             }
         };
         let mut receiving = Self { telemetry, receivers, tracer: None };
-        let built = Tracer::builder("homeostat")
+        let built = Tracer::builder(gateway::OWN_SERVICE)
             .attribute("service.version", env!("CARGO_PKG_VERSION"))
             .endpoint(format!("{}/v1/traces", receiving.endpoint()))
             .threads(1)
@@ -75,9 +74,9 @@ impl Receiving {
         &self.telemetry
     }
 
-    /// What came in and what was refused.
-    pub(crate) fn counts(&self) -> Arc<Counts> {
-        self.receivers.counts()
+    /// Its ports, and what came in and what was refused.
+    pub(crate) fn running(&self) -> Running {
+        self.receivers.running()
     }
 
     /// Where services send over HTTP, as OpenTelemetry's variable wants it.

@@ -106,6 +106,14 @@ fn parts(criterion: &mut Criterion) {
         requests.iter().for_each(|request| parts.walk(request));
         bencher.iter(|| parts.derive());
     });
+    group.bench_function("derive, all calls to what sends no spans", |bencher| {
+        let mut parts = Parts::default();
+        requests.iter().for_each(|request| parts.walk(request));
+        parts.call_out();
+        // Those that wait fill their table.
+        (0..100).for_each(|_| parts.derive());
+        bencher.iter(|| parts.derive());
+    });
     group.finish();
 }
 

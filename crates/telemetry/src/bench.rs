@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::block::{Block, Encoder};
 use crate::derive::State;
-use crate::model::Signal;
+use crate::model::{Signal, SpanKind};
 use crate::otlp::{Limits, walk_traces};
 
 /// A batch and what is made of it.
@@ -50,6 +50,11 @@ impl Parts {
     pub fn decode(&self) -> usize {
         let block = Block::read(&self.block).expect("a block of our own");
         block.batch().expect("a block of our own").rows()
+    }
+
+    /// Makes every span a call to what sends no spans.
+    pub fn call_out(&mut self) {
+        self.batch.kind.fill(SpanKind::Client as u8);
     }
 
     /// Derives from the batch, then makes it the one that would come next at a million spans a second: a little later,

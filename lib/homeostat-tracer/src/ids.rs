@@ -58,19 +58,31 @@ pub(crate) fn span_id() -> SpanId {
     SpanId(made.unwrap_or_else(|_| Generator::seeded().high.u64(..)).max(1))
 }
 
-/// Makes span ids without asking a thread-local: a buffer has one.
+/// Makes the numbers from which the ids of a part's spans follow, without asking a thread-local: a buffer has
+/// one.
 #[derive(Debug)]
-pub(crate) struct Spans(fastrand::Rng);
+pub(crate) struct Serials(fastrand::Rng);
 
-impl Spans {
+impl Serials {
     pub(crate) fn new() -> Self {
         Self(fastrand::Rng::with_seed(span_id().get()))
     }
 
+    /// A random number that is not zero.
     #[inline]
-    pub(crate) fn next(&mut self) -> SpanId {
-        SpanId(self.0.u64(..).max(1))
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0.u64(1..)
     }
+}
+
+/// The id of a part's span: the output of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014) seeded with the part's serial, after `number` steps. Different numbers give different ids.
+#[inline]
+pub(crate) fn nth_span(serial: u64, number: u32) -> SpanId {
+    let mut id = serial.wrapping_add(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    SpanId((id ^ (id >> 31)).max(1))
 }
 
 impl TraceId {
@@ -218,5 +230,13 @@ mod tests {
         let threads: Vec<_> = (0..4).map(made).collect();
         let all: HashSet<TraceId> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(all.len(), 4000);
+    }
+
+    #[test]
+    fn spans_of_a_part_have_different_ids_whatever_its_serial() {
+        for serial in [1, 2, 0x9e37_79b9_7f4a_7c15, u64::MAX, span_id().get()] {
+            let all: HashSet<SpanId> = (0..10_000).map(|number| nth_span(serial, number)).collect();
+            assert_eq!(all.len(), 10_000);
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Text};
 use crate::context::Context;
 use crate::local::{self, Active};
 use crate::propagation::{self, Inject};
@@ -80,12 +80,12 @@ pub struct Span {
 #[must_use = "a span ends when it is dropped"]
 pub struct LocalSpan {
     serial: u64,
-    slot: u32,
+    number: u32,
     /// It must be dropped on its thread.
     here: PhantomData<*const ()>,
 }
 
-/// No slot: nothing is recorded.
+/// No number: nothing is recorded.
 const NOWHERE: u32 = u32::MAX;
 
 /// Begins a child of the span in scope on this thread. Where none is in scope, or the trace is not recorded,
@@ -93,7 +93,13 @@ const NOWHERE: u32 = u32::MAX;
 #[inline]
 pub fn span(name: impl Into<Cow<'static, str>>) -> LocalSpan {
     // Inlined into the caller, the rest is not: this is all that a span costs where nothing is recorded.
-    if local::records() { LocalSpan::begin(name.into()) } else { LocalSpan::nothing() }
+    if !local::records() {
+        return LocalSpan::nothing();
+    }
+    match name.into() {
+        Cow::Borrowed(name) => LocalSpan::begin(name),
+        Cow::Owned(name) => LocalSpan::begin_made(&name),
+    }
 }
 
 /// Begins a child of the span in scope that can leave this thread: for a spawned task, a thread pool, or a
@@ -118,7 +124,7 @@ pub fn task_of(parent: Context, name: impl Into<Cow<'static, str>>) -> Span {
 impl Drop for LocalSpan {
     #[inline]
     fn drop(&mut self) {
-        if self.slot != NOWHERE {
+        if self.number != NOWHERE {
             self.end();
         }
     }
@@ -126,30 +132,44 @@ impl Drop for LocalSpan {
 
 impl fmt::Debug for LocalSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalSpan").field("recorded", &(self.slot != NOWHERE)).finish()
+        f.debug_struct("LocalSpan").field("recorded", &(self.number != NOWHERE)).finish()
     }
 }
 
 impl LocalSpan {
     #[inline]
     fn nothing() -> Self {
-        Self { serial: 0, slot: NOWHERE, here: PhantomData }
+        Self { serial: 0, number: NOWHERE, here: PhantomData }
     }
 
     #[inline(never)]
-    fn begin(name: Cow<'static, str>) -> Self {
+    fn begin(name: &'static str) -> Self {
+        Self::begin_in_scope(|_| Text::Static(name))
+    }
+
+    /// With a name made at run time.
+    #[inline(never)]
+    fn begin_made(name: &str) -> Self {
+        Self::begin_in_scope(|buffer| buffer.hold_name(name))
+    }
+
+    #[inline]
+    fn begin_in_scope(name: impl FnOnce(&mut Buffer) -> Text) -> Self {
         let begun = local::with_active(|active| match active {
-            Active::Recording(buffer) => Some((buffer.serial(), buffer.child(name)?)),
+            Active::Recording(buffer) => {
+                let name = name(buffer);
+                Some((buffer.serial(), buffer.child(name)?))
+            }
             Active::Nothing | Active::Passive(_) => None,
         });
-        let (serial, slot) = begun.flatten().unwrap_or((0, NOWHERE));
-        Self { serial, slot, here: PhantomData }
+        let (serial, number) = begun.flatten().unwrap_or((0, NOWHERE));
+        Self { serial, number, here: PhantomData }
     }
 
     #[inline(never)]
     fn end(&self) {
         local::with_buffer(self.serial, |buffer| {
-            buffer.end(self.slot);
+            buffer.end(self.number);
             if buffer.is_long() {
                 tracer::finish_ended(buffer);
             }
@@ -158,26 +178,26 @@ impl LocalSpan {
 
     /// Says what it is to the call it stands for.
     pub fn kind(self, kind: Kind) -> Self {
-        self.with(|buffer, slot| buffer.kind(slot, kind));
+        self.with(|buffer, number| buffer.kind(number, kind));
         self
     }
 
     #[inline]
     fn with(&self, say: impl FnOnce(&mut Buffer, u32)) {
-        if self.slot != NOWHERE {
-            local::with_buffer(self.serial, |buffer| say(buffer, self.slot));
+        if self.number != NOWHERE {
+            local::with_buffer(self.serial, |buffer| say(buffer, self.number));
         }
     }
 
     fn recorded(&self) -> bool {
-        self.slot != NOWHERE
+        self.number != NOWHERE
     }
 
     /// A context at this span, from which another thread or task can go on. None where nothing is in scope.
     pub fn context(&self) -> Option<Context> {
-        match self.slot {
+        match self.number {
             NOWHERE => Context::current(),
-            slot => local::with_buffer(self.serial, |buffer| buffer.context_at(slot)).flatten(),
+            number => local::with_buffer(self.serial, |buffer| buffer.context_at(number)).flatten(),
         }
     }
 }
@@ -199,7 +219,7 @@ impl Span {
 
     /// Says what it is to the call it stands for.
     pub fn kind(&mut self, kind: Kind) {
-        self.with(|buffer, slot| buffer.kind(slot, kind));
+        self.with(|buffer, number| buffer.kind(number, kind));
     }
 
     pub(crate) fn serial(&self) -> u64 {
@@ -258,6 +278,16 @@ impl Entered {
         Span { active }
     }
 
+    /// Takes it out of scope and forgets it with all its children, which count as dropped,
+    /// [`Reason::Unsampled`](crate::Reason::Unsampled): for work that turned out to be none, such as a look that found
+    /// nothing. Errors are forgotten too. What is a branch of a trace ends as always.
+    pub fn discard(self) {
+        let mut span = self.exit();
+        if let Active::Recording(buffer) = std::mem::take(&mut span.active) {
+            tracer::discard(buffer);
+        }
+    }
+
     #[inline]
     fn with(&self, say: impl FnOnce(&mut Buffer, u32)) {
         if self.serial != 0 {
@@ -306,34 +336,34 @@ macro_rules! sayings {
             #[inline]
             pub fn attribute<'v>($($this)+ self, key: &'static str, value: impl Into<Value<'v>>) {
                 let value = value.into();
-                self.with(|buffer, slot| buffer.attribute(slot, key, value));
+                self.with(|buffer, number| buffer.attribute(number, key, value));
             }
 
             /// Says several things at once, which costs a little less.
             #[inline]
             pub fn attributes($($this)+ self, attributes: &[(&'static str, Value<'_>)]) {
-                self.with(|buffer, slot| buffer.attributes(slot, attributes));
+                self.with(|buffer, number| buffer.attributes(number, attributes));
             }
 
             /// Something happened now.
             pub fn event($($this)+ self, name: &str, attributes: &[(&'static str, Value<'_>)]) {
-                self.with(|buffer, slot| buffer.event(slot, name, attributes));
+                self.with(|buffer, number| buffer.event(number, name, attributes));
             }
 
             /// The work has to do with another span that is not its parent, such as each message of a batch.
             pub fn link($($this)+ self, to: &Context, attributes: &[(&'static str, Value<'_>)]) {
-                self.with(|buffer, slot| buffer.link(slot, to, attributes));
+                self.with(|buffer, number| buffer.link(number, to, attributes));
             }
 
             /// How the work ended.
             pub fn status($($this)+ self, status: Status<'_>) {
-                self.with(|buffer, slot| buffer.status(slot, status));
+                self.with(|buffer, number| buffer.status(number, status));
             }
 
             /// A better name, such as the route that was only found later. The sampler keeps the first one.
             pub fn rename($($this)+ self, name: impl Into<Cow<'static, str>>) {
                 let name = name.into();
-                self.with(|buffer, slot| buffer.rename(slot, name));
+                self.with(|buffer, number| buffer.rename(number, name));
             }
 
             /// The work failed: an `exception` event with the error, what caused it and, where
@@ -343,7 +373,7 @@ macro_rules! sayings {
                     return;
                 }
                 let said = Exception::of(error);
-                self.with(|buffer, slot| said.say(buffer, slot));
+                self.with(|buffer, number| said.say(buffer, number));
             }
         }
     };
@@ -377,17 +407,17 @@ impl Exception {
         Self { kind: kind_of(error), message, stack }
     }
 
-    fn say(&self, buffer: &mut Buffer, slot: u32) {
+    fn say(&self, buffer: &mut Buffer, number: u32) {
         let kind = ("exception.type", Value::Text(&self.kind));
         let message = ("exception.message", Value::Text(&self.message));
         match &self.stack {
             Some(stack) => {
                 let stack = ("exception.stacktrace", Value::Text(stack));
-                buffer.event(slot, "exception", &[kind, message, stack]);
+                buffer.event(number, "exception", &[kind, message, stack]);
             }
-            None => buffer.event(slot, "exception", &[kind, message]),
+            None => buffer.event(number, "exception", &[kind, message]),
         }
-        buffer.status(slot, Status::Error(&self.message));
+        buffer.status(number, Status::Error(&self.message));
     }
 }
 

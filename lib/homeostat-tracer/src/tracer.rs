@@ -259,6 +259,24 @@ pub(crate) fn finish(mut part: Box<Buffer>) {
     }
 }
 
+/// A local root has ended and is not to be kept.
+pub(crate) fn discard(mut part: Box<Buffer>) {
+    if !matches!(part.part, Part::Root) {
+        return finish(part);
+    }
+    part.end_all();
+    let key = part.trace.tracer;
+    let mut held = Some(part);
+    with_lane(key, |lane| {
+        if let Some(part) = held.take() {
+            lane.discard(part);
+        }
+    });
+    if let Some(part) = held {
+        abandon(key, vec![part]);
+    }
+}
+
 /// What has ended in a part that goes on is handed over: it has grown long. Decided by what is known so far.
 pub(crate) fn finish_ended(part: &mut Box<Buffer>) {
     let key = part.trace.tracer;
@@ -387,6 +405,13 @@ impl Lane {
             self.settle(part, kept);
         }
         self.settle(root, kept);
+    }
+
+    /// The local root has ended: its trace is forgotten here, whatever happened in it.
+    fn discard(&mut self, mut root: Box<Buffer>) {
+        let parts = root.join.take().map(|join| join.decide(|_| Kept::No).0).unwrap_or_default();
+        parts.into_iter().for_each(|part| self.settle(part, Kept::No));
+        self.settle(root, Kept::No);
     }
 
     fn finish_branch(&mut self, mut part: Box<Buffer>) {

@@ -85,7 +85,7 @@ pub enum Kind {
 /// How the work ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status<'a> {
-    /// Nobody said.
+    /// Nobody said. Where somebody did, this changes nothing, as OpenTelemetry's specification asks.
     Unset,
     /// Somebody said it went well.
     Ok,

@@ -4,6 +4,7 @@ mod matrix;
 pub mod report;
 mod run;
 mod score;
+mod witness;
 
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};
 pub use run::{DrillError, Fleet, Limits, Requests};
@@ -11,3 +12,4 @@ pub use score::{
     Diagnosis, ERROR_BUDGET, Quantiles, Repair, RunFacts, RunScore, STANDING_RESTART, Summary, score,
     summarise,
 };
+pub use witness::{Agreement, LoopWitness, RequestCount, RequestWitness, RequestWitnesses};

@@ -7,6 +7,7 @@
 //! known by its number, a quiet period by when it began, so merging a part twice changes nothing.
 
 mod calibration;
+mod compare;
 mod faults;
 mod figures;
 mod html;
@@ -14,6 +15,7 @@ mod markdown;
 mod moments;
 mod terminal;
 mod verdict;
+mod witnesses;
 mod words;
 
 #[cfg(test)]
@@ -26,11 +28,13 @@ use std::time::Duration;
 use domain::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use compare::compare;
 pub use decide::learn::confidence::Calibration;
 pub use terminal::{Style, header, line, story};
 pub use verdict::{Unexpected, Verdict};
 
 use super::score::{RunScore, Summary, summarise};
+use super::witness::LoopWitness;
 
 /// What a drill measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +45,9 @@ pub struct Report {
     pub machine: Machine,
     /// The seed of the order of runs and of the load.
     pub seed: u64,
+    /// What the loop was told beside what is measured from outside.
+    #[serde(default)]
+    pub witness: LoopWitness,
     /// When the first part began, RFC 3339 in UTC.
     pub started_at: String,
     /// Under which settings, where they differ from the defaults: waits scaled, guard limits.
@@ -132,23 +139,41 @@ pub enum MergeError {
         /// Of the later one.
         later: String,
     },
+    /// Figures of loops that were told different things are not one figure.
+    #[error("in the earlier report {}, in this drill {}: give another file", earlier.sentence(), later.sentence())]
+    Witness {
+        /// Of the earlier report.
+        earlier: LoopWitness,
+        /// Of the later one.
+        later: LoopWitness,
+    },
+}
+
+/// What a drill is made on, with and as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The version of Homeostat.
+    pub homeostat: String,
+    /// On what.
+    pub machine: Machine,
+    /// The seed of the order of runs and of the load.
+    pub seed: u64,
+    /// What the loop is told.
+    pub witness: LoopWitness,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Settings that differ from the defaults.
+    pub notes: Vec<String>,
 }
 
 impl Report {
     /// Puts a report together and sums it up.
-    pub fn new(
-        homeostat: String,
-        machine: Machine,
-        seed: u64,
-        started_at: String,
-        notes: Vec<String>,
-        mut runs: Vec<RunScore>,
-        quiet: Quiet,
-    ) -> Self {
+    pub fn new(setting: Setting, mut runs: Vec<RunScore>, quiet: Quiet) -> Self {
         runs.sort_by_key(|run| run.number);
         let length = Duration::try_from_secs_f64(quiet.seconds).unwrap_or_default();
         let summary = summarise(&runs, quiet.false_alarms.len() as u64, length);
-        Self { homeostat, machine, seed, started_at, notes, runs, quiet, summary }
+        let Setting { homeostat, machine, seed, witness, started_at, notes } = setting;
+        Self { homeostat, machine, seed, witness, started_at, notes, runs, quiet, summary }
     }
 
     /// Puts two parts of one drill together. Runs of `later` replace those of `earlier` with the same number;
@@ -156,7 +181,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`MergeError`] where seed, version or kind of machine differ.
+    /// [`MergeError`] where seed, version, kind of machine or what the loop was told differ.
     pub fn merge(earlier: Self, later: Self) -> Result<Self, MergeError> {
         comparable(&earlier, &later)?;
         let mut runs = later.runs;
@@ -177,7 +202,8 @@ impl Report {
         }
         let machine = Machine { memory_bytes: first.memory_bytes.min(second.memory_bytes), ..first };
         let quiet = Quiet::new(periods);
-        Ok(Self::new(later.homeostat, machine, later.seed, started_at, notes, runs, quiet))
+        let (homeostat, seed, witness) = (later.homeostat, later.seed, later.witness);
+        Ok(Self::new(Setting { homeostat, machine, seed, witness, started_at, notes }, runs, quiet))
     }
 
     /// As JSON, indented, with a line feed at the end.
@@ -239,6 +265,9 @@ fn comparable(earlier: &Report, later: &Report) -> Result<(), MergeError> {
     if earlier.homeostat != later.homeostat {
         let (earlier, later) = (earlier.homeostat.clone(), later.homeostat.clone());
         return Err(MergeError::Version { earlier, later });
+    }
+    if earlier.witness != later.witness {
+        return Err(MergeError::Witness { earlier: earlier.witness, later: later.witness });
     }
     let (earlier, later) = (earlier.machine.class(), later.machine.class());
     if earlier != later {

@@ -13,6 +13,7 @@ use store::{IssueFilter, PlanFilter, PlanPurpose, Store, TimerKind};
 
 use super::matrix::Row;
 use super::score::{Diagnosis, Repair, RunFacts};
+use super::witness::RequestWitnesses;
 use crate::experiment::{ChaosError, ExperimentRequest, Experiments, Injected};
 
 /// How often the runner looks.
@@ -22,14 +23,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// run.
 const OVER_FOR: Duration = Duration::from_secs(2);
 
-/// Requests that ended in a time span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The load's requests that ended in a time span.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requests {
-    /// All.
-    pub total: u64,
-    /// Of these, failed.
-    pub failed: u64,
-    /// When the last one failed.
+    /// How many, and how many of them failed, as their witnesses tell.
+    pub witnesses: RequestWitnesses,
+    /// When the last one failed, as the chosen witness tells.
     pub last_failure_at: Option<Time>,
 }
 
@@ -43,7 +42,7 @@ pub struct Fleet<'a> {
     pub observer: &'a Observer,
     /// Tells time.
     pub clock: &'a dyn Clock,
-    /// Reads the load generator's request log: requests that ended between two times.
+    /// Asks the witnesses for the requests that ended between two times; waits until all of them can be known.
     pub requests: &'a dyn Fn(Time, Time) -> Requests,
     /// Looks for what faults leave behind: processes, limits, files, proxies. One sentence each.
     pub leftovers: &'a dyn Fn() -> Vec<String>,
@@ -211,8 +210,8 @@ impl Fleet<'_> {
             let text = self.store.document(&store::diagnosis_key(issue.id))?;
             diagnoses.extend(text.and_then(|text| serde_json::from_str::<Diagnosis>(&text).ok()));
         }
-        let requests = (self.requests)(injected.injected_at, now);
         let snapshot = self.observer.snapshot()?;
+        let requests = (self.requests)(injected.injected_at, now);
         Ok(RunFacts {
             injected_at: injected.injected_at,
             active_at: Some(injected.active_at),
@@ -222,9 +221,8 @@ impl Fleet<'_> {
             issues,
             diagnoses,
             quiet_at,
-            requests: requests.total,
-            failed: requests.failed,
             last_failure_at: requests.last_failure_at,
+            requests: requests.witnesses,
             left_behind: Vec::new(),
         })
     }

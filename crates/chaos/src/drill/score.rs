@@ -9,6 +9,7 @@ use domain::{Cause, FaultKind, Issue, IssueId, Outcome, OutcomeKind, PlanStatus,
 use serde::{Deserialize, Serialize};
 
 use super::matrix::{Row, TrueCause};
+use super::witness::{Agreement, RequestWitnesses};
 
 /// The share of requests that may fail until SLOs say otherwise: 0.1 %.
 pub const ERROR_BUDGET: f64 = 0.001;
@@ -33,9 +34,7 @@ pub struct RunFacts {
     /// When every issue of the run was closed.
     pub quiet_at: Option<Time>,
     /// Requests that ended between the injection and the end of the run.
-    pub requests: u64,
-    /// Of these, failed.
-    pub failed: u64,
+    pub requests: RequestWitnesses,
     /// When the last of these failed.
     pub last_failure_at: Option<Time>,
     /// What was found after the run that was not there before, one sentence each.
@@ -131,6 +130,9 @@ pub struct RunScore {
     pub requests_failed: u64,
     /// All requests.
     pub requests: u64,
+    /// What these two figures are from. `None` in reports from before spans were asked.
+    #[serde(default)]
+    pub witnesses: Option<RequestWitnesses>,
     /// Failed ÷ ([`ERROR_BUDGET`] × requests): 1 is the whole budget of that time. `None` without requests.
     pub error_budget_spent: Option<f64>,
     /// What was left behind.
@@ -180,6 +182,7 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
     let first_begun = first.and_then(|repair| repair.started_at);
     let first_action = first_begun.into_iter().chain(facts.successor_at.filter(|_| by_itself)).min();
     let notes = notes(row, detected, &credit);
+    let counted = facts.requests.counted();
     let mut run = RunScore {
         number,
         row: row.name.clone(),
@@ -207,10 +210,11 @@ pub fn score(number: u32, row: &Row, facts: &RunFacts) -> RunScore {
         }),
         explanation: credit.explanation,
         true_cause: row.expect.cause.clone(),
-        requests_failed: facts.failed,
-        requests: facts.requests,
-        error_budget_spent: (facts.requests > 0)
-            .then(|| rounded(facts.failed as f64 / (ERROR_BUDGET * facts.requests as f64), 4)),
+        requests_failed: counted.failed,
+        requests: counted.total,
+        witnesses: Some(facts.requests.clone()),
+        error_budget_spent: (counted.total > 0)
+            .then(|| rounded(counted.failed as f64 / (ERROR_BUDGET * counted.total as f64), 4)),
         left_behind: facts.left_behind.clone(),
     };
     run.as_expected = run.ended_well_enough() && run.notes.is_empty();
@@ -404,6 +408,9 @@ pub struct Summary {
     pub requests_failed: u64,
     /// Requests over all runs.
     pub requests: u64,
+    /// How the two witnesses of requests agree, over the runs in which both were heard.
+    #[serde(default)]
+    pub agreement: Agreement,
 }
 
 /// Sums up the runs of a drill.
@@ -442,6 +449,7 @@ pub fn summarise(runs: &[RunScore], false_alarms: u64, quiet: Duration) -> Summa
         ),
         requests_failed: runs.iter().map(|run| run.requests_failed).sum(),
         requests: runs.iter().map(|run| run.requests).sum(),
+        agreement: Agreement::over(runs.iter().filter_map(|run| run.witnesses.as_ref())),
     }
 }
 

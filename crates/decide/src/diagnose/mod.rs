@@ -16,6 +16,8 @@
 //! Where nothing further down explains a slow or failing callee, what is left is its own (own excess over
 //! its callees).
 //!
+//! Calls that spans alone tell of, where no proxy stands, are walked too; what is found behind one names them as evidence.
+//!
 //! The score ranks. The *confidence* that is stated does not come from it: it is the recorded share of runs
 //! in which the pattern named the true cause ([`ConfidenceTable`]).
 //!
@@ -142,26 +144,33 @@ fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, view: View<'_>) -> Vec
             continue;
         }
         reached.insert(name.clone(), reach);
-        let Some(link) = view.snapshot.links.get(&name) else { continue };
-        let mut here = path::candidates(&name, link, symptom, view);
+        let link = view.snapshot.links.get(&name);
+        let mut here = link.map(|link| path::candidates(&name, link, symptom, view)).unwrap_or_default();
         if let Some(callee) = view.snapshot.services.get(&name.to) {
             for instance in callee.instances.keys() {
-                let seen_through = Some((&name, link));
+                let seen_through = link.map(|link| (&name, link));
                 here.extend(process::candidates(instance, seen_through, symptom, view));
             }
         }
+        if link.is_none() {
+            here.iter_mut().for_each(|candidate| candidate.evidence.extend(traced::called(&name, view)));
+        }
         found.extend(here.into_iter().map(|c| Candidate { score: c.score * reach, ..c }));
         for call in calls_of(&name.to, view.snapshot) {
-            let passes = view.snapshot.links.get(&call).is_some_and(|link| path::troubled(&call, link, view));
+            let passes = match view.snapshot.links.get(&call) {
+                Some(link) => path::troubled(&call, link, view),
+                None => traced::troubled(&call, view),
+            };
             open.push((call, if passes { reach } else { reach * UNTROUBLED }));
         }
     }
     found
 }
 
-/// The links on which a service calls others.
+/// The links on which a service calls others: those with a proxy, and those that spans alone tell of.
 fn calls_of<'a>(service: &'a ServiceName, snapshot: &'a Snapshot) -> impl Iterator<Item = LinkName> + 'a {
-    snapshot.links.keys().filter(move |link| link.from == *service).cloned()
+    let all = snapshot.links.keys().chain(snapshot.links_of_traces_alone());
+    all.filter(move |link| link.from == *service).cloned()
 }
 
 /// Of the candidates that name the same class at the same resource, the one with the highest score.

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{CauseClass, EvidenceItem, Issue, ResourceId, ServiceName, TracedCalls};
+use domain::{CauseClass, EvidenceItem, Issue, LinkName, ResourceId, ServiceName, TracedCalls};
 
 use super::{Candidate, Symptom, seen};
 use crate::detect::View;
@@ -36,6 +36,23 @@ pub(super) struct Testimony {
     /// How much of the symptom is this service's own: milliseconds, or errors.
     share: f64,
     text: String,
+}
+
+/// Whether spans tell of trouble on a link that no proxy measures.
+pub(super) fn troubled(link: &LinkName, view: View<'_>) -> bool {
+    let resource = ResourceId::Link(link.clone());
+    let Some(calls) = view.snapshot.traced_alone(&resource) else { return false };
+    let bounds = view.thresholds.at(&resource, view.snapshot);
+    calls.recent.p95_ms.is_some_and(|p95| p95 > bounds.latency_ms)
+        || calls.recent.error_ratio().is_some_and(|ratio| ratio > bounds.error_rate.ratio())
+}
+
+/// What tells that a caller depends on a callee where nothing else does.
+pub(super) fn called(link: &LinkName, view: View<'_>) -> Option<EvidenceItem> {
+    let resource = ResourceId::Link(link.clone());
+    let calls = view.snapshot.traced_alone(&resource)?;
+    let (from, to, requests) = (&link.from, &link.to, calls.recent.requests);
+    Some(seen(resource, format!("spans say: {from} calls {to}, {requests} times lately")))
 }
 
 /// What spans say of a slow or failing issue, the greatest share first. Nothing where none come.

@@ -13,6 +13,7 @@ use store::{ExperimentRecord, Statistics};
 use telemetry::{Counters, Telemetry};
 
 use super::{Answer, Asked};
+use crate::otlp::Running;
 use crate::problem::Problem;
 use crate::serve::App;
 use crate::shapes;
@@ -28,7 +29,7 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     healing(&mut text, &asked.app.store.statistics(BEGINNING)?);
     scores(&mut text, asked.app);
     experiments(&mut text, asked.app)?;
-    if let Some(counts) = &asked.app.otlp {
+    if let Some(Running { counts, .. }) = &asked.app.otlp {
         counts.write_to(&mut text.0);
     }
     if let Some(telemetry) = &asked.app.telemetry {

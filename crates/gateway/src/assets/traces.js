@@ -127,9 +127,17 @@
   roll();
   uncover();
 
-  // --- Arrows: up and down the rows, left folds, right opens ---------------------------------------
+  // --- Arrows: up and down the rows, left folds, right opens; Escape closes the details --------------
 
   document.addEventListener("keydown", (event) => {
+    const close = event.key === "Escape" && document.querySelector("#span a.close");
+    if (close && !event.target.closest?.("input, select")) {
+      event.preventDefault();
+      // From within the details the focus goes back to the row they were of.
+      if (event.target.closest?.("#span")) document.querySelector(".spans > .chosen .who > a:last-of-type")?.focus();
+      close.click();
+      return;
+    }
     const row = event.target.closest?.(".spans > li");
     if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
     const toggle = row.querySelector(".fold-toggle");
@@ -174,9 +182,13 @@
     cells.addEventListener("pointermove", (event) => {
       if (from) draw(from, at(event));
     });
-    cells.addEventListener("pointercancel", () => {
+    const cancel = () => {
       box?.remove();
       from = null;
+    };
+    cells.addEventListener("pointercancel", cancel);
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && from) cancel();
     });
     cells.addEventListener("pointerup", (event) => {
       if (!from) return;
@@ -187,12 +199,18 @@
         return;
       }
       const time = (x) => new Date(begin + x * (end - begin)).toISOString();
-      const duration = (y) => `${Math.max(0, Math.floor(low * (high / low) ** (1 - y) / 1000))}us`;
+      // Three figures are finer than the eye drew; rounded so that nothing at an edge falls out of the box.
+      const duration = (y, round) => {
+        const us = low * (high / low) ** (1 - y) / 1000;
+        const unit = 10 ** (Math.floor(Math.log10(us)) - 2);
+        const [value, name] = us < 1000 ? [1, "us"] : us < 1e6 ? [1e3, "ms"] : [1e6, "s"];
+        return `${Number((round(us / unit) * unit / value).toPrecision(3))}${name}`;
+      };
       const set = (name, value) => { form.elements[name].value = value; };
       set("t0", time(Math.min(a[0], b[0])));
       set("t1", time(Math.max(a[0], b[0])));
-      set("d0", duration(Math.max(a[1], b[1])));
-      set("d1", duration(Math.min(a[1], b[1])));
+      set("d0", duration(Math.max(a[1], b[1]), Math.floor));
+      set("d1", duration(Math.min(a[1], b[1]), Math.ceil));
       form.requestSubmit();
     });
   }

@@ -29,5 +29,5 @@ pub mod wire;
 
 pub use config::{Limits, OtlpConfig};
 pub use counts::{Counts, Protocol, Reason};
-pub use serve::{OtlpError, OtlpReceivers};
+pub use serve::{OtlpError, OtlpReceivers, Running};
 pub use sink::{Admission, Sink};

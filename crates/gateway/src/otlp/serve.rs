@@ -81,6 +81,17 @@ impl OtlpError {
     }
 }
 
+/// What is known outside of receivers that run.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// What came in and what was refused; shown by `/metrics`.
+    pub counts: Arc<Counts>,
+    /// Port of OTLP over gRPC on 127.0.0.1.
+    pub grpc_port: u16,
+    /// Port of OTLP over HTTP on 127.0.0.1.
+    pub http_port: u16,
+}
+
 /// Running receivers. Dropping them shuts them down.
 #[derive(Debug)]
 pub struct OtlpReceivers {
@@ -187,6 +198,15 @@ impl OtlpReceivers {
     /// What came in and what was refused.
     pub fn counts(&self) -> Arc<Counts> {
         Arc::clone(&self.counts)
+    }
+
+    /// What others need to know of them.
+    pub fn running(&self) -> Running {
+        Running {
+            counts: self.counts(),
+            grpc_port: self.grpc_address().port(),
+            http_port: self.http_address().port(),
+        }
     }
 
     /// Takes no more requests, lets those under way finish for [`super::Limits::shutdown_time`], and waits for the threads.

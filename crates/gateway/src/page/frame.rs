@@ -54,11 +54,23 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
     }
 }
 
-fn rail(path: &str) -> Markup {
-    let here = |address: &str| match address {
+/// The address and the word of the rail under which a page stands; none for the overview and what is on no list.
+pub(super) fn word_of(path: &str) -> Option<(&'static str, &'static str)> {
+    let found = RAIL.iter().find(|(address, ..)| *address != "/" && stands_under(address, path));
+    found.map(|(address, word, _)| (*address, *word))
+}
+
+fn stands_under(address: &str, path: &str) -> bool {
+    match address {
         "/" => path == "/",
+        // Latencies are told of spans; the rail has no word of their own.
+        "/traces" if path == "/latency" => true,
         address => path == address || path.starts_with(&format!("{address}/")),
-    };
+    }
+}
+
+fn rail(path: &str) -> Markup {
+    let here = |address: &str| stands_under(address, path);
     html! {
         div class="rail" {
             nav aria-label="Pages" {

@@ -132,7 +132,7 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     });
     match rendered {
         Ok(document) => html_response(StatusCode::OK, document),
-        Err(problem) => error(app, &problem),
+        Err(problem) => error(app, uri, &problem),
     }
 }
 
@@ -148,18 +148,35 @@ pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, P
     Ok(fragments)
 }
 
-/// A problem, as a page in the frame; where even the frame cannot be read, as a program would get it.
-pub(crate) fn error(app: &App, problem: &Problem) -> Response {
+/// A problem, as a page in the frame; where even the frame cannot be read, as a program would get it. Its links lead
+/// to the page that was asked for without what could not be read, and to the list it belongs to.
+pub(crate) fn error(app: &App, uri: &Uri, problem: &Problem) -> Response {
     let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
     let body = html! {
         div class="card" {
             h1 class="sentence" { (sentence::with_code(&sentence::capital(&problem.detail))) "." }
             p class="facts" { span { "Status " (problem.status.as_u16()) } code { (problem.code) } }
-            p { a href="/" { "Back to the overview" } }
+            p class="facts" {
+                @if let Some((field, address)) = without_field(uri, problem) { a href=(address) { "Leave out " code { (field) } } }
+                @match frame::word_of(uri.path()) {
+                    Some((address, word)) if uri.path() != address || problem.field.is_some() => a href=(address) { (word) },
+                    _ => {},
+                }
+                a href="/" { "Overview" }
+            }
         }
     };
     let page = Page { title: problem.title().to_owned(), sections: vec![Section::still("error", body)] };
-    html_response(problem.status, frame::document(&view, "", &page))
+    html_response(problem.status, frame::document(&view, uri.path(), &page))
+}
+
+/// The address that was asked for without the parameter at fault.
+fn without_field<'a>(uri: &Uri, problem: &'a Problem) -> Option<(&'a str, String)> {
+    let field = problem.field.as_deref()?;
+    let query = Query::parse(uri.query()).ok()?;
+    query.text(field)?;
+    let rest = query.changed(&[(field, "")]);
+    Some((field, if rest.is_empty() { uri.path().to_owned() } else { format!("{}?{rest}", uri.path()) }))
 }
 
 fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
+use gateway::otlp::{OtlpConfig, OtlpReceivers};
 use gateway::{Gateway, GatewayConfig, serve};
+use homeostat_tracer::Tracer;
 use serde_json::Value;
 use store::Store;
 use telemetry::Telemetry;
@@ -40,14 +42,40 @@ impl Reply {
 }
 
 pub(crate) fn start(scene: fn(&Fleet)) -> Server {
-    serve_with(scene, None)
+    serve_with(scene, None, None)
+}
+
+/// One that traces what it is asked.
+pub(crate) fn start_traced(scene: fn(&Fleet), tracer: Tracer) -> Server {
+    serve_with(scene, None, Some(tracer))
+}
+
+/// With an empty telemetry store and receivers before it.
+pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    let ports = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 1, ..OtlpConfig::default() };
+    let receivers = OtlpReceivers::start(&ports, || telemetry.intake()).unwrap();
+    let (store, clock) = (Store::in_memory().unwrap(), Arc::new(MachineClock::start()));
+    let fleet = Arc::new(Fleet::new(store.clone(), clock.clone()));
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock,
+        otlp: Some(receivers.running()),
+        telemetry: Some(telemetry),
+        tracer: None,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: Some(dir) }, receivers)
 }
 
 /// With a telemetry store in a directory of its own, which ends with the server.
 pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
-    Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry)) }
+    Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry), None) }
 }
 
 /// With a telemetry store that holds a scene of traces.
@@ -55,22 +83,16 @@ pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
     traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
-    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry)) }
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry), None) }
 }
 
-fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>) -> Server {
+fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>, tracer: Option<Tracer>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let config = GatewayConfig {
-        token: TOKEN.to_owned(),
-        token_file: None,
-        clock,
-        otlp: None,
-        telemetry,
-        tracer: None,
-    };
+    let config =
+        GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry, tracer };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
 }

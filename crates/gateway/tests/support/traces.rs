@@ -1,6 +1,7 @@
 //! Traces to look at, fed into a real store as OTLP.
 //!
-//! `shop` is an hour of checkouts, some slow, some failing, one of each odd kind; `large` is one trace of 50,000 spans.
+//! `shop` is an hour of checkouts, some slow, some failing, one of each odd kind; `fresh` is the last minute of two services that
+//! sent nothing before; `large` is one trace of 50,000 spans.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ const MS: u64 = 1_000_000;
 pub(crate) type Traces = fn(&Telemetry, u64);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Traces); 3] = [("traces", shop), ("large", large), ("no-spans", |_, _| {})];
+pub(crate) const SCENES: [(&str, Traces); 4] =
+    [("traces", shop), ("large", large), ("fresh", fresh), ("no-spans", |_, _| {})];
 
 /// Spans under construction, by service.
 pub(crate) struct Batch {
@@ -200,6 +202,31 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     if let Some(why) = failed {
         logs.push(record(start + charge, 17, why));
     }
+}
+
+/// Two services that began to send less than a minute ago: 100 calls in 50 s.
+pub(crate) fn fresh(telemetry: &Telemetry, now: u64) {
+    let mut batch = Batch::new();
+    for n in 0..100 {
+        let start = now - 51_000 * MS + n * 500 * MS;
+        let nano = (2 + pick(n, 9, 40)) * MS;
+        let mut span = |parent, service, name, kind| {
+            batch.add(Span {
+                trace: n + 1,
+                parent,
+                service,
+                name,
+                kind,
+                start,
+                nano,
+                failed: None,
+                more: vec![],
+            })
+        };
+        let asked = span(0, "front", "GET cart", 3);
+        span(asked, "cart", "GET /items", 2);
+    }
+    batch.send(telemetry);
 }
 
 /// Number of the trace whose parents are missing.

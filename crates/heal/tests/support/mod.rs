@@ -218,13 +218,14 @@ pub struct Reach {
     pub look: Arc<dyn Look>,
     pub change: Arc<dyn Change>,
     pub execution: Execution,
+    pub tell: Arc<dyn heal::Tell>,
 }
 
 impl Reach {
     /// Plainly, plan by plan.
     pub fn of(provider: &MemoryProvider) -> Self {
         let (look, change) = (Arc::new(provider.clone()), Arc::new(provider.clone()));
-        Self { look, change, execution: Execution::Inline }
+        Self { look, change, execution: Execution::Inline, tell: Arc::new(heal::Silent) }
     }
 }
 
@@ -237,7 +238,7 @@ struct Life {
 
 fn control_plane(
     store: &Store,
-    Reach { look, change, execution }: Reach,
+    Reach { look, change, execution, tell }: Reach,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
@@ -247,6 +248,7 @@ fn control_plane(
     let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {
+        tell,
         store: store.clone(),
         observer: Arc::clone(&observer),
         executor: Arc::clone(&executor),

@@ -193,6 +193,13 @@ pub(crate) struct DrillArgs {
     /// Only rows whose name contains this.
     #[arg(long)]
     pub(crate) only: Option<String>,
+    /// What the loop is told: with `spans` what they say beside probes and link proxies, with `probes` nothing of them.
+    /// The same seed can so be run both ways; requests are counted by spans in both. Default: as configured.
+    #[arg(long, value_name = "WITNESS")]
+    pub(crate) witness: Option<crate::config::Witness>,
+    /// Measure nothing: print two reports, written with `--json`, side by side.
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], exclusive = true)]
+    pub(crate) compare: Option<Vec<PathBuf>>,
     /// Let diagnoses of any confidence act, and add to this file how often each pattern of evidence was right.
     #[arg(long)]
     pub(crate) train: Option<PathBuf>,

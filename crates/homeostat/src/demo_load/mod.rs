@@ -1,12 +1,14 @@
 //! The visitors of the demo shop: an open-loop load generator.
 //!
-//! In: the front's address, a rate, a seed. Out: requests at times that do not depend on any answer, and
-//! one line in the request log for each (see [`read_log`]), the only source of "requests failed". A request
-//! is timed from when it was due, so that a slow shop cannot slow down its own measurement. Deliberately
-//! absent: retries; a visitor who was turned away is a failed request.
+//! In: the front's address, a rate, a seed. Out: requests at times that do not depend on any answer, and for
+//! each two witnesses of how it went: a root span ([`spans`]), and a line in the request log ([`read_log`]). A
+//! request is timed from when it was due in the log, so that a slow shop cannot slow down its own measurement;
+//! its span begins when it is sent. Deliberately absent: retries; a visitor who was turned away is a failed
+//! request.
 
 mod arrivals;
 mod request_log;
+pub(crate) mod spans;
 mod visitors;
 
 #[cfg(any(test, feature = "fuzz"))]
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::Time;
+use homeostat_tracer::{InSpan, Sampler, Span};
 use hyper::StatusCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -32,8 +35,10 @@ use visitors::{Visit, Visitors};
 /// Requests that may be open at once. At the default rate and the 2 s limit of a request 80 are open when
 /// the shop answers nothing; three times that also bears a burst.
 const IN_FLIGHT_MAX: usize = 256;
-/// How often the log goes to its file; readers of the log wait no longer than this for a line.
+/// How often the log goes to its file.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
+/// A line is in the file at most so long after its request ended.
+pub(crate) const LOG_LATE: Duration = Duration::from_millis(200);
 /// How long the end waits for open requests: their limit, and a little for their lines.
 const END_LIMIT: Duration = Duration::from_millis(2200);
 
@@ -67,7 +72,7 @@ pub enum LoadError {
 
 /// Sends requests until SIGTERM or SIGINT, whether or not the shop answers.
 pub fn run(args: &LoadArgs) -> Result<(), LoadError> {
-    let _traces = start_traces("load", "load-0");
+    let _traces = start_traces(spans::SERVICE, "load-0", Sampler::Always);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -79,7 +84,14 @@ pub fn run(args: &LoadArgs) -> Result<(), LoadError> {
 struct Generator {
     front: Dependency,
     visitors: Mutex<Visitors>,
-    log: Mutex<RequestLog>,
+    witnesses: Mutex<Witnesses>,
+}
+
+/// Where it is written down how requests ended, in the order in which they did.
+struct Witnesses {
+    log: RequestLog,
+    /// How many have ended.
+    ended: u64,
 }
 
 async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
@@ -88,7 +100,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
     let generator = Arc::new(Generator {
         front: Dependency::new("front", args.front.clone()),
         visitors: Mutex::new(Visitors::new(args.seed)),
-        log: Mutex::new(RequestLog::open(&args.log, now())?),
+        witnesses: Mutex::new(Witnesses { log: RequestLog::open(&args.log, now())?, ended: 0 }),
     });
     let room = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let mut arrivals = Arrivals::new(args.rate, args.seed);
@@ -99,7 +111,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = flush.tick() => locked(&generator.log).flush()?,
+            _ = flush.tick() => locked(&generator.witnesses).log.flush()?,
             () = tokio::time::sleep_until(due) => {
                 let visit = locked(&generator.visitors).next(arrivals.kind());
                 match Arc::clone(&room).try_acquire_owned() {
@@ -110,7 +122,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
                             drop(place);
                         });
                     }
-                    Err(_) => generator.note(visit.kind, 0, due, Outcome::Overload),
+                    Err(_) => generator.note(spans::begun(visit.kind), visit.kind, 0, due, Outcome::Overload),
                 }
                 due += arrivals.gap();
             }
@@ -118,7 +130,7 @@ async fn send_all(args: &LoadArgs) -> Result<(), LoadError> {
     }
     let all = u32::try_from(IN_FLIGHT_MAX).unwrap_or(u32::MAX);
     let unanswered = tokio::time::timeout(END_LIMIT, room.acquire_many(all)).await.is_err();
-    locked(&generator.log).flush()?;
+    locked(&generator.witnesses).log.flush()?;
     if unanswered {
         provider::say!("some requests were still open at the end; they are not in the log");
     }
@@ -129,17 +141,23 @@ impl Generator {
     async fn send(&self, visit: Visit, due: Instant) {
         let Visit { kind, method, path, form, .. } = &visit;
         let body = Bytes::from(form.clone());
-        let sent = self.front.exchange(method.clone(), path, body, "application/x-www-form-urlencoded").await;
+        let mut span = spans::begun(*kind);
+        let sent = self.front.exchange(method.clone(), path, body, "application/x-www-form-urlencoded");
+        let sent = sent.in_scope_of(&mut span).await;
         let (status, outcome) = judged(&sent, *kind);
         if !outcome.is_failure() {
             locked(&self.visitors).served(&visit);
         }
-        self.note(*kind, status, due, outcome);
+        self.note(span, *kind, status, due, outcome);
     }
 
-    fn note(&self, kind: Kind, status: u16, due: Instant, outcome: Outcome) {
+    /// A request has ended: its span ends, and its line is written.
+    fn note(&self, span: Span, kind: Kind, status: u16, due: Instant, outcome: Outcome) {
+        let mut witnesses = locked(&self.witnesses);
+        spans::end(span, witnesses.ended, outcome);
+        witnesses.ended += 1;
         let record = Record { ended: now(), kind, status, latency: due.elapsed(), outcome };
-        locked(&self.log).append(&record);
+        witnesses.log.append(&record);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The request log: one line for each request, the only source of "requests failed".
+//! The request log: one line for each request.
 //!
 //! In: requests that ended. Out: lines `wall_us,boot_us,kind,status,latency_us,outcome`, the two clocks
 //! read when the request ended (it was due `latency_us` before), the status 0 where there was no answer;
@@ -87,7 +87,8 @@ pub struct RequestCounts {
 
 /// Counts the requests that ended at or after `from` and before `to`.
 ///
-/// Reads that span only, however long the log. A line is in the file at most 0.2 s after its request ended.
+/// Reads that span only, however long the log. A line is in the file [`LOG_LATE`](super::LOG_LATE)
+/// after its request ended.
 /// A log that is not there yet counts nothing; lines cut short by the end of the generator are left out.
 pub fn read_log(path: &Path, from: Time, to: Time) -> Result<RequestCounts, LogError> {
     let mut counts = RequestCounts::default();
@@ -304,7 +305,7 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Browse => "browse",
             Self::AddToCart => "add_to_cart",
@@ -330,7 +331,7 @@ impl Outcome {
         !matches!(self, Self::Ok | Self::Degraded)
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Degraded => "degraded",
@@ -343,7 +344,7 @@ impl Outcome {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }

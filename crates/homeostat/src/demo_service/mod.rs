@@ -45,6 +45,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use homeostat_tracer::Sampler;
 use settings::Settings;
 
 /// Which service a process plays.
@@ -124,7 +125,7 @@ pub enum ServiceError {
 /// Runs one instance until SIGTERM or SIGINT, then finishes what is in flight and returns.
 pub fn run(role: Role) -> Result<(), ServiceError> {
     let settings = Settings::from_environment()?;
-    let _traces = traces::start(role.service(), &settings.instance);
+    let _traces = traces::start(role.service(), &settings.instance, Sampler::adaptive());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()

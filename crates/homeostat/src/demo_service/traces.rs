@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use homeostat_tracer::{Context, Kind, Span, Status, Tracer, propagation};
+use homeostat_tracer::{Context, Kind, Sampler, Span, Status, Tracer, propagation};
 use hyper::{HeaderMap, Method, StatusCode};
 
 use super::call::{CallError, Reply};
@@ -29,7 +29,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 pub(crate) struct Traces(Option<Tracer>);
 
 /// Begins to trace as `service`, where a receiver was named.
-pub(crate) fn start(service: &str, instance: &str) -> Traces {
+pub(crate) fn start(service: &str, instance: &str, sampler: Sampler) -> Traces {
     let Some(endpoint) = std::env::var(ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty()) else {
         return Traces(None);
     };
@@ -39,6 +39,7 @@ pub(crate) fn start(service: &str, instance: &str) -> Traces {
         .endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .threads(EXPORT_THREADS)
         .queue_bytes(QUEUE_BYTES)
+        .sampler(sampler)
         .build();
     match built {
         Ok(tracer) => {

@@ -165,6 +165,7 @@ fn filters() -> Vec<TraceFilter> {
 struct Answers {
     traces: Vec<Vec<Span>>,
     found: Vec<Vec<(TraceId, u64)>>,
+    matching: Vec<Vec<Span>>,
     logs: Vec<Vec<LogRecord>>,
     services: Vec<String>,
     operations: Vec<Operation>,
@@ -179,10 +180,17 @@ fn answers(store: &Telemetry) -> Answers {
         LogFilter { trace: Some(TraceId(fixture::trace_id(2))), ..LogFilter::default() },
         LogFilter { time: 500..=1500, ..LogFilter::default() },
     ];
+    let matching = |filter: &TraceFilter| {
+        let mut spans = Vec::new();
+        store.each_match(filter, |span| spans.push(span)).expect("readable");
+        spans.sort_by_key(|span| (span.start_unix_nano, span.span_id));
+        spans
+    };
     let trace = |n| store.trace(TraceId(fixture::trace_id(n))).expect("readable");
     Answers {
         traces: (1..13).map(trace).collect(),
         found: filters().iter().map(|filter| store.search(filter).expect("readable")).collect(),
+        matching: filters().iter().map(matching).collect(),
         logs: log_filters.iter().map(|filter| store.logs(filter).expect("readable")).collect(),
         services: store.services(),
         operations: store.operations("s1"),

@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use super::bloom;
 use super::gather::Field;
-use super::index::{Group, Index, LOCATOR_ENTRY};
+use super::index::{Bounds, Group, Index, LOCATOR_ENTRY};
 use super::page::Page;
 use super::pages::PAGE_ROWS;
 use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::query::{
-    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, keep_newest, oldest_wanted, says,
-    search_columns,
+    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, keep_newest, matching_rows,
+    oldest_wanted, says, search_columns,
 };
 
 /// The files of a unit.
@@ -237,31 +237,54 @@ impl Unit {
 
     /// Adds the traces with matching spans, newest row group first.
     pub(crate) fn search(&self, filter: &TraceFilter, found: &mut Found) -> Result<(), ReadError> {
-        let tags: Vec<Tag<'_>> = filter.tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
         let mut groups: Vec<&Group> = self.index.spans.iter().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.start_max()));
         for group in groups {
-            if !in_time(group, filter, found) || !may_match(group, filter) {
+            if !in_time(group, filter, found.oldest_wanted()) {
                 continue;
             }
-            let allowed = group.ceilings.allow(group.bounds.len(), &group.services, filter, &tags);
-            let mut pages: Vec<usize> = (0..group.bounds.len()).filter(|&page| allowed[page]).collect();
-            if pages.is_empty() || !self.may_have_tags(group, &tags)? {
-                continue;
-            }
-            pages.sort_by_key(|&page| std::cmp::Reverse(group.bounds[page].start_max));
-            for number in pages {
-                let bounds = &group.bounds[number];
-                if bounds.start_max < (*filter.start.start()).max(found.oldest_wanted())
-                    || bounds.start_min > *filter.start.end()
-                    || bounds.duration_max < *filter.duration.start()
-                {
-                    continue;
+            for number in self.pages(group, filter)? {
+                if page_in_time(&group.bounds[number], filter, found.oldest_wanted()) {
+                    search_columns(&Page::new(self, Signal::Spans, group, number), filter, found)?;
                 }
-                search_columns(&Page::new(self, Signal::Spans, group, number), filter, found)?;
             }
         }
         Ok(())
+    }
+
+    /// Shows every matching span.
+    pub(crate) fn each_match(
+        &self,
+        filter: &TraceFilter,
+        each: &mut impl FnMut(Span),
+    ) -> Result<(), ReadError> {
+        for group in self.index.spans.iter().filter(|group| in_time(group, filter, 0)) {
+            for number in self.pages(group, filter)? {
+                if !page_in_time(&group.bounds[number], filter, 0) {
+                    continue;
+                }
+                let page = Page::new(self, Signal::Spans, group, number);
+                if let Some((rows, _)) = matching_rows(&page, filter, 0)? {
+                    page.spans(&rows)?.into_iter().for_each(&mut *each);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The pages of a group that can match as far as its index says, those with the newest spans first.
+    fn pages(&self, group: &Group, filter: &TraceFilter) -> Result<Vec<usize>, ReadError> {
+        if !may_match(group, filter) {
+            return Ok(Vec::new());
+        }
+        let tags: Vec<Tag<'_>> = filter.tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
+        let allowed = group.ceilings.allow(group.bounds.len(), &group.services, filter, &tags);
+        let mut pages: Vec<usize> = (0..group.bounds.len()).filter(|&page| allowed[page]).collect();
+        if pages.is_empty() || !self.may_have_tags(group, &tags)? {
+            return Ok(Vec::new());
+        }
+        pages.sort_by_key(|&page| std::cmp::Reverse(group.bounds[page].start_max));
+        Ok(pages)
     }
 
     /// Whether the group's tag filter allows for all tags asked for.
@@ -344,9 +367,15 @@ fn matching(page: &Page<'_>, filter: &LogFilter, from: u64) -> Result<Vec<u32>, 
     Ok(rows)
 }
 
-fn in_time(group: &Group, filter: &TraceFilter, found: &Found) -> bool {
-    group.start_max() >= (*filter.start.start()).max(found.oldest_wanted())
-        && group.start_min() <= *filter.start.end()
+fn in_time(group: &Group, filter: &TraceFilter, oldest: u64) -> bool {
+    group.start_max() >= (*filter.start.start()).max(oldest) && group.start_min() <= *filter.start.end()
+}
+
+/// The same of a page, where spans may also all be too short.
+fn page_in_time(bounds: &Bounds, filter: &TraceFilter, oldest: u64) -> bool {
+    bounds.start_max >= (*filter.start.start()).max(oldest)
+        && bounds.start_min <= *filter.start.end()
+        && bounds.duration_max >= *filter.duration.start()
 }
 
 /// Whether an operation of the group can have a matching span.

@@ -14,7 +14,8 @@ pub enum Link {
     Call = 0,
     /// A message is handled later: producer and consumer spans met.
     Message = 1,
-    /// The callee sends no spans: it is named as the caller's attributes name it, and its own view is empty.
+    /// The callee sends no spans: it is named as the caller's attributes name it, and its own view is empty. Where
+    /// there is another edge to the same name, what got no answer is told as part of that one.
     Uninstrumented = 2,
 }
 

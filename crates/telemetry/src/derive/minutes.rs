@@ -261,8 +261,8 @@ impl State {
         }
         minutes.series.extend(contents.into_values());
         let edges: Vec<(&Edge, Dependency)> =
-            self.edges.iter().map(|(_, edge)| (edge, self.dependency(edge))).collect();
-        for frame in self.edge_minutes.see(0..u32::MAX, |_| true) {
+            self.graph.edges.iter().map(|(_, edge)| (edge, self.dependency(edge))).collect();
+        for frame in self.graph.minutes.see(0..u32::MAX, |_| true) {
             frame.pieces(|id, calls| {
                 let (edge, dependency) = &edges[id as usize / 2];
                 let (caller, callee) = (dependency.caller.clone(), dependency.callee.clone());
@@ -308,13 +308,13 @@ impl State {
                 Link::Uninstrumented => self.peers.intern(callee),
                 Link::Call | Link::Message => self.services.intern(callee),
             };
-            let edge = self.edges.intern(Edge { caller, callee, link: *link });
+            let edge = self.graph.edges.intern(Edge { caller, callee, link: *link });
             let id = 2 * edge + u32::from(*view);
             for (&minute, calls) in frames.iter().filter(|(minute, _)| kept.contains(minute)) {
-                self.edges.add_total(id, calls);
+                self.graph.edges.add_total(id, calls);
                 layers.entry(minute).or_default().entry(id).or_default().merge(calls);
             }
         }
-        layers.into_iter().for_each(|(minute, cells)| self.edge_minutes.add_layer(minute, cells));
+        layers.into_iter().for_each(|(minute, cells)| self.graph.minutes.add_layer(minute, cells));
     }
 }

@@ -20,6 +20,7 @@ mod edges;
 mod evidence;
 mod exemplar;
 mod frames;
+mod graph;
 mod histogram;
 mod join;
 mod minutes;

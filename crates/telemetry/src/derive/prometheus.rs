@@ -65,7 +65,7 @@ fn series(state: &State, text: &mut String) -> std::fmt::Result {
 
 fn edges(state: &State, text: &mut String) -> std::fmt::Result {
     let mut totals: Vec<(String, [Histogram; 2])> = Vec::new();
-    let mut all = state.edges.iter();
+    let mut all = state.graph.edges.iter();
     for (id, edge) in all.by_ref().take(EDGES_MAX) {
         let dependency = state.dependency(edge);
         let kind = match edge.link {
@@ -77,9 +77,10 @@ fn edges(state: &State, text: &mut String) -> std::fmt::Result {
         let labels = format!("client=\"{client}\",server=\"{server}\",connection_type=\"{kind}\"");
         let views = [View::Caller, View::Callee].map(|view| {
             let id = cell(id, view);
-            let mut total = state.edges.total(id);
+            let mut total = state.graph.edges.total(id);
             state
-                .edge_minutes
+                .graph
+                .minutes
                 .hot()
                 .filter(|hot| hot.1 == id)
                 .for_each(|(_, _, c)| total.merge(&c.histogram));

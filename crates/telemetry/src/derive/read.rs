@@ -261,11 +261,11 @@ impl State {
         now: u32,
         wanted: impl Fn(&Dependency) -> bool,
     ) -> Taken<Dependency> {
-        let named = self.edges.iter().map(|(id, edge)| (id, self.dependency(edge)));
+        let named = self.graph.edges.iter().map(|(id, edge)| (id, self.dependency(edge)));
         let views = named.filter(|(_, dependency)| wanted(dependency)).flat_map(|(id, dependency)| {
             [(cell(id, View::Caller), dependency.clone()), (cell(id, View::Callee), dependency)]
         });
-        Taken::new(window, &self.edge_seconds, &self.edge_minutes, now, views.collect())
+        Taken::new(window, &self.graph.seconds, &self.graph.minutes, now, views.collect())
     }
 
     pub(crate) fn dependency(&self, edge: &Edge) -> Dependency {
@@ -325,6 +325,15 @@ pub(crate) fn dependencies(taken: Taken<Dependency>) -> Vec<Dependency> {
         }
     }
     all.sort_by(|a, b| (&a.caller, &a.callee, a.link).cmp(&(&b.caller, &b.callee, b.link)));
+    // A service that answers at other times was only not reached: those calls belong to the edge that is there.
+    all.dedup_by(|alone, edge| {
+        let same = (&alone.caller, &alone.callee) == (&edge.caller, &edge.callee)
+            && alone.link == Link::Uninstrumented;
+        if same {
+            edge.caller_view.merge(&alone.caller_view);
+        }
+        same
+    });
     all
 }
 

@@ -4,10 +4,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::hash::BuildHasher;
 
-use super::edges::{Edge, Edges, Link, View, cell};
 use super::exemplar::{Hours, Kept};
 use super::frames::{Frames, Keep};
-use super::join::{Boundary, Join, Manner, Met, Side, WAIT_S, WAITING_MAX};
+use super::graph::Graph;
+use super::join::{Boundaries, Boundary, Join, Manner, Side, WAIT_S, WAITING_MAX};
 use super::names::{Names, OTHER_NAME, SeriesTable};
 use super::peers::Peers;
 use super::scale;
@@ -17,14 +17,10 @@ use crate::column::{Form, Strings};
 use crate::model::{SpanKind, StatusCode};
 
 /// Seconds kept: the newest ten minutes.
-const SECONDS: Keep = Keep { frames: 600, hot: 15, bytes: 32 << 20 };
+pub(crate) const SECONDS: Keep = Keep { frames: 600, hot: 15, bytes: 32 << 20 };
 
 /// Minutes kept: a day.
 pub(crate) const MINUTES: Keep = Keep { frames: 1440, hot: 15, bytes: 64 << 20 };
-
-/// The same for the edges of the service map, of which there are fewer.
-const EDGE_SECONDS: Keep = Keep { bytes: 8 << 20, ..SECONDS };
-const EDGE_MINUTES: Keep = Keep { bytes: 16 << 20, ..MINUTES };
 
 /// A span that starts this much after now (seconds) comes from a clock nobody can count by.
 const FUTURE_S: u64 = 300;
@@ -58,14 +54,14 @@ pub(crate) struct State {
     pub(crate) services: Names,
     pub(crate) peers: Names,
     pub(crate) series: SeriesTable,
-    pub(crate) edges: Edges,
     pub(crate) seconds: Frames,
     pub(crate) minutes: Frames,
-    pub(crate) edge_seconds: Frames,
-    pub(crate) edge_minutes: Frames,
+    pub(crate) graph: Graph,
     pub(crate) hours: Hours,
     pub(crate) counters: DerivedCounters,
     join: Join,
+    /// Of the batch that is looked at; kept for its room.
+    boundaries: Boundaries,
     /// The second of the last tick.
     ticked: u32,
     hasher: RandomState,
@@ -95,14 +91,13 @@ impl State {
             services: Names::default(),
             peers: Names::default(),
             series: SeriesTable::default(),
-            edges: Edges::default(),
             seconds: Frames::new(SECONDS),
             minutes: Frames::new(MINUTES),
-            edge_seconds: Frames::new(EDGE_SECONDS),
-            edge_minutes: Frames::new(EDGE_MINUTES),
+            graph: Graph::new(),
             hours: Hours::default(),
             counters: DerivedCounters::default(),
             join: Join::default(),
+            boundaries: Boundaries::default(),
             ticked: 0,
             hasher: RandomState::default(),
             known: HashMap::default(),
@@ -131,20 +126,19 @@ impl State {
 
     /// Cools every minute, for reading all of it.
     pub(crate) fn cool_all(&mut self) {
-        let Self { series, hours, edges, .. } = self;
+        let Self { series, hours, .. } = self;
         self.minutes.cool_all(|minute, id, cell| {
             if let Some(series) = series.get_mut(id) {
                 series.total.merge(&cell.histogram);
             }
             hours.add(minute / 60, id, &cell.exemplars);
         });
-        self.edge_minutes.cool_all(|_, id, cell| edges.add_total(id, &cell.histogram));
+        self.graph.cool_all();
     }
 
     fn cool(&mut self) {
         let minute = self.ticked / 60;
         self.seconds.cool(self.ticked, |_, _, _| {});
-        self.edge_seconds.cool(self.ticked, |_, _, _| {});
         let Self { series, hours, .. } = self;
         self.minutes.cool(minute, |minute, id, cell| {
             if let Some(series) = series.get_mut(id) {
@@ -153,23 +147,18 @@ impl State {
             hours.add(minute / 60, id, &cell.exemplars);
         });
         self.hours.trim(self.minutes.first_kept(minute) / 60);
-        let edges = &mut self.edges;
-        self.edge_minutes.cool(minute, |_, id, cell| edges.add_total(id, &cell.histogram));
+        self.graph.cool(self.ticked);
     }
 
     fn expire(&mut self, most: usize) {
-        let Self { join, edges, edge_seconds, edge_minutes, counters, ticked, .. } = self;
+        let Self { join, graph, counters, ticked, .. } = self;
         let now = *ticked;
         join.expire(now, most, |span| {
             counters.gone_early += u64::from(now.saturating_sub(span.arrived) < WAIT_S);
             match span.side {
                 Side::Callee => counters.callees_alone += 1,
                 Side::Caller if span.peer == OTHER_NAME => counters.callers_alone += 1,
-                Side::Caller => {
-                    let edge = Edge { caller: span.service, callee: span.peer, link: Link::Uninstrumented };
-                    let id = cell(edges.intern(edge), View::Caller);
-                    record(edge_seconds, edge_minutes, now, id, span.start, span, span.error, span.weight);
-                }
+                Side::Caller => graph.alone(now, span),
             }
         });
     }
@@ -212,11 +201,12 @@ impl State {
             self.count(batch, row, second as u32, weight, &kept, &mut locals[at as usize]);
             if kind >= SpanKind::Server as u8 {
                 let service = services[batch.origin[row] as usize];
-                self.meet(batch, row, service, peer, weight);
+                self.add_boundary(batch, row, service, peer, weight);
             }
         }
         known.clear();
         self.known = known;
+        self.meet();
         self.counters.spans += batch.rows() as u64;
         self.counters.waiting = self.join.len() as u64;
         self.expire(WAITING_MAX);
@@ -284,7 +274,7 @@ impl State {
     }
 
     #[inline]
-    fn meet(&mut self, batch: &Batch, row: usize, service: u32, peer: u32, weight: u64) {
+    fn add_boundary(&mut self, batch: &Batch, row: usize, service: u32, peer: u32, weight: u64) {
         let kind = batch.kind[row];
         let is = |wanted: SpanKind| kind == wanted as u8;
         let (side, span) = if is(SpanKind::Client) || is(SpanKind::Producer) {
@@ -296,7 +286,7 @@ impl State {
             return;
         }
         let message = is(SpanKind::Producer) || is(SpanKind::Consumer);
-        let span = Boundary {
+        self.boundaries.push(Boundary {
             key: self.hasher.hash_one((u128::from_ne_bytes(batch.trace[row]), span)),
             start: batch.start[row],
             duration: batch.duration[row],
@@ -308,55 +298,21 @@ impl State {
             manner: if message { Manner::Message } else { Manner::Call },
             error: batch.status[row] == StatusCode::Error as u8,
             matched: false,
-        };
-        let Self { join, edges, edge_seconds, edge_minutes, counters, ticked, .. } = self;
-        let met = join.meet(span, |caller, callee| {
-            counters.joined += 1;
-            if caller.service == callee.service {
-                return;
-            }
-            let link = match caller.manner {
-                Manner::Call => Link::Call,
-                Manner::Message => Link::Message,
-            };
-            let edge = edges.intern(Edge { caller: caller.service, callee: callee.service, link });
-            // Both sides under the caller's time, so that they can be compared. Where both were sampled, the rarer of
-            // the two decides how often one sees them together.
-            let weight = caller.weight.max(callee.weight);
-            let failed = caller.error || callee.error;
-            let mut record = |view, span: &Boundary, error| {
-                let id = cell(edge, view);
-                record(edge_seconds, edge_minutes, *ticked, id, caller.start, span, error, weight);
-            };
-            record(View::Caller, caller, failed);
-            record(View::Callee, callee, callee.error);
         });
-        if met == Met::Crowd {
-            counters.callees_alone += 1;
-            counters.gone_early += 1;
-        }
     }
-}
 
-/// Counts one side of a call.
-#[expect(clippy::too_many_arguments, reason = "two stores, a place in them, and what is counted")]
-fn record(
-    seconds: &mut Frames,
-    minutes: &mut Frames,
-    now: u32,
-    id: u32,
-    start: u64,
-    span: &Boundary,
-    error: bool,
-    weight: u64,
-) {
-    let second = (start / 1_000_000_000) as u32;
-    let bucket = scale::bucket(span.duration);
-    for (frames, time, now) in [(seconds, second, now), (minutes, second / 60, now / 60)] {
-        if time >= frames.first_kept(now) {
-            let place = frames.place(time, id);
-            frames.cell(place).histogram.add(bucket, span.duration, weight, error);
-        }
+    /// Lets the boundary spans of the batch meet each other and those before.
+    fn meet(&mut self) {
+        let Self { join, boundaries, graph, counters, ticked, .. } = self;
+        let crowd = join.meet(boundaries, |caller, callee| {
+            counters.joined += 1;
+            if caller.service != callee.service {
+                graph.pair(*ticked, caller, callee);
+            }
+        });
+        boundaries.clear();
+        counters.callees_alone += crowd;
+        counters.gone_early += crowd;
     }
 }
 

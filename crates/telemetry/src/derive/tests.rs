@@ -36,7 +36,8 @@ struct Made {
     error: bool,
     /// Kept one of four by its source.
     sampled: bool,
-    peer: bool,
+    /// What its attributes say it called.
+    peer: Option<&'static str>,
 }
 
 impl Made {
@@ -52,7 +53,7 @@ impl Made {
             duration: 1000,
             error: false,
             sampled: false,
-            peer: false,
+            peer: None,
         }
     }
 
@@ -72,7 +73,10 @@ impl Made {
         let message = if self.parent == 0 { message } else { message.bytes(4, self.parent.to_be_bytes()) };
         let message = if self.sampled { message.bytes(3, "ot=th:c") } else { message };
         let message = message.message(9, text("http.route", "/"));
-        if self.peer { message.message(9, text("db.system", "postgresql")) } else { message }
+        match self.peer {
+            Some(peer) => message.message(9, text("peer.service", peer)),
+            None => message,
+        }
     }
 
     fn weight(&self) -> u64 {
@@ -300,7 +304,7 @@ fn what_lies_beyond_the_day_or_in_the_future_is_told_and_learnt_by_name() {
 #[test]
 fn a_caller_alone_is_an_edge_to_what_it_names_once_its_minute_is_over() {
     let mut state = State::new();
-    let named = Made { peer: true, error: true, ..Made::new(0, SpanKind::Client, 1, 0) };
+    let named = Made { peer: Some("postgresql"), error: true, ..Made::new(0, SpanKind::Client, 1, 0) };
     let unnamed = Made::new(0, SpanKind::Client, 2, 0);
     let callee = Made::new(1, SpanKind::Server, 3, 9);
     observe(&mut state, &[named, unnamed, callee]);
@@ -313,6 +317,23 @@ fn a_caller_alone_is_an_edge_to_what_it_names_once_its_minute_is_over() {
     assert_eq!((edges[0].caller_view.calls(), edges[0].caller_view.errors()), (1.0, 1.0));
     assert!(edges[0].callee_view.is_empty());
     assert_eq!((state.counters.callers_alone, state.counters.callees_alone), (1, 1));
+}
+
+#[test]
+fn a_call_that_did_not_reach_a_service_counts_with_those_that_did() {
+    let mut state = State::new();
+    let spans = [
+        Made { peer: Some("service1"), ..Made::new(0, SpanKind::Client, 1, 0) },
+        Made::new(1, SpanKind::Server, 2, 1),
+        Made { peer: Some("service1"), error: true, ..Made::new(0, SpanKind::Client, 3, 0) },
+    ];
+    observe(&mut state, &spans);
+    state.tick(NOW as u32 + 61);
+    let edges = all_edges(&state);
+    assert_eq!(edges.len(), 1, "{edges:?}");
+    assert_eq!((&*edges[0].callee, edges[0].link), ("service1", Link::Call));
+    assert_eq!((edges[0].caller_view.calls(), edges[0].caller_view.errors()), (2.0, 1.0));
+    assert_eq!(edges[0].callee_view.calls(), 1.0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod logs;
 mod scan;
 
 pub use filter::{LogFilter, StatusFilter, TraceFilter};
-pub(crate) use scan::{Columns, Found, Tag, search_columns};
+pub(crate) use scan::{Columns, Found, Tag, matching_rows, search_columns};
 
 pub(crate) use logs::{keep_newest, oldest_wanted, says, search_logs};
 
@@ -116,17 +116,37 @@ pub(crate) fn search_segment(
     found: &mut Found,
 ) -> Result<(), ReadError> {
     for outline in segment.outlines().iter().rev() {
-        let header = &outline.header;
-        let may_match = outline.signal() == Signal::Spans
-            && header.start_max >= (*filter.start.start()).max(found.oldest_wanted())
-            && header.start_min <= *filter.start.end()
-            && filter
-                .service
-                .as_ref()
-                .is_none_or(|service| outline.services.iter().any(|s| **s == **service));
-        if may_match {
+        if may_match(outline, filter, found.oldest_wanted()) {
             with_block(segment, outline, |block| search_columns(block, filter, found))?;
         }
     }
     Ok(())
+}
+
+/// Shows every matching span in one segment.
+pub(crate) fn matching_in_segment(
+    segment: &Segment,
+    filter: &TraceFilter,
+    each: &mut impl FnMut(Span),
+) -> Result<(), ReadError> {
+    for outline in segment.outlines().iter().filter(|outline| may_match(outline, filter, 0)) {
+        with_block(segment, outline, |block| {
+            if let Some((rows, _)) = matching_rows(block, filter, 0)? {
+                let batch = block.batch()?;
+                let mut reader = Rows::new(&batch);
+                rows.into_iter().for_each(|row| each(reader.span(row as usize)));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a block can have a matching span that started at or after `oldest`, as far as its outline says.
+fn may_match(outline: &Outline, filter: &TraceFilter, oldest: u64) -> bool {
+    let header = &outline.header;
+    outline.signal() == Signal::Spans
+        && header.start_max >= (*filter.start.start()).max(oldest)
+        && header.start_min <= *filter.start.end()
+        && filter.service.as_ref().is_none_or(|service| outline.services.iter().any(|s| **s == **service))
 }

@@ -138,30 +138,38 @@ impl Found {
     }
 }
 
-/// Adds the matching rows. Columns are unpacked one after the other, and only while rows are left.
+/// Adds the traces of the matching rows.
 pub(crate) fn search_columns<C: Columns>(
     block: &C,
     filter: &TraceFilter,
     found: &mut Found,
 ) -> Result<(), C::Error> {
-    let starts = block.starts()?;
-    let from = (*filter.start.start()).max(found.oldest_wanted());
-    let wanted = from..=*filter.start.end();
-    let mut rows: Vec<u32> =
-        (0..starts.len() as u32).filter(|&row| wanted.contains(&starts[row as usize])).collect();
-    keep_by_columns(block, filter, &mut rows)?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let tags: Vec<Tag<'_>> = filter.tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
-    keep_by_tags(block, &tags, &mut rows)?;
-    if rows.is_empty() {
-        return Ok(());
-    }
+    let Some((rows, starts)) = matching_rows(block, filter, found.oldest_wanted())? else { return Ok(()) };
     let traces = block.traces()?;
     rows.into_iter().for_each(|row| found.add(traces[row as usize], starts[row as usize]));
     found.shrink();
     Ok(())
+}
+
+/// The matching rows that started at or after `oldest`, ascending, with the starts of all rows; `None` where none
+/// match. Columns are unpacked one after the other, and only while rows are left.
+#[expect(clippy::type_complexity, reason = "used by the two functions that ask")]
+pub(crate) fn matching_rows<C: Columns>(
+    block: &C,
+    filter: &TraceFilter,
+    oldest: u64,
+) -> Result<Option<(Vec<u32>, Vec<u64>)>, C::Error> {
+    let starts = block.starts()?;
+    let wanted = (*filter.start.start()).max(oldest)..=*filter.start.end();
+    let mut rows: Vec<u32> =
+        (0..starts.len() as u32).filter(|&row| wanted.contains(&starts[row as usize])).collect();
+    keep_by_columns(block, filter, &mut rows)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let tags: Vec<Tag<'_>> = filter.tags.iter().map(|(key, value)| Tag::new(key, value)).collect();
+    keep_by_tags(block, &tags, &mut rows)?;
+    Ok((!rows.is_empty()).then_some((rows, starts)))
 }
 
 /// Tests the columns that cost least and leave fewest rows first.

@@ -253,6 +253,19 @@ impl Telemetry {
         Ok(found.newest_first())
     }
 
+    /// Shows every span that matches, in no order, a span that was sent twice twice. All of them: the filter's limit,
+    /// which is one of traces, is not asked.
+    pub fn each_match(&self, filter: &TraceFilter, mut each: impl FnMut(Span)) -> Result<(), ReadError> {
+        let view = self.open.tiers.view();
+        for unit in &view.cold {
+            unit.each_match(filter, &mut each)?;
+        }
+        for segment in &view.hot {
+            query::matching_in_segment(segment, filter, &mut each)?;
+        }
+        Ok(())
+    }
+
     /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
     /// an audit of acknowledged spans compares against.
     pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {

@@ -229,7 +229,10 @@ fn searches_find_spans_that_match_all_that_is_asked() {
         tags: tag("http.request.method", "GET"),
         ..all
     };
-    assert_eq!(ask(three), [12, 9]);
+    assert_eq!(ask(three.clone()), [12, 9]);
+    let mut matching = Vec::new();
+    store.each_match(&three, |span| matching.push(span.start_unix_nano / 1_000)).expect("readable");
+    assert_eq!(matching, [9, 12], "the spans themselves, in the order in which they came");
 }
 
 #[test]

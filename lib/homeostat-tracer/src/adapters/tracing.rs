@@ -94,7 +94,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracerLayer {
         let Some(to) = scope.span(follows).and_then(|other| context_of(&other)) else { return };
         let Some(theirs) = scope.span(id) else { return };
         if let Some(hung) = theirs.extensions_mut().get_mut::<Hung>() {
-            hung.say(|buffer, slot| buffer.link(slot, &to, &[]));
+            hung.say(|buffer, number| buffer.link(number, &to, &[]));
         }
     }
 
@@ -111,10 +111,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracerLayer {
         said.extend(fields.iter().map(|(key, held)| (*key, held.value())));
         let name = message.unwrap_or_else(|| event.metadata().name().to_owned());
         if let Some(hung) = theirs.extensions_mut().get_mut::<Hung>() {
-            hung.say(|buffer, slot| {
-                buffer.event(slot, &name, &said);
+            hung.say(|buffer, number| {
+                buffer.event(number, &name, &said);
                 if *level == Level::ERROR {
-                    buffer.status(slot, Status::Error(&name));
+                    buffer.status(number, Status::Error(&name));
                 }
             });
         }

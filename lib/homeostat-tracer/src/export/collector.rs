@@ -114,8 +114,15 @@ impl Collector {
     }
 
     /// The next batch, when it is full, old enough or asked for; none when the tracer has closed and nothing
-    /// is left.
-    pub(crate) fn next_batch(&self, inner: &Inner, clock: impl Fn() -> Calibration) -> Option<Batch> {
+    /// is left. `used` is the caller's last one, whose memory the next batch gets; `room` bytes in front of the
+    /// spans are left free.
+    pub(crate) fn next_batch(
+        &self,
+        inner: &Inner,
+        clock: impl Fn() -> Calibration,
+        room: usize,
+        used: Batch,
+    ) -> Option<Batch> {
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             self.woken.store(false, Ordering::Relaxed);
@@ -127,7 +134,7 @@ impl Collector {
             if passed {
                 desk.discard(inner);
             } else {
-                desk.fill(inner, &clock());
+                desk.fill(inner, &clock(), room);
             }
             let full = desk.batch.spans.len() >= BATCH_BYTES;
             let mut signal = self.signal();
@@ -144,7 +151,7 @@ impl Collector {
                 desk.batch.number = number;
                 signal.sending.insert(number);
                 signal.next += 1;
-                return Some(std::mem::take(&mut desk.batch));
+                return Some(std::mem::replace(&mut desk.batch, used.emptied()));
             }
             if closing {
                 return None;
@@ -259,7 +266,7 @@ impl Collector {
 
 impl Desk {
     /// Takes from the queues, in turn, until the batch is full or they are empty.
-    fn fill(&mut self, inner: &Inner, clock: &Calibration) {
+    fn fill(&mut self, inner: &Inner, clock: &Calibration, room: usize) {
         self.lanes.retain(|lane| !(lane.parts.is_abandoned() && lane.parts.is_empty()));
         let lanes = self.lanes.len();
         for offset in 0..lanes {
@@ -268,7 +275,10 @@ impl Desk {
                 && let Ok(mut part) = self.lanes[place].parts.pop()
             {
                 let bytes = part.bytes();
-                otlp::write_spans(&part, clock, &mut self.batch.spans);
+                if self.batch.spans.is_empty() {
+                    self.batch.spans.resize(room, 0);
+                }
+                otlp::write_spans(&mut part, clock, &mut self.batch.spans);
                 self.batch.count += part.records.len() as u64;
                 self.batch.since.get_or_insert_with(Instant::now);
                 inner.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -296,6 +306,13 @@ impl Desk {
 }
 
 impl Batch {
+    /// Without its spans, but with their memory, unless a long trace made that more than is usual.
+    fn emptied(mut self) -> Self {
+        self.spans.clear();
+        self.spans.shrink_to(2 * BATCH_BYTES);
+        Self { spans: self.spans, ..Self::default() }
+    }
+
     fn is_old(&self, interval: Duration) -> bool {
         self.since.is_some_and(|since| since.elapsed() >= interval)
     }

@@ -143,26 +143,28 @@ pub(crate) fn start(
 
 fn export(inner: &Inner, number: usize, transport: &dyn Transport, envelope: &Envelope) {
     let clock = || inner.figures.lock().unwrap_or_else(PoisonError::into_inner).clock;
-    while let Some(batch) = inner.collector.next_batch(inner, clock) {
-        deliver(inner, transport, envelope, &batch);
+    let mut used = Batch::default();
+    while let Some(mut batch) = inner.collector.next_batch(inner, clock, envelope.room(), used) {
+        deliver(inner, transport, envelope, &mut batch);
         inner.collector.sent(&batch);
         let mut figures = inner.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.cpu[number] = cpu(ClockId::ThreadCPUTime);
         figures.encoded += batch.count;
+        used = batch;
     }
     inner.collector.thread_ended();
 }
 
 /// Sends a batch, again and again within its limits, and counts what became of it.
-fn deliver(inner: &Inner, transport: &dyn Transport, envelope: &Envelope, batch: &Batch) {
+fn deliver(inner: &Inner, transport: &dyn Transport, envelope: &Envelope, batch: &mut Batch) {
     let counters = &inner.counters;
-    let request = envelope.request(&batch.spans);
+    let request = envelope.request(&mut batch.spans);
     let (started, mut wait) = (Instant::now(), RETRY_WAIT_FIRST);
     loop {
         if inner.collector.is_over() {
             return counters.drop_spans(Reason::Closed, batch.count);
         }
-        match transport.send(&request) {
+        match transport.send(request) {
             Delivery::Accepted { rejected } => {
                 let rejected = rejected.min(batch.count);
                 counters.exported.fetch_add(batch.count - rejected, Ordering::Release);

@@ -5,7 +5,7 @@
 //! length; a longer length moves it up, which happens for few. Deliberately absent: decoding, except of the
 //! one number in an answer that says how many spans were refused.
 
-use crate::buffer::{Body, Buffer, Held, Outcome, Record};
+use crate::buffer::{Buffer, Outcome, Record, Said, Saying, Spoken};
 use crate::clock::Calibration;
 use crate::propagation::tracestate;
 use crate::value::{Kind, Value};
@@ -24,96 +24,97 @@ const BYTES: u32 = 2;
 const FIXED32: u32 = 5;
 
 /// Appends every span of `part` as fields of a `ScopeSpans`.
-pub(crate) fn write_spans(part: &Buffer, clock: &Calibration, out: &mut Vec<u8>) {
+pub(crate) fn write_spans(part: &mut Buffer, clock: &Calibration, out: &mut Vec<u8>) {
+    part.sort();
     let state = tracestate::of_recorded(&part.trace, part.weight);
-    let trace_id = part.trace.trace_id.to_bytes();
-    for record in &part.records {
+    // Both ids, of which the second changes from span to span.
+    let mut ids = [0; 28];
+    ids[..2].copy_from_slice(&[tag(1, BYTES), 16]);
+    ids[2..18].copy_from_slice(&part.trace.trace_id.to_bytes());
+    ids[18..20].copy_from_slice(&[tag(2, BYTES), 8]);
+    part.each_span(|record, said| {
+        ids[20..].copy_from_slice(&part.span_id(record).to_bytes());
         message(out, 2, |out| {
-            bytes(out, 1, &trace_id);
-            bytes(out, 2, &record.id.to_bytes());
+            out.extend_from_slice(&ids);
             text(out, 3, state.as_bytes());
-            if record.parent != 0 {
-                bytes(out, 4, &record.parent.to_be_bytes());
-            }
-            write_span(part, record, clock, out);
+            write_span(part, record, said, clock, out);
         });
-    }
+    });
 }
 
-fn write_span(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
-    text(out, 5, part.bytes_of(&record.name));
-    varint_field(out, 6, kind_number(record.kind));
+fn write_span(part: &Buffer, record: &Record, said: Said<'_>, clock: &Calibration, out: &mut Vec<u8>) {
+    let (parent, remote) = part.parent_of(record);
+    if parent != 0 {
+        let mut field = [tag(4, BYTES), 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        field[2..].copy_from_slice(&parent.to_be_bytes());
+        out.extend_from_slice(&field);
+    }
+    text(out, 5, part.name_of(record));
     let start = clock.unix_nanos(record.start);
-    fixed64(out, 7, start);
     // From the length, so that an end is never before its start by a rounding.
-    fixed64(out, 8, start + clock.nanos(record.end.saturating_sub(record.start)));
-    write_said(part, record, clock, out);
-    varint_field(out, 10, u64::from(record.dropped_attributes));
-    varint_field(out, 12, u64::from(record.dropped_events));
-    varint_field(out, 14, u64::from(record.dropped_links));
+    let end = start + clock.nanos(record.end.saturating_sub(record.start));
+    let mut fields = [0; 20];
+    fields[..2].copy_from_slice(&[tag(6, VARINT), kind_number(record.kind)]);
+    fields[2] = tag(7, FIXED64);
+    fields[3..11].copy_from_slice(&start.to_le_bytes());
+    fields[11] = tag(8, FIXED64);
+    fields[12..].copy_from_slice(&end.to_le_bytes());
+    out.extend_from_slice(&fields);
+    if !said.is_empty() {
+        write_said(said, clock, out);
+    }
+    let [attributes, events, links] = record.dropped();
+    varint_field(out, 10, u64::from(attributes));
+    varint_field(out, 12, u64::from(events));
+    varint_field(out, 14, u64::from(links));
     if record.outcome != Outcome::Unset {
         message(out, 15, |out| {
-            let last = part.said_of(record).filter_map(|body| match body {
-                Body::Message(message) => Some(message),
-                _ => None,
-            });
-            if let (Outcome::Error, Some(said)) = (record.outcome, last.last()) {
-                text(out, 2, part.bytes_of(said));
-            }
+            text(out, 2, said.message(record.outcome).unwrap_or_default());
             varint_field(out, 3, if record.outcome == Outcome::Ok { 1 } else { 2 });
         });
     }
-    let remote = if record.parent_is_remote { IS_REMOTE } else { 0 };
+    let remote = if remote { IS_REMOTE } else { 0 };
     let random = if part.trace.random { 2 } else { 0 };
     fixed32(out, 16, HAS_IS_REMOTE | remote | random | 1);
 }
 
-/// Attributes, events and links, in the order in which they were recorded. Of an attribute said twice the last
-/// one counts.
-fn write_said(part: &Buffer, record: &Record, clock: &Calibration, out: &mut Vec<u8>) {
-    let mut rest = part.said_of(record).peekable();
-    let mut seen = 0;
-    while let Some(body) = rest.next() {
-        seen += 1;
-        match body {
-            Body::Attribute { key, value } => {
-                let later = part.said_of(record).skip(seen);
-                let said_again = later
-                    .into_iter()
-                    .any(|body| matches!(body, Body::Attribute { key: other, .. } if other == key));
-                if !said_again {
-                    attribute(out, 9, key, value, part);
-                }
-            }
-            Body::Event { name, at, dropped } => message(out, 11, |out| {
-                fixed64(out, 1, clock.unix_nanos(*at));
-                text(out, 2, part.bytes_of(name));
-                while let Some(Body::Detail { key, value }) = rest.peek() {
-                    attribute(out, 3, key, value, part);
-                    rest.next();
-                    seen += 1;
-                }
-                varint_field(out, 4, u64::from(*dropped));
+/// Attributes, events and links, in the order in which they were recorded.
+fn write_said(said: Said<'_>, clock: &Calibration, out: &mut Vec<u8>) {
+    let mut rest = said.sayings().peekable();
+    while let Some(saying) = rest.next() {
+        match saying {
+            Saying::Attribute { key, value } => attribute(out, 9, key, value),
+            Saying::Event { name, event } => message(out, 11, |out| {
+                fixed64(out, 1, clock.unix_nanos(event.at));
+                text(out, 2, name);
+                write_details(out, 3, &mut rest);
+                varint_field(out, 4, u64::from(event.dropped));
             }),
-            Body::Link { trace, span, sampled, dropped } => message(out, 13, |out| {
-                let [high, low] = *trace;
-                let id = (u128::from(high) << 64) | u128::from(low);
-                bytes(out, 1, &id.to_be_bytes());
-                bytes(out, 2, &span.to_be_bytes());
-                while let Some(Body::Detail { key, value }) = rest.peek() {
-                    attribute(out, 4, key, value, part);
-                    rest.next();
-                    seen += 1;
-                }
-                varint_field(out, 5, u64::from(*dropped));
-                fixed32(out, 6, u32::from(*sampled));
+            Saying::Link(link) => message(out, 13, |out| {
+                bytes(out, 1, &link.trace);
+                bytes(out, 2, &link.span.to_be_bytes());
+                write_details(out, 4, &mut rest);
+                varint_field(out, 5, u64::from(link.dropped));
+                fixed32(out, 6, u32::from(link.sampled));
             }),
-            Body::Detail { .. } | Body::Message(_) => {}
+            // After its event or link, which has taken it.
+            Saying::Detail { .. } => {}
         }
     }
 }
 
-fn kind_number(kind: Kind) -> u64 {
+fn write_details<'a>(
+    out: &mut Vec<u8>,
+    number: u32,
+    rest: &mut std::iter::Peekable<impl Iterator<Item = Saying<'a>>>,
+) {
+    while let Some(Saying::Detail { key, value }) = rest.peek() {
+        attribute(out, number, key, *value);
+        rest.next();
+    }
+}
+
+fn kind_number(kind: Kind) -> u8 {
     match kind {
         Kind::Internal => 1,
         Kind::Server => 2,
@@ -151,19 +152,31 @@ impl Envelope {
         Self { resource, scope }
     }
 
-    /// An `ExportTraceServiceRequest` around spans of [`write_spans`].
-    pub(crate) fn request(&self, spans: &[u8]) -> Vec<u8> {
-        let scope_spans = self.scope.len() + spans.len();
-        let resource_spans = self.resource.len() + 1 + varint_length(scope_spans as u64) + scope_spans;
-        let mut out = Vec::with_capacity(resource_spans + 11);
-        key(&mut out, 1, BYTES);
-        varint(&mut out, resource_spans as u64);
-        out.extend_from_slice(&self.resource);
-        key(&mut out, 2, BYTES);
-        varint(&mut out, scope_spans as u64);
-        out.extend_from_slice(&self.scope);
-        out.extend_from_slice(spans);
-        out
+    /// Bytes that spans leave free in front of them for [`Self::request`].
+    pub(crate) fn room(&self) -> usize {
+        // Two keys of a byte with lengths of at most ten.
+        self.resource.len() + self.scope.len() + 2 * 11
+    }
+
+    /// An `ExportTraceServiceRequest` with the spans of [`write_spans`], which come after [`Self::room`] bytes: what
+    /// goes before them is written there, and no span moves.
+    pub(crate) fn request<'a>(&self, spans: &'a mut [u8]) -> &'a [u8] {
+        let room = self.room();
+        let scope_spans = self.scope.len() + spans.len() - room;
+        let mut head = Vec::with_capacity(room);
+        key(&mut head, 2, BYTES);
+        varint(&mut head, scope_spans as u64);
+        let resource_spans = self.resource.len() + head.len() + scope_spans;
+        head.clear();
+        key(&mut head, 1, BYTES);
+        varint(&mut head, resource_spans as u64);
+        head.extend_from_slice(&self.resource);
+        key(&mut head, 2, BYTES);
+        varint(&mut head, scope_spans as u64);
+        head.extend_from_slice(&self.scope);
+        let at = room - head.len();
+        spans[at..room].copy_from_slice(&head);
+        &spans[at..]
     }
 }
 
@@ -230,14 +243,53 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &Held, part: &Buffer) {
+/// A `KeyValue` as field `number`. Most are short: then every length is one byte, known beforehand.
+fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: Spoken<'_>) {
+    let mut small = [0; 10];
+    let (head, body): (&[u8], &[u8]) = match value {
+        Spoken::Text(text) if text.len() <= SHORT => {
+            small[..2].copy_from_slice(&[tag(1, BYTES), text.len() as u8]);
+            (&small[..2], text)
+        }
+        Spoken::Bool(value) => {
+            small[..2].copy_from_slice(&[tag(2, VARINT), u8::from(value)]);
+            (&small[..2], &[])
+        }
+        Spoken::I64(value @ 0..128) => {
+            small[..2].copy_from_slice(&[tag(3, VARINT), value as u8]);
+            (&small[..2], &[])
+        }
+        Spoken::F64(value) => {
+            small[0] = tag(4, FIXED64);
+            small[1..9].copy_from_slice(&value.to_le_bytes());
+            (&small[..9], &[])
+        }
+        Spoken::Text(_) | Spoken::I64(_) => return long_attribute(out, number, name, value),
+    };
+    if name.len() > SHORT {
+        return long_attribute(out, number, name, value);
+    }
+    let length = head.len() + body.len();
+    let all = name.len() + length + 4;
+    out.reserve(all + 2);
+    out.extend_from_slice(&[tag(number, BYTES), all as u8, tag(1, BYTES), name.len() as u8]);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(&[tag(2, BYTES), length as u8]);
+    out.extend_from_slice(head);
+    out.extend_from_slice(body);
+}
+
+/// Bytes of a name or a text with which a `KeyValue` stays below 128 bytes, so that its length is one byte.
+const SHORT: usize = 60;
+
+fn long_attribute(out: &mut Vec<u8>, number: u32, name: &str, value: Spoken<'_>) {
     message(out, number, |out| {
         text(out, 1, name.as_bytes());
         message(out, 2, |out| match value {
-            Held::Text(held) => bytes(out, 1, part.bytes_of(held)),
-            Held::Bool(value) => plain_value(out, Value::Bool(*value)),
-            Held::I64(value) => plain_value(out, Value::I64(*value)),
-            Held::F64(value) => plain_value(out, Value::F64(*value)),
+            Spoken::Text(text) => bytes(out, 1, text),
+            Spoken::Bool(value) => plain_value(out, Value::Bool(value)),
+            Spoken::I64(value) => plain_value(out, Value::I64(value)),
+            Spoken::F64(value) => plain_value(out, Value::F64(value)),
         });
     });
 }
@@ -280,6 +332,11 @@ fn message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
         rest >>= 7;
     }
     out[at + more] &= 127;
+}
+
+/// The key of a field whose number is below 16: one byte.
+const fn tag(number: u32, wire: u32) -> u8 {
+    (number << 3 | wire) as u8
 }
 
 fn key(out: &mut Vec<u8>, number: u32, wire: u32) {

@@ -10,6 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use homeostat_tracer::{Builder, Sampler, Tracer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -159,4 +160,14 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what} did not come");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A tracer that keeps everything and sends it there.
+pub(crate) fn keeping_all(sink: &Sink) -> Tracer {
+    builder(sink).sampler(Sampler::Always).build().unwrap()
+}
+
+/// Sends to the sink.
+pub(crate) fn builder(sink: &Sink) -> Builder {
+    Tracer::builder("shop").endpoint(sink.address())
 }

@@ -11,7 +11,7 @@ mod timeline;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::{self, Standing};
-use super::{Report, Unexpected, faults, markdown, words};
+use super::{Report, Unexpected, faults, markdown, witnesses, words};
 use shapes::Shape;
 
 const STYLE: &str = concat!(include_str!("../../../../../assets/tokens.css"), include_str!("html/style.css"));
@@ -60,7 +60,7 @@ fn head(report: &Report) -> Markup {
                 li { "begun " time datetime=(report.started_at) { (words::moment(&report.started_at)) } }
                 li { "seed " (report.seed) }
                 li { (report.machine.describe()) }
-                @for note in &report.notes { li { (note) } }
+                @for note in witnesses::sentences(report).iter().chain(&report.notes) { li { (note) } }
             }
         }
     }

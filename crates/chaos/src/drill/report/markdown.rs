@@ -6,7 +6,7 @@ use domain::OutcomeKind;
 use super::super::score::{ERROR_BUDGET, RunScore};
 use super::figures::Standing;
 use super::moments::MOMENTS;
-use super::{Report, faults, figures, words};
+use super::{Report, faults, figures, witnesses, words};
 
 /// The page.
 pub(super) fn page(report: &Report) -> String {
@@ -67,7 +67,7 @@ fn head(report: &Report) -> String {
         report.started_at,
         report.machine.describe()
     );
-    for note in &report.notes {
+    for note in witnesses::sentences(report).iter().chain(&report.notes) {
         text.push_str(&format!("- {note}\n"));
     }
     text
@@ -217,8 +217,8 @@ pub(super) fn definitions() -> Vec<(&'static str, String)> {
         ),
         (
             "failed",
-            "requests from outside that ended in an error or in none at all, from the injection to the end of the \
-             run, in the load generator's own log"
+            "requests from outside that were not served, from the injection to the end of the run: by the load's \
+             root spans where all of them came, which their numbers show, else by its request log"
                 .to_owned(),
         ),
         (
@@ -255,7 +255,7 @@ fn method() -> String {
 }
 
 /// A table; `align` has `l` or `r` for each column.
-fn table(columns: &[&str], align: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(columns: &[&str], align: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut text = format!("| {} |\n|", columns.join(" | "));
     for side in align.chars() {
         text.push_str(if side == 'r' { "---:|" } else { "---|" });

@@ -4,7 +4,8 @@ use domain::{CauseClass, OutcomeKind, Reason};
 
 use super::super::matrix::TrueCause;
 use super::super::score::RunScore;
-use super::{Machine, Quiet, QuietPeriod, Report};
+use super::super::witness::{LoopWitness, RequestCount, RequestWitnesses};
+use super::{Machine, Quiet, QuietPeriod, Report, Setting};
 
 /// A hang that was repaired.
 pub(super) fn hang(number: u32) -> RunScore {
@@ -34,6 +35,7 @@ pub(super) fn hang(number: u32) -> RunScore {
         true_cause: cause("instance/cart-1", CauseClass::ProcessHangs),
         requests_failed: 12,
         requests: 410,
+        witnesses: told(410, 12),
         error_budget_spent: Some(29.2683),
         left_behind: Vec::new(),
     }
@@ -59,6 +61,7 @@ pub(super) fn crash(number: u32) -> RunScore {
         strategy: Some("standing_restart".to_owned()),
         true_cause: cause("instance/cart-0", CauseClass::ProcessEnded),
         requests_failed: 0,
+        witnesses: told(410, 0),
         error_budget_spent: Some(0.0),
         ..hang(number)
     }
@@ -79,6 +82,7 @@ pub(super) fn slow(number: u32) -> RunScore {
         true_cause: cause("link/front->catalogue", CauseClass::PathSlow),
         requests_failed: 1,
         requests: 1,
+        witnesses: told(1, 1),
         error_budget_spent: Some(1000.0),
         ..hang(number)
     }
@@ -107,10 +111,17 @@ pub(super) fn missed(number: u32) -> RunScore {
         true_cause: cause("volume/front-0", CauseClass::DiskExhausted),
         requests_failed: 0,
         requests: 0,
+        witnesses: told(0, 0),
         error_budget_spent: None,
         left_behind: vec!["a file of 15 MiB in the volume of front-0".to_owned()],
         ..hang(number)
     }
+}
+
+/// What both witnesses say alike.
+fn told(total: u64, failed: u64) -> Option<RequestWitnesses> {
+    let count = Some(RequestCount { total, failed });
+    Some(RequestWitnesses { spans: count, no_spans: None, log: count })
 }
 
 fn cause(resource: &str, class: CauseClass) -> TrueCause {
@@ -131,5 +142,13 @@ pub(super) fn report(runs: Vec<RunScore>) -> Report {
         false_alarms: Vec::new(),
     }]);
     let notes = vec!["waits scaled by 0.1".to_owned()];
-    Report::new("0.1.0".to_owned(), machine, 7, "2026-11-21T03:00:00.000Z".to_owned(), notes, runs, quiet)
+    let setting = Setting {
+        homeostat: "0.1.0".to_owned(),
+        machine,
+        seed: 7,
+        witness: LoopWitness::Spans,
+        started_at: "2026-11-21T03:00:00.000Z".to_owned(),
+        notes,
+    };
+    Report::new(setting, runs, quiet)
 }

@@ -6,7 +6,7 @@ use domain::OutcomeKind;
 
 use super::super::score::RunScore;
 use super::figures::{self, Standing};
-use super::{Report, verdict, words};
+use super::{Report, verdict, witnesses, words};
 
 /// How text is set off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,11 @@ pub(super) fn table(report: &Report, style: Style) -> String {
             "{:<name$}  {:>measured$}  {:<over$}  target {:<target$}  {word}\n",
             figure.name, figure.measured, figure.over, figure.target
         ));
+    }
+    text.push('\n');
+    for sentence in witnesses::sentences(report) {
+        text.push_str(&sentence);
+        text.push('\n');
     }
     text.push('\n');
     text.push_str(&closing(report, style));

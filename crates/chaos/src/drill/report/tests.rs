@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::score::{Quantiles, RunScore};
+use super::super::witness::LoopWitness;
 use super::figures::{self, Standing};
 use super::sample::{crash, hang, missed, report, slow};
-use super::{MergeError, Quiet, QuietPeriod, Report, Style, header, line, story, words};
+use super::{MergeError, Quiet, QuietPeriod, Report, Setting, Style, header, line, story, words};
 
 #[test]
 fn a_run_is_told_in_one_sentence() {
@@ -88,6 +89,10 @@ stated confidence off by            8.3 points  stated 92 %, right 100 % (1 of 1
 cause computed in, p95                  0.8 ms  1 diagnosis                            target < 1 s        ● met
 things left behind                           0  2 runs                                 target 0            ● met
 
+the loop heard probes, link proxies and spans
+requests are counted by the load's root spans, in all 2 runs
+two witnesses of requests: spans tell of 820, 12 failed; the request log of 820, 12 failed; they say the same in 2 of 2 runs
+
 ● everything came out as expected
 "
     );
@@ -103,6 +108,9 @@ fn markdown_has_the_figures_the_faults_the_runs_and_what_went_wrong() {
 
 - Homeostat 0.1.0, seed 7, begun 2026-11-21T03:00:00.000Z
 - Machine: 2 cores, 8 GiB, kernel 6.12.8, limits held by supervision
+- the loop heard probes, link proxies and spans
+- requests are counted by the load's root spans, in all 4 runs
+- two witnesses of requests: spans tell of 821, 13 failed; the request log of 821, 13 failed; they say the same in 4 of 4 runs
 - waits scaled by 0.1
 ";
     assert!(text.starts_with(starts), "{text}");
@@ -297,6 +305,34 @@ fn figures_have_two_significant_digits_and_shares_are_not_rounded_up_to_all() {
     assert_eq!(words::percent(0, 0), "–");
 }
 
+#[test]
+fn a_loss_of_spans_is_said_and_the_request_log_is_believed() {
+    let mut lost = hang(3);
+    let told = lost.witnesses.as_mut().unwrap();
+    (told.spans, told.no_spans) = (None, Some("the spans of 7 requests are missing".to_owned()));
+    let mut off = hang(1);
+    off.witnesses.as_mut().unwrap().log.as_mut().unwrap().total += 2;
+    let text = report(vec![hang(0), off, lost]).markdown();
+    for expected in [
+        "- requests are counted by the load's root spans in 2 runs, by its request log in 1 run\n",
+        "spans tell of 820, 24 failed; the request log of 822, 24 failed; they say the same in 1 of 2 runs, at most 2 requests and 0 failures apart in one run\n",
+        "- spans could not count requests of run 3: the spans of 7 requests are missing\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing from\n{text}");
+    }
+}
+
+#[test]
+fn a_report_from_before_spans_is_read_as_one_without() {
+    let mut json: Value = serde_json::from_str(&report(vec![hang(0)]).json()).unwrap();
+    json.as_object_mut().unwrap().remove("witness");
+    json["runs"][0].as_object_mut().unwrap().remove("witnesses");
+    json["summary"].as_object_mut().unwrap().remove("agreement");
+    let read: Report = serde_json::from_value(json).unwrap();
+    assert_eq!((read.witness, &read.runs[0].witnesses), (LoopWitness::Probes, &None));
+    assert!(read.markdown().contains("- the loop heard probes and link proxies alone, no spans\n- waits"));
+}
+
 fn period(began_at: &str, seconds: f64, alarms: &[&str]) -> QuietPeriod {
     let false_alarms = alarms.iter().map(ToString::to_string).collect();
     QuietPeriod { began_at: began_at.to_owned(), seconds, false_alarms }
@@ -308,7 +344,8 @@ fn part(minute: u32, runs: Vec<RunScore>) -> Report {
     let quiet = Quiet::new(vec![period(&format!("2026-11-21T03:{minute:02}:30.000Z"), 30.0, &["odd"])]);
     let started_at = format!("2026-11-21T03:{minute:02}:00.000Z");
     let notes = vec!["waits scaled by 0.1".to_owned(), format!("part of minute {minute}")];
-    Report::new(whole.homeostat, whole.machine, whole.seed, started_at, notes, whole.runs, quiet)
+    let Report { homeostat, machine, seed, witness, runs, .. } = whole;
+    Report::new(Setting { homeostat, machine, seed, witness, started_at, notes }, runs, quiet)
 }
 
 #[test]
@@ -335,6 +372,11 @@ fn parts_of_different_drills_are_refused_by_name() {
     assert_eq!(refused(|report| report.seed = 8), MergeError::Seed { earlier: 7, later: 8 });
     let version = refused(|report| report.homeostat = "0.2.0".to_owned()).to_string();
     assert_eq!(version, "the earlier report is of homeostat 0.1.0, this drill of 0.2.0: give another file");
+    let witness = refused(|report| report.witness = LoopWitness::Probes).to_string();
+    assert!(
+        witness.contains("in the earlier report the loop heard probes, link proxies and spans"),
+        "{witness}"
+    );
     let machine = refused(|report| report.machine.cores = 8).to_string();
     assert!(machine.contains("2 cores, 8 GiB, kernel 6.12") && machine.contains("8 cores"), "{machine}");
     let mut patched = part(2, vec![crash(1)]);

@@ -6,6 +6,7 @@ use domain::{CauseClass, IdSource, IssueKind, Percent, Reason, Severity};
 use proptest::{prop_assert_eq, proptest};
 
 use super::super::matrix::Matrix;
+use super::super::witness::RequestCount;
 use super::*;
 
 fn row(name: &str) -> Row {
@@ -72,6 +73,11 @@ fn refused(issue: &Issue, strategy: Strategy) -> Repair {
     repair
 }
 
+/// What spans alone say.
+fn requests(total: u64, failed: u64) -> RequestWitnesses {
+    RequestWitnesses { spans: Some(RequestCount { total, failed }), no_spans: None, log: None }
+}
+
 /// A run in which nothing was noticed and nothing done, up to its limit.
 fn nothing() -> RunFacts {
     RunFacts {
@@ -83,8 +89,7 @@ fn nothing() -> RunFacts {
         successor_at: None,
         ready_again_at: None,
         quiet_at: None,
-        requests: 1000,
-        failed: 0,
+        requests: requests(1000, 0),
         last_failure_at: None,
         left_behind: Vec::new(),
     }
@@ -101,7 +106,7 @@ fn hang() -> (Row, RunFacts) {
         issues: vec![hung],
         ready_again_at: Some(at(2600)),
         quiet_at: Some(at(3000)),
-        failed: 12,
+        requests: requests(1000, 12),
         last_failure_at: Some(at(2550)),
         ..nothing()
     };
@@ -224,7 +229,7 @@ fn an_instance_that_did_not_come_back_is_not_serving_after_the_last_failed_reque
 #[test]
 fn where_no_instance_was_lost_users_are_served_after_the_last_failed_request_once_it_is_over() {
     let row = row("throttle-one-backend-catalogue");
-    let going_on = RunFacts { failed: 50, last_failure_at: Some(at(90_000)), ..nothing() };
+    let going_on = RunFacts { requests: requests(1000, 50), last_failure_at: Some(at(90_000)), ..nothing() };
     assert_eq!(score(0, &row, &going_on).serving_ms, None, "requests fail until the end of the run");
     let over = RunFacts { last_failure_at: Some(at(4000)), quiet_at: Some(at(6000)), ..going_on };
     assert_eq!(score(0, &row, &over).serving_ms, Some(4000.0));
@@ -292,7 +297,7 @@ fn the_rank_is_that_of_the_diagnosis_the_first_repair_rests_on() {
 #[test]
 fn without_requests_no_budget_is_spent_or_kept() {
     let (row, facts) = hang();
-    let run = score(0, &row, &RunFacts { requests: 0, failed: 0, ..facts });
+    let run = score(0, &row, &RunFacts { requests: requests(0, 0), ..facts });
     assert_eq!(run.error_budget_spent, None);
 }
 

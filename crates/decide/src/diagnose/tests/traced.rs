@@ -111,3 +111,23 @@ fn beside_proxies_spans_are_told_and_rank_nothing() {
         "{told:?}"
     );
 }
+
+#[test]
+fn a_dependency_that_spans_alone_know_leads_to_the_instance_behind_it() {
+    let mut fleet = traced_only(service(480.0, 5.0, 0, 0), service(480.0, 5.0, 0, 0));
+    let liveness = fleet.instance_mut("payments-1").liveness.as_mut().expect("a probe");
+    liveness.failures_in_a_row = 3;
+    let open = issues(&fleet);
+    let resource: ResourceId = "link/front->orders".parse().unwrap();
+    let issue = open.iter().find(|issue| issue.resource == resource).expect("an issue");
+    let cause = first(issue, &fleet, &open).expect("a cause");
+    assert_eq!(
+        (cause.class, cause.resource.to_string()),
+        (CauseClass::ProcessHangs, "instance/payments-1".into())
+    );
+    let told: Vec<&str> = cause.evidence.iter().map(|item| &*item.text).collect();
+    assert!(
+        told.iter().any(|text| text.contains("spans say: orders calls payments, 100 times lately")),
+        "{told:?}"
+    );
+}

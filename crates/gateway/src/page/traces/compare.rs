@@ -37,7 +37,15 @@ pub(in crate::page) fn compare(app: &App, view: &View, query: &Query) -> Result<
         Err(none) => return Ok(Page { title, sections: vec![Section::still("sentence", none)] }),
     };
     let (Some(a), Some(b)) = (query.text("a"), query.text("b")) else {
-        return Ok(Page { title, sections: vec![Section::still("form", form(query))] });
+        let header = html! {
+            p class="crumb" { a href="/traces" { "Traces" } }
+            h1 class="sentence" { "Two traces, compared step by step." }
+            p class="facts" { "Give the ids of both; or open a trace, choose “Compare with another”, and pick the other from a list." }
+        };
+        return Ok(Page {
+            title,
+            sections: vec![Section::still("header", header), Section::still("form", form(query))],
+        });
     };
     let (a, b) = (super::load(store, a)?, super::load(store, b)?);
     let ways = merge(&a, &b);
@@ -69,7 +77,7 @@ fn one(view: &View, letter: &str, trace: &Trace) -> Markup {
 
 fn form(query: &Query) -> Markup {
     html! {
-        h2 { "Compare other traces" }
+        @if query.text("a").is_some() && query.text("b").is_some() { h2 { "Compare other traces" } }
         form class="search" method="get" action="/traces/compare" {
             label class="grow" { "A" input type="text" class="mono" name="a" value=(query.text("a").unwrap_or("")) placeholder="id of a trace" spellcheck="false"; }
             label class="grow" { "B" input type="text" class="mono" name="b" value=(query.text("b").unwrap_or("")) placeholder="id of a trace" spellcheck="false"; }
@@ -133,6 +141,13 @@ fn sentence(a: &Trace, b: &Trace, ways: &BTreeMap<Way, [Side; 2]>) -> String {
     if only(0) + only(1) == 0 {
         text.push_str("; both went the same way");
     }
+    let both = || ways.values().filter(|[a, b]| a.spans > 0 && b.spans > 0);
+    for (side, letter) in [(0, "A"), (1, "B")] {
+        match both().filter(|sides| sides[side].errors > 0 && sides[1 - side].errors == 0).count() {
+            0 => {}
+            n => text.push_str(&format!("; {} only in {letter}", count(n, "step fails", "steps fail"))),
+        }
+    }
     text + "."
 }
 
@@ -174,12 +189,13 @@ fn row(way: &Way, a: Side, b: Side, most: u64) -> Markup {
     let spans = |side: Side| if side.spans == 0 { "–".to_owned() } else { units::grouped(side.spans) };
     let share = a.own.abs_diff(b.own) as f64 / most as f64 / 2.0;
     let more = b.own >= a.own;
+    let one_each = if (a.spans, b.spans) == (1, 1) { "number none" } else { "number" };
     html! {
         tr {
             td { (word) }
             td class={ "name d" (way.len().saturating_sub(1).min(12)) } title=(way.iter().map(|(service, operation)| format!("{service}: {operation}")).collect::<Vec<_>>().join(" → ")) { b { (service) } " " (operation) }
-            td class="number" data-label="Spans A" { (spans(a)) }
-            td class="number" data-label="Spans B" { (spans(b)) }
+            td class=(one_each) data-label="Spans A" { (spans(a)) }
+            td class=(one_each) data-label="Spans B" { (spans(b)) }
             td class="number" data-label="Took A" { (took(a)) }
             td class="number" data-label="Took B" { (took(b)) }
             td class="number" data-label="Itself" { @if a.own == b.own { "same" } @else { (if more { "+" } else { "−" }) (units::duration(a.own.abs_diff(b.own))) } }

@@ -88,7 +88,7 @@ fn header(view: &View, trace: &Trace, summary: &TraceSummary, path: &[PathSectio
         p class="crumb" { a href="/traces" { "Traces" } }
         h1 class="sentence" { (sentence(trace, summary, path)) }
         div class="facts" {
-            (super::errors(summary.errors))
+            @if summary.errors > 0 { (super::errors(summary.errors)) }
             span { "began " (view.stamp.ago(units::time(trace.start_unix_nano()))) }
             span { "id " code { (id) } }
             a href={ "/traces?service=" (encode(&summary.root_service)) "&operation=" (encode(&summary.root_operation)) "&within=86400&with=" (id) } { "Compare with another" }

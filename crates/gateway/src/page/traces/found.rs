@@ -30,7 +30,7 @@ pub(super) fn table(stamp: Stamp, traces: &[TraceSummary], compare: Option<&str>
             tbody {
                 @for trace in traces {
                     tr data-key=(trace.trace_id) {
-                        td { (super::errors(trace.errors)) }
+                        td class=[(trace.errors == 0).then_some("none")] { (super::errors(trace.errors)) }
                         td class="name" {
                             a href={ "/traces/" (trace.trace_id) } { (trace.root_service) ": " (trace.root_operation) }
                             @if trace.root == Root::Missing { " " span class="quiet" title="the span this trace began with is not here" { "begins elsewhere" } }
@@ -44,7 +44,7 @@ pub(super) fn table(stamp: Stamp, traces: &[TraceSummary], compare: Option<&str>
                                 @else { a href={ "/traces/compare?a=" (other) "&b=" (trace.trace_id) } { "compare" } }
                             }
                         }
-                        td class="number" data-label="Began" { (stamp.ago(units::time(trace.start_unix_nano))) }
+                        td class="number began" { (stamp.ago(units::time(trace.start_unix_nano))) }
                     }
                 }
             }

@@ -13,7 +13,7 @@ use telemetry::{
 
 use super::range::Range;
 use super::stand_out::{Difference, differences};
-use super::{found, search, tags, units};
+use super::{found, scatter, search, tags, units};
 use crate::body::{Query, encode};
 use crate::page::sentence::count;
 use crate::page::time::clock_face;
@@ -52,7 +52,7 @@ pub(in crate::page) fn latency(app: &App, view: &View, query: &Query) -> Result<
     let range = Range::read(view, query)?;
     let chosen = Chosen::read(query, &range)?;
     let filter = series(query);
-    let map = store.heat_map(&filter, window(&range)?);
+    let (map, since) = map(store, &filter, &range)?;
     let whole = range_of(&range);
     let mut calls = Histogram::default();
     for one in store.series(&filter, whole).map_err(|error| Problem::field("from", error.to_string()))? {
@@ -60,10 +60,10 @@ pub(in crate::page) fn latency(app: &App, view: &View, query: &Query) -> Result<
     }
     let picture = html! {
         @if map.rows_nano.is_empty() {
-            @if store.services().is_empty() { (search::how_to_send()) }
+            @if super::nobody_sends(store) { (search::how_to_send(app)) }
             @else { p class="empty" { "No span that is asked for began " (range.words()) ". Choose another service, or a longer time." } }
         } @else {
-            (draw(&map, chosen.as_ref(), query))
+            (draw(&map, since, chosen.as_ref(), query))
         }
     };
     let mut sections = vec![
@@ -126,8 +126,21 @@ fn range_of(range: &Range) -> std::ops::Range<u64> {
     *range.nano.start()..range.nano.end().saturating_add(1)
 }
 
-fn window(range: &Range) -> Result<Window, Problem> {
-    let std::ops::Range { start, end } = range_of(range);
+/// The map; and since when there are spans, where that is so late that only the time since then is shown.
+fn map(store: &Telemetry, filter: &SeriesFilter, range: &Range) -> Result<(HeatMap, Option<u64>), Problem> {
+    let (start, end) = (*range.nano.start(), range.now_or_end().saturating_add(1));
+    let map = store.heat_map(filter, window(start, end)?);
+    let columns = map.cells.iter().zip(&map.columns_unix_nano);
+    let first =
+        columns.filter(|(cells, _)| cells.iter().any(|cell| cell.calls > 0.0)).map(|(_, at)| *at).next();
+    let late = first.filter(|first| range.is_last() && *first > start.midpoint(end) && *first < end);
+    Ok(match late {
+        Some(first) => (store.heat_map(filter, window(first, end)?), Some(first)),
+        None => (map, None),
+    })
+}
+
+fn window(start: u64, end: u64) -> Result<Window, Problem> {
     let seconds = end.saturating_sub(start) / 1_000_000_000;
     // Beyond the newest ten minutes whole minutes are kept: a step between them would be widened to two.
     let step = match seconds.div_ceil(COLUMNS) {
@@ -169,12 +182,12 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
             (search::choice(store, query))
             (range.fields())
             details open[query.text("t0").or(query.text("d0")).or(query.text("t1")).or(query.text("d1")).is_some()] {
-                summary { "Box" }
+                summary { "Box in figures" }
                 div class="search" {
-                    label { "Began from" input type="text" class="mono" name="t0" value=(text("t0")) placeholder="2026-11-21T03:00:00Z"; }
-                    label { "to" input type="text" class="mono" name="t1" value=(text("t1")) placeholder="2026-11-21T03:05:00Z"; }
-                    label class="short" { "Took from" input type="text" name="d0" value=(text("d0")) placeholder="100ms"; }
-                    label class="short" { "to" input type="text" name="d1" value=(text("d1")) placeholder="2s"; }
+                    label class="time" { "Began from" input type="text" class="mono" name="t0" value=(text("t0")) placeholder="2026-11-21T03:00:00Z"; }
+                    label class="time" { "to" input type="text" class="mono" name="t1" value=(text("t1")) placeholder="2026-11-21T03:05:00Z"; }
+                    label class="short" { "Took from" (units::duration_field("d0", &text("d0"), "100ms")) }
+                    label class="short" { "to" (units::duration_field("d1", &text("d1"), "2s")) }
                 }
             }
             button class="primary" type="submit" { "Show" }
@@ -183,7 +196,7 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
 }
 
 /// The map: time to the right, durations upwards on a logarithmic axis, the more calls the stronger the colour.
-fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
+fn draw(map: &HeatMap, since: Option<u64>, chosen: Option<&Chosen>, query: &Query) -> Markup {
     let group = map.rows_nano.len().div_ceil(ROWS).max(1);
     let rows = map.rows_nano.len().div_ceil(group);
     let columns = map.columns_unix_nano.len();
@@ -206,16 +219,23 @@ fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
     let end = start + columns as u64 * map.step.as_nanos() as u64;
     let scale =
         Scale { start, end, low: low.ln(), high: high.ln(), width: width as f64, height: height as f64 };
+    let ticks = scatter::ticks(scale.low, scale.high);
+    // Within minutes the seconds tell the ends apart.
+    let seconds = map.step < Duration::from_secs(60);
     html! {
         figure class="heat" {
             figcaption class="quiet" {
                 "Calls by the time they began and how long they took; the stronger the colour, the more, at most " (count_of(most)) " in a cell; a notch marks failed ones. Drag over some to see what is different about them."
+                @if let Some(since) = since { " There are none before " (clock_face((since / 1000) as i64, true)) "." }
             }
             div class="plot" {
-                ol class="scale" aria-hidden="true" { li { (units::duration(high as u64)) } li { (units::duration(((low.ln() + high.ln()) / 2.0).exp() as u64)) } li { (units::duration(low as u64)) } }
+                svg class="scale" aria-hidden="true" {
+                    @for nano in &ticks { text x="100%" y=(units::at(scale.y(*nano) / scale.height)) dy="4" { (units::duration(*nano)) } }
+                }
                 svg class="cells" viewBox={ "0 0 " (width) " " (height) } preserveAspectRatio="none" role="img"
                     aria-label="Heat map of durations over time; the form above chooses a box in it"
                     data-heat={ (start / 1_000_000) " " (end / 1_000_000) " " (low) " " (high) } {
+                    @for nano in &ticks { @let y = format!("{:.1}", scale.y(*nano)); line class="grid" x1="0" x2=(width) y1=(y) y2=(y) {} }
                     @for (x, column) in cells.iter().enumerate() {
                         @for (y, (calls, errors)) in column.iter().enumerate() {
                             @if *calls > 0.0 {
@@ -228,7 +248,7 @@ fn draw(map: &HeatMap, chosen: Option<&Chosen>, query: &Query) -> Markup {
                     @if let Some(chosen) = chosen { (scale.outline(chosen)) }
                 }
             }
-            div class="ends quiet" aria-hidden="true" { span { (clock_face((start / 1000) as i64, false)) } span { (clock_face((end / 1000) as i64, false)) " UTC" } }
+            div class="ends quiet" aria-hidden="true" { span { (clock_face((start / 1000) as i64, seconds)) } span { (clock_face((end / 1000) as i64, seconds)) " UTC" } }
             @if chosen.is_some() { p class="facts" { a href={ "/latency?" (query.changed(&[("t0", ""), ("t1", ""), ("d0", ""), ("d1", "")])) } { "Clear the box" } } }
         }
     }
@@ -255,17 +275,18 @@ struct Scale {
 }
 
 impl Scale {
+    fn y(&self, nano: u64) -> f64 {
+        let share = ((nano.max(1) as f64).ln() - self.low) / (self.high - self.low).max(1e-9);
+        (1.0 - share.clamp(0.0, 1.0)) * self.height
+    }
+
     fn outline(&self, chosen: &Chosen) -> Markup {
         let x = |nano: u64| {
             let share = nano.saturating_sub(self.start) as f64 / (self.end - self.start).max(1) as f64;
             share.clamp(0.0, 1.0) * self.width
         };
-        let y = |nano: u64| {
-            let share = ((nano.max(1) as f64).ln() - self.low) / (self.high - self.low).max(1e-9);
-            (1.0 - share.clamp(0.0, 1.0)) * self.height
-        };
         let (left, right) = (x(*chosen.time.start()), x(*chosen.time.end()));
-        let (top, bottom) = (y(*chosen.duration.end()), y(*chosen.duration.start()));
+        let (top, bottom) = (self.y(*chosen.duration.end()), self.y(*chosen.duration.start()));
         html! {
             rect class="box" x=(format!("{left:.1}")) y=(format!("{top:.1}")) width=(format!("{:.1}", (right - left).max(2.0))) height=(format!("{:.1}", (bottom - top).max(2.0))) {}
         }
@@ -343,7 +364,7 @@ fn different(
                 @else { "No attribute's share differs by more than chance: twice the standard error, and 5 % of the spans." }
             }
         } @else {
-            (table(&told, (within.len(), without.len()), query))
+            (table(&told, (within.len(), without.len()), query, range))
             p class="quiet" { "From the newest " (INSIDE) " traces in the box and " (OUTSIDE) " of the whole time. Told is what differs by more than twice the standard error of the two shares, in five spans or more; it need not be a cause." }
         }
         @if !summaries.is_empty() {
@@ -353,12 +374,13 @@ fn different(
     })
 }
 
-fn table(told: &[Difference], (inside, outside): (usize, usize), query: &Query) -> Markup {
+fn table(told: &[Difference], (inside, outside): (usize, usize), query: &Query, range: &Range) -> Markup {
     let link = |difference: &Difference| -> Option<String> {
         (difference.key != "operation").then(|| {
             let service =
                 query.text("service").map_or(String::new(), |name| format!("service={}&", encode(name)));
-            format!("/traces?{service}tags={}", encode(&tags::write(&difference.key, &difference.value)))
+            let tag = encode(&tags::write(&difference.key, &difference.value));
+            format!("/traces?{service}tags={tag}&{}", range.address())
         })
     };
     html! {

@@ -4,9 +4,10 @@
 //! it; a line by what its caller saw.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use maud::{Markup, html};
-use telemetry::{Dependency, DependencyLink, Histogram, SeriesFilter, SpanKind, Telemetry};
+use telemetry::{Dependency, DependencyLink, Histogram, SeriesFilter, SpanKind, Telemetry, Window};
 
 use super::layout::{self, Place};
 use super::range::Range;
@@ -47,12 +48,12 @@ pub(in crate::page) fn service_map(app: &App, view: &View, query: &Query) -> Res
     let window = *range.nano.start()..range.nano.end().saturating_add(1);
     let edges =
         store.dependencies(window.clone()).map_err(|error| Problem::field("from", error.to_string()))?;
-    let nodes = nodes(store, &edges, window)?;
-    let seconds = range.seconds();
+    let nodes = nodes(store, &edges, window.clone())?;
+    let seconds = counted_seconds(store, &range, window)?;
     let picture = html! {
         @if nodes.is_empty() {
-            @if store.services().is_empty() { (super::search::how_to_send()) }
-            @else { p class="empty" { "No span that is here began " (range.words()) ". Choose a longer time." } }
+            @if super::nobody_sends(store) { (super::search::how_to_send(app)) }
+            @else { p class="empty" { "No span of one service names another as what it called " (range.words()) ". Choose a longer time." } }
         } @else if nodes.len() > DRAWN {
             p class="empty" { (nodes.len()) " services are too many for one picture; the table below has them all." }
         } @else {
@@ -84,6 +85,26 @@ pub(in crate::page) fn service_map(app: &App, view: &View, query: &Query) -> Res
             ),
         ],
     })
+}
+
+/// Steps in which the beginning of what was counted is looked for.
+const STEPS: u64 = 128;
+
+/// Over how long calls were counted, at least a second: rates of a service that began to send a minute ago are not
+/// those of the hour that is looked at.
+fn counted_seconds(store: &Telemetry, range: &Range, window: std::ops::Range<u64>) -> Result<f64, Problem> {
+    let end = range.now_or_end();
+    let mut first = window.start;
+    // Coarse steps, then finer ones within what they leave: minutes for a day, seconds for the newest ten minutes.
+    for _ in 0..3 {
+        let step = (window.end.saturating_sub(first) / 1_000_000_000).div_ceil(STEPS).max(1);
+        let steps = Window::new(first, window.end, Duration::from_secs(step))
+            .map_err(|error| Problem::field("from", error.to_string()))?;
+        let points = store.red(&SeriesFilter::default(), steps);
+        let Some(point) = points.iter().find(|point| !point.calls.is_empty()) else { break };
+        first = first.max(point.start_unix_nano);
+    }
+    Ok((end.saturating_sub(first) as f64 / 1e9).min(range.seconds()).max(1.0))
 }
 
 fn nodes<'a>(
@@ -324,7 +345,7 @@ fn edge_table(edges: &[Dependency], range: &Range, seconds: f64) -> Markup {
                         tr {
                             td { (mark(meaning, word)) }
                             td class="name" { a href=(address(edge, range)) { (edge.caller) " → " (edge.callee) } }
-                            td data-label="Kind" { span class="quiet" { (match edge.link { DependencyLink::Call => "call", DependencyLink::Message => "message", DependencyLink::Uninstrumented => "sends no spans" }) } }
+                            td class=(if edge.link == DependencyLink::Call { "none" } else { "two" }) data-label="Kind" { span class="quiet" { (match edge.link { DependencyLink::Call => "call", DependencyLink::Message => "message", DependencyLink::Uninstrumented => "sends no spans" }) } }
                             (figures(&edge.caller_view, seconds))
                         }
                     }
@@ -347,7 +368,7 @@ fn node_table(nodes: &[Node<'_>], range: &Range, seconds: f64) -> Markup {
                             td { (mark(meaning, word)) }
                             td class="name" { a href=(address_of(node, range)) { (node.name) } }
                             (figures(&node.calls, seconds))
-                            td data-label="Latency" { @if !node.silent && !node.calls.is_empty() { a href={ "/latency?service=" (encode(node.name)) "&" (range.address()) } { "over time" } } }
+                            td class={ "two" @if node.silent || node.calls.is_empty() { " none" } } { @if !node.silent && !node.calls.is_empty() { a href={ "/latency?service=" (encode(node.name)) "&" (range.address()) } { span class="narrow-only" { "latency " } "over time" } } }
                         }
                     }
                 }

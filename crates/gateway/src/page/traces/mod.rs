@@ -67,6 +67,11 @@ fn load(store: &Telemetry, id: &str) -> Result<Trace, Problem> {
     })
 }
 
+/// Whether no span came but the control plane's own.
+fn nobody_sends(store: &Telemetry) -> bool {
+    store.services().iter().all(|service| service == crate::OWN_SERVICE)
+}
+
 /// Errors as a mark with their number, quiet where there are none.
 fn errors(errors: usize) -> Markup {
     match errors {

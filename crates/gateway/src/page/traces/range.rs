@@ -13,15 +13,18 @@ use crate::problem::Problem;
 /// The choices, in seconds, with their names.
 const CHOICES: [(&str, i64); 6] = [
     ("15 min", 900),
-    ("1 h", 3600),
+    ("hour", 3600),
     ("6 h", 21_600),
     ("24 h", 86_400),
-    ("7 d", 604_800),
-    ("30 d", 2_592_000),
+    ("7 days", 604_800),
+    ("30 days", 2_592_000),
 ];
 
 /// What is looked at where nothing was chosen.
 const DEFAULT_SECONDS: i64 = 3600;
+
+/// Nanoseconds that senders' clocks may be ahead.
+const AHEAD: u64 = 60_000_000_000;
 
 /// A range of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Range {
         )?;
         let seconds = seconds.unwrap_or(DEFAULT_SECONDS);
         // What was taken in while the page was being asked for belongs to it; senders' clocks may be ahead a little.
-        let end = now.saturating_add(60_000_000_000);
+        let end = now.saturating_add(AHEAD);
         let start = now.saturating_sub(seconds as u64 * 1_000_000_000);
         Ok(Self { nano: start..=end, kind: Kind::Last(seconds) })
     }
@@ -87,6 +90,19 @@ impl Range {
     /// Its beginning and end as a part of an address.
     pub(super) fn exact(start: u64, end: u64) -> [(&'static str, String); 2] {
         [("from", units::stamp(start)), ("to", units::stamp(end))]
+    }
+
+    /// Where it ends for people: now, or the time that was given; nanoseconds since 1970.
+    pub(super) fn now_or_end(&self) -> u64 {
+        match self.kind {
+            Kind::Last(_) => self.nano.end().saturating_sub(AHEAD),
+            Kind::Exact => *self.nano.end(),
+        }
+    }
+
+    /// Whether it ends now, whenever the page is looked at.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.kind, Kind::Last(_))
     }
 
     /// Seconds it is long, up to now.

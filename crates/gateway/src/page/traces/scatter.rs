@@ -79,7 +79,7 @@ fn point(trace: &TraceSummary, x: &str, y: f64) -> Markup {
 
 /// A logarithmic axis of durations, upwards.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LogAxis {
+struct LogAxis {
     low: f64,
     high: f64,
 }
@@ -98,21 +98,25 @@ impl LogAxis {
         HEIGHT - MARGIN - share.clamp(0.0, 1.0) * (HEIGHT - 2.0 * MARGIN)
     }
 
-    /// Round durations within the axis, at most about six.
     fn ticks(self) -> Vec<u64> {
-        let inside = |nano: &u64| ((*nano as f64).ln()) >= self.low && ((*nano as f64).ln()) <= self.high;
-        let of = |steps: &[u64]| -> Vec<u64> {
-            (0..14)
-                .flat_map(|power| steps.iter().map(move |step| step * 10u64.pow(power)))
-                .filter(inside)
-                .collect()
-        };
-        [&[1, 2, 5][..], &[1, 3], &[1]]
-            .into_iter()
-            .map(of)
-            .find(|ticks| ticks.len() <= 6)
-            .unwrap_or_else(|| of(&[1]).into_iter().step_by(2).collect())
+        ticks(self.low, self.high)
     }
+}
+
+/// Round durations between two logarithms of nanoseconds, at most about six.
+pub(super) fn ticks(low: f64, high: f64) -> Vec<u64> {
+    let inside = |nano: &u64| (low..=high).contains(&(*nano as f64).ln());
+    let of = |steps: &[u64]| -> Vec<u64> {
+        (0..14)
+            .flat_map(|power| steps.iter().map(move |step| step * 10u64.pow(power)))
+            .filter(inside)
+            .collect()
+    };
+    [&[1, 2, 5][..], &[1, 3], &[1]]
+        .into_iter()
+        .map(of)
+        .find(|ticks| ticks.len() <= 6)
+        .unwrap_or_else(|| of(&[1]).into_iter().step_by(2).collect())
 }
 
 #[cfg(test)]

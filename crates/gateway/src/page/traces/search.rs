@@ -29,14 +29,16 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     let with = query.text("with");
     let body = html! {
         @if traces.is_empty() {
-            (nothing(store, &range))
+            (nothing(app, store, &range))
         } @else {
             (scatter::draw(&traces))
             (found::table(view.stamp, &traces, with))
+            @if super::nobody_sends(store) { (how_to_send(app)) }
         }
     };
     let failed = match traces.iter().filter(|trace| trace.errors > 0).count() {
         0 => "none".to_owned(),
+        n if n == traces.len() && n > 1 => "all".to_owned(),
         n => n.to_string(),
     };
     let sentence = match traces.len() {
@@ -105,8 +107,8 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
         form class="search" method="get" action="/traces" {
             (choice(store, query))
             label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
-            label class="short" { "At least" input type="text" name="min" value=(text("min")) placeholder="100ms" autocomplete="off"; }
-            label class="short" { "At most" input type="text" name="max" value=(text("max")) placeholder="2s" autocomplete="off"; }
+            label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
+            label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
             (range.fields())
             label class="short" { "Show"
                 select name="limit" {
@@ -153,11 +155,11 @@ pub(super) fn choice(store: &Telemetry, query: &Query) -> Markup {
 }
 
 /// What to say where nothing was found: how to send traces where none ever came.
-fn nothing(store: &Telemetry, range: &Range) -> Markup {
+fn nothing(app: &App, store: &Telemetry, range: &Range) -> Markup {
     let services = store.services();
     html! {
-        @if services.is_empty() {
-            (how_to_send())
+        @if super::nobody_sends(store) {
+            (how_to_send(app))
         } @else {
             p class="empty" {
                 "Nothing that is asked for happened " (range.words()) ". Look further back, or ask for less: "
@@ -168,13 +170,16 @@ fn nothing(store: &Telemetry, range: &Range) -> Markup {
 }
 
 /// One command that fills the page.
-pub(super) fn how_to_send() -> Markup {
+pub(super) fn how_to_send(app: &App) -> Markup {
+    // Without receivers of its own the store is filled by others, on the registered ports.
+    let (grpc, http) =
+        app.otlp.as_ref().map_or((4317, 4318), |running| (running.grpc_port, running.http_port));
     html! {
         p class="empty" {
-            "A trace is the way of one request through services, told by the spans they send. None came yet. "
-            "Point any OpenTelemetry exporter here, port 4317 for gRPC or 4318 for HTTP:"
+            "A trace is the way of one request through services, told by the spans they send. None came yet but Homeostat's own. "
+            "Point any OpenTelemetry exporter here, port " (grpc) " for gRPC or " (http) " for HTTP:"
         }
-        pre tabindex="0" aria-label="Command" { "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf your-program" }
+        pre tabindex="0" aria-label="Command" { "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:" (http) " OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf your-program" }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
                 h2 { (span.service()) ": " (span.name) }
                 span class="push" {}
                 a class="button" href={ "?" (query.changed(&[("zoom", &id.to_string())])) } data-part="waterfall" { "Zoom to its time" }
-                a class="button" href=(close) data-part="waterfall span" { "Close" }
+                a class="button close" href=(close) data-part="waterfall span" { "Close" }
             }
             (facts(trace, row, span))
             div class="halves" {
@@ -84,7 +84,7 @@ pub(super) fn attributes(title: &str, list: &AttributeList, service: Option<&str
                     dt class="mono" { (key) }
                     dd class="mono" {
                         @match service.filter(|_| text.len() <= 200) {
-                            Some(service) => a class="plain" title="traces with this value" href={ "/traces?service=" (encode(service)) "&tags=" (encode(&tags::write(key, &text))) } { (text) },
+                            Some(service) => a class="plain" title="traces with this value" href={ "/traces?within=86400&service=" (encode(service)) "&tags=" (encode(&tags::write(key, &text))) } { (text) },
                             None => (text),
                         }
                     }

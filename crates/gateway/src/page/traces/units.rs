@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::Time;
 use domain::units::show_duration;
+use maud::{Markup, html};
 
 /// A duration with two or three significant figures: `830 ns`, `4.2 µs`, `12 ms`, `1.3 s`.
 pub(super) fn duration(nano: u64) -> String {
@@ -28,6 +29,17 @@ pub(super) fn parse_duration(text: &str) -> Option<u64> {
     }
     let read = domain::units::parse_duration(&text).ok()?;
     u64::try_from(read.as_nanos()).ok()
+}
+
+/// What the field of a form takes as a duration: what [`parse_duration`] reads, short of its longest.
+const DURATION: &str = r"\s*\d{1,9}(\.\d{1,9})? ?(us|µs|ms|s|m|min|h|d)\s*";
+
+/// A field for a duration, which the browser sends only when it can be read.
+pub(super) fn duration_field(name: &str, value: &str, example: &str) -> Markup {
+    html! {
+        input type="text" name=(name) value=(value) placeholder=(example) pattern=(DURATION)
+            title="a duration, such as 250us, 100ms or 1.5s" autocomplete="off" spellcheck="false";
+    }
 }
 
 /// A time stamp of a span as the pages' time.
@@ -96,6 +108,7 @@ mod tests {
         assert_eq!(parse_duration("1.5s"), Some(1_500_000_000));
         assert_eq!(parse_duration("250us"), Some(250_000));
         assert_eq!(parse_duration("83 µs"), Some(83_000));
+        assert_eq!(parse_duration("8.3 min"), Some(498_000_000_000));
         assert_eq!(parse_duration("fast"), None);
         assert_eq!(parse_duration("-1us"), None);
     }

@@ -118,6 +118,7 @@ fn observability() -> Router<Arc<App>> {
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
+        .route("/status", reads(api::observability::status))
 }
 
 /// Jaeger's query API, whose addresses are its own.

@@ -86,6 +86,19 @@ fn a_trace_that_was_taken_is_answered_at_once() {
 }
 
 #[test]
+fn the_status_says_what_waits_for_compaction_and_whether_intake_does() {
+    let (server, _) = with_purchases(1);
+    let status = server.get(&format!("{TRACES}/status")).json();
+    assert_eq!((&status["intake"], &status["spans_taken"]), (&json!("open"), &json!(3)));
+    assert_eq!(status["backlog_bytes"], 0, "what is written to does not wait");
+    assert!(status["backlog_bytes_max"].as_u64().unwrap() > 1 << 20);
+    let metrics = server.get("/metrics").body;
+    for line in ["telemetry_backlog_bytes 0", "telemetry_intake_refused 0", "telemetry_compacted_files 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+    }
+}
+
+#[test]
 fn every_trace_is_on_exactly_one_page() {
     let (server, _) = with_purchases(5);
     let mut path = format!("{TRACES}/traces?limit=2&status=error&tag=step%3D3&service=cart");

@@ -363,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn half_of_what_may_be_on_disk_may_wait_for_compaction_unless_it_is_written_down() {
+        let of = |text: &str| load(text).unwrap().telemetry.store(Path::new("dir")).backlog_bytes_max;
+        assert_eq!(of(""), 5 << 30);
+        assert_eq!(of("[telemetry]\nretention_mib = 100\n"), 50 << 20);
+        assert_eq!(of("[telemetry]\nbacklog_mib = 64\n"), 64 << 20);
+        let error = load("[telemetry]\nbacklog_mib = 1\n").unwrap_err();
+        assert!(error.contains("telemetry.backlog_mib") && error.contains("must be 16 to"), "{error}");
+    }
+
+    #[test]
     fn records_are_kept_as_long_as_is_written_down() {
         assert_eq!(Config::default().retention.retention(), Retention::default());
         let kept = load("[retention]\nrecords_days = 7\n").unwrap().retention.retention();

@@ -3,55 +3,16 @@
 //! Corpus: requests of 512 spans of about 420 bytes with ten attributes (seven texts, one of them unique; three
 //! integers), eight resource attributes, traces of eight spans. Run: `cargo bench -p telemetry --features bench`.
 
+#[path = "../src/fixture/message.rs"]
+mod message;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use message::{Message, int, text};
 use telemetry::bench::Parts;
 
 const SPANS: u64 = 512;
-
-/// A protobuf message under construction.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn varint(mut self, field: u64, value: u64) -> Self {
-        self.number(field << 3);
-        self.number(value);
-        self
-    }
-
-    fn fixed64(mut self, field: u64, value: u64) -> Self {
-        self.number(field << 3 | 1);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn bytes(mut self, field: u64, value: &[u8]) -> Self {
-        self.number(field << 3 | 2);
-        self.number(value.len() as u64);
-        self.0.extend_from_slice(value);
-        self
-    }
-
-    fn text(self, key: &str, value: &str) -> Self {
-        let value = Message::default().bytes(1, value.as_bytes());
-        self.bytes(9, &Message::default().bytes(1, key.as_bytes()).bytes(2, &value.0).0)
-    }
-
-    fn int(self, key: &str, value: u64) -> Self {
-        let value = Message::default().varint(3, value);
-        self.bytes(9, &Message::default().bytes(1, key.as_bytes()).bytes(2, &value.0).0)
-    }
-}
 
 /// A number that looks random and is the same in every run.
 fn mixed(n: u64) -> u64 {
@@ -67,25 +28,25 @@ fn span(n: u64) -> Message {
     let id = format!("{:016x}", mixed(n ^ 0xabcd));
     let mut trace_id = mixed(trace).to_be_bytes().to_vec();
     trace_id.extend(mixed(!trace).to_be_bytes());
-    let mut span = Message::default().bytes(1, &trace_id).bytes(2, &mixed(n + 1).to_be_bytes());
+    let mut span = Message::default().bytes(1, &trace_id).bytes(2, mixed(n + 1).to_be_bytes());
     if !n.is_multiple_of(8) {
-        span = span.bytes(4, &mixed(n).to_be_bytes());
+        span = span.bytes(4, mixed(n).to_be_bytes());
     }
-    span.bytes(5, format!("GET {route}").as_bytes())
+    span.bytes(5, format!("GET {route}"))
         .varint(6, 2 + n % 2)
         .fixed64(7, start)
         .fixed64(8, start + 100_000 + mixed(n) % 50_000_000)
-        .text("http.request.method", "GET")
-        .text("http.route", route)
-        .text("url.scheme", "https")
-        .text("server.address", ["shop.example.com", "api.example.com"][(n % 2) as usize])
-        .text("network.protocol.version", "1.1")
-        .text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)")
-        .text("request.id", &id)
-        .int("http.response.status_code", if mixed(n).is_multiple_of(50) { 500 } else { 200 })
-        .int("server.port", 8443)
-        .int("http.response.body.size", 200 + mixed(n) % 9_000)
-        .bytes(15, &[])
+        .message(9, text("http.request.method", "GET"))
+        .message(9, text("http.route", route))
+        .message(9, text("url.scheme", "https"))
+        .message(9, text("server.address", ["shop.example.com", "api.example.com"][(n % 2) as usize]))
+        .message(9, text("network.protocol.version", "1.1"))
+        .message(9, text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"))
+        .message(9, text("request.id", &id))
+        .message(9, int("http.response.status_code", if mixed(n).is_multiple_of(50) { 500 } else { 200 }))
+        .message(9, int("server.port", 8443))
+        .message(9, int("http.response.body.size", 200 + mixed(n) % 9_000))
+        .bytes(15, [])
 }
 
 fn request(first: u64) -> Vec<u8> {
@@ -100,15 +61,14 @@ fn request(first: u64) -> Vec<u8> {
         ("telemetry.sdk.language", "rust"),
         ("telemetry.sdk.version", "0.33.0"),
     ] {
-        let value = Message::default().bytes(1, value.as_bytes());
-        resource = resource.bytes(1, &Message::default().bytes(1, key.as_bytes()).bytes(2, &value.0).0);
+        resource = resource.message(1, text(key, value));
     }
-    let scope = Message::default().bytes(1, b"shop.http").bytes(2, b"2.1.0");
-    let mut scoped = Message::default().bytes(1, &scope.0);
+    let scope = Message::default().bytes(1, "shop.http").bytes(2, "2.1.0");
+    let mut scoped = Message::default().message(1, scope);
     for n in first..first + SPANS {
-        scoped = scoped.bytes(2, &span(n).0);
+        scoped = scoped.message(2, span(n));
     }
-    Message::default().bytes(1, &Message::default().bytes(1, &resource.0).bytes(2, &scoped.0).0).0
+    Message::default().message(1, Message::default().message(1, resource).message(2, scoped)).0
 }
 
 fn parts(criterion: &mut Criterion) {

@@ -72,6 +72,7 @@ impl Committer {
             if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
                 shared.refuse_all();
             }
+            shared.ended();
         })
     }
 
@@ -80,7 +81,7 @@ impl Committer {
         loop {
             if self.shared.awaits_seal() {
                 self.seal();
-                self.shared.take_seal();
+                self.shared.sealed();
             }
             let closing = self.shared.closing.load(Ordering::Acquire);
             if self.shared.take_work() || closing {
@@ -190,11 +191,12 @@ mod tests {
     #[test]
     fn a_writer_that_died_leaves_nobody_waiting() {
         let dir = tempfile::TempDir::new().expect("a directory");
-        let shared = Arc::new(Shared::new(Limits::default(), 1 << 20));
+        let tiers: Arc<Tiers> = Arc::default();
+        let shared = Arc::new(Shared::new(Limits::default(), 1 << 20, Arc::clone(&tiers)));
         let roll = Roll { bytes: 1 << 20, age: Duration::from_secs(60) };
         let observe: Observer = Box::new(|_| panic!("a defect of what observes, made for a test"));
         let dir = dir.path().to_owned();
-        let committer = Committer::new(Arc::clone(&shared), Arc::default(), dir, 1, roll, observe);
+        let committer = Committer::new(Arc::clone(&shared), tiers, dir, 1, roll, observe);
         let intake = Intake::new(Arc::clone(&shared));
         let request = fixture::traces("cart", [fixture::span(1, 1, 1)]);
         let first = intake.traces(&request).expect("taken in");
@@ -203,5 +205,6 @@ mod tests {
         assert_eq!(first.durable.wait(), Ok(()), "it was on disk before the defect");
         thread.join().expect("the panic was caught");
         assert_eq!(intake.traces(&request).map(|_| ()), Err(Refusal::Closing));
+        shared.seal();
     }
 }

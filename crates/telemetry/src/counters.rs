@@ -33,6 +33,8 @@ pub struct Counters {
     pub malformed: Counter,
     /// Requests refused because too much was waiting for the disk.
     pub overloaded: Counter,
+    /// Requests refused because too much was waiting for compaction.
+    pub backlogged: Counter,
     /// Requests refused because the disk did not take them.
     pub disk_refused: Counter,
     /// Attributes left out by our limits.
@@ -57,6 +59,12 @@ pub struct Counters {
     pub unit_bytes_written: Counter,
     /// Compactions that failed; segments stay, and it is tried again.
     pub compaction_failures: Counter,
+    /// Small units that became part of a larger one.
+    pub merged_units: Counter,
+    /// Bytes of the larger ones.
+    pub merged_bytes_written: Counter,
+    /// Merges that failed; the small units stay, and it is tried again.
+    pub merge_failures: Counter,
     /// Units and segments that retention removed.
     pub retention_removed: Counter,
 }

@@ -1,61 +1,8 @@
 //! OTLP requests for tests, written field by field.
 
-/// A protobuf message under construction.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Message(pub(crate) Vec<u8>);
+mod message;
 
-impl Message {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    pub(crate) fn varint(mut self, field: u64, value: u64) -> Self {
-        self.number(field << 3);
-        self.number(value);
-        self
-    }
-
-    pub(crate) fn fixed64(mut self, field: u64, value: u64) -> Self {
-        self.number(field << 3 | 1);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    pub(crate) fn fixed32(mut self, field: u64, value: u32) -> Self {
-        self.number(field << 3 | 5);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    pub(crate) fn bytes(mut self, field: u64, value: impl AsRef<[u8]>) -> Self {
-        self.number(field << 3 | 2);
-        self.number(value.as_ref().len() as u64);
-        self.0.extend_from_slice(value.as_ref());
-        self
-    }
-
-    pub(crate) fn message(self, field: u64, value: Message) -> Self {
-        self.bytes(field, value.0)
-    }
-}
-
-/// A `KeyValue` with text.
-pub(crate) fn text(key: &str, value: &str) -> Message {
-    Message::new().bytes(1, key).message(2, Message::new().bytes(1, value))
-}
-
-/// A `KeyValue` with an integer.
-pub(crate) fn int(key: &str, value: i64) -> Message {
-    Message::new().bytes(1, key).message(2, Message::new().varint(3, value as u64))
-}
+pub(crate) use message::{Message, int, text};
 
 /// The trace id used for `trace`.
 pub(crate) fn trace_id(trace: u64) -> [u8; 16] {

@@ -4,7 +4,7 @@
 //! request waits for another receiver's: shards share nothing but the count of bytes under way.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::counters::Counters;
 use crate::model::Signal;
 use crate::otlp::{self, Limits, Walked};
 use crate::round::{Durable, Round};
+use crate::tiers::Tiers;
 
 /// A batch is closed when it has so many rows: enough for columns to be small, few enough to be read for one row.
 pub(crate) const BLOCK_ROWS: usize = 8192;
@@ -22,6 +23,9 @@ const BLOCK_WEIGHT: usize = 8 << 20;
 
 /// How long a sender is asked to wait when too much is under way: a few group commits.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(200);
+
+/// How long a sender is asked to wait when compaction is behind: about what one file of it takes.
+const BACKLOG_RETRY: Duration = Duration::from_secs(2);
 
 /// What was taken in.
 #[derive(Debug)]
@@ -50,6 +54,16 @@ pub enum Refusal {
     /// More is under way to the disk than may be.
     #[error("too much is waiting for the disk; send again in {} ms", retry_after.as_millis())]
     Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// More waits for compaction than may.
+    #[error(
+        "compaction is behind: {} MiB wait for it; send again in {} ms", waiting_bytes >> 20, retry_after.as_millis()
+    )]
+    Backlog {
+        /// Bytes of complete segments.
+        waiting_bytes: u64,
         /// When to try again.
         retry_after: Duration,
     },
@@ -87,10 +101,22 @@ pub(crate) struct Shared {
     work: AtomicBool,
     /// The segment written to shall be closed.
     seal: AtomicBool,
+    /// The committer did that, or ended.
+    sealed: (Mutex<Committing>, Condvar),
+    /// Where rows are; its gate closes when compaction is behind.
+    tiers: Arc<Tiers>,
     committer: Mutex<Option<Thread>>,
     pub(crate) shards: Mutex<Vec<Arc<Shard>>>,
     pub(crate) spare: Mutex<Vec<Batch>>,
     pub(crate) counters: Counters,
+}
+
+/// Whether somebody still does what the committer is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Committing {
+    #[default]
+    Yes,
+    Ended,
 }
 
 /// The open batches of one receiver.
@@ -144,6 +170,11 @@ impl Intake {
         let shared = &*self.shared;
         let counters = &shared.counters;
         let len = request.len() as u64;
+        if shared.tiers.gate.refuses() {
+            counters.backlogged.add(1);
+            let waiting_bytes = shared.tiers.gate.now().bytes;
+            return Err(Refusal::Backlog { waiting_bytes, retry_after: BACKLOG_RETRY });
+        }
         if shared.waiting.fetch_add(len, Ordering::Relaxed) + len > shared.waiting_max {
             shared.waiting.fetch_sub(len, Ordering::Relaxed);
             counters.overloaded.add(1);
@@ -212,7 +243,7 @@ impl Drop for Intake {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, waiting_max: u64) -> Self {
+    pub(crate) fn new(limits: Limits, waiting_max: u64, tiers: Arc<Tiers>) -> Self {
         Self {
             limits,
             waiting_max,
@@ -220,6 +251,8 @@ impl Shared {
             closing: AtomicBool::new(false),
             work: AtomicBool::new(false),
             seal: AtomicBool::new(false),
+            sealed: Default::default(),
+            tiers,
             committer: Mutex::default(),
             shards: Mutex::default(),
             spare: Mutex::default(),
@@ -277,20 +310,35 @@ impl Shared {
         }
     }
 
-    /// Asks for the segment written to be closed.
-    pub(crate) fn ask_seal(&self) {
+    /// Has the segment written to closed, and waits until it is: what is on disk when this is called may be compacted
+    /// when it comes back.
+    pub(crate) fn seal(&self) {
+        let mut committing = lock(&self.sealed.0);
         self.seal.store(true, Ordering::Release);
-        self.wake();
+        if let Some(committer) = &*lock(&self.committer) {
+            committer.unpark();
+        }
+        while *committing == Committing::Yes && self.awaits_seal() {
+            committing = self.sealed.1.wait(committing).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
-    /// Whether that was asked since this was last called.
-    pub(crate) fn take_seal(&self) -> bool {
-        self.seal.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether it was asked and not done yet.
+    /// Whether the segment written to shall be closed.
     pub(crate) fn awaits_seal(&self) -> bool {
         self.seal.load(Ordering::Acquire)
+    }
+
+    /// Says that it was closed, with nothing written since.
+    pub(crate) fn sealed(&self) {
+        let _committing = lock(&self.sealed.0);
+        self.seal.store(false, Ordering::Release);
+        self.sealed.1.notify_all();
+    }
+
+    /// Says that the committer ended: nothing is open any more, nobody waits for it.
+    pub(crate) fn ended(&self) {
+        *lock(&self.sealed.0) = Committing::Ended;
+        self.sealed.1.notify_all();
     }
 
     /// Whether there was something to write since this was last asked.

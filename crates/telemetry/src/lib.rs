@@ -12,6 +12,7 @@
 //! Plain threads, no runtime, no network: receivers, JSON and compression are the gateway's. Nothing here is sampled
 //! before it is counted; what is sampled, is when it is compacted.
 
+mod backlog;
 mod batch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
@@ -39,6 +40,7 @@ mod store;
 mod tiers;
 mod trace;
 
+pub use backlog::Backlog;
 pub use block::BlockError;
 pub use catalogue::Operation;
 pub use counters::{Counter, Counters};
@@ -55,5 +57,5 @@ pub use model::{
 pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
-pub use store::{Config, OpenError, Recovery, Telemetry};
+pub use store::{Config, OpenError, Recovery, Telemetry, backlog_bytes_max};
 pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

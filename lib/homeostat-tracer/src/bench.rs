@@ -4,6 +4,8 @@
 //! takes every request at once, but everything before that is what a service pays, the queue and the export
 //! threads' share of the processor included.
 
+pub mod settling;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use domain::Time;
 use serde_json::Value;
 use store::{ExperimentRecord, Statistics};
-use telemetry::Counters;
+use telemetry::{Counters, Telemetry};
 
 use super::{Answer, Asked};
 use crate::otlp::Running;
@@ -34,6 +34,7 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     }
     if let Some(telemetry) = &asked.app.telemetry {
         stored(&mut text, telemetry.counters());
+        waiting(&mut text, telemetry);
         text.0.push_str(&telemetry.span_metrics());
     }
     let mut response = text.0.into_response();
@@ -50,6 +51,11 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ("telemetry_items_rejected_total", "spans without usable ids", &counts.rejected),
         ("telemetry_requests_malformed_total", "requests that were no OTLP", &counts.malformed),
         ("telemetry_requests_overloaded_total", "requests refused: too much waited", &counts.overloaded),
+        (
+            "telemetry_requests_backlogged_total",
+            "requests refused: compaction was behind",
+            &counts.backlogged,
+        ),
         ("telemetry_requests_disk_refused_total", "requests the disk did not take", &counts.disk_refused),
         ("telemetry_attributes_dropped_total", "attributes left out by limits", &counts.attributes_dropped),
         ("telemetry_values_cut_total", "values cut by limits", &counts.values_cut),
@@ -61,6 +67,9 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ("telemetry_sampled_out_spans_total", "spans tail sampling let go", &counts.sampled_out_spans),
         ("telemetry_compacted_bytes_total", "bytes written by compaction", &counts.unit_bytes_written),
         ("telemetry_compaction_failures_total", "compactions that failed", &counts.compaction_failures),
+        ("telemetry_merged_files_total", "small compacted files merged", &counts.merged_units),
+        ("telemetry_merged_bytes_total", "bytes written by merging", &counts.merged_bytes_written),
+        ("telemetry_merge_failures_total", "merges that failed", &counts.merge_failures),
         (
             "telemetry_retention_removed_total",
             "files that were too old or too much",
@@ -68,6 +77,20 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ),
     ] {
         text.counter(name, help, counter.get());
+    }
+}
+
+/// What waits for compaction, and what came out of it.
+fn waiting(text: &mut Exposition, telemetry: &Telemetry) {
+    let (backlog, (files, bytes)) = (telemetry.backlog(), telemetry.compacted());
+    for (name, help, value) in [
+        ("telemetry_backlog_bytes", "bytes that wait for compaction", backlog.bytes as f64),
+        ("telemetry_backlog_limit_bytes", "from so many on intake is refused", backlog.bytes_max as f64),
+        ("telemetry_intake_refused", "1 while intake waits for compaction", f64::from(backlog.refusing)),
+        ("telemetry_compacted_files", "compacted files, each with an index", files as f64),
+        ("telemetry_compacted_stored_bytes", "bytes of compacted files on disk", bytes as f64),
+    ] {
+        text.gauge(name, help, &[("", value)]);
     }
 }
 

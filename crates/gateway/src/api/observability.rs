@@ -69,6 +69,37 @@ fn no_telemetry() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_telemetry", NoTelemetry::SENTENCE)
 }
 
+/// `GET …/status`: what the store holds, what waits for compaction, and whether intake waits for it.
+pub(crate) fn status(asked: &Asked<'_>) -> Answer {
+    asked.query.finish()?;
+    let telemetry = asked.telemetry()?;
+    let (backlog, counts) = (telemetry.backlog(), telemetry.counters());
+    let (files, bytes) = telemetry.compacted();
+    let status = StoreStatus {
+        intake: if backlog.refusing { "refused" } else { "open" },
+        backlog_bytes: backlog.bytes,
+        backlog_bytes_max: backlog.bytes_max,
+        compacted_files: files,
+        compacted_bytes: bytes,
+        spans_taken: counts.spans.get(),
+        log_records_taken: counts.log_records.get(),
+    };
+    json(StatusCode::OK, &status)
+}
+
+/// The state of the store of spans and logs; what was taken is counted from the start of the process.
+#[derive(Serialize)]
+struct StoreStatus {
+    /// `open`, or `refused` while compaction catches up.
+    intake: &'static str,
+    backlog_bytes: u64,
+    backlog_bytes_max: u64,
+    compacted_files: u64,
+    compacted_bytes: u64,
+    spans_taken: u64,
+    log_records_taken: u64,
+}
+
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
 pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
     let page = Page::read(&asked.query, TRACES, TRACES_MAX, asked.now_nano())?;
@@ -182,6 +213,7 @@ impl From<Refusal> for Problem {
         let (status, code) = match &refusal {
             Refusal::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed_json"),
             Refusal::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Refusal::Backlog { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog"),
             Refusal::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
             Refusal::Closing => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };

@@ -52,6 +52,8 @@ pub enum Reason {
     InFlight,
     /// The store takes no more for now.
     Overloaded,
+    /// More waits for compaction than may.
+    Backlog,
     /// The disk does not take it.
     Disk,
     /// The store is closing.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TooLarge,
         Self::Encoding,
@@ -72,6 +74,7 @@ impl Reason {
         Self::Incomplete,
         Self::InFlight,
         Self::Overloaded,
+        Self::Backlog,
         Self::Disk,
         Self::Closing,
     ];
@@ -90,6 +93,7 @@ impl Reason {
             Self::Incomplete => "incomplete",
             Self::InFlight => "in_flight",
             Self::Overloaded => "overloaded",
+            Self::Backlog => "backlog",
             Self::Disk => "disk",
             Self::Closing => "closing",
         }

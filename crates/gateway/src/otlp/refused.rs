@@ -61,7 +61,7 @@ impl Refused {
             Reason::Path => StatusCode::NOT_FOUND,
             Reason::Browser => StatusCode::FORBIDDEN,
             Reason::Slow => StatusCode::REQUEST_TIMEOUT,
-            Reason::InFlight | Reason::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Reason::InFlight | Reason::Overloaded | Reason::Backlog => StatusCode::TOO_MANY_REQUESTS,
             Reason::Disk | Reason::Closing => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -69,7 +69,9 @@ impl Refused {
     pub(crate) fn grpc_code(&self) -> GrpcCode {
         match self.reason {
             Reason::Malformed | Reason::Incomplete | Reason::MediaType => GrpcCode::InvalidArgument,
-            Reason::TooLarge | Reason::InFlight | Reason::Overloaded => GrpcCode::ResourceExhausted,
+            Reason::TooLarge | Reason::InFlight | Reason::Overloaded | Reason::Backlog => {
+                GrpcCode::ResourceExhausted
+            }
             Reason::Encoding | Reason::Method | Reason::Path => GrpcCode::Unimplemented,
             Reason::Browser => GrpcCode::PermissionDenied,
             Reason::Slow => GrpcCode::DeadlineExceeded,
@@ -124,6 +126,16 @@ impl From<Refusal> for Refused {
             Refusal::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(Reason::Overloaded, "more comes than can be stored; send it again later")
+            },
+            Refusal::Backlog { waiting_bytes, retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(
+                    Reason::Backlog,
+                    format!(
+                        "compaction is behind: {} MiB wait for it; send it again later",
+                        waiting_bytes >> 20
+                    ),
+                )
             },
             Refusal::Disk { message, retry_after } => Self {
                 retry_after: Some(retry_after),

@@ -109,7 +109,8 @@ fn back_pressure_comes_with_retry_information() {
     let to = receivers.grpc_address();
     let retry_after = Duration::from_millis(250);
     let disk = Refusal::Disk { message: "no space left: 100 %".to_owned(), retry_after };
-    for (refusal, status) in [(Refusal::Overloaded { retry_after }, "8"), (disk, "14")] {
+    let backlog = Refusal::Backlog { waiting_bytes: 7 << 20, retry_after };
+    for (refusal, status) in [(Refusal::Overloaded { retry_after }, "8"), (backlog, "8"), (disk, "14")] {
         script.then(Act::Refuse(refusal));
         let answer = call(to, TRACES, &[], frame(0, b""));
         assert_eq!(answer.status(), status);
@@ -119,6 +120,7 @@ fn back_pressure_comes_with_retry_information() {
         assert!(details.ends_with(RETRY_250_MS), "{details:?}");
     }
     assert_eq!(receivers.counts().refused(Protocol::Grpc, Reason::Overloaded), 1);
+    assert_eq!(receivers.counts().refused(Protocol::Grpc, Reason::Backlog), 1);
     assert_eq!(receivers.counts().refused(Protocol::Grpc, Reason::Disk), 1);
 }
 

@@ -102,6 +102,11 @@ fn back_pressure_says_when_to_try_again() {
     let answer = post(to, "/v1/traces", &[PROTOBUF], b"");
     assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
     assert!(answer.body.starts_with(b"\x08\x08") && answer.body.ends_with(RETRY_250_MS), "{:?}", answer.body);
+    script.then(Act::Refuse(Refusal::Backlog { waiting_bytes: 7 << 20, retry_after }));
+    let answer = post(to, "/v1/traces", &[PROTOBUF], b"");
+    assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
+    assert!(answer.body.starts_with(b"\x08\x08") && answer.body.ends_with(RETRY_250_MS), "{:?}", answer.body);
+    assert!(String::from_utf8_lossy(&answer.body).contains("compaction is behind: 7 MiB"));
     script.then(Act::Refuse(Refusal::Disk { message: "no space left".to_owned(), retry_after }));
     let answer = post(to, "/v1/traces", &[JSON], b"{}");
     assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
@@ -112,7 +117,7 @@ fn back_pressure_says_when_to_try_again() {
     let answer = post(to, "/v1/traces", &[PROTOBUF], b"\x0a");
     assert_eq!((answer.status, answer.header("retry-after")), (400, ""));
     let counts = receivers.counts();
-    for reason in [Reason::Overloaded, Reason::Disk, Reason::Closing, Reason::Malformed] {
+    for reason in [Reason::Overloaded, Reason::Backlog, Reason::Disk, Reason::Closing, Reason::Malformed] {
         assert_eq!(counts.refused(Protocol::Http, reason), 1, "{reason:?}");
         assert_eq!(counts.refused(Protocol::Grpc, reason), 0, "{reason:?}");
     }

@@ -84,7 +84,12 @@ fn measure(args: &QueryArgs, dir: &Path) -> Result<Exit, Failure> {
         let message = format!("{} holds a store already; give a directory without one", dir.display());
         return Err(Failure { exit: Exit::Usage, message });
     }
-    let config = Config { compact_after: None, retention_bytes: u64::MAX, ..Config::new(dir) };
+    let config = Config {
+        compact_after: None,
+        retention_bytes: u64::MAX,
+        backlog_bytes_max: u64::MAX,
+        ..Config::new(dir)
+    };
     let store = Telemetry::open(config.clone()).map_err(|error| Failure::failed(&error))?;
     let corpus = Corpus { first: first_span(), requests: args.spans / SPANS as u64, end: now_unix_nano() };
     let filled = corpus.fill(&store)?;

@@ -51,7 +51,12 @@ impl Compaction {
     fn config(self, dir: &Path) -> Config {
         match self {
             Self::Now => Config { compact_after: Some(Duration::ZERO), hot_bytes_max: 0, ..Config::new(dir) },
-            Self::Deferred => Config { compact_after: None, hot_bytes_max: u64::MAX, ..Config::new(dir) },
+            Self::Deferred => Config {
+                compact_after: None,
+                hot_bytes_max: u64::MAX,
+                backlog_bytes_max: u64::MAX,
+                ..Config::new(dir)
+            },
         }
     }
 

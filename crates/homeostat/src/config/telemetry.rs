@@ -99,6 +99,10 @@ pub struct Telemetry {
     pub retention_days: u64,
     /// MiB on disk, 64 to 16777216; beyond, the oldest goes.
     pub retention_mib: u64,
+    /// MiB that may wait for compaction, 16 to 16777216: where more comes than is compacted, senders are told to come
+    /// back later from here on, until a quarter of it is gone. Half of `retention_mib` where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog_mib: Option<u64>,
 }
 
 impl Default for Telemetry {
@@ -109,6 +113,7 @@ impl Default for Telemetry {
             keep_percent: store.keep_percent,
             retention_days: store.retention_age.as_secs() / DAY_SECONDS,
             retention_mib: store.retention_bytes >> 20,
+            backlog_mib: None,
         }
     }
 }
@@ -116,11 +121,17 @@ impl Default for Telemetry {
 impl Telemetry {
     /// The same as the store in `dir` takes it.
     pub fn store(&self, dir: &Path) -> telemetry::Config {
+        let retention_bytes = self.retention_mib << 20;
+        let backlog_bytes_max = match self.backlog_mib {
+            Some(mib) => mib << 20,
+            None => telemetry::backlog_bytes_max(retention_bytes),
+        };
         telemetry::Config {
+            backlog_bytes_max,
             compact_after: Some(Duration::from_secs(self.compact_after_seconds)),
             keep_percent: self.keep_percent,
             retention_age: Duration::from_secs(self.retention_days * DAY_SECONDS),
-            retention_bytes: self.retention_mib << 20,
+            retention_bytes,
             ..telemetry::Config::new(dir)
         }
     }
@@ -130,6 +141,7 @@ impl Telemetry {
             ("compact_after_seconds", self.compact_after_seconds, 0, DAY_SECONDS),
             ("retention_days", self.retention_days, 1, 3650),
             ("retention_mib", self.retention_mib, 64, 16 << 20),
+            ("backlog_mib", self.backlog_mib.unwrap_or(16), 16, 16 << 20),
         ] {
             if !(low..=high).contains(&value) {
                 return Err((format!("telemetry.{field}"), format!("is {value}, must be {low} to {high}")));

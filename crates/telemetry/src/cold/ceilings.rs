@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use twox_hash::XxHash64;
 
 use super::Map;
+use super::attributes::AttributeColumn;
 use super::bloom::tag_hash;
-use super::gather::{AttributeColumn, Data};
+use super::gather::Data;
 use super::order::ABSENT;
-use super::write::{Distinct, PAGE_ROWS};
+use super::pages::{Distinct, PAGE_ROWS};
 use crate::column::{AttributeType, Scalar, Strings};
 use crate::query::{StatusFilter, Tag, TraceFilter};
 

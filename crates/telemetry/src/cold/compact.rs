@@ -1,4 +1,4 @@
-//! When segments become units, and when units go.
+//! When segments become units, when small units become one, and when units go.
 //!
 //! One thread, oldest segments first. What cannot be done now (no room on the disk, say) is counted, leaves everything
 //! as it was, and is tried again.
@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::build::{Sampling, Watch, build};
-use super::unit::{Files, Unit};
+use super::index::Index;
+use super::merge::{Candidate, choose, merge, superseded};
+use super::unit::{Files, Part, Unit};
 use crate::intake::{Shared, lock};
 use crate::model::TraceId;
 use crate::segment::Segment;
@@ -52,8 +54,10 @@ pub(crate) struct Work {
     dir: PathBuf,
     policy: Policy,
     pinned: Mutex<HashSet<[u8; 16]>>,
-    /// Segments with damage: left as they are, for what can still be read of them.
-    set_aside: Mutex<HashSet<u64>>,
+    /// Units that cannot be merged: the first segment of each.
+    unmergeable: Mutex<HashSet<u64>>,
+    /// A failure left files of a unit that is none.
+    leftovers: AtomicBool,
     one_at_a_time: Mutex<()>,
 }
 
@@ -79,8 +83,17 @@ impl Work {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
             Err(error) => return Err(error),
         };
-        let (set_aside, one_at_a_time) = Default::default();
-        Ok(Self { tiers, shared, dir, policy, pinned: Mutex::new(pinned), set_aside, one_at_a_time })
+        let (unmergeable, leftovers, one_at_a_time) = Default::default();
+        Ok(Self {
+            tiers,
+            shared,
+            dir,
+            policy,
+            pinned: Mutex::new(pinned),
+            unmergeable,
+            leftovers,
+            one_at_a_time,
+        })
     }
 
     /// Keeps a trace whatever is sampled out, from the next compaction on; known after a restart.
@@ -95,9 +108,14 @@ impl Work {
         Ok(())
     }
 
+    /// What is due: compaction first, merging when there is nothing else. Whether there was something to do.
+    fn tidy_up(&self) -> io::Result<bool> {
+        Ok(self.compact(Take::Due)? || self.policy.after.is_some() && self.merge()?)
+    }
+
     /// Makes one unit of the oldest segments that may be taken; whether there was something to do.
     pub(crate) fn compact(&self, take: Take) -> io::Result<bool> {
-        self.compact_watched(take, &|_| Ok(()))
+        self.compact_watched(take, &|_| Ok(())).inspect_err(|_| self.note_leftovers())
     }
 
     pub(super) fn compact_watched(&self, take: Take, watch: Watch<'_>) -> io::Result<bool> {
@@ -124,11 +142,80 @@ impl Work {
             Err(error) => {
                 counters.compaction_failures.add(1);
                 if error.kind() == io::ErrorKind::InvalidData {
-                    lock(&self.set_aside).extend(segments.iter().map(|segment| segment.number));
+                    self.tiers.set_aside(&segments);
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Makes one unit of small neighbours; whether there was something to do.
+    pub(crate) fn merge(&self) -> io::Result<bool> {
+        if self.leftovers.load(Ordering::Acquire) {
+            // An index left by a failed try would count beside a unit that has part of its segments only.
+            self.sweep()?;
+        }
+        self.merge_watched(&|_| Ok(())).inspect_err(|_| self.note_leftovers())
+    }
+
+    pub(super) fn merge_watched(&self, watch: Watch<'_>) -> io::Result<bool> {
+        let _alone = lock(&self.one_at_a_time);
+        let units = self.neighbours();
+        if units.is_empty() {
+            return Ok(false);
+        }
+        let counters = &self.shared.counters;
+        match merge(&self.dir, &units, watch) {
+            Ok(unit) => {
+                counters.merged_units.add(units.len() as u64);
+                counters.merged_bytes_written.add(unit.bytes);
+                self.tiers.replace_units(Arc::new(unit), &units);
+                // What cannot be removed now is covered by the new unit, and removed by the next start.
+                units.iter().for_each(|unit| drop(unit.files.remove()));
+                Ok(true)
+            }
+            Err(error) => {
+                counters.merge_failures.add(1);
+                if error.kind() == io::ErrorKind::InvalidData {
+                    lock(&self.unmergeable).extend(units.iter().filter_map(|unit| unit.segments().first()));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what a failure left, at once where that is possible: it takes room, which may be what was missing.
+    fn note_leftovers(&self) {
+        self.leftovers.store(true, Ordering::Release);
+        // What cannot be removed now is removed before the next merge, or by the next start.
+        let _ = self.sweep();
+    }
+
+    /// Removes the files of units that are none.
+    fn sweep(&self) -> io::Result<()> {
+        let _alone = lock(&self.one_at_a_time);
+        let units = self.tiers.units();
+        for path in files_in(&self.dir)? {
+            let Some((files, _)) = Files::with(&self.dir, &path) else { continue };
+            if units.iter().all(|unit| unit.files.index != files.index) {
+                files.remove()?;
+            }
+        }
+        self.leftovers.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// The oldest units that may be merged.
+    fn neighbours(&self) -> Vec<Arc<Unit>> {
+        let units = self.tiers.units();
+        let unmergeable = lock(&self.unmergeable);
+        let candidate = |unit: &Arc<Unit>| {
+            let known = unit.segments().first().is_some_and(|first| unmergeable.contains(first));
+            if known { None } else { Candidate::new(unit) }
+        };
+        let candidates: Vec<Option<Candidate>> = units.iter().map(candidate).collect();
+        let chosen = choose(&candidates, self.policy.retention_age);
+        chosen.map_or_else(Vec::new, |chosen| units[chosen].to_vec())
     }
 
     /// The oldest segments that may be taken together.
@@ -139,13 +226,12 @@ impl Work {
         }) else {
             return Vec::new();
         };
-        let set_aside = lock(&self.set_aside).clone();
         let sealed = self.tiers.sealed();
         let hot: u64 = sealed.iter().map(|segment| segment.bytes()).sum();
-        let crowded = hot > self.policy.hot_bytes_max;
+        let crowded = hot > self.policy.hot_bytes_max.min(self.tiers.gate.crowded_above());
         let mut taken: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut oldest) = (0, Duration::ZERO);
-        for segment in sealed.into_iter().filter(|segment| !set_aside.contains(&segment.number)) {
+        for segment in sealed {
             let age = age_of(&segment.path);
             if !crowded && age < after || !taken.is_empty() && bytes + segment.bytes() > UNIT_BYTES_MAX {
                 break;
@@ -163,9 +249,9 @@ impl Work {
         let _alone = lock(&self.one_at_a_time);
         let too_old = |age: Duration| age > self.policy.retention_age;
         let units = self.tiers.units();
-        let sealed = self.tiers.sealed();
+        let complete = self.tiers.complete();
         let mut bytes = units.iter().map(|unit| unit.bytes).sum::<u64>();
-        bytes += sealed.iter().map(|segment| segment.bytes()).sum::<u64>();
+        bytes += complete.iter().map(|segment| segment.bytes()).sum::<u64>();
         for unit in units {
             let age = unit.written.elapsed().unwrap_or_default();
             if !too_old(age) && bytes <= self.policy.retention_bytes {
@@ -173,10 +259,11 @@ impl Work {
             }
             bytes -= unit.bytes;
             self.tiers.remove_unit(&unit);
-            remove(&unit.files);
+            // What cannot be removed now is found too old again by the next start.
+            let _ = unit.files.remove();
             self.shared.counters.retention_removed.add(1);
         }
-        for segment in sealed {
+        for segment in complete {
             if !too_old(age_of(&segment.path)) && bytes <= self.policy.retention_bytes {
                 continue;
             }
@@ -194,13 +281,6 @@ fn age_of(path: &Path) -> Duration {
     written.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
-/// Removes the files of a unit: its index first, so that what a crash leaves of the others is known to be nothing.
-fn remove(files: &Files) {
-    for path in [&files.index, &files.spans, &files.logs] {
-        let _ = fs::remove_file(path);
-    }
-}
-
 /// The thread.
 #[derive(Debug)]
 pub(crate) struct Compactor {
@@ -216,7 +296,7 @@ impl Compactor {
         let run = move || {
             while !stopping.load(Ordering::Acquire) {
                 work.retain();
-                match work.compact(Take::Due) {
+                match work.tidy_up() {
                     Ok(true) => {}
                     Ok(false) => thread::park_timeout(TICK),
                     Err(_) => thread::park_timeout(AFTER_FAILURE),
@@ -238,26 +318,44 @@ impl Compactor {
 
 /// Opens the units earlier processes left, oldest first, and removes what a crash left of others.
 pub(crate) fn restore(dir: &Path) -> io::Result<Vec<Unit>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in dir.read_dir()? {
-        paths.push(entry?.path());
-    }
-    paths.sort();
-    let mut units = Vec::new();
+    let paths = files_in(dir)?;
+    let mut found = Vec::new();
     for path in &paths {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some((stem, ending)) = name.split_once('.') else { continue };
-        let files = Files::new(dir, stem);
-        match ending {
-            "index" => units.push(
-                Unit::open(files)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?,
-            ),
-            "unfinished" => fs::remove_file(path)?,
-            "spans.parquet" | "logs.parquet" if !paths.contains(&files.index) => fs::remove_file(path)?,
-            _ => {}
+        match Files::with(dir, path) {
+            Some((files, Part::Index)) => {
+                let bytes = fs::read(path)?;
+                let index = Index::read(&bytes).map_err(|error| named(path, io::Error::other(error)))?;
+                found.push((files, index, bytes.len()));
+            }
+            Some((_, Part::Unfinished)) => fs::remove_file(path)?,
+            Some((files, Part::Rows)) if !paths.contains(&files.index) => fs::remove_file(path)?,
+            Some((_, Part::Rows)) | None => {}
         }
+    }
+    let segments: Vec<&[u64]> = found.iter().map(|(_, index, _)| &*index.segments).collect();
+    let superseded = superseded(&segments);
+    let mut units = Vec::new();
+    for ((files, index, bytes), superseded) in found.into_iter().zip(superseded) {
+        if superseded {
+            files.remove()?;
+            continue;
+        }
+        let path = files.index.clone();
+        units.push(Unit::with_index(files, index, bytes).map_err(|error| named(&path, error))?);
     }
     File::open(dir)?.sync_all()?;
     Ok(units)
+}
+
+/// All files in a directory, by name.
+pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> =
+        dir.read_dir()?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    let name = path.file_name().unwrap_or_default().display();
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }

@@ -17,8 +17,8 @@ use crate::model::Signal;
 
 const MAGIC: [u8; 4] = *b"HSCI";
 
-/// The format this version writes.
-const FORMAT: u16 = 1;
+/// The format this version writes. The first one lacks the age of the oldest rows.
+const FORMAT: u16 = 2;
 
 const HEADER: usize = 32;
 
@@ -146,6 +146,8 @@ pub(super) struct Index {
     pub(super) spans_before_sampling: u64,
     /// Calls by minute of all spans, before sampling: [`Minutes`](crate::Minutes) as bytes.
     pub(super) derived: Vec<u8>,
+    /// Of a merged unit: when the first of those it was merged from was written, nanoseconds since 1970; else 0.
+    pub(super) first_written_unix_nano: u64,
 }
 
 impl Index {
@@ -167,6 +169,7 @@ impl Index {
             put_varint(&mut body, groups.len() as u64);
             groups.iter().for_each(|group| put_group(&mut body, group));
         }
+        put_varint(&mut body, self.first_written_unix_nano);
         let mut out = vec![0; HEADER];
         out.extend_from_slice(sections);
         let at = out.len() as u64;
@@ -201,7 +204,7 @@ impl Index {
         }
         let mut body =
             usize::try_from(eight(8)).ok().and_then(|at| bytes.get(at..)).ok_or(IndexError::Damaged)?;
-        read_body(&mut body).ok_or(IndexError::Damaged)
+        read_body(&mut body, found).ok_or(IndexError::Damaged)
     }
 }
 
@@ -277,12 +280,15 @@ fn put_ceilings(out: &mut Vec<u8>, ceilings: &Ceilings) {
     ceilings.steps.iter().for_each(|step| out.extend(step.to_le_bytes()));
 }
 
-fn read_body(body: &mut &[u8]) -> Option<Index> {
+fn read_body(body: &mut &[u8], format: u16) -> Option<Index> {
     let mut index = Index { segments: list(body, take_varint)?, ..Index::default() };
     index.spans_before_sampling = take_varint(body)?;
     index.derived = bytes(body)?.to_vec();
     index.spans = list(body, group)?;
     index.logs = list(body, group)?;
+    if format >= 2 {
+        index.first_written_unix_nano = take_varint(body)?;
+    }
     Some(index)
 }
 

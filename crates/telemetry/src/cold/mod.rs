@@ -4,6 +4,7 @@
 //! sealed segments ─ order by trace ─ gather columns ─► cold/A-B.spans.parquet, cold/A-B.logs.parquet
 //!                   (order, sample)   (gather, rest)    (write, pack)
 //!                                                     └► cold/A-B.index, renamed into place last: the commit
+//! small neighbouring units ─ batch by batch ─ the same again (merge) ─► one unit
 //! ```
 //!
 //! In: segments the committer has closed. Out: units that answer what the segments answered, in a third of the room; any
@@ -12,15 +13,21 @@
 //!
 //! Files are local. An object store would take the place of the few calls in `build`, `unit` and `compact`.
 
+mod attributes;
+mod batch;
 mod bloom;
 mod build;
 mod ceilings;
+mod cells;
 mod compact;
 mod gather;
+mod group;
 mod index;
+mod merge;
 mod order;
 mod pack;
 mod page;
+mod pages;
 mod rest;
 mod sample;
 #[cfg(test)]

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::gather::{Field, REST, hexadecimal};
+use super::attributes::REST;
+use super::cells::{Cells, Values};
+use super::gather::Field;
 use super::index::{Chunk, Encoding, Group, Place};
 use super::pack;
+use super::pages::PAGE_ROWS;
 use super::rest::{self, Rest};
 use super::unit::Unit;
-use super::write::PAGE_ROWS;
 use crate::batch::Origins;
-use crate::column::{AttributeType, Form, Scalar, Strings};
+use crate::column::{Form, Strings};
 use crate::model::{
     AttributeList, LogRecord, Resource, Scope, Signal, Span, SpanId, SpanKind, StatusCode, TraceId, Value,
 };
 use crate::otlp;
 use crate::query::{Columns, ReadError, Tag};
 
-type Result<T> = std::result::Result<T, ReadError>;
+pub(super) type Result<T> = std::result::Result<T, ReadError>;
 
 /// The rows of one page of a row group.
 pub(super) struct Page<'a> {
@@ -27,94 +29,19 @@ pub(super) struct Page<'a> {
     number: usize,
 }
 
-/// The values of a column in a page, those that are there, one behind the other.
-pub(super) struct Cells {
-    /// Which rows have one; all where it is `None`.
-    there: Option<Vec<bool>>,
-    values: Values,
+/// An attribute's column in a page, its values, and where each row's value stands among them.
+pub(super) type AttributeCells<'a> = (&'a Chunk, Cells, Vec<Option<usize>>);
+
+/// What has no column, row by row.
+pub(super) struct RestMessages {
+    ranks: Vec<Option<usize>>,
+    strings: Strings,
 }
 
-enum Values {
-    Strings(Strings),
-    Numbers(Vec<u64>),
-    Fixed(usize, Vec<u8>),
-}
-
-impl Cells {
-    fn len(&self) -> usize {
-        match &self.values {
-            Values::Strings(strings) => strings.len(),
-            Values::Numbers(numbers) => numbers.len(),
-            Values::Fixed(width, bytes) => bytes.len() / width,
-        }
-    }
-
-    /// Where each row's value stands.
-    fn ranks(&self, rows: usize) -> Vec<Option<usize>> {
-        match &self.there {
-            None => (0..rows).map(Some).collect(),
-            Some(there) => {
-                let mut rank = 0;
-                let next = |&there: &bool| {
-                    rank += usize::from(there);
-                    there.then(|| rank - 1)
-                };
-                there.iter().map(next).collect()
-            }
-        }
-    }
-
-    fn numbers(self) -> Option<Vec<u64>> {
-        match self.values {
-            Values::Numbers(numbers) => Some(numbers),
-            Values::Strings(_) | Values::Fixed(..) => None,
-        }
-    }
-
-    fn strings(self) -> Option<Strings> {
-        match self.values {
-            Values::Strings(strings) => Some(strings),
-            Values::Numbers(_) | Values::Fixed(..) => None,
-        }
-    }
-
-    fn fixed<const N: usize>(&self) -> Option<&[[u8; N]]> {
-        match &self.values {
-            Values::Fixed(width, bytes) if *width == N => Some(bytes.as_chunks::<N>().0),
-            _ => None,
-        }
-    }
-
-    fn show<T>(&self, kind: AttributeType, rank: usize, use_it: impl FnOnce(Scalar<'_>) -> T) -> T {
-        match &self.values {
-            Values::Strings(strings) => {
-                let bytes = strings.entry(strings.code(rank));
-                use_it(if kind == AttributeType::Bytes { Scalar::Bytes(bytes) } else { Scalar::Text(bytes) })
-            }
-            Values::Numbers(numbers) => use_it(kind.number(numbers[rank])),
-            Values::Fixed(width, bytes) => {
-                let mut text = Vec::with_capacity(2 * width);
-                hexadecimal(&bytes[rank * width..][..*width], &mut text);
-                use_it(Scalar::Text(&text))
-            }
-        }
-    }
-}
-
-impl Cells {
-    /// Says of a rank whether its value is what a tag asks for; each entry of a dictionary is looked at once.
-    fn matches(&self, kind: AttributeType, tag: &Tag<'_>) -> impl Fn(usize) -> bool {
-        let by_code: Option<Vec<bool>> = match &self.values {
-            Values::Strings(strings) if strings.form() == Form::Dictionary && kind == AttributeType::Text => {
-                let entries = 0..strings.entries() as u32;
-                Some(entries.map(|code| tag.is(Scalar::Text(strings.entry(code)))).collect())
-            }
-            _ => None,
-        };
-        move |rank| match (&by_code, &self.values) {
-            (Some(by_code), Values::Strings(strings)) => by_code[strings.code(rank) as usize],
-            _ => self.show(kind, rank, |value| tag.is(value)),
-        }
+impl RestMessages {
+    /// The message of a row.
+    pub(super) fn of(&self, row: usize) -> Option<&[u8]> {
+        self.ranks[row].map(|rank| self.strings.entry(self.strings.code(rank)))
     }
 }
 
@@ -123,11 +50,20 @@ impl<'a> Page<'a> {
         Self { unit, signal, group, number }
     }
 
-    fn nonsense<T>(&self, what: &'static str) -> Result<T> {
+    pub(super) fn nonsense<T>(&self, what: &'static str) -> Result<T> {
         Err(self.unit.nonsense(self.signal, what))
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// What attributes rows have, in which order.
+    pub(super) fn shapes(&self) -> &'a [Box<[u16]>] {
+        &self.group.shapes
+    }
+
+    pub(super) fn rows(&self) -> usize {
         (self.group.rows as usize - self.number * PAGE_ROWS).min(PAGE_ROWS)
     }
 
@@ -176,11 +112,11 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn numbers(&self, field: Field) -> Result<Vec<u64>> {
+    pub(super) fn numbers(&self, field: Field) -> Result<Vec<u64>> {
         self.field(field)?.numbers().map_or_else(|| self.nonsense("column of numbers"), Ok)
     }
 
-    fn strings(&self, field: Field) -> Result<Strings> {
+    pub(super) fn strings(&self, field: Field) -> Result<Strings> {
         self.field(field)?.strings().map_or_else(|| self.nonsense("column of strings"), Ok)
     }
 
@@ -189,18 +125,26 @@ impl<'a> Page<'a> {
         cells.fixed::<8>().map_or_else(|| self.nonsense("column of ids"), |ids| Ok(ids.to_vec()))
     }
 
-    /// The rests of those of `rows` that have one, by row.
-    fn rests(&self, rows: &[u32]) -> Result<HashMap<u32, Rest>> {
-        let mut rests = HashMap::new();
+    /// What has no column, row by row; `None` where no row has anything.
+    pub(super) fn rest_messages(&self) -> Result<Option<RestMessages>> {
         if self.group.bounds.get(self.number).is_some_and(|bounds| bounds.rests == 0) {
-            return Ok(rests);
+            return Ok(None);
         }
         let cells = self.field(Field::Rest)?;
         let ranks = cells.ranks(self.rows());
-        let Some(strings) = cells.strings() else { return self.nonsense("rest") };
+        match cells.strings() {
+            Some(strings) => Ok(Some(RestMessages { ranks, strings })),
+            None => self.nonsense("rest"),
+        }
+    }
+
+    /// The rests of those of `rows` that have one, by row.
+    fn rests(&self, rows: &[u32]) -> Result<HashMap<u32, Rest>> {
+        let mut rests = HashMap::new();
+        let Some(messages) = self.rest_messages()? else { return Ok(rests) };
         for &row in rows {
-            if let Some(rank) = ranks[row as usize] {
-                match rest::read(self.signal, strings.entry(strings.code(rank))) {
+            if let Some(message) = messages.of(row as usize) {
+                match rest::read(self.signal, message) {
                     Ok(rest) => rests.insert(row, rest),
                     Err(_) => return self.nonsense("rest"),
                 };
@@ -209,12 +153,15 @@ impl<'a> Page<'a> {
         Ok(rests)
     }
 
-    /// The attributes of `rows`, what a rest holds put where it stood.
-    fn attribute_lists(&self, rows: &[u32], rests: &mut HashMap<u32, Rest>) -> Result<Vec<AttributeList>> {
-        let shapes = self.numbers(Field::Shape)?;
+    /// The attribute columns that rows of these shapes have values in.
+    pub(super) fn attribute_columns(
+        &self,
+        shapes: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<Option<AttributeCells<'a>>>> {
         let mut needed = vec![false; self.group.attributes.len()];
-        for &row in rows {
-            let Some(shape) = self.group.shapes.get(shapes[row as usize] as usize) else {
+        let mut last = None;
+        for shape in shapes.into_iter().filter(|&shape| last.replace(shape) != Some(shape)) {
+            let Some(shape) = self.group.shapes.get(shape as usize) else {
                 return self.nonsense("shape of a row");
             };
             for &column in shape.iter().filter(|&&column| column != REST) {
@@ -224,17 +171,21 @@ impl<'a> Page<'a> {
                 }
             }
         }
-        let mut columns = Vec::new();
-        for (chunk, needed) in self.group.attributes.iter().zip(needed) {
-            columns.push(if needed {
-                let cells = self.cells(chunk)?;
-                let ranks = cells.ranks(self.rows());
-                let key = String::from_utf8_lossy(&chunk.key).into_owned();
-                Some((key, chunk.kind, cells, ranks))
-            } else {
-                None
-            });
-        }
+        let read = |(chunk, needed): (&'a Chunk, bool)| {
+            needed.then(|| self.cells(chunk).map(|cells| (chunk, cells))).transpose()
+        };
+        let columns = self.group.attributes.iter().zip(needed).map(read);
+        let with_ranks = |(chunk, cells): (&'a Chunk, Cells)| {
+            let ranks = cells.ranks(self.rows());
+            (chunk, cells, ranks)
+        };
+        columns.map(|column| Ok(column?.map(with_ranks))).collect()
+    }
+
+    /// The attributes of `rows`, what a rest holds put where it stood.
+    fn attribute_lists(&self, rows: &[u32], rests: &mut HashMap<u32, Rest>) -> Result<Vec<AttributeList>> {
+        let shapes = self.numbers(Field::Shape)?;
+        let columns = self.attribute_columns(rows.iter().map(|&row| shapes[row as usize]))?;
         let mut lists = Vec::new();
         for &row in rows {
             let rest =
@@ -246,10 +197,11 @@ impl<'a> Page<'a> {
                     list.extend(rest.next());
                     continue;
                 }
-                if let Some((key, kind, cells, ranks)) = &columns[usize::from(column)]
+                if let Some((chunk, cells, ranks)) = &columns[usize::from(column)]
                     && let Some(rank) = ranks[row as usize]
                 {
-                    list.push((key.clone(), cells.show(*kind, rank, otlp::owned)));
+                    let key = String::from_utf8_lossy(&chunk.key).into_owned();
+                    list.push((key, cells.show(chunk.kind, rank, otlp::owned)));
                 }
             }
             lists.push(list);
@@ -312,7 +264,7 @@ impl<'a> Page<'a> {
     }
 
     /// The parents of `rows`: some rows away, in another page perhaps, or by their ids.
-    fn parents(&self, rows: &[u32], ids: &[[u8; 8]]) -> Result<Vec<Option<SpanId>>> {
+    pub(super) fn parents(&self, rows: &[u32], ids: &[[u8; 8]]) -> Result<Vec<Option<SpanId>>> {
         let offsets = self.numbers(Field::ParentOffset)?;
         let by_id = self.field(Field::ParentId)?;
         let ranks = by_id.ranks(self.rows());

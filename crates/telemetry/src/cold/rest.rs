@@ -97,6 +97,37 @@ pub(super) fn put_link(out: &mut Vec<u8>, links: &Links, at: usize, attributes: 
     put_bytes(out, 13, &link);
 }
 
+/// Attributes of a row, an event or a link.
+pub(super) type List<'a> = Vec<(&'a [u8], Scalar<'a>)>;
+
+/// The message of a row, taken apart.
+#[derive(Debug, Default)]
+pub(super) struct Pieces<'a> {
+    pub(super) attributes: List<'a>,
+    pub(super) events: Vec<EventPiece<'a>>,
+    pub(super) links: Vec<LinkPiece<'a>>,
+    /// Attributes, events and links that were left out.
+    pub(super) dropped: [u32; 3],
+}
+
+#[derive(Debug, Default)]
+pub(super) struct EventPiece<'a> {
+    pub(super) time_unix_nano: u64,
+    pub(super) name: &'a [u8],
+    pub(super) attributes: List<'a>,
+    pub(super) dropped_attributes: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LinkPiece<'a> {
+    pub(super) trace_id: [u8; 16],
+    pub(super) span_id: [u8; 8],
+    pub(super) trace_state: &'a [u8],
+    pub(super) flags: u32,
+    pub(super) attributes: List<'a>,
+    pub(super) dropped_attributes: u32,
+}
+
 /// What was read back.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
@@ -108,38 +139,63 @@ pub(super) struct Rest {
 
 /// Reads the message of a row.
 pub(super) fn read(signal: Signal, message: &[u8]) -> Result<Rest, Fault> {
+    let Pieces { attributes, events, links, dropped } = pieces(signal, message)?;
+    let event = |event: EventPiece<'_>| Event {
+        time_unix_nano: event.time_unix_nano,
+        name: text(event.name),
+        attributes: owned(event.attributes),
+        dropped_attributes: event.dropped_attributes,
+    };
+    let link = |link: LinkPiece<'_>| Link {
+        trace_id: TraceId(link.trace_id),
+        span_id: SpanId(link.span_id),
+        trace_state: text(link.trace_state),
+        flags: link.flags,
+        attributes: owned(link.attributes),
+        dropped_attributes: link.dropped_attributes,
+    };
+    let [left_out, left_events, left_links] = dropped;
+    Ok(Rest {
+        attributes: owned(attributes),
+        events: events.into_iter().map(event).collect(),
+        links: links.into_iter().map(link).collect(),
+        dropped: Dropped { attributes: left_out, events: left_events, links: left_links },
+    })
+}
+
+/// Takes the message of a row apart.
+pub(super) fn pieces(signal: Signal, message: &[u8]) -> Result<Pieces<'_>, Fault> {
     let attribute = attribute_field(signal);
-    let mut rest = Rest::default();
+    let mut rest = Pieces::default();
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
-            _ if tag == tags::len(attribute) => read_attribute(reader.bytes()?, &mut rest.attributes)?,
-            _ if tag == tags::varint(attribute + 1) => rest.dropped.attributes = reader.varint()? as u32,
-            _ if tag == tags::len(11) => rest.events.push(read_event(reader.bytes()?)?),
-            _ if tag == tags::varint(12) => rest.dropped.events = reader.varint()? as u32,
-            _ if tag == tags::len(13) => rest.links.push(read_link(reader.bytes()?)?),
-            _ if tag == tags::varint(14) => rest.dropped.links = reader.varint()? as u32,
+            _ if tag == tags::len(attribute) => put_attribute_of(reader.bytes()?, &mut rest.attributes)?,
+            _ if tag == tags::varint(attribute + 1) => rest.dropped[0] = reader.varint()? as u32,
+            _ if tag == tags::len(11) => rest.events.push(event(reader.bytes()?)?),
+            _ if tag == tags::varint(12) => rest.dropped[1] = reader.varint()? as u32,
+            _ if tag == tags::len(13) => rest.links.push(link(reader.bytes()?)?),
+            _ if tag == tags::varint(14) => rest.dropped[2] = reader.varint()? as u32,
             _ => reader.skip(tag)?,
         }
     }
     Ok(rest)
 }
 
-fn read_attribute(message: &[u8], list: &mut AttributeList) -> Result<(), Fault> {
+fn put_attribute_of<'a>(message: &'a [u8], list: &mut List<'a>) -> Result<(), Fault> {
     let (key, value) = otlp::attribute(message)?;
-    list.push((text(key), otlp::owned(value.unwrap_or(Scalar::Any(&[])))));
+    list.push((key, value.unwrap_or(Scalar::Any(&[]))));
     Ok(())
 }
 
-fn read_event(message: &[u8]) -> Result<Event, Fault> {
-    let mut event =
-        Event { time_unix_nano: 0, name: String::new(), attributes: Vec::new(), dropped_attributes: 0 };
+fn event(message: &[u8]) -> Result<EventPiece<'_>, Fault> {
+    let mut event = EventPiece::default();
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
             _ if tag == tags::fixed64(1) => event.time_unix_nano = reader.fixed64()?,
-            _ if tag == tags::len(2) => event.name = text(reader.bytes()?),
-            _ if tag == tags::len(3) => read_attribute(reader.bytes()?, &mut event.attributes)?,
+            _ if tag == tags::len(2) => event.name = reader.bytes()?,
+            _ if tag == tags::len(3) => put_attribute_of(reader.bytes()?, &mut event.attributes)?,
             _ if tag == tags::varint(4) => event.dropped_attributes = reader.varint()? as u32,
             _ => reader.skip(tag)?,
         }
@@ -147,30 +203,25 @@ fn read_event(message: &[u8]) -> Result<Event, Fault> {
     Ok(event)
 }
 
-fn read_link(message: &[u8]) -> Result<Link, Fault> {
-    let mut link = Link {
-        trace_id: TraceId([0; 16]),
-        span_id: SpanId([0; 8]),
-        trace_state: String::new(),
-        flags: 0,
-        attributes: Vec::new(),
-        dropped_attributes: 0,
-    };
+fn link(message: &[u8]) -> Result<LinkPiece<'_>, Fault> {
+    let mut link = LinkPiece::default();
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
-            _ if tag == tags::len(1) => {
-                link.trace_id = TraceId(reader.bytes()?.try_into().unwrap_or_default())
-            }
-            _ if tag == tags::len(2) => link.span_id = SpanId(reader.bytes()?.try_into().unwrap_or_default()),
-            _ if tag == tags::len(3) => link.trace_state = text(reader.bytes()?),
-            _ if tag == tags::len(4) => read_attribute(reader.bytes()?, &mut link.attributes)?,
+            _ if tag == tags::len(1) => link.trace_id = reader.bytes()?.try_into().unwrap_or_default(),
+            _ if tag == tags::len(2) => link.span_id = reader.bytes()?.try_into().unwrap_or_default(),
+            _ if tag == tags::len(3) => link.trace_state = reader.bytes()?,
+            _ if tag == tags::len(4) => put_attribute_of(reader.bytes()?, &mut link.attributes)?,
             _ if tag == tags::varint(5) => link.dropped_attributes = reader.varint()? as u32,
             _ if tag == tags::fixed32(6) => link.flags = reader.fixed32()?,
             _ => reader.skip(tag)?,
         }
     }
     Ok(link)
+}
+
+fn owned(list: List<'_>) -> AttributeList {
+    list.into_iter().map(|(key, value)| (text(key), otlp::owned(value))).collect()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::bloom;
 use super::gather::Field;
 use super::index::{Bounds, Group, Index, LOCATOR_ENTRY};
 use super::page::Page;
-use super::write::PAGE_ROWS;
+use super::pages::PAGE_ROWS;
 use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::query::{
@@ -26,11 +26,55 @@ pub(super) struct Files {
     pub(super) logs: PathBuf,
 }
 
+/// What a file of a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What makes the others count.
+    Index,
+    /// An index before it has its name.
+    Unfinished,
+    /// A Parquet file.
+    Rows,
+}
+
 impl Files {
+    /// The files of the unit that `path`, in the directory, is one of.
+    pub(super) fn with(dir: &Path, path: &Path) -> Option<(Self, Part)> {
+        let (stem, ending) = path.file_name()?.to_str()?.split_once('.')?;
+        let part = match ending {
+            "index" => Part::Index,
+            "unfinished" => Part::Unfinished,
+            "spans.parquet" | "logs.parquet" => Part::Rows,
+            _ => return None,
+        };
+        Some((Self::new(dir, stem), part))
+    }
+
     /// The files of the unit named `stem` in a directory.
     pub(super) fn new(dir: &Path, stem: &str) -> Self {
         let file = |ending: &str| dir.join(format!("{stem}.{ending}"));
         Self { index: file("index"), spans: file("spans.parquet"), logs: file("logs.parquet") }
+    }
+
+    /// The files of the unit made from segments, ascending.
+    pub(super) fn of_segments(dir: &Path, segments: &[u64]) -> Self {
+        let (first, last) = (segments.first().copied().unwrap_or(0), segments.last().copied().unwrap_or(0));
+        Self::new(dir, &format!("{first:020}-{last:020}"))
+    }
+
+    /// Removes them: the index first and for good, so that what a crash leaves of the others is known to be nothing.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let gone = |path: &Path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        gone(&self.index)?;
+        if let Some(dir) = self.index.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        gone(&self.index.with_extension("unfinished"))?;
+        gone(&self.spans)?;
+        gone(&self.logs)
     }
 
     pub(super) fn of(&self, signal: Signal) -> &Path {
@@ -58,9 +102,14 @@ impl Unit {
     pub(super) fn open(files: Files) -> io::Result<Self> {
         let bytes = fs::read(&files.index)?;
         let index = Index::read(&bytes).map_err(io::Error::other)?;
+        Self::with_index(files, index, bytes.len())
+    }
+
+    /// Opens the unit whose index was read from so many bytes.
+    pub(super) fn with_index(files: Files, index: Index, bytes: usize) -> io::Result<Self> {
         let index_file = File::open(&files.index)?;
         let written = index_file.metadata()?.modified()?;
-        let mut all = bytes.len() as u64;
+        let mut all = bytes as u64;
         let mut open = |signal: Signal| -> io::Result<Option<File>> {
             if index.groups(signal).is_empty() {
                 return Ok(None);
@@ -93,6 +142,19 @@ impl Unit {
     fn read_index(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: self.files.index.clone(), source };
         self.index_file.read_exact_at(bytes, offset).map_err(failed)
+    }
+
+    /// Bytes of all its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When the first rows here were compacted.
+    pub(super) fn first_written(&self) -> SystemTime {
+        match self.index.first_written_unix_nano {
+            0 => self.written,
+            nanoseconds => SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds),
+        }
     }
 
     /// Numbers of the segments whose rows are here.

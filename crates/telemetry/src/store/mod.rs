@@ -5,9 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::backlog::{Backlog, Gate};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
 use crate::cold::{self, Compactor, Policy, Take, Work};
@@ -20,6 +21,15 @@ use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
 use crate::tiers::Tiers;
+
+/// Most bytes on disk where nothing else is said.
+const RETENTION_BYTES: u64 = 10 << 30;
+
+/// The backlog allowed where nothing else is said: half of what may be on disk, so that retention never lets go of
+/// something only because compaction, which would have made it smaller, was behind.
+pub const fn backlog_bytes_max(retention_bytes: u64) -> u64 {
+    retention_bytes / 2
+}
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -39,6 +49,9 @@ pub struct Config {
     pub compact_after: Option<Duration>,
     /// More bytes of closed segments than this are compacted at once, oldest first.
     pub hot_bytes_max: u64,
+    /// With more bytes of closed segments than this nothing is taken in until compaction has caught up by a quarter;
+    /// senders are told when to come back. What is written to is not counted: a segment more can be on disk.
+    pub backlog_bytes_max: u64,
     /// How many percent of unremarkable traces compaction keeps. Traces with errors, with spans slower than their
     /// operation's 99th percentile, and pinned ones are always kept.
     pub keep_percent: f64,
@@ -59,9 +72,10 @@ impl Config {
             segment_age: Duration::from_secs(300),
             compact_after: Some(Duration::from_secs(600)),
             hot_bytes_max: 1 << 30,
+            backlog_bytes_max: backlog_bytes_max(RETENTION_BYTES),
             keep_percent: 100.0,
             retention_age: Duration::from_secs(7 * 24 * 3600),
-            retention_bytes: 10 << 30,
+            retention_bytes: RETENTION_BYTES,
         }
     }
 }
@@ -125,13 +139,13 @@ impl Telemetry {
         let hot = config.dir.join("hot");
         fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
         let lock = take_lock(&config.dir)?;
-        let tiers = Arc::new(Tiers::default());
+        let tiers = Arc::new(Tiers::new(Gate::new(config.backlog_bytes_max)));
         let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
         let covered = restore_units(&cold, &tiers, &derived)?;
         let (recovery, next_number) = recover(&hot, &covered, &tiers, &derived)?;
-        let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max));
+        let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
         let observe: Observer = {
             let derived = Arc::clone(&derived);
             Box::new(move |batch: &Batch| derived.observe(batch))
@@ -176,12 +190,7 @@ impl Telemetry {
 
     /// Compacts everything that is on disk now, due or not. What is under way to the disk stays hot.
     pub fn compact(&self) -> io::Result<()> {
-        let shared = &self.open.shared;
-        shared.ask_seal();
-        while shared.awaits_seal() && !shared.closing.load(Ordering::Acquire) {
-            shared.wake();
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.open.shared.seal();
         while self.open.work.compact(Take::All)? {}
         Ok(())
     }
@@ -194,6 +203,17 @@ impl Telemetry {
     /// What opening found.
     pub fn recovery(&self) -> Recovery {
         self.open.recovery
+    }
+
+    /// What waits for compaction, and whether intake waits for it.
+    pub fn backlog(&self) -> Backlog {
+        self.open.tiers.gate.now()
+    }
+
+    /// Files of compacted spans and log records (two and an index count as one), and their bytes.
+    pub fn compacted(&self) -> (u64, u64) {
+        let units = self.open.tiers.units();
+        (units.len() as u64, units.iter().map(|unit| unit.bytes()).sum())
     }
 
     /// What came in and what was refused since opening.

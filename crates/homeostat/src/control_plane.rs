@@ -5,6 +5,8 @@
 //! what it was repairing is settled, or left to the loop where a step may still come to its effect), gateway,
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
+mod wiring;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,14 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use act::{Executor, Mode, Recovered};
+use act::{Executor, Recovered};
 use chaos::Experiments;
-use decide::plan::Policy;
 use domain::{Clock, Infrastructure};
-use gateway::{Gateway, GatewayConfig, Notice, Webhook};
-use heal::start::Execution;
-use heal::{Driver, Healer, Learning};
-use homeostat_tracer::Tracer;
+use gateway::{Gateway, GatewayConfig, Webhook};
+use heal::{Driver, Healer};
 use observe::Observer;
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
@@ -31,10 +30,10 @@ use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
-use crate::loop_traces::LoopTraces;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
+use wiring::Wiring;
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -360,89 +359,6 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
     if let Err(error) = taken {
         provider::say!("what was started could not be ended: {error}; run `homeostat down`");
     }
-}
-
-/// What the two loops are made from.
-struct Wiring<'a> {
-    config: &'a Config,
-    /// The configured policy, with the services the Infrastructure protects.
-    policy: &'a Policy,
-    store: &'a Store,
-    observer: &'a Arc<Observer>,
-    executor: &'a Arc<Executor>,
-    clock: &'a Arc<dyn Clock>,
-    /// Where the loop's own turns are traced.
-    tracer: Option<Tracer>,
-}
-
-impl Wiring<'_> {
-    fn mode(&self) -> Mode {
-        if self.config.healing.dry_run { Mode::DryRun } else { Mode::Live }
-    }
-
-    fn healer(&self, webhook: Option<Webhook>) -> Result<Arc<Healer>, StartError> {
-        let healing = &self.config.healing;
-        if self.store.document(FIRST_USE)?.is_none() {
-            self.store.set_automation(healing.auto_remediation)?;
-            self.store.put_document(FIRST_USE, "\"done\"")?;
-        }
-        let settings = heal::Settings {
-            thresholds: self.config.thresholds,
-            policy: self.policy.clone(),
-            mode: self.mode(),
-            learning: if healing.learning { Learning::On } else { Learning::Off },
-            scan_interval: Duration::from_secs(healing.scan_interval_seconds),
-            health_interval: Duration::from_secs(healing.health_check_interval_seconds),
-            retention: self.config.retention.retention(),
-            execution: Execution::Concurrent,
-            seed: seed(self.clock),
-        };
-        let notify = move |notice: heal::Notice| {
-            provider::say!("needs a person: {}", notice.title);
-            if let Some(webhook) = &webhook {
-                webhook.send(Notice {
-                    title: notice.title,
-                    severity: notice.severity,
-                    resource: notice.resource.map(|resource| resource.to_string()),
-                    url: None,
-                    time: notice.at.rfc3339(),
-                });
-            }
-        };
-        let parts = heal::Parts {
-            store: self.store.clone(),
-            observer: Arc::clone(self.observer),
-            executor: Arc::clone(self.executor),
-            clock: Arc::clone(self.clock),
-            notify: Box::new(notify),
-            tell: match self.tracer.clone() {
-                Some(tracer) => Arc::new(LoopTraces::new(tracer)),
-                None => Arc::new(heal::Silent),
-            },
-        };
-        Ok(Healer::new(parts, settings)?)
-    }
-
-    fn experiments(&self) -> Experiments {
-        Experiments::new(chaos::Parts {
-            store: self.store.clone(),
-            observer: Arc::clone(self.observer),
-            executor: Arc::clone(self.executor),
-            clock: Arc::clone(self.clock),
-            policy: self.policy.clone(),
-            mode: self.mode(),
-            seed: seed(self.clock) ^ 1,
-        })
-    }
-}
-
-/// The document that says the configuration's first switches were taken over.
-const FIRST_USE: &str = "configuration/first-use";
-
-/// Ids only have to differ between two control planes on one machine; the clock and the process id do.
-fn seed(clock: &Arc<dyn Clock>) -> u64 {
-    let now = clock.now();
-    now.wall_us.unsigned_abs().rotate_left(20) ^ (now.boot_us << 1) ^ u64::from(std::process::id())
 }
 
 fn bind(port: u16, occupied: OccupiedPort) -> Result<TcpListener, StartError> {

@@ -80,7 +80,7 @@ fn encode(text: &str) -> String {
 fn row(trace: &Value) -> Vec<String> {
     vec![
         of(trace, "trace_id").to_owned(),
-        of(trace, "start").to_owned(),
+        began(&trace["start"]),
         of(trace, "root_service").to_owned(),
         of(trace, "root_operation").to_owned(),
         took(&trace["duration_ms"]),
@@ -123,12 +123,12 @@ fn waterfall(trace: &Value) -> String {
         })
         .collect();
     let mut text = format!(
-        "{}  {}  {}, {} spans, {} errors\n",
+        "{}  {}  {}, {}, {}\n",
         of(summary, "trace_id"),
-        of(summary, "start"),
+        began(&summary["start"]),
         took(&summary["duration_ms"]),
-        summary["spans"],
-        summary["errors"]
+        counted(&summary["spans"], "span"),
+        counted(&summary["errors"], "error")
     );
     text.push_str("█ on the critical path, ░ beside it, ! error\n\n");
     text.push_str(&table(&["OPERATION", "SERVICE", "TOOK", "WHEN", ""], &rows));
@@ -183,6 +183,17 @@ fn critical_cells<'a>(trace: &'a Value, whole: &Extent) -> HashMap<&'a str, [boo
         whole.cells(section).for_each(|cell| cells[cell] = true);
     }
     critical
+}
+
+/// A time to the millisecond, RFC 3339 in UTC.
+fn began(start: &Value) -> String {
+    at(start).map_or_else(String::new, |start| format!("{start:.3}"))
+}
+
+/// `1 span`, `2 spans`.
+fn counted(number: &Value, of: &str) -> String {
+    let ending = if number.as_u64() == Some(1) { "" } else { "s" };
+    format!("{number} {of}{ending}")
 }
 
 fn at(time: &Value) -> Option<jiff::Timestamp> {

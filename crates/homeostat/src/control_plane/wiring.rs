@@ -1,0 +1,104 @@
+//! How the two loops, healing and chaos, are put together.
+//!
+//! In: what a control plane has opened, and its configuration. Out: a [`Healer`] and [`Experiments`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use act::{Executor, Mode};
+use chaos::Experiments;
+use decide::plan::Policy;
+use domain::Clock;
+use gateway::{Notice, Webhook};
+use heal::start::Execution;
+use heal::{Healer, Learning};
+use homeostat_tracer::Tracer;
+use observe::Observer;
+use store::Store;
+
+use super::StartError;
+use crate::config::Config;
+use crate::loop_traces::LoopTraces;
+
+/// What the two loops are made from.
+pub(super) struct Wiring<'a> {
+    pub(super) config: &'a Config,
+    /// The configured policy, with the services the Infrastructure protects.
+    pub(super) policy: &'a Policy,
+    pub(super) store: &'a Store,
+    pub(super) observer: &'a Arc<Observer>,
+    pub(super) executor: &'a Arc<Executor>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    /// Where the loop's own turns are traced.
+    pub(super) tracer: Option<Tracer>,
+}
+
+impl Wiring<'_> {
+    pub(super) fn mode(&self) -> Mode {
+        if self.config.healing.dry_run { Mode::DryRun } else { Mode::Live }
+    }
+
+    pub(super) fn healer(&self, webhook: Option<Webhook>) -> Result<Arc<Healer>, StartError> {
+        let healing = &self.config.healing;
+        if self.store.document(FIRST_USE)?.is_none() {
+            self.store.set_automation(healing.auto_remediation)?;
+            self.store.put_document(FIRST_USE, "\"done\"")?;
+        }
+        let settings = heal::Settings {
+            thresholds: self.config.thresholds,
+            policy: self.policy.clone(),
+            mode: self.mode(),
+            learning: if healing.learning { Learning::On } else { Learning::Off },
+            scan_interval: Duration::from_secs(healing.scan_interval_seconds),
+            health_interval: Duration::from_secs(healing.health_check_interval_seconds),
+            retention: self.config.retention.retention(),
+            execution: Execution::Concurrent,
+            seed: seed(self.clock),
+        };
+        let notify = move |notice: heal::Notice| {
+            provider::say!("needs a person: {}", notice.title);
+            if let Some(webhook) = &webhook {
+                webhook.send(Notice {
+                    title: notice.title,
+                    severity: notice.severity,
+                    resource: notice.resource.map(|resource| resource.to_string()),
+                    url: None,
+                    time: notice.at.rfc3339(),
+                });
+            }
+        };
+        let parts = heal::Parts {
+            store: self.store.clone(),
+            observer: Arc::clone(self.observer),
+            executor: Arc::clone(self.executor),
+            clock: Arc::clone(self.clock),
+            notify: Box::new(notify),
+            tell: match self.tracer.clone() {
+                Some(tracer) => Arc::new(LoopTraces::new(tracer)),
+                None => Arc::new(heal::Silent),
+            },
+        };
+        Ok(Healer::new(parts, settings)?)
+    }
+
+    pub(super) fn experiments(&self) -> Experiments {
+        Experiments::new(chaos::Parts {
+            store: self.store.clone(),
+            observer: Arc::clone(self.observer),
+            executor: Arc::clone(self.executor),
+            clock: Arc::clone(self.clock),
+            policy: self.policy.clone(),
+            mode: self.mode(),
+            seed: seed(self.clock) ^ 1,
+        })
+    }
+}
+
+/// The document that says the configuration's first switches were taken over.
+const FIRST_USE: &str = "configuration/first-use";
+
+/// Ids only have to differ between two control planes on one machine; the clock and the process id do.
+fn seed(clock: &Arc<dyn Clock>) -> u64 {
+    let now = clock.now();
+    now.wall_us.unsigned_abs().rotate_left(20) ^ (now.boot_us << 1) ^ u64::from(std::process::id())
+}

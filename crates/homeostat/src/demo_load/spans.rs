@@ -203,11 +203,13 @@ mod tests {
     fn a_request_beyond_a_boundary_makes_up_for_none_that_is_missing() {
         let time = 110 * SECOND..120 * SECOND;
         let mut whole = requests(0..30);
-        // The clock was set back after request 9 and again after request 20.
-        (whole[9].at, whole[10].at) = (110 * SECOND + 1_000, 110 * SECOND - 1_000);
-        (whole[20].at, whole[21].at) = (120 * SECOND + 1_000, 120 * SECOND - 1_000);
+        // The clock was set back after request 10 and again after request 21.
+        (whole[9].at, whole[10].at, whole[11].at) =
+            (110 * SECOND + 1_000, 110 * SECOND + 2_000, 110 * SECOND - 1_000);
+        (whole[20].at, whole[21].at, whole[22].at) =
+            (120 * SECOND + 1_000, 120 * SECOND + 2_000, 120 * SECOND - 1_000);
         assert_eq!(count(whole.clone(), time.clone()).map(|count| count.requests), Ok(11));
-        for lost in 11..20 {
+        for lost in 10..22 {
             let mut rest = whole.clone();
             rest.retain(|request| request.number != lost);
             assert_eq!(count(rest, time.clone()), Err(Incomplete::Missing(1)), "request {lost}");

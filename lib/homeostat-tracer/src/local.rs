@@ -145,7 +145,7 @@ fn end_early() {
         let active = swap(before);
         match ending {
             Ending::Ends => drop(Span { active }),
-            Ending::Discarded => tracer::discard_active(active),
+            Ending::Discarded => tracer::discard(active),
         }
     }
 }

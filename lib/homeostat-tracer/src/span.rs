@@ -286,7 +286,7 @@ impl Entered {
     /// - the ended spans of a part that had grown long (4,096 spans, 8,192 sayings, or 512 KiB of text);
     /// - what other processes recorded with this span as parent.
     pub fn discard(mut self) {
-        tracer::discard_active(self.leave(Ending::Discarded));
+        tracer::discard(self.leave(Ending::Discarded));
     }
 
     #[inline]

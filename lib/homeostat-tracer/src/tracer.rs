@@ -260,13 +260,8 @@ pub(crate) fn finish(mut part: Box<Buffer>) {
 }
 
 /// A span has ended and, where it is a local root, is not to be kept.
-pub(crate) fn discard_active(active: Active) {
-    if let Active::Recording(part) = active {
-        discard(part);
-    }
-}
-
-fn discard(mut part: Box<Buffer>) {
+pub(crate) fn discard(active: Active) {
+    let Active::Recording(mut part) = active else { return };
     if !matches!(part.part, Part::Root) {
         return finish(part);
     }
@@ -293,19 +288,13 @@ pub(crate) fn finish_ended(part: &mut Box<Buffer>) {
     let mut held = Some(ended);
     with_lane(key, |lane| {
         if let Some(ended) = held.take() {
-            let kept = if is_forgotten(&ended) { Kept::Forgotten } else { lane.keeps(&ended) };
+            let kept = if ended.is_forgotten() { Kept::Forgotten } else { lane.keeps(&ended) };
             lane.settle(ended, kept);
         }
     });
     if let Some(ended) = held {
         abandon(key, vec![ended]);
     }
-}
-
-/// Whether a part belongs to a trace that was discarded.
-fn is_forgotten(part: &Buffer) -> bool {
-    // A root is not discarded before it ends.
-    part.part == Part::Branch && part.join.as_ref().is_some_and(|join| join.is_forgotten())
 }
 
 /// Counts parts that nobody can hand over any more.
@@ -391,7 +380,7 @@ impl Lane {
     fn finish(&mut self, part: Box<Buffer>) {
         match (part.part, part.trace.decision) {
             (Part::Root, _) => self.finish_root(part),
-            (Part::Branch, Decision::Keep(_)) if is_forgotten(&part) => self.settle(part, Kept::Forgotten),
+            (Part::Branch, Decision::Keep(_)) if part.is_forgotten() => self.settle(part, Kept::Forgotten),
             (Part::Branch, Decision::Keep(_)) => self.settle(part, Kept::Yes),
             (Part::Branch, Decision::Open { .. }) => self.finish_branch(part),
         }

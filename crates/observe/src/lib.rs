@@ -14,8 +14,8 @@ mod window;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
@@ -26,21 +26,27 @@ use provider::{Look, ProviderError};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
 
-/// How far before a look the recent windows of [`TracedCalls`](domain::TracedCalls) begin: ten seconds, and two in which
-/// spans are on their way.
-const TRACES_REACH_BACK: Duration = Duration::from_secs(12);
+/// What spans say is told again for so long: it is of whole seconds, and putting it together takes milliseconds that a
+/// look at a crash need not wait for.
+const TRACES_KEPT: Duration = Duration::from_secs(1);
+
+/// How far before a look the recent windows of [`TracedCalls`](domain::TracedCalls) begin at most: ten seconds, two in
+/// which spans are on their way, and [`TRACES_KEPT`].
+const TRACES_REACH_BACK: Duration = Duration::from_secs(13);
 
 /// Takes snapshots of one provider.
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
+    /// What spans said last, and when.
+    told: Mutex<Option<(Time, Traces)>>,
     generation: AtomicU64,
 }
 
 impl Observer {
     /// An observer of `look`.
     pub fn new(look: Arc<dyn Look>) -> Self {
-        Self { look, traces: None, generation: AtomicU64::new(0) }
+        Self { look, traces: None, told: Mutex::default(), generation: AtomicU64::new(0) }
     }
 
     /// The same, with what spans say as a second witness.
@@ -57,8 +63,20 @@ impl Observer {
     pub fn look(&self) -> Result<Sighting, ProviderError> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let sample = self.look.sample()?;
-        let traces = self.traces.as_ref().map(|source| source.traces(sample.taken)).unwrap_or_default();
+        let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
         Ok(Sighting::of(sample, traces, generation))
+    }
+
+    fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*told {
+            Some((at, traces)) if now.since(*at) < TRACES_KEPT => traces.clone(),
+            _ => {
+                let traces = source.traces(now);
+                *told = Some((now, traces.clone()));
+                traces
+            }
+        }
     }
 
     /// [`Self::look`], without the counts.

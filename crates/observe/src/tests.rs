@@ -21,27 +21,39 @@ fn look(boot_us: u64, requests: &[(u64, u64)]) -> Sighting {
         let counts = vec![Counts { backend, requests: 1, latency, ..Counts::default() }];
         link.seconds.push_back(Arc::new(LinkSecond { second: *second, rejected: 0, counts }));
     }
-    let sample = Sample {
+    let sample = Sample { links: [(name(), link)].into(), ..empty(boot_us) };
+    Sighting::of(sample, Traces::default(), 1)
+}
+
+/// At `boot_us`: a fleet of nothing.
+fn empty(boot_us: u64) -> Sample {
+    Sample {
         taken: at(boot_us),
         fleet_age: Duration::from_secs(60),
         environment: Environment::Dev,
         services: BTreeMap::new(),
-        links: [(name(), link)].into(),
-    };
-    Sighting::of(sample, Traces::default(), 1)
+        links: BTreeMap::new(),
+    }
 }
 
 fn at(boot_us: u64) -> Time {
     Time { boot_us, wall_us: 0 }
 }
 
-/// A machine on which limits can be held, or not.
-struct Machine(std::sync::atomic::AtomicBool);
+/// A machine at a given time on which limits can be held, or not.
+struct Machine {
+    limits: std::sync::atomic::AtomicBool,
+    boot_us: AtomicU64,
+}
+
+fn machine() -> Arc<Machine> {
+    Arc::new(Machine { limits: false.into(), boot_us: 0.into() })
+}
 
 impl Look for Machine {
     fn capabilities(&self) -> Capabilities {
         let held = domain::Enforcement::Kernel("cgroup v2".to_owned());
-        let cpu_limit = match self.0.load(Ordering::Relaxed) {
+        let cpu_limit = match self.limits.load(Ordering::Relaxed) {
             true => held.clone(),
             false => domain::Enforcement::Unavailable("the group cannot be made".to_owned()),
         };
@@ -54,7 +66,7 @@ impl Look for Machine {
     }
 
     fn sample(&self) -> Result<Sample, ProviderError> {
-        Err(nothing())
+        Ok(empty(self.boot_us.load(Ordering::Relaxed)))
     }
 
     fn events(&self, _: u64, _: Duration) -> Result<Vec<Event>, ProviderError> {
@@ -72,11 +84,37 @@ fn nothing() -> ProviderError {
 
 #[test]
 fn a_limit_that_can_be_held_again_is_one_that_can_be_raised_again() {
-    let machine = Arc::new(Machine(false.into()));
+    let machine = machine();
     let observer = Observer::new(machine.clone());
     assert!(observer.capabilities().cpu_limit.unavailable().is_some());
-    machine.0.store(true, Ordering::Relaxed);
+    machine.limits.store(true, Ordering::Relaxed);
     assert!(observer.capabilities().cpu_limit.unavailable().is_none());
+}
+
+/// Spans that say how often they were asked for.
+#[derive(Default)]
+struct Spans(AtomicU64);
+
+impl TraceSource for Spans {
+    fn traces(&self, _: Time) -> Traces {
+        let requests = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let recent = domain::snapshot::Window { requests, ..Default::default() };
+        let calls = domain::TracedCalls { recent, ..Default::default() };
+        Traces { links: [(name(), calls)].into(), ..Traces::default() }
+    }
+}
+
+#[test]
+fn looks_within_a_second_ask_the_spans_once() {
+    let machine = machine();
+    let observer = Observer::new(machine.clone()).with_traces(Arc::<Spans>::default());
+    let asked = |boot_us| {
+        machine.boot_us.store(boot_us, Ordering::Relaxed);
+        let sighting = observer.look().unwrap();
+        sighting.snapshot().traces.links[&name()].recent.requests
+    };
+    assert_eq!([5_000_000, 5_000_100, 5_999_999].map(asked), [1; 3]);
+    assert_eq!([6_000_000, 6_900_000, 7_100_000].map(asked), [2, 2, 3]);
 }
 
 #[test]

@@ -59,6 +59,10 @@ pub struct Counters {
     pub unit_bytes_written: Counter,
     /// Compactions that failed; segments stay, and it is tried again.
     pub compaction_failures: Counter,
+    /// Segments that cannot be compacted: damaged, or met by a defect. They stay as they are, and are asked as before.
+    pub damaged_segments: Counter,
+    /// Units that cannot be read or merged: damaged, or met by a defect. They stay as they are.
+    pub damaged_units: Counter,
     /// Small units that became part of a larger one.
     pub merged_units: Counter,
     /// Bytes of the larger ones.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::fault::Fault;
 use super::gather::gather;
 use super::group::write_group;
 use super::index::{Group, Index};
@@ -56,7 +57,7 @@ pub(super) enum Counts {
 }
 
 /// Takes one batch after the other.
-pub(super) type Each<'a> = &'a mut dyn FnMut(Batch, Counts) -> io::Result<()>;
+pub(super) type Each<'a> = &'a mut dyn FnMut(Batch, Counts) -> Result<(), Fault>;
 
 /// Where the rows of a unit come from.
 pub(super) trait Source {
@@ -64,7 +65,7 @@ pub(super) trait Source {
     fn rows(&self, signal: Signal) -> u64;
 
     /// Shows all batches of a signal.
-    fn each(&self, signal: Signal, each: Each<'_>) -> io::Result<()>;
+    fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault>;
 }
 
 /// Writes a unit from segments, and opens it.
@@ -73,7 +74,7 @@ pub(super) fn build(
     segments: &[Arc<Segment>],
     sampling: &Sampling<'_>,
     watch: Watch<'_>,
-) -> io::Result<Unit> {
+) -> Result<Unit, Fault> {
     let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
     let files = Files::of_segments(dir, &numbers);
     let rule = (sampling.keep_percent < 100.0).then(|| survey(segments, sampling)).transpose()?;
@@ -88,7 +89,7 @@ pub(super) fn build(
     watch(Step::SpansWritten)?;
     index.logs = write_signal(Signal::Logs, &segments, &files, None, |_| {}, &mut sections)?;
     watch(Step::LogsWritten)?;
-    commit(dir, files, &index, &sections, None, watch)
+    Ok(commit(dir, files, &index, &sections, None, watch)?)
 }
 
 /// Makes sure that no index says that the files about to be written count: one is there where an earlier try failed
@@ -131,12 +132,14 @@ impl Source for &[Arc<Segment>] {
         self.iter().map(|segment| segment.rows(signal)).sum()
     }
 
-    fn each(&self, signal: Signal, each: Each<'_>) -> io::Result<()> {
+    fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault> {
         for segment in *self {
+            let unreadable = |error| Fault::reading(Some(segment.number), error);
             for outline in segment.outlines().iter().filter(|outline| outline.signal() == signal) {
-                let bytes = segment.read(outline)?;
+                let bytes = segment.read(outline).map_err(unreadable)?;
                 let batch = Block::read(&bytes).and_then(|block| block.batch());
-                let batch = batch.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let batch =
+                    batch.map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 each(batch, Counts::ByRule)?;
             }
         }
@@ -144,7 +147,7 @@ impl Source for &[Arc<Segment>] {
     }
 }
 
-fn survey(segments: &[Arc<Segment>], sampling: &Sampling<'_>) -> io::Result<Rule> {
+fn survey(segments: &[Arc<Segment>], sampling: &Sampling<'_>) -> Result<Rule, Fault> {
     let mut seen = Seen::default();
     segments.each(Signal::Spans, &mut |batch, _| {
         seen.observe(&batch);
@@ -161,7 +164,7 @@ pub(super) fn write_signal(
     rule: Option<&Rule>,
     mut count: impl FnMut(&Batch),
     sections: &mut Vec<u8>,
-) -> io::Result<Vec<Group>> {
+) -> Result<Vec<Group>, Fault> {
     if source.rows(signal) == 0 {
         return Ok(Vec::new());
     }

@@ -1,18 +1,20 @@
 //! When segments become units, when small units become one, and when units go.
 //!
 //! One thread, oldest segments first. What cannot be done now (no room on the disk, say) is counted, leaves everything
-//! as it was, and is tried again.
+//! as it was, and is tried again. What cannot be read, or meets a defect, is set aside: what is behind it has its turn.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use super::build::{Sampling, Watch, build};
+use super::fault::{Blame, Fault, caught};
 use super::index::Index;
 use super::merge::{Candidate, choose, merge, superseded};
 use super::unit::{Files, Part, Unit};
@@ -56,6 +58,8 @@ pub(crate) struct Work {
     pinned: Mutex<HashSet<[u8; 16]>>,
     /// Units that cannot be merged: the first segment of each.
     unmergeable: Mutex<HashSet<u64>>,
+    /// So many segments are taken one at a time: they failed together.
+    one_by_one: AtomicUsize,
     /// A failure left files of a unit that is none.
     leftovers: AtomicBool,
     one_at_a_time: Mutex<()>,
@@ -83,7 +87,7 @@ impl Work {
             Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
             Err(error) => return Err(error),
         };
-        let (unmergeable, leftovers, one_at_a_time) = Default::default();
+        let (unmergeable, one_by_one, leftovers, one_at_a_time) = Default::default();
         Ok(Self {
             tiers,
             shared,
@@ -91,6 +95,7 @@ impl Work {
             policy,
             pinned: Mutex::new(pinned),
             unmergeable,
+            one_by_one,
             leftovers,
             one_at_a_time,
         })
@@ -124,10 +129,12 @@ impl Work {
         if segments.is_empty() {
             return Ok(false);
         }
+        let counted_down = |left: usize| left.checked_sub(1);
+        let _ = self.one_by_one.fetch_update(Ordering::AcqRel, Ordering::Acquire, counted_down);
         let pinned = lock(&self.pinned).clone();
         let sampling = Sampling { keep_percent: self.policy.keep_percent, pinned: &pinned };
         let counters = &self.shared.counters;
-        match build(&self.dir, &segments, &sampling, watch) {
+        match caught(|| build(&self.dir, &segments, &sampling, watch)) {
             Ok(unit) => {
                 let (kept, all) = unit.spans();
                 counters.compacted_spans.add(all);
@@ -139,13 +146,26 @@ impl Work {
                 segments.iter().for_each(|segment| drop(fs::remove_file(&segment.path)));
                 Ok(true)
             }
-            Err(error) => {
+            Err(fault) => {
                 counters.compaction_failures.add(1);
-                if error.kind() == io::ErrorKind::InvalidData {
-                    self.tiers.set_aside(&segments);
-                }
-                Err(error)
+                self.set_aside(&fault, &segments);
+                Err(fault.error)
             }
+        }
+    }
+
+    /// Takes no segment again that was to blame; where it is not known which one was, each is tried alone.
+    fn set_aside(&self, fault: &Fault, segments: &[Arc<Segment>]) {
+        let to_blame = match fault.blame() {
+            Blame::One(number) => segments.iter().position(|segment| segment.number == number),
+            Blame::Unknown if segments.len() == 1 => Some(0),
+            Blame::Unknown | Blame::System => None,
+        };
+        if let Some(at) = to_blame {
+            self.tiers.set_aside(&segments[at]);
+            self.shared.counters.damaged_segments.add(1);
+        } else if segments.len() > 1 {
+            self.one_by_one.store(segments.len(), Ordering::Release);
         }
     }
 
@@ -165,7 +185,7 @@ impl Work {
             return Ok(false);
         }
         let counters = &self.shared.counters;
-        match merge(&self.dir, &units, watch) {
+        match caught(|| merge(&self.dir, &units, watch)) {
             Ok(unit) => {
                 counters.merged_units.add(units.len() as u64);
                 counters.merged_bytes_written.add(unit.bytes);
@@ -174,12 +194,17 @@ impl Work {
                 units.iter().for_each(|unit| drop(unit.files.remove()));
                 Ok(true)
             }
-            Err(error) => {
+            Err(fault) => {
                 counters.merge_failures.add(1);
-                if error.kind() == io::ErrorKind::InvalidData {
-                    lock(&self.unmergeable).extend(units.iter().filter_map(|unit| unit.segments().first()));
-                }
-                Err(error)
+                let first = units.iter().filter_map(|unit| unit.segments().first());
+                let to_blame: Vec<u64> = match fault.blame() {
+                    Blame::One(number) => vec![number],
+                    Blame::Unknown => first.copied().collect(),
+                    Blame::System => Vec::new(),
+                };
+                counters.damaged_units.add(to_blame.len() as u64);
+                lock(&self.unmergeable).extend(to_blame);
+                Err(fault.error)
             }
         }
     }
@@ -228,20 +253,22 @@ impl Work {
         };
         let sealed = self.tiers.sealed();
         let hot: u64 = sealed.iter().map(|segment| segment.bytes()).sum();
+        let alone = self.one_by_one.load(Ordering::Acquire) > 0;
         let crowded = hot > self.policy.hot_bytes_max.min(self.tiers.gate.crowded_above());
         let mut taken: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut oldest) = (0, Duration::ZERO);
         for segment in sealed {
             let age = age_of(&segment.path);
-            if !crowded && age < after || !taken.is_empty() && bytes + segment.bytes() > UNIT_BYTES_MAX {
+            let full = !taken.is_empty() && (alone || bytes + segment.bytes() > UNIT_BYTES_MAX);
+            if !crowded && age < after || full {
                 break;
             }
             oldest = oldest.max(age);
             bytes += segment.bytes();
             taken.push(segment);
         }
-        let enough = crowded || after.is_zero() || bytes >= UNIT_BYTES_MIN || oldest >= after + GATHER_MAX;
-        if enough { taken } else { Vec::new() }
+        let enough = bytes >= UNIT_BYTES_MIN || oldest >= after + GATHER_MAX;
+        if crowded || alone || after.is_zero() || enough { taken } else { Vec::new() }
     }
 
     /// Drops what is older than may be kept, and the oldest of what is more than may be kept.
@@ -291,15 +318,29 @@ pub(crate) struct Compactor {
 impl Compactor {
     /// Starts it.
     pub(crate) fn start(work: Arc<Work>) -> io::Result<Self> {
+        let shared = Arc::clone(&work.shared);
+        Self::repeat(shared, move || {
+            work.retain();
+            work.tidy_up()
+        })
+    }
+
+    /// Repeats something until it is stopped, at once where there was something to do. Should it panic, which is a
+    /// defect, that is counted, and it goes on: without it intake would be refused before long.
+    fn repeat(shared: Arc<Shared>, tick: impl Fn() -> io::Result<bool> + Send + 'static) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let run = move || {
             while !stopping.load(Ordering::Acquire) {
-                work.retain();
-                match work.tidy_up() {
-                    Ok(true) => {}
-                    Ok(false) => thread::park_timeout(TICK),
-                    Err(_) => thread::park_timeout(AFTER_FAILURE),
+                // What it changes, it changes at once or in files that do not count yet.
+                match catch_unwind(AssertUnwindSafe(&tick)) {
+                    Ok(Ok(true)) => {}
+                    Ok(Ok(false)) => thread::park_timeout(TICK),
+                    Ok(Err(_)) => thread::park_timeout(AFTER_FAILURE),
+                    Err(_) => {
+                        shared.counters.compaction_failures.add(1);
+                        thread::park_timeout(AFTER_FAILURE);
+                    }
                 }
             }
         };
@@ -358,4 +399,34 @@ pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
 fn named(path: &Path, error: io::Error) -> io::Error {
     let name = path.file_name().unwrap_or_default().display();
     io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::otlp::Limits;
+
+    #[test]
+    fn a_defect_is_counted_and_what_comes_after_it_goes_on() {
+        let shared = Arc::new(Shared::new(Limits::default(), 1, Arc::default()));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let tick = {
+            let begun = Arc::clone(&begun);
+            move || {
+                assert!(begun.fetch_add(1, Ordering::AcqRel) > 0, "a defect made for a test");
+                Ok(false)
+            }
+        };
+        let compactor = Compactor::repeat(Arc::clone(&shared), tick).expect("a thread");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while begun.load(Ordering::Acquire) < 3 {
+            assert!(Instant::now() < deadline, "it was begun {begun:?} times");
+            compactor.thread.thread().unpark();
+            thread::yield_now();
+        }
+        assert_eq!(shared.counters.compaction_failures.get(), 1);
+        compactor.stop();
+    }
 }

@@ -20,6 +20,7 @@ mod build;
 mod ceilings;
 mod cells;
 mod compact;
+mod fault;
 mod gather;
 mod group;
 mod index;

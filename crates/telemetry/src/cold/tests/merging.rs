@@ -155,7 +155,8 @@ fn a_failed_merge_leaves_no_files_and_one_that_was_committed_in_vain_does_not_co
         .open
         .work
         .merge_watched(&|step| {
-            if step == Step::Committed { Err(io::Error::other("a disk that fails")) } else { Ok(()) }
+            let broken = rustix::io::Errno::IO.raw_os_error();
+            if step == Step::Committed { Err(io::Error::from_raw_os_error(broken)) } else { Ok(()) }
         })
         .expect_err("stopped");
     assert_eq!(files(&dir).len() as u64, 3 * PARTS + 3, "the merged unit has its name, and is not used");

@@ -4,7 +4,7 @@
 //! as it was, and is tried again. What cannot be read, or meets a defect, is set aside: what is behind it has its turn.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,8 @@ use std::time::Duration;
 
 use super::build::{Sampling, Watch, build};
 use super::fault::{Blame, Fault, caught};
-use super::index::Index;
-use super::merge::{Candidate, choose, merge, superseded};
-use super::unit::{Files, Part, Unit};
+use super::merge::{Candidate, choose, merge};
+use super::unit::{Files, Unit};
 use crate::intake::{Shared, lock};
 use crate::model::TraceId;
 use crate::segment::Segment;
@@ -357,48 +356,12 @@ impl Compactor {
     }
 }
 
-/// Opens the units earlier processes left, oldest first, and removes what a crash left of others.
-pub(crate) fn restore(dir: &Path) -> io::Result<Vec<Unit>> {
-    let paths = files_in(dir)?;
-    let mut found = Vec::new();
-    for path in &paths {
-        match Files::with(dir, path) {
-            Some((files, Part::Index)) => {
-                let bytes = fs::read(path)?;
-                let index = Index::read(&bytes).map_err(|error| named(path, io::Error::other(error)))?;
-                found.push((files, index, bytes.len()));
-            }
-            Some((_, Part::Unfinished)) => fs::remove_file(path)?,
-            Some((files, Part::Rows)) if !paths.contains(&files.index) => fs::remove_file(path)?,
-            Some((_, Part::Rows)) | None => {}
-        }
-    }
-    let segments: Vec<&[u64]> = found.iter().map(|(_, index, _)| &*index.segments).collect();
-    let superseded = superseded(&segments);
-    let mut units = Vec::new();
-    for ((files, index, bytes), superseded) in found.into_iter().zip(superseded) {
-        if superseded {
-            files.remove()?;
-            continue;
-        }
-        let path = files.index.clone();
-        units.push(Unit::with_index(files, index, bytes).map_err(|error| named(&path, error))?);
-    }
-    File::open(dir)?.sync_all()?;
-    Ok(units)
-}
-
 /// All files in a directory, by name.
 pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> =
         dir.read_dir()?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
     paths.sort();
     Ok(paths)
-}
-
-fn named(path: &Path, error: io::Error) -> io::Error {
-    let name = path.file_name().unwrap_or_default().display();
-    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 #[cfg(test)]

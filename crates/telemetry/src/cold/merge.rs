@@ -141,17 +141,19 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 }
 
 /// Which units another one took the place of: all their segments are its own, and more. A crash between a merge and the
-/// removal of what it was made from leaves such units.
-pub(super) fn superseded(segments: &[&[u64]]) -> Vec<bool> {
+/// removal of what it was made from leaves such units. Units that are not `sound` take nobody's place.
+pub(super) fn superseded(segments: &[&[u64]], sound: &[bool]) -> Vec<bool> {
     let mut holders: super::Map<u64, Vec<usize>> = super::Map::default();
-    for (unit, numbers) in segments.iter().enumerate() {
+    for (unit, numbers) in segments.iter().enumerate().filter(|(unit, _)| sound[*unit]) {
         numbers.iter().for_each(|&number| holders.entry(number).or_default().push(unit));
     }
     let is_superseded = |numbers: &[u64]| {
         let candidates = numbers.first().and_then(|first| holders.get(first)).into_iter().flatten();
         candidates.copied().any(|other| {
             segments[other].len() > numbers.len()
-                && numbers.iter().all(|number| holders[number].contains(&other))
+                && numbers
+                    .iter()
+                    .all(|number| holders.get(number).is_some_and(|units| units.contains(&other)))
         })
     };
     segments.iter().map(|numbers| is_superseded(numbers)).collect()
@@ -220,7 +222,12 @@ mod tests {
 
     #[test]
     fn a_unit_is_superseded_by_one_that_has_all_its_segments_and_more() {
-        let found = superseded(&[&[1, 2], &[1, 2, 3, 5], &[3], &[4], &[5], &[6, 7]]);
-        assert_eq!(found, [true, false, true, false, true, false]);
+        let segments: [&[u64]; 6] = [&[1, 2], &[1, 2, 3, 5], &[3], &[4], &[5], &[6, 7]];
+        let mut sound = [true; 6];
+        assert_eq!(superseded(&segments, &sound), [true, false, true, false, true, false]);
+        sound[0] = false;
+        assert_eq!(superseded(&segments, &sound), [true, false, true, false, true, false]);
+        sound[1] = false;
+        assert_eq!(superseded(&segments, &sound), [false; 6], "what is damaged takes nobody's place");
     }
 }

@@ -30,13 +30,16 @@ mod pack;
 mod page;
 mod pages;
 mod rest;
+mod restore;
 mod sample;
 #[cfg(test)]
 mod tests;
 mod unit;
 mod write;
 
-pub(crate) use compact::{Compactor, Policy, Take, Work, restore};
+pub(crate) use compact::{Compactor, Policy, Take, Work};
+pub use restore::DamagedFiles;
+pub(crate) use restore::{Restored, restore};
 pub(crate) use unit::Unit;
 
 /// Maps of what comes from this process alone.

@@ -77,6 +77,19 @@ impl Files {
         gone(&self.logs)
     }
 
+    /// Gives them names under which they are left alone; the index last, so that a crash before that is found again.
+    pub(super) fn mark_damaged(&self) -> io::Result<()> {
+        for path in [&self.spans, &self.logs, &self.index] {
+            let mut name = path.clone().into_os_string();
+            name.push(".damaged");
+            match fs::rename(path, name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn of(&self, signal: Signal) -> &Path {
         match signal {
             Signal::Spans => &self.spans,

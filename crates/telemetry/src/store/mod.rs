@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::backlog::{Backlog, Gate};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
-use crate::cold::{self, Compactor, Policy, Take, Work};
+use crate::cold::{self, Compactor, DamagedFiles, Policy, Restored, Take, Work};
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
-use crate::derive::{Derived, Minutes};
+use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
@@ -126,6 +126,7 @@ pub(crate) struct Open {
     pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
     recovery: Recovery,
+    damaged: Vec<DamagedFiles>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) work: Arc<Work>,
     compactor: Mutex<Option<Compactor>>,
@@ -143,9 +144,12 @@ impl Telemetry {
         let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
-        let covered = restore_units(&cold, &tiers, &derived)?;
-        let (recovery, next_number) = recover(&hot, &covered, &tiers, &derived)?;
+        let restored = cold::restore(&cold).map_err(failed("reading", &cold))?;
+        let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
+        let covered = take_units(restored, &tiers, &derived);
+        let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
+        shared.counters.damaged_units.add(damaged.len() as u64);
         let observe: Observer = {
             let derived = Arc::clone(&derived);
             Box::new(move |batch: &Batch| derived.observe(batch))
@@ -166,7 +170,8 @@ impl Telemetry {
         let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
         let work = Arc::new(work.map_err(failed("reading", &cold))?);
         let compactor = Mutex::default();
-        let open = Open { shared, tiers, derived, recovery, committer, work, compactor, _lock: lock };
+        let open =
+            Open { shared, tiers, derived, recovery, damaged, committer, work, compactor, _lock: lock };
         let compactor = Compactor::start(Arc::clone(&open.work));
         *crate::intake::lock(&open.compactor) =
             Some(compactor.map_err(failed("starting the thread for", &cold))?);
@@ -203,6 +208,11 @@ impl Telemetry {
     /// What opening found.
     pub fn recovery(&self) -> Recovery {
         self.open.recovery
+    }
+
+    /// Compacted files that opening could not read, set aside and left out.
+    pub fn damaged(&self) -> &[DamagedFiles] {
+        &self.open.damaged
     }
 
     /// What waits for compaction, and whether intake waits for it.
@@ -335,28 +345,28 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Takes in the units of earlier processes; answers the numbers of the segments they were made from.
-fn restore_units(cold: &Path, tiers: &Tiers, derived: &Derived) -> Result<Vec<u64>, OpenError> {
+fn take_units(restored: Restored, tiers: &Tiers, derived: &Derived) -> Vec<u64> {
     let mut covered = Vec::new();
-    for unit in cold::restore(cold).map_err(failed("reading", cold))? {
+    for (unit, minutes) in restored.units {
         unit.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
-        let minutes = Minutes::from_bytes(unit.derived()).map_err(io::Error::other);
-        derived.restore(&minutes.map_err(failed("reading", cold))?);
+        derived.restore(&minutes);
         covered.extend_from_slice(unit.segments());
         tiers.restore_unit(Arc::new(unit));
     }
-    Ok(covered)
+    covered
 }
 
 /// Takes in the segments of earlier processes; answers what was found, and the number for the next segment.
 fn recover(
     hot: &Path,
     covered: &[u64],
+    last_number: u64,
     tiers: &Tiers,
     derived: &Derived,
 ) -> Result<(Recovery, u64), OpenError> {
     let mut recovery = Recovery::default();
-    // A number that a unit covers must not be given again.
-    let mut next_number = covered.iter().max().map_or(1, |last| last + 1);
+    // A number in the name of a unit must not be given again.
+    let mut next_number = last_number.max(covered.iter().max().copied().unwrap_or(0)) + 1;
     for (number, path) in Segment::list(hot).map_err(failed("listing", hot))? {
         next_number = next_number.max(number + 1);
         if covered.contains(&number) {

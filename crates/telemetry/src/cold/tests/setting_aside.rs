@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::cold::index::Index;
 use crate::counters::Counter;
 
 /// A store with so many segments, each with a trace of its number.
@@ -87,4 +88,69 @@ fn a_file_that_was_cut_off_is_not_merged_and_those_behind_it_are() {
     let counters = store.counters();
     assert_eq!(counts([&counters.merge_failures, &counters.damaged_units]), [1, 1]);
     assert_eq!([1, 2, 4, 9].map(|trace| found(&store, trace)), [20; 4]);
+}
+
+#[test]
+fn a_unit_that_cannot_be_read_costs_its_own_spans_and_its_files_are_kept() {
+    type Spoil = fn(&crate::cold::unit::Files);
+    let spoils: [Spoil; 4] = [
+        |files| cut(&files.index),
+        |files| {
+            let mut bytes = fs::read(&files.index).expect("an index");
+            *bytes.last_mut().expect("bytes") ^= 1;
+            fs::write(&files.index, bytes).expect("written");
+        },
+        |files| {
+            let bytes = fs::read(&files.index).expect("an index");
+            let index = Index { derived: vec![7; 9], ..Index::read(&bytes).expect("an index") };
+            fs::write(&files.index, index.write(&[])).expect("written");
+        },
+        |files| fs::remove_file(&files.spans).expect("removed"),
+    ];
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let dir = TempDir::new().expect("a directory");
+        let store = open(&dir);
+        for trace in 1..=3 {
+            send(&store, &fixture::traces("s1", (0..20).map(|n| fixture::span(trace, 1 + n, 1000 + n))));
+            store.compact().expect("compacted");
+        }
+        let files = store.open.tiers.units()[2].files.clone();
+        drop(store);
+        spoil(&files);
+        let store = open(&dir);
+        assert_eq!([1, 2, 3].map(|trace| found(&store, trace)), [20, 20, 0], "spoil {number}");
+        let damaged: Vec<_> = store.damaged().iter().map(|damaged| damaged.index.clone()).collect();
+        assert_eq!((&*damaged, store.counters().damaged_units.get()), (&[files.index.clone()][..], 1));
+        // Its number is not given again: its files would be taken for those of another.
+        send(&store, &fixture::traces("s1", [fixture::span(4, 1, 5000)]));
+        store.compact().expect("compacted");
+        assert_eq!(covered(&store), [1, 2, 4], "spoil {number}");
+        drop(store);
+        let store = open(&dir);
+        assert_eq!((store.damaged(), found(&store, 4)), (&[][..], 1), "said once");
+        let kept = |path: &std::path::Path| std::path::PathBuf::from(format!("{}.damaged", path.display()));
+        assert!(kept(&files.index).exists(), "spoil {number}");
+        assert_eq!(kept(&files.spans).exists(), number != 3, "spoil {number}");
+    }
+}
+
+/// What was merged is there twice when a crash came before the removal: damage of the larger costs nothing then.
+#[test]
+fn a_damaged_merged_unit_does_not_take_the_place_of_those_it_was_made_from() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    for trace in 1..=4 {
+        send(&store, &fixture::traces("s1", (0..20).map(|n| fixture::span(trace, 1 + n, 1000 + n))));
+        store.compact().expect("compacted");
+    }
+    let committed = |step| {
+        if step == Step::Committed { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+    };
+    store.open.work.merge_watched(&committed).expect_err("stopped");
+    drop(store);
+    let merged = dir.path().join("cold").join(format!("{:020}-{:020}.spans.parquet", 1, 4));
+    fs::remove_file(merged).expect("removed");
+    let store = open(&dir);
+    assert_eq!(store.damaged().len(), 1);
+    assert_eq!([1, 2, 3, 4].map(|trace| found(&store, trace)), [20; 4]);
 }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::block::Encoder;
-use crate::intake::{Gathered, Refusal, Shared};
+use crate::cold;
+use crate::intake::{Gathered, ROOM_BYTES, Refusal, Shared};
 use crate::segment::{Outline, Segment};
 use crate::tiers::Tiers;
 
@@ -102,6 +103,9 @@ impl Committer {
     fn round(&mut self, gathered: Vec<Gathered>) {
         let outcome = self.commit(&gathered).map_err(|error| {
             self.shared.counters.disk_refused.add(gathered.len() as u64);
+            if cold::is_full(&error) {
+                self.shared.want_room(ROOM_BYTES);
+            }
             Refusal::Disk { message: error.to_string(), retry_after: DISK_RETRY }
         });
         for part in &gathered {

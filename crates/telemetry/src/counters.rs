@@ -69,7 +69,7 @@ pub struct Counters {
     pub merged_bytes_written: Counter,
     /// Merges that failed; the small units stay, and it is tried again.
     pub merge_failures: Counter,
-    /// Units and segments that retention removed.
+    /// Units and segments that retention removed: too old, too much, or the oldest on a full disk.
     pub retention_removed: Counter,
 }
 

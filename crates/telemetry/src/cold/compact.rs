@@ -14,10 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::build::{Sampling, Watch, build};
-use super::fault::{Blame, Fault, caught};
+use super::fault::{Blame, Fault, caught, is_full};
 use super::merge::{Candidate, choose, merge};
+use super::retain::{age_of, has_room};
 use super::unit::{Files, Unit};
-use crate::intake::{Shared, lock};
+use crate::intake::{ROOM_BYTES, Shared, lock};
 use crate::model::TraceId;
 use crate::segment::Segment;
 use crate::tiers::Tiers;
@@ -50,10 +51,10 @@ pub(crate) struct Policy {
 /// What compaction and retention do, one thing at a time.
 #[derive(Debug)]
 pub(crate) struct Work {
-    tiers: Arc<Tiers>,
-    shared: Arc<Shared>,
-    dir: PathBuf,
-    policy: Policy,
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) dir: PathBuf,
+    pub(super) policy: Policy,
     pinned: Mutex<HashSet<[u8; 16]>>,
     /// Units that cannot be merged: the first segment of each.
     unmergeable: Mutex<HashSet<u64>>,
@@ -61,7 +62,7 @@ pub(crate) struct Work {
     one_by_one: AtomicUsize,
     /// A failure left files of a unit that is none.
     leftovers: AtomicBool,
-    one_at_a_time: Mutex<()>,
+    pub(super) one_at_a_time: Mutex<()>,
 }
 
 /// Which segments are taken.
@@ -119,6 +120,7 @@ impl Work {
 
     /// Makes one unit of the oldest segments that may be taken; whether there was something to do.
     pub(crate) fn compact(&self, take: Take) -> io::Result<bool> {
+        self.sweep_leftovers()?;
         self.compact_watched(take, &|_| Ok(())).inspect_err(|_| self.note_leftovers())
     }
 
@@ -165,15 +167,14 @@ impl Work {
             self.shared.counters.damaged_segments.add(1);
         } else if segments.len() > 1 {
             self.one_by_one.store(segments.len(), Ordering::Release);
+        } else if is_full(&fault.error) {
+            self.shared.want_room(segments[0].bytes());
         }
     }
 
     /// Makes one unit of small neighbours; whether there was something to do.
     pub(crate) fn merge(&self) -> io::Result<bool> {
-        if self.leftovers.load(Ordering::Acquire) {
-            // An index left by a failed try would count beside a unit that has part of its segments only.
-            self.sweep()?;
-        }
+        self.sweep_leftovers()?;
         self.merge_watched(&|_| Ok(())).inspect_err(|_| self.note_leftovers())
     }
 
@@ -211,8 +212,14 @@ impl Work {
     /// Removes what a failure left, at once where that is possible: it takes room, which may be what was missing.
     fn note_leftovers(&self) {
         self.leftovers.store(true, Ordering::Release);
-        // What cannot be removed now is removed before the next merge, or by the next start.
+        // What cannot be removed now is removed before anything else is written, or by the next start.
         let _ = self.sweep();
+    }
+
+    /// Removes what failures left and could not be removed then: an index among it would count, after a restart, beside
+    /// a unit that has part of its segments only.
+    fn sweep_leftovers(&self) -> io::Result<()> {
+        if self.leftovers.load(Ordering::Acquire) { self.sweep() } else { Ok(()) }
     }
 
     /// Removes the files of units that are none.
@@ -229,7 +236,7 @@ impl Work {
         Ok(())
     }
 
-    /// The oldest units that may be merged.
+    /// The oldest units that may be merged; none where the disk has not the room.
     fn neighbours(&self) -> Vec<Arc<Unit>> {
         let units = self.tiers.units();
         let unmergeable = lock(&self.unmergeable);
@@ -239,7 +246,10 @@ impl Work {
         };
         let candidates: Vec<Option<Candidate>> = units.iter().map(candidate).collect();
         let chosen = choose(&candidates, self.policy.retention_age);
-        chosen.map_or_else(Vec::new, |chosen| units[chosen].to_vec())
+        let chosen = chosen.map_or(&[][..], |chosen| &units[chosen]);
+        // What is merged is on the disk twice until it is done.
+        let bytes = chosen.iter().map(|unit| unit.bytes).sum::<u64>();
+        if has_room(&self.dir, bytes + ROOM_BYTES) { chosen.to_vec() } else { Vec::new() }
     }
 
     /// The oldest segments that may be taken together.
@@ -269,42 +279,6 @@ impl Work {
         let enough = bytes >= UNIT_BYTES_MIN || oldest >= after + GATHER_MAX;
         if crowded || alone || after.is_zero() || enough { taken } else { Vec::new() }
     }
-
-    /// Drops what is older than may be kept, and the oldest of what is more than may be kept.
-    pub(crate) fn retain(&self) {
-        let _alone = lock(&self.one_at_a_time);
-        let too_old = |age: Duration| age > self.policy.retention_age;
-        let units = self.tiers.units();
-        let complete = self.tiers.complete();
-        let mut bytes = units.iter().map(|unit| unit.bytes).sum::<u64>();
-        bytes += complete.iter().map(|segment| segment.bytes()).sum::<u64>();
-        for unit in units {
-            let age = unit.written.elapsed().unwrap_or_default();
-            if !too_old(age) && bytes <= self.policy.retention_bytes {
-                continue;
-            }
-            bytes -= unit.bytes;
-            self.tiers.remove_unit(&unit);
-            // What cannot be removed now is found too old again by the next start.
-            let _ = unit.files.remove();
-            self.shared.counters.retention_removed.add(1);
-        }
-        for segment in complete {
-            if !too_old(age_of(&segment.path)) && bytes <= self.policy.retention_bytes {
-                continue;
-            }
-            bytes -= segment.bytes();
-            self.tiers.remove_segment(&segment);
-            let _ = fs::remove_file(&segment.path);
-            self.shared.counters.retention_removed.add(1);
-        }
-    }
-}
-
-/// How long ago a file was written to.
-fn age_of(path: &Path) -> Duration {
-    let written = fs::metadata(path).and_then(|file| file.modified());
-    written.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
 /// The thread.

@@ -31,6 +31,7 @@ mod page;
 mod pages;
 mod rest;
 mod restore;
+mod retain;
 mod sample;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ mod unit;
 mod write;
 
 pub(crate) use compact::{Compactor, Policy, Take, Work};
+pub(crate) use fault::is_full;
 pub use restore::DamagedFiles;
 pub(crate) use restore::{Restored, restore};
 pub(crate) use unit::Unit;

@@ -16,6 +16,7 @@ use crate::query::{LogFilter, StatusFilter, TraceFilter};
 use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
 mod merging;
+mod retention;
 mod setting_aside;
 
 /// A store that compacts only when asked.

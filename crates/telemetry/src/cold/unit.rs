@@ -208,6 +208,11 @@ impl Unit {
         self.index.spans.iter().map(Group::start_max).max().unwrap_or(0)
     }
 
+    /// The newest start of a span or time of a log record, nanoseconds since 1970; 0 where there are none.
+    pub(super) fn newest_start(&self) -> u64 {
+        self.start_max().max(self.index.logs.iter().map(Group::start_max).max().unwrap_or(0))
+    }
+
     /// Adds the spans of a trace.
     pub(crate) fn trace(&self, id: TraceId, spans: &mut Vec<Span>) -> Result<(), ReadError> {
         let hash = trace_hash(&id.0);

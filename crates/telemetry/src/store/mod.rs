@@ -55,9 +55,10 @@ pub struct Config {
     /// How many percent of unremarkable traces compaction keeps. Traces with errors, with spans slower than their
     /// operation's 99th percentile, and pinned ones are always kept.
     pub keep_percent: f64,
-    /// What is older goes.
+    /// What was written longer ago goes, once its newest span is older, too.
     pub retention_age: Duration,
-    /// When there is more than this on disk, the oldest goes.
+    /// When there is more than this on disk, the oldest goes; so it does when the disk is full, and more than half of
+    /// what is on it is the store's.
     pub retention_bytes: u64,
 }
 

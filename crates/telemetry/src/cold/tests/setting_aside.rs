@@ -154,3 +154,27 @@ fn a_damaged_merged_unit_does_not_take_the_place_of_those_it_was_made_from() {
     assert_eq!(store.damaged().len(), 1);
     assert_eq!([1, 2, 3, 4].map(|trace| found(&store, trace)), [20; 4]);
 }
+
+/// What a failed compaction wrote, and what could not be removed then, would count after a restart.
+#[test]
+fn what_a_failure_left_is_removed_before_the_next_compaction() {
+    let dir = TempDir::new().expect("a directory");
+    let store = with_segments(&dir, 2);
+    let broken = |step| {
+        let errno = rustix::io::Errno::IO.raw_os_error();
+        if step == Step::Committed { Err(io::Error::from_raw_os_error(errno)) } else { Ok(()) }
+    };
+    store.open.work.compact_watched(Take::All, &broken).expect_err("stopped");
+    // Directories in the place of files: neither can the next one be written, nor anything be removed.
+    let cold = dir.path().join("cold");
+    let in_the_way = [(0, 0), (1, 1)].map(|(a, b)| cold.join(format!("{a:020}-{b:020}.spans.parquet")));
+    in_the_way.iter().for_each(|path| fs::create_dir(path).expect("in the way"));
+    store.compact().expect_err("in the way");
+    in_the_way.iter().for_each(|path| fs::remove_dir(path).expect("out of the way"));
+    let left = cold.join(format!("{:020}-{:020}.index", 1, 2));
+    assert!(left.exists());
+    store.compact().expect("compacted");
+    assert!(!left.exists());
+    assert_eq!(covered(&store), [1, 2]);
+    assert_eq!([1, 2].map(|trace| found(&store, trace)), [20; 2]);
+}

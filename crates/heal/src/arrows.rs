@@ -133,7 +133,15 @@ impl Healer {
         for record in store.plans_of_issue(issue.id)? {
             if matches!(record.status, PlanStatus::AwaitingApproval | PlanStatus::Pending) {
                 let why = "the issue is over";
-                store.set_plan_status(record.plan.id, record.status, PlanStatus::Refused, now, Some(why))?;
+                if store.set_plan_status(
+                    record.plan.id,
+                    record.status,
+                    PlanStatus::Refused,
+                    now,
+                    Some(why),
+                )? {
+                    self.note_deed();
+                }
             }
         }
         Ok(())
@@ -377,11 +385,13 @@ impl Healer {
         let Intent::Remediation { strategy, .. } = plan.intent else { return Ok(()) };
         if !self.state().refused.contains(&(issue.id, strategy)) {
             self.parts.store.add_plan(plan, PlanStatus::Refused, reasons)?;
+            self.note_deed();
             self.state().refused.insert((issue.id, strategy));
         }
         Ok(())
     }
 
+    /// Calls a person, which is worth telling too.
     pub(crate) fn tell(&self, kind: NoticeKind, issue: &Issue, title: &str) {
         (self.parts.notify)(Notice {
             kind,
@@ -390,6 +400,7 @@ impl Healer {
             resource: Some(issue.resource.clone()),
             at: self.now(),
         });
+        self.note_deed();
     }
 }
 

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use act::UndoReport;
 use decide::plan::Seen;
 use decide::plan::verify::well_again;
 use domain::{Action, CauseClass, Intent, Plan, PlanId, PlanStatus, Snapshot, Time};
 use store::{Timer, TimerKind};
 
 use crate::healer::Healer;
+use crate::telling::{Told, became};
 use crate::turn::TurnError;
 
 /// The longest a measure waits for its path to be well.
@@ -19,29 +21,42 @@ const WELL_FOR_MAX: Duration = Duration::from_secs(10 * 60);
 
 impl Healer {
     /// Takes back what is over.
-    pub(crate) fn lift(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+    pub(crate) fn lift(&self, snapshot: &Snapshot, told: &mut dyn Told) -> Result<(), TurnError> {
         let due = self.parts.executor.run_due()?;
+        for (plan, report) in &due.taken_back {
+            self.tell_of_lift(*plan, report, told);
+        }
         for (plan, why) in due.failed {
             self.note_trouble(format!("what plan {plan} owes"), why);
         }
         for plan in due.settled {
             let id = plan.plan;
+            became(told, "plan settled", id);
+            self.note_deed();
             // Its thread has still to come to its end: the verdict is owed until then.
             let runs = self.state().executing.contains(&id);
             if runs || self.apart(format!("outcome of plan {id}"), || self.conclude_settled(id)).is_none() {
                 self.state().owed.insert(id);
             }
         }
-        self.lift_what_is_well(snapshot)?;
+        self.lift_what_is_well(snapshot, told)?;
         let now = snapshot.taken;
         let expired = |timer: &Timer| timer.kind == TimerKind::ApprovalExpiry;
         for timer in self.parts.store.due_timers(now)?.into_iter().filter(expired) {
-            self.apart(format!("approval of plan {}", timer.plan), || self.expire(timer.plan, now));
+            self.apart(format!("approval of plan {}", timer.plan), || self.expire(timer.plan, now, told));
         }
         Ok(())
     }
 
-    fn lift_what_is_well(&self, snapshot: &Snapshot) -> Result<(), TurnError> {
+    /// Tells of a plan of which something was taken back; one of which nothing was is not worth it.
+    fn tell_of_lift(&self, plan: PlanId, report: &UndoReport, told: &mut dyn Told) {
+        if !report.ended.is_empty() {
+            became(told, "plan taken back", plan);
+            self.note_deed();
+        }
+    }
+
+    fn lift_what_is_well(&self, snapshot: &Snapshot, told: &mut dyn Told) -> Result<(), TurnError> {
         let now = snapshot.taken;
         let measures = self.measures_in_force()?;
         // One that was taken back in another way is watched no more.
@@ -54,7 +69,8 @@ impl Healer {
             let since = *self.state().well_since.entry(plan.id).or_insert(now);
             self.apart(format!("measure {}", plan.id), || -> Result<(), TurnError> {
                 if now.since(since) >= self.well_for(&plan, now)? {
-                    self.parts.executor.lift_plan(plan.id)?;
+                    let report = self.parts.executor.lift_plan(plan.id)?;
+                    self.tell_of_lift(plan.id, &report, told);
                     self.state().well_since.remove(&plan.id);
                 }
                 Ok(())
@@ -96,10 +112,13 @@ impl Healer {
 
     /// Nobody answered in time. Its timer goes with its state; one that was left behind by an earlier version goes
     /// alone.
-    fn expire(&self, plan: PlanId, now: Time) -> store::Result<()> {
+    fn expire(&self, plan: PlanId, now: Time, told: &mut dyn Told) -> store::Result<()> {
         let (from, to) = (PlanStatus::AwaitingApproval, PlanStatus::Refused);
         let why = "nobody approved it in time";
-        if !self.parts.store.set_plan_status(plan, from, to, now, Some(why))? {
+        if self.parts.store.set_plan_status(plan, from, to, now, Some(why))? {
+            became(told, "approval expired", plan);
+            self.note_deed();
+        } else {
             self.parts.store.remove_timer(TimerKind::ApprovalExpiry, plan)?;
         }
         Ok(())

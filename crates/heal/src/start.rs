@@ -162,6 +162,7 @@ impl Healer {
         let refuse = |why: &str| {
             // One that failed before its first step may be watched still.
             self.state().watches.remove(&id);
+            self.note_deed();
             store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, snapshot.taken, Some(why))
         };
         let approval = act::approval(record);

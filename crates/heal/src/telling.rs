@@ -4,7 +4,7 @@
 //! the binary, which may, makes them. Deliberately absent: any answer. Nothing told changes what the loop does.
 
 use act::in_full;
-use domain::{Intent, Issue, IssueId, Plan};
+use domain::{Intent, Issue, IssueId, Plan, PlanId};
 
 use crate::healer::Healer;
 use crate::turn::TurnError;
@@ -18,6 +18,8 @@ pub enum Phase {
     Observe,
     /// Snapshot → Issues.
     Detect,
+    /// Measures and approvals whose time is over.
+    Lift,
     /// One issue → ranked Causes.
     Diagnose,
     /// One issue with its causes → Plan → Guard.
@@ -35,6 +37,7 @@ impl Phase {
             Self::Turn => "turn",
             Self::Observe => "observe",
             Self::Detect => "detect",
+            Self::Lift => "lift",
             Self::Diagnose => "diagnose",
             Self::Plan => "plan",
             Self::Act => "act",
@@ -113,6 +116,14 @@ impl Healer {
     pub(crate) fn note_deed(&self) {
         self.state().deeds += 1;
     }
+
+    /// Tells of what fails since the latest turn ended, also beside a turn.
+    pub(crate) fn tell_troubles(&self, told: &mut dyn Told) {
+        for (what, why) in self.new_troubles() {
+            told.happened("trouble", &[("homeostat.part", &what), ("homeostat.why", &why)]);
+            self.note_deed();
+        }
+    }
 }
 
 /// Says which issue a phase is about.
@@ -127,6 +138,11 @@ pub(crate) fn of_plan(told: &mut dyn Told, plan: &Plan) {
         of_issue(told, *issue);
         told.say("homeostat.plan.strategy", strategy.name());
     }
+}
+
+/// Tells what became of a plan, apart from its repair.
+pub(crate) fn became(told: &mut dyn Told, what: &'static str, plan: PlanId) {
+    told.happened(what, &[("homeostat.plan.id", &plan.to_string())]);
 }
 
 /// Tells of an issue that was opened or closed.

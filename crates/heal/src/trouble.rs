@@ -33,6 +33,8 @@ pub(crate) struct Troubles {
     parts: BTreeMap<String, (String, u64)>,
     /// Parts that panicked, and when.
     panicked: BTreeMap<String, Time>,
+    /// What is new of it and was not told yet.
+    new: BTreeMap<String, String>,
     /// Counts turns.
     turn: u64,
     /// Why the latest turn did not come to its end.
@@ -78,11 +80,20 @@ impl Healer {
             let troubles = &mut self.state().troubles;
             let turn = troubles.turn;
             let before = troubles.parts.insert(what.clone(), (why.clone(), turn));
-            before.is_none_or(|(before, _)| before != why)
+            let new = before.is_none_or(|(before, _)| before != why);
+            if new {
+                troubles.new.insert(what.clone(), why.clone());
+            }
+            new
         };
         if new {
             provider::say!("{what}: {why}; the rest goes on, and it is tried again");
         }
+    }
+
+    /// Takes what fails and was not told yet, with why.
+    pub(crate) fn new_troubles(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.state().troubles.new)
     }
 
     /// A turn ends: what it did not see fail works again. Returns how much still fails.

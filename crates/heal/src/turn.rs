@@ -59,6 +59,7 @@ impl Healer {
         let deeds = self.state().deeds;
         let mut told = self.parts.tell.begin(Phase::Turn);
         let turn = self.turn_through();
+        self.tell_troubles(&mut *told);
         match &turn {
             Err(error) => told.failed(&act::in_full(error)),
             Ok(_) if self.state().deeds == deeds => told.forget(), // an idle turn
@@ -73,7 +74,7 @@ impl Healer {
         let open = self.telling(Phase::Detect, |told| self.detect(snapshot, told))?; // Snapshot → Issues
         self.write_owed(); // records that could not be written
         self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
-        self.lift(snapshot)?; // measures whose time is over
+        self.telling(Phase::Lift, |told| self.lift(snapshot, told))?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
         let mut circumstances = self.circumstances(snapshot.taken)?;
         let diagnosed = self.diagnose(&open, snapshot); // Issues → ranked Causes

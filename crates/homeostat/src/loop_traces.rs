@@ -2,7 +2,7 @@
 //!
 //! In: what the loop tells ([`heal::Tell`]). Out: spans to the own receivers. A repair runs on beside the turn that began
 //! it and stays in its trace; it is verified by later turns, which say the same issue and plan. Turns in which nothing
-//! was opened, begun or decided are forgotten.
+//! was opened, begun, decided or taken back, and nothing failed in a new way, are forgotten.
 
 use heal::{Phase, Tell, TellElsewhere, Told};
 use homeostat_tracer::{Context, Entered, LocalSpan, Span, Status, Tracer, Value};

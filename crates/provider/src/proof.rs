@@ -249,9 +249,11 @@ fn of_link_as_measured(
         FaultKind::NetworkLatency { .. } => {
             let delay = shortest_delay(kind).unwrap_or_default();
             let slow_ms = delay.as_secs_f64() * 1000.0 * LEVEL;
+            // Of few requests over old connections the slowest is proof enough: others have long opened new ones.
+            let quantile = if is_on_old_connections(kind) { 1.0 } else { 0.9 };
             let slow_check = seen.backends.values().any(|b| b.path_check.is_some_and(|took| took >= delay));
             slow_check
-                || recent.into_iter().any(|c| c.latency.quantile_ms(0.9).is_some_and(|ms| ms >= slow_ms))
+                || recent.into_iter().any(|c| c.latency.quantile_ms(quantile).is_some_and(|ms| ms >= slow_ms))
         }
         FaultKind::NetworkPartition { .. } => {
             let failing_check = seen.backends.values().any(|b| b.path_check_failures > 0);

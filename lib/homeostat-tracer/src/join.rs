@@ -40,7 +40,10 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     Yes,
+    /// Sampling dropped it; a part that comes later and failed is kept all the same.
     No,
+    /// It was discarded, and so is every part that comes later.
+    Forgotten,
 }
 
 /// What became of a part that was brought.
@@ -71,6 +74,12 @@ impl Join {
                 Brought::Waits
             }
         }
+    }
+
+    /// Whether the root was discarded.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*state, State::Decided(Kept::Forgotten))
     }
 
     /// Ends the waiting: `decide` is told whether a waiting part has failed. The parts with what was decided.

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 
 use crate::buffer::{Buffer, Text};
 use crate::context::Context;
-use crate::local::{self, Active};
+use crate::local::{self, Active, Ending};
 use crate::propagation::{self, Inject};
 use crate::tracer::{self, Tracer};
 use crate::value::{Kind, Status, Value};
@@ -212,7 +212,7 @@ impl Span {
     #[inline]
     pub fn enter(self) -> Entered {
         let mut span = self;
-        let serial = span.serial();
+        let serial = span.active.serial();
         let mine = std::mem::take(&mut span.active);
         Entered { serial, before: Some(local::swap(mine)), here: PhantomData }
     }
@@ -220,13 +220,6 @@ impl Span {
     /// Says what it is to the call it stands for.
     pub fn kind(&mut self, kind: Kind) {
         self.with(|buffer, number| buffer.kind(number, kind));
-    }
-
-    pub(crate) fn serial(&self) -> u64 {
-        match &self.active {
-            Active::Recording(buffer) => buffer.serial(),
-            Active::Nothing | Active::Passive(_) => 0,
-        }
     }
 
     fn with(&mut self, say: impl FnOnce(&mut Buffer, u32)) {
@@ -262,6 +255,9 @@ impl Drop for Span {
 }
 
 /// A [`Span`] in scope on this thread. Dropping it puts back what was in scope before and ends it.
+///
+/// Guards go in the opposite order in which they came. One that goes while a later one is there touches neither that
+/// one's span nor its trace: its own span ends when the later one has gone.
 #[must_use = "a span ends when it is dropped"]
 pub struct Entered {
     serial: u64,
@@ -272,20 +268,30 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Takes it out of scope without ending it.
+    /// Takes it out of scope without ending it. While a later span is in scope that cannot be: what comes back then
+    /// records nothing, and the span ends when the later one has gone.
     pub fn exit(mut self) -> Span {
-        let active = self.before.take().map(local::swap).unwrap_or_default();
-        Span { active }
+        Span { active: self.leave(Ending::Ends) }
     }
 
-    /// Takes it out of scope and forgets it with all its children, which count as dropped,
+    /// Takes it out of scope and forgets it with its children, which count as dropped,
     /// [`Reason::Unsampled`](crate::Reason::Unsampled): for work that turned out to be none, such as a look that found
-    /// nothing. Errors are forgotten too. What is a branch of a trace ends as always.
-    pub fn discard(self) {
-        let mut span = self.exit();
-        if let Active::Recording(buffer) = std::mem::take(&mut span.active) {
-            tracer::discard(buffer);
-        }
+    /// nothing. Errors are forgotten too, also those of branches on other threads that end later. A span that is a
+    /// branch itself ends as always.
+    ///
+    /// What was handed over before cannot be taken back:
+    ///
+    /// - branches that had ended, where the trace was sure to be kept ([`Sampler`](crate::Sampler)): they wait for
+    ///   their root only under adaptive sampling, and there no more than 1 MiB of them;
+    /// - the ended spans of a part that had grown long (4,096 spans, 8,192 sayings, or 512 KiB of text);
+    /// - what other processes recorded with this span as parent.
+    pub fn discard(mut self) {
+        tracer::discard(self.leave(Ending::Discarded));
+    }
+
+    #[inline]
+    fn leave(&mut self, ending: Ending) -> Active {
+        self.before.take().map(|before| local::leave(self.serial, before, ending)).unwrap_or_default()
     }
 
     #[inline]
@@ -311,9 +317,7 @@ impl Entered {
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        if let Some(before) = self.before.take() {
-            drop(Span { active: local::swap(before) });
-        }
+        drop(Span { active: self.leave(Ending::Ends) });
     }
 }
 

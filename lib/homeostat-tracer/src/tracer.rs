@@ -259,8 +259,9 @@ pub(crate) fn finish(mut part: Box<Buffer>) {
     }
 }
 
-/// A local root has ended and is not to be kept.
-pub(crate) fn discard(mut part: Box<Buffer>) {
+/// A span has ended and, where it is a local root, is not to be kept.
+pub(crate) fn discard(active: Active) {
+    let Active::Recording(mut part) = active else { return };
     if !matches!(part.part, Part::Root) {
         return finish(part);
     }
@@ -287,7 +288,7 @@ pub(crate) fn finish_ended(part: &mut Box<Buffer>) {
     let mut held = Some(ended);
     with_lane(key, |lane| {
         if let Some(ended) = held.take() {
-            let kept = lane.keeps(&ended);
+            let kept = if ended.is_forgotten() { Kept::Forgotten } else { lane.keeps(&ended) };
             lane.settle(ended, kept);
         }
     });
@@ -379,6 +380,7 @@ impl Lane {
     fn finish(&mut self, part: Box<Buffer>) {
         match (part.part, part.trace.decision) {
             (Part::Root, _) => self.finish_root(part),
+            (Part::Branch, Decision::Keep(_)) if part.is_forgotten() => self.settle(part, Kept::Forgotten),
             (Part::Branch, Decision::Keep(_)) => self.settle(part, Kept::Yes),
             (Part::Branch, Decision::Open { .. }) => self.finish_branch(part),
         }
@@ -409,18 +411,17 @@ impl Lane {
 
     /// The local root has ended: its trace is forgotten here, whatever happened in it.
     fn discard(&mut self, mut root: Box<Buffer>) {
-        let parts = root.join.take().map(|join| join.decide(|_| Kept::No).0).unwrap_or_default();
-        parts.into_iter().for_each(|part| self.settle(part, Kept::No));
-        self.settle(root, Kept::No);
+        let parts = root.join.take().map(|join| join.decide(|_| Kept::Forgotten).0).unwrap_or_default();
+        parts.into_iter().for_each(|part| self.settle(part, Kept::Forgotten));
+        self.settle(root, Kept::Forgotten);
     }
 
     fn finish_branch(&mut self, mut part: Box<Buffer>) {
         let Some(join) = part.join.take() else { return self.settle(part, Kept::Yes) };
         match join.bring(part) {
             Brought::Waits => {}
-            Brought::Decided(part, Kept::Yes) => self.settle(part, Kept::Yes),
             Brought::Decided(part, Kept::No) if part.error => self.settle(part, Kept::Yes),
-            Brought::Decided(part, Kept::No) => self.settle(part, Kept::No),
+            Brought::Decided(part, kept) => self.settle(part, kept),
             Brought::Full(part) => {
                 let kept = self.keeps(&part);
                 self.settle(part, kept);
@@ -445,12 +446,12 @@ impl Lane {
             counters.entries.fetch_add(part.entries.len() as u64, Ordering::Relaxed);
         }
         counters.drop_spans(Reason::OpenSpans, part.refused);
-        let always = part.error && part.trace.decision.is_open();
+        let always = kept != Kept::Forgotten && part.error && part.trace.decision.is_open();
         if let Some(number) = part.trace.operation {
             let row = self.inner.operations.row(number);
             if always { row.kept_always(spans) } else { row.recorded(spans) }
         }
-        if kept == Kept::No {
+        if kept != Kept::Yes {
             counters.drop_spans(Reason::Unsampled, spans);
             self.keep_spare(part);
             return;

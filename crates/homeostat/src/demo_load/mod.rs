@@ -1,7 +1,7 @@
 //! The visitors of the demo shop: an open-loop load generator.
 //!
 //! In: the front's address, a rate, a seed. Out: requests at times that do not depend on any answer, and for
-//! each two witnesses of how it went: a root span ([`spans`]), and a line in the request log ([`read_log`]). A
+//! each two witnesses of how it went: a root span (`spans`), and a line in the request log ([`read_log`]). A
 //! request is timed from when it was due in the log, so that a slow shop cannot slow down its own measurement;
 //! its span begins when it is sent. Deliberately absent: retries; a visitor who was turned away is a failed
 //! request.

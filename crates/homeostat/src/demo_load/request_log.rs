@@ -87,7 +87,7 @@ pub struct RequestCounts {
 
 /// Counts the requests that ended at or after `from` and before `to`.
 ///
-/// Reads that span only, however long the log. A line is in the file [`LOG_LATE`](super::LOG_LATE)
+/// Reads that span only, however long the log. A line is in the file `LOG_LATE`
 /// after its request ended.
 /// A log that is not there yet counts nothing; lines cut short by the end of the generator are left out.
 pub fn read_log(path: &Path, from: Time, to: Time) -> Result<RequestCounts, LogError> {

@@ -103,8 +103,16 @@ pub(crate) enum Incomplete {
     },
 }
 
+impl Incomplete {
+    /// Whether no span that is still to come can change it.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Restarted { .. })
+    }
+}
+
 /// Counts the requests that ended in `time`, nanoseconds since 1970. `ended` are those that are known, with some from
-/// before and after, in any order; one that is known twice is counted once.
+/// before and after, in any order; one that is known twice is counted once. None of the numbers between may be missing,
+/// whatever their time: where clocks were adjusted a request may lie beyond one of a lower number.
 pub(crate) fn count(mut ended: Vec<Ended>, time: Range<u64>) -> Result<Count, Incomplete> {
     ended.sort_by_key(|request| (request.number, request.at));
     ended.dedup();
@@ -125,17 +133,19 @@ pub(crate) fn count(mut ended: Vec<Ended>, time: Range<u64>) -> Result<Count, In
         (None, Some(Ended { number: 0, .. })) => 0,
         (None, _) => return Err(Incomplete::NoBeginning),
     };
-    let mut count = Count::default();
+    let (mut count, mut numbers) = (Count::default(), first..after);
     for request in ended.iter().filter(|request| time.contains(&request.at)) {
+        numbers = numbers.start.min(request.number)..numbers.end.max(request.number + 1);
         count.requests += 1;
         if request.failed {
             count.failed += 1;
             count.last_failure_at = count.last_failure_at.max(Some(request.at));
         }
     }
-    match after.saturating_sub(first).checked_sub(count.requests) {
-        Some(0) | None => Ok(count),
-        Some(missing) => Err(Incomplete::Missing(missing)),
+    let known = ended.iter().filter(|request| numbers.contains(&request.number)).count() as u64;
+    match numbers.end.saturating_sub(numbers.start) - known {
+        0 => Ok(count),
+        missing => Err(Incomplete::Missing(missing)),
     }
 }
 
@@ -187,5 +197,30 @@ mod tests {
         let mut spans = requests(0..30);
         spans[15].at = spans[16].at + 1_000;
         assert_eq!(count(spans, 110 * SECOND..120 * SECOND).map(|count| count.requests), Ok(10));
+    }
+
+    #[test]
+    fn a_request_beyond_a_boundary_makes_up_for_none_that_is_missing() {
+        let time = 110 * SECOND..120 * SECOND;
+        let mut whole = requests(0..30);
+        // The clock was set back after request 10 and again after request 21.
+        (whole[9].at, whole[10].at, whole[11].at) =
+            (110 * SECOND + 1_000, 110 * SECOND + 2_000, 110 * SECOND - 1_000);
+        (whole[20].at, whole[21].at, whole[22].at) =
+            (120 * SECOND + 1_000, 120 * SECOND + 2_000, 120 * SECOND - 1_000);
+        assert_eq!(count(whole.clone(), time.clone()).map(|count| count.requests), Ok(11));
+        for lost in 10..22 {
+            let mut rest = whole.clone();
+            rest.retain(|request| request.number != lost);
+            assert_eq!(count(rest, time.clone()), Err(Incomplete::Missing(1)), "request {lost}");
+        }
+    }
+
+    #[test]
+    fn only_a_restart_is_not_waited_out() {
+        assert!(Incomplete::Restarted { first: 3, second: 5, earlier_ms: 28_000 }.is_final());
+        for waits in [Incomplete::GoesOn, Incomplete::NoBeginning, Incomplete::Missing(1)] {
+            assert!(!waits.is_final(), "{waits}");
+        }
     }
 }

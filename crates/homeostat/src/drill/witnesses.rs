@@ -65,7 +65,9 @@ impl<'a> Witnesses<'a> {
     fn ask_spans(&self, store: &Telemetry, from: Time, to: Time) -> Result<Count, String> {
         loop {
             match counted(store, from, to) {
-                Ok(Err(incomplete)) if self.clock.now().since(to) >= SPANS_LATE_MAX => {
+                Ok(Err(incomplete))
+                    if incomplete.is_final() || self.clock.now().since(to) >= SPANS_LATE_MAX =>
+                {
                     return Err(incomplete.to_string());
                 }
                 Ok(Err(_)) => self.clock.wait(POLL),
@@ -100,4 +102,63 @@ fn nanos(time: Time) -> u64 {
 /// A time of the wall clock as seen from `known`, which is later.
 fn on_both_clocks(nanos_since_1970: u64, known: Time) -> Time {
     known.minus(Duration::from_nanos(nanos(known).saturating_sub(nanos_since_1970)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use homeostat_tracer::{Sampler, Tracer};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::control_plane::OccupiedPort;
+    use crate::receiving::Receiving;
+
+    /// Time passes where somebody waits.
+    struct Waited(Mutex<Time>);
+
+    impl Clock for Waited {
+        fn now(&self) -> Time {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        fn wait(&self, duration: Duration) {
+            let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = now.plus(duration);
+        }
+    }
+
+    /// Asks for the last seconds after the load sent spans of requests with these numbers: why they count nothing, and
+    /// how long that took.
+    fn asked(numbers: &[i64]) -> (String, Duration) {
+        let dir = tempfile::tempdir().unwrap();
+        let receiving =
+            Receiving::start(dir.path(), &Config::default(), OccupiedPort::TakeAnother).unwrap().unwrap();
+        let load = Tracer::builder(spans::SERVICE)
+            .sampler(Sampler::Always)
+            .endpoint(format!("{}/v1/traces", receiving.endpoint()))
+            .build()
+            .unwrap();
+        for number in numbers {
+            let mut request = load.root("request").start();
+            request.attribute("homeostat.load.request.number", *number);
+            request.attribute("homeostat.load.request.outcome", "ok");
+        }
+        load.shutdown(Duration::from_secs(10)).unwrap();
+        let to = provider::SystemClock.now();
+        let clock = Waited(Mutex::new(to));
+        let witnesses = Witnesses::new(Some(receiving.store()), dir.path().join("requests.log"), &clock);
+        let said = witnesses.requests(to.minus(Duration::from_secs(5)), to).witnesses;
+        receiving.stop();
+        (said.no_spans.expect("they count nothing"), clock.now().since(to))
+    }
+
+    #[test]
+    fn spans_that_may_still_come_are_waited_for_and_a_restart_is_not() {
+        let (why, took) = asked(&[0, 1, 2]);
+        assert!(why.contains("ended later") && took >= SPANS_LATE_MAX, "{why} after {took:?}");
+        let (why, took) = asked(&[0, 1, 1, 2]);
+        assert!(why.contains("counts anew") && took <= LOG_LATE, "{why} after {took:?}");
+    }
 }

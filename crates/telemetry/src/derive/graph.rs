@@ -56,6 +56,11 @@ impl Graph {
         }
     }
 
+    /// Whether hot cells take too much room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.minutes.is_crowded() || self.seconds.is_crowded()
+    }
+
     /// Cools what is over at `now`, in seconds since 1970.
     pub(crate) fn cool(&mut self, now: u32) {
         self.recent.clear();

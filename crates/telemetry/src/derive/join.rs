@@ -268,14 +268,17 @@ impl Join {
     /// out.
     fn meet_waiting(&mut self, span: &Boundary, mut pair: impl FnMut(&Boundary, &Boundary)) -> Met {
         self.callees.clear();
-        let mut caller = None;
+        let (mut caller, mut sent_before) = (None, None);
         for &at in self.by_key.iter_hash(span.key) {
             let other = &self.slots[at as usize].span;
             if other.key != span.key {
                 continue;
             }
             match (span.side, other.side) {
-                (Side::Caller, Side::Caller) => return Met::Heard,
+                (Side::Caller, Side::Caller) => {
+                    sent_before = Some(at);
+                    break;
+                }
                 // A span has one parent, and need not wait once it is found.
                 (Side::Callee, Side::Caller) => {
                     pair(other, span);
@@ -285,6 +288,14 @@ impl Join {
                 (_, Side::Callee) if self.callees.len() == SAME_MAX => return Met::Crowd,
                 (_, Side::Callee) => self.callees.push(at),
             }
+        }
+        if let Some(at) = sent_before {
+            // Should it have met its callee this time, the one that waits does not stay alone.
+            if span.matched {
+                self.remove(at);
+                self.met.push(*span);
+            }
+            return Met::Heard;
         }
         if let Some(at) = caller {
             let caller = self.slots[at as usize].span;

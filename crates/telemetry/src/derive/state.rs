@@ -210,7 +210,7 @@ impl State {
         self.counters.spans += batch.rows() as u64;
         self.counters.waiting = self.join.len() as u64;
         self.expire(WAITING_MAX);
-        if self.minutes.is_crowded() || self.seconds.is_crowded() {
+        if self.minutes.is_crowded() || self.seconds.is_crowded() || self.graph.is_crowded() {
             self.cool();
         }
     }

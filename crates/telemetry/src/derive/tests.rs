@@ -337,6 +337,35 @@ fn a_call_that_did_not_reach_a_service_counts_with_those_that_did() {
 }
 
 #[test]
+fn a_caller_sent_again_with_its_callee_is_one_call() {
+    let mut state = State::new();
+    let caller = Made { peer: Some("service1"), ..Made::new(0, SpanKind::Client, 1, 0) };
+    observe(&mut state, std::slice::from_ref(&caller));
+    observe(&mut state, &[caller, Made::new(1, SpanKind::Server, 2, 1)]);
+    state.tick(NOW as u32 + 61);
+    let edges = all_edges(&state);
+    assert_eq!(edges.len(), 1, "{edges:?}");
+    assert_eq!((edges[0].caller_view.calls(), edges[0].callee_view.calls()), (1.0, 1.0));
+    assert_eq!(state.counters.waiting, 0);
+}
+
+#[test]
+fn edges_of_many_seconds_at_once_are_brought_to_rest_at_once() {
+    let mut state = State::new();
+    for second in 1..=10 {
+        let pairs = (0..40u8).flat_map(|caller| (40..80u8).map(move |callee| (caller, callee)));
+        let spans = pairs.enumerate().flat_map(|(n, (caller, callee))| {
+            let (ago, id) = (second * NANOS, second * 10_000 + 2 * n as u64);
+            let caller = Made { ago, ..Made::new(caller, SpanKind::Client, id, 0) };
+            [caller, Made { ago, ..Made::new(callee, SpanKind::Server, id + 1, id) }]
+        });
+        observe(&mut state, &spans.collect::<Vec<_>>());
+        assert!(!state.graph.is_crowded(), "{second} seconds of 1,600 edges");
+    }
+    assert!(all_edges(&state).iter().all(|edge| edge.callee_view.calls() == 10.0));
+}
+
+#[test]
 fn a_message_may_be_handled_many_times() {
     let mut state = State::new();
     let spans = [

@@ -76,7 +76,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracerLayer {
             Some(parent) => task_of(parent, name),
             None => self.tracer.root(name).start(),
         };
-        let (serial, context) = (span.serial(), span.context());
+        let (serial, context) = (span.active.serial(), span.context());
         if let Active::Recording(buffer) = &mut span.active {
             attributes.record(&mut SpanFields { buffer });
         }

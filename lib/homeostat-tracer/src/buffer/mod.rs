@@ -156,6 +156,11 @@ impl Buffer {
         self.trace.carried = None;
     }
 
+    /// Whether it belongs to a trace that was discarded, which a root is not before it ends.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.part == Part::Branch && self.join.as_ref().is_some_and(|join| join.is_forgotten())
+    }
+
     /// Tells the part of one trace from that of another, so that a guard that outlived its trace does nothing.
     #[inline]
     pub(crate) fn serial(&self) -> u64 {

@@ -1,6 +1,5 @@
 //! Rows into a unit: read batch by batch, written row group by row group, there when its index is.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -27,14 +26,6 @@ const GROUP_ROWS: usize = 131_072;
 
 /// A row group of long values is closed at this many bytes, however few its rows.
 const GROUP_BYTES: usize = 256 << 20;
-
-/// What to keep.
-#[derive(Debug)]
-pub(super) struct Sampling<'a> {
-    /// Percent of unremarkable traces; 100 keeps everything.
-    pub(super) keep_percent: f64,
-    pub(super) pinned: &'a HashSet<[u8; 16]>,
-}
 
 /// Where building can be stopped by a test, as a crash would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,16 +59,16 @@ pub(super) trait Source {
     fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault>;
 }
 
-/// Writes a unit from segments, and opens it.
+/// Writes a unit from segments, of whose unremarkable traces so many percent are kept, and opens it.
 pub(super) fn build(
     dir: &Path,
     segments: &[Arc<Segment>],
-    sampling: &Sampling<'_>,
+    keep_percent: f64,
     watch: Watch<'_>,
 ) -> Result<Unit, Fault> {
     let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
     let files = Files::of_segments(dir, &numbers);
-    let rule = (sampling.keep_percent < 100.0).then(|| survey(segments, sampling)).transpose()?;
+    let rule = (keep_percent < 100.0).then(|| survey(segments, keep_percent)).transpose()?;
     let spans_before_sampling = segments.iter().map(|segment| segment.rows(Signal::Spans)).sum();
     let mut index = Index { segments: numbers, spans_before_sampling, ..Index::default() };
     let mut sections = Vec::new();
@@ -147,13 +138,13 @@ impl Source for &[Arc<Segment>] {
     }
 }
 
-fn survey(segments: &[Arc<Segment>], sampling: &Sampling<'_>) -> Result<Rule, Fault> {
+fn survey(segments: &[Arc<Segment>], keep_percent: f64) -> Result<Rule, Fault> {
     let mut seen = Seen::default();
     segments.each(Signal::Spans, &mut |batch, _| {
         seen.observe(&batch);
         Ok(())
     })?;
-    Ok(seen.decide(sampling.keep_percent, sampling.pinned))
+    Ok(seen.decide(keep_percent))
 }
 
 /// Writes the Parquet file of a signal, if there are rows; answers what the index says of its row groups.

@@ -4,8 +4,8 @@
 //! as it was, and is tried again. What cannot be read, or meets a defect, is set aside: what is behind it has its turn.
 
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use super::build::{Sampling, Watch, build};
+use super::build::{Watch, build};
 use super::fault::{Blame, Fault, caught, is_full};
 use super::merge::{Candidate, choose, merge};
 use super::retain::{age_of, has_room};
 use super::unit::{Files, Unit};
 use crate::intake::{ROOM_BYTES, Shared, lock};
-use crate::model::TraceId;
 use crate::segment::Segment;
 use crate::tiers::Tiers;
 
@@ -55,7 +54,6 @@ pub(crate) struct Work {
     pub(super) shared: Arc<Shared>,
     pub(super) dir: PathBuf,
     pub(super) policy: Policy,
-    pinned: Mutex<HashSet<[u8; 16]>>,
     /// Units that cannot be merged: the first segment of each.
     unmergeable: Mutex<HashSet<u64>>,
     /// So many segments are taken one at a time: they failed together.
@@ -75,42 +73,10 @@ pub(crate) enum Take {
 }
 
 impl Work {
-    /// Prepares work on the units in `dir`; the pinned traces are those of earlier processes.
-    pub(crate) fn new(
-        tiers: Arc<Tiers>,
-        shared: Arc<Shared>,
-        dir: PathBuf,
-        policy: Policy,
-    ) -> io::Result<Self> {
-        let pinned = match fs::read(dir.join("pinned")) {
-            Ok(bytes) => bytes.as_chunks::<16>().0.iter().copied().collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
-            Err(error) => return Err(error),
-        };
+    /// Prepares work on the units in `dir`.
+    pub(crate) fn new(tiers: Arc<Tiers>, shared: Arc<Shared>, dir: PathBuf, policy: Policy) -> Self {
         let (unmergeable, one_by_one, leftovers, one_at_a_time) = Default::default();
-        Ok(Self {
-            tiers,
-            shared,
-            dir,
-            policy,
-            pinned: Mutex::new(pinned),
-            unmergeable,
-            one_by_one,
-            leftovers,
-            one_at_a_time,
-        })
-    }
-
-    /// Keeps a trace whatever is sampled out, from the next compaction on; known after a restart.
-    pub(crate) fn pin(&self, trace: TraceId) -> io::Result<()> {
-        let mut pinned = lock(&self.pinned);
-        if !pinned.contains(&trace.0) {
-            let mut file = OpenOptions::new().create(true).append(true).open(self.dir.join("pinned"))?;
-            file.write_all(&trace.0)?;
-            file.sync_all()?;
-            pinned.insert(trace.0);
-        }
-        Ok(())
+        Self { tiers, shared, dir, policy, unmergeable, one_by_one, leftovers, one_at_a_time }
     }
 
     /// What is due: compaction first, merging when there is nothing else. Whether there was something to do.
@@ -132,10 +98,8 @@ impl Work {
         }
         let counted_down = |left: usize| left.checked_sub(1);
         let _ = self.one_by_one.fetch_update(Ordering::AcqRel, Ordering::Acquire, counted_down);
-        let pinned = lock(&self.pinned).clone();
-        let sampling = Sampling { keep_percent: self.policy.keep_percent, pinned: &pinned };
         let counters = &self.shared.counters;
-        match caught(|| build(&self.dir, &segments, &sampling, watch)) {
+        match caught(|| build(&self.dir, &segments, self.policy.keep_percent, watch)) {
             Ok(unit) => {
                 let (kept, all) = unit.spans();
                 counters.compacted_spans.add(all);

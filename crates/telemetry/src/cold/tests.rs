@@ -382,7 +382,7 @@ fn questions_asked_while_segments_become_units_find_everything_once() {
     assert_eq!(answers(&store), before);
 }
 
-/// Traces that are found of 2,000 unremarkable ones, one with an error, one slow, one pinned.
+/// Traces that are found of 2,000 unremarkable ones, one with an error, one slow.
 fn sampled(dir: &TempDir, keep_percent: f64) -> (Telemetry, Vec<u64>) {
     let config = Config { compact_after: None, keep_percent, ..Config::new(dir.path()) };
     let store = open_with(config);
@@ -399,7 +399,6 @@ fn sampled(dir: &TempDir, keep_percent: f64) -> (Telemetry, Vec<u64>) {
             .message(15, Message::new().varint(3, status))
     };
     send(&store, &fixture::traces("s1", (1..=2000).map(span)));
-    store.pin(TraceId(id(3))).expect("pinned");
     store.compact().expect("compacted");
     let found = |&n: &u64| !store.trace(TraceId(id(n))).expect("readable").is_empty();
     let kept = (1..=2000).filter(found).collect();
@@ -407,10 +406,10 @@ fn sampled(dir: &TempDir, keep_percent: f64) -> (Telemetry, Vec<u64>) {
 }
 
 #[test]
-fn sampling_keeps_errors_slow_and_pinned_traces_and_its_share_of_the_rest() {
+fn sampling_keeps_traces_with_errors_and_slow_ones_and_its_share_of_the_rest() {
     let dirs = [TempDir::new().expect("a directory"), TempDir::new().expect("a directory")];
     let (store, kept) = sampled(&dirs[0], 10.0);
-    assert!([1, 2, 3].iter().all(|n| kept.contains(n)), "{kept:?}");
+    assert!([1, 2].iter().all(|n| kept.contains(n)), "{kept:?}");
     assert!((150..260).contains(&kept.len()), "{} of 2,000 at 10 percent", kept.len());
     let counters = store.counters();
     assert_eq!(counters.compacted_spans.get(), 2000);

@@ -52,8 +52,9 @@ pub struct Config {
     /// With more bytes of closed segments than this nothing is taken in until compaction has caught up by a quarter;
     /// senders are told when to come back. What is written to is not counted: a segment more can be on disk.
     pub backlog_bytes_max: u64,
-    /// How many percent of unremarkable traces compaction keeps. Traces with errors, with spans slower than their
-    /// operation's 99th percentile, and pinned ones are always kept.
+    /// How many percent of unremarkable traces compaction keeps. Traces with errors and with spans slower than their
+    /// operation's 99th percentile are kept in any case, as far as the segments compacted together show: a part of a
+    /// trace that is compacted apart, because it came much earlier or later, is judged by its own spans.
     pub keep_percent: f64,
     /// What was written longer ago goes, once its newest span is older, too.
     pub retention_age: Duration,
@@ -169,7 +170,7 @@ impl Telemetry {
             retention_bytes: config.retention_bytes,
         };
         let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
-        let work = Arc::new(work.map_err(failed("reading", &cold))?);
+        let work = Arc::new(work);
         let compactor = Mutex::default();
         let open =
             Open { shared, tiers, derived, recovery, damaged, committer, work, compactor, _lock: lock };
@@ -199,11 +200,6 @@ impl Telemetry {
         self.open.shared.seal();
         while self.open.work.compact(Take::All)? {}
         Ok(())
-    }
-
-    /// Keeps a trace whatever is sampled out: one that an incident or a drill refers to. From the next compaction on.
-    pub fn pin(&self, trace: TraceId) -> io::Result<()> {
-        self.open.work.pin(trace)
     }
 
     /// What opening found.

@@ -27,9 +27,6 @@ const OVERLOADED_RETRY: Duration = Duration::from_millis(200);
 /// How long a sender is asked to wait when compaction is behind: about what one file of it takes.
 const BACKLOG_RETRY: Duration = Duration::from_secs(2);
 
-/// A full disk is one with less than this: what a second's requests take.
-pub(crate) const ROOM_BYTES: u64 = 64 << 20;
-
 /// What was taken in.
 #[derive(Debug)]
 pub struct Admission {

@@ -3,6 +3,7 @@
 //! One thread, oldest segments first. What cannot be done now (no room on the disk, say) is counted, leaves everything
 //! as it was, and is tried again. What cannot be read, or meets a defect, is set aside: what is behind it has its turn.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -11,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::build::{Watch, build};
 use super::fault::{Blame, Fault, caught, is_full};
 use super::merge::{Candidate, choose, merge};
 use super::retain::{age_of, has_room};
 use super::unit::{Files, Unit};
-use crate::intake::{ROOM_BYTES, Shared, lock};
+use crate::intake::{Shared, lock};
 use crate::segment::Segment;
 use crate::tiers::Tiers;
 
@@ -36,6 +37,9 @@ const GATHER_MAX: Duration = Duration::from_secs(3600);
 
 /// No unit is made of more bytes of segments than this, but for a single segment.
 const UNIT_BYTES_MAX: u64 = 512 << 20;
+
+/// So many bytes are left free by merging, which can wait: a segment that is being filled cannot.
+const ROOM_BYTES: u64 = 64 << 20;
 
 /// When to compact, what to keep, and for how long.
 #[derive(Debug, Clone)]
@@ -213,7 +217,7 @@ impl Work {
         let chosen = chosen.map_or(&[][..], |chosen| &units[chosen]);
         // What is merged is on the disk twice until it is done.
         let bytes = chosen.iter().map(|unit| unit.bytes).sum::<u64>();
-        if has_room(&self.dir, bytes + ROOM_BYTES) { chosen.to_vec() } else { Vec::new() }
+        if bytes > 0 && has_room(&self.dir, bytes + ROOM_BYTES) { chosen.to_vec() } else { Vec::new() }
     }
 
     /// The oldest segments that may be taken together.
@@ -256,9 +260,15 @@ impl Compactor {
     /// Starts it.
     pub(crate) fn start(work: Arc<Work>) -> io::Result<Self> {
         let shared = Arc::clone(&work.shared);
+        let rests_until: Cell<Option<Instant>> = Cell::default();
         Self::repeat(shared, move || {
+            // Room on a full disk is made meanwhile, too: intake waits for it.
             work.retain();
-            work.tidy_up()
+            if rests_until.get().is_some_and(|until| Instant::now() < until) {
+                return Ok(false);
+            }
+            rests_until.set(None);
+            work.tidy_up().inspect_err(|_| rests_until.set(Some(Instant::now() + AFTER_FAILURE)))
         })
     }
 
@@ -272,8 +282,7 @@ impl Compactor {
                 // What it changes, it changes at once or in files that do not count yet.
                 match catch_unwind(AssertUnwindSafe(&tick)) {
                     Ok(Ok(true)) => {}
-                    Ok(Ok(false)) => thread::park_timeout(TICK),
-                    Ok(Err(_)) => thread::park_timeout(AFTER_FAILURE),
+                    Ok(Ok(false) | Err(_)) => thread::park_timeout(TICK),
                     Err(_) => {
                         shared.counters.compaction_failures.add(1);
                         thread::park_timeout(AFTER_FAILURE);
@@ -304,8 +313,6 @@ pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::otlp::Limits;
 

@@ -55,6 +55,9 @@ impl Work {
     /// else will make room. A disk that others filled would not have any for long.
     fn make_room(&self) {
         let wanted = self.shared.wanted_room();
+        if wanted == 0 {
+            return;
+        }
         let Ok(space) = rustix::fs::statvfs(&self.dir) else { return };
         let used = (space.f_blocks - space.f_bfree) * space.f_frsize;
         if space.f_bavail * space.f_frsize >= wanted || self.bytes() <= used / 2 {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::counters::Counter;
 use crate::derive::now_unix_nano;
 use crate::intake::Refusal;
 
@@ -126,4 +127,6 @@ fn on_small_disk(disk: &Path) {
         std::thread::yield_now();
     }
     assert!(found(&store, last), "taken in again");
+    let merges = [&store.counters().merged_units, &store.counters().merge_failures].map(Counter::get);
+    assert_eq!(merges, [0, 0], "no merge is begun without the room for it");
 }

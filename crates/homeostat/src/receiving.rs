@@ -44,6 +44,13 @@ impl Receiving {
         }
         allocator::keep_freed_memory();
         let telemetry = Telemetry::open(config.telemetry.store(&dir.join("telemetry")))?;
+        for damaged in telemetry.damaged() {
+            provider::say!(
+                "the spans in {} are left out: {}; its files are kept with .damaged behind their names",
+                damaged.index.with_extension("*").display(),
+                damaged.why
+            );
+        }
         let mut ports = config.otlp.receivers();
         let receivers = loop {
             match OtlpReceivers::start(&ports, || telemetry.intake()) {

@@ -14,12 +14,16 @@ use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::block::Encoder;
+use crate::cold;
 use crate::intake::{Gathered, Refusal, Shared};
 use crate::segment::{Outline, Segment};
 use crate::tiers::Tiers;
 
 /// How long a sender is asked to wait when the disk did not take its request: space does not come back in milliseconds.
 const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// What a file system may need beside the bytes that are written.
+const BESIDE_BYTES: u64 = 1 << 20;
 
 /// When a segment is closed and the next one begun.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +106,9 @@ impl Committer {
     fn round(&mut self, gathered: Vec<Gathered>) {
         let outcome = self.commit(&gathered).map_err(|error| {
             self.shared.counters.disk_refused.add(gathered.len() as u64);
+            if cold::is_full(&error) {
+                self.shared.want_room(self.buffer.len() as u64 + BESIDE_BYTES);
+            }
             Refusal::Disk { message: error.to_string(), retry_after: DISK_RETRY }
         });
         for part in &gathered {

@@ -59,13 +59,17 @@ pub struct Counters {
     pub unit_bytes_written: Counter,
     /// Compactions that failed; segments stay, and it is tried again.
     pub compaction_failures: Counter,
+    /// Segments that cannot be compacted: damaged, or met by a defect. They stay as they are, and are asked as before.
+    pub damaged_segments: Counter,
+    /// Units that cannot be read or merged: damaged, or met by a defect. They stay as they are.
+    pub damaged_units: Counter,
     /// Small units that became part of a larger one.
     pub merged_units: Counter,
     /// Bytes of the larger ones.
     pub merged_bytes_written: Counter,
     /// Merges that failed; the small units stay, and it is tried again.
     pub merge_failures: Counter,
-    /// Units and segments that retention removed.
+    /// Units and segments that retention removed: too old, too much, or the oldest on a full disk.
     pub retention_removed: Counter,
 }
 

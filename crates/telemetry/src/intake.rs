@@ -103,6 +103,8 @@ pub(crate) struct Shared {
     seal: AtomicBool,
     /// The committer did that, or ended.
     sealed: (Mutex<Committing>, Condvar),
+    /// Bytes for which the disk had no room; 0 where it had.
+    room_wanted: AtomicU64,
     /// Where rows are; its gate closes when compaction is behind.
     tiers: Arc<Tiers>,
     committer: Mutex<Option<Thread>>,
@@ -252,6 +254,7 @@ impl Shared {
             work: AtomicBool::new(false),
             seal: AtomicBool::new(false),
             sealed: Default::default(),
+            room_wanted: AtomicU64::new(0),
             tiers,
             committer: Mutex::default(),
             shards: Mutex::default(),
@@ -339,6 +342,16 @@ impl Shared {
     pub(crate) fn ended(&self) {
         *lock(&self.sealed.0) = Committing::Ended;
         self.sealed.1.notify_all();
+    }
+
+    /// Says that the disk had no room for so many bytes.
+    pub(crate) fn want_room(&self, bytes: u64) {
+        self.room_wanted.fetch_max(bytes, Ordering::AcqRel);
+    }
+
+    /// For how many bytes the disk had no room since this was last asked.
+    pub(crate) fn wanted_room(&self) -> u64 {
+        self.room_wanted.swap(0, Ordering::AcqRel)
     }
 
     /// Whether there was something to write since this was last asked.

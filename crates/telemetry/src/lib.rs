@@ -43,6 +43,7 @@ mod trace;
 pub use backlog::Backlog;
 pub use block::BlockError;
 pub use catalogue::Operation;
+pub use cold::DamagedFiles;
 pub use counters::{Counter, Counters};
 pub use derive::{
     Bucket, Dependency, DerivedCounters, Exemplar, HeatCell, HeatMap, Histogram, Link as DependencyLink,

@@ -126,6 +126,12 @@ impl Segment {
         outlines.last().map_or(0, |last| last.offset + last.header.block_len() as u64)
     }
 
+    /// The newest start of a span or time of a log record, nanoseconds since 1970; 0 where there are none.
+    pub(crate) fn newest_start(&self) -> u64 {
+        let outlines = self.outlines.read().unwrap_or_else(PoisonError::into_inner);
+        outlines.iter().map(|outline| outline.header.start_max).max().unwrap_or(0)
+    }
+
     /// Rows of a signal.
     pub(crate) fn rows(&self, signal: Signal) -> u64 {
         let outlines = self.outlines.read().unwrap_or_else(PoisonError::into_inner);

@@ -79,12 +79,11 @@ impl Tiers {
         });
     }
 
-    /// Says that segments have damage: they are not compacted.
-    pub(crate) fn set_aside(&self, segments: &[Arc<Segment>]) {
-        let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
+    /// Says that a segment has damage: it is not compacted.
+    pub(crate) fn set_aside(&self, segment: &Arc<Segment>) {
         self.change(|state| {
-            let damaged = state.hot.iter_mut().filter(|hot| numbers.contains(&hot.segment.number));
-            damaged.for_each(|hot| hot.stage = Stage::SetAside);
+            let damaged = state.hot.iter_mut().find(|hot| Arc::ptr_eq(&hot.segment, segment));
+            damaged.into_iter().for_each(|hot| hot.stage = Stage::SetAside);
         });
     }
 

@@ -67,6 +67,8 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ("telemetry_sampled_out_spans_total", "spans tail sampling let go", &counts.sampled_out_spans),
         ("telemetry_compacted_bytes_total", "bytes written by compaction", &counts.unit_bytes_written),
         ("telemetry_compaction_failures_total", "compactions that failed", &counts.compaction_failures),
+        ("telemetry_damaged_segments_total", "segments that cannot be compacted", &counts.damaged_segments),
+        ("telemetry_damaged_files_total", "compacted files that cannot be read", &counts.damaged_units),
         ("telemetry_merged_files_total", "small compacted files merged", &counts.merged_units),
         ("telemetry_merged_bytes_total", "bytes written by merging", &counts.merged_bytes_written),
         ("telemetry_merge_failures_total", "merges that failed", &counts.merge_failures),

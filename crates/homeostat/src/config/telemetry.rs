@@ -92,12 +92,13 @@ impl Otlp {
 pub struct Telemetry {
     /// Seconds until what came in is compacted into Parquet, 0 to 86400.
     pub compact_after_seconds: u64,
-    /// Percent of unremarkable traces that compaction keeps, 0 to 100. Traces with errors or with spans slower than
-    /// their operation's 99th percentile are always kept, and everything is counted before.
+    /// Percent of unremarkable traces that compaction keeps, 0 to 100. Everything is counted before. Traces with errors
+    /// or with spans slower than their operation's 99th percentile are kept, as far as what is compacted together shows:
+    /// a part of a trace that came much earlier or later is compacted apart and judged by its own spans.
     pub keep_percent: f64,
-    /// Days that spans and logs are kept, 1 to 3650.
+    /// Days that spans and logs are kept, 1 to 3650: since they were written, and since the newest of their file began.
     pub retention_days: u64,
-    /// MiB on disk, 64 to 16777216; beyond, the oldest goes.
+    /// MiB on disk, 64 to 16777216; beyond, the oldest goes. So it does on a full disk that holds little else.
     pub retention_mib: u64,
     /// MiB that may wait for compaction, 16 to 16777216: where more comes than is compacted, senders are told to come
     /// back later from here on, until a quarter of it is gone. Half of `retention_mib` where nothing is said.

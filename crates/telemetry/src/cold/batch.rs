@@ -25,15 +25,17 @@ impl Page<'_> {
         batch.duration = self.durations()?;
         batch.kind = self.kinds()?;
         batch.flags = self.numbers(Field::Flags)?.into_iter().map(|flags| flags as u32).collect();
-        batch.name = self.names()?;
-        batch.message = self.strings(Field::Message)?;
+        // The dictionaries are those of the whole row group, and there is a batch for each page: all that wait to be
+        // sorted would hold all of them.
+        batch.name = self.names()?.used();
+        batch.message = self.strings(Field::Message)?.used();
         let mut counts = Vec::new();
         if self.signal() == Signal::Spans {
             let parents = self.parents(&rows, &ids)?;
             batch.parent =
                 parents.into_iter().map(|id| id.map_or(0, |id| u64::from_be_bytes(id.0))).collect();
             batch.status = self.statuses()?;
-            batch.trace_state = self.strings(Field::TraceState)?;
+            batch.trace_state = self.strings(Field::TraceState)?.used();
             counts = self.numbers(Field::AdjustedCount)?.into_iter().map(f64::from_bits).collect();
         }
         batch.span = ids.into_iter().map(u64::from_be_bytes).collect();

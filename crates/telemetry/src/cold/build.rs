@@ -1,12 +1,12 @@
 //! Rows into a unit: read batch by batch, written row group by row group, there when its index is.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::fault::Fault;
 use super::gather::gather;
 use super::group::write_group;
 use super::index::{Group, Index};
@@ -26,14 +26,6 @@ const GROUP_ROWS: usize = 131_072;
 
 /// A row group of long values is closed at this many bytes, however few its rows.
 const GROUP_BYTES: usize = 256 << 20;
-
-/// What to keep.
-#[derive(Debug)]
-pub(super) struct Sampling<'a> {
-    /// Percent of unremarkable traces; 100 keeps everything.
-    pub(super) keep_percent: f64,
-    pub(super) pinned: &'a HashSet<[u8; 16]>,
-}
 
 /// Where building can be stopped by a test, as a crash would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +48,7 @@ pub(super) enum Counts {
 }
 
 /// Takes one batch after the other.
-pub(super) type Each<'a> = &'a mut dyn FnMut(Batch, Counts) -> io::Result<()>;
+pub(super) type Each<'a> = &'a mut dyn FnMut(Batch, Counts) -> Result<(), Fault>;
 
 /// Where the rows of a unit come from.
 pub(super) trait Source {
@@ -64,19 +56,19 @@ pub(super) trait Source {
     fn rows(&self, signal: Signal) -> u64;
 
     /// Shows all batches of a signal.
-    fn each(&self, signal: Signal, each: Each<'_>) -> io::Result<()>;
+    fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault>;
 }
 
-/// Writes a unit from segments, and opens it.
+/// Writes a unit from segments, of whose unremarkable traces so many percent are kept, and opens it.
 pub(super) fn build(
     dir: &Path,
     segments: &[Arc<Segment>],
-    sampling: &Sampling<'_>,
+    keep_percent: f64,
     watch: Watch<'_>,
-) -> io::Result<Unit> {
+) -> Result<Unit, Fault> {
     let numbers: Vec<u64> = segments.iter().map(|segment| segment.number).collect();
     let files = Files::of_segments(dir, &numbers);
-    let rule = (sampling.keep_percent < 100.0).then(|| survey(segments, sampling)).transpose()?;
+    let rule = (keep_percent < 100.0).then(|| survey(segments, keep_percent)).transpose()?;
     let spans_before_sampling = segments.iter().map(|segment| segment.rows(Signal::Spans)).sum();
     let mut index = Index { segments: numbers, spans_before_sampling, ..Index::default() };
     let mut sections = Vec::new();
@@ -88,7 +80,7 @@ pub(super) fn build(
     watch(Step::SpansWritten)?;
     index.logs = write_signal(Signal::Logs, &segments, &files, None, |_| {}, &mut sections)?;
     watch(Step::LogsWritten)?;
-    commit(dir, files, &index, &sections, None, watch)
+    Ok(commit(dir, files, &index, &sections, None, watch)?)
 }
 
 /// Makes sure that no index says that the files about to be written count: one is there where an earlier try failed
@@ -131,12 +123,14 @@ impl Source for &[Arc<Segment>] {
         self.iter().map(|segment| segment.rows(signal)).sum()
     }
 
-    fn each(&self, signal: Signal, each: Each<'_>) -> io::Result<()> {
+    fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault> {
         for segment in *self {
+            let unreadable = |error| Fault::reading(Some(segment.number), error);
             for outline in segment.outlines().iter().filter(|outline| outline.signal() == signal) {
-                let bytes = segment.read(outline)?;
+                let bytes = segment.read(outline).map_err(unreadable)?;
                 let batch = Block::read(&bytes).and_then(|block| block.batch());
-                let batch = batch.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let batch =
+                    batch.map_err(|error| unreadable(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 each(batch, Counts::ByRule)?;
             }
         }
@@ -144,13 +138,13 @@ impl Source for &[Arc<Segment>] {
     }
 }
 
-fn survey(segments: &[Arc<Segment>], sampling: &Sampling<'_>) -> io::Result<Rule> {
+fn survey(segments: &[Arc<Segment>], keep_percent: f64) -> Result<Rule, Fault> {
     let mut seen = Seen::default();
     segments.each(Signal::Spans, &mut |batch, _| {
         seen.observe(&batch);
         Ok(())
     })?;
-    Ok(seen.decide(sampling.keep_percent, sampling.pinned))
+    Ok(seen.decide(keep_percent))
 }
 
 /// Writes the Parquet file of a signal, if there are rows; answers what the index says of its row groups.
@@ -161,7 +155,7 @@ pub(super) fn write_signal(
     rule: Option<&Rule>,
     mut count: impl FnMut(&Batch),
     sections: &mut Vec<u8>,
-) -> io::Result<Vec<Group>> {
+) -> Result<Vec<Group>, Fault> {
     if source.rows(signal) == 0 {
         return Ok(Vec::new());
     }

@@ -1,23 +1,25 @@
 //! When segments become units, when small units become one, and when units go.
 //!
 //! One thread, oldest segments first. What cannot be done now (no room on the disk, say) is counted, leaves everything
-//! as it was, and is tried again.
+//! as it was, and is tried again. What cannot be read, or meets a defect, is set aside: what is behind it has its turn.
 
+use std::cell::Cell;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::build::{Sampling, Watch, build};
-use super::index::Index;
-use super::merge::{Candidate, choose, merge, superseded};
-use super::unit::{Files, Part, Unit};
+use super::build::{Watch, build};
+use super::fault::{Blame, Fault, caught, is_full};
+use super::merge::{Candidate, choose, merge};
+use super::retain::{age_of, has_room};
+use super::unit::{Files, Unit};
 use crate::intake::{Shared, lock};
-use crate::model::TraceId;
 use crate::segment::Segment;
 use crate::tiers::Tiers;
 
@@ -36,6 +38,9 @@ const GATHER_MAX: Duration = Duration::from_secs(3600);
 /// No unit is made of more bytes of segments than this, but for a single segment.
 const UNIT_BYTES_MAX: u64 = 512 << 20;
 
+/// So many bytes are left free by merging, which can wait: a segment that is being filled cannot.
+const ROOM_BYTES: u64 = 64 << 20;
+
 /// When to compact, what to keep, and for how long.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
@@ -49,16 +54,17 @@ pub(crate) struct Policy {
 /// What compaction and retention do, one thing at a time.
 #[derive(Debug)]
 pub(crate) struct Work {
-    tiers: Arc<Tiers>,
-    shared: Arc<Shared>,
-    dir: PathBuf,
-    policy: Policy,
-    pinned: Mutex<HashSet<[u8; 16]>>,
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) dir: PathBuf,
+    pub(super) policy: Policy,
     /// Units that cannot be merged: the first segment of each.
     unmergeable: Mutex<HashSet<u64>>,
+    /// So many segments are taken one at a time: they failed together.
+    one_by_one: AtomicUsize,
     /// A failure left files of a unit that is none.
     leftovers: AtomicBool,
-    one_at_a_time: Mutex<()>,
+    pub(super) one_at_a_time: Mutex<()>,
 }
 
 /// Which segments are taken.
@@ -71,41 +77,10 @@ pub(crate) enum Take {
 }
 
 impl Work {
-    /// Prepares work on the units in `dir`; the pinned traces are those of earlier processes.
-    pub(crate) fn new(
-        tiers: Arc<Tiers>,
-        shared: Arc<Shared>,
-        dir: PathBuf,
-        policy: Policy,
-    ) -> io::Result<Self> {
-        let pinned = match fs::read(dir.join("pinned")) {
-            Ok(bytes) => bytes.as_chunks::<16>().0.iter().copied().collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => HashSet::new(),
-            Err(error) => return Err(error),
-        };
-        let (unmergeable, leftovers, one_at_a_time) = Default::default();
-        Ok(Self {
-            tiers,
-            shared,
-            dir,
-            policy,
-            pinned: Mutex::new(pinned),
-            unmergeable,
-            leftovers,
-            one_at_a_time,
-        })
-    }
-
-    /// Keeps a trace whatever is sampled out, from the next compaction on; known after a restart.
-    pub(crate) fn pin(&self, trace: TraceId) -> io::Result<()> {
-        let mut pinned = lock(&self.pinned);
-        if !pinned.contains(&trace.0) {
-            let mut file = OpenOptions::new().create(true).append(true).open(self.dir.join("pinned"))?;
-            file.write_all(&trace.0)?;
-            file.sync_all()?;
-            pinned.insert(trace.0);
-        }
-        Ok(())
+    /// Prepares work on the units in `dir`.
+    pub(crate) fn new(tiers: Arc<Tiers>, shared: Arc<Shared>, dir: PathBuf, policy: Policy) -> Self {
+        let (unmergeable, one_by_one, leftovers, one_at_a_time) = Default::default();
+        Self { tiers, shared, dir, policy, unmergeable, one_by_one, leftovers, one_at_a_time }
     }
 
     /// What is due: compaction first, merging when there is nothing else. Whether there was something to do.
@@ -115,6 +90,7 @@ impl Work {
 
     /// Makes one unit of the oldest segments that may be taken; whether there was something to do.
     pub(crate) fn compact(&self, take: Take) -> io::Result<bool> {
+        self.sweep_leftovers()?;
         self.compact_watched(take, &|_| Ok(())).inspect_err(|_| self.note_leftovers())
     }
 
@@ -124,10 +100,10 @@ impl Work {
         if segments.is_empty() {
             return Ok(false);
         }
-        let pinned = lock(&self.pinned).clone();
-        let sampling = Sampling { keep_percent: self.policy.keep_percent, pinned: &pinned };
+        let counted_down = |left: usize| left.checked_sub(1);
+        let _ = self.one_by_one.fetch_update(Ordering::AcqRel, Ordering::Acquire, counted_down);
         let counters = &self.shared.counters;
-        match build(&self.dir, &segments, &sampling, watch) {
+        match caught(|| build(&self.dir, &segments, self.policy.keep_percent, watch)) {
             Ok(unit) => {
                 let (kept, all) = unit.spans();
                 counters.compacted_spans.add(all);
@@ -139,22 +115,34 @@ impl Work {
                 segments.iter().for_each(|segment| drop(fs::remove_file(&segment.path)));
                 Ok(true)
             }
-            Err(error) => {
+            Err(fault) => {
                 counters.compaction_failures.add(1);
-                if error.kind() == io::ErrorKind::InvalidData {
-                    self.tiers.set_aside(&segments);
-                }
-                Err(error)
+                self.set_aside(&fault, &segments);
+                Err(fault.error)
             }
+        }
+    }
+
+    /// Takes no segment again that was to blame; where it is not known which one was, each is tried alone.
+    fn set_aside(&self, fault: &Fault, segments: &[Arc<Segment>]) {
+        let to_blame = match fault.blame() {
+            Blame::One(number) => segments.iter().position(|segment| segment.number == number),
+            Blame::Unknown if segments.len() == 1 => Some(0),
+            Blame::Unknown | Blame::System => None,
+        };
+        if let Some(at) = to_blame {
+            self.tiers.set_aside(&segments[at]);
+            self.shared.counters.damaged_segments.add(1);
+        } else if segments.len() > 1 {
+            self.one_by_one.store(segments.len(), Ordering::Release);
+        } else if is_full(&fault.error) {
+            self.shared.want_room(segments[0].bytes());
         }
     }
 
     /// Makes one unit of small neighbours; whether there was something to do.
     pub(crate) fn merge(&self) -> io::Result<bool> {
-        if self.leftovers.load(Ordering::Acquire) {
-            // An index left by a failed try would count beside a unit that has part of its segments only.
-            self.sweep()?;
-        }
+        self.sweep_leftovers()?;
         self.merge_watched(&|_| Ok(())).inspect_err(|_| self.note_leftovers())
     }
 
@@ -165,7 +153,7 @@ impl Work {
             return Ok(false);
         }
         let counters = &self.shared.counters;
-        match merge(&self.dir, &units, watch) {
+        match caught(|| merge(&self.dir, &units, watch)) {
             Ok(unit) => {
                 counters.merged_units.add(units.len() as u64);
                 counters.merged_bytes_written.add(unit.bytes);
@@ -174,12 +162,17 @@ impl Work {
                 units.iter().for_each(|unit| drop(unit.files.remove()));
                 Ok(true)
             }
-            Err(error) => {
+            Err(fault) => {
                 counters.merge_failures.add(1);
-                if error.kind() == io::ErrorKind::InvalidData {
-                    lock(&self.unmergeable).extend(units.iter().filter_map(|unit| unit.segments().first()));
-                }
-                Err(error)
+                let first = units.iter().filter_map(|unit| unit.segments().first());
+                let to_blame: Vec<u64> = match fault.blame() {
+                    Blame::One(number) => vec![number],
+                    Blame::Unknown => first.copied().collect(),
+                    Blame::System => Vec::new(),
+                };
+                counters.damaged_units.add(to_blame.len() as u64);
+                lock(&self.unmergeable).extend(to_blame);
+                Err(fault.error)
             }
         }
     }
@@ -187,8 +180,14 @@ impl Work {
     /// Removes what a failure left, at once where that is possible: it takes room, which may be what was missing.
     fn note_leftovers(&self) {
         self.leftovers.store(true, Ordering::Release);
-        // What cannot be removed now is removed before the next merge, or by the next start.
+        // What cannot be removed now is removed before anything else is written, or by the next start.
         let _ = self.sweep();
+    }
+
+    /// Removes what failures left and could not be removed then: an index among it would count, after a restart, beside
+    /// a unit that has part of its segments only.
+    fn sweep_leftovers(&self) -> io::Result<()> {
+        if self.leftovers.load(Ordering::Acquire) { self.sweep() } else { Ok(()) }
     }
 
     /// Removes the files of units that are none.
@@ -205,7 +204,7 @@ impl Work {
         Ok(())
     }
 
-    /// The oldest units that may be merged.
+    /// The oldest units that may be merged; none where the disk has not the room.
     fn neighbours(&self) -> Vec<Arc<Unit>> {
         let units = self.tiers.units();
         let unmergeable = lock(&self.unmergeable);
@@ -215,7 +214,10 @@ impl Work {
         };
         let candidates: Vec<Option<Candidate>> = units.iter().map(candidate).collect();
         let chosen = choose(&candidates, self.policy.retention_age);
-        chosen.map_or_else(Vec::new, |chosen| units[chosen].to_vec())
+        let chosen = chosen.map_or(&[][..], |chosen| &units[chosen]);
+        // What is merged is on the disk twice until it is done.
+        let bytes = chosen.iter().map(|unit| unit.bytes).sum::<u64>();
+        if bytes > 0 && has_room(&self.dir, bytes + ROOM_BYTES) { chosen.to_vec() } else { Vec::new() }
     }
 
     /// The oldest segments that may be taken together.
@@ -228,57 +230,23 @@ impl Work {
         };
         let sealed = self.tiers.sealed();
         let hot: u64 = sealed.iter().map(|segment| segment.bytes()).sum();
+        let alone = self.one_by_one.load(Ordering::Acquire) > 0;
         let crowded = hot > self.policy.hot_bytes_max.min(self.tiers.gate.crowded_above());
         let mut taken: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut oldest) = (0, Duration::ZERO);
         for segment in sealed {
             let age = age_of(&segment.path);
-            if !crowded && age < after || !taken.is_empty() && bytes + segment.bytes() > UNIT_BYTES_MAX {
+            let full = !taken.is_empty() && (alone || bytes + segment.bytes() > UNIT_BYTES_MAX);
+            if !crowded && age < after || full {
                 break;
             }
             oldest = oldest.max(age);
             bytes += segment.bytes();
             taken.push(segment);
         }
-        let enough = crowded || after.is_zero() || bytes >= UNIT_BYTES_MIN || oldest >= after + GATHER_MAX;
-        if enough { taken } else { Vec::new() }
+        let enough = bytes >= UNIT_BYTES_MIN || oldest >= after + GATHER_MAX;
+        if crowded || alone || after.is_zero() || enough { taken } else { Vec::new() }
     }
-
-    /// Drops what is older than may be kept, and the oldest of what is more than may be kept.
-    pub(crate) fn retain(&self) {
-        let _alone = lock(&self.one_at_a_time);
-        let too_old = |age: Duration| age > self.policy.retention_age;
-        let units = self.tiers.units();
-        let complete = self.tiers.complete();
-        let mut bytes = units.iter().map(|unit| unit.bytes).sum::<u64>();
-        bytes += complete.iter().map(|segment| segment.bytes()).sum::<u64>();
-        for unit in units {
-            let age = unit.written.elapsed().unwrap_or_default();
-            if !too_old(age) && bytes <= self.policy.retention_bytes {
-                continue;
-            }
-            bytes -= unit.bytes;
-            self.tiers.remove_unit(&unit);
-            // What cannot be removed now is found too old again by the next start.
-            let _ = unit.files.remove();
-            self.shared.counters.retention_removed.add(1);
-        }
-        for segment in complete {
-            if !too_old(age_of(&segment.path)) && bytes <= self.policy.retention_bytes {
-                continue;
-            }
-            bytes -= segment.bytes();
-            self.tiers.remove_segment(&segment);
-            let _ = fs::remove_file(&segment.path);
-            self.shared.counters.retention_removed.add(1);
-        }
-    }
-}
-
-/// How long ago a file was written to.
-fn age_of(path: &Path) -> Duration {
-    let written = fs::metadata(path).and_then(|file| file.modified());
-    written.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
 }
 
 /// The thread.
@@ -291,15 +259,34 @@ pub(crate) struct Compactor {
 impl Compactor {
     /// Starts it.
     pub(crate) fn start(work: Arc<Work>) -> io::Result<Self> {
+        let shared = Arc::clone(&work.shared);
+        let rests_until: Cell<Option<Instant>> = Cell::default();
+        Self::repeat(shared, move || {
+            // Room on a full disk is made meanwhile, too: intake waits for it.
+            work.retain();
+            if rests_until.get().is_some_and(|until| Instant::now() < until) {
+                return Ok(false);
+            }
+            rests_until.set(None);
+            work.tidy_up().inspect_err(|_| rests_until.set(Some(Instant::now() + AFTER_FAILURE)))
+        })
+    }
+
+    /// Repeats something until it is stopped, at once where there was something to do. Should it panic, which is a
+    /// defect, that is counted, and it goes on: without it intake would be refused before long.
+    fn repeat(shared: Arc<Shared>, tick: impl Fn() -> io::Result<bool> + Send + 'static) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let run = move || {
             while !stopping.load(Ordering::Acquire) {
-                work.retain();
-                match work.tidy_up() {
-                    Ok(true) => {}
-                    Ok(false) => thread::park_timeout(TICK),
-                    Err(_) => thread::park_timeout(AFTER_FAILURE),
+                // What it changes, it changes at once or in files that do not count yet.
+                match catch_unwind(AssertUnwindSafe(&tick)) {
+                    Ok(Ok(true)) => {}
+                    Ok(Ok(false) | Err(_)) => thread::park_timeout(TICK),
+                    Err(_) => {
+                        shared.counters.compaction_failures.add(1);
+                        thread::park_timeout(AFTER_FAILURE);
+                    }
                 }
             }
         };
@@ -316,37 +303,6 @@ impl Compactor {
     }
 }
 
-/// Opens the units earlier processes left, oldest first, and removes what a crash left of others.
-pub(crate) fn restore(dir: &Path) -> io::Result<Vec<Unit>> {
-    let paths = files_in(dir)?;
-    let mut found = Vec::new();
-    for path in &paths {
-        match Files::with(dir, path) {
-            Some((files, Part::Index)) => {
-                let bytes = fs::read(path)?;
-                let index = Index::read(&bytes).map_err(|error| named(path, io::Error::other(error)))?;
-                found.push((files, index, bytes.len()));
-            }
-            Some((_, Part::Unfinished)) => fs::remove_file(path)?,
-            Some((files, Part::Rows)) if !paths.contains(&files.index) => fs::remove_file(path)?,
-            Some((_, Part::Rows)) | None => {}
-        }
-    }
-    let segments: Vec<&[u64]> = found.iter().map(|(_, index, _)| &*index.segments).collect();
-    let superseded = superseded(&segments);
-    let mut units = Vec::new();
-    for ((files, index, bytes), superseded) in found.into_iter().zip(superseded) {
-        if superseded {
-            files.remove()?;
-            continue;
-        }
-        let path = files.index.clone();
-        units.push(Unit::with_index(files, index, bytes).map_err(|error| named(&path, error))?);
-    }
-    File::open(dir)?.sync_all()?;
-    Ok(units)
-}
-
 /// All files in a directory, by name.
 pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> =
@@ -355,7 +311,30 @@ pub(super) fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn named(path: &Path, error: io::Error) -> io::Error {
-    let name = path.file_name().unwrap_or_default().display();
-    io::Error::new(error.kind(), format!("{name}: {error}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otlp::Limits;
+
+    #[test]
+    fn a_defect_is_counted_and_what_comes_after_it_goes_on() {
+        let shared = Arc::new(Shared::new(Limits::default(), 1, Arc::default()));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let tick = {
+            let begun = Arc::clone(&begun);
+            move || {
+                assert!(begun.fetch_add(1, Ordering::AcqRel) > 0, "a defect made for a test");
+                Ok(false)
+            }
+        };
+        let compactor = Compactor::repeat(Arc::clone(&shared), tick).expect("a thread");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while begun.load(Ordering::Acquire) < 3 {
+            assert!(Instant::now() < deadline, "it was begun {begun:?} times");
+            compactor.thread.thread().unpark();
+            thread::yield_now();
+        }
+        assert_eq!(shared.counters.compaction_failures.get(), 1);
+        compactor.stop();
+    }
 }

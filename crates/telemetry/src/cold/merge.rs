@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::build::{Counts, Each, Source, Step, Watch, begin, commit, write_signal};
+use super::fault::Fault;
 use super::index::Index;
 use super::page::Page;
 use super::unit::{Files, Unit};
@@ -80,13 +81,14 @@ pub(super) fn choose(units: &[Option<Candidate>], retention: Duration) -> Option
 }
 
 /// Writes one unit from neighbouring ones, and opens it.
-pub(super) fn merge(dir: &Path, units: &[Arc<Unit>], watch: Watch<'_>) -> io::Result<Unit> {
+pub(super) fn merge(dir: &Path, units: &[Arc<Unit>], watch: Watch<'_>) -> Result<Unit, Fault> {
     let mut segments: Vec<u64> = units.iter().flat_map(|unit| unit.segments()).copied().collect();
     segments.sort_unstable();
     let files = Files::of_segments(dir, &segments);
     let mut derived = Minutes::default();
     for unit in units {
-        derived.merge(&Minutes::from_bytes(unit.derived()).map_err(invalid)?);
+        let minutes = Minutes::from_bytes(unit.derived());
+        derived.merge(&minutes.map_err(|error| unreadable(unit, invalid(error)))?);
     }
     let first = units.iter().map(|unit| unit.first_written()).min();
     let since = first.and_then(|first| first.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -104,7 +106,7 @@ pub(super) fn merge(dir: &Path, units: &[Arc<Unit>], watch: Watch<'_>) -> io::Re
     index.logs = write_signal(Signal::Logs, &units, &files, None, |_| {}, &mut sections)?;
     watch(Step::LogsWritten)?;
     let written = units.iter().map(|unit| unit.written).max();
-    commit(dir, files, &index, &sections, written, watch)
+    Ok(commit(dir, files, &index, &sections, written, watch)?)
 }
 
 impl Source for &[Arc<Unit>] {
@@ -113,14 +115,14 @@ impl Source for &[Arc<Unit>] {
         groups.map(|group| u64::from(group.rows)).sum()
     }
 
-    fn each(&self, signal: Signal, each: Each<'_>) -> io::Result<()> {
+    fn each(&self, signal: Signal, each: Each<'_>) -> Result<(), Fault> {
         for unit in *self {
             for group in unit.index.groups(signal) {
                 for number in 0..group.bounds.len() {
                     let read = Page::new(unit, signal, group, number).batch();
                     let (batch, counts) = read.map_err(|error| match error {
-                        ReadError::Io { source, .. } => source,
-                        damaged => invalid(damaged),
+                        ReadError::Io { source, .. } => unreadable(unit, source),
+                        damaged => unreadable(unit, invalid(damaged)),
                     })?;
                     each(batch, Counts::Decided(counts))?;
                 }
@@ -130,22 +132,28 @@ impl Source for &[Arc<Unit>] {
     }
 }
 
+fn unreadable(unit: &Unit, error: io::Error) -> Fault {
+    Fault::reading(unit.segments().first().copied(), error)
+}
+
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// Which units another one took the place of: all their segments are its own, and more. A crash between a merge and the
-/// removal of what it was made from leaves such units.
-pub(super) fn superseded(segments: &[&[u64]]) -> Vec<bool> {
+/// removal of what it was made from leaves such units. Units that are not `sound` take nobody's place.
+pub(super) fn superseded(segments: &[&[u64]], sound: &[bool]) -> Vec<bool> {
     let mut holders: super::Map<u64, Vec<usize>> = super::Map::default();
-    for (unit, numbers) in segments.iter().enumerate() {
+    for (unit, numbers) in segments.iter().enumerate().filter(|(unit, _)| sound[*unit]) {
         numbers.iter().for_each(|&number| holders.entry(number).or_default().push(unit));
     }
     let is_superseded = |numbers: &[u64]| {
         let candidates = numbers.first().and_then(|first| holders.get(first)).into_iter().flatten();
         candidates.copied().any(|other| {
             segments[other].len() > numbers.len()
-                && numbers.iter().all(|number| holders[number].contains(&other))
+                && numbers
+                    .iter()
+                    .all(|number| holders.get(number).is_some_and(|units| units.contains(&other)))
         })
     };
     segments.iter().map(|numbers| is_superseded(numbers)).collect()
@@ -214,7 +222,12 @@ mod tests {
 
     #[test]
     fn a_unit_is_superseded_by_one_that_has_all_its_segments_and_more() {
-        let found = superseded(&[&[1, 2], &[1, 2, 3, 5], &[3], &[4], &[5], &[6, 7]]);
-        assert_eq!(found, [true, false, true, false, true, false]);
+        let segments: [&[u64]; 6] = [&[1, 2], &[1, 2, 3, 5], &[3], &[4], &[5], &[6, 7]];
+        let mut sound = [true; 6];
+        assert_eq!(superseded(&segments, &sound), [true, false, true, false, true, false]);
+        sound[0] = false;
+        assert_eq!(superseded(&segments, &sound), [true, false, true, false, true, false]);
+        sound[1] = false;
+        assert_eq!(superseded(&segments, &sound), [false; 6], "what is damaged takes nobody's place");
     }
 }

@@ -20,6 +20,7 @@ mod build;
 mod ceilings;
 mod cells;
 mod compact;
+mod fault;
 mod gather;
 mod group;
 mod index;
@@ -29,13 +30,18 @@ mod pack;
 mod page;
 mod pages;
 mod rest;
+mod restore;
+mod retain;
 mod sample;
 #[cfg(test)]
 mod tests;
 mod unit;
 mod write;
 
-pub(crate) use compact::{Compactor, Policy, Take, Work, restore};
+pub(crate) use compact::{Compactor, Policy, Take, Work};
+pub(crate) use fault::is_full;
+pub use restore::DamagedFiles;
+pub(crate) use restore::{Restored, restore};
 pub(crate) use unit::Unit;
 
 /// Maps of what comes from this process alone.

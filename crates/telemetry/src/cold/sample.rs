@@ -1,8 +1,9 @@
 //! Tail sampling: which traces a compaction keeps.
 //!
-//! Kept whatever the rate: traces with an error, traces with a span slower than its operation's 99th percentile in the
-//! same compaction, pinned traces. Of the rest, those whose randomness lies above OpenTelemetry's rejection threshold:
-//! the same ones wherever and whenever a part of the trace is looked at.
+//! Kept whatever the rate: traces with an error, traces with a span slower than its operation's 99th percentile, both as
+//! far as the same compaction shows. Of the rest, those whose randomness lies above OpenTelemetry's rejection threshold:
+//! the same ones wherever and whenever a part of the trace is looked at. So a trace whose spans lie in segments that are
+//! compacted apart may lose those of a part in which nothing is remarkable: what was compacted before is not read again.
 //!
 //! Source: OpenTelemetry, "TraceState: Probability Sampling" (`th`, `rv`, 56 bits).
 
@@ -60,15 +61,14 @@ impl Seen {
         }
     }
 
-    /// The rule: percent of unremarkable traces to keep, traces to keep in any case.
-    pub(super) fn decide(mut self, keep_percent: f64, pinned: &HashSet<[u8; 16]>) -> Rule {
+    /// The rule: percent of unremarkable traces to keep.
+    pub(super) fn decide(mut self, keep_percent: f64) -> Rule {
         let slow: Vec<u16> = self.histograms.iter().map(percentile_99).collect();
         for (trace, operation, bucket) in self.spans {
             if bucket > slow[operation as usize] {
                 self.kept.insert(trace);
             }
         }
-        self.kept.extend(pinned);
         let share = (keep_percent / 100.0).clamp(0.0, 1.0);
         Rule { kept: self.kept, threshold: ((1.0 - share) * RANGE) as u64, share }
     }

@@ -77,6 +77,19 @@ impl Files {
         gone(&self.logs)
     }
 
+    /// Gives them names under which they are left alone; the index last, so that a crash before that is found again.
+    pub(super) fn mark_damaged(&self) -> io::Result<()> {
+        for path in [&self.spans, &self.logs, &self.index] {
+            let mut name = path.clone().into_os_string();
+            name.push(".damaged");
+            match fs::rename(path, name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn of(&self, signal: Signal) -> &Path {
         match signal {
             Signal::Spans => &self.spans,
@@ -193,6 +206,11 @@ impl Unit {
     /// Latest start of any span.
     pub(crate) fn start_max(&self) -> u64 {
         self.index.spans.iter().map(Group::start_max).max().unwrap_or(0)
+    }
+
+    /// The newest start of a span or time of a log record, nanoseconds since 1970; 0 where there are none.
+    pub(super) fn newest_start(&self) -> u64 {
+        self.start_max().max(self.index.logs.iter().map(Group::start_max).max().unwrap_or(0))
     }
 
     /// Adds the spans of a trace.

@@ -163,6 +163,23 @@ impl Strings {
         (0..self.ends.len() as u32).find(|&code| self.entry(code) == value)
     }
 
+    /// The same rows with the entries they use alone, to be read: a part of a larger column holds no more than its own.
+    pub(crate) fn used(self) -> Self {
+        if self.form == Form::Plain {
+            return self;
+        }
+        let mut used = Self::default();
+        let mut known = vec![u32::MAX; self.entries()];
+        for &code in &self.codes {
+            let place = &mut known[code as usize];
+            if *place == u32::MAX {
+                *place = used.add_entry(self.entry(code));
+            }
+            used.codes.push(*place);
+        }
+        used
+    }
+
     /// Takes back rows beyond the first `rows`. Entries of a dictionary stay: they cost a little room, no meaning.
     pub(crate) fn truncate(&mut self, rows: usize) {
         match self.form {
@@ -267,6 +284,15 @@ mod tests {
         let code = column.push_text(b"a\xffb");
         assert_eq!(column.text(code), "a\u{fffd}b");
         assert_eq!(column.push_text(b"a\xffb"), code);
+    }
+
+    #[test]
+    fn entries_that_no_row_uses_are_left_out_and_rows_read_as_before() {
+        let ends = vec![1, 3, 6, 7];
+        let column = Strings::from_parts(Form::Dictionary, b"abbcccd".to_vec(), ends, vec![3, 1, 1, 3]);
+        let used = column.used();
+        let rows: Vec<&str> = (0..used.len()).map(|row| used.text(used.code(row))).collect();
+        assert_eq!((&*rows, used.entries()), (&["d", "bb", "bb", "d"][..], 2));
     }
 
     #[test]

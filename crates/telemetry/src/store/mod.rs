@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::backlog::{Backlog, Gate};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
-use crate::cold::{self, Compactor, Policy, Take, Work};
+use crate::cold::{self, Compactor, DamagedFiles, Policy, Restored, Take, Work};
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
-use crate::derive::{Derived, Minutes};
+use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::otlp::Limits;
@@ -52,12 +52,14 @@ pub struct Config {
     /// With more bytes of closed segments than this nothing is taken in until compaction has caught up by a quarter;
     /// senders are told when to come back. What is written to is not counted: a segment more can be on disk.
     pub backlog_bytes_max: u64,
-    /// How many percent of unremarkable traces compaction keeps. Traces with errors, with spans slower than their
-    /// operation's 99th percentile, and pinned ones are always kept.
+    /// How many percent of unremarkable traces compaction keeps. Traces with errors and with spans slower than their
+    /// operation's 99th percentile are kept in any case, as far as the segments compacted together show: a part of a
+    /// trace that is compacted apart, because it came much earlier or later, is judged by its own spans.
     pub keep_percent: f64,
-    /// What is older goes.
+    /// What was written longer ago goes, once its newest span is older, too.
     pub retention_age: Duration,
-    /// When there is more than this on disk, the oldest goes.
+    /// When there is more than this on disk, the oldest goes; so it does when the disk is full, and more than half of
+    /// what is on it is the store's.
     pub retention_bytes: u64,
 }
 
@@ -126,6 +128,7 @@ pub(crate) struct Open {
     pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
     recovery: Recovery,
+    damaged: Vec<DamagedFiles>,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) work: Arc<Work>,
     compactor: Mutex<Option<Compactor>>,
@@ -143,9 +146,12 @@ impl Telemetry {
         let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
-        let covered = restore_units(&cold, &tiers, &derived)?;
-        let (recovery, next_number) = recover(&hot, &covered, &tiers, &derived)?;
+        let restored = cold::restore(&cold).map_err(failed("reading", &cold))?;
+        let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
+        let covered = take_units(restored, &tiers, &derived);
+        let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
+        shared.counters.damaged_units.add(damaged.len() as u64);
         let observe: Observer = {
             let derived = Arc::clone(&derived);
             Box::new(move |batch: &Batch| derived.observe(batch))
@@ -164,9 +170,10 @@ impl Telemetry {
             retention_bytes: config.retention_bytes,
         };
         let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
-        let work = Arc::new(work.map_err(failed("reading", &cold))?);
+        let work = Arc::new(work);
         let compactor = Mutex::default();
-        let open = Open { shared, tiers, derived, recovery, committer, work, compactor, _lock: lock };
+        let open =
+            Open { shared, tiers, derived, recovery, damaged, committer, work, compactor, _lock: lock };
         let compactor = Compactor::start(Arc::clone(&open.work));
         *crate::intake::lock(&open.compactor) =
             Some(compactor.map_err(failed("starting the thread for", &cold))?);
@@ -195,14 +202,14 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Keeps a trace whatever is sampled out: one that an incident or a drill refers to. From the next compaction on.
-    pub fn pin(&self, trace: TraceId) -> io::Result<()> {
-        self.open.work.pin(trace)
-    }
-
     /// What opening found.
     pub fn recovery(&self) -> Recovery {
         self.open.recovery
+    }
+
+    /// Compacted files that opening could not read, set aside and left out.
+    pub fn damaged(&self) -> &[DamagedFiles] {
+        &self.open.damaged
     }
 
     /// What waits for compaction, and whether intake waits for it.
@@ -335,28 +342,28 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 /// Takes in the units of earlier processes; answers the numbers of the segments they were made from.
-fn restore_units(cold: &Path, tiers: &Tiers, derived: &Derived) -> Result<Vec<u64>, OpenError> {
+fn take_units(restored: Restored, tiers: &Tiers, derived: &Derived) -> Vec<u64> {
     let mut covered = Vec::new();
-    for unit in cold::restore(cold).map_err(failed("reading", cold))? {
+    for (unit, minutes) in restored.units {
         unit.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
-        let minutes = Minutes::from_bytes(unit.derived()).map_err(io::Error::other);
-        derived.restore(&minutes.map_err(failed("reading", cold))?);
+        derived.restore(&minutes);
         covered.extend_from_slice(unit.segments());
         tiers.restore_unit(Arc::new(unit));
     }
-    Ok(covered)
+    covered
 }
 
 /// Takes in the segments of earlier processes; answers what was found, and the number for the next segment.
 fn recover(
     hot: &Path,
     covered: &[u64],
+    last_number: u64,
     tiers: &Tiers,
     derived: &Derived,
 ) -> Result<(Recovery, u64), OpenError> {
     let mut recovery = Recovery::default();
-    // A number that a unit covers must not be given again.
-    let mut next_number = covered.iter().max().map_or(1, |last| last + 1);
+    // A number in the name of a unit must not be given again.
+    let mut next_number = last_number.max(covered.iter().max().copied().unwrap_or(0)) + 1;
     for (number, path) in Segment::list(hot).map_err(failed("listing", hot))? {
         next_number = next_number.max(number + 1);
         if covered.contains(&number) {

@@ -155,7 +155,8 @@ fn a_failed_merge_leaves_no_files_and_one_that_was_committed_in_vain_does_not_co
         .open
         .work
         .merge_watched(&|step| {
-            if step == Step::Committed { Err(io::Error::other("a disk that fails")) } else { Ok(()) }
+            let broken = rustix::io::Errno::IO.raw_os_error();
+            if step == Step::Committed { Err(io::Error::from_raw_os_error(broken)) } else { Ok(()) }
         })
         .expect_err("stopped");
     assert_eq!(files(&dir).len() as u64, 3 * PARTS + 3, "the merged unit has its name, and is not used");
@@ -207,6 +208,30 @@ fn what_was_sampled_stays_sampled_and_stands_for_as_many() {
     assert_eq!(units(&store), 1);
     assert_eq!(stands_for(&store), before);
     assert_eq!((store.counters().sampled_out_spans.get(), of_all(&store)), (sampled_out, came));
+}
+
+/// A merge holds the batches of a whole row group: were each to hold the row group's dictionary, that would be many
+/// times what is there.
+#[test]
+fn a_page_that_is_merged_holds_the_names_of_its_own_rows() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    let span = |n: u64| {
+        let span = Message::new().bytes(1, fixture::trace_id(1 + n / 10)).bytes(2, (n + 1).to_be_bytes());
+        span.bytes(5, format!("GET /{}", n / 2)).fixed64(7, 1000 + n).fixed64(8, 2000 + n)
+    };
+    for numbers in (0..10_000).collect::<Vec<u64>>().chunks(1000) {
+        send(&store, &fixture::traces("s1", numbers.iter().map(|&n| span(n))));
+    }
+    store.compact().expect("compacted");
+    let unit = Arc::clone(&store.open.tiers.units()[0]);
+    let group = &unit.index.spans[0];
+    let batches = (0..group.bounds.len()).map(|page| Page::new(&unit, Signal::Spans, group, page).batch());
+    let held: Vec<(usize, usize)> = batches
+        .map(|batch| batch.expect("readable").0)
+        .map(|batch| (batch.rows(), batch.name.entries()))
+        .collect();
+    assert_eq!(held, [(8192, 4096), (1808, 904)], "rows, names");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod gather;
 mod group;
 mod index;
 mod merge;
+mod operations;
 mod order;
 mod pack;
 mod page;

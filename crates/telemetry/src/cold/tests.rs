@@ -16,6 +16,7 @@ use crate::query::{LogFilter, StatusFilter, TraceFilter};
 use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
 mod merging;
+mod operations;
 
 /// A store that compacts only when asked.
 fn open(dir: &TempDir) -> Telemetry {

@@ -15,6 +15,7 @@ use crate::fixture::{self, Message, int, text};
 use crate::query::{LogFilter, StatusFilter, TraceFilter};
 use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
+mod behind;
 mod merging;
 mod operations;
 

@@ -18,6 +18,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// The part of the request at fault.
     pub(crate) field: Option<String>,
+    /// When to try again, in whole seconds; `None`: the same request would be refused again.
+    pub(crate) retry_after_seconds: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -33,7 +35,7 @@ struct Wire<'a> {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None }
+        Self { status, code, detail: detail.into(), field: None, retry_after_seconds: None }
     }
 
     /// A field of the body or a query parameter that cannot be read or is out of range.
@@ -75,6 +77,9 @@ impl IntoResponse for Problem {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

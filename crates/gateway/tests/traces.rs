@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::server::{Server, assert_problem, start, start_with_telemetry};
+use support::server::{Server, assert_problem, start, start_with_backlog, start_with_telemetry};
 
 const TRACES: &str = "/api/v3/observability";
 
@@ -96,6 +96,21 @@ fn the_status_says_what_waits_for_compaction_and_whether_intake_does() {
     for line in ["telemetry_backlog_bytes 0", "telemetry_intake_refused 0", "telemetry_compacted_files 0"] {
         assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
     }
+}
+
+#[test]
+fn while_compaction_is_behind_senders_are_told_when_to_come_back_and_people_why() {
+    let server = start_with_backlog();
+    let send = |trace| server.post(&format!("{TRACES}/trace"), purchase(trace, began()));
+    let refusal = "refused until compaction has caught up";
+    assert_eq!(send(1).status, 201);
+    let refused = send(2);
+    assert_problem(&refused, 429, "backlog");
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(server.get(&format!("{TRACES}/status")).json()["intake"], "refused");
+    let page = server.get("/").body;
+    assert!(page.contains(refusal) && !page.contains("All is well"), "{page}");
+    assert!(!start_with_telemetry(|_| {}).get("/").body.contains(refusal));
 }
 
 #[test]

@@ -366,10 +366,14 @@ mod tests {
     fn half_of_what_may_be_on_disk_may_wait_for_compaction_unless_it_is_written_down() {
         let of = |text: &str| load(text).unwrap().telemetry.store(Path::new("dir")).backlog_bytes_max;
         assert_eq!(of(""), 5 << 30);
-        assert_eq!(of("[telemetry]\nretention_mib = 100\n"), 50 << 20);
-        assert_eq!(of("[telemetry]\nbacklog_mib = 64\n"), 64 << 20);
-        let error = load("[telemetry]\nbacklog_mib = 1\n").unwrap_err();
-        assert!(error.contains("telemetry.backlog_mib") && error.contains("must be 16 to"), "{error}");
+        assert_eq!(of("[telemetry]\nretention_mib = 300\n"), 150 << 20);
+        assert_eq!(of("[telemetry]\nbacklog_mib = 128\n"), 128 << 20);
+        for (field, value, least) in [("backlog_mib", 127, 128), ("retention_mib", 255, 256)] {
+            let error = load(&format!("[telemetry]\n{field} = {value}\n")).unwrap_err();
+            let says =
+                [format!("telemetry.{field}"), format!("must be {least} to"), "room for two".to_owned()];
+            assert!(says.iter().all(|says| error.contains(says)), "{error}");
+        }
     }
 
     #[test]

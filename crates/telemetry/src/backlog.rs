@@ -1,16 +1,27 @@
 //! What waits for compaction, and whether intake has to wait for it.
 //!
 //! In: the bytes of complete segments, whenever they change. Out: the count, and a gate that closes at a bound and
-//! opens again well below it, so that senders are not let in and turned away by turns.
+//! opens again below it, so that senders are not let in and turned away by turns.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The least bound that makes sense: with one segment being compacted there is room for another.
+pub const BACKLOG_BYTES_MIN: u64 = 2 * SEGMENT_BYTES;
+
+/// A segment is closed at this size where nothing else is said.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// A closed gate opens when a quarter of the bound is gone, or this much where it is less: tracing libraries give a
+/// request up after some 30 s, and compaction takes 5 to 10 s for so much.
+const OPENS_AFTER_MAX: u64 = 256 << 20;
 
 /// What waits for compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     /// Bytes of complete segments that were not compacted yet; segments set aside for damage are not among them.
     pub bytes: u64,
-    /// From so many on nothing is taken in, until a quarter of it is gone.
+    /// From so many on nothing is taken in, until a quarter of it is gone, or 256 MiB. [`u64::MAX`] where nothing is ever
+    /// compacted.
     pub bytes_max: u64,
     /// Whether intake is refused now.
     pub refusing: bool,
@@ -64,7 +75,7 @@ impl Gate {
     }
 
     fn open_below(&self) -> u64 {
-        self.bytes_max - self.bytes_max / 4
+        self.bytes_max - (self.bytes_max / 4).min(OPENS_AFTER_MAX)
     }
 }
 
@@ -83,5 +94,15 @@ mod tests {
             .into();
         assert_eq!(refuses, [false, false, true, true, true, false, false, true, true, false]);
         assert!(gate.crowded_above() < gate.open_below(), "compaction goes on until the gate opens");
+    }
+
+    #[test]
+    fn a_large_bound_does_not_keep_senders_out_until_a_quarter_is_gone() {
+        let gate = Gate::new(5 << 30);
+        gate.set(5 << 30);
+        gate.set((5 << 30) - (256 << 20));
+        assert!(gate.refuses());
+        gate.set((5 << 30) - (256 << 20) - 1);
+        assert!(!gate.refuses(), "{:?}", gate.now());
     }
 }

@@ -163,8 +163,22 @@ impl Batch {
 
     /// Bytes held, roughly.
     pub(crate) fn weight(&self) -> usize {
-        const FIXED: usize = 16 + 8 + 8 + 8 + 8 + 1 + 1 + 4 + 4 + 4 + 4 + 4;
-        FIXED * self.rows()
+        const ROW: usize = 16 + 8 + 8 + 8 + 8 + 1 + 1 + 4 + 4;
+        const EVENT: usize = 4 + 8 + 4;
+        const LINK: usize = 4 + 16 + 8 + 4 + 4;
+        let texts = [
+            &self.name,
+            &self.message,
+            &self.trace_state,
+            &self.origins.resources,
+            &self.origins.scopes,
+            &self.events.name,
+            &self.links.trace_state,
+        ];
+        ROW * self.rows()
+            + EVENT * self.events.row.len()
+            + LINK * self.links.row.len()
+            + texts.iter().map(|column| column.weight()).sum::<usize>()
             + self.attributes.weight()
             + self.events.attributes.weight()
             + self.links.attributes.weight()

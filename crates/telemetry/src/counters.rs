@@ -39,7 +39,7 @@ pub struct Counters {
     pub disk_refused: Counter,
     /// Attributes left out by our limits.
     pub attributes_dropped: Counter,
-    /// Values cut by our limits.
+    /// Values, names and messages cut by our limits; a tracestate, or a body that is no text, is left out whole.
     pub values_cut: Counter,
     /// Events left out by our limits.
     pub events_dropped: Counter,

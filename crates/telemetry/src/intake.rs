@@ -24,8 +24,8 @@ const BLOCK_WEIGHT: usize = 8 << 20;
 /// How long a sender is asked to wait when too much is under way: a few group commits.
 const OVERLOADED_RETRY: Duration = Duration::from_millis(200);
 
-/// How long a sender is asked to wait when compaction is behind: about what one file of it takes.
-const BACKLOG_RETRY: Duration = Duration::from_secs(2);
+/// How long a sender is asked to wait when compaction is behind: about what it takes until the gate opens again.
+const BACKLOG_RETRY: Duration = Duration::from_secs(5);
 
 /// What was taken in.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ mod store;
 mod tiers;
 mod trace;
 
-pub use backlog::Backlog;
+pub use backlog::{BACKLOG_BYTES_MIN, Backlog};
 pub use block::BlockError;
 pub use catalogue::Operation;
 pub use cold::DamagedFiles;

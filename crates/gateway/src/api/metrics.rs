@@ -58,7 +58,7 @@ fn stored(text: &mut Exposition, counts: &Counters) {
         ),
         ("telemetry_requests_disk_refused_total", "requests the disk did not take", &counts.disk_refused),
         ("telemetry_attributes_dropped_total", "attributes left out by limits", &counts.attributes_dropped),
-        ("telemetry_values_cut_total", "values cut by limits", &counts.values_cut),
+        ("telemetry_values_cut_total", "values, names and messages cut by limits", &counts.values_cut),
         ("telemetry_events_dropped_total", "events left out by limits", &counts.events_dropped),
         ("telemetry_links_dropped_total", "links left out by limits or without ids", &counts.links_dropped),
         ("telemetry_commits_total", "group commits", &counts.commits),

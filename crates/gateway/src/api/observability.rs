@@ -16,7 +16,7 @@ use telemetry::{
 use super::{Answer, Asked, json};
 use crate::body::Query;
 use crate::jaeger::NoTelemetry;
-use crate::otlp::{self, signal::Signal};
+use crate::otlp::{self, refused::Refused, signal::Signal};
 use crate::pieces::{self, Broken, More, Pieces};
 use crate::problem::{Problem, chain};
 use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
@@ -209,15 +209,19 @@ fn not_otlp(why: impl std::fmt::Display) -> Problem {
 }
 
 impl From<Refusal> for Problem {
+    /// Status and time to come back are those of the OTLP receivers.
     fn from(refusal: Refusal) -> Self {
-        let (status, code) = match &refusal {
-            Refusal::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed_json"),
-            Refusal::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
-            Refusal::Backlog { .. } => (StatusCode::TOO_MANY_REQUESTS, "backlog"),
-            Refusal::Disk { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk"),
-            Refusal::Closing => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        let code = match &refusal {
+            Refusal::Malformed { .. } => "malformed_json",
+            Refusal::Overloaded { .. } => "overloaded",
+            Refusal::Backlog { .. } => "backlog",
+            Refusal::Disk { .. } => "disk",
+            Refusal::Closing => "unavailable",
         };
-        Self::new(status, code, refusal.to_string())
+        let detail = refusal.to_string();
+        let refused = Refused::from(refusal);
+        let retry_after_seconds = refused.retry_after_seconds();
+        Self { retry_after_seconds, ..Self::new(refused.status(), code, detail) }
     }
 }
 
@@ -395,5 +399,30 @@ impl Pieces for WholeTrace {
             }
         };
         Ok(More::Yes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_sent_again_is_refused_with_the_time_to_come_back() {
+        let retry_after = Duration::from_millis(1_500);
+        for (refusal, status, seconds) in [
+            (Refusal::Overloaded { retry_after }, 429, Some("2")),
+            (Refusal::Backlog { waiting_bytes: 7 << 20, retry_after }, 429, Some("2")),
+            (Refusal::Disk { message: "no space left".to_owned(), retry_after }, 503, Some("2")),
+            (Refusal::Closing, 503, Some("1")),
+            (Refusal::Malformed { offset: 7, what: "a length" }, 400, None),
+        ] {
+            let response = Problem::from(refusal).into_response();
+            let told = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), told), (status, seconds));
+        }
     }
 }

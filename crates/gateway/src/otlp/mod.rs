@@ -21,7 +21,7 @@ pub(crate) mod grpc;
 mod http;
 pub(crate) mod json;
 mod receiver;
-mod refused;
+pub(crate) mod refused;
 mod serve;
 pub(crate) mod signal;
 mod sink;

@@ -22,7 +22,7 @@ pub(crate) fn overall(view: &View) -> String {
     if view.stale().is_some() {
         return "What is shown here is old: the loops give no snapshots.".to_owned();
     }
-    if snapshot.services.is_empty() {
+    if snapshot.services.is_empty() && view.refusing.is_none() {
         return "There is nothing to look after yet.".to_owned();
     }
     let clauses = clauses(view);
@@ -79,6 +79,11 @@ fn clauses(view: &View) -> Vec<String> {
     match view.faults.len() {
         0 => {}
         n => clauses.push(is(n, "fault", "faults", "injected on purpose")),
+    }
+    if let Some(backlog) = view.refusing {
+        let mebibytes = backlog.bytes >> 20;
+        clauses
+            .push(format!("spans and logs are refused until compaction has caught up with {mebibytes} MiB"));
     }
     if !clauses.is_empty() {
         clauses.extend(paused(view));

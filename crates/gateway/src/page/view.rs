@@ -7,6 +7,7 @@ use domain::{
     Intent, Issue, IssueId, IssueKind, PlanStatus, ResourceId, ServiceName, ServiceState, Snapshot,
 };
 use store::{HealthRecord, PlanRecord, Switches};
+use telemetry::{Backlog, Telemetry};
 
 use super::marks::Meaning;
 use super::time::{Form, Stamp};
@@ -26,6 +27,8 @@ pub(crate) struct View {
     /// Plans that are not over, newest first.
     pub(crate) plans: Vec<PlanRecord>,
     pub(crate) faults: Vec<RunningFault>,
+    /// What waits for compaction, while spans and logs are refused because of it.
+    pub(crate) refusing: Option<Backlog>,
 }
 
 impl View {
@@ -38,6 +41,7 @@ impl View {
             issues: app.store.open_issues()?,
             plans: app.store.unfinished_plans()?,
             faults: app.control.running_faults(),
+            refusing: app.telemetry.as_ref().map(Telemetry::backlog).filter(|backlog| backlog.refusing),
         })
     }
 

@@ -78,6 +78,14 @@ pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
     Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry), None) }
 }
 
+/// With a telemetry store that refuses everything once something is on its disk.
+pub(crate) fn start_with_backlog() -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let config = telemetry::Config { backlog_bytes_max: 0, ..telemetry::Config::new(dir.path()) };
+    let telemetry = Telemetry::open(config).unwrap();
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry), None) }
+}
+
 /// With a telemetry store that holds a scene of traces.
 pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
     let dir = tempfile::tempdir().unwrap();

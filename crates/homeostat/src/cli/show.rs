@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 
 /// What runs, and how it is.
 pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
@@ -16,11 +16,16 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
     let plans: Vec<Value> = client.get("/api/v3/self-healing/remediations?status=awaiting_approval")?;
+    // Where no telemetry is kept there is nothing to say of it.
+    let telemetry: Value = match client.get("/api/v3/observability/status") {
+        Err(ClientError::Refused { .. }) => Value::Null,
+        answer => answer?,
+    };
     let open: Vec<&Value> = issues.iter().filter(|issue| issue["closed_at"].is_null()).collect();
     if output.json {
         let whole = serde_json::json!({
             "address": client.address(), "health": health, "services": services, "issues": open,
-            "faults": faults, "awaiting_approval": plans,
+            "faults": faults, "awaiting_approval": plans, "telemetry": telemetry,
             "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
         print(&format!("{whole:#}\n"))?;
@@ -28,7 +33,8 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     }
     let score = health["overall_score"].as_u64().map_or("unknown".to_owned(), |score| score.to_string());
     let limits = limits_line(&capabilities);
-    let mut text = format!("{}  health {score}\n{limits}\n\n", client.address());
+    let intake = refused_line(&telemetry);
+    let mut text = format!("{}  health {score}\n{limits}\n{intake}\n", client.address());
     let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
     section(&mut text, "open issues", &open, |issue| {
@@ -60,6 +66,19 @@ fn limits_line(capabilities: &Capabilities) -> String {
         Enforcement::Unavailable(why) => format!("not held ({why})"),
     };
     format!("limits: memory {}, CPU {}", held(&capabilities.memory_limit), held(&capabilities.cpu_limit))
+}
+
+/// That spans and logs are refused, while they are.
+fn refused_line(telemetry: &Value) -> String {
+    match telemetry["backlog_bytes"].as_u64().filter(|_| telemetry["intake"] == "refused") {
+        Some(bytes) => {
+            format!(
+                "telemetry: spans and logs are refused until compaction has caught up with {} MiB\n",
+                bytes >> 20
+            )
+        }
+        None => String::new(),
+    }
 }
 
 /// Issues, newest first.
@@ -201,7 +220,19 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     use domain::{Capabilities, Enforcement};
 
-    use super::{limits_line, table};
+    use super::{limits_line, refused_line, table};
+
+    #[test]
+    fn refused_intake_is_one_line_and_open_intake_none() {
+        let of = |intake: &str| {
+            refused_line(&serde_json::json!({"intake": intake, "backlog_bytes": 300_u64 << 20}))
+        };
+        assert_eq!(
+            of("refused"),
+            "telemetry: spans and logs are refused until compaction has caught up with 300 MiB\n"
+        );
+        assert_eq!((of("open"), refused_line(&serde_json::Value::Null)), (String::new(), String::new()));
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -86,6 +86,9 @@ impl Otlp {
     }
 }
 
+/// The least that may wait for compaction, in MiB.
+const BACKLOG_MIB_MIN: u64 = telemetry::BACKLOG_BYTES_MIN >> 20;
+
 /// How long spans and logs are kept, and which. Everything is kept whole until it is compacted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -98,10 +101,10 @@ pub struct Telemetry {
     pub keep_percent: f64,
     /// Days that spans and logs are kept, 1 to 3650: since they were written, and since the newest of their file began.
     pub retention_days: u64,
-    /// MiB on disk, 64 to 16777216; beyond, the oldest goes. So it does on a full disk that holds little else.
+    /// MiB on disk, 256 to 16777216; beyond, the oldest goes. So it does on a full disk that holds little else.
     pub retention_mib: u64,
-    /// MiB that may wait for compaction, 16 to 16777216: where more comes than is compacted, senders are told to come
-    /// back later from here on, until a quarter of it is gone. Half of `retention_mib` where nothing is said.
+    /// MiB that may wait for compaction, 128 to 16777216: where more comes than is compacted, senders are told to come
+    /// back later from here on, until a quarter of it is gone, or 256 MiB. Half of `retention_mib` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_mib: Option<u64>,
 }
@@ -141,11 +144,21 @@ impl Telemetry {
         for (field, value, low, high) in [
             ("compact_after_seconds", self.compact_after_seconds, 0, DAY_SECONDS),
             ("retention_days", self.retention_days, 1, 3650),
-            ("retention_mib", self.retention_mib, 64, 16 << 20),
-            ("backlog_mib", self.backlog_mib.unwrap_or(16), 16, 16 << 20),
+            ("retention_mib", self.retention_mib, 2 * BACKLOG_MIB_MIN, 16 << 20),
+            ("backlog_mib", self.backlog_mib.unwrap_or(BACKLOG_MIB_MIN), BACKLOG_MIB_MIN, 16 << 20),
         ] {
             if !(low..=high).contains(&value) {
-                return Err((format!("telemetry.{field}"), format!("is {value}, must be {low} to {high}")));
+                let why = match field {
+                    "backlog_mib" if value < low => {
+                        ": spans and logs are compacted in files of 64 MiB, and there must be room for two"
+                    }
+                    "retention_mib" if value < low => {
+                        ": half of it may wait for compaction, in files of 64 MiB, and there must be room for two"
+                    }
+                    _ => "",
+                };
+                let message = format!("is {value}, must be {low} to {high}{why}");
+                return Err((format!("telemetry.{field}"), message));
             }
         }
         if !(0.0..=100.0).contains(&self.keep_percent) {

@@ -3,10 +3,9 @@
 //! Values are not hashed one by one: each distinct entry of each batch's dictionary is looked up once, and rows carry
 //! its code over.
 
-use std::collections::BTreeMap;
-
 use super::Map;
 use super::attributes::{AttributeColumn, AttributesOut};
+use super::operations::{OperationTally, Tally, bounded};
 use super::order::{ABSENT, Order};
 use crate::batch::Batch;
 use crate::column::Strings;
@@ -50,14 +49,6 @@ pub(super) enum Data {
     Fixed { width: usize, bytes: Vec<u8>, there: Vec<bool> },
 }
 
-/// What is known about the spans of one operation in a row group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tally {
-    pub(super) count: u64,
-    pub(super) errors: u64,
-    pub(super) duration_max: u64,
-}
-
 /// The columns of a row group.
 pub(super) struct Gathered {
     pub(super) signal: Signal,
@@ -66,8 +57,8 @@ pub(super) struct Gathered {
     pub(super) attributes: Vec<AttributeColumn>,
     /// Which attributes, in which order: indices into `attributes`, or [`REST`].
     pub(super) shapes: Vec<Box<[u16]>>,
-    /// Service, name and kind of spans.
-    pub(super) tallies: BTreeMap<(String, String, u8), Tally>,
+    /// The operations of spans.
+    pub(super) operations: Vec<OperationTally>,
     /// Bounds of each page: first and last start, longest duration.
     pub(super) resources: Strings,
     pub(super) traces: Vec<[u8; 16]>,
@@ -93,10 +84,10 @@ pub(super) fn gather(
     let kinds = scatter.numbers(|batch, row| batch.kind[row].into());
     let plain = |values: Vec<u64>| Data::Numbers { values, there: Vec::new() };
     let mut fields = Vec::new();
-    let mut tallies = BTreeMap::new();
+    let mut operations = Vec::new();
     if signal == Signal::Spans {
         let statuses = scatter.numbers(|batch, row| batch.status[row].into());
-        tallies = tally(&services, &names, &kinds, &statuses, &durations);
+        operations = tally(&services, &names, &kinds, &statuses, &durations);
         let parents = scatter.numbers(|batch, row| batch.parent[row]);
         let (offsets, ids, there) = parent_places(&traces, &spans, &parents);
         fields.push((Field::ParentOffset, plain(offsets)));
@@ -139,7 +130,7 @@ pub(super) fn gather(
         fields,
         attributes,
         shapes,
-        tallies,
+        operations,
         resources: entries,
         traces,
         starts,
@@ -233,7 +224,7 @@ fn tally(
     kinds: &[u64],
     statuses: &[u64],
     durations: &[u64],
-) -> BTreeMap<(String, String, u8), Tally> {
+) -> Vec<OperationTally> {
     let mut tallies: Map<(u32, u32, u8), Tally> = Map::default();
     for row in 0..kinds.len() {
         let key = (service_codes[row], name_codes[row], kinds[row] as u8);
@@ -242,10 +233,13 @@ fn tally(
         tally.errors += u64::from(statuses[row] == StatusCode::Error as u64);
         tally.duration_max = tally.duration_max.max(durations[row]);
     }
-    let texts = |(service, name, kind): (u32, u32, u8)| {
-        (services.text(service).to_owned(), names.text(name).to_owned(), kind)
+    let operation = |((service, name, kind), tally)| OperationTally {
+        service: services.text(service).to_owned(),
+        name: Some(names.text(name).to_owned()),
+        kind,
+        tally,
     };
-    tallies.into_iter().map(|(key, tally)| (texts(key), tally)).collect()
+    bounded(tallies.into_iter().map(operation).collect())
 }
 
 /// Offset to the parent where it is in the same trace's run, else its id.

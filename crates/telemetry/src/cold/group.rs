@@ -6,7 +6,7 @@ use std::io;
 use super::bloom;
 use super::ceilings::{Ascent, Ceilings};
 use super::gather::{Data, Field, Gathered};
-use super::index::{Bounds, Chunk, Group, OperationTally, put_sections};
+use super::index::{Bounds, Chunk, Group, put_sections};
 use super::order::ABSENT;
 use super::pages::{PAGE_ROWS, distinct};
 use super::rest::{self, Rest};
@@ -72,16 +72,10 @@ pub(super) fn write_group(
         Signal::Logs => Vec::new(),
     };
     let (locator, tags) = put_sections(sections, runs, &tags.hashes);
-    let operations = gathered.tallies.iter().map(|((service, name, kind), tally)| OperationTally {
-        service: service.clone(),
-        name: name.clone(),
-        kind: *kind,
-        tally: *tally,
-    });
     Ok(Group {
         rows: rows as u32,
         bounds: bounds(gathered, &rests),
-        operations: operations.collect(),
+        operations: gathered.operations.clone(),
         services,
         shapes: gathered.shapes.clone(),
         fields,

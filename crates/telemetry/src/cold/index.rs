@@ -9,7 +9,8 @@
 
 use super::bloom;
 use super::ceilings::{Ceilings, Coverage};
-use super::gather::{Field, Tally};
+use super::gather::Field;
+use super::operations::{OperationTally, Tally, bounded};
 use super::pack::{put_varint, take_varint};
 use crate::column::AttributeType;
 use crate::filter::Filter;
@@ -17,8 +18,9 @@ use crate::model::Signal;
 
 const MAGIC: [u8; 4] = *b"HSCI";
 
-/// The format this version writes. The first one lacks the age of the oldest rows.
-const FORMAT: u16 = 2;
+/// The format this version writes. The first one lacks the age of the oldest rows; the second counts each operation for
+/// itself, however many there are.
+const FORMAT: u16 = 3;
 
 const HEADER: usize = 32;
 
@@ -92,14 +94,8 @@ pub(super) struct Bounds {
     pub(super) rests: u64,
 }
 
-/// A service's operation in a row group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OperationTally {
-    pub(super) service: String,
-    pub(super) name: String,
-    pub(super) kind: u8,
-    pub(super) tally: Tally,
-}
+/// In the byte of an operation's kind: it has no name, and stands for any.
+const ANY_NAME: u8 = 0x80;
 
 /// A row group.
 #[derive(Debug, Clone)]
@@ -245,8 +241,8 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     put_varint(out, group.operations.len() as u64);
     for operation in &group.operations {
         put_bytes(out, operation.service.as_bytes());
-        put_bytes(out, operation.name.as_bytes());
-        out.push(operation.kind);
+        put_bytes(out, operation.name.as_deref().unwrap_or_default().as_bytes());
+        out.push(operation.kind | if operation.name.is_none() { ANY_NAME } else { 0 });
         let tally = operation.tally;
         put_all(out, &[tally.count, tally.errors, tally.duration_max]);
     }
@@ -284,8 +280,8 @@ fn read_body(body: &mut &[u8], format: u16) -> Option<Index> {
     let mut index = Index { segments: list(body, take_varint)?, ..Index::default() };
     index.spans_before_sampling = take_varint(body)?;
     index.derived = bytes(body)?.to_vec();
-    index.spans = list(body, group)?;
-    index.logs = list(body, group)?;
+    index.spans = list(body, |body| group(body, format))?;
+    index.logs = list(body, |body| group(body, format))?;
     if format >= 2 {
         index.first_written_unix_nano = take_varint(body)?;
     }
@@ -380,20 +376,18 @@ fn chunk(body: &mut &[u8]) -> Option<Chunk> {
     })
 }
 
-fn operation(body: &mut &[u8]) -> Option<OperationTally> {
-    Some(OperationTally {
-        service: text(body)?,
-        name: text(body)?,
-        kind: byte(body)?,
-        tally: Tally {
-            count: take_varint(body)?,
-            errors: take_varint(body)?,
-            duration_max: take_varint(body)?,
-        },
-    })
+fn operation(body: &mut &[u8], format: u16) -> Option<OperationTally> {
+    let (service, name, kind) = (text(body)?, text(body)?, byte(body)?);
+    let any = kind & ANY_NAME != 0;
+    if any && (format < 3 || !name.is_empty()) {
+        return None;
+    }
+    let tally =
+        Tally { count: take_varint(body)?, errors: take_varint(body)?, duration_max: take_varint(body)? };
+    Some(OperationTally { service, name: (!any).then_some(name), kind: kind & !ANY_NAME, tally })
 }
 
-fn group(body: &mut &[u8]) -> Option<Group> {
+fn group(body: &mut &[u8], format: u16) -> Option<Group> {
     let rows = small(body)?;
     let bounds = list(body, |body| {
         Some(Bounds {
@@ -403,7 +397,7 @@ fn group(body: &mut &[u8]) -> Option<Group> {
             rests: take_varint(body)?,
         })
     })?;
-    let operations = list(body, operation)?;
+    let operations = bounded(list(body, |body| operation(body, format))?);
     let services = list(body, text)?;
     let shapes = list(body, |body| {
         let shape = list(body, |body| u16::try_from(take_varint(body)?).ok())?;

@@ -25,6 +25,7 @@ mod gather;
 mod group;
 mod index;
 mod merge;
+mod operations;
 mod order;
 mod pack;
 mod page;

@@ -15,7 +15,9 @@ use crate::fixture::{self, Message, int, text};
 use crate::query::{LogFilter, StatusFilter, TraceFilter};
 use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
+mod behind;
 mod merging;
+mod operations;
 mod retention;
 mod setting_aside;
 

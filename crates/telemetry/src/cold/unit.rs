@@ -197,10 +197,11 @@ impl Unit {
         (self.index.spans.iter().map(|group| u64::from(group.rows)).sum(), self.index.spans_before_sampling)
     }
 
-    /// The operations with spans here: service, name, kind.
+    /// The operations with spans here: service, name, kind; those that are counted together left out.
     pub(crate) fn operations(&self) -> impl Iterator<Item = (&str, &str, SpanKind)> {
         let operations = self.index.spans.iter().flat_map(|group| &group.operations);
-        operations.map(|op| (&*op.service, &*op.name, SpanKind::from_number(op.kind.into())))
+        operations
+            .filter_map(|op| Some((&*op.service, op.name.as_deref()?, SpanKind::from_number(op.kind.into()))))
     }
 
     /// Latest start of any span.
@@ -401,7 +402,7 @@ fn may_match(group: &Group, filter: &TraceFilter) -> bool {
     group.field(Field::Start).is_some()
         && group.operations.iter().any(|operation| {
             filter.service.as_ref().is_none_or(|service| operation.service == *service)
-                && filter.operation.as_ref().is_none_or(|name| operation.name == *name)
+                && filter.operation.as_ref().is_none_or(|name| operation.may_be_called(name))
                 && filter.kind.is_none_or(|kind| operation.kind == kind as u8)
                 && operation.tally.duration_max >= *filter.duration.start()
                 && match filter.status {

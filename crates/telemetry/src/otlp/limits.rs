@@ -13,7 +13,8 @@ const KEY_BYTES: usize = 256;
 pub struct Limits {
     /// Attributes of one span, event, link or record. OpenTelemetry's SDKs stop at 128 themselves.
     pub attributes: usize,
-    /// Bytes of one text or bytes value; longer ones are cut. A Java stack trace has 5 to 30 KiB.
+    /// Bytes of one text or bytes value, and of a name, status message, severity text or body; longer ones are cut. A
+    /// Java stack trace has 5 to 30 KiB.
     pub value_bytes: usize,
     /// Events of one span.
     pub events: usize,
@@ -24,6 +25,32 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { attributes: 256, value_bytes: 32 * 1024, events: 1024, links: 1024 }
+    }
+}
+
+/// Longest tracestate; of a longer one nothing is kept. Half an entry makes no sense, and nobody has to pass on more
+/// than this (W3C Trace Context, 3.3.1.5).
+const TRACE_STATE_BYTES: usize = 512;
+
+impl Limits {
+    /// A text within its limit; where it has to be cut, `cut` counts it.
+    #[inline]
+    pub(crate) fn text<'a>(&self, text: &'a [u8], cut: &mut u64) -> &'a [u8] {
+        if text.len() <= self.value_bytes {
+            return text;
+        }
+        *cut += 1;
+        &text[..character_boundary(text, self.value_bytes)]
+    }
+
+    /// A tracestate, or none where it is too long, which `cut` counts.
+    #[inline]
+    pub(crate) fn trace_state<'a>(&self, state: &'a [u8], cut: &mut u64) -> &'a [u8] {
+        if state.len() <= TRACE_STATE_BYTES {
+            return state;
+        }
+        *cut += 1;
+        &[]
     }
 }
 
@@ -70,10 +97,7 @@ impl Item<'_> {
     pub(crate) fn cut<'a>(&mut self, value: Scalar<'a>) -> Option<Scalar<'a>> {
         let limit = self.limits.value_bytes;
         match value {
-            Scalar::Text(text) if text.len() > limit => {
-                self.left.values_cut += 1;
-                Some(Scalar::Text(&text[..character_boundary(text, limit)]))
-            }
+            Scalar::Text(text) => Some(Scalar::Text(self.limits.text(text, &mut self.left.values_cut))),
             Scalar::Bytes(bytes) if bytes.len() > limit => {
                 self.left.values_cut += 1;
                 Some(Scalar::Bytes(&bytes[..limit]))

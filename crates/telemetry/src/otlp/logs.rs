@@ -6,6 +6,7 @@ use super::traces::{dropped, find, span_id, trace_id};
 use super::value::scalar;
 use super::wire::{Fault, Reader, fixed32, fixed64, len, varint};
 use crate::batch::Batch;
+use crate::column::Scalar;
 
 /// The last severity number OpenTelemetry knows: FATAL4.
 const SEVERITY_MAX: u64 = 24;
@@ -40,6 +41,7 @@ struct Row<'a> {
     trace: &'a [u8],
     span: &'a [u8],
     flags: u32,
+    body: Option<Scalar<'a>>,
     event_name: &'a [u8],
     left_out: u32,
 }
@@ -105,17 +107,8 @@ impl Walk<'_> {
                 TIME => row.time = reader.fixed64()?,
                 SEVERITY => row.severity = reader.varint()?.min(SEVERITY_MAX),
                 SEVERITY_TEXT => row.severity_text = reader.bytes()?,
-                BODY | ATTRIBUTE => {
-                    let Self { batch, limits, walked } = self;
-                    let mut item = Item { attributes: &mut batch.attributes, limits, left: &mut walked.left };
-                    let bytes = reader.bytes()?;
-                    if tag == ATTRIBUTE {
-                        row.left_out += item.attribute(bytes)?;
-                    } else if let Some(body) = scalar(bytes)?.and_then(|body| item.cut(body)) {
-                        // Not to be known again: it is no key with a value, though its bytes could be.
-                        item.attributes.push(b"", body, &[]);
-                    }
-                }
+                BODY => row.body = scalar(reader.bytes()?)?,
+                ATTRIBUTE => row.left_out += self.item().attribute(reader.bytes()?)?,
                 DROPPED => row.left_out = row.left_out.saturating_add(dropped(&mut reader)?),
                 FLAGS => row.flags = reader.fixed32()?,
                 TRACE => row.trace = reader.bytes()?,
@@ -125,8 +118,27 @@ impl Walk<'_> {
                 _ => reader.skip(tag)?,
             }
         }
+        self.body(&row);
         self.finish(origin, &row);
         Ok(())
+    }
+
+    #[inline]
+    fn item(&mut self) -> Item<'_> {
+        let Self { batch, limits, walked } = self;
+        Item { attributes: &mut batch.attributes, limits, left: &mut walked.left }
+    }
+
+    /// A record has one body; where it was sent with several, the last one counts, as protobuf has it.
+    #[inline]
+    fn body(&mut self, row: &Row<'_>) {
+        let Some(body) = row.body else { return };
+        let mut item = self.item();
+        match item.cut(body) {
+            // Not to be known again: it is no key with a value, though its bytes could be.
+            Some(body) => item.attributes.push(b"", body, &[]),
+            None => item.left.values_cut += 1,
+        }
     }
 
     fn finish(&mut self, origin: u32, row: &Row<'_>) {
@@ -141,8 +153,9 @@ impl Walk<'_> {
         batch.duration.push(row.observed);
         batch.kind.push(row.severity as u8);
         batch.flags.push(row.flags);
-        batch.name.push_text(row.event_name);
-        batch.message.push_text(row.severity_text);
+        let cut = &mut self.walked.left.values_cut;
+        batch.name.push_text(self.limits.text(row.event_name, cut));
+        batch.message.push_text(self.limits.text(row.severity_text, cut));
         batch.origin.push(origin);
         self.walked.accepted += 1;
     }

@@ -34,3 +34,6 @@ pub(crate) struct Walked {
     /// What our limits left out of the accepted ones.
     pub(crate) left: Left,
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,7 @@ impl Walk<'_> {
     /// The name is known before the attributes come, and with it the shape to expect.
     #[inline]
     fn name(&mut self, row: &mut Row<'_>, name: &[u8]) {
+        let name = self.limits.text(name, &mut self.walked.left.values_cut);
         let code = self.batch.name.intern_text(name);
         row.name = Some(code);
         if self.batch.attributes.begun() == 0 {
@@ -174,8 +175,9 @@ impl Walk<'_> {
         batch.status.push(StatusCode::from_number(row.status) as u8);
         batch.flags.push(row.flags);
         batch.name.push_code(name);
-        batch.message.push_text(row.message);
-        batch.trace_state.push_text(row.trace_state);
+        let cut = &mut self.walked.left.values_cut;
+        batch.message.push_text(self.limits.text(row.message, cut));
+        batch.trace_state.push_text(self.limits.trace_state(row.trace_state, cut));
         batch.origin.push(origin);
         self.walked.accepted += 1;
     }
@@ -213,7 +215,7 @@ impl Walk<'_> {
         events.attributes.end();
         events.row.push(at);
         events.time.push(time);
-        events.name.push_text(name);
+        events.name.push_text(limits.text(name, &mut walked.left.values_cut));
         events.dropped.push(left_out);
         Ok(())
     }
@@ -261,7 +263,7 @@ impl Walk<'_> {
         links.row.push(at);
         links.trace.push(trace);
         links.span.push(span);
-        links.trace_state.push_text(state);
+        links.trace_state.push_text(limits.trace_state(state, &mut walked.left.values_cut));
         links.flags.push(flags);
         links.dropped.push(left_out);
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::backlog::{Backlog, Gate};
+use crate::backlog::{BACKLOG_BYTES_MIN, Backlog, Gate, SEGMENT_BYTES};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
 use crate::cold::{self, Compactor, DamagedFiles, Policy, Restored, Take, Work};
@@ -26,9 +26,10 @@ use crate::tiers::Tiers;
 const RETENTION_BYTES: u64 = 10 << 30;
 
 /// The backlog allowed where nothing else is said: half of what may be on disk, so that retention never lets go of
-/// something only because compaction, which would have made it smaller, was behind.
+/// something only because compaction, which would have made it smaller, was behind. [`BACKLOG_BYTES_MIN`] at least.
 pub const fn backlog_bytes_max(retention_bytes: u64) -> u64 {
-    retention_bytes / 2
+    let half = retention_bytes / 2;
+    if half < BACKLOG_BYTES_MIN { BACKLOG_BYTES_MIN } else { half }
 }
 
 /// How a store is opened.
@@ -49,8 +50,9 @@ pub struct Config {
     pub compact_after: Option<Duration>,
     /// More bytes of closed segments than this are compacted at once, oldest first.
     pub hot_bytes_max: u64,
-    /// With more bytes of closed segments than this nothing is taken in until compaction has caught up by a quarter;
-    /// senders are told when to come back. What is written to is not counted: a segment more can be on disk.
+    /// With more bytes of closed segments than this nothing is taken in until compaction has caught up by a quarter, or
+    /// by 256 MiB; senders are told when to come back. What is written to is not counted: a segment more can be on
+    /// disk. Where nothing is ever compacted, this bounds nothing: retention does.
     pub backlog_bytes_max: u64,
     /// How many percent of unremarkable traces compaction keeps. Traces with errors and with spans slower than their
     /// operation's 99th percentile are kept in any case, as far as the segments compacted together show: a part of a
@@ -70,7 +72,7 @@ impl Config {
             dir: dir.into(),
             limits: Limits::default(),
             waiting_bytes_max: 64 << 20,
-            segment_bytes: 64 << 20,
+            segment_bytes: SEGMENT_BYTES,
             segment_age: Duration::from_secs(300),
             compact_after: Some(Duration::from_secs(600)),
             hot_bytes_max: 1 << 30,
@@ -142,7 +144,8 @@ impl Telemetry {
         let hot = config.dir.join("hot");
         fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
         let lock = take_lock(&config.dir)?;
-        let tiers = Arc::new(Tiers::new(Gate::new(config.backlog_bytes_max)));
+        let gate = config.compact_after.map_or_else(Gate::default, |_| Gate::new(config.backlog_bytes_max));
+        let tiers = Arc::new(Tiers::new(gate));
         let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::{Time, TraceSource};
 use proptest::prelude::*;
@@ -106,68 +106,6 @@ fn more_than_may_wait_is_refused_with_a_time_to_come_back() {
     let refused = store.intake().traces(&fixture::traces("cart", [fixture::span(1, 1, 5)]));
     assert!(matches!(refused, Err(Refusal::Overloaded { .. })), "{refused:?}");
     assert_eq!(store.counters().overloaded.get(), 1);
-}
-
-/// A store whose segments close at once and wait for compaction until that is asked for.
-fn behind(dir: &TempDir, backlog_bytes_max: u64) -> Telemetry {
-    let config =
-        Config { segment_bytes: 1, compact_after: None, backlog_bytes_max, ..Config::new(dir.path()) };
-    Telemetry::open(config).expect("a store opens")
-}
-
-#[test]
-fn intake_waits_for_compaction_that_is_behind_and_goes_on_when_it_has_caught_up() {
-    let dir = TempDir::new().expect("a directory");
-    let store = behind(&dir, 2000);
-    let (spans, logs) = (
-        |trace| fixture::traces("cart", [fixture::span(trace, 1, 5)]),
-        fixture::logs("cart", [fixture::log_record(1, 9, "a body")]),
-    );
-    let mut acknowledged = 0;
-    let refused = loop {
-        match store.intake().traces(&spans(acknowledged + 1)) {
-            Ok(admission) => admission.durable.wait().expect("on disk"),
-            Err(refused) => break refused,
-        }
-        acknowledged += 1;
-        assert!(acknowledged < 1000, "a bound of 2,000 bytes is met: {:?}", store.backlog());
-    };
-    let Refusal::Backlog { waiting_bytes, retry_after } = refused else { panic!("{refused:?}") };
-    assert!(waiting_bytes >= 2000 && retry_after >= Duration::from_secs(1));
-    assert!(store.backlog().refusing && store.backlog().bytes == waiting_bytes, "{:?}", store.backlog());
-    assert!(matches!(store.intake().logs(&logs), Err(Refusal::Backlog { .. })));
-    assert_eq!(store.counters().backlogged.get(), 2);
-    assert_eq!(store.counters().overloaded.get(), 0);
-    store.compact().expect("compacted");
-    assert_eq!((store.backlog().bytes, store.backlog().refusing), (0, false));
-    send(&store, &spans(acknowledged + 1));
-    let all = (1..=acknowledged + 1).all(|trace| found(&store, trace) == 1);
-    assert!(all, "what was acknowledged is found, before and after");
-}
-
-#[test]
-fn a_backlog_of_an_earlier_process_counts_and_a_bound_compacts_before_its_time() {
-    let dir = TempDir::new().expect("a directory");
-    let store = behind(&dir, u64::MAX);
-    (1..=20).for_each(|trace| send(&store, &fixture::traces("cart", [fixture::span(trace, 1, 5)])));
-    let waiting = store.backlog().bytes;
-    drop(store);
-    // Sealed when it was closed, if not before.
-    let store = behind(&dir, waiting);
-    assert!(store.backlog().refusing, "{:?}", store.backlog());
-    drop(store);
-    let config = Config {
-        compact_after: Some(Duration::from_secs(3600)),
-        backlog_bytes_max: waiting,
-        ..Config::new(dir.path())
-    };
-    let store = Telemetry::open(config).expect("a store opens");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while store.backlog().refusing {
-        assert!(Instant::now() < deadline, "compaction did not catch up: {:?}", store.backlog());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!((1..=20).map(|trace| found(&store, trace)).sum::<usize>(), 20);
 }
 
 #[test]

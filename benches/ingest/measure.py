@@ -5,7 +5,7 @@ figures as JSON in a file, progress on stderr. The generator is `homeostat bench
 `telemetrygen` stands in where asked for, and cannot say how long an acknowledgement took.
 
 Homeostat's own row is `homeostat bench ingest` without `--target`: store and generator share a process there, so the
-CPU time of the store is what that command itself reports as `server_cpu_s`. Deliberately absent: averages over systems,
+CPU time of the store is what that command itself reports as `server_ns_per_span`. Deliberately absent: averages over systems,
 and any figure that was not counted; what cannot be counted is a dash.
 """
 
@@ -114,7 +114,7 @@ def foreign(options, server):
     finally:
         server.stop()
     found = server.spans_on_disk()
-    acknowledged = pick(seen, "acknowledged")
+    acknowledged = seen.get("spans")
     rate = pick(seen, "spans_per_s") or (found / took if found is not None else None)
     spans = acknowledged if acknowledged is not None else found if found is not None else rate and rate * took
     stored = found or spans
@@ -130,11 +130,11 @@ def foreign(options, server):
 
 def own(options):
     seen = homeostat_load(options, None)
-    cpu, spans = pick(seen, "server_cpu_s"), pick(seen, "acknowledged")
-    spans = spans if spans is not None else seen["spans_per_s"] * options.seconds
+    spans = seen["spans"]
+    cpu = spans * seen["server_ns_per_span"] / 1e9
     return {
         "spans": spans, "found": None, "spans_per_s": seen["spans_per_s"], "server_cpu_s": cpu,
-        "spans_per_server_cpu_s": spans / cpu if cpu else None,
+        "spans_per_server_cpu_s": spans / cpu,
         "ack_p50_ms": pick(seen, "ack", "p50"), "ack_p99_ms": pick(seen, "ack", "p99"),
         "bytes_per_span": seen.get("bytes_per_span"), "rss_peak_mib": seen.get("rss_peak_mib"), "lost": seen.get("lost"),
     }

@@ -6,12 +6,15 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 18] = [
     ("domain", 0),
     ("decide", 1),
+    ("promql", 1),
+    ("slo", 1),
     ("store", 2),
     ("provider", 2),
     ("telemetry", 2),
+    ("metrics", 2),
     ("act", 3),
     ("observe", 3),
     ("heal", 4),
@@ -61,7 +64,7 @@ const IMPURE: [&str; 15] = [
 ];
 
 /// Crates that do no I/O: floors 0 and 1.
-pub(crate) const PURE: [&str; 2] = ["domain", "decide"];
+pub(crate) const PURE: [&str; 4] = ["domain", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -1,0 +1,94 @@
+//! Series, and where they come from.
+
+use std::sync::Arc;
+
+use crate::{Histogram, Labels};
+
+/// A value at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub at_ms: i64,
+    /// The value.
+    pub value: Value,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A number. Of Prometheus' NaNs the one with the bits `0x7ff0000000000002` says that the series ended ("stale").
+    Float(f64),
+    /// A native histogram. One whose sum is the stale NaN says that the series ended.
+    Histogram(Arc<Histogram>),
+}
+
+/// Samples of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What it is.
+    pub labels: Labels,
+    /// Sorted by time, every time once.
+    pub samples: Vec<Sample>,
+}
+
+/// How a label is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`: the whole value, RE2 syntax.
+    Matches,
+    /// `!~`
+    MatchesNot,
+}
+
+/// A condition on a label. A label that a series does not have is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matcher {
+    /// Of the label.
+    pub name: Arc<str>,
+    /// How it is compared.
+    pub op: MatchOp,
+    /// With what.
+    pub value: Arc<str>,
+}
+
+/// What is asked of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Select {
+    /// All have to hold.
+    pub matchers: Vec<Matcher>,
+    /// The first time, milliseconds since 1970, inclusive.
+    pub from_ms: i64,
+    /// The last time, milliseconds since 1970, inclusive.
+    pub to_ms: i64,
+    /// Milliseconds between the times at which the samples will be looked at, where it is a range: a source with coarser
+    /// tiers may answer from one that is fine enough for it. 0 where all samples are wanted.
+    pub step_ms: i64,
+}
+
+/// Where series come from.
+pub trait Source: Sync {
+    /// The series that match, each with its samples in the time asked for, sorted by labels. Series without samples in it
+    /// are left out. Stale markers are among the samples.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or a limit on how much may be read is passed.
+    fn select(&self, select: &Select) -> Result<Vec<Series>, SourceError>;
+}
+
+/// A source did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// More than may be read at once.
+    #[error("the query needs more than {limit} samples; ask for fewer series or a shorter time")]
+    TooMuch {
+        /// So many may be read.
+        limit: u64,
+    },
+    /// It cannot be read.
+    #[error("cannot read series: {0}")]
+    Unreadable(String),
+}

@@ -15,7 +15,7 @@ use support::traces::{self, LARGE, trace_id};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs headless Chromium on `url`; `None` where there is none. It is ended when it takes too long: the page
-/// keeps a connection open for live updates, so the browser is told how long to look.
+/// keeps a connection open for live updates, so the browser is told how long to look at most.
 fn chromium(url: &str, profile: &Path, arguments: &[&str]) -> Option<Output> {
     let child = Command::new("chromium")
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"])
@@ -23,7 +23,7 @@ fn chromium(url: &str, profile: &Path, arguments: &[&str]) -> Option<Output> {
             "--disable-background-networking",
             "--disable-sync",
             "--enable-logging=stderr",
-            "--timeout=3000",
+            "--timeout=30000",
         ])
         .arg(format!("--user-data-dir={}", profile.display()))
         .args(arguments)

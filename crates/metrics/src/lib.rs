@@ -25,6 +25,11 @@ mod compact;
 mod config;
 mod counters;
 mod exemplars;
+/// What holds for the files of the store.
+#[cfg(any(test, feature = "fuzz"))]
+pub mod files {
+    pub mod properties;
+}
 #[cfg(test)]
 mod fixture;
 mod head;
@@ -32,8 +37,6 @@ mod intake;
 mod matching;
 mod merge;
 mod part;
-#[cfg(any(test, feature = "fuzz"))]
-pub mod properties;
 mod query;
 mod shared;
 mod status;

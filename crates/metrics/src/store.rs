@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use promql::{Labels, Matcher, Sample, Select, Source, SourceError};
 
 use crate::admission::{Outcome, Pending, Refusal, SourceName};
@@ -258,6 +258,8 @@ struct Reading<'a> {
     generation: u64,
     /// What numbers mean in this generation.
     series: HashMap<u64, Arc<Series>, RandomState>,
+    /// Texts of labels that were read: each is held once.
+    texts: HashSet<Arc<str>, RandomState>,
     /// Samples of a series that are not applied yet.
     waiting: (u64, Vec<Sample>),
     nameless: u64,
@@ -265,7 +267,8 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(shared: &'a Shared) -> Self {
-        Self { shared, generation: 0, series: HashMap::default(), waiting: (0, Vec::new()), nameless: 0 }
+        let (series, texts) = Default::default();
+        Self { shared, generation: 0, series, texts, waiting: (0, Vec::new()), nameless: 0 }
     }
 
     fn take(&mut self, generation: u64, record: Record) {
@@ -277,7 +280,8 @@ impl<'a> Reading<'a> {
         match record {
             Record::Series { id, source, labels } => {
                 self.apply();
-                self.series.insert(id, self.named(source, &labels));
+                let series = self.named(source, &labels);
+                self.series.insert(id, series);
             }
             Record::Sample { id, sample } => {
                 if self.waiting.0 != id {
@@ -291,7 +295,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn named(&self, source: String, labels: &Labels) -> Arc<Series> {
+    fn named(&mut self, source: String, labels: &Labels) -> Arc<Series> {
         let name = SourceName::new(source);
         let mut sources = self.shared.sources.write().unwrap_or_else(PoisonError::into_inner);
         let source = sources.entry(name.clone()).or_insert_with(|| Arc::new(SourceState::new(name)));
@@ -299,7 +303,11 @@ impl<'a> Reading<'a> {
         let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
         match index.get(hash, labels) {
             Some(series) => Arc::clone(series),
-            None => index.add(hash, labels, source),
+            None => {
+                let mut text = |text: &str| Arc::clone(self.texts.get_or_insert_with(text, |text| text.into()));
+                let pairs: Vec<_> = labels.iter().map(|(name, value)| (text(name), text(value))).collect();
+                index.add(hash, &Labels::new(pairs), source)
+            }
         }
     }
 

@@ -3,10 +3,13 @@
 //! Which kinds there are and how many of each follows what node-exporter 1.8 shows on a small server: most of it stands
 //! still most of the time; counters of events rise by noise, CPU seconds by hundredths, memory moves by pages.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use fastrand::Rng;
 use promql::{Labels, Sample, Value};
 
-use crate::Batch;
+use crate::{Batch, lock};
 
 /// Series of a target.
 pub(super) const SERIES: usize = 1000;
@@ -140,6 +143,18 @@ pub(super) struct Target {
     last: Vec<Sample>,
 }
 
+/// A text that is held once however often it is needed, as decoders do.
+fn text(text: &str) -> Arc<str> {
+    static HELD: Mutex<BTreeSet<Arc<str>>> = Mutex::new(BTreeSet::new());
+    let mut held = lock(&HELD);
+    if let Some(held) = held.get(text) {
+        return Arc::clone(held);
+    }
+    let text: Arc<str> = text.into();
+    held.insert(Arc::clone(&text));
+    text
+}
+
 /// The `instance` of a target.
 pub(super) fn instance(target: u32) -> String {
     format!("node-{target:05}.fleet.example:9100")
@@ -149,20 +164,19 @@ impl Target {
     /// Of this number: the same seed makes the same series and values.
     pub(super) fn new(target: u32, seed: u64) -> Self {
         let mut seeds = Rng::with_seed(seed ^ u64::from(target).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let instance = instance(target);
+        let instance: Arc<str> = instance(target).into();
         let mut series = Vec::with_capacity(SERIES);
         for (kind, name, count) in KINDS {
             for number in 0..count {
-                let (device, part) = (format!("dev{}", number / 8), format!("part-{}", number % 8));
                 let labels = Labels::new([
-                    ("__name__", name),
-                    ("cluster", "fleet"),
-                    ("device", &device),
-                    ("instance", &instance),
-                    ("job", "node"),
-                    ("part", &part),
-                    ("region", "eu-central-1"),
-                    ("zone", ["a", "b", "c"][target as usize % 3]),
+                    (text("__name__"), text(name)),
+                    (text("cluster"), text("fleet")),
+                    (text("device"), text(&format!("dev{}", number / 8))),
+                    (text("instance"), Arc::clone(&instance)),
+                    (text("job"), text("node")),
+                    (text("part"), text(&format!("part-{}", number % 8))),
+                    (text("region"), text("eu-central-1")),
+                    (text("zone"), text(["a", "b", "c"][target as usize % 3])),
                 ]);
                 series.push((labels, Moving::new(kind, seeds.u64(..))));
             }

@@ -1,6 +1,6 @@
 //! Active series by their labels: found by all of them at once, or by some.
 //!
-//! A label that many series have is kept once. Numbers of series only rise, so lists stay sorted when they grow.
+//! Numbers of series only rise, so lists stay sorted when they grow.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,17 +78,14 @@ impl Index {
         self.by_id.iter().flatten()
     }
 
-    /// Adds a series that is not there yet.
+    /// Adds a series that is not there yet. It keeps the labels it is given, not a copy: a decoder that hands in the same
+    /// ones again is spared comparing texts.
     pub(crate) fn add(&mut self, hash: u64, labels: &Labels, source: &Arc<SourceState>) -> Arc<Series> {
         let id = self.by_id.len() as u32;
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(labels.len());
         for (name, value) in labels.iter() {
-            let (name, values) = kept(&mut self.labels, name);
-            let (value, ids) = kept(values, value);
-            ids.push(id);
-            pairs.push((name, value));
+            under(under(&mut self.labels, name), value).push(id);
         }
-        let series = Arc::new(Series::new(id, Labels::new(pairs), hash, Arc::clone(source)));
+        let series = Arc::new(Series::new(id, labels.clone(), hash, Arc::clone(source)));
         self.by_labels.insert_unique(hash, Arc::clone(&series), |series| series.hash);
         self.by_id.push(Some(Arc::clone(&series)));
         source.series.fetch_add(1, Ordering::Relaxed);
@@ -137,16 +134,12 @@ impl Index {
     }
 }
 
-/// The text as it is kept, and what stands under it.
-fn kept<'a, T: Default>(
-    map: &'a mut HashMap<Arc<str>, T, RandomState>,
-    text: &str,
-) -> (Arc<str>, &'a mut T) {
-    let entry = match map.entry_ref(text) {
-        EntryRef::Occupied(entry) => entry,
-        EntryRef::Vacant(entry) => entry.insert_entry(T::default()),
-    };
-    (Arc::clone(entry.key()), entry.into_mut())
+/// What stands under a text.
+fn under<'a, T: Default>(map: &'a mut HashMap<Arc<str>, T, RandomState>, text: &str) -> &'a mut T {
+    match map.entry_ref(text) {
+        EntryRef::Occupied(entry) => entry.into_mut(),
+        EntryRef::Vacant(entry) => entry.insert_with_key(text.into(), T::default()),
+    }
 }
 
 impl Postings for Index {

@@ -63,7 +63,7 @@ pub fn columns(input: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../fuzz/seeds.rs"]
+#[path = "../../../../fuzz/seeds.rs"]
 mod seeds;
 
 #[cfg(test)]

@@ -102,8 +102,9 @@ fn order_of(values: &[i64]) -> usize {
             (before, difference_before) = (*value, difference);
         }
     }
-    // Of equals the lowest order: it is read fastest.
-    (0..ORDERS).min_by_key(|order| bits[*order]).unwrap_or(0)
+    // Of equals the lowest order: it is read fastest. What does not change in it is zero in the next.
+    let order = (0..ORDERS).min_by_key(|order| bits[*order]).unwrap_or(0);
+    if bits[order] == 0 { (order + 1).min(ORDERS - 1) } else { order }
 }
 
 /// How a block is written.

@@ -22,7 +22,7 @@ use crate::bytes::{Damaged, Reader, put_signed, put_varint};
 use crate::config::{OpenError, failed};
 use crate::head::OnDisk;
 use crate::lock;
-use crate::part::{Columns, IndexCache, Part, PartError, UNFINISHED, Window};
+use crate::part::{Columns, IndexCache, Part, PartError, UNFINISHED, Between};
 use crate::tier::Tier;
 use crate::wal::{put_metadata, read_metadata};
 
@@ -61,9 +61,9 @@ impl Live {
     }
 
     /// Adds a part.
-    pub(crate) fn add(&mut self, part: Part) {
+    pub(crate) fn add(&mut self, part: Arc<Part>) {
         let parts = &mut self.parts[part.foot.tier.place()];
-        parts.push(Arc::new(part));
+        parts.push(part);
         parts.sort_by_key(|part| (part.foot.min_ms, part.foot.number));
     }
 
@@ -71,6 +71,39 @@ impl Live {
     pub(crate) fn remove(&mut self, gone: &[Arc<Part>]) {
         let is_gone = |part: &Arc<Part>| gone.iter().any(|gone| gone.foot.number == part.foot.number);
         self.parts.iter_mut().for_each(|parts| parts.retain(|part| !is_gone(part)));
+    }
+}
+
+/// Whether a change survives a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Synced {
+    Yes,
+    /// It is made, but the disk did not say that it keeps it: what it replaces is not to be removed yet.
+    Unknown,
+}
+
+/// Parts that were written and are in no catalogue yet. Those that do not come into one are removed: a full disk would not
+/// become emptier else.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    parts: Vec<Arc<Part>>,
+}
+
+impl Written {
+    pub(crate) fn add(&mut self, part: Part) {
+        self.parts.push(Arc::new(part));
+    }
+
+    fn claim(mut self) {
+        self.parts.clear();
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            let _ = fs::remove_file(&part.path);
+        }
     }
 }
 
@@ -118,7 +151,7 @@ impl Catalogue {
                 continue;
             }
             match Part::open(&path) {
-                Ok(part) => live.add(part),
+                Ok(part) => live.add(Arc::new(part)),
                 Err(PartError::Newer { path, found }) => {
                     return Err(OpenError::Newer { path, found, known: crate::part::FORMAT });
                 }
@@ -160,41 +193,43 @@ impl Catalogue {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Changes what there is: on the disk first, then for queries.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Live)) -> io::Result<()> {
+    /// Takes parts out, adds others, and changes what else there is: on the disk first, then for queries. Where the disk
+    /// does not take it everything is as before, and the new parts are removed.
+    pub(crate) fn replace(
+        &self,
+        gone: &[Arc<Part>],
+        written: Written,
+        change: impl FnOnce(&mut Live),
+    ) -> io::Result<Synced> {
         let _changing = lock(&self.changing);
         let mut live = Live::clone(&self.live());
+        live.remove(gone);
+        written.parts.iter().for_each(|part| live.add(Arc::clone(part)));
         change(&mut live);
         File::open(&self.parts_dir)?.sync_all()?;
-        self.write(&live)?;
+        let synced = self.write(&live)?;
+        written.claim();
         self.horizon_ms.store(horizon_ms(&live), Ordering::Release);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-        Ok(())
-    }
-
-    /// Takes parts out for good.
-    pub(crate) fn remove(&self, gone: &[Arc<Part>], change: impl FnOnce(&mut Live)) -> io::Result<()> {
-        self.change(|live| {
-            live.remove(gone);
-            change(live);
-        })?;
         for part in gone {
             self.indexes.forget(part.foot.number);
-            // What stays is a left-over that the next opening removes.
-            let _ = fs::remove_file(&part.path);
+            if synced == Synced::Yes {
+                // What stays is a left-over that the next opening removes.
+                let _ = fs::remove_file(&part.path);
+            }
         }
-        Ok(())
+        Ok(synced)
     }
 
     /// Takes out a part that turned out to be damaged, and sets its file aside.
     pub(crate) fn set_aside(&self, part: &Arc<Part>, why: String) -> io::Result<()> {
-        self.change(|live| live.remove(std::slice::from_ref(part)))?;
-        self.indexes.forget(part.foot.number);
+        // First the file: its name is no longer one of a part's, whatever comes of the rest.
+        fs::rename(&part.path, aside(&part.path))?;
         lock(&self.damaged).push(DamagedFile { path: part.path.clone(), why });
-        fs::rename(&part.path, aside(&part.path))
+        self.replace(std::slice::from_ref(part), Written::default(), |_| {}).map(|_| ())
     }
 
-    fn write(&self, live: &Live) -> io::Result<()> {
+    fn write(&self, live: &Live) -> io::Result<Synced> {
         let mut body = Vec::new();
         put_varint(&mut body, live.through);
         put_varint(&mut body, self.next_number.load(Ordering::Relaxed));
@@ -217,12 +252,13 @@ impl Catalogue {
         file.write_all(&body)?;
         file.sync_all()?;
         fs::rename(&unfinished, &path)?;
-        File::open(&self.dir)?.sync_all()
+        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        Ok(if synced.is_ok() { Synced::Yes } else { Synced::Unknown })
     }
 
     /// Samples of a series in the raw tier at a time.
     fn raw_at(&self, labels: &Labels, at_ms: i64) -> Result<Option<Value>, PartError> {
-        let within = Window { from_ms: at_ms, to_ms: at_ms };
+        let within = Between { from_ms: at_ms, to_ms: at_ms };
         for part in self.live().parts[Tier::Raw.place()].iter().filter(|part| part.overlaps(at_ms, at_ms)) {
             let index = self.indexes.get(part)?;
             let damaged = |_| part.damaged("its index makes no sense");

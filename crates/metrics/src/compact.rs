@@ -17,6 +17,7 @@ use crate::head::{Active, Series};
 use crate::intake::millis;
 use crate::lock;
 use crate::merge;
+use crate::catalogue::{Synced, Written};
 use crate::part::PartWriter;
 use crate::shared::Shared;
 use crate::tier::{Nature, Tier, Windows, nature, thin};
@@ -105,36 +106,44 @@ impl Chores {
         };
         series.sort_unstable_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
         let catalogue = &shared.catalogue;
-        let mut parts = Vec::new();
-        if !series.is_empty() {
-            let create = |tier| PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier);
-            let mut writers = [create(Tier::Raw)?, create(Tier::Minute)?, create(Tier::Hour)?];
-            for (series, active) in &series {
-                let mut samples = Vec::new();
-                active.read(i64::MIN, i64::MAX, &mut samples);
-                let nature = self.nature(&series.labels);
-                writers[0].series(&series.labels, &samples, &Windows::default())?;
-                for (tier, writer) in [Tier::Minute, Tier::Hour].into_iter().zip(&mut writers[1..]) {
-                    let windows = Windows::of(&samples, tier);
-                    let mut kept = samples.clone();
-                    thin(&mut kept, tier, nature);
-                    writer.series(&series.labels, &kept, &windows)?;
-                }
-            }
-            for writer in writers {
-                parts.push(writer.finish()?);
-            }
-        }
-        catalogue.change(|live| {
-            parts.into_iter().for_each(|part| live.add(part));
-            live.through = through;
-        })?;
+        let parts = if series.is_empty() { Written::default() } else { self.write_tiers(&series)? };
+        let synced = catalogue.replace(&[], parts, |live| live.through = through)?;
         for (series, _) in &series {
             lock(&series.state).flushed();
         }
         shared.head_flushed();
         self.retire_idle();
-        Segment::remove_through(&self.log_dir, through)
+        match synced {
+            Synced::Yes => Segment::remove_through(&self.log_dir, through),
+            // The catalogue of before may come back after a crash, and needs the log; the next flush removes it.
+            Synced::Unknown => Ok(()),
+        }
+    }
+
+    /// Writes samples, and what minutes and hours keep of them.
+    fn write_tiers(&self, series: &[(Arc<Series>, Arc<Active>)]) -> io::Result<Written> {
+        let catalogue = &self.shared.catalogue;
+        let create = |tier| PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier);
+        let (mut raw, mut minute, mut hour) =
+            (create(Tier::Raw)?, create(Tier::Minute)?, create(Tier::Hour)?);
+        for (series, active) in series {
+            let labels = &series.labels;
+            let nature = self.nature(labels);
+            let mut samples = Vec::new();
+            active.read(i64::MIN, i64::MAX, &mut samples);
+            raw.series(labels, &samples, &Windows::default())?;
+            let windows = Windows::of(&samples, Tier::Minute);
+            thin(&mut samples, Tier::Minute, nature);
+            minute.series(labels, &samples, &windows)?;
+            // What an hour keeps is among what its minutes keep.
+            thin(&mut samples, Tier::Hour, nature);
+            hour.series(labels, &samples, &windows.coarser(Tier::Hour))?;
+        }
+        let mut written = Written::default();
+        for writer in [raw, minute, hour] {
+            written.add(writer.finish()?);
+        }
+        Ok(written)
     }
 
     fn nature(&self, labels: &Labels) -> Nature {
@@ -157,7 +166,7 @@ impl Chores {
             let Some(parts) = merge::choose(&live.parts[tier.place()], tier) else { continue };
             match merge::merge(catalogue, &parts, tier, |labels| self.nature(labels)) {
                 Ok(merged) => {
-                    catalogue.remove(&parts, |live| merged.into_iter().for_each(|part| live.add(part)))?;
+                    catalogue.replace(&parts, merged, |_| {})?;
                     self.shared.counters.merges.add(1);
                 }
                 Err(merge::MergeError::Damaged { part, why }) => catalogue.set_aside(&part, why)?,
@@ -188,7 +197,7 @@ impl Chores {
             }
             let Some(last) = gone.last() else { continue };
             let floor_ms = last.foot.max_ms;
-            catalogue.remove(&gone, |live| {
+            catalogue.replace(&gone, Written::default(), |live| {
                 let floor = &mut live.floors[tier.place()];
                 *floor = floor_ms.max(*floor);
             })?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use promql::{Labels, Sample};
 
 use crate::bytes::Damaged;
-use crate::catalogue::Catalogue;
-use crate::part::{Columns, Part, PartError, PartIndex, PartWriter, Strings, Window};
+use crate::catalogue::{Catalogue, Written};
+use crate::part::{Columns, Part, PartError, PartIndex, PartWriter, Strings, Between};
 use crate::tier::{Nature, Tier, Windows, thin};
 
 /// So many parts are worth being one.
@@ -19,7 +19,7 @@ const PARTS_MIN: usize = 4;
 const PARTS_MAX: usize = 12;
 
 /// All times.
-const ALWAYS: Window = Window { from_ms: i64::MIN, to_ms: i64::MAX };
+const ALWAYS: Between = Between { from_ms: i64::MIN, to_ms: i64::MAX };
 
 /// The longest time a merged part may span: retention lets go of whole parts.
 fn span_max_ms(tier: Tier) -> i64 {
@@ -121,7 +121,7 @@ pub(crate) fn merge(
     parts: &[Arc<Part>],
     tier: Tier,
     nature: impl Fn(&Labels) -> Nature,
-) -> Result<Option<Part>, MergeError> {
+) -> Result<Written, MergeError> {
     let blame = |part: &Arc<Part>, error: PartError| match error {
         PartError::Io { source, .. } => MergeError::Io(source),
         error => MergeError::Damaged { part: Arc::clone(part), why: error.to_string() },
@@ -141,10 +141,11 @@ pub(crate) fn merge(
         let windows = if windows.len() == 1 { windows.remove(0) } else { Windows::merged(&windows) };
         writer.series(&labels, &samples, &windows)?;
     }
-    if writer.is_empty() {
-        return Ok(None);
+    let mut written = Written::default();
+    if !writer.is_empty() {
+        written.add(writer.finish()?);
     }
-    Ok(Some(writer.finish()?))
+    Ok(written)
 }
 
 /// Sorts samples by time; of several of one time the first stays.

@@ -1,7 +1,7 @@
 //! The way out: series with their samples, from the head and from parts of the tiers that serve.
 //!
 //! The head is looked at first, then the list of parts: what goes from one to the other meanwhile is seen twice, never not
-//! at all, and of two samples of one time one is shown. Parts are decoded by as many threads as there are processors.
+//! at all, and of two samples of one time one is shown. Both are decoded by as many threads as there are processors.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::catalogue::Live;
 use crate::lock;
 use crate::matching::{Condition, find};
 use crate::merge::in_order;
-use crate::part::{ChunkKind, Columns, Part, PartError, PartIndex, Strings, Window};
+use crate::part::{ChunkKind, Columns, Part, PartError, PartIndex, Strings, Between};
 use crate::shared::Shared;
 use crate::tier::{Aggregate, Nature, Tier, Windows, nature, thin};
 
@@ -36,17 +36,17 @@ impl From<PartError> for SourceError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece {
     tier: Tier,
-    within: Window,
+    within: Between,
 }
 
 /// The tiers that answer for a time: the one that serves, and for what it no longer has the coarser ones.
-fn pieces(live: &Live, tier: Tier, within: Window) -> Vec<Piece> {
+fn pieces(live: &Live, tier: Tier, within: Between) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut to_ms = within.to_ms;
     for tier in Tier::ALL.into_iter().filter(|other| *other >= tier) {
         let from_ms = within.from_ms.max(live.floors[tier.place()].saturating_add(1));
         if from_ms <= to_ms {
-            pieces.push(Piece { tier, within: Window { from_ms, to_ms } });
+            pieces.push(Piece { tier, within: Between { from_ms, to_ms } });
             to_ms = from_ms.saturating_sub(1);
         }
         if to_ms < within.from_ms {
@@ -69,7 +69,7 @@ trait Ask: Sync {
         &self,
         columns: &mut Columns<'_>,
         chunks: &[crate::part::Chunk],
-        within: Window,
+        within: Between,
     ) -> Result<Option<Self::Found>, PartError>;
 
     /// From the head.
@@ -96,7 +96,7 @@ impl<F: Fn(&Labels) -> Nature + Sync> Ask for Samples<F> {
         &self,
         columns: &mut Columns<'_>,
         chunks: &[crate::part::Chunk],
-        within: Window,
+        within: Between,
     ) -> Result<Option<Vec<Sample>>, PartError> {
         let mut samples = Vec::with_capacity(chunks.iter().map(|chunk| chunk.count as usize).sum());
         for chunk in chunks {
@@ -131,7 +131,7 @@ impl Ask for OfWindows {
         &self,
         columns: &mut Columns<'_>,
         chunks: &[crate::part::Chunk],
-        _: Window,
+        _: Between,
     ) -> Result<Option<Vec<Windows>>, PartError> {
         let windows: Result<Vec<Windows>, PartError> = chunks.iter().map(|chunk| columns.windows(chunk)).collect();
         windows.map(|windows| (!windows.is_empty()).then_some(windows))
@@ -155,7 +155,7 @@ pub(crate) fn select(shared: &Shared, select: &Select) -> Result<Vec<Series>, So
         let metadata = metadata.read().unwrap_or_else(PoisonError::into_inner);
         nature(labels, |name| metadata.get(name).cloned())
     };
-    let within = Window { from_ms: select.from_ms, to_ms: select.to_ms };
+    let within = Between { from_ms: select.from_ms, to_ms: select.to_ms };
     let found = ask(shared, &select.matchers, within, tier, &Samples { tier, nature })?;
     let series = found.into_iter().map(|(labels, mut runs)| {
         let mut samples = if runs.len() == 1 { runs.remove(0) } else { joined(runs) };
@@ -191,7 +191,7 @@ pub(crate) fn aggregates(
     }
     // Windows as a whole: one that begins before the first time is there with its beginning.
     let from_ms = select.from_ms.div_euclid(tier.width_ms()).saturating_mul(tier.width_ms());
-    let within = Window { from_ms, to_ms: select.to_ms };
+    let within = Between { from_ms, to_ms: select.to_ms };
     let found = ask(shared, &select.matchers, within, tier, &OfWindows(tier))?;
     let series = found.into_iter().filter_map(|(labels, parts)| {
         let parts: Vec<Windows> = parts.into_iter().flatten().collect();
@@ -210,29 +210,32 @@ struct Task<'a> {
     part: &'a Arc<Part>,
     index: Arc<PartIndex>,
     ids: Vec<u32>,
-    within: Window,
+    within: Between,
 }
 
 /// Asks the head and all parts that serve; answers by series what each place had, older parts first, the head last.
 fn ask<A: Ask>(
     shared: &Shared,
     matchers: &[Matcher],
-    within: Window,
+    within: Between,
     tier: Tier,
     asked: &A,
 ) -> Result<HashMap<Labels, Vec<A::Found>, RandomState>, SourceError> {
     let conditions = Condition::all_of(matchers)?;
-    let mut of_head = Vec::new();
-    for series in active(shared, &conditions) {
-        let samples = lock(&series.state).read(within.from_ms, within.to_ms);
-        if let Some(found) = asked.of_head(&series.labels, samples) {
-            of_head.push((series.labels.clone(), found));
-        }
-    }
+    let active = active(shared, &conditions);
+    let heads: Vec<&[Arc<crate::head::Series>]> = active.chunks(TASK_SERIES).collect();
+    let of_head = in_parallel(&heads, |series| {
+        let one = |series: &Arc<crate::head::Series>| {
+            let samples = lock(&series.state).read(within.from_ms, within.to_ms);
+            Some((series.labels.clone(), asked.of_head(&series.labels, samples)?))
+        };
+        Ok(series.iter().filter_map(one).collect::<Vec<_>>())
+    })?;
+    let of_head: Vec<(Labels, A::Found)> = of_head.into_iter().flatten().collect();
     let live = shared.catalogue.live();
     let mut tasks = Vec::new();
     for piece in pieces(&live, tier, within) {
-        let Window { from_ms, to_ms } = piece.within;
+        let Between { from_ms, to_ms } = piece.within;
         for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
             let ids = find(&*index, &conditions).map_err(|Damaged| part.damaged("its index makes no sense"))?;
@@ -264,7 +267,7 @@ fn run<A: Ask>(
     let mut columns = Columns::of(task.part);
     let mut strings = Strings::default();
     let mut answers = Vec::with_capacity(task.ids.len());
-    let Window { from_ms, to_ms } = task.within;
+    let Between { from_ms, to_ms } = task.within;
     for id in &task.ids {
         let damaged = |_| task.part.damaged("its index makes no sense");
         let mut chunks = task.index.chunks(*id).map_err(damaged)?;
@@ -321,7 +324,7 @@ fn active(shared: &Shared, conditions: &[Condition]) -> Vec<Arc<crate::head::Ser
 }
 
 /// Labels of the series that match and have samples in a time, sorted.
-pub(crate) fn series(shared: &Shared, matchers: &[Matcher], within: Window) -> Result<Vec<Labels>, SourceError> {
+pub(crate) fn series(shared: &Shared, matchers: &[Matcher], within: Between) -> Result<Vec<Labels>, SourceError> {
     let conditions = Condition::all_of(matchers)?;
     let mut found: Vec<Labels> = Vec::new();
     for series in active(shared, &conditions) {
@@ -331,7 +334,7 @@ pub(crate) fn series(shared: &Shared, matchers: &[Matcher], within: Window) -> R
     }
     let live = shared.catalogue.live();
     for piece in pieces(&live, Tier::Raw, within) {
-        let Window { from_ms, to_ms } = piece.within;
+        let Between { from_ms, to_ms } = piece.within;
         for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
             let damaged = |Damaged| part.damaged("its index makes no sense");
@@ -353,7 +356,7 @@ pub(crate) fn series(shared: &Shared, matchers: &[Matcher], within: Window) -> R
 pub(crate) fn label_names(
     shared: &Shared,
     matchers: &[Matcher],
-    within: Window,
+    within: Between,
 ) -> Result<Vec<String>, SourceError> {
     let mut names: Vec<String> = Vec::new();
     if matchers.is_empty() {
@@ -377,7 +380,7 @@ pub(crate) fn label_values(
     shared: &Shared,
     name: &str,
     matchers: &[Matcher],
-    within: Window,
+    within: Between,
 ) -> Result<Vec<String>, SourceError> {
     let mut values: Vec<String> = Vec::new();
     if matchers.is_empty() {
@@ -404,12 +407,12 @@ fn unique(mut texts: Vec<String>) -> Vec<String> {
 
 fn each_index(
     shared: &Shared,
-    within: Window,
+    within: Between,
     mut each: impl FnMut(&PartIndex) -> Result<(), Damaged>,
 ) -> Result<(), SourceError> {
     let live = shared.catalogue.live();
     for piece in pieces(&live, Tier::Raw, within) {
-        let Window { from_ms, to_ms } = piece.within;
+        let Between { from_ms, to_ms } = piece.within;
         for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
             each(&index).map_err(|Damaged| part.damaged("its index makes no sense"))?;

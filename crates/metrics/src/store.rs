@@ -20,7 +20,7 @@ use crate::config::{Config, OpenError, failed};
 use crate::counters::Counters;
 use crate::head::{Series, SourceState, labels_hash};
 use crate::matching::Condition;
-use crate::part::Window;
+use crate::part::Between;
 use crate::shared::Shared;
 use crate::status::{Status, status};
 use crate::tier::Aggregate;
@@ -107,7 +107,7 @@ impl Metrics {
     /// # Errors
     /// Where they cannot be read.
     pub fn series(&self, matchers: &[Matcher], from_ms: i64, to_ms: i64) -> Result<Vec<Labels>, SourceError> {
-        query::series(&self.open.shared, matchers, Window { from_ms, to_ms })
+        query::series(&self.open.shared, matchers, Between { from_ms, to_ms })
     }
 
     /// Names of labels of the series that match, sorted. Without matchers those of all active series, and of blocks that
@@ -116,7 +116,7 @@ impl Metrics {
     /// # Errors
     /// Where they cannot be read.
     pub fn label_names(&self, matchers: &[Matcher], from_ms: i64, to_ms: i64) -> Result<Vec<String>, SourceError> {
-        query::label_names(&self.open.shared, matchers, Window { from_ms, to_ms })
+        query::label_names(&self.open.shared, matchers, Between { from_ms, to_ms })
     }
 
     /// Values of a label of the series that match, sorted. Without matchers those of all active series, and of blocks
@@ -131,7 +131,7 @@ impl Metrics {
         from_ms: i64,
         to_ms: i64,
     ) -> Result<Vec<String>, SourceError> {
-        query::label_values(&self.open.shared, name, matchers, Window { from_ms, to_ms })
+        query::label_values(&self.open.shared, name, matchers, Between { from_ms, to_ms })
     }
 
     /// What is known of metrics, by name; of one, where it is given.

@@ -113,32 +113,39 @@ pub(crate) fn is_stale(value: &Value) -> bool {
 
 /// Keeps of sorted samples what a tier keeps.
 pub(crate) fn thin(samples: &mut Vec<Sample>, tier: Tier, nature: Nature) {
+    let Some(oldest) = samples.first() else { return };
     if tier == Tier::Raw {
         return;
     }
     let width_ms = tier.width_ms();
-    let window = |sample: &Sample| sample.at_ms.div_euclid(width_ms);
-    let keep: Vec<bool> = (0..samples.len())
-        .map(|at| {
-            let sample = &samples[at];
-            let before = at.checked_sub(1).map(|before| &samples[before]);
-            let after = samples.get(at + 1);
-            let last = after.is_none_or(|after| window(after) != window(sample));
-            let first = before.is_none_or(|before| window(sample) - window(before) > 1);
-            let around = |a: Option<&Sample>, b: Option<&Sample>| match (a, b) {
-                (Some(a), Some(b)) => {
-                    is_stale(&a.value) || is_stale(&b.value) || began_anew(&a.value, &b.value, nature)
-                }
-                _ => false,
-            };
-            last || first || around(before, Some(sample)) || around(Some(sample), after)
-        })
-        .collect();
-    let mut at = 0;
-    samples.retain(|_| {
-        at += 1;
-        keep[at - 1]
-    });
+    let mut end_ms = begin_of(oldest.at_ms, width_ms).saturating_add(width_ms);
+    let (mut kept, mut first, mut marked) = (0, true, false);
+    for at in 0..samples.len() {
+        let (mut last, mut marks_next, mut next_first) = (true, false, false);
+        if let [sample, next, ..] = &samples[at..] {
+            last = next.at_ms >= end_ms;
+            marks_next = is_stale(&sample.value)
+                || is_stale(&next.value)
+                || began_anew(&sample.value, &next.value, nature);
+            if last {
+                let begin_ms = begin_of(next.at_ms, width_ms);
+                next_first = begin_ms > end_ms;
+                end_ms = begin_ms.saturating_add(width_ms);
+            }
+        }
+        if last || first || marked || marks_next {
+            // What lies between is not looked at any more.
+            samples.swap(kept, at);
+            kept += 1;
+        }
+        (first, marked) = (next_first, marks_next);
+    }
+    samples.truncate(kept);
+}
+
+/// When the window begins that a time is in. Windows are counted from 1970.
+fn begin_of(at_ms: i64, width_ms: i64) -> i64 {
+    at_ms.div_euclid(width_ms).saturating_mul(width_ms)
 }
 
 /// Whether a counter began anew between two values.
@@ -177,12 +184,26 @@ impl Windows {
     pub(crate) fn of(samples: &[Sample], tier: Tier) -> Self {
         let mut windows = Self::default();
         let width_ms = tier.width_ms();
+        let mut begin_ms = i64::MIN;
         for sample in samples {
             let Value::Float(value) = sample.value else { continue };
-            if !is_stale(&sample.value) {
-                let begin_ms = sample.at_ms.div_euclid(width_ms).saturating_mul(width_ms);
-                windows.add(begin_ms, [1.0, value, value, value]);
+            if is_stale(&sample.value) {
+                continue;
             }
+            if begin_ms == i64::MIN || sample.at_ms - begin_ms >= width_ms {
+                begin_ms = begin_of(sample.at_ms, width_ms);
+            }
+            windows.add(begin_ms, [1.0, value, value, value]);
+        }
+        windows
+    }
+
+    /// The same of a coarser tier.
+    pub(crate) fn coarser(&self, tier: Tier) -> Self {
+        let mut windows = Self::default();
+        for (at, time) in self.times.iter().enumerate() {
+            let columns = [self.counts[at], self.sums[at], self.mins[at], self.maxs[at]];
+            windows.add(begin_of(*time, tier.width_ms()), columns);
         }
         windows
     }

@@ -49,7 +49,8 @@ fn child() {
     let (Ok(dir), Ok(from)) = (std::env::var(DIR), std::env::var(FROM)) else { return };
     let store = open(Path::new(&dir));
     let from: i64 = from.parse().expect("a second");
-    for second in from.. {
+    let mut second = from;
+    loop {
         let series = (0..SERIES).map(|number| {
             let labels = Labels::new([("__name__", "m".to_owned()), ("number", number.to_string())]);
             let sample =
@@ -60,7 +61,12 @@ fn child() {
         match store.append(&SourceName::new("child"), batch) {
             Ok(admission) => assert_eq!(admission.accepted, SERIES as u64, "{admission:?}"),
             Err(metrics::Refusal::Backlog { .. }) => {
-                store.flush().expect("blocks");
+                // Told by the refusal where the disk does not take them.
+                let _ = store.flush();
+                continue;
+            }
+            Err(refusal @ metrics::Refusal::Disk { .. }) => {
+                println!("{refusal}");
                 continue;
             }
             Err(refusal) => panic!("{refusal}"),
@@ -69,6 +75,7 @@ fn child() {
         if writeln!(std::io::stdout(), "acknowledged {second}").is_err() {
             return;
         }
+        second += 1;
     }
 }
 
@@ -142,4 +149,42 @@ fn what_was_acknowledged_is_there_after_each_kill() {
         blocks = store.status().tiers[0].blocks;
     }
     assert!(blocks > 0, "no life was long enough for a block");
+}
+
+/// A child whose files may not grow beyond 32 KiB: what the log cannot take is refused with the reason, and taken when it
+/// is sent again; nothing acknowledged is lost, nothing refused is there twice.
+#[test]
+fn what_the_disk_does_not_take_is_refused_and_taken_later() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let dir: PathBuf = dir.path().join("store");
+    let exe = std::env::current_exe().expect("this test");
+    // The shell's unit is 512 bytes. Ignored, the signal becomes an error of the write.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact child --nocapture --test-threads=1"])
+        .arg(exe)
+        .env(DIR, &dir)
+        .env(FROM, "0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    let mut lines = BufReader::new(child.stdout.take().expect("its answers")).lines();
+    let (mut last, mut refused) = (-1, 0);
+    while refused < 3 || last < 10 {
+        let line = lines.next().expect("the child lives").expect("a line");
+        refused += u64::from(line.contains("the disk did not take it: File too large"));
+        if let Some((_, second)) = line.split_once("acknowledged ") {
+            last = second.parse().expect("a second");
+        }
+    }
+    child.kill().expect("killed");
+    child.wait().expect("dead");
+    let store = open(&dir);
+    let select = Select { matchers: Vec::new(), from_ms: i64::MIN, to_ms: i64::MAX, step_ms: 0 };
+    let found = store.select(&select).expect("readable");
+    assert_eq!(found.len() as i64, SERIES);
+    for series in found {
+        assert!(series.samples.len() as i64 > last);
+        let times = series.samples.iter().enumerate();
+        assert!(times.into_iter().all(|(second, sample)| sample.at_ms == BEGIN_MS + second as i64 * 1000));
+    }
 }

@@ -6,6 +6,7 @@
 
 mod corpus;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -14,11 +15,14 @@ use std::time::{Duration, Instant};
 use domain::{Clock, Time};
 use promql::{MatchOp, Matcher, Select, Source, SourceError};
 
-use crate::{Config, Limits, Metrics, OpenError, Refusal, SourceName, Tier};
+use crate::{Config, Limits, Metrics, OpenError, Pending, Refusal, SourceName, Tier};
 use corpus::Target;
 
 /// When samples begin: any time will do, the same for each run.
 const BEGIN_MS: i64 = 1_767_225_600_000;
+
+/// Batches that a sender has under way.
+const UNDER_WAY: usize = 4;
 
 /// How much.
 #[derive(Debug, Clone)]
@@ -92,7 +96,8 @@ pub enum BenchError {
 /// How it was measured.
 pub fn method(plan: &Plan) -> String {
     format!(
-        "in one process, {} senders, each with one batch under way: one scrape of one target, a sample a series; \
+        "in one process, {} senders, each with {UNDER_WAY} batches under way: one scrape of one target each, a sample a \
+         series; \
          acknowledged after fdatasync; flushed, merged and tiered meanwhile with the defaults of the store; the clock \
          is virtual. Queries: all series of a target over the whole time, {} times each, step 60 s (the tier of minutes \
          and what is in memory) and step 0 (every sample). A second store with {} series, two scrapes, for the peak of \
@@ -179,15 +184,13 @@ fn load(store: &Metrics, clock: &Sent, plan: &Plan, targets: u32, seconds: u32) 
                 scope.spawn(move || -> Result<(), BenchError> {
                     let own = (sender..targets).step_by(senders as usize);
                     let mut own: Vec<Target> = own.map(|target| Target::new(target, plan.seed)).collect();
-                    let name = SourceName::new(format!("sender-{sender}"));
+                    let mut sender = Sender::new(store, format!("sender-{sender}"));
                     for second in 0..seconds {
                         let at_ms = BEGIN_MS + i64::from(second) * 1000;
                         clock.0.fetch_max(at_ms, Ordering::Relaxed);
-                        for target in &mut own {
-                            let count = send(store, &name, target, at_ms)?;
-                            total.fetch_add(count, Ordering::Relaxed);
-                        }
+                        own.iter_mut().try_for_each(|target| sender.send(target, at_ms))?;
                     }
+                    total.fetch_add(sender.finish()?, Ordering::Relaxed);
                     Ok(())
                 })
             })
@@ -200,19 +203,53 @@ fn load(store: &Metrics, clock: &Sent, plan: &Plan, targets: u32, seconds: u32) 
     Ok(total.into_inner())
 }
 
-/// Sends one scrape until it is taken.
-fn send(store: &Metrics, name: &SourceName, target: &mut Target, at_ms: i64) -> Result<u64, BenchError> {
-    let mut batch = target.scrape(at_ms);
-    loop {
-        match store.append(name, batch) {
-            Ok(admission) if admission.refused.total() == 0 => return Ok(admission.accepted),
-            Ok(admission) => return Err(BenchError::Refused(admission.reason.unwrap_or_default())),
-            Err(Refusal::Overloaded { retry_after } | Refusal::Backlog { retry_after, .. }) => {
-                std::thread::sleep(retry_after);
-                batch = target.again();
+/// One who sends, with a few batches under way.
+struct Sender<'a> {
+    store: &'a Metrics,
+    name: SourceName,
+    under_way: VecDeque<Pending>,
+    acknowledged: u64,
+}
+
+impl<'a> Sender<'a> {
+    fn new(store: &'a Metrics, name: String) -> Self {
+        Self { store, name: SourceName::new(name), under_way: VecDeque::new(), acknowledged: 0 }
+    }
+
+    /// Sends one scrape, again where the store asks for it.
+    fn send(&mut self, target: &mut Target, at_ms: i64) -> Result<(), BenchError> {
+        let mut batch = target.scrape(at_ms);
+        loop {
+            match self.store.submit(&self.name, batch) {
+                Ok(pending) => self.under_way.push_back(pending),
+                Err(Refusal::Overloaded { retry_after } | Refusal::Backlog { retry_after, .. }) => {
+                    std::thread::sleep(retry_after);
+                    batch = target.again();
+                    continue;
+                }
+                Err(refusal) => return Err(BenchError::Refused(refusal.to_string())),
             }
-            Err(refusal) => return Err(BenchError::Refused(refusal.to_string())),
+            return if self.under_way.len() > UNDER_WAY { self.hear() } else { Ok(()) };
         }
+    }
+
+    /// Waits for the oldest answer.
+    fn hear(&mut self) -> Result<(), BenchError> {
+        let Some(pending) = self.under_way.pop_front() else { return Ok(()) };
+        let admission = pending.wait().map_err(|refusal| BenchError::Refused(refusal.to_string()))?;
+        if admission.refused.total() > 0 {
+            return Err(BenchError::Refused(admission.reason.unwrap_or_default()));
+        }
+        self.acknowledged += admission.accepted;
+        Ok(())
+    }
+
+    /// Waits for all answers; says how many samples were acknowledged.
+    fn finish(mut self) -> Result<u64, BenchError> {
+        while !self.under_way.is_empty() {
+            self.hear()?;
+        }
+        Ok(self.acknowledged)
     }
 }
 
@@ -252,16 +289,17 @@ fn many(plan: &Plan) -> Result<(u64, f64), BenchError> {
     let config = Config { limits, ..Config::new(plan.dir.join("many"), Arc::<Sent>::clone(&clock)) };
     let store = Metrics::open(config)?;
     let began = Instant::now();
-    let name = SourceName::new("many");
+    let mut sender = Sender::new(&store, "many".to_owned());
     let targets = plan.many_series / corpus::SERIES as u32;
     for second in [0, 15] {
         let at_ms = BEGIN_MS + second * 1000;
         clock.0.fetch_max(at_ms, Ordering::Relaxed);
         // Made anew each time, as a decoder does: nothing of the sender stays in memory.
         for target in 0..targets {
-            send(&store, &name, &mut Target::new(target, plan.seed), at_ms)?;
+            sender.send(&mut Target::new(target, plan.seed), at_ms)?;
         }
     }
+    sender.finish()?;
     Ok((store.status().series, began.elapsed().as_secs_f64()))
 }
 

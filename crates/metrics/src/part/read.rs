@@ -42,9 +42,8 @@ pub(crate) struct Part {
 
 impl Part {
     /// A part that was just written.
-    pub(super) fn of(path: PathBuf, foot: Foot, bytes: u64) -> io::Result<Self> {
-        let file = File::open(&path)?;
-        Ok(Self { path, foot, bytes, file })
+    pub(super) fn of(path: PathBuf, file: File, foot: Foot, bytes: u64) -> Self {
+        Self { path, foot, bytes, file }
     }
 
     /// Opens a part, and looks whether its foot and its index are as they were written.
@@ -124,7 +123,7 @@ const TIMES_MAX: usize = 256;
 
 /// A time, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
+pub(crate) struct Between {
     pub(crate) from_ms: i64,
     pub(crate) to_ms: i64,
 }
@@ -135,7 +134,7 @@ impl<'a> Columns<'a> {
     }
 
     /// Adds the samples of a chunk within a time.
-    pub(crate) fn samples(&mut self, chunk: &Chunk, within: Window, out: &mut Vec<Sample>) -> Result<(), PartError> {
+    pub(crate) fn samples(&mut self, chunk: &Chunk, within: Between, out: &mut Vec<Sample>) -> Result<(), PartError> {
         let times = self.times_of(chunk)?;
         let from = times.partition_point(|at_ms| *at_ms < within.from_ms);
         let to = times.partition_point(|at_ms| *at_ms <= within.to_ms);

@@ -194,10 +194,11 @@ impl PartWriter {
         self.out.write_all(&foot.bytes())?;
         self.out.flush()?;
         self.out.get_ref().sync_all()?;
+        let file = File::open(&self.unfinished)?;
         fs::rename(&self.unfinished, &self.path)?;
         self.finished = true;
         let bytes = self.offset + index.len() as u64 + super::FOOT_BYTES as u64;
-        Part::of(self.path.clone(), foot, bytes)
+        Ok(Part::of(self.path.clone(), file, foot, bytes))
     }
 }
 

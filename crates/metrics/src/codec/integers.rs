@@ -2,11 +2,11 @@
 //! as most of them need; the few that need more stand behind.
 //!
 //! ```text
-//! column:  order u8 │ first values │ rest: all zero, or blocks
+//! column:  order u8 │ first values │ rest: all zero, or common factor where there is one, blocks
 //! block:   width and whether there are exceptions u8 │ base │ bits │ exceptions: count, each place u8 and difference
 //! ```
 //!
-//! The base and the width of a block are those for which bits and exceptions are smallest together ("patched frame of
+//! What is counted in sectors and pages has a common factor: the rest is divided by it. The base and the width of a block are those for which bits and exceptions are smallest together ("patched frame of
 //! reference": Zukowski et al., "Super-Scalar RAM-CPU Cache Compression", 2006). Arithmetic wraps, so any integers
 //! read back.
 
@@ -24,6 +24,9 @@ const ORDERS: usize = 3;
 /// Set in the first byte of a column whose differences are all zero.
 const ZERO: u8 = 0x80;
 
+/// Set in the first byte of a column whose differences are multiples of something.
+const MULTIPLES: u8 = 0x40;
+
 /// Set in the first byte of a block with exceptions.
 const PATCHED: u8 = 0x80;
 
@@ -38,18 +41,43 @@ pub(super) fn put(out: &mut Vec<u8>, values: &[i64]) {
             rest[at] = rest[at].wrapping_sub(rest[at - 1]);
         }
     }
-    let zero = rest[first..].iter().all(|value| *value == 0);
-    out.push(order as u8 | if zero { ZERO } else { 0 });
+    let factor = common_factor(&rest[first..]);
+    out.push(match factor {
+        0 => order as u8 | ZERO,
+        1 => order as u8,
+        _ => order as u8 | MULTIPLES,
+    });
     rest[..first].iter().for_each(|value| put_signed(out, *value));
-    if !zero {
+    if factor > 1 {
+        put_signed(out, factor);
+        rest[first..].iter_mut().for_each(|value| *value /= factor);
+    }
+    if factor > 0 {
         rest[first..].chunks(BLOCK).for_each(|block| put_block(out, block));
     }
+}
+
+/// The greatest integer of which all are multiples; 0 where all are zero.
+fn common_factor(values: &[i64]) -> i64 {
+    let mut factor = 0u64;
+    for value in values {
+        let (mut a, mut b) = (value.unsigned_abs(), factor);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        factor = a;
+        if factor == 1 {
+            break;
+        }
+    }
+    // 2^63 alone is none, since nothing could be multiplied by it.
+    i64::try_from(factor).unwrap_or(1)
 }
 
 /// Reads a column of `count` integers.
 pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damaged> {
     let head = reader.byte()?;
-    let order = usize::from(head & !ZERO);
+    let order = usize::from(head & !(ZERO | MULTIPLES));
     if order >= ORDERS {
         return Err(Damaged);
     }
@@ -59,7 +87,11 @@ pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Da
         *value = reader.signed()?;
     }
     if head & ZERO == 0 {
+        let factor = if head & MULTIPLES != 0 { reader.signed()? } else { 1 };
         values[first..].chunks_mut(BLOCK).try_for_each(|block| read_block(reader, block))?;
+        if factor != 1 {
+            values[first..].iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
+        }
     }
     match first {
         0 => {}
@@ -235,6 +267,12 @@ mod tests {
     fn an_even_rise_takes_a_few_bytes_however_long() {
         let values: Vec<i64> = (0..10_000).map(|at| 1_700_000_000_000 + 1000 * at).collect();
         assert!(written(&values).len() < 16);
+    }
+
+    #[test]
+    fn pages_are_counted_as_pages() {
+        let pages = |size: i64| -> Vec<i64> { (0..1024).map(|at| (1000 + at * at % 37) * size).collect() };
+        assert!(written(&pages(4096)).len() <= written(&pages(1)).len() + 8);
     }
 
     #[test]

@@ -15,7 +15,11 @@ fn parts(criterion: &mut Criterion) {
         let ours: usize = columns.iter().map(|column| put_floats(column).len()).sum();
         let gorilla: u64 = columns.iter().map(|column| gorilla_bits(column) / 8).sum();
         let samples = (columns.len() * SECONDS as usize) as f64;
-        eprintln!("{name:40} {:6.3} B a sample, Gorilla {:6.3}", ours as f64 / samples, gorilla as f64 / samples);
+        eprintln!(
+            "{name:40} {:6.3} B a sample, Gorilla {:6.3}",
+            ours as f64 / samples,
+            gorilla as f64 / samples
+        );
     }
     let mut group = criterion.benchmark_group("columns");
     group.throughput(Throughput::Elements(u64::from(SECONDS)));

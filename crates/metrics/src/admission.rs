@@ -120,7 +120,9 @@ pub enum Refusal {
         retry_after: Duration,
     },
     /// The store is shutting down, or its writer ended by a defect, which it printed.
-    #[error("the store of series takes nothing any more: it is shutting down, or its writer ended by a defect; see its log")]
+    #[error(
+        "the store of series takes nothing any more: it is shutting down, or its writer ended by a defect; see its log"
+    )]
     Closing,
 }
 

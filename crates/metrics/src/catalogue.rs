@@ -22,7 +22,7 @@ use crate::bytes::{Damaged, Reader, put_signed, put_varint};
 use crate::config::{OpenError, failed};
 use crate::head::OnDisk;
 use crate::lock;
-use crate::part::{Columns, IndexCache, Part, PartError, UNFINISHED, Between};
+use crate::part::{Between, Columns, IndexCache, Part, PartError, UNFINISHED};
 use crate::tier::Tier;
 use crate::wal::{put_metadata, read_metadata};
 

@@ -104,7 +104,8 @@ impl Committer {
         self.buffer.clear();
         jobs.iter().for_each(|job| encode(&mut self.writer, self.generation, job));
         self.writer.finish(self.generation, &mut self.buffer);
-        let written = current.segment.write(&self.buffer, current.durable).and_then(|()| current.segment.sync());
+        let written =
+            current.segment.write(&self.buffer, current.durable).and_then(|()| current.segment.sync());
         if let Err(error) = written {
             // A full disk; or a failed sync, after which nobody knows what the disk has of the round, and a second sync
             // may claim too much (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). What was

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use promql::Labels;
 
+use crate::catalogue::{Synced, Written};
 use crate::config::Retention;
 use crate::head::{Active, Series};
 use crate::intake::millis;
 use crate::lock;
 use crate::merge;
-use crate::catalogue::{Synced, Written};
 use crate::part::PartWriter;
 use crate::shared::Shared;
 use crate::tier::{Nature, Tier, Windows, nature, thin};

@@ -125,8 +125,8 @@ pub(crate) fn histogram() -> impl Strategy<Value = Arc<Histogram>> {
         Just(CounterReset::NotReset),
         Just(CounterReset::Gauge),
     ];
-    (prop_oneof![Just(0i8), Just(-53)], number(), number(), number(), buckets.clone(), buckets, resets).prop_map(
-        |(schema, zero_count, count, sum, positive, negative, reset)| {
+    (prop_oneof![Just(0i8), Just(-53)], number(), number(), number(), buckets.clone(), buckets, resets)
+        .prop_map(|(schema, zero_count, count, sum, positive, negative, reset)| {
             let custom_values: Arc<[f64]> = if schema == -53 { [1.0, 2.5].into() } else { [].into() };
             let zero_threshold = 1e-128;
             Arc::new(Histogram {
@@ -140,6 +140,5 @@ pub(crate) fn histogram() -> impl Strategy<Value = Arc<Histogram>> {
                 custom_values,
                 reset,
             })
-        },
-    )
+        })
 }

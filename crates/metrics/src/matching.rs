@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn an_expression_is_of_the_whole_value() {
         let matches = condition(MatchOp::Matches, "a|b.");
-        let held: Vec<&str> = ["a", "ab", "b\n", "bc", "xa", ""].into_iter().filter(|v| matches.holds(v)).collect();
+        let held: Vec<&str> =
+            ["a", "ab", "b\n", "bc", "xa", ""].into_iter().filter(|v| matches.holds(v)).collect();
         assert_eq!(held, ["a", "b\n", "bc"]);
         assert!(condition(MatchOp::MatchesNot, "a.*").holds(""));
     }

@@ -9,7 +9,7 @@ use promql::{Labels, Sample};
 
 use crate::bytes::Damaged;
 use crate::catalogue::{Catalogue, Written};
-use crate::part::{Columns, Part, PartError, PartIndex, PartWriter, Strings, Between};
+use crate::part::{Between, Columns, Part, PartError, PartIndex, PartWriter, Strings};
 use crate::tier::{Nature, Tier, Windows, thin};
 
 /// So many parts are worth being one.

@@ -16,7 +16,7 @@ use crate::catalogue::Live;
 use crate::lock;
 use crate::matching::{Condition, find};
 use crate::merge::in_order;
-use crate::part::{ChunkKind, Columns, Part, PartError, PartIndex, Strings, Between};
+use crate::part::{Between, ChunkKind, Columns, Part, PartError, PartIndex, Strings};
 use crate::shared::Shared;
 use crate::tier::{Aggregate, Nature, Tier, Windows, nature, thin};
 
@@ -133,7 +133,8 @@ impl Ask for OfWindows {
         chunks: &[crate::part::Chunk],
         _: Between,
     ) -> Result<Option<Vec<Windows>>, PartError> {
-        let windows: Result<Vec<Windows>, PartError> = chunks.iter().map(|chunk| columns.windows(chunk)).collect();
+        let windows: Result<Vec<Windows>, PartError> =
+            chunks.iter().map(|chunk| columns.windows(chunk)).collect();
         windows.map(|windows| (!windows.is_empty()).then_some(windows))
     }
 
@@ -238,7 +239,8 @@ fn ask<A: Ask>(
         let Between { from_ms, to_ms } = piece.within;
         for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
-            let ids = find(&*index, &conditions).map_err(|Damaged| part.damaged("its index makes no sense"))?;
+            let ids =
+                find(&*index, &conditions).map_err(|Damaged| part.damaged("its index makes no sense"))?;
             for ids in ids.chunks(TASK_SERIES) {
                 let (index, ids) = (Arc::clone(&index), ids.to_vec());
                 tasks.push(Task { part, index, ids, within: piece.within });
@@ -324,7 +326,11 @@ fn active(shared: &Shared, conditions: &[Condition]) -> Vec<Arc<crate::head::Ser
 }
 
 /// Labels of the series that match and have samples in a time, sorted.
-pub(crate) fn series(shared: &Shared, matchers: &[Matcher], within: Between) -> Result<Vec<Labels>, SourceError> {
+pub(crate) fn series(
+    shared: &Shared,
+    matchers: &[Matcher],
+    within: Between,
+) -> Result<Vec<Labels>, SourceError> {
     let conditions = Condition::all_of(matchers)?;
     let mut found: Vec<Labels> = Vec::new();
     for series in active(shared, &conditions) {

@@ -97,7 +97,11 @@ impl Metrics {
     ///
     /// # Errors
     /// Where it cannot be read, is too much, or the step is shorter.
-    pub fn aggregates(&self, select: &Select, aggregate: Aggregate) -> Result<Vec<promql::Series>, SourceError> {
+    pub fn aggregates(
+        &self,
+        select: &Select,
+        aggregate: Aggregate,
+    ) -> Result<Vec<promql::Series>, SourceError> {
         query::aggregates(&self.open.shared, select, aggregate)
     }
 
@@ -115,7 +119,12 @@ impl Metrics {
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn label_names(&self, matchers: &[Matcher], from_ms: i64, to_ms: i64) -> Result<Vec<String>, SourceError> {
+    pub fn label_names(
+        &self,
+        matchers: &[Matcher],
+        from_ms: i64,
+        to_ms: i64,
+    ) -> Result<Vec<String>, SourceError> {
         query::label_names(&self.open.shared, matchers, Between { from_ms, to_ms })
     }
 
@@ -291,7 +300,9 @@ impl<'a> Reading<'a> {
                 self.waiting.1.push(sample);
             }
             Record::Metadata { name, metadata } => self.shared.learn(&mut vec![(name, metadata)]),
-            Record::Exemplar { series, exemplar } => lock(&self.shared.exemplars).extend([(series, exemplar)]),
+            Record::Exemplar { series, exemplar } => {
+                lock(&self.shared.exemplars).extend([(series, exemplar)])
+            }
         }
     }
 
@@ -304,7 +315,8 @@ impl<'a> Reading<'a> {
         match index.get(hash, labels) {
             Some(series) => Arc::clone(series),
             None => {
-                let mut text = |text: &str| Arc::clone(self.texts.get_or_insert_with(text, |text| text.into()));
+                let mut text =
+                    |text: &str| Arc::clone(self.texts.get_or_insert_with(text, |text| text.into()));
                 let pairs: Vec<_> = labels.iter().map(|(name, value)| (text(name), text(value))).collect();
                 index.add(hash, &Labels::new(pairs), source)
             }

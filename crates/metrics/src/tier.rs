@@ -163,7 +163,9 @@ fn histogram_began_anew(before: &Histogram, after: &Histogram) -> bool {
         CounterReset::Gauge => false,
         CounterReset::Reset => true,
         CounterReset::Unknown | CounterReset::NotReset => {
-            after.count < before.count || after.schema != before.schema || after.zero_count < before.zero_count
+            after.count < before.count
+                || after.schema != before.schema
+                || after.zero_count < before.zero_count
         }
     }
 }
@@ -275,10 +277,13 @@ mod tests {
             Value::Float(value) => value,
             Value::Histogram(_) => f64::NAN,
         };
-        samples.windows(2).map(|two| {
-            let (before, after) = (value(&two[0]), value(&two[1]));
-            if after < before { after } else { after - before }
-        }).sum()
+        samples
+            .windows(2)
+            .map(|two| {
+                let (before, after) = (value(&two[0]), value(&two[1]));
+                if after < before { after } else { after - before }
+            })
+            .sum()
     }
 
     proptest! {
@@ -329,7 +334,8 @@ mod tests {
     #[test]
     fn an_end_and_what_is_around_it_are_kept() {
         let stale = f64::from_bits(0x7ff0_0000_0000_0002);
-        let ends = [(0, 1.0), (1000, 1.0), (2000, 1.0), (3000, stale), (9000, 1.0), (10_000, 1.0), (11_000, 1.0)];
+        let ends =
+            [(0, 1.0), (1000, 1.0), (2000, 1.0), (3000, stale), (9000, 1.0), (10_000, 1.0), (11_000, 1.0)];
         assert_eq!(kept(&ends, Nature::Other), [0, 2000, 3000, 9000, 11_000]);
     }
 

@@ -35,8 +35,12 @@ impl Clock for Still {
 
 fn open(dir: &Path) -> Metrics {
     // Blocks are written and merged many times in a life.
-    Metrics::open(Config { head_bytes: 20_000, ahead: Duration::from_secs(86_400), ..Config::new(dir, Arc::new(Still)) })
-        .expect("a store opens")
+    Metrics::open(Config {
+        head_bytes: 20_000,
+        ahead: Duration::from_secs(86_400),
+        ..Config::new(dir, Arc::new(Still))
+    })
+    .expect("a store opens")
 }
 
 fn value(series: i64, second: i64) -> f64 {
@@ -137,12 +141,17 @@ fn what_was_acknowledged_is_there_after_each_kill() {
         // A second of which not all was acknowledged is there as a whole or not at all; tiers count each sample once.
         let seconds = found[0].samples.len();
         assert!(found.iter().all(|series| series.samples.len() == seconds));
-        let counted = store.aggregates(&Select { step_ms: 60_000, ..select }, Aggregate::Count).expect("readable");
+        let counted =
+            store.aggregates(&Select { step_ms: 60_000, ..select }, Aggregate::Count).expect("readable");
         for series in counted {
-            let total: f64 = series.samples.iter().map(|sample| match &sample.value {
-                Value::Float(count) => *count,
-                Value::Histogram(_) => 0.0,
-            }).sum();
+            let total: f64 = series
+                .samples
+                .iter()
+                .map(|sample| match &sample.value {
+                    Value::Float(count) => *count,
+                    Value::Histogram(_) => 0.0,
+                })
+                .sum();
             assert_eq!(total, seconds as f64, "kill {kill}");
         }
         next = seconds as i64;

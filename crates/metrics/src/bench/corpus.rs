@@ -70,7 +70,9 @@ impl Moving {
             Kind::Seldom => (rng.i64(0..100_000), rng.i64(20..2000)),
             Kind::Bucket => (rng.i64(0..1_000_000), rng.i64(0..40)),
             Kind::Events => (rng.i64(0..1_000_000_000), rng.i64(10..5000)),
-            Kind::CpuSeconds => (rng.i64(0..100_000_000), *rng.choice(&[97, 3, 2, 0, 0, 0, 1, 0]).unwrap_or(&0)),
+            Kind::CpuSeconds => {
+                (rng.i64(0..100_000_000), *rng.choice(&[97, 3, 2, 0, 0, 0, 1, 0]).unwrap_or(&0))
+            }
             Kind::Bytes => (rng.i64(0..1_000_000_000_000), *rng.choice(&[512, 512, 1]).unwrap_or(&1)),
             Kind::Memory => (rng.i64(1000..2_000_000), rng.i64(1..400)),
             Kind::Small => (rng.i64(0..500), rng.i64(1..5)),

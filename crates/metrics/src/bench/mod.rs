@@ -337,4 +337,3 @@ pub fn read_floats(bytes: &[u8], count: usize) -> Vec<f64> {
 pub fn columns(seconds: u32, seed: u64) -> Vec<(&'static str, Vec<Vec<f64>>)> {
     corpus::columns(seconds, seed)
 }
-

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn two_digits_behind_the_point_cost_no_more_than_integers() {
-        let rise = |power: f64| -> Vec<f64> { (0..1280).map(|at| (100 * at + at % 3) as f64 / power).collect() };
+        let rise =
+            |power: f64| -> Vec<f64> { (0..1280).map(|at| (100 * at + at % 3) as f64 / power).collect() };
         assert_eq!(written(&rise(100.0)).len(), written(&rise(1.0)).len());
     }
 }

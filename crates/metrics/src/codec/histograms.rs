@@ -67,11 +67,7 @@ fn put_run(out: &mut Vec<u8>, run: &[Arc<Histogram>]) {
     (0..first.negative.counts.len()).for_each(|at| column(&|histogram| histogram.negative.counts[at]));
 }
 
-fn read_run(
-    reader: &mut Reader<'_>,
-    most: usize,
-    values: &mut Vec<Arc<Histogram>>,
-) -> Result<(), Damaged> {
+fn read_run(reader: &mut Reader<'_>, most: usize, values: &mut Vec<Arc<Histogram>>) -> Result<(), Damaged> {
     let len = reader.count(most)?;
     if len == 0 {
         return Err(Damaged);

@@ -10,7 +10,9 @@
 //! reference": Zukowski et al., "Super-Scalar RAM-CPU Cache Compression", 2006). Arithmetic wraps, so any integers
 //! read back.
 
-use crate::bytes::{Damaged, Reader, bits_len, each_bits, put_bits, put_signed, put_varint, width_of, zigzag};
+use crate::bytes::{
+    Damaged, Reader, bits_len, each_bits, put_bits, put_signed, put_varint, width_of, zigzag,
+};
 
 /// Values of a block: a few bytes of header are little for so many, and a place fits a byte.
 const BLOCK: usize = 128;

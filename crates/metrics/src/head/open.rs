@@ -96,7 +96,8 @@ impl Open {
                 0 => {}
                 len @ 1..DIFFER => {
                     let Ok(difference) = read_word(&mut reader, len) else { return };
-                    bits = ((f64::from_bits(bits) as i64).wrapping_add(unzigzag(difference)) as f64).to_bits();
+                    bits =
+                        ((f64::from_bits(bits) as i64).wrapping_add(unzigzag(difference)) as f64).to_bits();
                 }
                 code => {
                     let (len, below) = ((code - DIFFER) / 8 + 1, (code - DIFFER) % 8);

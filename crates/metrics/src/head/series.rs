@@ -52,9 +52,7 @@ pub(crate) enum Judged {
     Accepted,
     Repeated,
     Duplicate,
-    TooOld {
-        newest_ms: i64,
-    },
+    TooOld { newest_ms: i64 },
 }
 
 /// What blocks know of series.
@@ -151,7 +149,8 @@ impl State {
     /// Whether there are samples here in a time, both ends included.
     pub(crate) fn has_between(&self, from_ms: i64, to_ms: i64) -> bool {
         let has = |active: &Active| active.oldest_ms() <= to_ms && active.newest_ms() >= from_ms;
-        (!self.active.is_empty() && has(&self.active)) || self.frozen.as_ref().is_some_and(|frozen| has(frozen))
+        (!self.active.is_empty() && has(&self.active))
+            || self.frozen.as_ref().is_some_and(|frozen| has(frozen))
     }
 
     /// Its samples in a time, both ends included, sorted.
@@ -173,7 +172,10 @@ fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
         (Value::Histogram(a), Value::Histogram(b)) => {
-            a == b || (a.sum.is_nan() && a.sum.to_bits() == b.sum.to_bits() && a.count.to_bits() == b.count.to_bits())
+            a == b
+                || (a.sum.is_nan()
+                    && a.sum.to_bits() == b.sum.to_bits()
+                    && a.count.to_bits() == b.count.to_bits())
         }
         _ => false,
     }

@@ -354,10 +354,7 @@ fn search(
 }
 
 /// The first place of a sorted row for which `before` does not hold.
-fn partition(
-    len: usize,
-    mut before: impl FnMut(usize) -> Result<bool, Damaged>,
-) -> Result<usize, Damaged> {
+fn partition(len: usize, mut before: impl FnMut(usize) -> Result<bool, Damaged>) -> Result<usize, Damaged> {
     let (mut low, mut high) = (0, len);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -19,7 +19,7 @@ use crate::bytes::{Damaged, Reader, put_signed, put_varint};
 use crate::tier::Tier;
 
 pub(crate) use index::{IndexCache, PartIndex, Strings};
-pub(crate) use read::{Columns, Part, PartError, Between};
+pub(crate) use read::{Between, Columns, Part, PartError};
 pub(crate) use write::PartWriter;
 
 /// What a part begins with, and ends with.

@@ -134,7 +134,12 @@ impl<'a> Columns<'a> {
     }
 
     /// Adds the samples of a chunk within a time.
-    pub(crate) fn samples(&mut self, chunk: &Chunk, within: Between, out: &mut Vec<Sample>) -> Result<(), PartError> {
+    pub(crate) fn samples(
+        &mut self,
+        chunk: &Chunk,
+        within: Between,
+        out: &mut Vec<Sample>,
+    ) -> Result<(), PartError> {
         let times = self.times_of(chunk)?;
         let from = times.partition_point(|at_ms| *at_ms < within.from_ms);
         let to = times.partition_point(|at_ms| *at_ms <= within.to_ms);
@@ -217,10 +222,9 @@ impl<'a> Columns<'a> {
         let bytes = self.window.1.get(at..at + len).ok_or_else(damaged)?;
         let (column, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
         if crc32fast::hash(column) != u32::from_le_bytes(*crc) {
-            return Err(self.part.damaged(format!(
-                "the column at byte {} does not have the checksum it had",
-                place.offset
-            )));
+            return Err(self
+                .part
+                .damaged(format!("the column at byte {} does not have the checksum it had", place.offset)));
         }
         Ok(column)
     }

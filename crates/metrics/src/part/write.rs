@@ -80,14 +80,22 @@ impl PartWriter {
     }
 
     /// Adds a series; they come sorted by labels. Samples are sorted by time, none twice.
-    pub(crate) fn series(&mut self, labels: &Labels, samples: &[Sample], windows: &Windows) -> io::Result<()> {
+    pub(crate) fn series(
+        &mut self,
+        labels: &Labels,
+        samples: &[Sample],
+        windows: &Windows,
+    ) -> io::Result<()> {
         if samples.is_empty() && windows.times.is_empty() {
             return Ok(());
         }
         let chunks_from = self.chunks.len();
-        let (mut times, mut floats, mut histograms): (Vec<i64>, Vec<f64>, Vec<Arc<Histogram>>) = Default::default();
+        let (mut times, mut floats, mut histograms): (Vec<i64>, Vec<f64>, Vec<Arc<Histogram>>) =
+            Default::default();
         let is_float = |sample: &Sample| matches!(sample.value, Value::Float(_));
-        for run in samples.chunk_by(|a, b| is_float(a) == is_float(b)).flat_map(|run| run.chunks(CHUNK_SAMPLES)) {
+        for run in
+            samples.chunk_by(|a, b| is_float(a) == is_float(b)).flat_map(|run| run.chunks(CHUNK_SAMPLES))
+        {
             times.clear();
             floats.clear();
             histograms.clear();

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::Metrics;
 use crate::fixture::{self, BEGIN_MS, STALE, all, batch, labels, matcher, sample, source};
 use crate::{
-    Aggregate, Batch, Config, Exemplar, Kind, Limits, Metadata, OpenError, Refusal, RefusedSamples, Retention,
-    SourceName,
+    Aggregate, Batch, Config, Exemplar, Kind, Limits, Metadata, OpenError, Refusal, RefusedSamples,
+    Retention, SourceName,
 };
 
 fn dir() -> TempDir {
@@ -51,7 +51,8 @@ fn what_is_acknowledged_is_found_at_once_after_a_flush_and_after_a_restart() {
     let store = fixture::open(dir.path());
     let up = labels("up", "a");
     let samples = [(0, 1.0), (1000, 0.0), (2000, f64::from_bits(STALE)), (3000, 0.1)];
-    let bits = |found: Vec<(i64, f64)>| found.into_iter().map(|(at, v)| (at, v.to_bits())).collect::<Vec<_>>();
+    let bits =
+        |found: Vec<(i64, f64)>| found.into_iter().map(|(at, v)| (at, v.to_bits())).collect::<Vec<_>>();
     let wanted = bits(samples.to_vec());
     send(&store, &up, samples[..2].iter().map(|(at, value)| sample(*at, *value)));
     store.flush().expect("blocks");
@@ -109,7 +110,8 @@ fn samples_of_the_future_and_of_before_retention_are_told() {
     let (config, clock) = fixture::config(dir.path());
     clock.set_ms(BEGIN_MS);
     let raw = Retention { age: Duration::from_secs(3600), bytes: 1 << 30 };
-    let store = Metrics::open(Config { raw, ahead: Duration::from_secs(5), ..config }).expect("a store opens");
+    let store =
+        Metrics::open(Config { raw, ahead: Duration::from_secs(5), ..config }).expect("a store opens");
     let sent = [sample(-3_600_001, 1.0), sample(-3_600_000, 2.0), sample(5000, 3.0), sample(5001, 4.0)];
     let admission = store.append(&source(), batch(&labels("up", "a"), sent)).expect("taken in");
     let refused = RefusedSamples { too_old: 1, ahead: 1, ..RefusedSamples::default() };
@@ -130,14 +132,24 @@ fn a_source_has_its_limit_and_others_are_none_the_worse() {
     assert!(third.reason.expect("a reason").contains("source test has 2 active series already"));
     send(&store, &labels("up", "a"), [sample(1000, 1.0)]);
     let other = SourceName::new("other");
-    assert_eq!(store.append(&other, batch(&labels("up", "c"), [sample(0, 1.0)])).expect("taken in").accepted, 1);
-    for odd in [labels("up", "01234567890"), Labels::default(), Labels::new([("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")])] {
+    assert_eq!(
+        store.append(&other, batch(&labels("up", "c"), [sample(0, 1.0)])).expect("taken in").accepted,
+        1
+    );
+    for odd in [
+        labels("up", "01234567890"),
+        Labels::default(),
+        Labels::new([("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]),
+    ] {
         let admission = store.append(&other, batch(&odd, [sample(0, 1.0)])).expect("answered");
         assert_eq!((admission.accepted, admission.refused.malformed), (0, 1), "{odd:?}");
     }
     let status = store.status();
-    let sources: Vec<(&str, u64, u64)> =
-        status.sources.iter().map(|source| (source.name.as_str(), source.series, source.over_limit)).collect();
+    let sources: Vec<(&str, u64, u64)> = status
+        .sources
+        .iter()
+        .map(|source| (source.name.as_str(), source.series, source.over_limit))
+        .collect();
     assert_eq!(sources, [("other", 1, 0), ("test", 2, 1)]);
     assert_eq!((store.counters().over_limit.get(), store.counters().malformed.get()), (1, 3));
 }
@@ -170,7 +182,8 @@ fn series_are_found_by_matchers_in_head_and_blocks_alike() {
     }
     for round in 0..2 {
         let found = |matchers: &[(&str, MatchOp, &str)]| {
-            let matchers: Vec<_> = matchers.iter().map(|(name, op, value)| matcher(name, *op, value)).collect();
+            let matchers: Vec<_> =
+                matchers.iter().map(|(name, op, value)| matcher(name, *op, value)).collect();
             let found = store.series(&matchers, BEGIN_MS, BEGIN_MS).expect("readable");
             found.iter().map(|labels| format!("{labels:?}")).collect::<Vec<String>>()
         };
@@ -186,7 +199,10 @@ fn series_are_found_by_matchers_in_head_and_blocks_alike() {
         let names = store.label_names(&[], i64::MIN, i64::MAX).expect("readable");
         assert_eq!(names, ["__name__", "instance", "zone"]);
         let of_down = [matcher("__name__", Equal, "down")];
-        assert_eq!(store.label_names(&of_down, i64::MIN, i64::MAX).expect("readable"), ["__name__", "instance"]);
+        assert_eq!(
+            store.label_names(&of_down, i64::MIN, i64::MAX).expect("readable"),
+            ["__name__", "instance"]
+        );
         assert_eq!(store.label_values("zone", &of_down, i64::MIN, i64::MAX).expect("readable"), [""; 0]);
         store.flush().expect("blocks");
     }
@@ -459,8 +475,7 @@ fn metadata_and_exemplars_are_known_after_a_restart() {
     let dir = dir();
     let store = fixture::open(dir.path());
     let known = Metadata { kind: Kind::Gauge, help: "whether it is up".to_owned(), unit: String::new() };
-    let exemplar =
-        Exemplar { labels: Labels::new([("trace_id", "abc")]), value: 0.5, at_ms: BEGIN_MS + 10 };
+    let exemplar = Exemplar { labels: Labels::new([("trace_id", "abc")]), value: 0.5, at_ms: BEGIN_MS + 10 };
     let sent = Batch {
         metadata: vec![("up".to_owned(), known.clone())],
         exemplars: vec![(labels("up", "a"), exemplar.clone()), (labels("up", "b"), exemplar.clone())],

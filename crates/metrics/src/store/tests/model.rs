@@ -64,7 +64,10 @@ impl Model {
             let samples = samples.range(from_ms..=to_ms).map(|(at_ms, value)| (*at_ms, value.clone()));
             (name(*series), samples.collect::<Vec<_>>())
         });
-        lines.filter(|(_, samples)| !samples.is_empty()).map(|(labels, samples)| line(&labels, samples)).collect()
+        lines
+            .filter(|(_, samples)| !samples.is_empty())
+            .map(|(labels, samples)| line(&labels, samples))
+            .collect()
     }
 }
 
@@ -86,7 +89,8 @@ fn line(labels: &Labels, samples: impl IntoIterator<Item = (i64, Value)>) -> Str
 fn answered(store: &Metrics, from_ms: i64, to_ms: i64) -> Vec<String> {
     let select = Select { matchers: Vec::new(), from_ms, to_ms, step_ms: 0 };
     let series = store.select(&select).expect("readable");
-    let one = |series: &Series| line(&series.labels, series.samples.iter().map(|s| (s.at_ms, s.value.clone())));
+    let one =
+        |series: &Series| line(&series.labels, series.samples.iter().map(|s| (s.at_ms, s.value.clone())));
     series.iter().map(one).collect()
 }
 
@@ -106,15 +110,16 @@ fn tiers_agree(store: &Metrics, model: &Model) {
             assert_eq!(series.labels, name(*number));
             // Everything that a tier made at once would keep is there, and nothing that was not sent.
             let is_sent = |sample: &Sample| {
-                wanted.get(&sample.at_ms).is_some_and(|value| format!("{value:?}") == format!("{:?}", sample.value))
+                wanted
+                    .get(&sample.at_ms)
+                    .is_some_and(|value| format!("{value:?}") == format!("{:?}", sample.value))
             };
             assert!(series.samples.iter().all(is_sent));
             let mut at_once: Vec<Sample> =
                 wanted.iter().map(|(at_ms, value)| Sample { at_ms: *at_ms, value: value.clone() }).collect();
             thin(&mut at_once, tier, Nature::Other);
-            let last_of_windows = at_once.chunk_by(|a, b| {
-                a.at_ms.div_euclid(tier.width_ms()) == b.at_ms.div_euclid(tier.width_ms())
-            });
+            let last_of_windows = at_once
+                .chunk_by(|a, b| a.at_ms.div_euclid(tier.width_ms()) == b.at_ms.div_euclid(tier.width_ms()));
             for window in last_of_windows {
                 let last = window.last().expect("chunks are not empty");
                 assert!(series.samples.iter().any(|sample| sample.at_ms == last.at_ms), "{last:?}");
@@ -127,11 +132,13 @@ fn tiers_agree(store: &Metrics, model: &Model) {
                 samples.iter().map(|(at_ms, value)| Sample { at_ms: *at_ms, value: value.clone() }).collect();
             let windows = Windows::of(&samples, tier);
             if !windows.times.is_empty() {
-                let counts = windows.times.iter().copied().zip(windows.counts.iter().copied().map(Value::Float));
+                let counts =
+                    windows.times.iter().copied().zip(windows.counts.iter().copied().map(Value::Float));
                 wanted.push(line(&name(*number), counts));
             }
         }
-        let of = |series: &Series| line(&series.labels, series.samples.iter().map(|s| (s.at_ms, s.value.clone())));
+        let of =
+            |series: &Series| line(&series.labels, series.samples.iter().map(|s| (s.at_ms, s.value.clone())));
         assert_eq!(counted.iter().map(of).collect::<Vec<_>>(), wanted);
     }
 }

@@ -1,4 +1,5 @@
-//! Benchmarks and campaigns of the span store, as a user would meet it: over OTLP, in a process of its own.
+//! Benchmarks and campaigns of the span store, as a user would meet it: over OTLP, in a process of its own; and of the
+//! store of series.
 //!
 //! In: what to send and for how long. Out: figures with method, corpus and machine; or, of a campaign, how much of
 //! what was acknowledged could not be found again, which must be nothing.
@@ -10,6 +11,7 @@ mod ingest;
 mod kill;
 mod load;
 mod machine;
+mod metrics;
 mod query;
 mod server;
 mod shapes;
@@ -30,6 +32,8 @@ pub(crate) enum BenchCommand {
     Kill(kill::KillArgs),
     /// Fill the disk under load: refused with the reason, taken again when there is space, nothing lost.
     FullDisk(full_disk::FullDiskArgs),
+    /// How many samples a second are taken, what they take on disk and how fast series are read back.
+    Metrics(metrics::MetricsArgs),
     /// What a span of the tracing library costs.
     Tracer(tracer::TracerArgs),
 }
@@ -46,6 +50,7 @@ pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failu
         BenchCommand::Query(args) => query::run(args),
         BenchCommand::Kill(args) => kill::run(global, args),
         BenchCommand::FullDisk(args) => full_disk::run(args),
+        BenchCommand::Metrics(args) => metrics::run(global, args),
         BenchCommand::Tracer(args) => tracer::run(args),
     }
 }

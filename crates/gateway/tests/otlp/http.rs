@@ -89,7 +89,7 @@ fn metrics_are_answered_with_every_data_point_rejected() {
     let answer = post(to, "/v1/metrics", &[JSON], json);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["partialSuccess"]["rejectedDataPoints"], "3");
-    assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().contains("not stored yet"));
+    assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().contains("not stored here"));
     assert!(script.taken.lock().unwrap().is_empty());
 }
 

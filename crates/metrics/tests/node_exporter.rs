@@ -92,7 +92,7 @@ fn a_real_node_exporter_is_read_to_its_last_line() {
         page.series.iter().map(|(labels, samples)| (labels, &samples[0].value)).collect();
     let one = |name: &str| {
         let found = values.iter().find(|(labels, _)| labels.get("__name__") == name);
-        match found.map(|(labels, value)| (labels, value)) {
+        match found {
             Some((labels, Value::Float(value))) => ((*labels).clone(), *value),
             other => panic!("{name}: {other:?}"),
         }

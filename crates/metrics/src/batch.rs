@@ -13,6 +13,13 @@ pub struct Batch {
     pub metadata: Vec<(String, Metadata)>,
 }
 
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.exemplars.is_empty() && self.metadata.is_empty()
+    }
+}
+
 /// A measurement with the trace it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exemplar {

@@ -43,6 +43,11 @@ mod status;
 mod store;
 mod tier;
 mod wal;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
+pub mod scrape;
+mod sink;
+pub mod wire;
 
 pub use admission::{Admission, Pending, Refusal, RefusedSamples, SourceName};
 pub use batch::{Batch, Exemplar, Kind, Metadata};
@@ -61,3 +66,4 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+pub use sink::{Appended, Appending, MetricSink, NotAppended, wait};

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use metrics::wire::remote::{Version, Written};
+use metrics::wire::{Cause, Left, Tally};
+
 use super::signal::Signal;
 
 /// By which protocol a request came.
@@ -56,13 +59,15 @@ pub enum Reason {
     Backlog,
     /// The disk does not take it.
     Disk,
+    /// The store does not take anything from this source.
+    Forbidden,
     /// The store is closing.
     Closing,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::TooLarge,
         Self::Encoding,
@@ -76,6 +81,7 @@ impl Reason {
         Self::Overloaded,
         Self::Backlog,
         Self::Disk,
+        Self::Forbidden,
         Self::Closing,
     ];
 
@@ -95,6 +101,7 @@ impl Reason {
             Self::Overloaded => "overloaded",
             Self::Backlog => "backlog",
             Self::Disk => "disk",
+            Self::Forbidden => "forbidden",
             Self::Closing => "closing",
         }
     }
@@ -109,6 +116,117 @@ pub struct Counts {
     bytes: [AtomicU64; 2],
     connections: [AtomicU64; 2],
     refused: [[AtomicU64; Reason::ALL.len()]; 2],
+    /// What became of samples.
+    pub(crate) series: SeriesCounts,
+}
+
+/// How metrics came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// As OTLP.
+    Otlp,
+    /// As Prometheus' remote-write.
+    RemoteWrite,
+}
+
+impl Via {
+    const ALL: [Self; 2] = [Self::Otlp, Self::RemoteWrite];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Otlp => "otlp",
+            Self::RemoteWrite => "remote_write",
+        }
+    }
+}
+
+/// The counts of metrics.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesCounts {
+    /// Remote-write requests taken, by version.
+    requests: [AtomicU64; 2],
+    written: [AtomicU64; 3],
+    bytes: AtomicU64,
+    requests_refused: [AtomicU64; Reason::ALL.len()],
+    left: [[AtomicU64; Cause::ALL.len()]; 2],
+    refused: [AtomicU64; 2],
+    helps_cut: [AtomicU64; 2],
+}
+
+impl SeriesCounts {
+    /// What a decoder left out.
+    pub(crate) fn left(&self, via: Via, left: &Left) {
+        let counts = Cause::ALL.into_iter().zip(&self.left[via as usize]);
+        counts
+            .map(|(cause, counter)| (left.count(cause), counter))
+            .filter(|(count, _)| *count > 0)
+            .for_each(|(count, counter)| add(counter, count));
+        add(&self.helps_cut[via as usize], left.helps_cut);
+    }
+
+    /// What the store did not take.
+    pub(crate) fn refused(&self, via: Via, refused: Tally) {
+        add(&self.refused[via as usize], refused.samples + refused.histograms + refused.exemplars);
+    }
+
+    /// A remote-write body, as it came.
+    pub(crate) fn received(&self, bytes: usize) {
+        add(&self.bytes, bytes as u64);
+    }
+
+    /// A remote-write request whose samples are on disk.
+    pub(crate) fn wrote(&self, version: Version, written: Written) {
+        add(&self.requests[version as usize], 1);
+        for (counter, count) in
+            self.written.iter().zip([written.samples, written.histograms, written.exemplars])
+        {
+            add(counter, count);
+        }
+    }
+
+    /// A remote-write request of which nothing was taken.
+    pub(crate) fn refuse(&self, reason: Reason) {
+        add(&self.requests_refused[reason as usize], 1);
+    }
+
+    fn write_to(&self, text: &mut String) {
+        head(text, "remote_write_requests_total", "remote-write requests taken and on disk");
+        for (version, count) in ["1", "2"].into_iter().zip(&self.requests) {
+            sample(text, "remote_write_requests_total", &format!("version=\"{version}\""), count);
+        }
+        head(text, "remote_write_written_total", "samples, histograms and exemplars written by remote-write");
+        for (kind, count) in ["samples", "histograms", "exemplars"].into_iter().zip(&self.written) {
+            sample(text, "remote_write_written_total", &format!("kind=\"{kind}\""), count);
+        }
+        head(text, "remote_write_requests_refused_total", "remote-write requests of which nothing was taken");
+        for (reason, count) in Reason::ALL.into_iter().zip(&self.requests_refused) {
+            sample(
+                text,
+                "remote_write_requests_refused_total",
+                &format!("reason=\"{}\"", reason.name()),
+                count,
+            );
+        }
+        head(text, "remote_write_received_bytes_total", "bytes of remote-write bodies, before unpacking");
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let _ = writeln!(text, "remote_write_received_bytes_total {bytes}");
+        head(text, "metrics_left_out_total", "samples, exemplars and data points that could not be read");
+        for (via, counts) in Via::ALL.into_iter().zip(&self.left) {
+            for (cause, count) in Cause::ALL.into_iter().zip(counts) {
+                let labels = format!("via=\"{}\",cause=\"{}\"", via.name(), cause.name());
+                sample(text, "metrics_left_out_total", &labels, count);
+            }
+        }
+        for (name, help, counts) in [
+            ("metrics_not_stored_total", "samples and exemplars the store did not take", &self.refused),
+            ("metrics_help_cut_total", "help texts that were cut", &self.helps_cut),
+        ] {
+            head(text, name, help);
+            for (via, count) in Via::ALL.into_iter().zip(counts) {
+                sample(text, name, &format!("via=\"{}\"", via.name()), count);
+            }
+        }
+    }
 }
 
 impl Counts {
@@ -131,6 +249,16 @@ impl Counts {
 
     pub(crate) fn connected(&self, protocol: Protocol) {
         add(&self.connections[protocol as usize], 1);
+    }
+
+    /// Remote-write requests refused for one reason.
+    pub fn remote_write_refused(&self, reason: Reason) -> u64 {
+        self.series.requests_refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Samples, exemplars and data points left out for one cause.
+    pub fn left_out(&self, via: Via, cause: Cause) -> u64 {
+        self.series.left[via as usize][cause as usize].load(Ordering::Relaxed)
     }
 
     /// Requests refused for one reason.
@@ -177,6 +305,7 @@ impl Counts {
                 sample(text, name, &format!("protocol=\"{}\"", protocol.name()), count);
             }
         }
+        self.series.write_to(text);
     }
 }
 

@@ -1,4 +1,5 @@
-//! OTLP over HTTP/1.1: `POST /v1/traces`, `/v1/logs`, `/v1/metrics`, in protobuf or JSON.
+//! OTLP over HTTP/1.1: `POST /v1/traces`, `/v1/logs`, `/v1/metrics`, in protobuf or JSON; and beside it Prometheus'
+//! remote-write, which speaks in its own way ([`remote_write`]).
 //!
 //! Answers are in the form of the request. Deliberately absent: CORS. A request with an `Origin` comes from a web
 //! page, and no page has business writing into this machine's telemetry.
@@ -14,6 +15,7 @@ use super::counts::{Protocol, Reason};
 use super::decompress::Encoding;
 use super::receiver::{Done, Format, Receiver};
 use super::refused::Refused;
+use super::remote_write;
 use super::signal::Signal;
 use super::sink::Sink;
 
@@ -23,6 +25,9 @@ where
     S: Sink,
     B: Body<Data = Bytes> + Unpin,
 {
+    if receiver.series.is_some() && request.uri().path() == remote_write::PATH {
+        return remote_write::answer(receiver, request).await;
+    }
     let format = format_of(request.headers());
     match export(receiver, request, format).await {
         Ok(done) => accepted(&done, format.unwrap_or(Format::Protobuf)),

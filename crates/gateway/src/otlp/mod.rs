@@ -9,9 +9,12 @@
 //! In: connections. Out: whole requests in protobuf, handed to a [`Sink`] in place, and answers after the disk has
 //! them. What is not taken is refused with the status, the reason and, where it makes sense, the time to try again.
 //!
+//! Metrics become batches of series for a [`metrics::MetricSink`], where one is given ([`Metrics`]); Prometheus'
+//! remote-write comes by the same port as OTLP over HTTP, at `/api/v1/write`. Without one, metrics are answered as
+//! partial success with every data point rejected, and remote-write is not found.
+//!
 //! Deliberately absent: a message tree (the store walks the bytes), queues (a request that cannot be taken is
-//! refused, its client keeps it), TLS and users (loopback only, until they exist), metrics (no store for them yet:
-//! they are answered as partial success with every data point rejected).
+//! refused, its client keeps it), TLS and users (loopback only, until they exist).
 
 mod body;
 mod config;
@@ -22,12 +25,15 @@ mod http;
 pub(crate) mod json;
 mod receiver;
 pub(crate) mod refused;
+mod remote_write;
+mod series;
 mod serve;
 pub(crate) mod signal;
 mod sink;
 pub mod wire;
 
 pub use config::{Limits, OtlpConfig};
-pub use counts::{Counts, Protocol, Reason};
+pub use counts::{Counts, Protocol, Reason, Via};
+pub use series::Metrics;
 pub use serve::{OtlpError, OtlpReceivers, Running};
 pub use sink::{Admission, Sink};

@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use super::body::Room;
 use super::config::Limits;
-use super::counts::{Counts, Protocol, Reason};
+use super::counts::{Counts, Protocol, Reason, Via};
 use super::decompress::{Decompressor, Encoding, Unfoldable};
 use super::json;
 use super::refused::Refused;
+use super::series::{Metrics, Series};
 use super::signal::Signal;
 use super::sink::{Admission, Sink};
 use super::wire::{count_data_points, put_bytes, put_integer};
 
-/// What a client is told whose metrics come too early for us.
-const NO_METRICS: &str = "metrics are not stored yet; traces and logs are";
+/// What a client is told where there is no store for metrics.
+const NO_METRICS: &str = "metrics are not stored here; traces and logs are";
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Receiver<S> {
     pub(crate) limits: Limits,
     pub(crate) counts: Arc<Counts>,
     pub(crate) room: Rc<Room>,
+    /// The way of metrics; `None` where nobody stores them.
+    pub(crate) series: Option<Series>,
     decompressor: RefCell<Decompressor>,
 }
 
@@ -41,8 +44,16 @@ pub(crate) struct Taken<D> {
     accepted: u64,
     rejected: u64,
     reason: Option<String>,
-    /// `None`: there is nothing to wait for.
-    durable: Option<D>,
+    wait: Wait<D>,
+}
+
+/// What an answer waits for.
+enum Wait<D> {
+    Nothing,
+    /// The disk of the store of spans and log records.
+    Disk(D),
+    /// The disk of the store of series.
+    Series(metrics::Appending),
 }
 
 /// Items on disk.
@@ -54,9 +65,10 @@ pub(crate) struct Done {
 }
 
 impl<S: Sink> Receiver<S> {
-    pub(crate) fn new(sink: S, limits: Limits, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(sink: S, limits: Limits, counts: Arc<Counts>, metrics: Option<Metrics>) -> Self {
         let room = Rc::new(Room::new(limits.bytes_in_flight));
-        Self { sink, limits, counts, room, decompressor: RefCell::new(Decompressor::new()) }
+        let series = metrics.map(Series::new);
+        Self { sink, limits, counts, room, series, decompressor: RefCell::new(Decompressor::new()) }
     }
 
     /// The most bytes a body may have as it comes.
@@ -106,14 +118,28 @@ impl<S: Sink> Receiver<S> {
         let admission = match signal {
             Signal::Traces => self.sink.traces(request)?,
             Signal::Logs => self.sink.logs(request)?,
-            Signal::Metrics => {
-                let rejected = count_data_points(request)?;
-                let reason = (rejected > 0).then(|| NO_METRICS.to_owned());
-                return Ok(Taken { accepted: 0, rejected, reason, durable: None });
-            }
+            Signal::Metrics => return self.take_metrics(request),
         };
         let Admission { accepted, rejected, reason, durable } = admission;
-        Ok(Taken { accepted, rejected, reason, durable: Some(durable) })
+        Ok(Taken { accepted, rejected, reason, wait: Wait::Disk(durable) })
+    }
+
+    fn take_metrics(&self, request: &[u8]) -> Result<Taken<S::Durable>, Refused> {
+        let Some(series) = &self.series else {
+            let rejected = count_data_points(request)?;
+            let reason = (rejected > 0).then(|| NO_METRICS.to_owned());
+            return Ok(Taken { accepted: 0, rejected, reason, wait: Wait::Nothing });
+        };
+        let decoded = series.otlp(request)?;
+        let left = &decoded.left;
+        self.counts.series.left(Via::Otlp, left);
+        let (accepted, rejected) = (decoded.points, left.tally.points);
+        let reason = (!left.is_empty()).then(|| left.to_string());
+        let wait = match decoded.batch.is_empty() {
+            true => Wait::Nothing,
+            false => Wait::Series(series.append("otlp", decoded.batch)),
+        };
+        Ok(Taken { accepted, rejected, reason, wait })
     }
 
     /// Waits for the disk and counts what it has.
@@ -123,9 +149,21 @@ impl<S: Sink> Receiver<S> {
         signal: Signal,
         taken: Taken<S::Durable>,
     ) -> Result<Done, Refused> {
-        let Taken { accepted, rejected, reason, durable } = taken;
-        if let Some(durable) = durable {
-            durable.await?;
+        let Taken { mut accepted, mut rejected, mut reason, wait } = taken;
+        match wait {
+            Wait::Nothing => {}
+            Wait::Disk(durable) => durable.await?,
+            Wait::Series(appending) => {
+                let metrics::Appended { refused, reason: because } = appending.await?;
+                self.counts.series.refused(Via::Otlp, refused);
+                // A data point may be several samples: no more points are told to be rejected than came.
+                let points = (refused.samples + refused.histograms).min(accepted);
+                (accepted, rejected) = (accepted - points, rejected + points);
+                reason = match (reason, because) {
+                    (Some(reason), Some(because)) => Some(format!("{reason}; {because}")),
+                    (reason, because) => reason.or(because),
+                };
+            }
         }
         self.counts.taken(protocol, signal, accepted, rejected);
         Ok(Done { signal, rejected, reason })

@@ -59,7 +59,7 @@ impl Refused {
             Reason::Encoding | Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reason::Path => StatusCode::NOT_FOUND,
-            Reason::Browser => StatusCode::FORBIDDEN,
+            Reason::Browser | Reason::Forbidden => StatusCode::FORBIDDEN,
             Reason::Slow => StatusCode::REQUEST_TIMEOUT,
             Reason::InFlight | Reason::Overloaded | Reason::Backlog => StatusCode::TOO_MANY_REQUESTS,
             Reason::Disk | Reason::Closing => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,7 +73,7 @@ impl Refused {
                 GrpcCode::ResourceExhausted
             }
             Reason::Encoding | Reason::Method | Reason::Path => GrpcCode::Unimplemented,
-            Reason::Browser => GrpcCode::PermissionDenied,
+            Reason::Browser | Reason::Forbidden => GrpcCode::PermissionDenied,
             Reason::Slow => GrpcCode::DeadlineExceeded,
             Reason::Disk | Reason::Closing => GrpcCode::Unavailable,
         }
@@ -146,6 +146,36 @@ impl From<Refusal> for Refused {
                 ..Self::new(Reason::Closing, "the store is closing; send it again later")
             },
         }
+    }
+}
+
+impl From<metrics::NotAppended> for Refused {
+    fn from(refusal: metrics::NotAppended) -> Self {
+        use metrics::NotAppended;
+        let message = refusal.to_string();
+        match refusal {
+            NotAppended::Overloaded { retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(Reason::Overloaded, message) }
+            }
+            NotAppended::Disk { retry_after, .. } => {
+                Self { retry_after: Some(retry_after), ..Self::new(Reason::Disk, message) }
+            }
+            NotAppended::Forbidden(_) => Self::new(Reason::Forbidden, message),
+            NotAppended::Closing => {
+                Self { retry_after: Some(CLOSING_WAIT), ..Self::new(Reason::Closing, message) }
+            }
+        }
+    }
+}
+
+impl From<metrics::wire::Unreadable> for Refused {
+    fn from(unreadable: metrics::wire::Unreadable) -> Self {
+        use metrics::wire::Unreadable;
+        let reason = match unreadable {
+            Unreadable::Malformed { .. } | Unreadable::Packing(_) => Reason::Malformed,
+            Unreadable::TooMuch { .. } => Reason::TooLarge,
+        };
+        Self::new(reason, unreadable.to_string())
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::config::OtlpConfig;
 use super::counts::{Counts, Protocol};
 use super::receiver::Receiver;
+use super::series::Metrics;
 use super::sink::Sink;
 use super::{grpc, http};
 
@@ -133,7 +134,28 @@ impl OtlpReceivers {
     /// # Errors
     ///
     /// [`OtlpError`]; nothing runs then.
-    pub fn start<S: Sink>(config: &OtlpConfig, mut sink: impl FnMut() -> S) -> Result<Self, OtlpError> {
+    pub fn start<S: Sink>(config: &OtlpConfig, sink: impl FnMut() -> S) -> Result<Self, OtlpError> {
+        Self::start_all(config, sink, None)
+    }
+
+    /// The same, with metrics taken too: as OTLP, and as Prometheus' remote-write at `/api/v1/write` of the port of HTTP.
+    ///
+    /// # Errors
+    ///
+    /// [`OtlpError`]; nothing runs then.
+    pub fn start_with_metrics<S: Sink>(
+        config: &OtlpConfig,
+        sink: impl FnMut() -> S,
+        metrics: Metrics,
+    ) -> Result<Self, OtlpError> {
+        Self::start_all(config, sink, Some(metrics))
+    }
+
+    fn start_all<S: Sink>(
+        config: &OtlpConfig,
+        mut sink: impl FnMut() -> S,
+        metrics: Option<Metrics>,
+    ) -> Result<Self, OtlpError> {
         let grpc = listen(Protocol::Grpc, config.grpc_port)?;
         let http = listen(Protocol::Http, config.http_port)?;
         let failed = |step| move |source| OtlpError::Start { step, source };
@@ -151,11 +173,11 @@ impl OtlpReceivers {
         for number in 0..config.receivers.clamp(1, 64) {
             let (sender, arrivals) = mpsc::unbounded_channel();
             desks.push(Desk { arrivals: sender, open: Arc::default() });
-            let (sink, limits) = (sink(), config.limits.clone());
+            let (sink, limits, metrics) = (sink(), config.limits.clone(), metrics.clone());
             let (counts, stopping) = (Arc::clone(&receivers.counts), stopping.clone());
             let runtime = runtime().map_err(failed("building a runtime"))?;
             receivers.spawn(&format!("otlp-{number}"), move || {
-                let receiver = Rc::new(Receiver::new(sink, limits, counts));
+                let receiver = Rc::new(Receiver::new(sink, limits, counts, metrics));
                 let tasks = tokio::task::LocalSet::new();
                 tasks.block_on(&runtime, receive(receiver, arrivals, stopping));
             })?;

@@ -15,7 +15,8 @@ impl Signal {
         match path {
             "/v1/traces" => Some(Self::Traces),
             "/v1/logs" => Some(Self::Logs),
-            "/v1/metrics" => Some(Self::Metrics),
+            // The second is where Prometheus takes OTLP: its senders need no other address.
+            "/v1/metrics" | "/api/v1/otlp/v1/metrics" => Some(Self::Metrics),
             _ => None,
         }
     }

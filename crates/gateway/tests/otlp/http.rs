@@ -9,19 +9,19 @@ use telemetry::Refusal;
 
 use crate::support::{Act, METRICS, RETRY_250_MS, gzip, noise, start, until, zstd};
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: ureq::http::HeaderMap,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = agent.post(format!("http://{to}{path}"));
     for (name, value) in headers {
@@ -32,8 +32,8 @@ fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> An
     Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
 }
 
-const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
-const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
 #[test]
 fn a_body_reaches_the_store_as_it_was_however_it_was_packed() {
@@ -89,7 +89,7 @@ fn metrics_are_answered_with_every_data_point_rejected() {
     let answer = post(to, "/v1/metrics", &[JSON], json);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["partialSuccess"]["rejectedDataPoints"], "3");
-    assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().contains("not stored yet"));
+    assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().contains("not stored here"));
     assert!(script.taken.lock().unwrap().is_empty());
 }
 

@@ -4,4 +4,5 @@
 
 mod grpc;
 mod http;
+mod metrics;
 mod support;

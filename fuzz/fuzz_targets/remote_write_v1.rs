@@ -1,0 +1,4 @@
+//! See `metrics::properties::remote_write_v1`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::properties::remote_write_v1(input));

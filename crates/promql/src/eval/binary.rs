@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::functions::numbers;
 use super::grid::Grid;
-use super::rows::Row;
+use super::rows::{Row, merged};
 use super::{Evaluated, Query};
 use crate::error::Fault;
 use crate::histogram::{Added, MixedSchemas, Precision, Tally};
@@ -48,7 +48,7 @@ impl Query<'_> {
                 Join::new(self, binary, &left, &right, expr, grid)?.rows()?
             }
         };
-        self.settled(rows, expr.place.start).map(Evaluated::Vector)
+        merged(rows, expr.place.start).map(Evaluated::Vector)
     }
 
     fn with_scalars(

@@ -3,7 +3,7 @@
 use super::functions::{dates, histograms, labels, numbers, sort};
 use super::grid::Grid;
 use super::over_range::absent_labels;
-use super::rows::{Row, float};
+use super::rows::{Row, float, merged};
 use super::selector::Latest;
 use super::{Evaluated, Query};
 use crate::error::Fault;
@@ -90,7 +90,7 @@ impl Query<'_> {
                 }
             }
         };
-        self.settled(rows, expr.place.start)
+        merged(rows, expr.place.start)
     }
 
     /// A function of each value of a vector; values it has no result for are left out.

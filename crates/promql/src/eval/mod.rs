@@ -270,7 +270,7 @@ impl Query<'_> {
                     }
                     self.unname(row);
                 }
-                self.settled(rows, inner.place.start).map(Evaluated::Vector)
+                merged(rows, inner.place.start).map(Evaluated::Vector)
             }
         }
     }
@@ -299,14 +299,6 @@ impl Query<'_> {
         row.drop_name = true;
         if self.options.metric_names == MetricNames::RemovedAtOnce {
             row.labels = row.labels.without_metadata();
-        }
-    }
-
-    /// What names made different may be the same now.
-    fn settled(&self, rows: Vec<Row>, at: usize) -> Result<Vec<Row>, Fault> {
-        match self.options.metric_names {
-            MetricNames::RemovedAtOnce => merged(rows, at),
-            MetricNames::RemovedLast => Ok(rows),
         }
     }
 

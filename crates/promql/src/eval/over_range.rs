@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::functions::{over_time, rate};
 use super::grid::Grid;
-use super::rows::Row;
+use super::rows::{Row, merged};
 use super::selector::{Part, Ranged};
 use super::{Evaluated, Query};
 use crate::annotations::Annotations;
@@ -94,7 +94,7 @@ impl Query<'_> {
         if name == "absent_over_time" {
             return Ok(Evaluated::Vector(absent(&rows, argument, grid)));
         }
-        self.settled(rows, expr.place.start).map(Evaluated::Vector)
+        merged(rows, expr.place.start).map(Evaluated::Vector)
     }
 
     fn row_over_range(

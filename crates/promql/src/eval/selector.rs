@@ -7,8 +7,8 @@ use super::functions::boundary;
 use super::grid::{Grid, Shift};
 use super::rows::Row;
 use crate::error::Fault;
-use crate::parse::ast::{Boundary, Matrix, Selector, Subquery};
-use crate::{CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value, is_stale};
+use crate::parse::ast::{Boundary, Matrix, Needs, Selector, Subquery};
+use crate::{Buckets, CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value, is_stale};
 
 /// A series of a range vector: what lies in the ranges of all times together.
 pub(super) struct Ranged {
@@ -98,7 +98,12 @@ impl<'t, T> Part<'t, T> {
 impl Query<'_> {
     /// Everything a selector needs, read at once.
     fn load(&self, selector: &Selector, (from, to): (i64, i64), step_ms: i64, at: usize) -> Result<Vec<StartedSeries>, Fault> {
-        self.select(&Select { matchers: selector.matchers.clone(), from_ms: from, to_ms: to, step_ms }, at)
+        let select = Select { matchers: selector.matchers.clone(), from_ms: from, to_ms: to, step_ms };
+        let mut series = self.select(&select, at)?;
+        if selector.needs == Needs::CountAndSum {
+            series.iter_mut().for_each(|started| without_buckets(&mut started.series));
+        }
+        Ok(series)
     }
 
     pub(super) fn select(&self, select: &Select, at: usize) -> Result<Vec<StartedSeries>, Fault> {
@@ -236,6 +241,36 @@ impl Query<'_> {
         let (inner, rows) = self.subquery(subquery, grid, at)?;
         let times: Vec<i64> = inner.times().collect();
         Ok((rows.into_iter().map(|row| Ranged::of_row(row, &times)).collect(), shift, range))
+    }
+}
+
+/// Finds out of every histogram but the first whether it was reset, and leaves its buckets out.
+fn without_buckets(series: &mut Series) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for sample in &mut series.samples {
+        let Value::Histogram(value) = &mut sample.value else { continue };
+        let h = Arc::clone(value);
+        let mut reset = h.reset;
+        if !h.is_stale() {
+            if let (CounterReset::Unknown, Some(before)) = (reset, &before) {
+                reset = if h.is_reset_after(before) { CounterReset::Reset } else { CounterReset::NotReset };
+            }
+        }
+        let bare = Histogram {
+            schema: h.schema,
+            count: h.count,
+            sum: h.sum,
+            zero_threshold: 0.0,
+            zero_count: 0.0,
+            positive: Buckets::default(),
+            negative: Buckets::default(),
+            custom_values: [].into(),
+            reset,
+        };
+        if !h.is_stale() {
+            before = Some(h);
+        }
+        *value = bare.into();
     }
 }
 

@@ -189,6 +189,9 @@ impl Tally {
 
     /// What would be in a zero bucket of this width or, where that ends within a bucket in use, up to the end of that.
     fn zero_for(&self, mut threshold: f64) -> (Kahan, f64) {
+        if threshold == self.zero_threshold {
+            return (self.zero_count, threshold);
+        }
         'wider: loop {
             let mut total = self.zero_count;
             for (side, cells) in [&self.positive, &self.negative].into_iter().enumerate() {

@@ -122,7 +122,7 @@ fn what_comes_from_outside_may_contradict_itself() {
     quantile(0.5, &Histogram { count: 3.0, ..broken.clone() });
     broken.trimmed_above(1.0);
     broken.variance();
-    assert!(broken.to_string().starts_with("{count:0"));
+    assert!(broken.to_string().starts_with("{count:"));
     let empty = Histogram { positive: Buckets { spans, counts: vec![1.0] }, ..custom(&[], &[]) };
     assert_eq!(quantile(0.5, &Histogram { count: 1.0, ..empty }).1, Observed::Numbers);
 }

@@ -126,6 +126,15 @@ pub(crate) struct Selector {
     pub(crate) offset: Option<Span>,
     pub(crate) pin: Pin,
     pub(crate) boundary: Boundary,
+    pub(crate) needs: Needs,
+}
+
+/// What of a histogram is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Buckets,
+    /// Its count and its sum, and whether it was reset.
+    CountAndSum,
 }
 
 #[derive(Debug, Clone)]

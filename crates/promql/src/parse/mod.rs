@@ -19,7 +19,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use ast::{Expr, Kind, Pin};
+use ast::{AggregateOp, BinaryOp, Expr, Kind, Needs, Pin};
 
 use crate::error::{Fault, QueryError};
 use crate::{Matcher, Options};
@@ -37,7 +37,8 @@ impl Expression {
     /// # Errors
     /// Where it is no PromQL: what stands there, and what was expected.
     pub fn parse(text: &str, options: &Options) -> Result<Self, QueryError> {
-        let root = grammar::expression(text, options).map_err(|fault| fault.in_text(text))?;
+        let mut root = grammar::expression(text, options).map_err(|fault| fault.in_text(text))?;
+        mark_needs(&mut root, Needs::Buckets);
         Ok(Self { text: text.into(), root })
     }
 
@@ -136,6 +137,46 @@ fn pin(expr: &mut Expr, at_ms: i64) -> bool {
             pin(&mut binary.right, at_ms) && left
         }
         Kind::Unary(_, inner) | Kind::Paren(inner) | Kind::Constant(inner) => pin(inner, at_ms),
+    }
+}
+
+/// Marks the selectors of whose histograms only count and sum are looked at: `histogram_count` and its like are somewhere
+/// above them, and nothing that looks at buckets is. Of such histograms it is known whether they were reset, since that is
+/// found out before their buckets are left out; Prometheus says so too.
+fn mark_needs(expr: &mut Expr, above: Needs) {
+    let needs = match &expr.kind {
+        Kind::Call(call) => match call.function.name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" | "timestamp" | "start_timestamp" | "absent" => {
+                Needs::CountAndSum
+            }
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" | "histogram_stddev"
+            | "histogram_stdvar" | "changes" => return,
+            _ => above,
+        },
+        Kind::Aggregate(aggregate) if aggregate.op == AggregateOp::CountValues => return,
+        Kind::Binary(binary) => match binary.op {
+            BinaryOp::TrimUpper | BinaryOp::TrimLower | BinaryOp::Equal | BinaryOp::NotEqual => return,
+            _ => above,
+        },
+        // A reset may lie between two of its times.
+        Kind::Subquery(_) => return,
+        _ => above,
+    };
+    match &mut expr.kind {
+        Kind::Number(_) | Kind::Text(_) => {}
+        Kind::Selector(selector) => Arc::make_mut(selector).needs = needs,
+        Kind::Matrix(matrix) => Arc::make_mut(&mut matrix.selector).needs = needs,
+        Kind::Subquery(subquery) => mark_needs(&mut subquery.inner, needs),
+        Kind::Aggregate(aggregate) => {
+            aggregate.param.iter_mut().for_each(|param| mark_needs(param, needs));
+            mark_needs(&mut aggregate.inner, needs);
+        }
+        Kind::Call(call) => call.args.iter_mut().for_each(|arg| mark_needs(arg, needs)),
+        Kind::Binary(binary) => {
+            mark_needs(&mut binary.left, needs);
+            mark_needs(&mut binary.right, needs);
+        }
+        Kind::Unary(_, inner) | Kind::Paren(inner) | Kind::Constant(inner) => mark_needs(inner, needs),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ast::{BinaryOp, Boundary, Expr, Kind, Matrix, Pin, Place, Selector, Span, SpanKind, Subquery, Text, Type};
+use super::ast::{BinaryOp, Boundary, Expr, Kind, Matrix, Needs, Pin, Place, Selector, Span, SpanKind, Subquery, Text, Type};
 use super::build;
 use super::grammar::Parser;
 use super::scan::{Mode, Token};
@@ -36,6 +36,7 @@ impl<'t> Parser<'t> {
             offset: None,
             pin: Pin::None,
             boundary: Boundary::Plain,
+            needs: Needs::Buckets,
         };
         Ok(build::selector(selector, place))
     }

@@ -144,15 +144,17 @@ fn histograms<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, Strin
     Ok(&rest[end..])
 }
 
-/// The sum of histograms with the same schema.
+/// The sum of histograms, the second of which may be finer than the first.
 fn plus(a: &Histogram, b: &Histogram, sign: f64) -> Histogram {
-    assert_eq!((a.schema, a.zero_threshold), (b.schema, b.zero_threshold), "steps have the schema of what they add to");
+    assert!(a.zero_threshold == b.zero_threshold || b.positive.counts.is_empty(), "steps have the zero bucket of what they add to");
+    let finer = if a.uses_custom_buckets() { 0 } else { b.schema - a.schema };
+    assert!(finer >= 0, "steps are not coarser than what they add to");
     let mut sum = a.clone();
     sum.count += sign * b.count;
     sum.sum += sign * b.sum;
     sum.zero_count += sign * b.zero_count;
-    sum.positive = plus_buckets(&a.positive, &b.positive, sign);
-    sum.negative = plus_buckets(&a.negative, &b.negative, sign);
+    sum.positive = plus_buckets(&a.positive, &b.positive, sign, finer);
+    sum.negative = plus_buckets(&a.negative, &b.negative, sign, finer);
     sum.reset = match (a.reset, b.reset) {
         (a, b) if a == b => a,
         (CounterReset::Gauge, _) | (_, CounterReset::Gauge) => CounterReset::Gauge,
@@ -176,10 +178,10 @@ pub(crate) fn cells(buckets: &Buckets) -> Vec<(i32, f64)> {
     cells
 }
 
-fn plus_buckets(a: &Buckets, b: &Buckets, sign: f64) -> Buckets {
+fn plus_buckets(a: &Buckets, b: &Buckets, sign: f64, finer: i8) -> Buckets {
     let mut sums: std::collections::BTreeMap<i32, f64> = cells(a).into_iter().collect();
     for (index, count) in cells(b) {
-        *sums.entry(index).or_default() += sign * count;
+        *sums.entry(((index - 1) >> finer) + 1).or_default() += sign * count;
     }
     let mut buckets = Buckets::default();
     let mut next = 0;

@@ -61,7 +61,8 @@ impl Labels {
 
     /// With one more, or another value of it; an empty value takes it away.
     pub(crate) fn with(&self, name: &str, value: &str) -> Self {
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = self.0.iter().filter(|(known, _)| **known != *name).cloned().collect();
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
+            self.0.iter().filter(|(known, _)| **known != *name).cloned().collect();
         if !value.is_empty() {
             let at = pairs.partition_point(|(known, _)| **known < *name);
             pairs.insert(at, (name.into(), value.into()));

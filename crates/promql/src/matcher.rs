@@ -38,7 +38,12 @@ impl Matcher {
                     label: self.name.to_string(),
                     pattern: self.value.to_string(),
                     // The crate draws the pattern over several lines; the last says what is wrong.
-                    reason: shown.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
+                    reason: shown
+                        .lines()
+                        .last()
+                        .unwrap_or_default()
+                        .trim_start_matches("error: ")
+                        .to_string(),
                 }
             })?),
         };

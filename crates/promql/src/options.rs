@@ -81,6 +81,9 @@ pub struct Limits<'a> {
 
 impl std::fmt::Debug for Limits<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limits").field("samples", &self.samples).field("points", &self.points).finish_non_exhaustive()
+        f.debug_struct("Limits")
+            .field("samples", &self.samples)
+            .field("points", &self.points)
+            .finish_non_exhaustive()
     }
 }

@@ -87,7 +87,8 @@ fn begins_repetition(rest: &str) -> bool {
     let Some(end) = rest.find('}') else { return false };
     let mut numbers = rest[1..end].splitn(2, ',');
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.next().is_some_and(|first| !first.is_empty() && number(first)) && numbers.next().is_none_or(number)
+    numbers.next().is_some_and(|first| !first.is_empty() && number(first))
+        && numbers.next().is_none_or(number)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! same functions; nothing that ships contains them.
 
 use crate::{
-    Answered, Engine, Experimental, Labels, Limits, MetricNames, Options, Sample, Select, Series, Source, SourceError,
-    STALE_BITS, UnquotedNames, Value,
+    Answered, Engine, Experimental, Labels, Limits, MetricNames, Options, STALE_BITS, Sample, Select, Series,
+    Source, SourceError, UnquotedNames, Value,
 };
 
 const MINUTE: i64 = 60_000;
@@ -37,7 +37,8 @@ fn range_is_instants(engine: &Engine, expression: &crate::Expression) {
     let limits = Limits { samples: 100_000, points: 100_000, cancelled: &|| false };
     let range = engine.range(expression, 0, 10 * MINUTE, MINUTE, &Few, &limits);
     // These are of the query's times, and what is chosen by hash or order is chosen alike only among the same series.
-    let of_times = ["start", "end", "step", "range"].iter().any(|word| expression.text().to_lowercase().contains(word));
+    let of_times =
+        ["start", "end", "step", "range"].iter().any(|word| expression.text().to_lowercase().contains(word));
     for at in (0..=10).map(|minute| minute * MINUTE) {
         let instant = engine.instant(expression, at, &Few, &limits);
         let (Ok(range), Ok(instant), false) = (&range, &instant, of_times) else { continue };
@@ -71,15 +72,21 @@ struct Few;
 
 impl Source for Few {
     fn select(&self, select: &Select) -> Result<Vec<Series>, SourceError> {
-        let compiled = |matcher: &crate::Matcher| matcher.compiled().map_err(|e| SourceError::Unreadable(e.to_string()));
+        let compiled =
+            |matcher: &crate::Matcher| matcher.compiled().map_err(|e| SourceError::Unreadable(e.to_string()));
         let matchers = select.matchers.iter().map(compiled).collect::<Result<Vec<_>, _>>()?;
         let names = ["foo", "bar", "baz_total", "http_requests_bucket", "histogram", "target_info"];
         let mut all = Vec::new();
         for (place, name) in names.iter().enumerate() {
             for job in ["a", "b"] {
                 let le = if name.ends_with("_bucket") { if job == "a" { "1" } else { "+Inf" } } else { "" };
-                let labels =
-                    Labels::new([("__name__", *name), ("job", job), ("le", le), ("instance", "1"), ("x", &name[..1])]);
+                let labels = Labels::new([
+                    ("__name__", *name),
+                    ("job", job),
+                    ("le", le),
+                    ("instance", "1"),
+                    ("x", &name[..1]),
+                ]);
                 if matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {
                     let samples = (-10..=10).filter_map(|minute| sample(name, place as i64, job, minute));
                     let within = |sample: &Sample| (select.from_ms..=select.to_ms).contains(&sample.at_ms);

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 
 use promql::{
-    Answer, Answered, Engine, ErrorKind, Labels, Limits, MetricNames, Options, QueryError, Sample, Select, Series, Source,
-    SourceError, STALE_BITS, Value,
+    Answer, Answered, Engine, ErrorKind, Labels, Limits, MetricNames, Options, QueryError, STALE_BITS,
+    Sample, Select, Series, Source, SourceError, Value,
 };
 
 const MINUTE: i64 = 60_000;
@@ -20,7 +20,8 @@ struct Memory {
 impl Memory {
     /// Numbers at minutes.
     fn with(mut self, metric: &str, job: &str, samples: &[(i64, f64)]) -> Self {
-        let sample = |(minute, value): &(i64, f64)| Sample { at_ms: minute * MINUTE, value: Value::Float(*value) };
+        let sample =
+            |(minute, value): &(i64, f64)| Sample { at_ms: minute * MINUTE, value: Value::Float(*value) };
         let labels = Labels::new([("__name__", metric), ("job", job)]);
         self.series.push(Series { labels, samples: samples.iter().map(sample).collect() });
         self.series.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -37,7 +38,8 @@ impl Source for Memory {
         self.asked.lock().expect("not poisoned").push(select.clone());
         let matchers: Vec<_> = select.matchers.iter().map(|m| m.compiled().expect("a pattern")).collect();
         let within = |sample: &&Sample| (select.from_ms..=select.to_ms).contains(&sample.at_ms);
-        let found = self.series.iter().filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
+        let found =
+            self.series.iter().filter(|series| matchers.iter().all(|m| m.matches_labels(&series.labels)));
         let found = found.map(|series| Series {
             labels: series.labels.clone(),
             samples: series.samples.iter().filter(within).cloned().collect(),
@@ -108,7 +110,8 @@ fn names_are_removed_at_once_unless_it_is_wanted_otherwise() {
     assert_eq!((error.kind, error.position.to_string().as_str()), (ErrorKind::Execution, "1:21"));
     assert_eq!(error.message, "vector cannot contain metrics with the same labelset");
     let engine = Engine::new(Options { metric_names: MetricNames::RemovedLast, ..Options::default() });
-    let late = engine.parse("label_replace(sum by (__name__) (-{job=\"x\"}), \"m\", \"$1\", \"__name__\", \"(.*)\")");
+    let late = engine
+        .parse("label_replace(sum by (__name__) (-{job=\"x\"}), \"m\", \"$1\", \"__name__\", \"(.*)\")");
     let answer = engine.instant(&late.expect("an expression"), 0, &memory, &LIMITS).expect("an answer");
     let Answered::Vector(points) = answer.value else { panic!("a vector") };
     assert_eq!(points.len(), 2);
@@ -119,8 +122,11 @@ fn names_are_removed_at_once_unless_it_is_wanted_otherwise() {
 fn limits_are_kept_before_memory_is_taken() {
     let memory = Memory::default().with("a", "x", &[(0, 1.0), (1, 2.0)]);
     let engine = Engine::default();
-    let within = |text: &str, limits: &Limits<'_>| engine.instant(&engine.parse(text)?, MINUTE, &memory, limits);
-    for text in ["max_over_time(vector(1)[100y:1ms])", "a[100y:1ms]", "sum(a) + max_over_time((a + 1)[50y:1s])"] {
+    let within =
+        |text: &str, limits: &Limits<'_>| engine.instant(&engine.parse(text)?, MINUTE, &memory, limits);
+    for text in
+        ["max_over_time(vector(1)[100y:1ms])", "a[100y:1ms]", "sum(a) + max_over_time((a + 1)[50y:1s])"]
+    {
         let error = within(text, &LIMITS).expect_err(text);
         assert_eq!(error.kind, ErrorKind::TooMuch, "{error}");
     }
@@ -175,7 +181,8 @@ fn a_source_that_does_not_answer_is_named() {
 #[test]
 fn annotations_name_their_place() {
     let memory = Memory::default().with("requests", "x", &[(0, 1.0), (1, 2.0)]);
-    let answer = instant(&memory, "sum(\n  rate(requests[5m])) + quantile(2, requests)", MINUTE).expect("an answer");
+    let answer =
+        instant(&memory, "sum(\n  rate(requests[5m])) + quantile(2, requests)", MINUTE).expect("an answer");
     let said = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"requests\"";
     assert_eq!(answer.infos, [format!("{said} (2:8)")]);
     assert_eq!(answer.warnings, ["PromQL warning: quantile value should be between 0 and 1, got 2 (2:34)"]);
@@ -184,7 +191,8 @@ fn annotations_name_their_place() {
 #[test]
 fn what_the_parser_takes_can_be_evaluated_on_a_small_stack() {
     let memory = Memory::default().with("a", "x", &[(0, 1.0)]);
-    let nested = |open: &str, close: &str, depth: usize| format!("{}a{}", open.repeat(depth), close.repeat(depth));
+    let nested =
+        |open: &str, close: &str, depth: usize| format!("{}a{}", open.repeat(depth), close.repeat(depth));
     let texts = [
         "a + ".repeat(900) + "a",
         nested("(", ")", 120),

@@ -49,7 +49,12 @@ pub(super) fn groups(grouping: &Grouping, rows: &[Row]) -> Vec<Group> {
 }
 
 impl Query<'_> {
-    pub(super) fn aggregate(&self, aggregate: &Aggregate, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+    pub(super) fn aggregate(
+        &self,
+        aggregate: &Aggregate,
+        expr: &Expr,
+        grid: Grid,
+    ) -> Result<Vec<Row>, Fault> {
         let op = aggregate.op;
         if op == AggregateOp::CountValues {
             return self.count_values(aggregate, grid);
@@ -59,7 +64,10 @@ impl Query<'_> {
             None => Vec::new(),
         };
         let rows = self.eval(&aggregate.inner, grid)?.vector();
-        if matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio) {
+        if matches!(
+            op,
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
+        ) {
             return self.choose(aggregate, &param, rows, expr, grid);
         }
         if op == AggregateOp::Quantile {
@@ -98,7 +106,8 @@ impl Query<'_> {
                 }
             }
         }
-        let finished = sums.into_iter().enumerate().map(|(step, sum)| sum?.finish(op, self, members, step, at));
+        let finished =
+            sums.into_iter().enumerate().map(|(step, sum)| sum?.finish(op, self, members, step, at));
         finished.collect()
     }
 
@@ -111,7 +120,8 @@ impl Query<'_> {
         grid: Grid,
         at: usize,
     ) -> Vec<Option<Value>> {
-        if members.iter().flat_map(|row| &row.points).any(|point| matches!(point, Some(Value::Histogram(_)))) {
+        if members.iter().flat_map(|row| &row.points).any(|point| matches!(point, Some(Value::Histogram(_))))
+        {
             self.info(at, format!("ignored histogram in {} aggregation", op.name()));
         }
         let mut values = Vec::with_capacity(members.len());
@@ -121,8 +131,12 @@ impl Query<'_> {
                 values.extend(members.iter().filter_map(|row| float(&row.points[step])));
                 let first = *values.first()?;
                 let value = match op {
-                    AggregateOp::Min => values.iter().fold(first, |a, b| if a > *b || a.is_nan() { *b } else { a }),
-                    AggregateOp::Max => values.iter().fold(first, |a, b| if a < *b || a.is_nan() { *b } else { a }),
+                    AggregateOp::Min => {
+                        values.iter().fold(first, |a, b| if a > *b || a.is_nan() { *b } else { a })
+                    }
+                    AggregateOp::Max => {
+                        values.iter().fold(first, |a, b| if a < *b || a.is_nan() { *b } else { a })
+                    }
                     AggregateOp::Stddev => variance(&values).sqrt(),
                     AggregateOp::Stdvar => variance(&values),
                     _ => quantile(param.get(step).copied().unwrap_or(f64::NAN), &mut values),
@@ -139,7 +153,9 @@ impl Query<'_> {
             Ok(label) => {
                 return Err(Fault::execution(param.place.start, format!("invalid label name {label:?}")));
             }
-            Err(written) => return Err(Fault::execution(param.place.start, format!("invalid label name {written}"))),
+            Err(written) => {
+                return Err(Fault::execution(param.place.start, format!("invalid label name {written}")));
+            }
         };
         let grouping = match &aggregate.grouping {
             Grouping::By(by) => Grouping::By(by.iter().cloned().chain([label.into()]).collect()),
@@ -249,7 +265,14 @@ impl Sum {
         }
     }
 
-    fn finish(self, op: AggregateOp, query: &Query<'_>, members: &[&Row], step: usize, at: usize) -> Option<Value> {
+    fn finish(
+        self,
+        op: AggregateOp,
+        query: &Query<'_>,
+        members: &[&Row],
+        step: usize,
+        at: usize,
+    ) -> Option<Value> {
         match self {
             Self::Floats(sum) => Some(Value::Float(sum.sum + sum.lost)),
             Self::Mean(mean) => Some(Value::Float(mean.get())),
@@ -281,7 +304,13 @@ impl Sum {
 }
 
 impl Histograms {
-    fn add(&mut self, h: &Histogram, query: &Query<'_>, labels: &Labels, at: usize) -> Result<(), MixedSchemas> {
+    fn add(
+        &mut self,
+        h: &Histogram,
+        query: &Query<'_>,
+        labels: &Labels,
+        at: usize,
+    ) -> Result<(), MixedSchemas> {
         self.count += 1.0;
         self.reset |= h.reset == CounterReset::Reset;
         self.not_reset |= h.reset == CounterReset::NotReset;
@@ -293,8 +322,7 @@ impl Histograms {
                 Ok(())
             }
             Err(mixed) => {
-                let text =
-                    "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+                let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
                 query.warn(at, format!("{text} {:?}", labels.get(METRIC_NAME)));
                 Err(mixed)
             }

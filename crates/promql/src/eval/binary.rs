@@ -30,11 +30,19 @@ impl Query<'_> {
         Ok(left)
     }
 
-    fn binary(&self, binary: &Binary, left: Evaluated, right: Evaluated, expr: &Expr, grid: Grid) -> Result<Evaluated, Fault> {
+    fn binary(
+        &self,
+        binary: &Binary,
+        left: Evaluated,
+        right: Evaluated,
+        expr: &Expr,
+        grid: Grid,
+    ) -> Result<Evaluated, Fault> {
         self.go_on(expr.place.start)?;
         let rows = match (left, right) {
             (Evaluated::Scalar(left), Evaluated::Scalar(right)) => {
-                let values = left.into_iter().zip(right).map(|(left, right)| of_scalars(binary.op, left, right));
+                let values =
+                    left.into_iter().zip(right).map(|(left, right)| of_scalars(binary.op, left, right));
                 return Ok(Evaluated::Scalar(values.collect()));
             }
             (Evaluated::Vector(rows), Evaluated::Scalar(scalars)) => {
@@ -43,7 +51,9 @@ impl Query<'_> {
             (Evaluated::Scalar(scalars), Evaluated::Vector(rows)) => {
                 self.with_scalars(binary, rows, &scalars, ScalarSide::Left, expr)?
             }
-            (Evaluated::Vector(left), Evaluated::Vector(right)) if binary.op.is_set() => set(binary, left, right, grid),
+            (Evaluated::Vector(left), Evaluated::Vector(right)) if binary.op.is_set() => {
+                set(binary, left, right, grid)
+            }
             (Evaluated::Vector(left), Evaluated::Vector(right)) => {
                 Join::new(self, binary, &left, &right, expr, grid)?.rows()?
             }
@@ -102,7 +112,9 @@ impl Query<'_> {
                 })
             }
             (Value::Float(factor), Value::Histogram(h)) if op == Multiply => always(h.times(*factor)),
-            (Value::Histogram(h), Value::Float(value)) if matches!(op, Multiply | Divide | TrimUpper | TrimLower) => {
+            (Value::Histogram(h), Value::Float(value))
+                if matches!(op, Multiply | Divide | TrimUpper | TrimLower) =>
+            {
                 always(match op {
                     Multiply => h.times(*value),
                     Divide => h.divided_by(*value),
@@ -129,7 +141,13 @@ impl Query<'_> {
         }
     }
 
-    fn of_histograms(&self, op: BinaryOp, left: &Arc<Histogram>, right: &Arc<Histogram>, at: usize) -> Option<Histogram> {
+    fn of_histograms(
+        &self,
+        op: BinaryOp,
+        left: &Arc<Histogram>,
+        right: &Arc<Histogram>,
+        at: usize,
+    ) -> Option<Histogram> {
         let mut tally = Tally::of(left);
         let (added, operation) = if op == BinaryOp::Add {
             (tally.add(right, Precision::Plain), "addition")
@@ -335,7 +353,8 @@ impl<'j> Join<'j> {
                 let sign = self.many_signs[row];
                 let other = one_of[sign];
                 let filled = self.fill.1.map(Value::Float);
-                let Some(one_value) = other.map_or(filled.as_ref(), |other| one[other].points[step].as_ref()) else {
+                let Some(one_value) = other.map_or(filled.as_ref(), |other| one[other].points[step].as_ref())
+                else {
                     continue;
                 };
                 self.pair((Some(row), other), (value, one_value), sign, step, &mut matched, &mut inserted)?;
@@ -345,7 +364,14 @@ impl<'j> Join<'j> {
                     let Some(value) = &one_row.points[step] else { continue };
                     let sign = self.one_signs[row];
                     if !matched[sign] {
-                        self.pair((None, Some(row)), (&fill, value), sign, step, &mut matched, &mut inserted)?;
+                        self.pair(
+                            (None, Some(row)),
+                            (&fill, value),
+                            sign,
+                            step,
+                            &mut matched,
+                            &mut inserted,
+                        )?;
                     }
                 }
             }

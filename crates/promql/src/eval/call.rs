@@ -64,13 +64,16 @@ impl Query<'_> {
         let name = call.function.name;
         let rows = match name {
             "vector" => {
-                let points = self.eval(&call.args[0], grid)?.scalar().into_iter().map(|v| Some(Value::Float(v)));
+                let points =
+                    self.eval(&call.args[0], grid)?.scalar().into_iter().map(|v| Some(Value::Float(v)));
                 vec![Row { labels: Labels::default(), drop_name: false, points: points.collect() }]
             }
             "label_replace" => return labels::replace(self, call, expr, grid),
             "label_join" => return labels::join(self, call, expr, grid),
             "info" => return self.info_labels(call, expr, grid),
-            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => return sort::sort(self, call, expr, grid),
+            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
+                return sort::sort(self, call, expr, grid);
+            }
             "absent" => self.absent(call, grid)?,
             "timestamp" => self.timestamp(call, grid, TimeOf::Sample)?,
             "start_timestamp" => self.timestamp(call, grid, TimeOf::Start)?,
@@ -138,7 +141,13 @@ impl Query<'_> {
         Ok(rows)
     }
 
-    fn times_of_samples(&self, selector: &Selector, argument: &Expr, grid: Grid, time_of: TimeOf) -> Result<Vec<Row>, Fault> {
+    fn times_of_samples(
+        &self,
+        selector: &Selector,
+        argument: &Expr,
+        grid: Grid,
+        time_of: TimeOf,
+    ) -> Result<Vec<Row>, Fault> {
         if time_of == TimeOf::Start && self.options.start_times == StartTimes::Ignored {
             return Ok(Vec::new());
         }

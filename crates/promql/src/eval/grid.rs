@@ -91,7 +91,11 @@ impl Query<'_> {
     pub(super) fn positive_ms(&self, span: &Span) -> Result<i64, Fault> {
         let ms = self.span_ms(span)?;
         let seconds = self.seconds(span)?;
-        if seconds > 0.0 { Ok(ms) } else { Err(Fault::execution(span.place.start, "duration must be greater than 0")) }
+        if seconds > 0.0 {
+            Ok(ms)
+        } else {
+            Err(Fault::execution(span.place.start, "duration must be greater than 0"))
+        }
     }
 
     fn span_ms(&self, span: &Span) -> Result<i64, Fault> {

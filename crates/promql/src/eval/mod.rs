@@ -120,7 +120,13 @@ impl Engine {
         query.finish(expression, answered)
     }
 
-    fn query<'a>(&'a self, grid: Grid, step_ms: i64, source: &'a dyn Source, limits: &'a Limits<'a>) -> Query<'a> {
+    fn query<'a>(
+        &'a self,
+        grid: Grid,
+        step_ms: i64,
+        source: &'a dyn Source,
+        limits: &'a Limits<'a>,
+    ) -> Query<'a> {
         Query {
             options: &self.options,
             source,
@@ -172,7 +178,11 @@ impl Evaluated {
 }
 
 impl Query<'_> {
-    fn finish(self, expression: &Expression, answered: Result<Answered, Fault>) -> Result<Answer, QueryError> {
+    fn finish(
+        self,
+        expression: &Expression,
+        answered: Result<Answered, Fault>,
+    ) -> Result<Answer, QueryError> {
         let value = answered.map_err(|fault| fault.in_text(expression.text()))?;
         let (warnings, infos) = self.notes.into_inner().shown(expression.text());
         Ok(Answer { value, warnings, infos })
@@ -184,7 +194,9 @@ impl Query<'_> {
                 Kind::Text(Text::Utf8(text)) => Ok(Answered::String(text.to_string())),
                 _ => Err(Fault::execution(root.place.start, "the string is no UTF-8")),
             },
-            Type::Scalar => Ok(Answered::Scalar(self.eval(root, grid)?.scalar().first().copied().unwrap_or(f64::NAN))),
+            Type::Scalar => {
+                Ok(Answered::Scalar(self.eval(root, grid)?.scalar().first().copied().unwrap_or(f64::NAN)))
+            }
             Type::Vector => {
                 let rows = self.named_last(self.eval(root, grid)?.vector(), root)?;
                 let points = rows.into_iter().filter_map(|row| {
@@ -204,7 +216,8 @@ impl Query<'_> {
     fn answer_range(&self, root: &Expr, grid: Grid) -> Result<Answered, Fault> {
         let rows = match root.kind_of_value() {
             Type::Scalar => {
-                let points = self.eval(root, grid)?.scalar().into_iter().map(|value| Some(Value::Float(value)));
+                let points =
+                    self.eval(root, grid)?.scalar().into_iter().map(|value| Some(Value::Float(value)));
                 vec![Row { labels: Labels::default(), drop_name: false, points: points.collect() }]
             }
             Type::Vector => self.named_last(self.eval(root, grid)?.vector(), root)?,
@@ -248,9 +261,10 @@ impl Query<'_> {
             Kind::Unary(Sign::Plus, inner) => self.eval(inner, grid),
             Kind::Unary(Sign::Minus, inner) => self.negated(inner, grid),
             Kind::Constant(inner) => self.constant(inner, grid),
-            Kind::Text(_) | Kind::Matrix(_) | Kind::Subquery(_) => {
-                Err(Fault::execution(at, format!("a {} has no value of its own here", expr.kind_of_value().name())))
-            }
+            Kind::Text(_) | Kind::Matrix(_) | Kind::Subquery(_) => Err(Fault::execution(
+                at,
+                format!("a {} has no value of its own here", expr.kind_of_value().name()),
+            )),
         }
     }
 

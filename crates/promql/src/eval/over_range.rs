@@ -10,7 +10,7 @@ use super::{Evaluated, Query};
 use crate::annotations::Annotations;
 use crate::error::Fault;
 use crate::parse::ast::{Boundary, Call, Expr, Kind};
-use crate::{Histogram, Labels, MatchOp, Matcher, METRIC_NAME, MetricNames, StartTimes, Value};
+use crate::{Histogram, Labels, METRIC_NAME, MatchOp, Matcher, MetricNames, StartTimes, Value};
 use std::sync::Arc;
 
 /// What a function over a range is given: the samples of one series in the range of one time.
@@ -56,7 +56,13 @@ pub(super) type OverRange = fn(&Window<'_>) -> Result<Option<Value>, Fault>;
 
 impl Query<'_> {
     /// A function one of whose arguments is a range vector.
-    pub(super) fn call_over_range(&self, call: &Call, expr: &Expr, matrix_at: usize, grid: Grid) -> Result<Evaluated, Fault> {
+    pub(super) fn call_over_range(
+        &self,
+        call: &Call,
+        expr: &Expr,
+        matrix_at: usize,
+        grid: Grid,
+    ) -> Result<Evaluated, Fault> {
         let name = call.function.name;
         let Some(function) = over_time::function(name) else {
             return Err(Fault::execution(expr.place.start, format!("{name} takes no range vector")));
@@ -81,7 +87,14 @@ impl Query<'_> {
             Kind::Subquery(subquery) => self.seconds(&subquery.range)?,
             _ => 0.0,
         };
-        let looks = Looks { shift, range, range_s, boundary, scalars, places: call.args.iter().map(|arg| arg.bare().place.start).collect() };
+        let looks = Looks {
+            shift,
+            range,
+            range_s,
+            boundary,
+            scalars,
+            places: call.args.iter().map(|arg| arg.bare().place.start).collect(),
+        };
         self.may_hold(all.len(), grid, at)?;
         let mut rows = Vec::with_capacity(all.len());
         for ranged in all {

@@ -53,7 +53,10 @@ pub(super) fn merged(rows: Vec<Row>, at: usize) -> Result<Vec<Row>, Fault> {
                         (_, None) => {}
                         (None, point) => *into = point,
                         (Some(_), Some(_)) => {
-                            return Err(Fault::execution(at, "vector cannot contain metrics with the same labelset"));
+                            return Err(Fault::execution(
+                                at,
+                                "vector cannot contain metrics with the same labelset",
+                            ));
                         }
                     }
                 }

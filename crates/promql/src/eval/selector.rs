@@ -8,7 +8,10 @@ use super::grid::{Grid, Shift};
 use super::rows::Row;
 use crate::error::Fault;
 use crate::parse::ast::{Boundary, Matrix, Needs, Selector, Subquery};
-use crate::{Buckets, CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value, is_stale};
+use crate::{
+    Buckets, CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value,
+    is_stale,
+};
 
 /// A series of a range vector: what lies in the ranges of all times together.
 pub(super) struct Ranged {
@@ -97,7 +100,13 @@ impl<'t, T> Part<'t, T> {
 
 impl Query<'_> {
     /// Everything a selector needs, read at once.
-    fn load(&self, selector: &Selector, (from, to): (i64, i64), step_ms: i64, at: usize) -> Result<Vec<StartedSeries>, Fault> {
+    fn load(
+        &self,
+        selector: &Selector,
+        (from, to): (i64, i64),
+        step_ms: i64,
+        at: usize,
+    ) -> Result<Vec<StartedSeries>, Fault> {
         let select = Select { matchers: selector.matchers.clone(), from_ms: from, to_ms: to, step_ms };
         let mut series = self.select(&select, at)?;
         if selector.needs == Needs::CountAndSum {
@@ -125,14 +134,20 @@ impl Query<'_> {
         self.loaded.set(loaded);
         if loaded > self.limits.samples {
             let limit = self.limits.samples;
-            let message = format!("the query needs more than {limit} samples; ask for fewer series or a shorter time");
+            let message =
+                format!("the query needs more than {limit} samples; ask for fewer series or a shorter time");
             return Err(Fault::too_much(at, message));
         }
         Ok(series)
     }
 
     /// At each time the last sample of each series, unless it is older than the lookback or says that the series ended.
-    pub(super) fn instant_vector(&self, selector: &Selector, grid: Grid, at: usize) -> Result<Vec<Row>, Fault> {
+    pub(super) fn instant_vector(
+        &self,
+        selector: &Selector,
+        grid: Grid,
+        at: usize,
+    ) -> Result<Vec<Row>, Fault> {
         let shift = self.shift(selector.pin, selector.offset.as_ref())?;
         let series = self.instant_samples(selector, shift, grid, at)?;
         if selector.boundary == Boundary::Smoothed {
@@ -142,7 +157,8 @@ impl Query<'_> {
         let mut rows = Vec::with_capacity(series.len());
         for StartedSeries { series, .. } in series {
             let mut latest = Latest::new(&series.samples, self.options.lookback_ms);
-            let points = grid.times().map(|time| latest.at(shift.of(time)).map(|(_, sample)| sample.value.clone()));
+            let points =
+                grid.times().map(|time| latest.at(shift.of(time)).map(|(_, sample)| sample.value.clone()));
             let row = Row { labels: series.labels, drop_name: false, points: points.collect() };
             if !row.is_empty() {
                 rows.push(row);
@@ -222,7 +238,12 @@ impl Query<'_> {
     }
 
     /// What is inside of a subquery, at its own times.
-    pub(super) fn subquery(&self, subquery: &Subquery, grid: Grid, at: usize) -> Result<(Grid, Vec<Row>), Fault> {
+    pub(super) fn subquery(
+        &self,
+        subquery: &Subquery,
+        grid: Grid,
+        at: usize,
+    ) -> Result<(Grid, Vec<Row>), Fault> {
         let (inner, _, _) = self.subquery_grid(subquery, grid)?;
         if grid.steps() == 0 {
             return Ok((Grid::new(0, -1, 1), Vec::new()));
@@ -251,10 +272,8 @@ fn without_buckets(series: &mut Series) {
         let Value::Histogram(value) = &mut sample.value else { continue };
         let h = Arc::clone(value);
         let mut reset = h.reset;
-        if !h.is_stale() {
-            if let (CounterReset::Unknown, Some(before)) = (reset, &before) {
-                reset = if h.is_reset_after(before) { CounterReset::Reset } else { CounterReset::NotReset };
-            }
+        if let (CounterReset::Unknown, Some(before), false) = (reset, &before, h.is_stale()) {
+            reset = if h.is_reset_after(before) { CounterReset::Reset } else { CounterReset::NotReset };
         }
         let bare = Histogram {
             schema: h.schema,
@@ -349,7 +368,11 @@ impl Ranged {
     fn samples(&self, behind: i64, to: i64) -> Vec<Sample> {
         let floats = self.floats.part(behind, to, &mut (0, 0));
         let histograms = self.histograms.part(behind, to, &mut (0, 0));
-        let floats = floats.times.iter().zip(floats.values).map(|(at, value)| super::sample(*at, Value::Float(*value)));
+        let floats = floats
+            .times
+            .iter()
+            .zip(floats.values)
+            .map(|(at, value)| super::sample(*at, Value::Float(*value)));
         let histograms = histograms
             .times
             .iter()

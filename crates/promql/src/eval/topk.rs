@@ -5,10 +5,10 @@ use super::aggregate::groups;
 use super::functions::sort::by_number;
 use super::grid::Grid;
 use super::rows::{Row, float};
+use crate::Value;
 use crate::error::Fault;
 use crate::go::General;
 use crate::parse::ast::{Aggregate, AggregateOp, Expr};
-use crate::Value;
 
 impl Query<'_> {
     pub(super) fn choose(
@@ -25,7 +25,11 @@ impl Query<'_> {
         if nothing {
             return Ok(Vec::new());
         }
-        if ratio { self.check_ratio(param, at)? } else { check_count(param, at)? }
+        if ratio {
+            self.check_ratio(param, at)?
+        } else {
+            check_count(param, at)?
+        }
         let mut chosen: Vec<Vec<bool>> = vec![vec![false; grid.steps()]; rows.len()];
         // At a single time the order is part of the answer.
         let mut order = Vec::new();
@@ -66,15 +70,27 @@ impl Query<'_> {
             if ratio.abs() > 1.0 {
                 let capped = General(ratio.signum());
                 let ratio = General(*ratio);
-                self.warn(at, format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}"));
+                self.warn(
+                    at,
+                    format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}"),
+                );
             }
         }
         Ok(())
     }
 
     /// The rows of a group that are chosen at one time, best first.
-    fn best(&self, op: AggregateOp, param: f64, rows: &[Row], group: &[usize], step: usize, expr: &Expr) -> Vec<usize> {
-        let mut there: Vec<usize> = group.iter().copied().filter(|row| rows[*row].points[step].is_some()).collect();
+    fn best(
+        &self,
+        op: AggregateOp,
+        param: f64,
+        rows: &[Row],
+        group: &[usize],
+        step: usize,
+        expr: &Expr,
+    ) -> Vec<usize> {
+        let mut there: Vec<usize> =
+            group.iter().copied().filter(|row| rows[*row].points[step].is_some()).collect();
         let count = if param >= 1.0 { (param as u64).min(there.len() as u64) as usize } else { 0 };
         match op {
             AggregateOp::LimitRatio => there.retain(|row| is_in_share(param, rows[*row].labels.hash())),

@@ -72,7 +72,8 @@ impl Histogram {
     /// All buckets from the lowest to the highest. Where one overlaps the zero bucket, it ends there.
     pub(super) fn all_buckets(&self) -> Vec<Bucket> {
         let zero = self.zero_threshold;
-        let mut all: Vec<Bucket> = Vec::with_capacity(self.positive.counts.len() + self.negative.counts.len() + 1);
+        let mut all: Vec<Bucket> =
+            Vec::with_capacity(self.positive.counts.len() + self.negative.counts.len() + 1);
         if !self.uses_custom_buckets() {
             all.extend(self.negative_buckets());
             all.reverse();
@@ -110,7 +111,8 @@ impl Bucket {
         if linear {
             return (value - self.lower) / (self.upper - self.lower);
         }
-        let (lower, upper, value_log) = (self.lower.abs().log2(), self.upper.abs().log2(), value.abs().log2());
+        let (lower, upper, value_log) =
+            (self.lower.abs().log2(), self.upper.abs().log2(), value.abs().log2());
         if value > 0.0 {
             (value_log - lower) / (upper - lower)
         } else {

@@ -63,7 +63,8 @@ pub(crate) fn quantile(q: f64, h: &Histogram) -> (f64, Observed) {
     }
     rank = if from_below { rank - (counted - bucket.count) } else { counted - rank };
     let in_buckets = counted + rest.map(|bucket| bucket.count).sum::<f64>();
-    let observed = if h.sum.is_nan() && in_buckets < h.count { Observed::SkewedByNan } else { Observed::Numbers };
+    let observed =
+        if h.sum.is_nan() && in_buckets < h.count { Observed::SkewedByNan } else { Observed::Numbers };
     (interpolated(bucket, rank / bucket.count, h), observed)
 }
 
@@ -130,7 +131,7 @@ pub(crate) fn fraction(lower: f64, upper: f64, h: &Histogram) -> (f64, Observed)
             observed = Observed::SkewedByNan;
         }
     }
-    let rank_of = |found: Option<f64>| found.filter(|rank| !(*rank > count)).unwrap_or(count);
+    let rank_of = |found: Option<f64>| found.map_or(count, |rank| if rank > count { count } else { rank });
     ((rank_of(upper_rank) - rank_of(lower_rank)) / h.count, observed)
 }
 

@@ -16,7 +16,8 @@ impl fmt::Display for Histogram {
         if self.zero_count != 0.0 && !self.uses_custom_buckets() {
             write!(f, ", [{}]:{}", bounds(&self.zero_bucket()), General(self.zero_count))?;
         }
-        let first = self.positive.iter().next().filter(|(index, _)| *index == 0 && self.uses_custom_buckets());
+        let first =
+            self.positive.iter().next().filter(|(index, _)| *index == 0 && self.uses_custom_buckets());
         for (at, bucket) in positive.iter().enumerate() {
             // The first custom bucket has -Inf in it.
             let open = if at == 0 && first.is_some() && bucket.lower.is_infinite() { "[" } else { "(" };

@@ -57,7 +57,7 @@ impl Tally {
     pub(crate) fn of(h: &Histogram) -> Self {
         let custom = h.uses_custom_buckets();
         // Not below 0 and a number, so that thresholds can be compared.
-        let zero_threshold = if custom || !(h.zero_threshold >= 0.0) { 0.0 } else { h.zero_threshold };
+        let zero_threshold = if custom { 0.0 } else { h.zero_threshold.max(0.0) };
         Self {
             schema: h.schema,
             zero_threshold,
@@ -171,8 +171,11 @@ impl Tally {
     /// Gives both the same zero bucket: large enough for both, and not ending within a bucket that is in use.
     fn reconcile_zero(&mut self, other: &mut Self) {
         while self.zero_threshold != other.zero_threshold {
-            let (smaller, larger) =
-                if self.zero_threshold < other.zero_threshold { (&mut *self, &*other) } else { (&mut *other, &*self) };
+            let (smaller, larger) = if self.zero_threshold < other.zero_threshold {
+                (&mut *self, &*other)
+            } else {
+                (&mut *other, &*self)
+            };
             smaller.widen_zero(larger.zero_threshold);
         }
     }

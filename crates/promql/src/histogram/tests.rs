@@ -1,7 +1,10 @@
 //! Sums, resets and boundaries of histograms.
 
 use super::bounds::bound;
-use super::{Added, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, MixedSchemas, Observed, Precision, Span, Tally, quantile};
+use super::{
+    Added, Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, MixedSchemas, Observed, Precision, Span, Tally,
+    quantile,
+};
 
 fn buckets(first: i32, counts: &[f64]) -> Buckets {
     Buckets { spans: vec![Span { offset: first, length: counts.len() as u32 }], counts: counts.to_vec() }
@@ -45,7 +48,8 @@ fn boundaries_are_powers_of_two_and_their_roots() {
 #[test]
 fn a_sum_has_the_coarser_schema() {
     // Of schema 1, buckets 1 to 4 end at 1.41, 2, 2.83 and 4; of schema 0, buckets 1 and 2 at 2 and 4.
-    let (sum, _) = added(&exponential(1, 1, &[1.0, 2.0, 3.0, 4.0]), &exponential(0, 1, &[10.0, 20.0])).expect("a sum");
+    let (sum, _) =
+        added(&exponential(1, 1, &[1.0, 2.0, 3.0, 4.0]), &exponential(0, 1, &[10.0, 20.0])).expect("a sum");
     assert_eq!((sum.schema, sum.count), (0, 40.0));
     assert_eq!(sum.positive, buckets(1, &[13.0, 27.0]));
 }
@@ -62,7 +66,9 @@ fn a_sum_has_the_larger_zero_bucket() {
 
 #[test]
 fn custom_boundaries_are_brought_to_what_both_have() {
-    let (sum, said) = added(&custom(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 4.0]), &custom(&[2.0, 5.0], &[10.0, 20.0, 30.0])).expect("a sum");
+    let (sum, said) =
+        added(&custom(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 4.0]), &custom(&[2.0, 5.0], &[10.0, 20.0, 30.0]))
+            .expect("a sum");
     assert!(said.bounds_reconciled);
     assert_eq!(*sum.custom_values, [2.0]);
     assert_eq!(sum.positive, buckets(0, &[13.0, 57.0]));
@@ -72,7 +78,8 @@ fn custom_boundaries_are_brought_to_what_both_have() {
 #[test]
 fn what_is_said_of_resets_is_kept_unless_it_contradicts_itself() {
     let with = |reset| Histogram { reset, ..exponential(0, 0, &[1.0]) };
-    let sum = |a, b| added(&with(a), &with(b)).map(|(sum, said)| (sum.reset, said.resets_collided)).expect("a sum");
+    let sum =
+        |a, b| added(&with(a), &with(b)).map(|(sum, said)| (sum.reset, said.resets_collided)).expect("a sum");
     use CounterReset::{Gauge, NotReset, Reset, Unknown};
     assert_eq!(sum(Reset, NotReset), (Unknown, true));
     assert_eq!(sum(Reset, Reset), (Reset, false));
@@ -113,7 +120,9 @@ fn what_comes_from_outside_may_contradict_itself() {
         negative: Buckets { spans: vec![], counts: vec![1.0] },
         ..exponential(8, 0, &[])
     };
-    for other in [&exponential(-4, 0, &[1.0]), &Histogram { zero_threshold: f64::INFINITY, ..broken.clone() }, &broken] {
+    for other in
+        [&exponential(-4, 0, &[1.0]), &Histogram { zero_threshold: f64::INFINITY, ..broken.clone() }, &broken]
+    {
         added(&broken, other).expect("a sum");
         added(other, &broken).expect("a sum");
         broken.is_reset_after(other);

@@ -76,7 +76,8 @@ impl Histogram {
     /// Of the zero bucket: what is kept and its middle. Where there are buckets on one side only, it has that side only.
     fn trim_zero(&self, value: f64, keep: Keep) -> (f64, f64) {
         let Bucket { mut lower, mut upper, count } = self.zero_bucket();
-        let (positive, negative) = (self.positive.in_use().next().is_some(), self.negative.in_use().next().is_some());
+        let (positive, negative) =
+            (self.positive.in_use().next().is_some(), self.negative.in_use().next().is_some());
         if negative && !positive {
             upper = 0.0;
         }

@@ -245,7 +245,9 @@ impl AggregateOp {
     /// What its parameter is.
     pub(crate) fn param(self) -> Option<Type> {
         match self {
-            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(Type::Scalar),
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => {
+                Some(Type::Scalar)
+            }
             Self::CountValues => Some(Type::Text),
             _ => None,
         }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::ast::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Boundary, Call, Expr, Group, Grouping, Kind, Labelled, Matching, Matrix, Pin,
-    Place, Selector, Sign, Span, Steady, Subquery, Type,
+    Aggregate, AggregateOp, Binary, BinaryOp, Boundary, Call, Expr, Group, Grouping, Kind, Labelled,
+    Matching, Matrix, Pin, Place, Selector, Sign, Span, Steady, Subquery, Type,
 };
 use super::signature::{Function, More};
 use crate::error::Fault;
@@ -26,7 +26,8 @@ fn steady_of(parts: &mut [&mut Expr]) -> Steady {
     for part in parts {
         if part.steady == Steady::Yes {
             let place = part.place;
-            let inner = std::mem::replace(&mut **part, Expr { place, kind: Kind::Number(0.0), steady: Steady::Free });
+            let inner =
+                std::mem::replace(&mut **part, Expr { place, kind: Kind::Number(0.0), steady: Steady::Free });
             **part = settled(inner);
         }
     }
@@ -109,9 +110,15 @@ pub(super) fn binary(
     let wrong = if left_type == Type::Scalar || right_type == Type::Scalar {
         let (Labelled::On(labels) | Labelled::Ignoring(labels)) = &matching.labels;
         match () {
-            () if !labels.is_empty() => Some("vector matching only allowed between instant vectors".to_string()),
-            () if filled => Some("filling in missing series only allowed between instant vectors".to_string()),
-            () if op.is_set() => Some(format!("set operator {:?} not allowed in binary scalar expression", op.sign())),
+            () if !labels.is_empty() => {
+                Some("vector matching only allowed between instant vectors".to_string())
+            }
+            () if filled => {
+                Some("filling in missing series only allowed between instant vectors".to_string())
+            }
+            () if op.is_set() => {
+                Some(format!("set operator {:?} not allowed in binary scalar expression", op.sign()))
+            }
             () if scalars && matches!(op, BinaryOp::TrimLower | BinaryOp::TrimUpper) => {
                 Some(format!("operator {:?} not allowed for Scalar operations", op.sign()))
             }
@@ -133,7 +140,12 @@ pub(super) fn binary(
     Ok(Expr { place, kind: Kind::Binary(Box::new(binary)), steady })
 }
 
-pub(super) fn aggregate(op: AggregateOp, place: Place, grouping: Grouping, args: Vec<Expr>) -> Result<Expr, Fault> {
+pub(super) fn aggregate(
+    op: AggregateOp,
+    place: Place,
+    grouping: Grouping,
+    args: Vec<Expr>,
+) -> Result<Expr, Fault> {
     if args.is_empty() {
         return Err(Fault::syntax(place.start, "no arguments for aggregate expression provided"));
     }
@@ -204,7 +216,9 @@ fn check_count(function: &Function, given: usize, place: Place) -> Result<(), Fa
     let name = function.name;
     let listed = function.takes.len();
     let message = match function.more {
-        More::No if given != listed => format!("expected {listed} argument(s) in call to {name:?}, got {given}"),
+        More::No if given != listed => {
+            format!("expected {listed} argument(s) in call to {name:?}, got {given}")
+        }
         More::UpTo(_) | More::Any if given + 1 < listed => {
             format!("expected at least {} argument(s) in call to {name:?}, got {given}", listed - 1)
         }
@@ -221,9 +235,10 @@ fn check_info(args: &[Expr]) -> Result<(), Fault> {
     let Some(second) = args.get(1) else { return Ok(()) };
     match &second.kind {
         Kind::Selector(selector) if selector.name.is_none() => Ok(()),
-        Kind::Selector(_) => {
-            Err(Fault::syntax(second.place.start, "expected label selectors only, got vector selector instead"))
-        }
+        Kind::Selector(_) => Err(Fault::syntax(
+            second.place.start,
+            "expected label selectors only, got vector selector instead",
+        )),
         _ => Err(Fault::syntax(second.place.start, "expected label selectors only")),
     }
 }
@@ -255,8 +270,7 @@ pub(super) fn offset(mut expr: Expr, span: Span, end: usize) -> Result<Expr, Fau
         Kind::Matrix(matrix) => &mut Arc::make_mut(&mut matrix.selector).offset,
         Kind::Subquery(subquery) => &mut subquery.offset,
         _ => {
-            let message =
-                "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
+            let message = "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery";
             return Err(Fault::syntax(start, message));
         }
     };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ast::{AggregateOp, BinaryOp, Boundary, Expr, Group, Grouping, Kind, Labelled, Matching, Pin, Place, Sign, Text};
+use super::ast::{
+    AggregateOp, BinaryOp, Boundary, Expr, Group, Grouping, Kind, Labelled, Matching, Pin, Place, Sign, Text,
+};
 use super::build;
 use super::literal;
 use super::scan::{Mode, Scanner, Token};
@@ -35,7 +37,10 @@ pub(super) fn expression(text: &str, options: &Options) -> Result<Expr, Fault> {
     let root = parser.expression(0)?;
     let (token, start, _) = parser.peek()?;
     if token != Token::End {
-        let message = format!("unexpected {} behind the expression; expected an operator or nothing more", token.shown());
+        let message = format!(
+            "unexpected {} behind the expression; expected an operator or nothing more",
+            token.shown()
+        );
         return Err(Fault::syntax(start, message));
     }
     match parser.matches_all {
@@ -57,7 +62,10 @@ impl<'t> Parser<'t> {
     pub(super) fn take(&mut self, wanted: Token<'_>, mode: Mode, context: &str) -> Result<Place, Fault> {
         let (token, start, end) = self.peek_in(mode)?;
         if token != wanted {
-            return Err(Fault::syntax(start, format!("unexpected {} in {context}, expected {}", token.shown(), wanted.shown())));
+            return Err(Fault::syntax(
+                start,
+                format!("unexpected {} in {context}, expected {}", token.shown(), wanted.shown()),
+            ));
         }
         self.at = end;
         Ok(Place { start, end })
@@ -154,7 +162,13 @@ impl<'t> Parser<'t> {
                 self.at = end;
                 self.selector(Some((name, Place { start, end })), start)
             }
-            _ => Err(Fault::syntax(start, format!("unexpected {}, expected a metric, a number, a function, \"(\" or \"-\"", token.shown()))),
+            _ => Err(Fault::syntax(
+                start,
+                format!(
+                    "unexpected {}, expected a metric, a number, a function, \"(\" or \"-\"",
+                    token.shown()
+                ),
+            )),
         }
     }
 
@@ -162,13 +176,16 @@ impl<'t> Parser<'t> {
         let (value, text) = match token {
             Token::Number(text) => (literal::number(text), text),
             Token::Span(text) => (literal::span(text), text),
-            _ => return Err(Fault::syntax(start, format!("unexpected {}, expected a number", token.shown()))),
+            _ => {
+                return Err(Fault::syntax(start, format!("unexpected {}, expected a number", token.shown())));
+            }
         };
         value.ok_or_else(|| Fault::syntax(start, format!("bad number {text:?}")))
     }
 
     pub(super) fn text_of(&self, quoted: &str, start: usize) -> Result<Text, Fault> {
-        let bytes = literal::unquoted(quoted).map_err(|why| Fault::syntax(start, format!("bad string {quoted}: {why}")))?;
+        let bytes = literal::unquoted(quoted)
+            .map_err(|why| Fault::syntax(start, format!("bad string {quoted}: {why}")))?;
         Ok(match String::from_utf8(bytes) {
             Ok(text) => Text::Utf8(text.into()),
             Err(_) => Text::NotUtf8(quoted.into()),
@@ -193,7 +210,10 @@ impl<'t> Parser<'t> {
         }
         let reserved = ["bool", "on", "ignoring", "group_left", "group_right", "atan2"];
         if reserved.iter().any(|known| word.eq_ignore_ascii_case(known)) {
-            return Err(Fault::syntax(start, format!("unexpected {word:?}, expected a metric, a number or a function")));
+            return Err(Fault::syntax(
+                start,
+                format!("unexpected {word:?}, expected a metric, a number or a function"),
+            ));
         }
         self.selector(Some((word, Place { start, end })), start)
     }
@@ -259,7 +279,12 @@ impl<'t> Parser<'t> {
             match token {
                 Token::Comma => {}
                 Token::Close => return Ok(args),
-                _ => return Err(Fault::syntax(start, format!("unexpected {} in arguments, expected \",\" or \")\"", token.shown()))),
+                _ => {
+                    return Err(Fault::syntax(
+                        start,
+                        format!("unexpected {} in arguments, expected \",\" or \")\"", token.shown()),
+                    ));
+                }
             }
         }
     }
@@ -267,7 +292,8 @@ impl<'t> Parser<'t> {
     /// `bool`, `on`, `ignoring`, `group_left`, `group_right`, `fill`.
     fn modifiers(&mut self) -> Result<(bool, Matching), Fault> {
         let as_bool = self.took_word("bool")?;
-        let mut matching = Matching { labels: Labelled::Ignoring(Vec::new()), group: Group::OneToOne, fill: (None, None) };
+        let mut matching =
+            Matching { labels: Labelled::Ignoring(Vec::new()), group: Group::OneToOne, fill: (None, None) };
         let said = if self.took_word("on")? {
             matching.labels = Labelled::On(self.labels()?);
             true
@@ -352,11 +378,14 @@ impl<'t> Parser<'t> {
             return Ok(bound);
         }
         if matches!(token, Token::End | Token::Close | Token::Comma) {
-            return Err(Fault::syntax(start, format!("unexpected {} in @, expected timestamp", token.shown())));
+            return Err(Fault::syntax(
+                start,
+                format!("unexpected {} in @, expected timestamp", token.shown()),
+            ));
         }
         let seconds = self.signed_number()?;
         let ms = (seconds * 1000.0).round();
-        if !(ms.abs() < 9.0e18) {
+        if ms.is_nan() || ms.abs() >= 9.0e18 {
             return Err(Fault::syntax(start, format!("timestamp out of bounds for @ modifier: {seconds}")));
         }
         Ok(Pin::AtMs(ms as i64))
@@ -378,16 +407,31 @@ impl<'t> Parser<'t> {
                 Token::Word(word) | Token::Metric(word) => labels.push(word.into()),
                 Token::Text(quoted) => match self.text_of(quoted, start)? {
                     Text::Utf8(name) if !name.is_empty() => labels.push(name),
-                    _ => return Err(Fault::syntax(start, format!("invalid label name for grouping: {quoted}"))),
+                    _ => {
+                        return Err(Fault::syntax(
+                            start,
+                            format!("invalid label name for grouping: {quoted}"),
+                        ));
+                    }
                 },
-                _ => return Err(Fault::syntax(start, format!("unexpected {} in grouping, expected label", token.shown()))),
+                _ => {
+                    return Err(Fault::syntax(
+                        start,
+                        format!("unexpected {} in grouping, expected label", token.shown()),
+                    ));
+                }
             }
             let (token, start, end) = self.peek()?;
             self.at = end;
             match token {
                 Token::Comma => {}
                 Token::Close => return Ok(labels),
-                _ => return Err(Fault::syntax(start, format!("unexpected {} in grouping, expected \",\" or \")\"", token.shown()))),
+                _ => {
+                    return Err(Fault::syntax(
+                        start,
+                        format!("unexpected {} in grouping, expected \",\" or \")\"", token.shown()),
+                    ));
+                }
             }
         }
     }

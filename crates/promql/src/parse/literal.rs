@@ -97,8 +97,12 @@ pub(crate) fn unquoted(quoted: &str) -> Result<Vec<u8>, &'static str> {
         }
         let mut value = if radix == 8 { escaped.to_digit(8).unwrap_or(0) } else { 0 };
         for _ in 0..length {
-            let digit = chars.next().and_then(|c| c.to_digit(radix)).ok_or("illegal character in escape sequence")?;
-            value = value.checked_mul(radix).and_then(|v| v.checked_add(digit)).ok_or("escape sequence too large")?;
+            let digit =
+                chars.next().and_then(|c| c.to_digit(radix)).ok_or("illegal character in escape sequence")?;
+            value = value
+                .checked_mul(radix)
+                .and_then(|v| v.checked_add(digit))
+                .ok_or("escape sequence too large")?;
         }
         if matches!(escaped, 'u' | 'U') {
             let c = char::from_u32(value).ok_or("escape sequence is an invalid Unicode code point")?;
@@ -130,7 +134,10 @@ mod tests {
     #[test]
     fn spans_have_their_units_in_order() {
         assert_eq!(span("1h30m"), Some(5400.0));
-        assert_eq!(span("1y2w3d4h5m6s7ms"), Some(31_536_000.0 + 1_209_600.0 + 259_200.0 + 14_400.0 + 306.007));
+        assert_eq!(
+            span("1y2w3d4h5m6s7ms"),
+            Some(31_536_000.0 + 1_209_600.0 + 259_200.0 + 14_400.0 + 306.007)
+        );
         for text in ["", "5", "1m1h", "1m1m", "1hs", "9999999999y", "300y"] {
             assert_eq!(span(text), None, "{text}");
         }

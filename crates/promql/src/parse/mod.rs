@@ -78,7 +78,10 @@ pub fn parse_selector(text: &str, options: &Options) -> Result<Vec<Matcher>, Que
         Kind::Selector(selector) if selector.offset.is_none() && selector.pin == Pin::None => {
             Ok(selector.matchers.clone())
         }
-        _ => Err(Fault::syntax(0, "expected a selector such as up{job=\"api\"} and nothing else").in_text(text)),
+        _ => {
+            Err(Fault::syntax(0, "expected a selector such as up{job=\"api\"} and nothing else")
+                .in_text(text))
+        }
     }
 }
 
@@ -129,7 +132,8 @@ fn pin(expr: &mut Expr, at_ms: i64) -> bool {
             pin(&mut aggregate.inner, at_ms) && aggregate.param.as_mut().is_none_or(|param| pin(param, at_ms))
         }
         Kind::Call(call) => {
-            let free = !call.function.depends_on_time() && !matches!(call.function.name, "start" | "end" | "step" | "range");
+            let free = !call.function.depends_on_time()
+                && !matches!(call.function.name, "start" | "end" | "step" | "range");
             call.args.iter_mut().fold(free, |free, arg| pin(arg, at_ms) && free)
         }
         Kind::Binary(binary) => {
@@ -146,11 +150,14 @@ fn pin(expr: &mut Expr, at_ms: i64) -> bool {
 fn mark_needs(expr: &mut Expr, above: Needs) {
     let needs = match &expr.kind {
         Kind::Call(call) => match call.function.name {
-            "histogram_count" | "histogram_sum" | "histogram_avg" | "timestamp" | "start_timestamp" | "absent" => {
-                Needs::CountAndSum
-            }
-            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" | "histogram_stddev"
-            | "histogram_stdvar" | "changes" => return,
+            "histogram_count" | "histogram_sum" | "histogram_avg" | "timestamp" | "start_timestamp"
+            | "absent" => Needs::CountAndSum,
+            "histogram_quantile"
+            | "histogram_quantiles"
+            | "histogram_fraction"
+            | "histogram_stddev"
+            | "histogram_stdvar"
+            | "changes" => return,
             _ => above,
         },
         Kind::Aggregate(aggregate) if aggregate.op == AggregateOp::CountValues => return,

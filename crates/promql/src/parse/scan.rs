@@ -71,7 +71,9 @@ impl<'t> Scanner<'t> {
         }
         match first {
             '"' | '\'' | '`' => self.string(start, first),
-            _ if first.is_ascii_digit() || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())) => {
+            _ if first.is_ascii_digit()
+                || (first == '.' && rest[1..].starts_with(|c: char| c.is_ascii_digit())) =>
+            {
                 self.number(start)
             }
             _ if self.begins_name(first) || (first == ':' && mode == Mode::Expression) => {
@@ -83,7 +85,9 @@ impl<'t> Scanner<'t> {
                 let token = if word.contains(':') { Token::Metric(word) } else { Token::Word(word) };
                 Ok((token, start, start + length))
             }
-            '!' | '=' | '~' => Err(Fault::syntax(start, format!("unexpected {two:?}; matchers are =, !=, =~ and !~"))),
+            '!' | '=' | '~' => {
+                Err(Fault::syntax(start, format!("unexpected {two:?}; matchers are =, !=, =~ and !~")))
+            }
             _ => Err(Fault::syntax(start, format!("unexpected character {first:?}"))),
         }
     }
@@ -144,14 +148,22 @@ impl<'t> Scanner<'t> {
             }
             length += 1 + usize::from(exponent && matches!(bytes.get(length + 1), Some(b'+' | b'-')));
         }
-        let ends = |length: usize| !bytes.get(length).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        let ends = |length: usize| {
+            !bytes.get(length).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        };
         if ends(length) {
             return Ok((Token::Number(&self.text[start..start + length]), start, start + length));
         }
-        let length = bytes.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').unwrap_or(bytes.len());
+        let length = bytes
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+            .unwrap_or(bytes.len());
         let word = &self.text[start..start + length];
         if super::literal::span(word).is_none() {
-            return Err(Fault::syntax(start, format!("bad number or duration {word:?}; write them like 1.5 or 1h30m")));
+            return Err(Fault::syntax(
+                start,
+                format!("bad number or duration {word:?}; write them like 1.5 or 1h30m"),
+            ));
         }
         Ok((Token::Span(word), start, start + length))
     }
@@ -217,7 +229,9 @@ impl Token<'_> {
             Self::MatchesNot => "\"!~\"".into(),
             Self::At => "\"@\"".into(),
             Self::Op(op) => format!("{:?}", op.sign()),
-            Self::Number(text) | Self::Span(text) | Self::Word(text) | Self::Metric(text) => format!("{text:?}"),
+            Self::Number(text) | Self::Span(text) | Self::Word(text) | Self::Metric(text) => {
+                format!("{text:?}")
+            }
             Self::Text(text) => (*text).into(),
         }
     }

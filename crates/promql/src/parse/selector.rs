@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ast::{BinaryOp, Boundary, Expr, Kind, Matrix, Needs, Pin, Place, Selector, Span, SpanKind, Subquery, Text, Type};
+use super::ast::{
+    BinaryOp, Boundary, Expr, Kind, Matrix, Needs, Pin, Place, Selector, Span, SpanKind, Subquery, Text, Type,
+};
 use super::build;
 use super::grammar::Parser;
 use super::scan::{Mode, Token};
@@ -26,7 +28,8 @@ impl<'t> Parser<'t> {
                 return Err(Fault::syntax(start, message));
             }
             matchers.push(Matcher { name: METRIC_NAME.into(), op: MatchOp::Equal, value: name.into() });
-        } else if matchers.iter().all(|matcher| matcher.compiled().is_ok_and(|compiled| compiled.matches(""))) {
+        } else if matchers.iter().all(|matcher| matcher.compiled().is_ok_and(|compiled| compiled.matches("")))
+        {
             let message = "vector selector must contain at least one non-empty matcher, such as job=\"api\"";
             self.matches_all.get_or_insert_with(|| Fault::syntax(start, message));
         }
@@ -59,7 +62,8 @@ impl<'t> Parser<'t> {
                     });
                 }
                 _ => {
-                    let message = format!("unexpected {} in label matching, expected a label or \"}}\"", token.shown());
+                    let message =
+                        format!("unexpected {} in label matching, expected a label or \"}}\"", token.shown());
                     return Err(Fault::syntax(start, message));
                 }
             }
@@ -69,7 +73,8 @@ impl<'t> Parser<'t> {
                 Token::Comma => {}
                 Token::CloseBrace => return Ok(end),
                 _ => {
-                    let message = format!("unexpected {} in label matching, expected \",\" or \"}}\"", token.shown());
+                    let message =
+                        format!("unexpected {} in label matching, expected \",\" or \"}}\"", token.shown());
                     return Err(Fault::syntax(start, message));
                 }
             }
@@ -84,14 +89,18 @@ impl<'t> Parser<'t> {
             Token::Matches => MatchOp::Matches,
             Token::MatchesNot => MatchOp::MatchesNot,
             _ => {
-                let message = format!("unexpected {} in label matching, expected =, !=, =~ or !~", token.shown());
+                let message =
+                    format!("unexpected {} in label matching, expected =, !=, =~ or !~", token.shown());
                 return Err(Fault::syntax(at, message));
             }
         };
         self.at = end;
         let (token, at, end) = self.peek_in(Mode::Braces)?;
         let Token::Text(quoted) = token else {
-            return Err(Fault::syntax(at, format!("unexpected {} in label matching, expected string", token.shown())));
+            return Err(Fault::syntax(
+                at,
+                format!("unexpected {} in label matching, expected string", token.shown()),
+            ));
         };
         self.at = end;
         let matcher = Matcher { name, op, value: self.utf8(quoted, at)? };
@@ -104,7 +113,9 @@ impl<'t> Parser<'t> {
     fn utf8(&self, quoted: &str, start: usize) -> Result<Arc<str>, Fault> {
         match self.text_of(quoted, start)? {
             Text::Utf8(text) => Ok(text),
-            Text::NotUtf8(_) => Err(Fault::syntax(start, format!("{quoted} is no UTF-8, so no label is like it"))),
+            Text::NotUtf8(_) => {
+                Err(Fault::syntax(start, format!("{quoted} is no UTF-8, so no label is like it")))
+            }
         }
     }
 
@@ -131,7 +142,10 @@ impl<'t> Parser<'t> {
                 let subquery = Subquery { inner: operand, range, step, offset: None, pin: Pin::None };
                 Ok(build::subquery(subquery, place))
             }
-            _ => Err(Fault::syntax(start, format!("unexpected {} in a range, expected \":\" or \"]\"", token.shown()))),
+            _ => Err(Fault::syntax(
+                start,
+                format!("unexpected {} in a range, expected \":\" or \"]\"", token.shown()),
+            )),
         }
     }
 
@@ -149,7 +163,10 @@ impl<'t> Parser<'t> {
 fn matrix(operand: Expr, range: Span, brackets: Place) -> Result<Expr, Fault> {
     let place = Place { start: operand.place.start, end: brackets.end };
     let Kind::Selector(selector) = operand.kind else {
-        return Err(Fault::syntax(brackets.start, "ranges only allowed for vector selectors; use [range:step] for a subquery"));
+        return Err(Fault::syntax(
+            brackets.start,
+            "ranges only allowed for vector selectors; use [range:step] for a subquery",
+        ));
     };
     if selector.offset.is_some() {
         return Err(Fault::syntax(brackets.start, "no offset modifiers allowed before range"));

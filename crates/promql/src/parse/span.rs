@@ -19,7 +19,10 @@ impl Parser<'_> {
     pub(super) fn offset_span(&mut self) -> Result<Span, Fault> {
         let (token, start, _) = self.peek_in(Mode::Span)?;
         if matches!(token, Token::End | Token::Close | Token::Comma) {
-            let message = format!("unexpected {} in offset, expected number, duration, step() or range()", token.shown());
+            let message = format!(
+                "unexpected {} in offset, expected number, duration, step() or range()",
+                token.shown()
+            );
             return Err(Fault::syntax(start, message));
         }
         self.signed_span(0, false)
@@ -52,7 +55,9 @@ impl Parser<'_> {
     /// With signs before it. In brackets a sign binds as loosely as `*`: `-2 ^ 2` is `-(2 ^ 2)`.
     fn signed_span(&mut self, depth: usize, loosely: bool) -> Result<Span, Fault> {
         let (token, start, end) = self.peek_in(Mode::Span)?;
-        let Token::Op(op @ (BinaryOp::Add | BinaryOp::Subtract)) = token else { return self.plain_span(depth) };
+        let Token::Op(op @ (BinaryOp::Add | BinaryOp::Subtract)) = token else {
+            return self.plain_span(depth);
+        };
         self.at = end;
         let mut inner = if loosely {
             self.span_at_depth(BinaryOp::Multiply.precedence() + 1, depth + 1)?
@@ -76,7 +81,7 @@ impl Parser<'_> {
         let kind = match token {
             Token::Number(_) | Token::Span(_) => {
                 let seconds = self.number(token, start)?;
-                if !(seconds.abs() <= LONGEST_S) {
+                if seconds.is_nan() || seconds.abs() > LONGEST_S {
                     return Err(Fault::syntax(start, "duration out of range"));
                 }
                 SpanKind::Seconds(seconds)
@@ -88,7 +93,10 @@ impl Parser<'_> {
             }
             Token::Word(word) => self.span_call(word, start, depth)?,
             _ => {
-                let message = format!("unexpected {} in a duration, expected number, duration, step() or range()", token.shown());
+                let message = format!(
+                    "unexpected {} in a duration, expected number, duration, step() or range()",
+                    token.shown()
+                );
                 return Err(Fault::syntax(start, message));
             }
         };
@@ -101,7 +109,9 @@ impl Parser<'_> {
             "max_of" => Some(SpanOp::Max),
             "min_of" => Some(SpanOp::Min),
             _ => {
-                let message = format!("unexpected {word:?} in a duration, expected number, duration, step() or range()");
+                let message = format!(
+                    "unexpected {word:?} in a duration, expected number, duration, step() or range()"
+                );
                 return Err(Fault::syntax(start, message));
             }
         };

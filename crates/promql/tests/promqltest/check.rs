@@ -1,6 +1,9 @@
 //! Whether a query has the value and the annotations that are expected.
 
-use promql::{Answer, Answered, Engine, Expression, Histogram, Labels, Limits, Point, QueryError, Sample, Series, Value, is_stale};
+use promql::{
+    Answer, Answered, Engine, Expression, Histogram, Labels, Limits, Point, QueryError, Sample, Series,
+    Value, is_stale,
+};
 
 use crate::memory::Memory;
 use crate::script::{Eval, Expected, ExpectedValue};
@@ -21,7 +24,8 @@ pub(crate) fn check(engine: &Engine, eval: &Eval, memory: &Memory) -> Result<(),
         let at = eval.from_ms;
         let times = if at == 0 { vec![-1000, 0, 1000] } else { vec![-10 * at, 0, at / 5, at, 10 * at] };
         for time in times {
-            instant(engine, eval, &pinned, time, memory).map_err(|why| format!("pinned, at {time} ms: {why}"))?;
+            instant(engine, eval, &pinned, time, memory)
+                .map_err(|why| format!("pinned, at {time} ms: {why}"))?;
         }
     }
     Ok(())
@@ -60,11 +64,20 @@ fn said(expected: &[Expected], nothing: bool, said: &[String]) -> Result<(), Str
     }
 }
 
-fn instant(engine: &Engine, eval: &Eval, expression: &Expression, at: i64, memory: &Memory) -> Result<(), String> {
-    let Some(answer) = expected_answer(eval, engine.instant(expression, at, memory, &LIMITS))? else { return Ok(()) };
+fn instant(
+    engine: &Engine,
+    eval: &Eval,
+    expression: &Expression,
+    at: i64,
+    memory: &Memory,
+) -> Result<(), String> {
+    let Some(answer) = expected_answer(eval, engine.instant(expression, at, memory, &LIMITS))? else {
+        return Ok(());
+    };
     let (from, _, step) = eval.result_times.unwrap_or((at, at, 0));
     value(eval, &answer.value, (from, step))?;
-    let depends_on_times = ["start()", "end()", "range()", "step()"].iter().any(|call| eval.expression.contains(call));
+    let depends_on_times =
+        ["start()", "end()", "range()", "step()"].iter().any(|call| eval.expression.contains(call));
     if eval.instant_only || eval.ordered || depends_on_times {
         return Ok(());
     }
@@ -102,7 +115,9 @@ fn value(eval: &Eval, answered: &Answered, (from, step): (i64, i64)) -> Result<(
 fn vector(points: &[Point], expected: &[(Labels, Vec<Item>)], ordered: bool) -> Result<(), String> {
     for (at, point) in points.iter().enumerate() {
         let place = expected.iter().position(|(labels, _)| *labels == point.labels);
-        let Some(place) = place else { return Err(format!("unexpected {:?} {:?}", point.labels, point.value)) };
+        let Some(place) = place else {
+            return Err(format!("unexpected {:?} {:?}", point.labels, point.value));
+        };
         if ordered && place != at {
             return Err(format!("{:?} is at place {at}, expected at {place}", point.labels));
         }
@@ -155,7 +170,10 @@ fn same_histogram(expected: &Histogram, got: &Histogram) -> bool {
     let same_buckets = |expected, got| {
         let (expected, got) = (buckets(expected), buckets(got));
         expected.len() == got.len()
-            && expected.iter().zip(&got).all(|(expected, got)| expected.0 == got.0 && equal(expected.1, got.1))
+            && expected
+                .iter()
+                .zip(&got)
+                .all(|(expected, got)| expected.0 == got.0 && equal(expected.1, got.1))
     };
     expected.schema == got.schema
         && expected.zero_threshold == got.zero_threshold

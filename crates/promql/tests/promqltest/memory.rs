@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use promql::{
-    Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Labels, METRIC_NAME, Sample, Select, Series, Source, SourceError, Span,
-    StartedSeries, Value,
+    Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Labels, METRIC_NAME, Sample, Select, Series, Source,
+    SourceError, Span, StartedSeries, Value,
 };
 
 use crate::script::Load;
@@ -37,7 +37,9 @@ impl Memory {
         }
         for (labels, histograms) in classic {
             let samples = self.series.entry(labels).or_default();
-            samples.extend(histograms.into_iter().map(|(time, h)| (time, (Value::Histogram(h.native().into()), 0))));
+            samples.extend(
+                histograms.into_iter().map(|(time, h)| (time, (Value::Histogram(h.native().into()), 0))),
+            );
         }
     }
 }
@@ -48,15 +50,19 @@ impl Source for Memory {
     }
 
     fn select_started(&self, select: &Select) -> Result<Vec<StartedSeries>, SourceError> {
-        let matchers: Vec<_> =
-            select.matchers.iter().map(|matcher| matcher.compiled().expect("checked while parsing")).collect();
+        let matchers: Vec<_> = select
+            .matchers
+            .iter()
+            .map(|matcher| matcher.compiled().expect("checked while parsing"))
+            .collect();
         let mut found = Vec::new();
         for (labels, samples) in &self.series {
             if !matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
                 continue;
             }
             let hinted = hinted(samples);
-            let wanted = hinted.iter().filter(|(sample, _)| (select.from_ms..=select.to_ms).contains(&sample.at_ms));
+            let wanted =
+                hinted.iter().filter(|(sample, _)| (select.from_ms..=select.to_ms).contains(&sample.at_ms));
             let (samples, starts_ms): (Vec<Sample>, Vec<i64>) = wanted.cloned().unzip();
             if !samples.is_empty() {
                 found.push(StartedSeries { series: Series { labels: labels.clone(), samples }, starts_ms });
@@ -119,7 +125,8 @@ fn collect_classic(
     classic: &mut BTreeMap<Labels, BTreeMap<i64, Classic>>,
 ) {
     let name = labels.get(METRIC_NAME);
-    let Some((base, part)) = ["_bucket", "_sum", "_count"].iter().find_map(|part| Some((name.strip_suffix(part)?, *part)))
+    let Some((base, part)) =
+        ["_bucket", "_sum", "_count"].iter().find_map(|part| Some((name.strip_suffix(part)?, *part)))
     else {
         return;
     };

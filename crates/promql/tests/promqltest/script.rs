@@ -83,7 +83,9 @@ impl Expected {
             return Ok(Self::Text(message.trim().into()));
         }
         match text.strip_prefix("regex:") {
-            Some(pattern) => Ok(Self::Pattern(Regex::new(pattern.trim()).map_err(|error| error.to_string())?)),
+            Some(pattern) => {
+                Ok(Self::Pattern(Regex::new(pattern.trim()).map_err(|error| error.to_string())?))
+            }
             None => Ok(Self::any()),
         }
     }
@@ -123,6 +125,7 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let lines: Vec<&str> =
             text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
+        let forms = Forms::new();
         let mut commands = Vec::new();
         let mut at = 0;
         while at < lines.len() {
@@ -144,7 +147,7 @@ impl Script {
                 if word.starts_with("load") {
                     commands.push(Command::Load(load(line, block).map_err(named)?));
                 } else if word.starts_with("eval") {
-                    let (eval, used) = eval(line, block, at + 1).map_err(named)?;
+                    let (eval, used) = eval(line, block, at + 1, &forms).map_err(named)?;
                     commands.push(Command::Eval(Box::new(eval)));
                     end = at + 1 + used;
                 } else {
@@ -159,7 +162,8 @@ impl Script {
 
 fn load(line: &str, block: &[&str]) -> Result<Load, String> {
     let (word, step) = line.split_once(char::is_whitespace).ok_or("load without a step")?;
-    let mut load = Load { step_ms: duration(step.trim())?, with_nhcb: word == "load_with_nhcb", series: Vec::new() };
+    let mut load =
+        Load { step_ms: duration(step.trim())?, with_nhcb: word == "load_with_nhcb", series: Vec::new() };
     let mut starts: Option<(Labels, Vec<Option<i64>>)> = None;
     for line in block {
         let metric = line.split_whitespace().next().unwrap_or_default();
@@ -206,11 +210,27 @@ fn start_items(text: &str) -> Result<Vec<Option<i64>>, String> {
     Ok(starts)
 }
 
+/// The forms of `eval`, as Prometheus' runner reads them.
+struct Forms {
+    instant: Regex,
+    range: Regex,
+}
+
+impl Forms {
+    fn new() -> Self {
+        let form = |pattern| Regex::new(pattern).expect("a pattern");
+        Self {
+            instant: form(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$"),
+            range: form(
+                r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$",
+            ),
+        }
+    }
+}
+
 /// The command, and how many lines of the block it takes.
-fn eval(line: &str, block: &[&str], number: usize) -> Result<(Eval, usize), String> {
-    let instant = Regex::new(r"^eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+)$").expect("a pattern");
-    let range =
-        Regex::new(r"^eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+)$").expect("a pattern");
+fn eval(line: &str, block: &[&str], number: usize, forms: &Forms) -> Result<(Eval, usize), String> {
+    let Forms { instant, range } = forms;
     let (mode, expression, from_ms, to_ms, step_ms, is_range) = if let Some(parts) = instant.captures(line) {
         let at = parts.get(2).map_or(Ok(0), |at| duration(at.as_str()))?;
         (parts.get(1), parts[3].to_string(), at, at, 0, false)
@@ -260,7 +280,9 @@ fn expect(eval: &mut Eval, line: &str) -> Result<bool, String> {
     }
     if let Some(times) = line.strip_prefix("expect range vector from ") {
         let words: Vec<&str> = times.split_whitespace().collect();
-        let [from, "to", to, "step", step] = words.as_slice() else { return Err(format!("no times: {line}")) };
+        let [from, "to", to, "step", step] = words.as_slice() else {
+            return Err(format!("no times: {line}"));
+        };
         let (from, to) = (duration(from)?, duration(to)?);
         eval.result_times = Some((from, to, duration(step)?));
         (eval.from_ms, eval.to_ms, eval.instant_only) = (to, to, true);
@@ -269,7 +291,8 @@ fn expect(eval: &mut Eval, line: &str) -> Result<bool, String> {
     if let Some(text) = line.strip_prefix("expect string ") {
         let text = text.trim();
         let inner = text[1..text.len() - 1].to_string();
-        let unescaped = if text.starts_with('`') { inner } else { inner.replace("\\\"", "\"").replace("\\\\", "\\") };
+        let unescaped =
+            if text.starts_with('`') { inner } else { inner.replace("\\\"", "\"").replace("\\\\", "\\") };
         eval.value = ExpectedValue::String(unescaped);
         eval.instant_only = true;
         return Ok(true);

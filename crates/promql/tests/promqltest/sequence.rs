@@ -146,7 +146,10 @@ fn histograms<'t>(text: &'t str, items: &mut Vec<Item>) -> Result<&'t str, Strin
 
 /// The sum of histograms, the second of which may be finer than the first.
 fn plus(a: &Histogram, b: &Histogram, sign: f64) -> Histogram {
-    assert!(a.zero_threshold == b.zero_threshold || b.positive.counts.is_empty(), "steps have the zero bucket of what they add to");
+    assert!(
+        a.zero_threshold == b.zero_threshold || b.positive.counts.is_empty(),
+        "steps have the zero bucket of what they add to"
+    );
     let finer = if a.uses_custom_buckets() { 0 } else { b.schema - a.schema };
     assert!(finer >= 0, "steps are not coarser than what they add to");
     let mut sum = a.clone();

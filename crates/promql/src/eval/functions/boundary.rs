@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use super::rate::{Kind, Per, began_anew, mixed_schemas, not_counter, not_gauge, noted};
+use crate::error::Fault;
 use crate::eval::Query;
 use crate::eval::grid::{Grid, Shift};
 use crate::eval::over_range::Window;
 use crate::eval::rows::Row;
 use crate::eval::selector::{Part, Ranged, Track};
-use crate::error::Fault;
 use crate::histogram::{MixedSchemas, Precision, Tally};
 use crate::parse::ast::Boundary;
 use crate::{CounterReset, Histogram, METRIC_NAME, Sample, StartedSeries, Value};
@@ -298,7 +298,10 @@ fn add_lost(
     let part = window.histograms;
     let mut before = left;
     let mut next = first + 1;
-    if smoothed && part.times[first] < window.from && part.values[first + 1].is_reset_after(&part.values[first]) {
+    if smoothed
+        && part.times[first] < window.from
+        && part.values[first + 1].is_reset_after(&part.values[first])
+    {
         // The left boundary lies between a sample and its reset, and knows of it.
         before = &part.values[first + 1];
         next += 1;
@@ -337,10 +340,15 @@ pub(in crate::eval) fn smoothed(
             points.push(match (floats.is_empty(), histograms.is_empty()) {
                 (true, true) => None,
                 (false, true) => smoothed_float(&floats, time),
-                (true, false) => smoothed_histogram(query, &histograms, time, ranged.labels.get(METRIC_NAME), at),
+                (true, false) => {
+                    smoothed_histogram(query, &histograms, time, ranged.labels.get(METRIC_NAME), at)
+                }
                 (false, false) => {
                     let metric = ranged.labels.get(METRIC_NAME);
-                    query.warn(at, format!("encountered a mix of histograms and floats for metric name {metric:?}"));
+                    query.warn(
+                        at,
+                        format!("encountered a mix of histograms and floats for metric name {metric:?}"),
+                    );
                     None
                 }
             });
@@ -361,7 +369,11 @@ fn smoothed_float(part: &Part<'_, f64>, time: i64) -> Option<Value> {
     let before = next.checked_sub(1)?;
     let pair = |at: usize| (part.times[at], part.values[at]);
     // No sample beyond: the last one stays.
-    let value = if next < part.len() { on_line(pair(before), pair(next), time, Kind::Gauge) } else { part.values[before] };
+    let value = if next < part.len() {
+        on_line(pair(before), pair(next), time, Kind::Gauge)
+    } else {
+        part.values[before]
+    };
     Some(Value::Float(value))
 }
 
@@ -384,7 +396,8 @@ fn smoothed_histogram(
         return Some(Value::Histogram(last.into()));
     }
     let mixed = || {
-        let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+        let text =
+            "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
         query.warn(at, format!("{text} {metric:?}"));
     };
     let gauges = [before, next].iter().all(|at| part.values[*at].reset == CounterReset::Gauge);

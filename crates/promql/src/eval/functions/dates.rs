@@ -25,7 +25,12 @@ pub(in crate::eval) fn function(name: &str) -> Option<OfDate> {
 }
 
 /// Of seconds since 1970; without an argument, of the time of evaluation.
-pub(in crate::eval) fn rows(query: &Query<'_>, call: &Call, grid: Grid, of: OfDate) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn rows(
+    query: &Query<'_>,
+    call: &Call,
+    grid: Grid,
+    of: OfDate,
+) -> Result<Vec<Row>, Fault> {
     if call.args.is_empty() {
         let points = grid.times().map(|ms| Some(Value::Float(of(Civil::of(ms / 1000))))).collect();
         return Ok(vec![Row { labels: Labels::default(), drop_name: false, points }]);

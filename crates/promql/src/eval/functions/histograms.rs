@@ -35,7 +35,12 @@ enum Asked {
 }
 
 /// `histogram_quantile`, `histogram_fraction` and `histogram_quantiles`.
-pub(in crate::eval) fn of_buckets(query: &Query<'_>, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn of_buckets(
+    query: &Query<'_>,
+    call: &Call,
+    expr: &Expr,
+    grid: Grid,
+) -> Result<Vec<Row>, Fault> {
     let args = &call.args;
     match call.function.name {
         "histogram_quantile" => {
@@ -46,14 +51,18 @@ pub(in crate::eval) fn of_buckets(query: &Query<'_>, call: &Call, expr: &Expr, g
         "histogram_fraction" => {
             let lower = query.eval(&args[0], grid)?.scalar();
             let upper = query.eval(&args[1], grid)?.scalar();
-            let asked: Vec<Asked> = lower.into_iter().zip(upper).map(|(l, u)| Asked::Fraction(l, u)).collect();
+            let asked: Vec<Asked> =
+                lower.into_iter().zip(upper).map(|(l, u)| Asked::Fraction(l, u)).collect();
             let histograms = Histograms::of(query, &args[2], grid)?;
             Ok(histograms.rows(&asked, grid, |_, labels| labels.clone()))
         }
         _ => {
             let label = query.text(&args[1]).unwrap_or_default();
             if label.is_empty() {
-                return Err(Fault::execution(args[1].place.start, "invalid label name in histogram_quantiles()"));
+                return Err(Fault::execution(
+                    args[1].place.start,
+                    "invalid label name in histogram_quantiles()",
+                ));
             }
             let mut asked = Vec::new();
             for arg in &args[2..] {
@@ -163,7 +172,9 @@ impl<'q> Histograms<'q> {
         let mut buckets = Vec::new();
         for (step, (asked, time)) in asked.iter().zip(grid.times()).enumerate() {
             self.note_malformed(step);
-            let has_buckets = |group: &Classic| group.buckets.iter().any(|(_, row)| float(&self.rows[*row].points[step]).is_some());
+            let has_buckets = |group: &Classic| {
+                group.buckets.iter().any(|(_, row)| float(&self.rows[*row].points[step]).is_some())
+            };
             let mut conflicts = Vec::new();
             for native in &self.native {
                 let row = &self.rows[native.row];
@@ -199,7 +210,10 @@ impl<'q> Histograms<'q> {
     fn note_malformed(&self, step: usize) {
         for row in self.malformed.iter().map(|at| &self.rows[*at]) {
             if float(&row.points[step]).is_some() {
-                let text = format!("bucket label \"le\" is missing or has a malformed value of {:?}", row.labels.get("le"));
+                let text = format!(
+                    "bucket label \"le\" is missing or has a malformed value of {:?}",
+                    row.labels.get("le")
+                );
                 self.query.warn(self.place, of_metric(&text, self.metric(&row.labels)));
             }
         }
@@ -221,7 +235,8 @@ impl<'q> Histograms<'q> {
             }
             Asked::Fraction(lower, upper) => {
                 let (value, observed) = histogram::fraction(lower, upper, h);
-                let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
+                let text =
+                    "input to histogram_fraction has NaN observations, which are excluded from all fractions";
                 (value, (observed != Observed::Numbers).then_some(text))
             }
         };
@@ -237,8 +252,14 @@ impl<'q> Histograms<'q> {
             Asked::Quantile(q) => {
                 let (value, forced) = classic::quantile(q, buckets);
                 if let Some(Forced { bucket_min, bucket_max, difference_max }) = forced {
-                    let forced =
-                        Monotonicity { bucket_min, bucket_max, difference_max, samples: 1, from_ms: time, to_ms: time };
+                    let forced = Monotonicity {
+                        bucket_min,
+                        bucket_max,
+                        difference_max,
+                        samples: 1,
+                        from_ms: time,
+                        to_ms: time,
+                    };
                     self.query.notes.borrow_mut().monotonicity(self.place, self.metric(labels), forced);
                 }
                 value

@@ -28,15 +28,22 @@ struct Wanted {
 }
 
 impl Query<'_> {
-    pub(in crate::eval) fn info_labels(&self, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+    pub(in crate::eval) fn info_labels(
+        &self,
+        call: &Call,
+        expr: &Expr,
+        grid: Grid,
+    ) -> Result<Vec<Row>, Fault> {
         let at = expr.place.start;
         let shift = self.info_shift(&call.args[0])?;
         let rows = self.eval(&call.args[0], grid)?.vector();
         let wanted = Wanted::of(call.args.get(1));
         let names = compiled(&wanted.names, at)?;
         // Info series themselves stay as they are.
-        let plain: Vec<bool> =
-            rows.iter().map(|row| names.iter().all(|name| name.matches(row.labels.get(METRIC_NAME)))).collect();
+        let plain: Vec<bool> = rows
+            .iter()
+            .map(|row| names.iter().all(|name| name.matches(row.labels.get(METRIC_NAME))))
+            .collect();
         let infos = self.info_series(&rows, &plain, &wanted, shift, grid, at)?;
         self.described(rows, &plain, &infos, &wanted, grid, at)
     }
@@ -50,7 +57,12 @@ impl Query<'_> {
     }
 
     /// Whether there is a selector in it.
-    fn references<'e>(&self, expr: &'e Expr, path: &mut Vec<&'e Subquery>, found: &mut Found) -> Result<bool, Fault> {
+    fn references<'e>(
+        &self,
+        expr: &'e Expr,
+        path: &mut Vec<&'e Subquery>,
+        found: &mut Found,
+    ) -> Result<bool, Fault> {
         if !matches!(expr.kind_of_value(), Type::Vector | Type::Matrix) {
             return Ok(false);
         }
@@ -104,7 +116,8 @@ impl Query<'_> {
         let lookback = self.options.lookback_ms;
         let mut infos = Vec::new();
         for identifying in identifying_matchers(described) {
-            let matchers = identifying.into_iter().chain(wanted.data.clone()).chain(wanted.names.clone()).collect();
+            let matchers =
+                identifying.into_iter().chain(wanted.data.clone()).chain(wanted.names.clone()).collect();
             let select = Select {
                 matchers,
                 from_ms: first.saturating_sub(lookback).saturating_add(1),
@@ -171,7 +184,12 @@ impl Query<'_> {
                 let place = match known.get(&chosen) {
                     Some(place) => *place,
                     None => {
-                        let labels = with_info(&row.labels, chosen.iter().map(|info| &infos[*info].labels), &only, at)?;
+                        let labels = with_info(
+                            &row.labels,
+                            chosen.iter().map(|info| &infos[*info].labels),
+                            &only,
+                            at,
+                        )?;
                         out.push(Row { labels, drop_name: row.drop_name, points: vec![None; grid.steps()] });
                         known.insert(chosen, out.len() - 1);
                         out.len() - 1
@@ -260,8 +278,9 @@ fn newest(infos: &[InfoSeries], places: &[usize], step: usize, at: usize) -> Res
         match best {
             Some((known, other)) if known == time => {
                 let (a, b) = (infos[other].labels.shown(), infos[*place].labels.shown());
-                let message =
-                    format!("found duplicate series for info metric: existing {a} @ {known}, new {b} @ {time}");
+                let message = format!(
+                    "found duplicate series for info metric: existing {a} @ {known}, new {b} @ {time}"
+                );
                 return Err(Fault::execution(at, message));
             }
             Some((known, _)) if known > time => {}

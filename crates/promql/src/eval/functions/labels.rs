@@ -7,17 +7,21 @@ use crate::eval::rows::{Row, merged};
 use crate::parse::ast::{Call, Expr};
 use crate::{METRIC_NAME, pattern};
 
-pub(in crate::eval) fn replace(query: &Query<'_>, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn replace(
+    query: &Query<'_>,
+    call: &Call,
+    expr: &Expr,
+    grid: Grid,
+) -> Result<Vec<Row>, Fault> {
     let [vector, to, replacement, from, regex] = call.args.as_slice() else { return Ok(Vec::new()) };
     let text = |arg| query.text(arg).unwrap_or_default();
-    let pattern = query
-        .text(regex)
-        .ok()
-        .and_then(|text| pattern::whole(text).ok())
-        .ok_or_else(|| {
-            let written = query.text(regex).unwrap_or_else(|written| written);
-            Fault::execution(regex.place.start, format!("invalid regular expression in label_replace(): {written}"))
-        })?;
+    let pattern = query.text(regex).ok().and_then(|text| pattern::whole(text).ok()).ok_or_else(|| {
+        let written = query.text(regex).unwrap_or_else(|written| written);
+        Fault::execution(
+            regex.place.start,
+            format!("invalid regular expression in label_replace(): {written}"),
+        )
+    })?;
     let name = label_name(query, to, "destination", "label_replace")?;
     let (replacement, from) = (text(replacement), text(from));
     let mut rows = query.eval(vector, grid)?.vector();
@@ -31,7 +35,12 @@ pub(in crate::eval) fn replace(query: &Query<'_>, call: &Call, expr: &Expr, grid
     merged(rows, expr.place.start)
 }
 
-pub(in crate::eval) fn join(query: &Query<'_>, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn join(
+    query: &Query<'_>,
+    call: &Call,
+    expr: &Expr,
+    grid: Grid,
+) -> Result<Vec<Row>, Fault> {
     let [vector, to, separator, from @ ..] = call.args.as_slice() else { return Ok(Vec::new()) };
     let mut sources = Vec::with_capacity(from.len());
     for source in from {

@@ -1,11 +1,11 @@
 //! Functions of single numbers.
 
+use crate::Value;
 use crate::error::Fault;
 use crate::eval::Query;
 use crate::eval::grid::Grid;
 use crate::eval::rows::{Row, float};
 use crate::parse::ast::{Call, Expr};
-use crate::Value;
 
 /// NaN where one is, but for +Inf, as in Go.
 pub(in crate::eval) fn max(a: f64, b: f64) -> f64 {
@@ -59,7 +59,9 @@ fn simple(name: &str) -> Option<fn(f64) -> f64> {
 }
 
 /// Functions of a number and of further arguments at the same time. None leaves the series out.
-fn with_arguments(name: &str) -> Option<fn(f64, &[f64]) -> Option<f64>> {
+type WithArguments = fn(f64, &[f64]) -> Option<f64>;
+
+fn with_arguments(name: &str) -> Option<WithArguments> {
     Some(match name {
         "clamp" => |value, args| {
             let crossed = args[1] < args[0];
@@ -76,7 +78,12 @@ fn with_arguments(name: &str) -> Option<fn(f64, &[f64]) -> Option<f64>> {
     })
 }
 
-pub(in crate::eval) fn rows(query: &Query<'_>, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn rows(
+    query: &Query<'_>,
+    call: &Call,
+    expr: &Expr,
+    grid: Grid,
+) -> Result<Vec<Row>, Fault> {
     let name = call.function.name;
     if let Some(of) = simple(name) {
         return query.each(call, grid, |value| match value {
@@ -85,7 +92,10 @@ pub(in crate::eval) fn rows(query: &Query<'_>, call: &Call, expr: &Expr, grid: G
         });
     }
     let Some(of) = with_arguments(name) else {
-        return Err(Fault::execution(expr.place.start, format!("{name} cannot be called with these arguments")));
+        return Err(Fault::execution(
+            expr.place.start,
+            format!("{name} cannot be called with these arguments"),
+        ));
     };
     let mut rows = query.eval(&call.args[0], grid)?.vector();
     let mut args = Vec::new();

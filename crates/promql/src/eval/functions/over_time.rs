@@ -27,8 +27,12 @@ pub(in crate::eval) fn function(name: &str) -> Option<OverRange> {
         "irate" => rate::irate,
         "last_over_time" => last,
         "mad_over_time" => mad,
-        "max_over_time" => |window| Ok(extreme(window, |new, best| new > best).map(|(_, value)| Value::Float(value))),
-        "min_over_time" => |window| Ok(extreme(window, |new, best| new < best).map(|(_, value)| Value::Float(value))),
+        "max_over_time" => {
+            |window| Ok(extreme(window, |new, best| new > best).map(|(_, value)| Value::Float(value)))
+        }
+        "min_over_time" => {
+            |window| Ok(extreme(window, |new, best| new < best).map(|(_, value)| Value::Float(value)))
+        }
         "predict_linear" => predict_linear,
         "quantile_over_time" => quantile_over_time,
         "rate" => rate::rate,
@@ -44,8 +48,12 @@ pub(in crate::eval) fn function(name: &str) -> Option<OverRange> {
             let last = window.floats.times.last().into_iter().chain(window.histograms.times.last()).max();
             Ok(last.map(|at| seconds(*at)))
         },
-        "ts_of_max_over_time" => |window| Ok(extreme(window, |new, best| new >= best).map(|(at, _)| seconds(at))),
-        "ts_of_min_over_time" => |window| Ok(extreme(window, |new, best| new <= best).map(|(at, _)| seconds(at))),
+        "ts_of_max_over_time" => {
+            |window| Ok(extreme(window, |new, best| new >= best).map(|(at, _)| seconds(at)))
+        }
+        "ts_of_min_over_time" => {
+            |window| Ok(extreme(window, |new, best| new <= best).map(|(at, _)| seconds(at)))
+        }
         _ => return None,
     })
 }
@@ -82,9 +90,12 @@ fn two_numbers<'w>(window: &Window<'w>) -> Option<Part<'w, f64>> {
 fn first(window: &Window<'_>) -> Result<Option<Value>, Fault> {
     let (floats, histograms) = (&window.floats, &window.histograms);
     let float = floats.times.first().map(|at| (*at, Value::Float(floats.values[0])));
-    let histogram = histograms.times.first().map(|at| (*at, Value::Histogram(Arc::clone(&histograms.values[0]))));
+    let histogram =
+        histograms.times.first().map(|at| (*at, Value::Histogram(Arc::clone(&histograms.values[0]))));
     Ok(match (float, histogram) {
-        (Some((float_at, float)), Some((at, histogram))) => Some(if float_at < at { float } else { histogram }),
+        (Some((float_at, float)), Some((at, histogram))) => {
+            Some(if float_at < at { float } else { histogram })
+        }
         (float, histogram) => float.or(histogram).map(|(_, value)| value),
     })
 }
@@ -97,7 +108,9 @@ fn last(window: &Window<'_>) -> Result<Option<Value>, Fault> {
         .last()
         .map(|at| (*at, Value::Histogram(Arc::clone(&histograms.values[histograms.len() - 1]))));
     Ok(match (float, histogram) {
-        (Some((float_at, float)), Some((at, histogram))) => Some(if at < float_at { float } else { histogram }),
+        (Some((float_at, float)), Some((at, histogram))) => {
+            Some(if at < float_at { float } else { histogram })
+        }
         (float, histogram) => float.or(histogram).map(|(_, value)| value),
     })
 }
@@ -210,7 +223,9 @@ pub(in crate::eval) fn quantile(q: f64, values: &mut [f64]) -> f64 {
         return f64::INFINITY;
     }
     // NaN is below all numbers.
-    values.sort_by(|a, b| b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)));
+    values.sort_by(|a, b| {
+        b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+    });
     let last = (values.len() - 1) as f64;
     let rank = q * last;
     let lower = rank.floor().max(0.0);
@@ -251,7 +266,8 @@ fn regression(part: &Part<'_, f64>, at_ms: i64) -> (f64, f64) {
     if part.values.iter().all(|value| *value == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
-    let (mut x, mut y, mut xy, mut xx) = (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
+    let (mut x, mut y, mut xy, mut xx) =
+        (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
     for (time, value) in part.times.iter().zip(part.values) {
         let since = (time - at_ms) as f64 / 1e3;
         x.add(since);

@@ -96,7 +96,13 @@ fn began_inside<T>(part: &Part<'_, T>, from: i64, kind: Kind) -> Option<Began> {
 }
 
 /// What the change between the samples has to be multiplied by. None where there are too few of them.
-fn factor<T>(window: &Window<'_>, part: &Part<'_, T>, began: Began, per: Per, to_zero: Option<f64>) -> Option<f64> {
+fn factor<T>(
+    window: &Window<'_>,
+    part: &Part<'_, T>,
+    began: Began,
+    per: Per,
+    to_zero: Option<f64>,
+) -> Option<f64> {
     let (first, last) = (*part.times.first()?, *part.times.last()?);
     let gaps = (part.len() - 1) as f64;
     let seconds = |ms: i64| ms as f64 / 1000.0;
@@ -239,7 +245,8 @@ pub(super) fn noted(window: &Window<'_>, added: Result<Added, MixedSchemas>, ope
 }
 
 pub(super) fn mixed_schemas(window: &Window<'_>) {
-    let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+    let text =
+        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
     window.warn(format!("{text} {:?}", window.metric()));
 }
 
@@ -305,7 +312,11 @@ enum Point<'w> {
 fn last_change(window: &Window<'_>, kind: Kind) -> Option<Value> {
     let (floats, histograms) = (&window.floats, &window.histograms);
     let mut last: Vec<Sampled<'_>> = (floats.len().saturating_sub(2)..floats.len())
-        .map(|at| Sampled { at: floats.times[at], start: floats.start(at), value: Point::Float(floats.values[at]) })
+        .map(|at| Sampled {
+            at: floats.times[at],
+            start: floats.start(at),
+            value: Point::Float(floats.values[at]),
+        })
         .collect();
     last.extend((histograms.len().saturating_sub(2)..histograms.len()).map(|at| Sampled {
         at: histograms.times[at],

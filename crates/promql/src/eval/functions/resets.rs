@@ -23,7 +23,9 @@ enum Point<'w> {
 
 pub(super) fn changes(window: &Window<'_>) -> Result<Option<Value>, Fault> {
     Ok(pairs_that(window, |before, after| match (before.value, after.value) {
-        (Point::Float(before), Point::Float(after)) => before != after && !(before.is_nan() && after.is_nan()),
+        (Point::Float(before), Point::Float(after)) => {
+            before != after && !(before.is_nan() && after.is_nan())
+        }
         (Point::Histogram(before), Point::Histogram(after)) => !after.is_same(before),
         _ => true,
     }))

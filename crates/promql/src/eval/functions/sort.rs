@@ -8,7 +8,12 @@ use crate::eval::grid::Grid;
 use crate::eval::rows::{Row, float};
 use crate::parse::ast::{Call, Expr};
 
-pub(in crate::eval) fn sort(query: &Query<'_>, call: &Call, expr: &Expr, grid: Grid) -> Result<Vec<Row>, Fault> {
+pub(in crate::eval) fn sort(
+    query: &Query<'_>,
+    call: &Call,
+    expr: &Expr,
+    grid: Grid,
+) -> Result<Vec<Row>, Fault> {
     let mut rows = query.eval(&call.args[0], grid)?.vector();
     let by_value = matches!(call.function.name, "sort" | "sort_desc");
     if by_value {
@@ -20,7 +25,10 @@ pub(in crate::eval) fn sort(query: &Query<'_>, call: &Call, expr: &Expr, grid: G
         rows.retain(|row| !row.is_empty());
     }
     if grid.from != grid.to {
-        query.warn(expr.place.start, "sort is ineffective for range queries since results are always ordered by labels");
+        query.warn(
+            expr.place.start,
+            "sort is ineffective for range queries since results are always ordered by labels",
+        );
         return Ok(rows);
     }
     let descending = call.function.name.ends_with("_desc");

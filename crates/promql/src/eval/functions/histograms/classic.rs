@@ -1,6 +1,8 @@
 //! Quantiles and fractions of classic histograms: cumulative counts by upper boundary. Within a bucket observations are taken
 //! to be spread evenly, and the first bucket to begin at 0 unless it ends below.
 
+use std::cmp::Ordering;
+
 /// How much of the observations is at most this value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bucket {
@@ -92,7 +94,8 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Forced
         return (f64::NAN, forced);
     }
     let mut rank = q * observations;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last]
+        .partition_point(|bucket| matches!(bucket.count.partial_cmp(&rank), Some(Ordering::Less) | None));
     let bucket = buckets[at];
     let value = if at == last {
         buckets[last - 1].upper
@@ -142,6 +145,6 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
         rank = bucket.count;
         start = bucket.upper;
     }
-    let rank_of = |found: Option<f64>| found.filter(|rank| !(*rank > count)).unwrap_or(count);
+    let rank_of = |found: Option<f64>| found.map_or(count, |rank| if rank > count { count } else { rank });
     (rank_of(upper_rank) - rank_of(lower_rank)) / count
 }

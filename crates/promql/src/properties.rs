@@ -138,6 +138,6 @@ mod tests {
 
     #[test]
     fn an_expression_has_a_value_or_a_reason() {
-        hold("expression", 2000, super::expression);
+        hold("expression", 500, super::expression);
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a query has the value and the annotations that are expected.
 
 use promql::{
-    Answer, Answered, Engine, Expression, Histogram, Labels, Limits, Point, QueryError, Sample, Series,
-    Value, is_stale,
+    Answer, Answered, Engine, Expression, Histogram, Labels, Limits, MetricNames, Point, QueryError, Sample,
+    Series, Value, is_stale,
 };
 
 use crate::memory::Memory;
@@ -11,20 +11,25 @@ use crate::sequence::{Item, cells};
 
 const LIMITS: Limits<'static> = Limits { samples: 10_000_000, points: 10_000_000, cancelled: &|| false };
 
-pub(crate) fn check(engine: &Engine, eval: &Eval, memory: &Memory) -> Result<(), String> {
+/// Every way in which a case is looked at. Where names are removed at once, annotations do not know them, and it is looked at
+/// as it is written only.
+pub(crate) fn check(engine: &Engine, names: MetricNames, eval: &Eval, memory: &Memory) -> Result<(), String> {
     let expression = engine.parse(&eval.expression).map_err(|error| format!("not parsed: {error}"))?;
     if eval.is_range {
         let answer = engine.range(&expression, eval.from_ms, eval.to_ms, eval.step_ms, memory, &LIMITS);
-        let Some(answer) = expected_answer(eval, answer)? else { return Ok(()) };
+        let Some(answer) = expected_answer(eval, answer, names)? else { return Ok(()) };
         return value(eval, &answer.value, (eval.from_ms, eval.step_ms));
     }
-    instant(engine, eval, &expression, eval.from_ms, memory)?;
+    instant(engine, names, eval, &expression, eval.from_ms, memory)?;
+    if names == MetricNames::RemovedAtOnce {
+        return Ok(());
+    }
     // Pinned to its time, it has the same value at any other.
     if let Some(pinned) = expression.pinned(eval.from_ms) {
         let at = eval.from_ms;
         let times = if at == 0 { vec![-1000, 0, 1000] } else { vec![-10 * at, 0, at / 5, at, 10 * at] };
         for time in times {
-            instant(engine, eval, &pinned, time, memory)
+            instant(engine, names, eval, &pinned, time, memory)
                 .map_err(|why| format!("pinned, at {time} ms: {why}"))?;
         }
     }
@@ -32,7 +37,11 @@ pub(crate) fn check(engine: &Engine, eval: &Eval, memory: &Memory) -> Result<(),
 }
 
 /// None where it failed as it should.
-fn expected_answer(eval: &Eval, answer: Result<Answer, QueryError>) -> Result<Option<Answer>, String> {
+fn expected_answer(
+    eval: &Eval,
+    answer: Result<Answer, QueryError>,
+    names: MetricNames,
+) -> Result<Option<Answer>, String> {
     let answer = match (answer, &eval.fails) {
         (Ok(_), Some(_)) => return Err("expected to fail, but did not".into()),
         (Err(error), Some(expected)) if expected.matches(&error.message) => return Ok(None),
@@ -40,25 +49,28 @@ fn expected_answer(eval: &Eval, answer: Result<Answer, QueryError>) -> Result<Op
         (Err(error), None) => return Err(format!("failed: {error}")),
         (Ok(answer), None) => answer,
     };
-    said(&eval.warns, eval.no_warns, &answer.warnings)?;
-    said(&eval.infos, eval.no_infos, &answer.infos)?;
+    said(&eval.warns, eval.no_warns, &answer.warnings, names)?;
+    said(&eval.infos, eval.no_infos, &answer.infos, names)?;
     Ok(Some(answer))
 }
 
 /// Whether what is expected was said, and nothing else.
-fn said(expected: &[Expected], nothing: bool, said: &[String]) -> Result<(), String> {
+fn said(expected: &[Expected], nothing: bool, said: &[String], names: MetricNames) -> Result<(), String> {
     if nothing && !said.is_empty() {
         return Err(format!("nothing was to be said, but {said:?}"));
     }
     if expected.is_empty() {
         return Ok(());
     }
+    let matches = |one: &Expected, said: &str| {
+        one.matches(said) || (names == MetricNames::RemovedAtOnce && one.without_metric() == said)
+    };
     for one in expected {
-        if !said.iter().any(|said| one.matches(said)) {
+        if !said.iter().any(|said| matches(one, said)) {
             return Err(format!("{one:?} was to be said, but {said:?}"));
         }
     }
-    match said.iter().find(|said| !expected.iter().any(|one| one.matches(said))) {
+    match said.iter().find(|said| !expected.iter().any(|one| matches(one, said))) {
         Some(said) => Err(format!("was not to be said: {said}")),
         None => Ok(()),
     }
@@ -66,12 +78,13 @@ fn said(expected: &[Expected], nothing: bool, said: &[String]) -> Result<(), Str
 
 fn instant(
     engine: &Engine,
+    names: MetricNames,
     eval: &Eval,
     expression: &Expression,
     at: i64,
     memory: &Memory,
 ) -> Result<(), String> {
-    let Some(answer) = expected_answer(eval, engine.instant(expression, at, memory, &LIMITS))? else {
+    let Some(answer) = expected_answer(eval, engine.instant(expression, at, memory, &LIMITS), names)? else {
         return Ok(());
     };
     let (from, _, step) = eval.result_times.unwrap_or((at, at, 0));

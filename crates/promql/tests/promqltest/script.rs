@@ -74,6 +74,17 @@ impl Expected {
         }
     }
 
+    /// A text as it is where the metric's name is not known; empty of a pattern.
+    pub(crate) fn without_metric(&self) -> String {
+        let Self::Text(text) = self else { return String::new() };
+        match text.split_once(" for metric name \"") {
+            Some((before, after)) => {
+                format!("{before}{}", after.split_once('"').map_or("", |(_, rest)| rest))
+            }
+            None => text.clone(),
+        }
+    }
+
     fn any() -> Self {
         Self::Pattern(Regex::new("").expect("a pattern"))
     }

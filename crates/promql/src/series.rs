@@ -77,6 +77,43 @@ pub trait Source: Sync {
     /// # Errors
     /// Where it cannot be read, or a limit on how much may be read is passed.
     fn select(&self, select: &Select) -> Result<Vec<Series>, SourceError>;
+
+    /// The same, with the times at which counters began: asked for where [`crate::StartTimes::Used`] says so and the
+    /// expression looks at them. A source that does not keep them need not answer otherwise than it does here.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    fn select_started(&self, select: &Select) -> Result<Vec<StartedSeries>, SourceError> {
+        let series = self.select(select)?;
+        Ok(series.into_iter().map(|series| StartedSeries { series, starts_ms: Vec::new() }).collect())
+    }
+}
+
+/// A series, with the time at which the counter of each sample began.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartedSeries {
+    /// The series.
+    pub series: Series,
+    /// For each sample, milliseconds since 1970; 0 where it is not known. Empty where none is.
+    pub starts_ms: Vec<i64>,
+}
+
+/// The bits of the NaN that says that a series ended.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value says that its series ended. Other NaNs are values.
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
+
+impl Value {
+    /// Whether it says that its series ended.
+    pub fn is_stale(&self) -> bool {
+        match self {
+            Self::Float(value) => is_stale(*value),
+            Self::Histogram(histogram) => histogram.is_stale(),
+        }
+    }
 }
 
 /// A source did not answer.

@@ -1,0 +1,385 @@
+//! Samples from the source: as instant vectors, and as ranges.
+
+use std::sync::Arc;
+
+use super::Query;
+use super::functions::boundary;
+use super::grid::{Grid, Shift};
+use super::rows::Row;
+use crate::error::Fault;
+use crate::parse::ast::{Boundary, Matrix, Needs, Selector, Subquery};
+use crate::{
+    Buckets, CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value,
+    is_stale,
+};
+
+/// A series of a range vector: what lies in the ranges of all times together.
+pub(super) struct Ranged {
+    pub(super) labels: Labels,
+    pub(super) drop_name: bool,
+    pub(super) floats: Track<f64>,
+    pub(super) histograms: Track<Arc<Histogram>>,
+}
+
+/// Samples of one kind, rising in time, without stale markers.
+pub(super) struct Track<T> {
+    pub(super) times: Vec<i64>,
+    pub(super) values: Vec<T>,
+    /// When the counter began; empty where it is not known, 0 where it is not of a sample.
+    pub(super) starts: Vec<i64>,
+}
+
+/// Samples of one kind in a range.
+#[derive(Debug)]
+pub(super) struct Part<'t, T> {
+    pub(super) times: &'t [i64],
+    pub(super) values: &'t [T],
+    starts: &'t [i64],
+}
+
+impl<T> Clone for Part<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Part<'_, T> {}
+
+impl<T> Default for Track<T> {
+    fn default() -> Self {
+        Self { times: Vec::new(), values: Vec::new(), starts: Vec::new() }
+    }
+}
+
+impl<T> Track<T> {
+    fn push(&mut self, time: i64, value: T, start: Option<i64>) {
+        self.times.push(time);
+        self.values.push(value);
+        self.starts.extend(start);
+    }
+
+    /// What is behind the one time and up to the other. The cursor remembers where the last range was, since ranges rise.
+    pub(super) fn part(&self, behind: i64, to: i64, cursor: &mut (usize, usize)) -> Part<'_, T> {
+        let (from, end) = cursor;
+        while self.times.get(*from).is_some_and(|time| *time <= behind) {
+            *from += 1;
+        }
+        while self.times.get(*end).is_some_and(|time| *time <= to) {
+            *end += 1;
+        }
+        let (from, end) = (*from, (*end).max(*from));
+        let starts = if self.starts.is_empty() { &[][..] } else { &self.starts[from..end] };
+        Part { times: &self.times[from..end], values: &self.values[from..end], starts }
+    }
+}
+
+impl<'t, T> Part<'t, T> {
+    pub(super) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// When the counter of a sample began; 0 where it is not known.
+    pub(super) fn start(&self, at: usize) -> i64 {
+        self.starts.get(at).copied().unwrap_or(0)
+    }
+
+    pub(super) fn knows_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
+    /// From one place to another, the latter not included.
+    pub(super) fn slice(&self, from: usize, to: usize) -> Self {
+        let starts = if self.starts.is_empty() { self.starts } else { &self.starts[from..to] };
+        Self { times: &self.times[from..to], values: &self.values[from..to], starts }
+    }
+}
+
+impl Query<'_> {
+    /// Everything a selector needs, read at once.
+    fn load(
+        &self,
+        selector: &Selector,
+        (from, to): (i64, i64),
+        step_ms: i64,
+        at: usize,
+    ) -> Result<Vec<StartedSeries>, Fault> {
+        let select = Select { matchers: selector.matchers.clone(), from_ms: from, to_ms: to, step_ms };
+        let mut series = self.select(&select, at)?;
+        if selector.needs == Needs::CountAndSum {
+            series.iter_mut().for_each(|started| without_buckets(&mut started.series));
+        }
+        Ok(series)
+    }
+
+    pub(super) fn select(&self, select: &Select, at: usize) -> Result<Vec<StartedSeries>, Fault> {
+        if select.from_ms > select.to_ms {
+            return Ok(Vec::new());
+        }
+        self.go_on(at)?;
+        let series = match self.options.start_times {
+            StartTimes::Used => self.source.select_started(select),
+            StartTimes::Ignored => self.source.select(select).map(|all| {
+                all.into_iter().map(|series| StartedSeries { series, starts_ms: Vec::new() }).collect()
+            }),
+        };
+        let series = series.map_err(|error| Fault::source(at, &error))?;
+        let mut loaded = self.loaded.get();
+        for started in &series {
+            loaded += started.series.samples.iter().map(weight).sum::<u64>();
+        }
+        self.loaded.set(loaded);
+        if loaded > self.limits.samples {
+            let limit = self.limits.samples;
+            let message =
+                format!("the query needs more than {limit} samples; ask for fewer series or a shorter time");
+            return Err(Fault::too_much(at, message));
+        }
+        Ok(series)
+    }
+
+    /// At each time the last sample of each series, unless it is older than the lookback or says that the series ended.
+    pub(super) fn instant_vector(
+        &self,
+        selector: &Selector,
+        grid: Grid,
+        at: usize,
+    ) -> Result<Vec<Row>, Fault> {
+        let shift = self.shift(selector.pin, selector.offset.as_ref())?;
+        let series = self.instant_samples(selector, shift, grid, at)?;
+        if selector.boundary == Boundary::Smoothed {
+            return boundary::smoothed(self, series, shift, grid, at);
+        }
+        self.may_hold(series.len(), grid, at)?;
+        let mut rows = Vec::with_capacity(series.len());
+        for StartedSeries { series, .. } in series {
+            let mut latest = Latest::new(&series.samples, self.options.lookback_ms);
+            let points =
+                grid.times().map(|time| latest.at(shift.of(time)).map(|(_, sample)| sample.value.clone()));
+            let row = Row { labels: series.labels, drop_name: false, points: points.collect() };
+            if !row.is_empty() {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn instant_samples(
+        &self,
+        selector: &Selector,
+        shift: Shift,
+        grid: Grid,
+        at: usize,
+    ) -> Result<Vec<StartedSeries>, Fault> {
+        if grid.steps() == 0 {
+            return Ok(Vec::new());
+        }
+        let (first, last) = shift.bounds(grid);
+        let lookback = self.options.lookback_ms;
+        let beyond = if selector.boundary == Boundary::Smoothed { lookback } else { 0 };
+        let wanted = (first.saturating_sub(lookback).saturating_add(1), last.saturating_add(beyond));
+        let step = if grid.steps() > 1 && beyond == 0 { grid.step } else { 0 };
+        self.load(selector, wanted, step, at)
+    }
+
+    /// What lies in the ranges of all times, by series.
+    pub(super) fn ranged(
+        &self,
+        matrix: &Matrix,
+        grid: Grid,
+        at: usize,
+    ) -> Result<(Vec<Ranged>, Shift, i64), Fault> {
+        let range = self.positive_ms(&matrix.range)?;
+        let shift = self.shift(matrix.selector.pin, matrix.selector.offset.as_ref())?;
+        if grid.steps() == 0 {
+            return Ok((Vec::new(), shift, range));
+        }
+        let (first, last) = shift.bounds(grid);
+        let lookback = self.options.lookback_ms;
+        let (before, beyond) = match matrix.selector.boundary {
+            Boundary::Plain => (0, 0),
+            Boundary::Anchored => (lookback, 0),
+            Boundary::Smoothed => (lookback, lookback),
+        };
+        let wanted = (
+            first.saturating_sub(range).saturating_sub(before).saturating_add(1),
+            last.saturating_add(beyond),
+        );
+        let series = self.load(&matrix.selector, wanted, 0, at)?;
+        Ok((series.into_iter().map(Ranged::of).collect(), shift, range))
+    }
+
+    /// A range vector as it is, at one time.
+    pub(super) fn raw_range(&self, matrix: &Matrix, grid: Grid, at: usize) -> Result<Vec<Series>, Fault> {
+        let (all, shift, range) = self.ranged(matrix, grid, at)?;
+        let to = shift.of(grid.from);
+        let from = to.saturating_sub(range);
+        let mut out = Vec::new();
+        for ranged in all {
+            let samples = match matrix.selector.boundary {
+                Boundary::Plain => ranged.samples(from, to),
+                boundary => {
+                    let word = if boundary == Boundary::Anchored { "anchored" } else { "smoothed" };
+                    if !ranged.histograms.times.is_empty() {
+                        let message = format!("{word} modifier is not supported with histograms");
+                        return Err(Fault::execution(at, message));
+                    }
+                    boundary::extended(&ranged.floats, from, to, self.options.lookback_ms, boundary)
+                }
+            };
+            if !samples.is_empty() {
+                out.push(Series { labels: ranged.labels, samples });
+            }
+        }
+        Ok(out)
+    }
+
+    /// What is inside of a subquery, at its own times.
+    pub(super) fn subquery(
+        &self,
+        subquery: &Subquery,
+        grid: Grid,
+        at: usize,
+    ) -> Result<(Grid, Vec<Row>), Fault> {
+        let (inner, _, _) = self.subquery_grid(subquery, grid)?;
+        if grid.steps() == 0 {
+            return Ok((Grid::new(0, -1, 1), Vec::new()));
+        }
+        self.may_hold(1, inner, at)?;
+        Ok((inner, self.eval(&subquery.inner, inner)?.vector()))
+    }
+
+    pub(super) fn ranged_subquery(
+        &self,
+        subquery: &Subquery,
+        grid: Grid,
+        at: usize,
+    ) -> Result<(Vec<Ranged>, Shift, i64), Fault> {
+        let (_, shift, range) = self.subquery_grid(subquery, grid)?;
+        let (inner, rows) = self.subquery(subquery, grid, at)?;
+        let times: Vec<i64> = inner.times().collect();
+        Ok((rows.into_iter().map(|row| Ranged::of_row(row, &times)).collect(), shift, range))
+    }
+}
+
+/// Finds out of every histogram but the first whether it was reset, and leaves its buckets out.
+fn without_buckets(series: &mut Series) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for sample in &mut series.samples {
+        let Value::Histogram(value) = &mut sample.value else { continue };
+        let h = Arc::clone(value);
+        let mut reset = h.reset;
+        if let (CounterReset::Unknown, Some(before), false) = (reset, &before, h.is_stale()) {
+            reset = if h.is_reset_after(before) { CounterReset::Reset } else { CounterReset::NotReset };
+        }
+        let bare = Histogram {
+            schema: h.schema,
+            count: h.count,
+            sum: h.sum,
+            zero_threshold: 0.0,
+            zero_count: 0.0,
+            positive: Buckets::default(),
+            negative: Buckets::default(),
+            custom_values: [].into(),
+            reset,
+        };
+        if !h.is_stale() {
+            before = Some(h);
+        }
+        *value = bare.into();
+    }
+}
+
+/// Each bucket of a histogram counts as a sample.
+fn weight(sample: &Sample) -> u64 {
+    match &sample.value {
+        Value::Float(_) => 1,
+        Value::Histogram(h) => 1 + (h.positive.counts.len() + h.negative.counts.len()) as u64,
+    }
+}
+
+/// The last samples of a series at rising times.
+pub(super) struct Latest<'s> {
+    samples: &'s [Sample],
+    behind: usize,
+    lookback: i64,
+}
+
+impl<'s> Latest<'s> {
+    pub(super) fn new(samples: &'s [Sample], lookback: i64) -> Self {
+        Self { samples, behind: 0, lookback }
+    }
+
+    /// With its place among the samples.
+    pub(super) fn at(&mut self, time: i64) -> Option<(usize, &'s Sample)> {
+        while self.samples.get(self.behind).is_some_and(|sample| sample.at_ms <= time) {
+            self.behind += 1;
+        }
+        let at = self.behind.checked_sub(1)?;
+        let sample = &self.samples[at];
+        let fresh = sample.at_ms > time.saturating_sub(self.lookback);
+        (fresh && !sample.value.is_stale()).then_some((at, sample))
+    }
+}
+
+impl Ranged {
+    pub(super) fn of(started: StartedSeries) -> Self {
+        let StartedSeries { series, starts_ms } = started;
+        let mut floats = Track::default();
+        let mut histograms = Track::default();
+        if matches!(series.samples.first(), Some(Sample { value: Value::Float(_), .. })) {
+            floats.times.reserve_exact(series.samples.len());
+            floats.values.reserve_exact(series.samples.len());
+        }
+        for (at, sample) in series.samples.into_iter().enumerate() {
+            let start = starts_ms.get(at).copied();
+            match sample.value {
+                Value::Float(value) if !is_stale(value) => floats.push(sample.at_ms, value, start),
+                Value::Histogram(value) if !value.is_stale() => histograms.push(sample.at_ms, value, start),
+                _ => {}
+            }
+        }
+        Self { labels: series.labels, drop_name: false, floats, histograms }
+    }
+
+    /// Of what a subquery yields. What histograms say of resets holds between samples that are next to each other, and of
+    /// these some may have been left out or come twice.
+    fn of_row(row: Row, times: &[i64]) -> Self {
+        let mut floats = Track::default();
+        let mut histograms = Track::default();
+        for (time, point) in times.iter().zip(row.points) {
+            match point {
+                Some(Value::Float(value)) => floats.push(*time, value, None),
+                Some(Value::Histogram(mut value)) => {
+                    if matches!(value.reset, CounterReset::Reset | CounterReset::NotReset) {
+                        Arc::make_mut(&mut value).reset = CounterReset::Unknown;
+                    }
+                    histograms.push(*time, value, None);
+                }
+                None => {}
+            }
+        }
+        Self { labels: row.labels, drop_name: row.drop_name, floats, histograms }
+    }
+
+    fn samples(&self, behind: i64, to: i64) -> Vec<Sample> {
+        let floats = self.floats.part(behind, to, &mut (0, 0));
+        let histograms = self.histograms.part(behind, to, &mut (0, 0));
+        let floats = floats
+            .times
+            .iter()
+            .zip(floats.values)
+            .map(|(at, value)| super::sample(*at, Value::Float(*value)));
+        let histograms = histograms
+            .times
+            .iter()
+            .zip(histograms.values)
+            .map(|(at, value)| super::sample(*at, Value::Histogram(Arc::clone(value))));
+        let mut all: Vec<Sample> = floats.chain(histograms).collect();
+        all.sort_by_key(|sample| sample.at_ms);
+        all
+    }
+}

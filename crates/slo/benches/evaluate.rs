@@ -48,7 +48,9 @@ fn evaluate(criterion: &mut Criterion) {
     });
     let tracker = &mut trackers[0];
     tracker.evaluate(time(second));
-    criterion.bench_function("a forecast of 30 full days", |bencher| bencher.iter(|| black_box(tracker.forecast())));
+    criterion.bench_function("a forecast of 30 full days", |bencher| {
+        bencher.iter(|| black_box(tracker.forecast()))
+    });
 }
 
 criterion_group!(benches, evaluate);

@@ -37,7 +37,8 @@ fn rules(mut arguments: impl Iterator<Item = String>) -> Result<String, String> 
                 let (name, text) = label.split_once('=').ok_or(format!("{label:?} is no NAME=VALUE"))?;
                 provenance.labels.insert(name.to_owned(), text.to_owned());
             }
-            file => files.push((file.to_owned(), std::fs::read(file).map_err(|error| format!("{file}: {error}"))?)),
+            file => files
+                .push((file.to_owned(), std::fs::read(file).map_err(|error| format!("{file}: {error}"))?)),
         }
     }
     let named: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();

@@ -28,7 +28,13 @@ pub(crate) enum Change {
 
 impl Phase {
     /// The next phase, and whether that is news.
-    pub(crate) fn next(self, holds: bool, now: Time, hold: Duration, keep: Duration) -> (Self, Option<Change>) {
+    pub(crate) fn next(
+        self,
+        holds: bool,
+        now: Time,
+        hold: Duration,
+        keep: Duration,
+    ) -> (Self, Option<Change>) {
         match (self, holds) {
             (Self::Quiet, true) => Self::Pending { since: now }.next(true, now, hold, keep),
             (Self::Pending { since }, true) if now.since(since) >= hold => {
@@ -117,7 +123,16 @@ mod tests {
 
     #[test]
     fn it_begins_once_it_held_for_long_enough_and_ends_once_it_did_not() {
-        let looks = [(0, true), (30, true), (59, false), (60, true), (119, true), (120, true), (130, false), (190, false)];
+        let looks = [
+            (0, true),
+            (30, true),
+            (59, false),
+            (60, true),
+            (119, true),
+            (120, true),
+            (130, false),
+            (190, false),
+        ];
         assert_eq!(story(MINUTE, MINUTE, &looks), [(120, true), (180 + 10, false)]);
     }
 

@@ -89,13 +89,14 @@ impl BurnTable {
             ],
         };
         let workbook = fixed([200, 500, 1_000, 1_000]);
-        match period.get() / (24 * 60) {
-            28 | 30 if period.get() % (24 * 60) == 0 => workbook,
-            7 if period.get() % (24 * 60) == 0 => fixed([800, 1_250, 2_000, 4_200]),
-            _ => {
-                let scaled = |pair: Pair| Pair { short: pair.short.of(period), long: pair.long.of(period), ..pair };
-                Self { period, page: workbook.page.map(scaled), ticket: workbook.ticket.map(scaled) }
-            }
+        if period == WORKBOOK || period == Minutes::days(28) {
+            workbook
+        } else if period == Minutes::days(7) {
+            fixed([800, 1_250, 2_000, 4_200])
+        } else {
+            let scaled =
+                |pair: Pair| Pair { short: pair.short.of(period), long: pair.long.of(period), ..pair };
+            Self { period, page: workbook.page.map(scaled), ticket: workbook.ticket.map(scaled) }
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct History {
     blocks: BTreeMap<i64, Box<[u8]>>,
     /// The cell counted in last, which its block may know an earlier value of.
     open: Option<(i64, Counts)>,
+    /// The first cell that was ever measured.
+    first: Option<i64>,
     blocks_max: usize,
 }
 
@@ -46,7 +48,7 @@ impl History {
     /// For a period of so many cells.
     pub(crate) fn new(cells: u32) -> Self {
         let blocks_max = cells.div_ceil(BLOCK as u32) as usize + 1 + SPARE;
-        Self { blocks: BTreeMap::new(), open: None, blocks_max }
+        Self { blocks: BTreeMap::new(), open: None, first: None, blocks_max }
     }
 
     /// Adds to a cell. Answers what it held and holds, and whether something older had to go.
@@ -56,6 +58,7 @@ impl History {
             dropped = self.close();
             self.open = self.stored(cell).map(|stored| (cell, stored));
         }
+        self.first = Some(self.first.map_or(cell, |first| first.min(cell)));
         let before = self.open.map(|(_, counts)| counts);
         let after = before.unwrap_or(Counts::NONE).plus(counts);
         self.open = Some((cell, after));
@@ -94,16 +97,25 @@ impl History {
         }
     }
 
+    /// The first cell that was ever measured, or one before; `None` where none was.
+    pub(crate) fn first(&self) -> Option<i64> {
+        self.first
+    }
+
     /// The blocks, to be kept elsewhere.
     pub(crate) fn save(&self) -> Vec<SavedBlock> {
         let mut closed = self.clone();
         closed.close();
-        closed.blocks.into_iter().map(|(index, bytes)| SavedBlock { index, bytes: bytes.into_vec() }).collect()
+        closed
+            .blocks
+            .into_iter()
+            .map(|(index, bytes)| SavedBlock { index, bytes: bytes.into_vec() })
+            .collect()
     }
 
     /// Takes blocks up again. `None` where one is none, or there are too many.
     pub(crate) fn restore(&mut self, saved: Vec<SavedBlock>) -> Option<()> {
-        let mut blocks = BTreeMap::new();
+        let mut blocks: BTreeMap<i64, Box<[u8]>> = BTreeMap::new();
         for SavedBlock { index, bytes } in saved {
             // Beyond these the number of a cell would not be one; time itself ends long before.
             let in_range = (i64::MIN / (2 * BLOCK)..i64::MAX / (2 * BLOCK)).contains(&index);
@@ -114,7 +126,10 @@ impl History {
         if blocks.len() > self.blocks_max {
             return None;
         }
-        (self.blocks, self.open) = (blocks, None);
+        let first = blocks.first_key_value().and_then(|(index, bytes)| {
+            Some(index * BLOCK + Tokens(bytes).position(|counts| counts.is_some())? as i64)
+        });
+        (self.blocks, self.open, self.first) = (blocks, None, first);
         Some(())
     }
 
@@ -230,7 +245,9 @@ mod tests {
     #[test]
     fn cells_come_back_in_any_order_of_counting() {
         let mut history = History::new(1440);
-        for (cell, bad, total) in [(1000, 0, 3), (1001, 2, 9000), (1000, 1, 1), (-5, 0, 0), (1001, 0, 1 << 40)] {
+        for (cell, bad, total) in
+            [(1000, 0, 3), (1001, 2, 9000), (1000, 1, 1), (-5, 0, 0), (1001, 0, 1 << 40)]
+        {
             history.count(cell, Counts::of_bad(bad, total));
         }
         let all = [(-5, 0, 0), (1000, 1, 4), (1001, 2, 9000 + (1 << 40))];

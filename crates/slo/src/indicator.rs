@@ -52,7 +52,8 @@ impl Promql {
     /// [`Promql::Bad`], and the share of [`Promql::ErrorRatio`], where `total` says nothing. `None` where the answer is
     /// no amount (NaN, infinite, negative): then nothing was measured.
     pub fn counts(&self, part: f64, total: f64) -> Option<Counts> {
-        let amount = |value: f64| (value.is_finite() && value >= 0.0).then(|| (value * PER_UNIT).round() as u64);
+        let amount =
+            |value: f64| (value.is_finite() && value >= 0.0).then(|| (value * PER_UNIT).round() as u64);
         match self {
             Self::Good { .. } => Some(Counts::of_good(amount(part)?, amount(total)?)),
             Self::Bad { .. } => Some(Counts::of_bad(amount(part)?, amount(total)?)),
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn the_window_goes_into_every_place() {
-        let template = Template::new("rate(a[{{.window}}]) / rate(b{x=~\"(5..|429)\"}[{{ .window }}])").unwrap();
+        let template =
+            Template::new("rate(a[{{.window}}]) / rate(b{x=~\"(5..|429)\"}[{{ .window }}])").unwrap();
         assert_eq!(template.over("5m"), "rate(a[5m]) / rate(b{x=~\"(5..|429)\"}[5m])");
         assert_eq!(Template::new("rate(a[5m])"), None);
         assert_eq!(Template::new("rate(a[{{.window}}]) + {{.other}}"), None);

@@ -34,8 +34,10 @@ impl Ledger {
     /// With windows of these lengths, sorted.
     pub(crate) fn new(budgeting: Budgeting, windows: &[Minutes]) -> Self {
         let cell = budgeting.cell().get();
-        let window = |length: &Minutes| {
-            Window { length: *length, cells: length.get().div_ceil(cell).max(1), sums: Sums::default() }
+        let window = |length: &Minutes| Window {
+            length: *length,
+            cells: length.get().div_ceil(cell).max(1),
+            sums: Sums::default(),
         };
         let windows: Box<[Window]> = windows.iter().map(window).collect();
         let longest = windows.iter().map(|window| window.cells).max().unwrap_or(1);
@@ -92,6 +94,11 @@ impl Ledger {
     /// The windows, the shortest first.
     pub(crate) fn windows(&self) -> &[Window] {
         &self.windows
+    }
+
+    /// The first minute that was ever measured, or one before; `None` where none was.
+    pub(crate) fn first_minute(&self) -> Option<i64> {
+        self.history.first().map(|cell| cell * i64::from(self.budgeting.cell().get()))
     }
 
     /// Where the window of a length is; `None` where there is none.

@@ -38,8 +38,8 @@ pub use history::SavedBlock;
 pub use indicator::{Events, Exact, Good, Indicator, Promql, SpanRole, Template};
 pub use minutes::{Minutes, MinutesError};
 pub use objective::{
-    AlertRule, Bound, Budgeting, Burning, Format, Metric, Objective, PERIOD_MAX, PERIOD_MIN, Resolved, SLICE_MAX,
-    SliceTarget,
+    AlertRule, Bound, Budgeting, Burning, Format, Metric, Objective, PERIOD_MAX, PERIOD_MIN, Resolved,
+    SLICE_MAX, SliceTarget,
 };
 pub use standing::{BurnRate, Forecast, Standing};
 pub use target::{Target, TargetError};

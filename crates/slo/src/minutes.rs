@@ -153,9 +153,15 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_prometheus_writes_them_and_read_back() {
-        for (minutes, text) in
-            [(5, "5m"), (90, "1h30m"), (1440, "1d"), (2160, "1d12h"), (10_080, "1w"), (40_320, "4w"), (43_200, "30d")]
-        {
+        for (minutes, text) in [
+            (5, "5m"),
+            (90, "1h30m"),
+            (1440, "1d"),
+            (2160, "1d12h"),
+            (10_080, "1w"),
+            (40_320, "4w"),
+            (43_200, "30d"),
+        ] {
             assert_eq!(Minutes::new(minutes).to_string(), text);
             assert_eq!(Minutes::from_prometheus(text), Ok(Minutes::new(minutes)));
         }

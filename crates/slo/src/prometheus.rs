@@ -68,7 +68,9 @@ pub struct Provenance {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
     /// Prometheus does not have the events.
-    #[error("objective {objective:?} is counted by Homeostat itself, there is no PromQL for it; leave it out")]
+    #[error(
+        "objective {objective:?} is counted by Homeostat itself, there is no PromQL for it; leave it out"
+    )]
     Exact {
         /// The id of the objective.
         objective: String,
@@ -119,9 +121,13 @@ struct Names {
 
 impl Names {
     fn of(objective: &Objective, provenance: &Provenance) -> Self {
-        let ids =
-            [("sloth_id", &objective.id), ("sloth_service", &objective.service), ("sloth_slo", &objective.name)];
-        let filter: Vec<String> = ids.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+        let ids = [
+            ("sloth_id", &objective.id),
+            ("sloth_service", &objective.service),
+            ("sloth_slo", &objective.name),
+        ];
+        let filter: Vec<String> =
+            ids.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
         let mut labels = texts(&ids.map(|(name, value)| (name, &**value)));
         labels.extend(objective.labels.iter().map(|(name, value)| (label_name(name), value.clone())));
         labels.extend(provenance.labels.clone());
@@ -331,7 +337,8 @@ mod tests {
     #[test]
     fn every_window_is_recorded_and_the_period_from_the_shortest() {
         let rules = rules();
-        let names: Vec<&str> = rules.groups[0].rules.iter().filter_map(|rule| rule.record.as_deref()).collect();
+        let names: Vec<&str> =
+            rules.groups[0].rules.iter().filter_map(|rule| rule.record.as_deref()).collect();
         let windows = ["5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"];
         assert_eq!(names, windows.map(|window| format!("slo:sli_error:ratio_rate{window}")));
         assert_eq!(
@@ -352,8 +359,13 @@ mod tests {
     fn numbers_are_rounded_as_sloth_rounds_them() {
         assert_eq!(rule("slo:objective:ratio").expr, "vector(0.9990000000000001)");
         let page = rule("CartBurns").expr;
-        assert!(page.contains("> (14.4 * 0.0009999999999999432)) without (sloth_window)\n    and\n"), "{page}");
-        for (number, text) in [(1e-5, "1e-05"), (9.5e-5, "9.5e-05"), (0.0001, "0.0001"), (30.0, "30"), (1e6, "1e+06")] {
+        assert!(
+            page.contains("> (14.4 * 0.0009999999999999432)) without (sloth_window)\n    and\n"),
+            "{page}"
+        );
+        for (number, text) in
+            [(1e-5, "1e-05"), (9.5e-5, "9.5e-05"), (0.0001, "0.0001"), (30.0, "30"), (1e6, "1e+06")]
+        {
             assert_eq!(shortest(number), text);
         }
     }

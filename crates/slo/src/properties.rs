@@ -57,6 +57,6 @@ mod tests {
 
     #[test]
     fn a_file_is_read_whole_or_every_problem_has_a_place() {
-        hold("slo_file", 2000, super::slo_file);
+        hold("slo_file", 400, super::slo_file);
     }
 }

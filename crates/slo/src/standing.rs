@@ -201,7 +201,11 @@ mod tests {
             let lately = Sums { bad: now, total: 1000, measured: 1 };
             forecast(target(), (window, 100), lately, &even(old), minute)
         };
-        assert_eq!(forecast(0, 20), Forecast::In(Minutes::new(50)), "twice the affordable rate, half the period");
+        assert_eq!(
+            forecast(0, 20),
+            Forecast::In(Minutes::new(50)),
+            "twice the affordable rate, half the period"
+        );
         assert_eq!(forecast(5, 20), Forecast::In(Minutes::new(34)), "half is used, and its share leaves");
         assert_eq!(forecast(9, 9), Forecast::Never, "it stays at nine tenths");
         assert_eq!(forecast(20, 0), Forecast::Exhausted);

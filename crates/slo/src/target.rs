@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_share_and_a_percentage_are_the_same_target() {
-        for (ratio, percent) in [(0.999, 99.9), (0.9995, 99.95), (0.99999, 99.999), (0.85, 85.0), (0.5, 50.0)] {
+        for (ratio, percent) in [(0.999, 99.9), (0.9995, 99.95), (0.99999, 99.999), (0.85, 85.0), (0.5, 50.0)]
+        {
             let target = Target::from_ratio(ratio).unwrap();
             assert_eq!(target, Target::from_percent(percent).unwrap());
             assert_eq!((target.ratio(), target.percent()), (ratio, percent));
@@ -100,7 +101,10 @@ mod tests {
     #[test]
     fn what_leaves_no_budget_or_is_no_share_is_refused() {
         for percent in [0.0, -1.0, 100.0, 101.0, f64::NAN, f64::INFINITY] {
-            assert!(matches!(Target::from_percent(percent), Err(TargetError::OutOfRange { .. })), "{percent}");
+            assert!(
+                matches!(Target::from_percent(percent), Err(TargetError::OutOfRange { .. })),
+                "{percent}"
+            );
         }
         for percent in [99.999_999_99, 1e-9, 1.0 / 3.0] {
             assert!(matches!(Target::from_percent(percent), Err(TargetError::TooFine { .. })), "{percent}");

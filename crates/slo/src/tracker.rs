@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{Change, Phase, SavedPhase};
 use crate::burn::BurnTable;
-use crate::counts::Counts;
+use crate::counts::{Counts, Sums};
 use crate::history::SavedBlock;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Window};
 use crate::objective::{AlertRule, Burning, Objective, Resolved};
 use crate::standing::{self, BurnRate, Forecast, Standing};
 
@@ -30,6 +30,10 @@ pub struct Tracker {
     period: usize,
     /// The window that says what it is like lately.
     lately: usize,
+    /// When a look first found something measured, in seconds since 1970-01-01 UTC.
+    began_s: Option<i64>,
+    /// For how many seconds it has been measured, as of the last evaluation.
+    known_s: u64,
 }
 
 /// An alert of an objective, its windows found.
@@ -57,6 +61,8 @@ pub struct Saved {
     pub version: u32,
     /// The minutes that are counted as one.
     pub cell_minutes: u32,
+    /// When something was first measured, in seconds since 1970-01-01 UTC.
+    pub began_s: Option<i64>,
     /// The counts.
     pub blocks: Vec<SavedBlock>,
     /// The alerts that were not quiet, by severity and name.
@@ -67,13 +73,17 @@ pub struct Saved {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     /// Saved by a newer version.
-    #[error("the counts were saved in form {found}, this version reads {VERSION}; use the version that saved them")]
+    #[error(
+        "the counts were saved in form {found}, this version reads {VERSION}; use the version that saved them"
+    )]
     Version {
         /// The form.
         found: u32,
     },
     /// The objective's time slices are others now.
-    #[error("the counts are of {found} min each, the objective counts {wanted} min; they cannot be told apart again")]
+    #[error(
+        "the counts are of {found} min each, the objective counts {wanted} min; they cannot be told apart again"
+    )]
     Slices {
         /// What they are of.
         found: u32,
@@ -88,6 +98,8 @@ pub enum RestoreError {
 const VERSION: u32 = 1;
 
 const MINUTE_US: i64 = 60_000_000;
+const SECOND_US: i64 = 1_000_000;
+const MINUTE_S: i64 = 60;
 
 /// The minute of a wall clock's microseconds since 1970-01-01 UTC, as [`Tracker::count`] takes it.
 pub fn minute_of(wall_us: i64) -> i64 {
@@ -109,7 +121,7 @@ impl Tracker {
         let alerts = objective.alerts.iter().map(watch).collect();
         let lately = at(BurnTable::of(objective.period).page[0].long);
         let period = at(objective.period);
-        Self { ledger, alerts, period, lately, objective }
+        Self { ledger, alerts, period, lately, objective, began_s: None, known_s: 0 }
     }
 
     /// Takes up what was saved. Alerts the objective no longer has are forgotten.
@@ -123,8 +135,12 @@ impl Tracker {
             return Err(RestoreError::Slices { found: saved.cell_minutes, wanted });
         }
         tracker.ledger.restore(saved.blocks).ok_or(RestoreError::Damaged)?;
+        tracker.began_s = saved.began_s;
         for (rule, watch) in tracker.objective.alerts.iter().zip(&mut tracker.alerts) {
-            let known = saved.alerts.iter().find(|(severity, name, _)| (*severity, name) == (rule.severity, &rule.name));
+            let known = saved
+                .alerts
+                .iter()
+                .find(|(severity, name, _)| (*severity, name) == (rule.severity, &rule.name));
             watch.phase = known.map_or(Phase::Quiet, |(_, _, phase)| phase.resume(now));
         }
         Ok(tracker)
@@ -132,10 +148,12 @@ impl Tracker {
 
     /// What it knows, to be kept elsewhere.
     pub fn save(&self, now: Time) -> Saved {
-        let alerts = self.objective.alerts.iter().zip(&self.alerts).filter(|(_, watch)| watch.phase != Phase::Quiet);
+        let alerts =
+            self.objective.alerts.iter().zip(&self.alerts).filter(|(_, watch)| watch.phase != Phase::Quiet);
         Saved {
             version: VERSION,
             cell_minutes: self.objective.budgeting.cell().get(),
+            began_s: self.began_s,
             blocks: self.ledger.save(),
             alerts: alerts
                 .map(|(rule, watch)| (rule.severity, rule.name.clone(), SavedPhase::of(watch.phase, now)))
@@ -157,6 +175,7 @@ impl Tracker {
     /// How the objective stands now, and what that changes.
     pub fn evaluate(&mut self, now: Time) -> Evaluation {
         self.ledger.advance(minute_of(now.wall_us));
+        self.know(now.wall_us.div_euclid(SECOND_US));
         let mut changes = Vec::new();
         let mut firing = None;
         for at in 0..self.alerts.len() {
@@ -188,11 +207,12 @@ impl Tracker {
         })
     }
 
-    /// How fast the budget burns over every window that is looked at, as of the last evaluation.
+    /// How fast the budget burns over every window that is looked at, as of the last evaluation. Of a window that begins
+    /// before anything was measured: as alerts see it.
     pub fn burn_rates(&self) -> Vec<BurnRate> {
-        let rate = |window: &crate::ledger::Window| BurnRate {
+        let rate = |window: &Window| BurnRate {
             window: window.length,
-            rate: standing::burn_rate(self.objective.target, window.sums),
+            rate: standing::burn_rate(self.objective.target, self.since_always(window)),
         };
         self.ledger.windows().iter().map(rate).collect()
     }
@@ -212,6 +232,24 @@ impl Tracker {
         self.ledger.heap_bytes() + size_of_val(&*self.alerts)
     }
 
+    /// Notes for how long anything has been measured: from the look that first found something, or from the minute of what
+    /// was counted that is older than that.
+    fn know(&mut self, now_s: i64) {
+        let Some(first) = self.ledger.first_minute() else { return };
+        let began = *self.began_s.get_or_insert(now_s);
+        let since = began.min((first + 1).saturating_mul(MINUTE_S) - 1);
+        self.known_s = u64::try_from(now_s - since).unwrap_or(0) + 1;
+    }
+
+    /// What a window holds for an alert. One that begins before anything was measured is taken to have had as many events
+    /// then, and no bad ones: what can be used up within an hour is a share of the period's budget, and the first failing
+    /// request after a start has not used that up. Gaps later on are left out, not taken for good.
+    fn since_always(&self, window: &Window) -> Sums {
+        let (length, known) = (u128::from(window.length.get()) * 60, u128::from(self.known_s.max(1)));
+        let total = window.sums.total;
+        Sums { total: if known < length { (total * length).div_ceil(known) } else { total }, ..window.sums }
+    }
+
     fn holds(&self, at: usize) -> bool {
         let watch = &self.alerts[at];
         let silent = watch.no_data.is_some_and(|window| self.ledger.windows()[window].sums.measured == 0);
@@ -222,7 +260,8 @@ impl Tracker {
         let Burning { factor, bound, .. } = self.objective.alerts[at].when[condition];
         let (short, long) = self.alerts[at].windows[condition];
         let too_fast = |window: usize| {
-            standing::burns(self.objective.target, self.ledger.windows()[window].sums, factor, bound)
+            let sums = self.since_always(&self.ledger.windows()[window]);
+            standing::burns(self.objective.target, sums, factor, bound)
         };
         too_fast(long) && short.is_none_or(too_fast)
     }
@@ -259,7 +298,7 @@ impl Tracker {
 
     fn burn(&self, window: usize, threshold: f64) -> Burn {
         let window = &self.ledger.windows()[window];
-        let rate = standing::burn_rate(self.objective.target, window.sums).unwrap_or(0.0);
+        let rate = standing::burn_rate(self.objective.target, self.since_always(window)).unwrap_or(0.0);
         Burn { window_minutes: window.length.get(), rate, threshold }
     }
 }

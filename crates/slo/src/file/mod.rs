@@ -113,7 +113,8 @@ pub fn read_all(files: &[(&str, &[u8])]) -> Result<Vec<Objective>, FileError> {
 }
 
 fn documents(name: &str, bytes: &[u8]) -> Result<Vec<Spanned<Node>>, Problem> {
-    let whole = |message| Problem { file: name.to_owned(), line: 1, column: 1, field: String::new(), message };
+    let whole =
+        |message| Problem { file: name.to_owned(), line: 1, column: 1, field: String::new(), message };
     if bytes.len() > FILE_BYTES_MAX {
         return Err(whole(format!("has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len())));
     }
@@ -133,8 +134,7 @@ enum Kind {
 
 /// What a document is.
 fn kind(fields: &Fields<'_>) -> Option<Kind> {
-    const EXPECTED: &str =
-        "`apiVersion: openslo/v1`, `version: prometheus/v1`, `apiVersion: sloth.slok.dev/v1` or `apiVersion: pyrra.dev/v1alpha1`";
+    const EXPECTED: &str = "`apiVersion: openslo/v1`, `version: prometheus/v1`, `apiVersion: sloth.slok.dev/v1` or `apiVersion: pyrra.dev/v1alpha1`";
     let Some(value) = fields.optional("apiVersion").or_else(|| fields.optional("version")) else {
         fields.place.refuse(format_args!("says no version; {EXPECTED} was expected"));
         return None;

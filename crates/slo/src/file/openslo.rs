@@ -116,10 +116,11 @@ impl<'a> Objects<'a> {
     pub(super) fn objectives(self) -> Vec<(Objective, Place<'a>)> {
         let data_sources = self.named(Kind::DataSource, sources::data_source);
         let slis = self.named(Kind::Sli, |object| sources::sli(object.spec.as_ref()?, &data_sources));
-        let conditions = self.named(Kind::AlertCondition, |object| alerts::condition(&object.name, object.spec.as_ref()?));
+        let conditions =
+            self.named(Kind::AlertCondition, |object| alerts::condition(&object.name, object.spec.as_ref()?));
         let targets = self.named(Kind::AlertNotificationTarget, alerts::target);
-        let policies =
-            self.named(Kind::AlertPolicy, |object| alerts::policy(object.spec.as_ref()?, &conditions, &targets));
+        let policies = self
+            .named(Kind::AlertPolicy, |object| alerts::policy(object.spec.as_ref()?, &conditions, &targets));
         let services = self.named(Kind::Service, |object| {
             let Some(spec) = &object.spec else { return Some(()) };
             let fields = spec.fields()?;

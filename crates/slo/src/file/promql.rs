@@ -24,7 +24,9 @@ pub(super) enum Samples {
 pub(super) fn windowed(value: &Value<'_>) -> Option<Template> {
     let text = value.words()?;
     let Some(template) = Template::new(text) else {
-        value.place.refuse("has no `{{.window}}`, or another placeholder; write for example rate(errors_total[{{.window}}])");
+        value.place.refuse(
+            "has no `{{.window}}`, or another placeholder; write for example rate(errors_total[{{.window}}])",
+        );
         return None;
     };
     parse(value, &template.over("1m"))?;
@@ -91,5 +93,8 @@ pub(super) fn parse(value: &Value<'_>, text: &str) -> Option<Expr> {
 fn operators(text: &str) -> usize {
     let signs = text.bytes().filter(|byte| b"+-*/%^<>=!({[@".contains(byte)).count();
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
-    signs + words.filter(|word| ["and", "or", "unless", "atan2", "offset"].contains(&&*word.to_lowercase())).count()
+    signs
+        + words
+            .filter(|word| ["and", "or", "unless", "atan2", "offset"].contains(&&*word.to_lowercase()))
+            .count()
 }

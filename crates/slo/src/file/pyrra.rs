@@ -34,7 +34,8 @@ pub(super) fn objective(fields: Fields<'_>) -> Option<(Objective, Place<'_>)> {
     let description = spec.optional("description").and_then(|description| description.text());
     let target = spec.required("target").and_then(|value| target(&value));
     let period = spec.required("window").and_then(|window| {
-        let minutes = Minutes::from_prometheus(window.words()?).map_err(|error| window.place.refuse(error)).ok()?;
+        let minutes =
+            Minutes::from_prometheus(window.words()?).map_err(|error| window.place.refuse(error)).ok()?;
         super::openslo::period(&window, minutes)
     });
     let indicator = spec.required("indicator").and_then(|value| indicator(&value));
@@ -73,7 +74,9 @@ pub(super) fn objective(fields: Fields<'_>) -> Option<(Objective, Place<'_>)> {
 fn target(value: &Value<'_>) -> Option<Target> {
     let text = value.words()?;
     let Ok(percent) = text.trim().parse::<f64>() else {
-        value.place.refuse(format_args!("{text:?} is no number; write a percentage in quotes, such as '99.9'"));
+        value
+            .place
+            .refuse(format_args!("{text:?} is no number; write a percentage in quotes, such as '99.9'"));
         return None;
     };
     Target::from_percent(percent).map_err(|error| value.place.refuse(error)).ok()
@@ -85,7 +88,11 @@ fn indicator(value: &Value<'_>) -> Option<Indicator> {
     let found: Vec<Value<'_>> = KINDS.iter().filter_map(|kind| fields.optional(kind)).collect();
     fields.end();
     let [one] = &found[..] else {
-        value.place.refuse(format_args!("has {} of {}; exactly one was expected", found.len(), KINDS.join(", ")));
+        value.place.refuse(format_args!(
+            "has {} of {}; exactly one was expected",
+            found.len(),
+            KINDS.join(", ")
+        ));
         return None;
     };
     let inner = one.fields()?;
@@ -135,11 +142,17 @@ fn bucket(value: &Value<'_>) -> Option<Duration> {
     use promql_parser::label::MatchOp;
     use promql_parser::parser::Expr;
     let Expr::VectorSelector(selector) = promql::parse(value, value.words()?)? else { return None };
-    let le = selector.matchers.matchers.iter().find(|matcher| matcher.name == "le" && matcher.op == MatchOp::Equal);
+    let le = selector
+        .matchers
+        .matchers
+        .iter()
+        .find(|matcher| matcher.name == "le" && matcher.op == MatchOp::Equal);
     let seconds = le.and_then(|le| le.value.parse::<f64>().ok());
     let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if limit.is_none() {
-        value.place.refuse("names no bucket; le=\"SECONDS\" was expected among its labels, such as le=\"0.5\"");
+        value
+            .place
+            .refuse("names no bucket; le=\"SECONDS\" was expected among its labels, such as le=\"0.5\"");
     }
     limit
 }

@@ -117,7 +117,8 @@ fn objective(
 
 fn indicator(sli: &Value<'_>, spelling: &Spelling) -> Option<Indicator> {
     let fields = sli.fields()?;
-    let (events, raw, plugin) = (fields.optional("events"), fields.optional("raw"), fields.optional("plugin"));
+    let (events, raw, plugin) =
+        (fields.optional("events"), fields.optional("raw"), fields.optional("plugin"));
     fields.end();
     match (events, raw, plugin) {
         (Some(events), None, None) => {
@@ -135,12 +136,15 @@ fn indicator(sli: &Value<'_>, spelling: &Spelling) -> Option<Indicator> {
         }
         (None, Some(raw), None) => {
             let fields = raw.fields()?;
-            let ratio = fields.required(spelling.error_ratio_query).and_then(|query| promql::windowed(&query));
+            let ratio =
+                fields.required(spelling.error_ratio_query).and_then(|query| promql::windowed(&query));
             fields.end();
             Some(Indicator::Promql(Promql::ErrorRatio { ratio: ratio? }))
         }
         (None, None, Some(plugin)) => {
-            plugin.place.refuse("is a plugin, a Go program that cannot run here; write its queries as `events` or `raw`");
+            plugin.place.refuse(
+                "is a plugin, a Go program that cannot run here; write its queries as `events` or `raw`",
+            );
             None
         }
         _ => {
@@ -154,7 +158,8 @@ fn alert_rules(alerting: &Value<'_>, spelling: &Spelling) -> Option<Vec<AlertRul
     let fields = alerting.fields()?;
     let name = fields.optional("name").and_then(|name| name.words());
     let labels = fields.optional("labels").and_then(|labels| label_set(&labels)).unwrap_or_default();
-    let annotations = fields.optional("annotations").and_then(|texts| texts.map_of_texts()).unwrap_or_default();
+    let annotations =
+        fields.optional("annotations").and_then(|texts| texts.map_of_texts()).unwrap_or_default();
     let severities = [(spelling.page_alert, SloSeverity::Page), (spelling.ticket_alert, SloSeverity::Ticket)];
     let mut rules = Vec::new();
     for (field, severity) in severities {
@@ -164,7 +169,9 @@ fn alert_rules(alerting: &Value<'_>, spelling: &Spelling) -> Option<Vec<AlertRul
         };
         let Some((own_labels, own_annotations)) = own else { continue };
         let Some(name) = name else {
-            alerting.place.refuse(format_args!("has no `name` for its alerts; write one, or disable {field}"));
+            alerting
+                .place
+                .refuse(format_args!("has no `name` for its alerts; write one, or disable {field}"));
             continue;
         };
         let mut rule = AlertRule::by_burn_table(name, severity, PERIOD);

@@ -73,7 +73,10 @@ fn sloth_is_read_in_both_spellings() {
     assert_eq!(objectives[0].labels["owner"], "shop");
     assert_eq!(parts(&objectives[0]).1, "sum(rate(http_requests_total{job=\"cart\"}[1m]))");
     let [page, ticket] = &objectives[0].alerts[..] else { panic!("{:?}", objectives[0].alerts) };
-    assert_eq!((page.severity, &*page.labels["severity"], &*page.labels["team"]), (SloSeverity::Page, "critical", "shop"));
+    assert_eq!(
+        (page.severity, &*page.labels["severity"], &*page.labels["team"]),
+        (SloSeverity::Page, "critical", "shop")
+    );
     assert_eq!(ticket.annotations["summary"], "The cart's budget burns slowly");
     assert_eq!(page.when[0].factor.value(), 14.4);
     assert!(objectives[1].alerts.is_empty());
@@ -97,10 +100,19 @@ fn openslo_resolves_its_references() {
     assert_eq!(good, "sum(increase(http_requests_total{job=\"shop\",code!~\"5..\"}[1m]))");
     assert_eq!(total, "sum(increase((sum(http_requests_total{job=\"shop\"}))[1m:]))");
     let [rule] = &page.alerts[..] else { panic!("{:?}", page.alerts) };
-    assert_eq!((&*rule.name, rule.severity, rule.hold), ("burns-fast", SloSeverity::Page, Duration::from_secs(300)));
-    assert_eq!((rule.when[0].long, rule.when[0].short, rule.when[0].bound), (Minutes::hours(1), None, Bound::AtLeast));
+    assert_eq!(
+        (&*rule.name, rule.severity, rule.hold),
+        ("burns-fast", SloSeverity::Page, Duration::from_secs(300))
+    );
+    assert_eq!(
+        (rule.when[0].long, rule.when[0].short, rule.when[0].bound),
+        (Minutes::hours(1), None, Bound::AtLeast)
+    );
     assert_eq!(rule.when[0].factor.value(), 2.5);
-    assert_eq!((rule.no_data, rule.resolved, &*rule.targets), (Some(Minutes::hours(1)), Resolved::Silent, &["email".to_owned()][..]));
+    assert_eq!(
+        (rule.no_data, rule.resolved, &*rule.targets),
+        (Some(Minutes::hours(1)), Resolved::Silent, &["email".to_owned()][..])
+    );
 
     let search = &objectives[2];
     assert_eq!((search.period, search.alerts.len()), (Minutes::days(30), 2));
@@ -111,11 +123,15 @@ fn openslo_resolves_its_references() {
 
 #[test]
 fn references_reach_into_other_files() {
-    let (objects, slos) = OPENSLO.split_at(OPENSLO.rfind("---\napiVersion: openslo/v1\nkind: SLO\nmetadata:\n").unwrap());
+    let (objects, slos) =
+        OPENSLO.split_at(OPENSLO.rfind("---\napiVersion: openslo/v1\nkind: SLO\nmetadata:\n").unwrap());
     let both = read_all(&[("slos.yaml", slos.as_bytes()), ("objects.yaml", objects.as_bytes())]).unwrap();
     assert_eq!(both.len(), 3);
     let error = said(slos);
-    assert!(error.contains("slos.yaml:9:17: spec.indicatorRef: names no SLI of these files: \"answered\""), "{error}");
+    assert!(
+        error.contains("slos.yaml:9:17: spec.indicatorRef: names no SLI of these files: \"answered\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -125,7 +141,10 @@ fn pyrra_s_four_indicators_become_sums_over_a_window() {
     assert_eq!((&*errors.id, &*errors.service), ("shop-cart-errors", "cart"));
     assert_eq!(errors.period, Minutes::days(28));
     assert_eq!((&*errors.labels["team"], &*errors.labels["namespace"]), ("web", "shop"));
-    assert_eq!(parts(errors).0, "sum by (handler) (increase(http_requests_total{job=\"cart\",code=~\"5..\"}[1m]))");
+    assert_eq!(
+        parts(errors).0,
+        "sum by (handler) (increase(http_requests_total{job=\"cart\",code=~\"5..\"}[1m]))"
+    );
     let latency = &objectives[1];
     assert_eq!((latency.metric(), latency.threshold()), (Metric::Latency, Some(Duration::from_millis(500))));
     assert!(latency.alerts.is_empty());
@@ -151,33 +170,113 @@ fn pyrra_s_four_indicators_become_sums_over_a_window() {
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
     for (text, from, to, expected) in [
-        (SLOTH, "objective: 99.9", "objective: 100", "slos.yaml:8:16: slos[0].objective: is 100, must be more than 0 and less than 100"),
-        (SLOTH, "objective: 99.9", "objective: high", "slos.yaml:8:16: slos[0].objective: is text, must be a number"),
-        (SLOTH, "objective: 99.9", "objectiv: 99.9", "slos.yaml:8:5: slos[0].objectiv: is no field known here; there are name"),
-        (SLOTH, "[{{.window}}]))\n        total", "[5m]))\n        total", "slos.yaml:13:22: slos[0].sli.events.error_query: has no `{{.window}}`"),
-        (SLOTH, "total_query: sum(rate(", "total_query: sum(rat(", "slos.yaml:14:22: slos[0].sli.events.total_query: is no PromQL"),
+        (
+            SLOTH,
+            "objective: 99.9",
+            "objective: 100",
+            "slos.yaml:8:16: slos[0].objective: is 100, must be more than 0 and less than 100",
+        ),
+        (
+            SLOTH,
+            "objective: 99.9",
+            "objective: high",
+            "slos.yaml:8:16: slos[0].objective: is text, must be a number",
+        ),
+        (
+            SLOTH,
+            "objective: 99.9",
+            "objectiv: 99.9",
+            "slos.yaml:8:5: slos[0].objectiv: is no field known here; there are name",
+        ),
+        (
+            SLOTH,
+            "[{{.window}}]))\n        total",
+            "[5m]))\n        total",
+            "slos.yaml:13:22: slos[0].sli.events.error_query: has no `{{.window}}`",
+        ),
+        (
+            SLOTH,
+            "total_query: sum(rate(",
+            "total_query: sum(rat(",
+            "slos.yaml:14:22: slos[0].sli.events.total_query: is no PromQL",
+        ),
         (SLOTH, "\"availability\"", "\"avail ability\"", "slos[0].name: \"avail ability\" is no name"),
         (SLOTH, "tier: \"2\"", "tier: 2", "slos.yaml:5:9: labels.tier: is a number, must be text"),
-        (SLOTH, "prometheus/v1", "prometheus/v2", "slos.yaml:1:10: version: is \"prometheus/v2\"; `apiVersion: openslo/v1`"),
-        (SLOTH, "name: \"freshness\"", "name: \"availability\"", "is the second objective with the id \"cart-availability\"; the first is in slos.yaml:7"),
+        (
+            SLOTH,
+            "prometheus/v1",
+            "prometheus/v2",
+            "slos.yaml:1:10: version: is \"prometheus/v2\"; `apiVersion: openslo/v1`",
+        ),
+        (
+            SLOTH,
+            "name: \"freshness\"",
+            "name: \"availability\"",
+            "is the second objective with the id \"cart-availability\"; the first is in slos.yaml:7",
+        ),
         (SLOTH, "      name: CartBurns\n", "", "has no `name` for its alerts"),
-        (OPENSLO, "duration: 2w", "duration: 1M", "slos.yaml:62:17: spec.timeWindow[0].duration: \"1M\" has no fixed length"),
+        (
+            OPENSLO,
+            "duration: 2w",
+            "duration: 1M",
+            "slos.yaml:62:17: spec.timeWindow[0].duration: \"1M\" has no fixed length",
+        ),
         (OPENSLO, "duration: 2w", "duration: 2h", "is 2h, must be 1d to 90d"),
-        (OPENSLO, "isRolling: true", "isRolling: false", "slos.yaml:63:7: spec.timeWindow[0].isRolling: is a calendar-aligned window"),
-        (OPENSLO, "conditionRef: burns-fast", "conditionRef: burns", "names no AlertCondition of these files: \"burns\""),
-        (OPENSLO, "service: web-shop\n  indicatorRef", "service: web\n  indicatorRef", "spec.service: names no Service of these files: \"web\""),
-        (OPENSLO, "type: Prometheus\n  conn", "type: Datadog\n  conn", "slos.yaml:6:9: spec.type: is \"Datadog\", which cannot be asked"),
+        (
+            OPENSLO,
+            "isRolling: true",
+            "isRolling: false",
+            "slos.yaml:63:7: spec.timeWindow[0].isRolling: is a calendar-aligned window",
+        ),
+        (
+            OPENSLO,
+            "conditionRef: burns-fast",
+            "conditionRef: burns",
+            "names no AlertCondition of these files: \"burns\"",
+        ),
+        (
+            OPENSLO,
+            "service: web-shop\n  indicatorRef",
+            "service: web\n  indicatorRef",
+            "spec.service: names no Service of these files: \"web\"",
+        ),
+        (
+            OPENSLO,
+            "type: Prometheus\n  conn",
+            "type: Datadog\n  conn",
+            "slos.yaml:6:9: spec.type: is \"Datadog\", which cannot be asked",
+        ),
         (OPENSLO, "timeSliceTarget: 0.95, ", "", "has no `timeSliceTarget`, which Timeslices needs"),
-        (OPENSLO, "targetPercent: 99,", "targetPercent: 99, target: 0.9,", "must have one of `target` and `targetPercent`"),
-        (OPENSLO, "lookbackWindow: 1h", "lookbackWindow: 3w", "spec.alertPolicies[0]: looks back 3w, which is longer than the period of 2w"),
+        (
+            OPENSLO,
+            "targetPercent: 99,",
+            "targetPercent: 99, target: 0.9,",
+            "must have one of `target` and `targetPercent`",
+        ),
+        (
+            OPENSLO,
+            "lookbackWindow: 1h",
+            "lookbackWindow: 3w",
+            "spec.alertPolicies[0]: looks back 3w, which is longer than the period of 2w",
+        ),
         (OPENSLO, "value: 500, ", "", "needs `op` and `value`"),
         (OPENSLO, "kind: SLI", "kind: Sli", "slos.yaml:15:7: kind: is \"Sli\"; one of SLO, SLI"),
         (PYRRA, "'99.9'", "'many'", "slos.yaml:8:11: spec.target: \"many\" is no number"),
         (PYRRA, "le=\"0.5\"", "le=\"many\"", "names no bucket"),
         (PYRRA, "latency: 200ms", "latency: soon", "\"soon\" is no duration"),
-        (PYRRA, "metric: probe_success,", "metric: probe_success offset 5m,", "must be a selector without offset"),
+        (
+            PYRRA,
+            "metric: probe_success,",
+            "metric: probe_success offset 5m,",
+            "must be a selector without offset",
+        ),
         (BUILT_IN, "outcome: good", "outcome: fine", "is \"fine\"; good or bad was expected"),
-        (BUILT_IN, "from: outside}", "from: inside}", "must be the same events as `good`, without the outcome"),
+        (
+            BUILT_IN,
+            "from: outside}",
+            "from: inside}",
+            "must be the same events as `good`, without the outcome",
+        ),
         (BUILT_IN, "op: lt", "op: gt", "would call slow good"),
         (BUILT_IN, "measure: duration_seconds", "outcome: good", "must have `measure: duration_seconds`"),
     ] {
@@ -197,7 +296,8 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn one_wrong_file_keeps_the_others_out() {
-    let error = read_all(&[("good.yaml", SLOTH.as_bytes()), ("bad.yaml", b"version: prometheus/v1\n")]).unwrap_err();
+    let error =
+        read_all(&[("good.yaml", SLOTH.as_bytes()), ("bad.yaml", b"version: prometheus/v1\n")]).unwrap_err();
     assert!(error.problems.iter().all(|problem| problem.file == "bad.yaml"), "{error}");
 }
 
@@ -220,7 +320,8 @@ fn a_query_may_be_as_deep_as_is_read_and_no_deeper() {
     let query = |depth: usize| format!("{}rate(a[{{{{.window}}}}]){}", "(".repeat(depth), ")".repeat(depth));
     let chain = |length: usize| format!("rate(a[{{{{.window}}}}]){}", "+1".repeat(length));
     let unary = |length: usize| format!("{}rate(a[{{{{.window}}}}])", "-".repeat(length));
-    let text = |query: String| SLOTH.replace("sum(rate(http_requests_total{job=\"cart\"}[{{.window}}]))", &query);
+    let text =
+        |query: String| SLOTH.replace("sum(rate(http_requests_total{job=\"cart\"}[{{.window}}]))", &query);
     for accepted in [query(400), chain(490), unary(400)] {
         assert_eq!(good(&text(accepted)).len(), 2);
     }

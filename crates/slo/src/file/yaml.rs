@@ -30,7 +30,13 @@ pub(super) fn documents(file: &str, bytes: &[u8]) -> Result<Vec<Spanned<Node>>, 
         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = before.matches('\n').count() as u64 + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u64 + 1;
-        Problem { file: file.to_owned(), line, column, field: String::new(), message: "is not UTF-8".to_owned() }
+        Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            field: String::new(),
+            message: "is not UTF-8".to_owned(),
+        }
     })?;
     // What is no finite number is refused where it stands, by what was expected there.
     let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
@@ -211,8 +217,13 @@ impl<'a> Fields<'a> {
         let value = self.optional(name);
         if value.is_none() {
             let known = self.entries.iter().find(|(key, _)| key.value == name);
-            let place = known.map_or(self.place.clone(), |(key, _)| self.place.at(self.path(name), start(key)));
-            let missing = if known.is_some() { "is empty".to_owned() } else { format!("has no `{name}`, which is needed") };
+            let place =
+                known.map_or(self.place.clone(), |(key, _)| self.place.at(self.path(name), start(key)));
+            let missing = if known.is_some() {
+                "is empty".to_owned()
+            } else {
+                format!("has no `{name}`, which is needed")
+            };
             place.refuse(missing);
         }
         value

@@ -69,7 +69,9 @@ pub(super) fn condition(name: &str, spec: &Value<'_>) -> Option<Condition> {
     let factor = inner.required("threshold").and_then(|value| {
         let threshold = value.number()?;
         if !(threshold > 0.0 && threshold <= THRESHOLD_MAX) {
-            value.place.refuse(format_args!("is {threshold}, must be more than 0 and at most {THRESHOLD_MAX}"));
+            value
+                .place
+                .refuse(format_args!("is {threshold}, must be more than 0 and at most {THRESHOLD_MAX}"));
             return None;
         }
         Some(Factor::Millionths(((threshold * 1e6).round() as u64).max(1)))

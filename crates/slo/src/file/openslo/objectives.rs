@@ -123,7 +123,9 @@ fn time_window(value: &Value<'_>) -> Option<Minutes> {
     let place = fields.place_of(if calendar.is_some() { "calendar" } else { "isRolling" });
     fields.end();
     if calendar.is_some() || rolling == Some(false) {
-        place.refuse("is a calendar-aligned window, which is not counted; write a rolling one: `isRolling: true`");
+        place.refuse(
+            "is a calendar-aligned window, which is not counted; write a rolling one: `isRolling: true`",
+        );
         return None;
     }
     let duration = duration?;
@@ -134,9 +136,9 @@ fn one(value: &Value<'_>, sli: Option<&Sli<'_>>, method: Option<&Value<'_>>) -> 
     let fields = value.fields()?;
     for composite in ["indicator", "indicatorRef", "compositeWeight"] {
         if fields.optional(composite).is_some() {
-            fields
-                .place_of(composite)
-                .refuse("makes this a composite SLO, which is not counted; write an SLO for each of its objectives");
+            fields.place_of(composite).refuse(
+                "makes this a composite SLO, which is not counted; write an SLO for each of its objectives",
+            );
         }
     }
     fields.optional("displayName").and_then(|name| name.text());

@@ -62,7 +62,9 @@ fn source_type(value: &Value<'_>) -> Option<SourceType> {
         "prometheus" => Some(SourceType::Prometheus),
         "homeostat" => Some(SourceType::Homeostat),
         _ => {
-            value.place.refuse(format_args!("is {text:?}, which cannot be asked; Prometheus or Homeostat was expected"));
+            value.place.refuse(format_args!(
+                "is {text:?}, which cannot be asked; Prometheus or Homeostat was expected"
+            ));
             None
         }
     }
@@ -135,7 +137,11 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
     let text = |name: &str| fields.optional(name).and_then(|value| value.words()).map(str::to_owned);
     let kind = fields.required("events");
     let events = kind.as_ref().and_then(|kind| match kind.text()? {
-        "spans" => Some(Events::Spans { service: text("service"), operation: text("operation"), role: role(&fields) }),
+        "spans" => Some(Events::Spans {
+            service: text("service"),
+            operation: text("operation"),
+            role: role(&fields),
+        }),
         "requests" => Some(Events::Requests { from: text("from"), to: text("to") }),
         "remediations" => Some(Events::Remediations),
         other => {
@@ -163,13 +169,15 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
         (None, None) => Says::All,
         (Some(says), None) | (None, Some(says)) => says?,
         (Some(_), Some(_)) => {
-            spec.place.refuse("has both `outcome` and `measure`; a ratio has an outcome, a threshold a measure");
+            spec.place
+                .refuse("has both `outcome` and `measure`; a ratio has an outcome, a threshold a measure");
             return None;
         }
     };
     let events = events?;
     if says == Says::Duration && events == Events::Remediations {
-        spec.place.refuse("measures the duration of remediations, which is not counted; spans and requests are");
+        spec.place
+            .refuse("measures the duration of remediations, which is not counted; spans and requests are");
         return None;
     }
     Some(Own { spec: spec.clone(), events, says })
@@ -199,8 +207,12 @@ fn ratio_metric(value: &Value<'_>, sources: &Named<SourceType>) -> Option<Indica
     let raw_type = fields.optional("rawType");
     fields.end();
     match (good, bad, total, raw) {
-        (Some((place, part)), None, Some((_, total)), None) => of_parts(&place, (part?, true), total?, samples),
-        (None, Some((place, part)), Some((_, total)), None) => of_parts(&place, (part?, false), total?, samples),
+        (Some((place, part)), None, Some((_, total)), None) => {
+            of_parts(&place, (part?, true), total?, samples)
+        }
+        (None, Some((place, part)), Some((_, total)), None) => {
+            of_parts(&place, (part?, false), total?, samples)
+        }
         (None, None, None, Some((place, raw))) => of_raw(&place, raw?, raw_type.as_ref()),
         _ => {
             value.place.refuse("must have `total` and one of `good` and `bad`, or `raw` alone");
@@ -244,13 +256,18 @@ fn of_parts(
                 total.spec.place.refuse("must have neither `outcome` nor `measure`: it is all events");
             }
             if part.events != total.events {
-                total.spec.place.refuse(format_args!("must be the same events as `{expected}`, without the outcome"));
+                total
+                    .spec
+                    .place
+                    .refuse(format_args!("must be the same events as `{expected}`, without the outcome"));
             }
             (part.says == says && total.says == Says::All && part.events == total.events)
                 .then_some(Indicator::Exact(Exact { events: part.events, good }))
         }
         _ => {
-            place.place.refuse("is from another type of source than `total`; the two must be counted by the same");
+            place
+                .place
+                .refuse("is from another type of source than `total`; the two must be counted by the same");
             None
         }
     }
@@ -308,10 +325,14 @@ pub(super) fn threshold(source: &Source<'_>, op: Op, limit: &Value<'_>) -> Optio
         }
         Source::Own(own) => {
             if own.says != Says::Duration {
-                own.spec.place.refuse("must have `measure: duration_seconds`: that is what a threshold is compared with");
+                own.spec.place.refuse(
+                    "must have `measure: duration_seconds`: that is what a threshold is compared with",
+                );
                 return None;
             }
-            let Some(duration) = Duration::try_from_secs_f64(number).ok().filter(|duration| !duration.is_zero()) else {
+            let Some(duration) =
+                Duration::try_from_secs_f64(number).ok().filter(|duration| !duration.is_zero())
+            else {
                 limit.place.refuse(format_args!("is {number}, must be seconds above 0"));
                 return None;
             };

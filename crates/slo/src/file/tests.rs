@@ -167,119 +167,117 @@ fn pyrra_s_four_indicators_become_sums_over_a_window() {
     );
 }
 
+/// A file, a piece of it, what stands there instead, and what is said of that.
+const WRONG: [(&str, &str, &str, &str); 29] = [
+    (
+        SLOTH,
+        "objective: 99.9",
+        "objective: 100",
+        "slos.yaml:8:16: slos[0].objective: is 100, must be more than 0 and less than 100",
+    ),
+    (
+        SLOTH,
+        "objective: 99.9",
+        "objective: high",
+        "slos.yaml:8:16: slos[0].objective: is text, must be a number",
+    ),
+    (
+        SLOTH,
+        "objective: 99.9",
+        "objectiv: 99.9",
+        "slos.yaml:8:5: slos[0].objectiv: is no field known here; there are name",
+    ),
+    (
+        SLOTH,
+        "[{{.window}}]))\n        total",
+        "[5m]))\n        total",
+        "slos.yaml:13:22: slos[0].sli.events.error_query: has no `{{.window}}`",
+    ),
+    (
+        SLOTH,
+        "total_query: sum(rate(",
+        "total_query: sum(rat(",
+        "slos.yaml:14:22: slos[0].sli.events.total_query: is no PromQL",
+    ),
+    (SLOTH, "\"availability\"", "\"avail ability\"", "slos[0].name: \"avail ability\" is no name"),
+    (SLOTH, "tier: \"2\"", "tier: 2", "slos.yaml:5:9: labels.tier: is a number, must be text"),
+    (
+        SLOTH,
+        "prometheus/v1",
+        "prometheus/v2",
+        "slos.yaml:1:10: version: is \"prometheus/v2\"; `apiVersion: openslo/v1`",
+    ),
+    (
+        SLOTH,
+        "name: \"freshness\"",
+        "name: \"availability\"",
+        "is the second objective with the id \"cart-availability\"; the first is in slos.yaml:7",
+    ),
+    (SLOTH, "      name: CartBurns\n", "", "has no `name` for its alerts"),
+    (
+        OPENSLO,
+        "duration: 2w",
+        "duration: 1M",
+        "slos.yaml:62:17: spec.timeWindow[0].duration: \"1M\" has no fixed length",
+    ),
+    (OPENSLO, "duration: 2w", "duration: 2h", "is 2h, must be 1d to 90d"),
+    (
+        OPENSLO,
+        "isRolling: true",
+        "isRolling: false",
+        "slos.yaml:63:7: spec.timeWindow[0].isRolling: is a calendar-aligned window",
+    ),
+    (
+        OPENSLO,
+        "conditionRef: burns-fast",
+        "conditionRef: burns",
+        "names no AlertCondition of these files: \"burns\"",
+    ),
+    (
+        OPENSLO,
+        "service: web-shop\n  indicatorRef",
+        "service: web\n  indicatorRef",
+        "spec.service: names no Service of these files: \"web\"",
+    ),
+    (
+        OPENSLO,
+        "type: Prometheus\n  conn",
+        "type: Datadog\n  conn",
+        "slos.yaml:6:9: spec.type: is \"Datadog\", which cannot be asked",
+    ),
+    (OPENSLO, "timeSliceTarget: 0.95, ", "", "has no `timeSliceTarget`, which Timeslices needs"),
+    (
+        OPENSLO,
+        "targetPercent: 99,",
+        "targetPercent: 99, target: 0.9,",
+        "must have one of `target` and `targetPercent`",
+    ),
+    (
+        OPENSLO,
+        "lookbackWindow: 1h",
+        "lookbackWindow: 3w",
+        "spec.alertPolicies[0]: looks back 3w, which is longer than the period of 2w",
+    ),
+    (OPENSLO, "value: 500, ", "", "needs `op` and `value`"),
+    (OPENSLO, "kind: SLI", "kind: Sli", "slos.yaml:15:7: kind: is \"Sli\"; one of SLO, SLI"),
+    (PYRRA, "'99.9'", "'many'", "slos.yaml:8:11: spec.target: \"many\" is no number"),
+    (PYRRA, "le=\"0.5\"", "le=\"many\"", "names no bucket"),
+    (PYRRA, "latency: 200ms", "latency: soon", "\"soon\" is no duration"),
+    (
+        PYRRA,
+        "metric: probe_success,",
+        "metric: probe_success offset 5m,",
+        "must be a selector without offset",
+    ),
+    (BUILT_IN, "outcome: good", "outcome: fine", "is \"fine\"; good or bad was expected"),
+    (BUILT_IN, "from: outside}", "from: inside}", "must be the same events as `good`, without the outcome"),
+    (BUILT_IN, "op: lt", "op: gt", "would call slow good"),
+    (BUILT_IN, "measure: duration_seconds", "outcome: good", "must have `measure: duration_seconds`"),
+];
+
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_what_was_expected() {
-    for (text, from, to, expected) in [
-        (
-            SLOTH,
-            "objective: 99.9",
-            "objective: 100",
-            "slos.yaml:8:16: slos[0].objective: is 100, must be more than 0 and less than 100",
-        ),
-        (
-            SLOTH,
-            "objective: 99.9",
-            "objective: high",
-            "slos.yaml:8:16: slos[0].objective: is text, must be a number",
-        ),
-        (
-            SLOTH,
-            "objective: 99.9",
-            "objectiv: 99.9",
-            "slos.yaml:8:5: slos[0].objectiv: is no field known here; there are name",
-        ),
-        (
-            SLOTH,
-            "[{{.window}}]))\n        total",
-            "[5m]))\n        total",
-            "slos.yaml:13:22: slos[0].sli.events.error_query: has no `{{.window}}`",
-        ),
-        (
-            SLOTH,
-            "total_query: sum(rate(",
-            "total_query: sum(rat(",
-            "slos.yaml:14:22: slos[0].sli.events.total_query: is no PromQL",
-        ),
-        (SLOTH, "\"availability\"", "\"avail ability\"", "slos[0].name: \"avail ability\" is no name"),
-        (SLOTH, "tier: \"2\"", "tier: 2", "slos.yaml:5:9: labels.tier: is a number, must be text"),
-        (
-            SLOTH,
-            "prometheus/v1",
-            "prometheus/v2",
-            "slos.yaml:1:10: version: is \"prometheus/v2\"; `apiVersion: openslo/v1`",
-        ),
-        (
-            SLOTH,
-            "name: \"freshness\"",
-            "name: \"availability\"",
-            "is the second objective with the id \"cart-availability\"; the first is in slos.yaml:7",
-        ),
-        (SLOTH, "      name: CartBurns\n", "", "has no `name` for its alerts"),
-        (
-            OPENSLO,
-            "duration: 2w",
-            "duration: 1M",
-            "slos.yaml:62:17: spec.timeWindow[0].duration: \"1M\" has no fixed length",
-        ),
-        (OPENSLO, "duration: 2w", "duration: 2h", "is 2h, must be 1d to 90d"),
-        (
-            OPENSLO,
-            "isRolling: true",
-            "isRolling: false",
-            "slos.yaml:63:7: spec.timeWindow[0].isRolling: is a calendar-aligned window",
-        ),
-        (
-            OPENSLO,
-            "conditionRef: burns-fast",
-            "conditionRef: burns",
-            "names no AlertCondition of these files: \"burns\"",
-        ),
-        (
-            OPENSLO,
-            "service: web-shop\n  indicatorRef",
-            "service: web\n  indicatorRef",
-            "spec.service: names no Service of these files: \"web\"",
-        ),
-        (
-            OPENSLO,
-            "type: Prometheus\n  conn",
-            "type: Datadog\n  conn",
-            "slos.yaml:6:9: spec.type: is \"Datadog\", which cannot be asked",
-        ),
-        (OPENSLO, "timeSliceTarget: 0.95, ", "", "has no `timeSliceTarget`, which Timeslices needs"),
-        (
-            OPENSLO,
-            "targetPercent: 99,",
-            "targetPercent: 99, target: 0.9,",
-            "must have one of `target` and `targetPercent`",
-        ),
-        (
-            OPENSLO,
-            "lookbackWindow: 1h",
-            "lookbackWindow: 3w",
-            "spec.alertPolicies[0]: looks back 3w, which is longer than the period of 2w",
-        ),
-        (OPENSLO, "value: 500, ", "", "needs `op` and `value`"),
-        (OPENSLO, "kind: SLI", "kind: Sli", "slos.yaml:15:7: kind: is \"Sli\"; one of SLO, SLI"),
-        (PYRRA, "'99.9'", "'many'", "slos.yaml:8:11: spec.target: \"many\" is no number"),
-        (PYRRA, "le=\"0.5\"", "le=\"many\"", "names no bucket"),
-        (PYRRA, "latency: 200ms", "latency: soon", "\"soon\" is no duration"),
-        (
-            PYRRA,
-            "metric: probe_success,",
-            "metric: probe_success offset 5m,",
-            "must be a selector without offset",
-        ),
-        (BUILT_IN, "outcome: good", "outcome: fine", "is \"fine\"; good or bad was expected"),
-        (
-            BUILT_IN,
-            "from: outside}",
-            "from: inside}",
-            "must be the same events as `good`, without the outcome",
-        ),
-        (BUILT_IN, "op: lt", "op: gt", "would call slow good"),
-        (BUILT_IN, "measure: duration_seconds", "outcome: good", "must have `measure: duration_seconds`"),
-    ] {
+    for (text, from, to, expected) in WRONG {
         assert!(text.contains(from), "{from}");
         let said = said(&text.replacen(from, to, 1));
         assert!(said.contains(expected), "{expected:?} in\n{said}");

@@ -33,7 +33,7 @@ mod tracker;
 pub use alert::SavedPhase;
 pub use burn::{BurnTable, Factor, Pair};
 pub use counts::{COUNT_MAX, Counts, Sums};
-pub use file::{FILE_BYTES_MAX, FileError, Problem, read, read_all};
+pub use file::{FILE_BYTES_MAX, FileError, Problem, read, read_all, read_checked};
 pub use history::SavedBlock;
 pub use indicator::{Events, Exact, Good, Indicator, Promql, SpanRole, Template};
 pub use minutes::{Minutes, MinutesError};

@@ -22,7 +22,7 @@ use std::fmt;
 use serde_saphyr::Spanned;
 
 use crate::objective::Objective;
-use yaml::{Fields, Node, Place, Value};
+use yaml::{Fields, Node, Notes, Place, Value};
 
 /// Longer files are refused: 10,000 objectives take less.
 pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -74,15 +74,24 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<Objective>, FileError> {
     read_all(&[(name, bytes)])
 }
 
-/// Reads files, given as names and contents, whose objects may refer to each other.
+/// Reads files, given as names and contents, whose objects may refer to each other. Expressions are checked as far as text
+/// can be; see [`read_checked`].
 pub fn read_all(files: &[(&str, &[u8])]) -> Result<Vec<Objective>, FileError> {
-    let problems = RefCell::new(Vec::new());
+    read_checked(files, &|_| Ok(()))
+}
+
+/// As [`read_all`], and asks `check` of every PromQL expression, its window being `1m`, what is wrong with it.
+pub fn read_checked(
+    files: &[(&str, &[u8])],
+    check: &dyn Fn(&str) -> Result<(), String>,
+) -> Result<Vec<Objective>, FileError> {
+    let notes = Notes { problems: RefCell::new(Vec::new()), check };
     let documents: Vec<(&str, Vec<Spanned<Node>>)> = files
         .iter()
         .filter_map(|(name, bytes)| match documents(name, bytes) {
             Ok(documents) => Some((*name, documents)),
             Err(problem) => {
-                problems.borrow_mut().push(problem);
+                notes.problems.borrow_mut().push(problem);
                 None
             }
         })
@@ -90,7 +99,7 @@ pub fn read_all(files: &[(&str, &[u8])]) -> Result<Vec<Objective>, FileError> {
     let mut found: Vec<(Objective, Place<'_>)> = Vec::new();
     let mut openslo = openslo::Objects::default();
     for (file, document) in documents.iter().flat_map(|(file, all)| all.iter().map(move |one| (*file, one))) {
-        let place = Place::root(file, document, &problems);
+        let place = Place::root(file, document, &notes);
         let Some(fields) = Value::root(place, document).fields() else { continue };
         match kind(&fields) {
             Some(Kind::OpenSlo) => openslo.add(fields),
@@ -103,7 +112,7 @@ pub fn read_all(files: &[(&str, &[u8])]) -> Result<Vec<Objective>, FileError> {
     found.extend(openslo.objectives());
     refuse_twins(&found);
     let objectives = found.into_iter().map(|(objective, _)| objective).collect();
-    let mut problems = problems.into_inner();
+    let mut problems = notes.problems.into_inner();
     if problems.is_empty() {
         return Ok(objectives);
     }

@@ -139,15 +139,9 @@ fn latency(fields: &Fields<'_>, grouping: Vec<String>) -> Option<Promql> {
 
 /// The upper bound that a selector of buckets names, in seconds.
 fn bucket(value: &Value<'_>) -> Option<Duration> {
-    use promql_parser::label::MatchOp;
-    use promql_parser::parser::Expr;
-    let Expr::VectorSelector(selector) = promql::parse(value, value.words()?)? else { return None };
-    let le = selector
-        .matchers
-        .matchers
-        .iter()
-        .find(|matcher| matcher.name == "le" && matcher.op == MatchOp::Equal);
-    let seconds = le.and_then(|le| le.value.parse::<f64>().ok());
+    let (_, selector) = promql::selector(value)?;
+    let le = selector.matchers.into_iter().find(|(label, op, _)| label == "le" && *op == "=");
+    let seconds = le.and_then(|(_, _, bound)| bound.parse::<f64>().ok());
     let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if limit.is_none() {
         value

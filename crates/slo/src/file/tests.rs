@@ -196,7 +196,7 @@ const WRONG: [(&str, &str, &str, &str); 29] = [
     (
         SLOTH,
         "total_query: sum(rate(",
-        "total_query: sum(rat(",
+        "total_query: sum((rate(",
         "slos.yaml:14:22: slos[0].sli.events.total_query: is no PromQL",
     ),
     (SLOTH, "\"availability\"", "\"avail ability\"", "slos[0].name: \"avail ability\" is no name"),
@@ -314,16 +314,32 @@ fn what_is_no_yaml_is_told_where_it_stops_being() {
 }
 
 #[test]
-fn a_query_may_be_as_deep_as_is_read_and_no_deeper() {
-    let query = |depth: usize| format!("{}rate(a[{{{{.window}}}}]){}", "(".repeat(depth), ")".repeat(depth));
-    let chain = |length: usize| format!("rate(a[{{{{.window}}}}]){}", "+1".repeat(length));
-    let unary = |length: usize| format!("{}rate(a[{{{{.window}}}}])", "-".repeat(length));
-    let text =
-        |query: String| SLOTH.replace("sum(rate(http_requests_total{job=\"cart\"}[{{.window}}]))", &query);
-    for accepted in [query(400), chain(490), unary(400)] {
-        assert_eq!(good(&text(accepted)).len(), 2);
-    }
-    for refused in [query(10_000), chain(10_000), unary(10_000)] {
-        assert!(said(&text(refused)).contains("total_query: is too long"));
+fn every_expression_is_checked_with_what_the_caller_knows() {
+    let files: [(&str, &[u8]); 1] = [("slos.yaml", SLOTH.as_bytes())];
+    let seen = std::cell::RefCell::new(Vec::new());
+    let check = |query: &str| {
+        seen.borrow_mut().push(query.to_owned());
+        if query.contains("5..") { Err("no such function".to_owned()) } else { Ok(()) }
+    };
+    let error = super::read_checked(&files, &check).unwrap_err().to_string();
+    assert_eq!(error, "slos.yaml:13:22: slos[0].sli.events.error_query: is no PromQL: no such function",);
+    assert!(
+        seen.borrow().contains(&"sum(rate(http_requests_total{job=\"cart\"}[1m]))".to_owned()),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn what_is_not_closed_is_no_expression() {
+    for (query, expected) in [
+        ("sum(rate(a[{{.window}}])", ") is missing"),
+        ("sum(rate(a[{{.window}}])))", ") closes nothing"),
+        ("rate(a{b=\"(}[{{.window}}])", "\" opens a string without end"),
+        ("rate(a[{{.window}})", ") closes nothing"),
+    ] {
+        let text =
+            SLOTH.replace("sum(rate(http_requests_total{job=\"cart\"}[{{.window}}]))", &format!("'{query}'"));
+        let said = said(&text);
+        assert!(said.contains(&format!("total_query: is no PromQL: {expected}")), "{query}: {said}");
     }
 }

@@ -75,25 +75,38 @@ pub(super) struct Place<'a> {
     line: u64,
     column: u64,
     pub(super) field: String,
-    problems: &'a RefCell<Vec<Problem>>,
+    notes: &'a Notes<'a>,
+}
+
+/// What is known while files are read.
+pub(super) struct Notes<'a> {
+    /// Everything found wrong so far.
+    pub(super) problems: RefCell<Vec<Problem>>,
+    /// Says what is wrong with an expression.
+    pub(super) check: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
 impl<'a> Place<'a> {
     /// The root of a document.
-    pub(super) fn root(file: &'a str, document: &Spanned<Node>, problems: &'a RefCell<Vec<Problem>>) -> Self {
+    pub(super) fn root(file: &'a str, document: &Spanned<Node>, notes: &'a Notes<'a>) -> Self {
         let (line, column) = start(document);
-        Self { file, line, column, field: String::new(), problems }
+        Self { file, line, column, field: String::new(), notes }
     }
 
     /// Notes that something is wrong here.
     pub(super) fn refuse(&self, message: impl fmt::Display) {
-        self.problems.borrow_mut().push(Problem {
+        self.notes.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
             line: self.line,
             column: self.column,
             field: self.field.clone(),
             message: message.to_string(),
         });
+    }
+
+    /// What is wrong with an expression.
+    pub(super) fn check_query(&self, text: &str) -> Result<(), String> {
+        (self.notes.check)(text)
     }
 
     pub(super) fn line(&self) -> u64 {

@@ -295,7 +295,7 @@ fn of_raw(place: &Value<'_>, raw: Source<'_>, raw_type: Option<&Value<'_>>) -> O
     let text = if text.contains("{{") {
         format!("{complement}({text})")
     } else {
-        promql::parse(&query, text)?;
+        promql::checked(&query, text)?;
         format!("{complement}avg(avg_over_time(({text})[{{{{.window}}}}:]))")
     };
     promql::template(&query, text).map(|ratio| Indicator::Promql(Promql::ErrorRatio { ratio }))
@@ -307,7 +307,7 @@ pub(super) fn threshold(source: &Source<'_>, op: Op, limit: &Value<'_>) -> Optio
     match source {
         Source::Promql(query) => {
             let text = query.words()?.trim();
-            promql::parse(query, text)?;
+            promql::checked(query, text)?;
             let sign = match op {
                 Op::Lte => "<=",
                 Op::Gte => ">=",

@@ -10,7 +10,7 @@
 //!
 //! # What it costs
 //!
-//! An objective of 30 days of which every minute has events and every hundredth a failure takes 85 KiB; one that has none in
+//! An objective of 30 days of which every minute has events and every hundredth a failure takes less than 100 KiB; one that has none in
 //! most minutes a fraction of that. An evaluation reads sums that are kept, so its cost does not depend on the period;
 //! when the minute changes, every window loses one minute and gains one.
 

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod properties;
 pub mod resource;
 pub mod restart;
+pub mod slo;
 pub mod snapshot;
 pub mod strategy;
 pub mod time;
@@ -41,6 +42,7 @@ pub use plan::{
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;
+pub use slo::{Burn, SloAlert, SloSeverity, SloStatus};
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
 pub use strategy::Strategy;
 pub use time::{Clock, Time};

@@ -83,6 +83,12 @@ pub(crate) fn status(asked: &Asked<'_>) -> Answer {
         compacted_bytes: bytes,
         spans_taken: counts.spans.get(),
         log_records_taken: counts.log_records.get(),
+        moved: telemetry.moved().map(|moved| MovedStatus {
+            url: moved.url,
+            files: moved.units,
+            bytes: moved.bytes,
+            trouble: moved.trouble,
+        }),
     };
     json(StatusCode::OK, &status)
 }
@@ -98,6 +104,19 @@ struct StoreStatus {
     compacted_bytes: u64,
     spans_taken: u64,
     log_records_taken: u64,
+    /// What is in object storage; left out where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<MovedStatus>,
+}
+
+/// What of the compacted files is in object storage.
+#[derive(Serialize)]
+struct MovedStatus {
+    url: String,
+    files: u64,
+    bytes: u64,
+    /// Why nothing is moved at present.
+    trouble: Option<String>,
 }
 
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
@@ -304,7 +323,13 @@ fn time_wanted() -> String {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        Self::internal(format!("the telemetry store did not answer: {}", chain(&error)))
+        match error {
+            // Later, or for less, there is an answer.
+            ReadError::Away { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "object_storage_away", chain(&error))
+            }
+            _ => Self::internal(format!("the telemetry store did not answer: {}", chain(&error))),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) const WRITTEN: &str = "x-amz-meta-written";
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
 /// An answer without a large body is there within this.
-const ANSWER_TIME: Duration = Duration::from_secs(20);
+const ANSWER_TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 
 /// What is sent or fetched as a whole may take longer by its size: as if a second took so many bytes.
 const SLOWEST_BYTES: u64 = 128 << 10;

@@ -66,7 +66,8 @@ pub struct Config {
     /// When there is more than this on disk, the oldest goes; so it does when the disk is full, and more than half of
     /// what is on it is the store's. What was moved to a bucket counts with its indexes, which may take half of this.
     pub retention_bytes: u64,
-    /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none.
+    /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none. Where
+    /// nothing is ever compacted, nothing is moved by itself.
     pub objects: Option<ObjectStorage>,
 }
 
@@ -232,7 +233,7 @@ impl Telemetry {
             mover: Mutex::default(),
             _lock: lock,
         };
-        open.start().map_err(failed("starting a thread for", &cold))?;
+        open.start(config.compact_after.is_some()).map_err(failed("starting a thread for", &cold))?;
         Ok(Self { open: Arc::new(open) })
     }
 
@@ -367,13 +368,15 @@ impl Telemetry {
 }
 
 impl Open {
-    /// Starts the threads that work on units.
-    fn start(&self) -> io::Result<()> {
+    /// Starts the threads that work on units; one that moves them where they are to be moved by themselves.
+    fn start(&self, moves: bool) -> io::Result<()> {
         *lock(&self.compactor) = Some(Compactor::start(Arc::clone(&self.work))?);
         #[cfg(feature = "object-storage")]
-        if let Some(moving) = &self.moving {
+        if let Some(moving) = self.moving.as_ref().filter(|_| moves) {
             *lock(&self.mover) = Some(cold::Mover::start(Arc::clone(moving))?);
         }
+        #[cfg(not(feature = "object-storage"))]
+        let _ = moves;
         Ok(())
     }
 

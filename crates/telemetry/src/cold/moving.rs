@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::compact::{Repeated, Take, Work, files_in};
-use super::index::Index;
+use super::index::{Index, IndexError};
 use super::marker::{Marker, rows_name};
 use super::unit::{Files, Part, Unit};
 use crate::derive::{Derived, Minutes};
@@ -310,10 +310,11 @@ impl Moving {
             return self.remove_there(stem, &|_| Ok(()));
         }
         // Some of it is here, or it is newer than anything here: it is no part of what this store has lost.
-        if held > 0 || found.index.segments.iter().max() > here.iter().max() {
+        let lost = held == 0 && found.index.segments.iter().max() <= here.iter().max();
+        let Some(minutes) = Minutes::from_bytes(&found.index.derived).ok().filter(|_| lost) else {
+            self.bucket.counters().unknown_units.add(1);
             return Ok(());
-        }
-        let Ok(minutes) = Minutes::from_bytes(&found.index.derived) else { return Ok(()) };
+        };
         let _alone = lock(&self.work.one_at_a_time);
         self.check_open()?;
         found.write(&files)?;
@@ -360,15 +361,24 @@ struct Found {
 }
 
 impl Found {
-    /// Fetches the index of a unit, and sees what rows are there; `None` where it is none that can be read.
+    /// Fetches the index of a unit, and sees what rows are there; `None` where it is none that can be read, which is
+    /// counted.
     fn fetch(bucket: &Bucket, stem: &str) -> Result<Option<Self>, BucketError> {
+        let unknown = || {
+            bucket.counters().unknown_units.add(1);
+            Ok(None)
+        };
         let Some((bytes, _, written)) = bucket.get(&index_name(stem))? else { return Ok(None) };
-        let Ok(index) = Index::read(&bytes) else { return Ok(None) };
+        let index = match Index::read(&bytes) {
+            Ok(index) => index,
+            Err(IndexError::Damaged) => return unknown(),
+            Err(newer) => return Err(BucketError::Different(format!("{}: {newer}", index_name(stem)))),
+        };
         let mut marker = Marker { url: bucket.url().to_owned(), spans: None, logs: None };
         for signal in SIGNALS.into_iter().filter(|&signal| !index.groups(signal).is_empty()) {
             let object: Option<Object> = bucket.head(&rows_name(stem, signal))?;
             if object.is_none() {
-                return Ok(None);
+                return unknown();
             }
             match signal {
                 Signal::Spans => marker.spans = object,

@@ -78,6 +78,8 @@ pub struct ObjectCounters {
     pub read_bytes: Counter,
     /// Ranges that were not to be had; the question was answered with an error.
     pub read_failures: Counter,
+    /// Units there that cannot be read, or are not what this store has lost: they are left as they are.
+    pub unknown_units: Counter,
     /// Units removed there, by retention or because a crash had left them.
     pub removed_units: Counter,
 }

@@ -249,7 +249,7 @@ fn retention_by_bytes_lets_go_of_what_is_here_and_moving_begins_before_it() {
 #[test]
 fn storage_that_is_away_is_said_and_costs_only_what_is_there() {
     let Some(storage) = Storage::start() else { return };
-    for door in [Door::Shut, Door::Failing(500), Door::Failing(503), Door::Silent, Door::Cut(300)] {
+    for door in [Door::Shut, Door::Failing(500), Door::Failing(503), Door::Silent, Door::Cut(60)] {
         let prefix = format!("away-{door:?}").replace(['(', ')'], "-");
         let dir = TempDir::new().expect("a directory");
         let store = filled_with(&dir, &storage, &prefix);

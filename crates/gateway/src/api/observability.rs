@@ -450,4 +450,15 @@ mod tests {
             assert_eq!((response.status().as_u16(), told), (status, seconds));
         }
     }
+
+    /// Nothing is broken here, and there is an answer later, or for less.
+    #[test]
+    fn storage_that_is_away_is_no_defect_of_ours() {
+        let away = || ReadError::Away { url: "s3://spans/p".to_owned(), why: "it did not answer".to_owned() };
+        let problem = Problem::from(away());
+        assert_eq!((problem.status, problem.code), (StatusCode::SERVICE_UNAVAILABLE, "object_storage_away"));
+        assert!(problem.detail.starts_with("part of the answer is in s3://spans/p"), "{}", problem.detail);
+        let broken = ReadError::Compacted { path: "a.parquet".into(), what: "page" };
+        assert_eq!(Problem::from(broken).status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }

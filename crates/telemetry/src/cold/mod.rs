@@ -47,7 +47,7 @@ pub(crate) use compact::{Compactor, Policy, Take, Work};
 pub(crate) use fault::is_full;
 pub(crate) use marker::buckets_in;
 #[cfg(feature = "object-storage")]
-pub(crate) use moving::{Mover, Moving, Trouble, acquaint};
+pub(crate) use moving::{Mover, Moving, acquaint};
 pub use restore::DamagedFiles;
 pub(crate) use restore::{Restored, restore};
 pub(crate) use unit::Unit;

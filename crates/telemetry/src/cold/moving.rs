@@ -105,11 +105,6 @@ impl Moving {
         Self { work, derived, bucket, after, state, trouble, closed }
     }
 
-    /// The bucket.
-    pub(crate) fn bucket(&self) -> &Bucket {
-        &self.bucket
-    }
-
     /// Why nothing is moved at present.
     pub(crate) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()

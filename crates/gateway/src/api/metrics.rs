@@ -112,7 +112,11 @@ fn moved(text: &mut Exposition, telemetry: &Telemetry) {
         ("telemetry_objects_uploaded_bytes_total", "bytes put there", &counts.uploaded_bytes),
         ("telemetry_objects_failures_total", "tries to move or remove that failed", &counts.failures),
         ("telemetry_objects_removed_total", "compacted files removed there", &counts.removed_units),
-        ("telemetry_objects_unknown_total", "compacted files there that are left alone", &counts.unknown_units),
+        (
+            "telemetry_objects_unknown_total",
+            "compacted files there that are left alone",
+            &counts.unknown_units,
+        ),
         ("telemetry_objects_ranged_reads_total", "ranges read for questions", &counts.ranged_reads),
         ("telemetry_objects_read_bytes_total", "bytes of these ranges", &counts.read_bytes),
         ("telemetry_objects_read_failures_total", "ranges that were not to be had", &counts.read_failures),

@@ -242,7 +242,8 @@ mod tests {
 
     #[test]
     fn storage_that_takes_nothing_is_one_line_and_one_that_does_none() {
-        let of = |moved: serde_json::Value| trouble_line(&serde_json::json!({"intake": "open", "moved": moved}));
+        let of =
+            |moved: serde_json::Value| trouble_line(&serde_json::json!({"intake": "open", "moved": moved}));
         assert_eq!(
             of(serde_json::json!({"url": "s3://spans/p", "trouble": "s3://spans/p: it did not answer: x"})),
             "telemetry: old spans and logs are not moved: s3://spans/p: it did not answer: x\n"

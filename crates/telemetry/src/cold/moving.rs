@@ -67,15 +67,14 @@ pub(super) type Watch<'a> = &'a dyn Fn(Step) -> io::Result<()>;
 pub(crate) enum Trouble {
     /// The bucket.
     #[error("{url}: {source}")]
-    There {
-        url: String,
-        source: BucketError,
-    },
+    There { url: String, source: BucketError },
     /// The local directory.
     #[error("{0}")]
     Here(#[from] io::Error),
     /// The prefix is another store's.
-    #[error("{url} belongs to another store; give each store a prefix of its own, or remove {url}/{OWNER} once the other is gone for good")]
+    #[error(
+        "{url} belongs to another store; give each store a prefix of its own, or remove {url}/{OWNER} once the other is gone for good"
+    )]
     Foreign { url: String },
 }
 
@@ -197,7 +196,8 @@ impl Moving {
         let name = index_name(stem);
         let put = self.bucket.put_bytes(&name, &index, header).map_err(|error| self.there(error))?;
         watch(Step::IndexUploaded)?;
-        let rows = SIGNALS.into_iter().filter_map(|signal| Some((rows_name(stem, signal), marker.of(signal)?)));
+        let rows =
+            SIGNALS.into_iter().filter_map(|signal| Some((rows_name(stem, signal), marker.of(signal)?)));
         for (name, object) in rows.chain([(name, &put)]) {
             let found = self.bucket.head(&name).map_err(|error| self.there(error))?;
             if found.as_ref() != Some(object) {
@@ -231,12 +231,17 @@ impl Moving {
 
     /// Refuses to touch the directory of a store that was closed: it may be another process's by now.
     fn check_open(&self) -> io::Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(io::Error::other("the store was closed")) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(io::Error::other("the store was closed"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Removes a unit there that retention let go of; whether there was one.
     fn remove_gone(&self, watch: Watch<'_>) -> Result<bool, Trouble> {
-        let gone = files_in(&self.work.dir)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "gone"));
+        let gone =
+            files_in(&self.work.dir)?.into_iter().find(|path| path.extension().is_some_and(|e| e == "gone"));
         let Some(path) = gone else { return Ok(false) };
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         self.remove_there(stem, watch)?;
@@ -380,7 +385,8 @@ impl Found {
                 Signal::Logs => marker.logs = object,
             }
         }
-        let since = written.and_then(|written| written.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
+        let since =
+            written.and_then(|written| written.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos);
         Ok(Some(Self { bytes, index, marker, written: SystemTime::UNIX_EPOCH + since }))
     }
 
@@ -414,7 +420,9 @@ pub(crate) fn acquaint(bucket: &Bucket, cold: &Path, hot: &Path) -> Result<(), T
     let there = |source| Trouble::There { url: bucket.url().to_owned(), source };
     let id = match bucket.get(OWNER).map_err(there)? {
         None => new_owner()?.into_bytes(),
-        Some(_) if !holds_nothing(cold, hot)? => return Err(Trouble::Foreign { url: bucket.url().to_owned() }),
+        Some(_) if !holds_nothing(cold, hot)? => {
+            return Err(Trouble::Foreign { url: bucket.url().to_owned() });
+        }
         Some((id, ..)) => {
             for stem in units_there(bucket).map_err(there)?.into_keys() {
                 let files = Files::new(cold, &stem);

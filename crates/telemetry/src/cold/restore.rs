@@ -103,7 +103,9 @@ pub(crate) fn restore(dir: &Path, bucket: Option<&Arc<Bucket>>) -> io::Result<Re
                 found.push((files, segments, opened));
             }
             Some((_, Part::Unfinished)) => fs::remove_file(path)?,
-            Some((files, Part::Rows | Part::Moved)) if !paths.contains(&files.index) => fs::remove_file(path)?,
+            Some((files, Part::Rows | Part::Moved)) if !paths.contains(&files.index) => {
+                fs::remove_file(path)?
+            }
             // They are in the bucket.
             Some((files, Part::Rows)) if paths.contains(&files.moved()) => fs::remove_file(path)?,
             Some((_, Part::Rows | Part::Moved)) | None => {}
@@ -139,7 +141,8 @@ fn open(files: &Files, bucket: Option<&Arc<Bucket>>) -> io::Result<Opened> {
             None => Unit::with_index(files.clone(), index, bytes.len())?,
             Some(marker) => {
                 let bucket = bucket.filter(|bucket| bucket.url() == marker.url);
-                let elsewhere = || io::Error::other(format!("its rows are in {}, which is not used", marker.url));
+                let elsewhere =
+                    || io::Error::other(format!("its rows are in {}, which is not used", marker.url));
                 let bucket = Arc::clone(bucket.ok_or_else(elsewhere)?);
                 Unit::moved(files.clone(), index, bytes.len(), bucket, marker)?
             }

@@ -90,7 +90,8 @@ impl Bucket {
         storage.check()?;
         let source = Source::find(storage, &variable)?;
         let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let region = storage.region.clone().or_else(|| said("AWS_REGION")).or_else(|| said("AWS_DEFAULT_REGION"));
+        let region =
+            storage.region.clone().or_else(|| said("AWS_REGION")).or_else(|| said("AWS_DEFAULT_REGION"));
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         if !is_region(&region) {
             let why = format!("is {region:?} in AWS_REGION or AWS_DEFAULT_REGION, which is no region");
@@ -100,7 +101,9 @@ impl Bucket {
         let (scheme, host, path) = match storage.authority()? {
             Some((scheme, host)) => (scheme, host, format!("/{bucket}/")),
             // The certificates of Amazon's hosts do not cover names with dots.
-            None if bucket.contains('.') => ("https", format!("s3.{region}.amazonaws.com"), format!("/{bucket}/")),
+            None if bucket.contains('.') => {
+                ("https", format!("s3.{region}.amazonaws.com"), format!("/{bucket}/"))
+            }
             None => ("https", format!("{bucket}.s3.{region}.amazonaws.com"), "/".to_owned()),
         };
         let agent = Agent::config_builder()
@@ -138,7 +141,9 @@ impl Bucket {
         let ours = |error: std::io::Error| BucketError::Ours(format!("{name} cannot be read: {error}"));
         let bytes = file.metadata().map_err(ours)?.len();
         if bytes > OBJECT_BYTES_MAX {
-            return Err(BucketError::Ours(format!("{name} has more than 5 GiB, which S3 takes in parts only")));
+            return Err(BucketError::Ours(format!(
+                "{name} has more than 5 GiB, which S3 takes in parts only"
+            )));
         }
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 64 << 10];
@@ -233,7 +238,10 @@ impl Bucket {
         };
         let bytes = whole(&mut answer)?;
         if bytes.len() as u64 != len {
-            return Err(BucketError::Different(format!("{name} was answered with {} of {len} bytes", bytes.len())));
+            return Err(BucketError::Different(format!(
+                "{name} was answered with {} of {len} bytes",
+                bytes.len()
+            )));
         }
         self.counters.ranged_reads.add(1);
         self.counters.read_bytes.add(len);
@@ -259,7 +267,8 @@ impl Bucket {
             let mut answer = accepted(self.send_patiently(&ask)?)?;
             let part = listing::read(&whole(&mut answer)?);
             let part = part.ok_or_else(|| BucketError::Different("its list cannot be read".to_owned()))?;
-            let ours = |(key, bytes): (String, u64)| Some((key.strip_prefix(&self.prefix)?.to_owned(), bytes));
+            let ours =
+                |(key, bytes): (String, u64)| Some((key.strip_prefix(&self.prefix)?.to_owned(), bytes));
             found.extend(part.objects.into_iter().filter_map(ours));
             match part.next {
                 Some(token) => next = Some(token),
@@ -281,7 +290,8 @@ impl Bucket {
     }
 
     fn send(&self, ask: &Ask<'_>, body: impl AsSendBody) -> Result<Response<Body>, BucketError> {
-        let credentials = self.source.read().map_err(|why| BucketError::Ours(format!("credentials_file {why}")))?;
+        let credentials =
+            self.source.read().map_err(|why| BucketError::Ours(format!("credentials_file {why}")))?;
         let now = i64::try_from(now_unix_nano() / 1_000_000_000).ok();
         let now = now.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default();
         let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -307,7 +317,8 @@ impl Bucket {
             request = request.header(*name, value);
         }
         let request = request.header("authorization", signed).body(body);
-        let request = request.map_err(|error| BucketError::Ours(format!("a request cannot be made: {error}")))?;
+        let request =
+            request.map_err(|error| BucketError::Ours(format!("a request cannot be made: {error}")))?;
         let request = self.agent.configure_request(request).timeout_global(Some(ask.time)).build();
         self.agent.run(request).map_err(|error| BucketError::Unreachable(error.to_string()))
     }
@@ -317,8 +328,10 @@ impl Bucket {
 /// which are built in.
 fn trust(bundle: Option<String>) -> Result<TlsConfig, ObjectStorageError> {
     let Some(path) = bundle else { return Ok(TlsConfig::default()) };
-    let wrong = |why: String| ObjectStorageError::new("endpoint", format!("cannot be trusted: AWS_CA_BUNDLE {why}"));
-    let pem = std::fs::read(&path).map_err(|error| wrong(format!("is {path}, which cannot be read: {error}")))?;
+    let wrong =
+        |why: String| ObjectStorageError::new("endpoint", format!("cannot be trusted: AWS_CA_BUNDLE {why}"));
+    let pem =
+        std::fs::read(&path).map_err(|error| wrong(format!("is {path}, which cannot be read: {error}")))?;
     let certificates: Vec<_> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

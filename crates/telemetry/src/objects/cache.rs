@@ -59,7 +59,9 @@ impl Cache {
                 let from = (numbers.start + at as u64) * PIECE_BYTES;
                 let until = (from + missing as u64 * PIECE_BYTES).min(size);
                 let bytes = fetch(from, until)?;
-                for (piece, bytes) in pieces[at..at + missing].iter_mut().zip(bytes.chunks(PIECE_BYTES as usize)) {
+                for (piece, bytes) in
+                    pieces[at..at + missing].iter_mut().zip(bytes.chunks(PIECE_BYTES as usize))
+                {
                     *piece = Some(bytes.into());
                 }
                 let fetched = pieces[at..at + missing].iter().flatten();
@@ -72,7 +74,9 @@ impl Cache {
             let first = number * PIECE_BYTES;
             let from = offset.saturating_sub(first).min(PIECE_BYTES) as usize;
             let until = (end - first).min(PIECE_BYTES) as usize;
-            out.extend_from_slice(piece.as_deref().and_then(|piece| piece.get(from..until)).unwrap_or_default());
+            out.extend_from_slice(
+                piece.as_deref().and_then(|piece| piece.get(from..until)).unwrap_or_default(),
+            );
         }
         Ok((out.len() == len).then_some(out))
     }
@@ -95,7 +99,8 @@ impl Cache {
         let uses = held.uses;
         for (key, piece) in pieces {
             if held.pieces.len() >= PIECES_MAX && !held.pieces.contains_key(&key) {
-                let oldest = held.pieces.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
+                let oldest =
+                    held.pieces.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone());
                 oldest.and_then(|oldest| held.pieces.remove(&oldest));
             }
             held.pieces.insert(key, (uses, Arc::clone(piece)));

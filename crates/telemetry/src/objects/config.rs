@@ -67,8 +67,7 @@ impl ObjectStorage {
     /// Bucket and prefix; the prefix is empty or ends in a slash.
     pub(crate) fn place(&self) -> Result<(String, String), ObjectStorageError> {
         let wrong = |why: &str| ObjectStorageError::new("url", format!("is {:?}, {why}", self.url));
-        let rest =
-            self.url.strip_prefix("s3://").ok_or_else(|| wrong("must begin with s3://BUCKET"))?;
+        let rest = self.url.strip_prefix("s3://").ok_or_else(|| wrong("must begin with s3://BUCKET"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         if !(3..=63).contains(&bucket.len())
@@ -161,13 +160,32 @@ mod tests {
     #[test]
     fn what_is_no_bucket_and_no_endpoint_is_refused_by_field() {
         for url in [
-            "", "spans", "http://spans", "s3://", "s3://ab", "s3://Spans", "s3://-spans", "s3://spans/a//b",
-            "s3://spans/../b", "s3://spans/a b", "s3://spans/ä", "s3://spans?x",
+            "",
+            "spans",
+            "http://spans",
+            "s3://",
+            "s3://ab",
+            "s3://Spans",
+            "s3://-spans",
+            "s3://spans/a//b",
+            "s3://spans/../b",
+            "s3://spans/a b",
+            "s3://spans/ä",
+            "s3://spans?x",
         ] {
             let error = storage(url, None).check().expect_err(url);
             assert_eq!(error.field, "url", "{error}");
         }
-        for endpoint in ["", "minio:9000", "ftp://h", "http://", "http://h:x", "http://u:p@h", "http://h/path", "http://[::1"] {
+        for endpoint in [
+            "",
+            "minio:9000",
+            "ftp://h",
+            "http://",
+            "http://h:x",
+            "http://u:p@h",
+            "http://h/path",
+            "http://[::1",
+        ] {
             let error = storage("s3://spans", Some(endpoint)).check().expect_err(endpoint);
             assert_eq!(error.field, "endpoint", "{error}");
         }

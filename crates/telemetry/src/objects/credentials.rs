@@ -25,7 +25,10 @@ impl fmt::Debug for Credentials {
 pub(super) enum Source {
     Environment(Credentials),
     /// A file, and the part of it that is ours.
-    File { path: PathBuf, profile: String },
+    File {
+        path: PathBuf,
+        profile: String,
+    },
 }
 
 impl Source {
@@ -66,8 +69,8 @@ impl Source {
             Self::Environment(credentials) => Ok(credentials.clone()),
             Self::File { path, profile } => {
                 let shown = path.display();
-                let text =
-                    fs::read_to_string(path).map_err(|error| format!("is {shown}, which cannot be read: {error}"))?;
+                let text = fs::read_to_string(path)
+                    .map_err(|error| format!("is {shown}, which cannot be read: {error}"))?;
                 in_profile(&text, profile).ok_or_else(|| {
                     format!(
                         "is {shown}, which has no aws_access_key_id and aws_secret_access_key in a part [{profile}]"
@@ -129,7 +132,8 @@ mod tests {
                 found => found.map(|(_, value)| (*value).to_owned()),
             }
         };
-        let keys = &[("AWS_ACCESS_KEY_ID", "three"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_PROFILE", "other")];
+        let keys =
+            &[("AWS_ACCESS_KEY_ID", "three"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_PROFILE", "other")];
         let found = Source::find(&storage(Some(file.path().to_owned())), environment(keys)).expect("a file");
         assert_eq!(ids(&found), ("two".to_owned(), Some("t".to_owned())));
         let found = Source::find(&storage(None), environment(keys)).expect("keys");

@@ -96,14 +96,16 @@ mod tests {
             <Contents><Key>p/a&lt;b</Key><Size>18446744073709551615</Size></Contents></ListBucketResult>"#;
         let objects = vec![("p/1-2.index".to_owned(), 12), ("p/a<b".to_owned(), u64::MAX)];
         assert_eq!(read(document), Some(Listing { objects, next: Some("a+b&c".to_owned()) }));
-        let none = b"<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
+        let none =
+            b"<ListBucketResult><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>";
         assert_eq!(read(none), Some(Listing::default()));
         assert_eq!(read(b"<ListBucketResult/>"), Some(Listing::default()));
     }
 
     #[test]
     fn a_refusal_is_read() {
-        let document = b"<?xml?><Error><Code>NoSuchBucket</Code><Message>It&apos;s not there</Message></Error>";
+        let document =
+            b"<?xml?><Error><Code>NoSuchBucket</Code><Message>It&apos;s not there</Message></Error>";
         assert_eq!(refusal(document), Some(("NoSuchBucket".to_owned(), "It's not there".to_owned())));
         assert_eq!(refusal(b"<html>busy</html>"), None);
     }

@@ -22,7 +22,8 @@ pub(super) fn meet(config: &Config, cold: &Path, hot: &Path) -> Result<Option<Ar
 fn configured(config: &Config, cold: &Path, hot: &Path) -> Result<Option<Arc<Bucket>>, OpenError> {
     let Some(storage) = &config.objects else { return Ok(None) };
     let bucket = Bucket::new(storage, |name| std::env::var(name).ok())?;
-    cold::acquaint(&bucket, cold, hot).map_err(|trouble| OpenError::FirstMeeting { why: trouble.to_string() })?;
+    cold::acquaint(&bucket, cold, hot)
+        .map_err(|trouble| OpenError::FirstMeeting { why: trouble.to_string() })?;
     Ok(Some(Arc::new(bucket)))
 }
 

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use super::*;
+use crate::ObjectStorage;
 use crate::intake::lock;
 use crate::objects::Bucket;
-use crate::ObjectStorage;
 
 pub(super) const ACCESS: &str = "homeostat-test";
 pub(super) const SECRET: &str = "not/much+of-a-secret";
@@ -125,7 +125,8 @@ pub(super) fn serve(provided: &Path, dir: &Path, more: &[&Path]) -> (Child, u16)
     fs::create_dir_all(dir.join("data").join(BUCKET)).expect("made");
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
         let mut server = Command::new(provided.join("serve"))
             .args([&port.to_string(), ACCESS, SECRET])
             .arg(dir.join("data"))

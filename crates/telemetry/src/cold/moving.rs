@@ -368,7 +368,7 @@ impl Found {
             bucket.counters().unknown_units.add(1);
             Ok(None)
         };
-        let Some((bytes, _, written)) = bucket.get(&index_name(stem))? else { return Ok(None) };
+        let Some((bytes, written)) = bucket.get(&index_name(stem))? else { return Ok(None) };
         let index = match Index::read(&bytes) {
             Ok(index) => index,
             Err(IndexError::Damaged) => return unknown(),

@@ -191,19 +191,16 @@ impl Bucket {
         Ok(Some(Object { bytes, etag: etag(&answer) }))
     }
 
-    /// A whole object, what it is, and a header of ours; `None` where there is none.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<(Vec<u8>, Object, Option<String>)>, BucketError> {
+    /// A whole object, and when its unit was written, where that is said; `None` where there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<(Vec<u8>, Option<String>)>, BucketError> {
         let time = ANSWER_TIME + Duration::from_secs(64);
         let answer = self.send_patiently(&Ask { time, ..Ask::new(Method::GET, name) })?;
         let mut answer = match accepted(answer) {
             Err(error) if error.is_absence() => return Ok(None),
             answer => answer?,
         };
-        let etag = etag(&answer);
         let header = answer.headers().get(WRITTEN).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let content = whole(&mut answer)?;
-        let bytes = content.len() as u64;
-        Ok(Some((content, Object { bytes, etag }, header)))
+        Ok(Some((whole(&mut answer)?, header)))
     }
 
     /// Reads a range of an object, as it was put there.

@@ -29,7 +29,7 @@ use super::unit::{Files, Part, Unit};
 use crate::derive::{Derived, Minutes};
 use crate::intake::lock;
 use crate::model::Signal;
-use crate::objects::{Bucket, BucketError, Object, WRITTEN};
+use crate::objects::{Bucket, BucketError, Object, WRITTEN, Whole};
 use crate::segment::Segment;
 
 /// The object that says whose prefix it is, and the file here that says who we are.
@@ -265,7 +265,7 @@ impl Moving {
     fn claim(&self) -> Result<(), Trouble> {
         let ours = fs::read_to_string(self.work.dir.join(OWNER))?;
         match self.bucket.get(OWNER).map_err(|error| self.there(error))? {
-            Some((theirs, ..)) if theirs == ours.as_bytes() => Ok(()),
+            Some(theirs) if theirs.content == ours.as_bytes() => Ok(()),
             Some(_) => Err(Trouble::Foreign { url: self.bucket.url().to_owned() }),
             None => {
                 let put = self.bucket.put_bytes(OWNER, ours.as_bytes(), None);
@@ -368,7 +368,7 @@ impl Found {
             bucket.counters().unknown_units.add(1);
             Ok(None)
         };
-        let Some((bytes, written)) = bucket.get(&index_name(stem))? else { return Ok(None) };
+        let Some(Whole { content: bytes, written }) = bucket.get(&index_name(stem))? else { return Ok(None) };
         let index = match Index::read(&bytes) {
             Ok(index) => index,
             Err(IndexError::Damaged) => return unknown(),
@@ -423,7 +423,7 @@ pub(crate) fn acquaint(bucket: &Bucket, cold: &Path, hot: &Path) -> Result<(), T
         Some(_) if !holds_nothing(cold, hot)? => {
             return Err(Trouble::Foreign { url: bucket.url().to_owned() });
         }
-        Some((id, ..)) => {
+        Some(id) => {
             for stem in units_there(bucket).map_err(there)?.into_keys() {
                 let files = Files::new(cold, &stem);
                 if !files.index.try_exists()?
@@ -432,7 +432,7 @@ pub(crate) fn acquaint(bucket: &Bucket, cold: &Path, hot: &Path) -> Result<(), T
                     found.write(&files)?;
                 }
             }
-            id
+            id.content
         }
     };
     // Last: where it is missing, this is done again.

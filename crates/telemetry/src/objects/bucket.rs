@@ -62,6 +62,14 @@ pub(crate) struct Bucket {
     counters: ObjectCounters,
 }
 
+/// An object as a whole.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) content: Vec<u8>,
+    /// The header [`WRITTEN`], where it has one.
+    pub(crate) written: Option<String>,
+}
+
 /// What is asked.
 struct Ask<'a> {
     method: Method,
@@ -191,8 +199,8 @@ impl Bucket {
         Ok(Some(Object { bytes, etag: etag(&answer) }))
     }
 
-    /// A whole object, and when its unit was written, where that is said; `None` where there is none.
-    pub(crate) fn get(&self, name: &str) -> Result<Option<(Vec<u8>, Option<String>)>, BucketError> {
+    /// A whole object; `None` where there is none.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Whole>, BucketError> {
         let time = ANSWER_TIME + Duration::from_secs(64);
         let answer = self.send_patiently(&Ask { time, ..Ask::new(Method::GET, name) })?;
         let mut answer = match accepted(answer) {
@@ -200,7 +208,7 @@ impl Bucket {
             answer => answer?,
         };
         let header = answer.headers().get(WRITTEN).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Some((whole(&mut answer)?, header)))
+        Ok(Some(Whole { content: whole(&mut answer)?, written: header }))
     }
 
     /// Reads a range of an object, as it was put there.

@@ -133,7 +133,7 @@ mod tests {
             let cache = Cache::default();
             for (offset, len) in ranges {
                 let fetch = |from: u64, until: u64| {
-                    assert!(from < until && until <= size as u64 && from % PIECE_BYTES == 0);
+                    assert!(from < until && until <= size as u64 && from.is_multiple_of(PIECE_BYTES));
                     Ok::<_, Infallible>(bytes[from as usize..until as usize].to_vec())
                 };
                 let Ok(read) = cache.read(("a", "e", size as u64), offset, len, fetch);

@@ -24,7 +24,7 @@ mod sign;
 #[cfg(not(feature = "object-storage"))]
 pub(crate) use absent::Bucket;
 #[cfg(feature = "object-storage")]
-pub(crate) use bucket::{Bucket, WRITTEN};
+pub(crate) use bucket::{Bucket, WRITTEN, Whole};
 pub use config::{ObjectStorage, ObjectStorageError};
 
 use crate::counters::Counter;

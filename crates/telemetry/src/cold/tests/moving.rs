@@ -31,10 +31,7 @@ fn moved(store: &Telemetry) -> u64 {
 fn endings(dir: &TempDir) -> Vec<String> {
     let names = crate::cold::compact::files_in(&dir.path().join("cold")).expect("cold").into_iter();
     let name = |path: std::path::PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
-    names
-        .map(|path| name(path))
-        .map(|name| name.split_once('.').map_or(name.clone(), |(_, e)| e.to_owned()))
-        .collect()
+    names.map(name).map(|name| name.split_once('.').map_or(name.clone(), |(_, e)| e.to_owned())).collect()
 }
 
 fn ranged_reads(store: &Telemetry) -> u64 {
@@ -106,7 +103,7 @@ fn what_was_moved_is_here_as_its_index_alone_and_there_as_files_that_others_read
     let stem = unit.files.stem();
     let names = ["index", "logs.parquet", "spans.parquet"].map(|ending| format!("{stem}.{ending}"));
     assert_eq!(storage.names("p"), [&names[..], &["owner".to_owned()]].concat());
-    let there = storage.bucket("p").get(&names[2]).expect("an answer").expect("an object").0;
+    let there = storage.bucket("p").get(&names[2]).expect("an answer").expect("an object").content;
     assert!(there == spans && there.starts_with(b"PAR1") && there.ends_with(b"PAR1"));
     let told = store.moved().expect("a bucket");
     assert_eq!((told.units, told.trouble.as_deref(), &*told.url), (1, None, "s3://spans/p"));
@@ -340,7 +337,7 @@ fn what_was_replaced_there_is_not_taken_for_what_was_put_there() {
     move_all(&store).expect("moved");
     let name = storage.names("p").into_iter().find(|name| name.ends_with("spans.parquet")).expect("spans");
     let bucket = storage.bucket("p");
-    let bytes = bucket.get(&name).expect("an answer").expect("an object").0;
+    let bytes = bucket.get(&name).expect("an answer").expect("an object").content;
     bucket.put_bytes(&name, &vec![7; bytes.len()], None).expect("put");
     let error = store.trace(TraceId(fixture::trace_id(1))).expect_err("replaced");
     assert!(error.to_string().contains("is not what was put there"), "{error}");

@@ -14,7 +14,7 @@ use store::Retention;
 
 mod telemetry;
 
-pub use telemetry::{Otlp, Telemetry};
+pub use telemetry::{Objects, Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;
 
@@ -374,6 +374,38 @@ mod tests {
                 [format!("telemetry.{field}"), format!("must be {least} to"), "room for two".to_owned()];
             assert!(says.iter().all(|says| error.contains(says)), "{error}");
         }
+    }
+
+    /// Both programs are asked: one that can do it, and one that was built without.
+    #[test]
+    fn a_bucket_is_taken_or_refused_by_field_and_never_in_silence() {
+        let of = |more: &str| load(&format!("[telemetry.objects]\nurl = \"s3://spans/a\"\n{more}"));
+        let loaded = of("endpoint = \"http://localhost:9000\"\n");
+        assert_eq!(loaded.is_ok(), ::telemetry::ObjectStorage::BUILT_IN);
+        match loaded {
+            Ok(config) => {
+                let objects = config.telemetry.store(Path::new("dir")).objects.unwrap();
+                assert_eq!(objects.after, Duration::from_secs(24 * 3600));
+                assert_eq!(objects.endpoint.as_deref(), Some("http://localhost:9000"));
+            }
+            Err(error) => {
+                assert!(error.starts_with("homeostat.toml:2: telemetry.objects.url "), "{error}");
+                assert!(error.contains("--features object-storage"), "{error}");
+            }
+        }
+        for (more, field, says) in [
+            ("after_hours = 0\n", "after_hours", "must be 1 to 167"),
+            ("after_hours = 168\n", "after_hours", "telemetry.retention_days"),
+            ("endpoint = \"localhost:9000\"\n", "endpoint", "https://HOST:PORT"),
+            ("region = \"Frankfurt am Main\"\n", "region", "must be a region"),
+        ] {
+            let error = of(more).unwrap_err();
+            assert!(error.starts_with(&format!("homeostat.toml:3: telemetry.objects.{field} ")), "{error}");
+            assert!(error.contains(says), "{error}");
+        }
+        let error = load("[telemetry.objects]\nurl = \"https://spans\"\n").unwrap_err();
+        assert!(error.starts_with("homeostat.toml:2: telemetry.objects.url is \"https://spans\""), "{error}");
+        assert!(load("[telemetry.objects]\nbucket = \"spans\"\n").unwrap_err().contains("bucket"));
     }
 
     #[test]

@@ -9,8 +9,9 @@
 //! In: OTLP requests as protobuf, through an [`Intake`] for each receiver. Out: whole spans and log records. What is
 //! acknowledged was on disk before, and is found at once: there is no second path that catches up later.
 //!
-//! Plain threads, no runtime, no network: receivers, JSON and compression are the gateway's. Nothing here is sampled
-//! before it is counted; what is sampled, is when it is compacted.
+//! Plain threads, no runtime: receivers, JSON and compression are the gateway's. There is a network for one thing alone,
+//! a bucket for what is old, and only with the feature `object-storage`. Nothing here is sampled before it is counted;
+//! what is sampled, is when it is compacted.
 
 mod backlog;
 mod batch;
@@ -29,6 +30,7 @@ mod filter;
 mod fixture;
 mod intake;
 mod model;
+mod objects;
 mod otlp;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
@@ -55,6 +57,7 @@ pub use model::{
     AttributeList, Dropped, Event, IdError, Link, LogRecord, Resource, Scope, Signal, Span, SpanId, SpanKind,
     StatusCode, TraceId, Value,
 };
+pub use objects::{Moved, ObjectCounters, ObjectStorage, ObjectStorageError};
 pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;

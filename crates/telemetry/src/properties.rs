@@ -6,6 +6,7 @@
 use crate::batch::Batch;
 use crate::block::{Block, Encoder, HEADER_BYTES, Header};
 use crate::model::Signal;
+use crate::objects::listing;
 use crate::otlp::{Limits, walk_logs, walk_traces};
 use crate::rows::Rows;
 
@@ -50,6 +51,20 @@ pub fn block_payload(input: &[u8]) {
     }
 }
 
+/// What a bucket answers is read or refused; every name in a list is one that stands in it.
+pub fn bucket_listing(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    if let Some(listing) = listing::read(input) {
+        assert!(listing.objects.len() <= text.matches("<Contents").count());
+        for (key, _) in listing.objects {
+            assert!(key.chars().count() <= input.len() && (text.contains('&') || text.contains(&key)));
+        }
+    }
+    if let Some((code, _)) = listing::refusal(input) {
+        assert!(text.contains('&') || text.contains(&code));
+    }
+}
+
 /// Rows as text: a NaN equals itself there.
 fn shown(batch: &Batch) -> Vec<String> {
     let mut rows = Rows::new(batch);
@@ -77,5 +92,10 @@ mod tests {
     #[test]
     fn a_payload_is_read_or_refused() {
         hold("block_payload", 2000, super::block_payload);
+    }
+
+    #[test]
+    fn what_a_bucket_answers_is_read_or_refused() {
+        hold("bucket_listing", 5000, super::bucket_listing);
     }
 }

@@ -114,6 +114,16 @@ impl Tiers {
         self.change(|state| state.cold.push(unit));
     }
 
+    /// Takes in a unit that was found in a bucket, among the others by its age.
+    #[cfg(feature = "object-storage")]
+    pub(crate) fn take_in(&self, unit: Arc<Unit>) {
+        self.change(|state| {
+            let first = unit.segments().first().copied();
+            let at = state.cold.partition_point(|known| known.segments().first().copied() < first);
+            state.cold.insert(at, unit);
+        });
+    }
+
     /// Puts a unit in the place of the segments it was made from.
     pub(crate) fn replace(&self, unit: Arc<Unit>) {
         self.change(|state| {

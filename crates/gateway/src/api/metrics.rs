@@ -35,6 +35,7 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     if let Some(telemetry) = &asked.app.telemetry {
         stored(&mut text, telemetry.counters());
         waiting(&mut text, telemetry);
+        moved(&mut text, telemetry);
         text.0.push_str(&telemetry.span_metrics());
     }
     let mut response = text.0.into_response();
@@ -93,6 +94,34 @@ fn waiting(text: &mut Exposition, telemetry: &Telemetry) {
         ("telemetry_compacted_stored_bytes", "bytes of compacted files on disk", bytes as f64),
     ] {
         text.gauge(name, help, &[("", value)]);
+    }
+}
+
+/// What is in object storage, what went there and what was read from it; nothing where none is configured.
+fn moved(text: &mut Exposition, telemetry: &Telemetry) {
+    let (Some(moved), Some(counts)) = (telemetry.moved(), telemetry.object_counters()) else { return };
+    for (name, help, value) in [
+        ("telemetry_moved_files", "compacted files whose rows are in object storage", moved.units as f64),
+        ("telemetry_moved_stored_bytes", "bytes of these rows", moved.bytes as f64),
+        ("telemetry_objects_trouble", "1 while nothing can be moved", f64::from(moved.trouble.is_some())),
+    ] {
+        text.gauge(name, help, &[("", value)]);
+    }
+    for (name, help, counter) in [
+        ("telemetry_moved_files_total", "compacted files moved to object storage", &counts.moved_units),
+        ("telemetry_objects_uploaded_bytes_total", "bytes put there", &counts.uploaded_bytes),
+        ("telemetry_objects_failures_total", "tries to move or remove that failed", &counts.failures),
+        ("telemetry_objects_removed_total", "compacted files removed there", &counts.removed_units),
+        (
+            "telemetry_objects_unknown_total",
+            "compacted files there that are left alone",
+            &counts.unknown_units,
+        ),
+        ("telemetry_objects_ranged_reads_total", "ranges read for questions", &counts.ranged_reads),
+        ("telemetry_objects_read_bytes_total", "bytes of these ranges", &counts.read_bytes),
+        ("telemetry_objects_read_failures_total", "ranges that were not to be had", &counts.read_failures),
+    ] {
+        text.counter(name, help, counter.get());
     }
 }
 

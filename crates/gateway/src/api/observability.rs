@@ -83,6 +83,12 @@ pub(crate) fn status(asked: &Asked<'_>) -> Answer {
         compacted_bytes: bytes,
         spans_taken: counts.spans.get(),
         log_records_taken: counts.log_records.get(),
+        moved: telemetry.moved().map(|moved| MovedStatus {
+            url: moved.url,
+            files: moved.units,
+            bytes: moved.bytes,
+            trouble: moved.trouble,
+        }),
     };
     json(StatusCode::OK, &status)
 }
@@ -98,6 +104,19 @@ struct StoreStatus {
     compacted_bytes: u64,
     spans_taken: u64,
     log_records_taken: u64,
+    /// What is in object storage; left out where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<MovedStatus>,
+}
+
+/// What of the compacted files is in object storage.
+#[derive(Serialize)]
+struct MovedStatus {
+    url: String,
+    files: u64,
+    bytes: u64,
+    /// Why nothing is moved at present.
+    trouble: Option<String>,
 }
 
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
@@ -304,7 +323,13 @@ fn time_wanted() -> String {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        Self::internal(format!("the telemetry store did not answer: {}", chain(&error)))
+        match error {
+            // Later, or for less, there is an answer.
+            ReadError::Away { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "object_storage_away", chain(&error))
+            }
+            _ => Self::internal(format!("the telemetry store did not answer: {}", chain(&error))),
+        }
     }
 }
 
@@ -424,5 +449,16 @@ mod tests {
             let told = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap());
             assert_eq!((response.status().as_u16(), told), (status, seconds));
         }
+    }
+
+    /// Nothing is broken here, and there is an answer later, or for less.
+    #[test]
+    fn storage_that_is_away_is_no_defect_of_ours() {
+        let away = || ReadError::Away { url: "s3://spans/p".to_owned(), why: "it did not answer".to_owned() };
+        let problem = Problem::from(away());
+        assert_eq!((problem.status, problem.code), (StatusCode::SERVICE_UNAVAILABLE, "object_storage_away"));
+        assert!(problem.detail.starts_with("part of the answer is in s3://spans/p"), "{}", problem.detail);
+        let broken = ReadError::Compacted { path: "a.parquet".into(), what: "page" };
+        assert_eq!(Problem::from(broken).status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

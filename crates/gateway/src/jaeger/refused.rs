@@ -44,7 +44,11 @@ impl From<Malformed> for RefusedV1 {
 
 impl From<ReadError> for RefusedV1 {
     fn from(error: ReadError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, chain(&error))
+        let status = match error {
+            ReadError::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, chain(&error))
     }
 }
 

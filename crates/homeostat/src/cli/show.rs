@@ -33,7 +33,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     }
     let score = health["overall_score"].as_u64().map_or("unknown".to_owned(), |score| score.to_string());
     let limits = limits_line(&capabilities);
-    let intake = refused_line(&telemetry);
+    let intake = refused_line(&telemetry) + &trouble_line(&telemetry);
     let mut text = format!("{}  health {score}\n{limits}\n{intake}\n", client.address());
     let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
@@ -79,6 +79,12 @@ fn refused_line(telemetry: &Value) -> String {
         }
         None => String::new(),
     }
+}
+
+/// Why nothing is moved to object storage, while that is so.
+fn trouble_line(telemetry: &Value) -> String {
+    let trouble = telemetry["moved"]["trouble"].as_str();
+    trouble.map_or(String::new(), |why| format!("telemetry: old spans and logs are not moved: {why}\n"))
 }
 
 /// Issues, newest first.
@@ -220,7 +226,7 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     use domain::{Capabilities, Enforcement};
 
-    use super::{limits_line, refused_line, table};
+    use super::{limits_line, refused_line, table, trouble_line};
 
     #[test]
     fn refused_intake_is_one_line_and_open_intake_none() {
@@ -232,6 +238,18 @@ mod tests {
             "telemetry: spans and logs are refused until compaction has caught up with 300 MiB\n"
         );
         assert_eq!((of("open"), refused_line(&serde_json::Value::Null)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn storage_that_takes_nothing_is_one_line_and_one_that_does_none() {
+        let of =
+            |moved: serde_json::Value| trouble_line(&serde_json::json!({"intake": "open", "moved": moved}));
+        assert_eq!(
+            of(serde_json::json!({"url": "s3://spans/p", "trouble": "s3://spans/p: it did not answer: x"})),
+            "telemetry: old spans and logs are not moved: s3://spans/p: it did not answer: x\n"
+        );
+        let well = [serde_json::json!({"url": "s3://spans/p", "trouble": null}), serde_json::Value::Null];
+        assert_eq!(well.map(of), ["", ""]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What of the configuration concerns spans and logs: how they come in, how long they stay.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway::otlp::{Limits, OtlpConfig};
 use serde::{Deserialize, Serialize};
+use telemetry::ObjectStorage;
 
 use super::DAY_SECONDS;
 
@@ -86,6 +87,8 @@ impl Otlp {
     }
 }
 
+const HOUR_SECONDS: u64 = 3600;
+
 /// The least that may wait for compaction, in MiB.
 const BACKLOG_MIB_MIN: u64 = telemetry::BACKLOG_BYTES_MIN >> 20;
 
@@ -107,6 +110,63 @@ pub struct Telemetry {
     /// back later from here on, until a quarter of it is gone, or 256 MiB. Half of `retention_mib` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_mib: Option<u64>,
+    /// A bucket for what is old; nothing is moved where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Objects>,
+}
+
+/// A bucket that speaks S3, to which what was compacted is moved when it is old. Only in programs that were built with
+/// `--features object-storage`. Who may use it says the environment, as AWS's tools read it, or a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objects {
+    /// `s3://BUCKET/PREFIX`; each data directory needs a prefix of its own.
+    pub url: String,
+    /// `http://HOST:PORT` or `https://HOST:PORT`; Amazon's where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Such as `eu-central-1`; `AWS_REGION`, or else `us-east-1`, where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// A file with credentials in the form of AWS's tools. Where nothing is said: `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or else the file in `AWS_SHARED_CREDENTIALS_FILE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
+    /// Hours after which compacted files are moved, 1 to 87599 and less than `retention_days`. Sooner, the oldest first,
+    /// where three quarters of `retention_mib` are in use.
+    #[serde(default = "after_hours")]
+    pub after_hours: u64,
+}
+
+fn after_hours() -> u64 {
+    24
+}
+
+impl Objects {
+    /// The same as the store takes it.
+    fn storage(&self) -> ObjectStorage {
+        ObjectStorage {
+            url: self.url.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            credentials_file: self.credentials_file.clone(),
+            after: Duration::from_secs(self.after_hours * HOUR_SECONDS),
+        }
+    }
+
+    fn check(&self, retention_days: u64) -> Result<(), (String, String)> {
+        let field = |name: &str| format!("telemetry.objects.{name}");
+        let hours = retention_days * (DAY_SECONDS / HOUR_SECONDS);
+        if !(1..hours).contains(&self.after_hours) {
+            let why = format!(
+                "is {}, must be 1 to {}, which is less than telemetry.retention_days",
+                self.after_hours,
+                hours - 1
+            );
+            return Err((field("after_hours"), why));
+        }
+        self.storage().check().map_err(|error| (field(error.field), error.why))
+    }
 }
 
 impl Default for Telemetry {
@@ -118,6 +178,7 @@ impl Default for Telemetry {
             retention_days: store.retention_age.as_secs() / DAY_SECONDS,
             retention_mib: store.retention_bytes >> 20,
             backlog_mib: None,
+            objects: None,
         }
     }
 }
@@ -136,6 +197,7 @@ impl Telemetry {
             keep_percent: self.keep_percent,
             retention_age: Duration::from_secs(self.retention_days * DAY_SECONDS),
             retention_bytes,
+            objects: self.objects.as_ref().map(Objects::storage),
             ..telemetry::Config::new(dir)
         }
     }
@@ -165,6 +227,6 @@ impl Telemetry {
             let message = format!("is {}, must be 0 to 100", self.keep_percent);
             return Err(("telemetry.keep_percent".to_owned(), message));
         }
-        Ok(())
+        self.objects.as_ref().map_or(Ok(()), |objects| objects.check(self.retention_days))
     }
 }

@@ -252,8 +252,7 @@ impl Work {
 /// The thread.
 #[derive(Debug)]
 pub(crate) struct Compactor {
-    thread: thread::JoinHandle<()>,
-    stop: Arc<AtomicBool>,
+    thread: Repeated,
 }
 
 impl Compactor {
@@ -261,7 +260,8 @@ impl Compactor {
     pub(crate) fn start(work: Arc<Work>) -> io::Result<Self> {
         let shared = Arc::clone(&work.shared);
         let rests_until: Cell<Option<Instant>> = Cell::default();
-        Self::repeat(shared, move || {
+        let defect = move || shared.counters.compaction_failures.add(1);
+        let thread = Repeated::start("telemetry-compact", defect, move || {
             // Room on a full disk is made meanwhile, too: intake waits for it.
             work.retain();
             if rests_until.get().is_some_and(|until| Instant::now() < until) {
@@ -269,12 +269,32 @@ impl Compactor {
             }
             rests_until.set(None);
             work.tidy_up().inspect_err(|_| rests_until.set(Some(Instant::now() + AFTER_FAILURE)))
-        })
+        })?;
+        Ok(Self { thread })
     }
 
-    /// Repeats something until it is stopped, at once where there was something to do. Should it panic, which is a
-    /// defect, that is counted, and it goes on: without it intake would be refused before long.
-    fn repeat(shared: Arc<Shared>, tick: impl Fn() -> io::Result<bool> + Send + 'static) -> io::Result<Self> {
+    /// Ends it, after what it is doing.
+    pub(crate) fn stop(self) {
+        self.thread.end();
+        self.thread.join();
+    }
+}
+
+/// A thread that repeats something until it is ended.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    thread: thread::JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Repeated {
+    /// Repeats `tick`, at once where there was something to do. Should it panic, which is a defect, that is counted, and it
+    /// goes on: without compaction intake would be refused before long.
+    pub(super) fn start(
+        name: &str,
+        count_defect: impl Fn() + Send + 'static,
+        tick: impl Fn() -> io::Result<bool> + Send + 'static,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let run = move || {
@@ -284,21 +304,25 @@ impl Compactor {
                     Ok(Ok(true)) => {}
                     Ok(Ok(false) | Err(_)) => thread::park_timeout(TICK),
                     Err(_) => {
-                        shared.counters.compaction_failures.add(1);
+                        count_defect();
                         thread::park_timeout(AFTER_FAILURE);
                     }
                 }
             }
         };
-        let thread = thread::Builder::new().name("telemetry-compact".to_owned()).spawn(run)?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run)?;
         Ok(Self { thread, stop })
     }
 
-    /// Ends it, after what it is doing.
-    pub(crate) fn stop(self) {
+    /// Tells it to end after what it is doing.
+    pub(super) fn end(&self) {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        // A panic of the thread was printed when it happened; segments are still there.
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) {
+        // A panic of the thread was printed when it happened; what it worked on is still there.
         let _ = self.thread.join();
     }
 }
@@ -319,6 +343,10 @@ mod tests {
     #[test]
     fn a_defect_is_counted_and_what_comes_after_it_goes_on() {
         let shared = Arc::new(Shared::new(Limits::default(), 1, Arc::default()));
+        let count = {
+            let shared = Arc::clone(&shared);
+            move || shared.counters.compaction_failures.add(1)
+        };
         let begun = Arc::new(AtomicUsize::new(0));
         let tick = {
             let begun = Arc::clone(&begun);
@@ -327,14 +355,15 @@ mod tests {
                 Ok(false)
             }
         };
-        let compactor = Compactor::repeat(Arc::clone(&shared), tick).expect("a thread");
+        let repeated = Repeated::start("a test's", count, tick).expect("a thread");
         let deadline = Instant::now() + Duration::from_secs(20);
         while begun.load(Ordering::Acquire) < 3 {
             assert!(Instant::now() < deadline, "it was begun {begun:?} times");
-            compactor.thread.thread().unpark();
+            repeated.thread.thread().unpark();
             thread::yield_now();
         }
         assert_eq!(shared.counters.compaction_failures.get(), 1);
-        compactor.stop();
+        repeated.end();
+        repeated.join();
     }
 }

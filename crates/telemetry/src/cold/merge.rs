@@ -39,7 +39,11 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// `None` for a unit that is left as it is: its rows are in a bucket.
     pub(super) fn new(unit: &Unit) -> Option<Self> {
+        if unit.is_moved() {
+            return None;
+        }
         let segments = (*unit.segments().iter().min()?, *unit.segments().iter().max()?);
         Some(Self {
             bytes: unit.bytes(),

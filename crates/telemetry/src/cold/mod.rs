@@ -11,7 +11,8 @@
 //! reader of Parquet reads them. A unit counts once its index has its name; then its segments are removed. Whatever a
 //! crash leaves of a unit without an index, or of segments a unit covers, is removed at the next start.
 //!
-//! Files are local. An object store would take the place of the few calls in `build`, `unit` and `compact`.
+//! Files are local. Where a bucket is configured, the Parquet files of old units are moved there; their indexes stay, so
+//! that searches skip what cannot match as before, and rows are read there by ranges (moving, marker).
 
 mod attributes;
 mod batch;
@@ -24,7 +25,10 @@ mod fault;
 mod gather;
 mod group;
 mod index;
+mod marker;
 mod merge;
+#[cfg(feature = "object-storage")]
+mod moving;
 mod operations;
 mod order;
 mod pack;
@@ -41,6 +45,9 @@ mod write;
 
 pub(crate) use compact::{Compactor, Policy, Take, Work};
 pub(crate) use fault::is_full;
+pub(crate) use marker::buckets_in;
+#[cfg(feature = "object-storage")]
+pub(crate) use moving::{Mover, Moving, acquaint};
 pub use restore::DamagedFiles;
 pub(crate) use restore::{Restored, restore};
 pub(crate) use unit::Unit;

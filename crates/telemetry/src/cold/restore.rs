@@ -6,14 +6,17 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::compact::files_in;
 use super::index::{Index, IndexError};
+use super::marker::{Marker, MarkerError};
 use super::merge::superseded;
 use super::unit::{Files, Part, Unit};
 use crate::derive::{Minutes, MinutesError};
+use crate::objects::Bucket;
 
 /// Compacted spans and log records that could not be read when the store opened. Their files have `.damaged` behind
 /// their names from then on, are not looked at again, and are not removed.
@@ -66,6 +69,15 @@ impl From<IndexError> for Unreadable {
     }
 }
 
+impl From<MarkerError> for Unreadable {
+    fn from(error: MarkerError) -> Self {
+        match error {
+            MarkerError::Damaged => Self::Damaged(error.to_string()),
+            MarkerError::Newer => Self::Refused(io::Error::other(error)),
+        }
+    }
+}
+
 impl From<MinutesError> for Unreadable {
     fn from(error: MinutesError) -> Self {
         match error {
@@ -75,21 +87,28 @@ impl From<MinutesError> for Unreadable {
     }
 }
 
-/// Opens the units earlier processes left, and removes what a crash left of others.
-pub(crate) fn restore(dir: &Path) -> io::Result<Restored> {
+/// Opens the units earlier processes left, and removes what a crash left of others. `bucket` is the one that units were
+/// moved to, if any were.
+pub(crate) fn restore(dir: &Path, bucket: Option<&Arc<Bucket>>) -> io::Result<Restored> {
     let paths = files_in(dir)?;
     let mut restored = Restored::default();
     let mut found = Vec::new();
     for path in &paths {
         restored.last_number = restored.last_number.max(last_number(path));
         match Files::with(dir, path) {
+            // Retention let go of it.
+            Some((files, Part::Index)) if paths.contains(&files.gone()) => fs::remove_file(&files.index)?,
             Some((files, Part::Index)) => {
-                let (segments, opened) = open(&files).map_err(|error| named(path, &error))?;
+                let (segments, opened) = open(&files, bucket).map_err(|error| named(path, &error))?;
                 found.push((files, segments, opened));
             }
             Some((_, Part::Unfinished)) => fs::remove_file(path)?,
-            Some((files, Part::Rows)) if !paths.contains(&files.index) => fs::remove_file(path)?,
-            Some((_, Part::Rows)) | None => {}
+            Some((files, Part::Rows | Part::Moved)) if !paths.contains(&files.index) => {
+                fs::remove_file(path)?
+            }
+            // They are in the bucket.
+            Some((files, Part::Rows)) if paths.contains(&files.moved()) => fs::remove_file(path)?,
+            Some((_, Part::Rows | Part::Moved)) | None => {}
         }
     }
     let segments: Vec<&[u64]> = found.iter().map(|(_, segments, _)| &**segments).collect();
@@ -112,13 +131,22 @@ pub(crate) fn restore(dir: &Path) -> io::Result<Restored> {
 /// What is known of a unit's segments, and the unit, or what is damaged of it.
 type Opened = (Vec<u64>, Result<(Unit, Minutes), String>);
 
-fn open(files: &Files) -> io::Result<Opened> {
+fn open(files: &Files, bucket: Option<&Arc<Bucket>>) -> io::Result<Opened> {
     let mut segments = Vec::new();
     let mut read = || -> Result<(Unit, Minutes), Unreadable> {
         let bytes = fs::read(&files.index)?;
         let index = Index::read(&bytes)?;
         segments.clone_from(&index.segments);
-        let unit = Unit::with_index(files.clone(), index, bytes.len())?;
+        let unit = match moved(files)? {
+            None => Unit::with_index(files.clone(), index, bytes.len())?,
+            Some(marker) => {
+                let bucket = bucket.filter(|bucket| bucket.url() == marker.url);
+                let elsewhere =
+                    || io::Error::other(format!("its rows are in {}, which is not used", marker.url));
+                let bucket = Arc::clone(bucket.ok_or_else(elsewhere)?);
+                Unit::moved(files.clone(), index, bytes.len(), bucket, marker)?
+            }
+        };
         let minutes = Minutes::from_bytes(unit.derived())?;
         Ok((unit, minutes))
     };
@@ -126,6 +154,15 @@ fn open(files: &Files) -> io::Result<Opened> {
         Ok(unit) => Ok((segments, Ok(unit))),
         Err(Unreadable::Damaged(why)) => Ok((segments, Err(why))),
         Err(Unreadable::Refused(error)) => Err(error),
+    }
+}
+
+/// Where a unit's rows are, if that is in a bucket.
+fn moved(files: &Files) -> Result<Option<Marker>, Unreadable> {
+    match fs::read(files.moved()) {
+        Ok(bytes) => Ok(Some(Marker::read(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is let go of: what is too old, what is more than may be kept, and what a disk is full of.
 //!
-//! The oldest goes first. Age is told by two clocks, because either may have been wrong: that of this machine when the
+//! The oldest goes first; what is in a bucket takes no room here but for its index, and goes by its age. Age is told by two clocks, because either may have been wrong: that of this machine when the
 //! file was written, and those of the senders.
 
 use std::fs;
@@ -20,10 +20,18 @@ impl Work {
     pub(crate) fn retain(&self) {
         let _alone = lock(&self.one_at_a_time);
         let mut bytes = self.bytes();
-        for unit in self.tiers.units() {
+        let units = self.tiers.units();
+        let mut indexes = units.iter().filter(|unit| unit.is_moved()).map(|unit| unit.bytes).sum::<u64>();
+        for unit in units {
             let age = unit.written.elapsed().unwrap_or_default();
-            if self.is_too_old(age, unit.newest_start()) || bytes > self.policy.retention_bytes {
+            // To let go of a moved unit frees its index alone: that is done where indexes take half of the room.
+            let is_too_much = match unit.is_moved() {
+                true => indexes > self.policy.retention_bytes / 2,
+                false => bytes > self.policy.retention_bytes,
+            };
+            if self.is_too_old(age, unit.newest_start()) || is_too_much {
                 bytes -= unit.bytes;
+                indexes -= if unit.is_moved() { unit.bytes } else { 0 };
                 self.let_go_of_unit(&unit);
             }
         }
@@ -37,15 +45,15 @@ impl Work {
         self.make_room();
     }
 
-    /// Bytes of units and of segments that are not written to any more.
-    fn bytes(&self) -> u64 {
+    /// Bytes on the local disk of units and of segments that are not written to any more.
+    pub(super) fn bytes(&self) -> u64 {
         let units = self.tiers.units().iter().map(|unit| unit.bytes).sum::<u64>();
         units + self.tiers.complete().iter().map(|segment| segment.bytes()).sum::<u64>()
     }
 
     /// Whether something that was written so long ago, with this newest start (nanoseconds since 1970), is too old. Both
     /// must be: a clock that began in 1970 and was set makes files old at once. A start that is yet to come says nothing.
-    fn is_too_old(&self, written: Duration, newest_start: u64) -> bool {
+    pub(super) fn is_too_old(&self, written: Duration, newest_start: u64) -> bool {
         let started = now_unix_nano().checked_sub(newest_start).map(Duration::from_nanos);
         let limit = self.policy.retention_age;
         written > limit && started.is_none_or(|started| started > limit)
@@ -63,7 +71,7 @@ impl Work {
         if space.f_bavail * space.f_frsize >= wanted || self.bytes() <= used / 2 {
             return;
         }
-        if let Some(unit) = self.tiers.units().first() {
+        if let Some(unit) = self.tiers.units().iter().find(|unit| !unit.is_moved()) {
             self.let_go_of_unit(unit);
         } else if let Some(segment) = self.tiers.complete().first() {
             self.let_go_of_segment(segment);
@@ -73,7 +81,7 @@ impl Work {
     fn let_go_of_unit(&self, unit: &Arc<Unit>) {
         self.tiers.remove_unit(unit);
         // What cannot be removed now is found again by the next start.
-        let _ = unit.files.remove();
+        let _ = if unit.is_moved() { unit.files.bury() } else { unit.files.remove() };
         self.shared.counters.retention_removed.add(1);
     }
 

@@ -17,9 +17,13 @@ use crate::{Config, LogRecord, Operation, Span, Telemetry, TraceId};
 
 mod behind;
 mod merging;
+#[cfg(feature = "object-storage")]
+mod moving;
 mod operations;
 mod retention;
 mod setting_aside;
+#[cfg(feature = "object-storage")]
+mod storage;
 
 /// A store that compacts only when asked.
 fn open(dir: &TempDir) -> Telemetry {

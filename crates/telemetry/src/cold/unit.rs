@@ -4,15 +4,19 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::bloom;
 use super::gather::Field;
 use super::index::{Bounds, Group, Index, LOCATOR_ENTRY};
+use super::marker::{Marker, rows_name};
 use super::page::Page;
 use super::pages::PAGE_ROWS;
+use crate::derive::{Derived, Minutes};
 use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
+use crate::objects::{Bucket, Object};
 use crate::query::{
     Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, keep_newest, matching_rows,
     oldest_wanted, says, search_columns,
@@ -35,6 +39,8 @@ pub(super) enum Part {
     Unfinished,
     /// A Parquet file.
     Rows,
+    /// What says that the rows are in a bucket.
+    Moved,
 }
 
 impl Files {
@@ -45,6 +51,7 @@ impl Files {
             "index" => Part::Index,
             "unfinished" => Part::Unfinished,
             "spans.parquet" | "logs.parquet" => Part::Rows,
+            "moved" => Part::Moved,
             _ => return None,
         };
         Some((Self::new(dir, stem), part))
@@ -73,13 +80,14 @@ impl Files {
             File::open(dir)?.sync_all()?;
         }
         gone(&self.index.with_extension("unfinished"))?;
+        gone(&self.moved())?;
         gone(&self.spans)?;
         gone(&self.logs)
     }
 
     /// Gives them names under which they are left alone; the index last, so that a crash before that is found again.
     pub(super) fn mark_damaged(&self) -> io::Result<()> {
-        for path in [&self.spans, &self.logs, &self.index] {
+        for path in [&self.spans, &self.logs, &self.moved(), &self.index] {
             let mut name = path.clone().into_os_string();
             name.push(".damaged");
             match fs::rename(path, name) {
@@ -98,14 +106,23 @@ impl Files {
     }
 }
 
-/// Compacted rows: an index and a Parquet file for each signal.
+/// Where the rows of a unit are.
+#[derive(Debug)]
+enum Rows {
+    /// In Parquet files beside the index.
+    Here { spans: Option<File>, logs: Option<File> },
+    /// In the same files, moved to a bucket.
+    There { bucket: Arc<Bucket>, marker: Marker },
+}
+
+/// Compacted rows: an index, and a Parquet file for each signal, here or in a bucket.
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(super) files: Files,
     pub(super) index: Index,
     index_file: File,
-    spans: Option<File>,
-    logs: Option<File>,
+    rows: Rows,
+    /// On the local disk.
     pub(super) bytes: u64,
     pub(super) written: SystemTime,
 }
@@ -120,8 +137,6 @@ impl Unit {
 
     /// Opens the unit whose index was read from so many bytes.
     pub(super) fn with_index(files: Files, index: Index, bytes: usize) -> io::Result<Self> {
-        let index_file = File::open(&files.index)?;
-        let written = index_file.metadata()?.modified()?;
         let mut all = bytes as u64;
         let mut open = |signal: Signal| -> io::Result<Option<File>> {
             if index.groups(signal).is_empty() {
@@ -131,8 +146,25 @@ impl Unit {
             all += file.metadata()?.len();
             Ok(Some(file))
         };
-        let (spans, logs) = (open(Signal::Spans)?, open(Signal::Logs)?);
-        Ok(Self { files, index, index_file, spans, logs, bytes: all, written })
+        let rows = Rows::Here { spans: open(Signal::Spans)?, logs: open(Signal::Logs)? };
+        Self::with_rows(files, index, rows, all)
+    }
+
+    /// Opens the unit whose index was read from so many bytes, and whose rows were moved.
+    pub(super) fn moved(
+        files: Files,
+        index: Index,
+        bytes: usize,
+        bucket: Arc<Bucket>,
+        marker: Marker,
+    ) -> io::Result<Self> {
+        Self::with_rows(files, index, Rows::There { bucket, marker }, bytes as u64)
+    }
+
+    fn with_rows(files: Files, index: Index, rows: Rows, bytes: u64) -> io::Result<Self> {
+        let index_file = File::open(&files.index)?;
+        let written = index_file.metadata()?.modified()?;
+        Ok(Self { files, index, index_file, rows, bytes, written })
     }
 
     pub(super) fn nonsense(&self, signal: Signal, what: &'static str) -> ReadError {
@@ -141,9 +173,15 @@ impl Unit {
 
     /// Bytes of a Parquet file.
     pub(super) fn read(&self, signal: Signal, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
-        let file = match signal {
-            Signal::Spans => &self.spans,
-            Signal::Logs => &self.logs,
+        let file = match (&self.rows, signal) {
+            (Rows::Here { spans, .. }, Signal::Spans) => spans,
+            (Rows::Here { logs, .. }, Signal::Logs) => logs,
+            (Rows::There { bucket, marker }, _) => {
+                let Some(object) = marker.of(signal) else {
+                    return Err(self.nonsense(signal, "list of row groups"));
+                };
+                return self.fetch(bucket, object, signal, offset, len);
+            }
         };
         let Some(file) = file else { return Err(self.nonsense(signal, "list of row groups")) };
         let mut bytes = vec![0; len];
@@ -152,12 +190,37 @@ impl Unit {
         Ok(bytes)
     }
 
+    fn fetch(
+        &self,
+        bucket: &Bucket,
+        object: &Object,
+        signal: Signal,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, ReadError> {
+        let read = bucket.read(&rows_name(self.files.stem(), signal), object, offset, len);
+        read.map_err(|why| ReadError::Away { url: bucket.url().to_owned(), why: why.to_string() })
+    }
+
+    /// Whether its rows are in a bucket.
+    pub(super) fn is_moved(&self) -> bool {
+        matches!(self.rows, Rows::There { .. })
+    }
+
+    /// Bytes of its rows in a bucket.
+    pub(crate) fn moved_bytes(&self) -> Option<u64> {
+        match &self.rows {
+            Rows::Here { .. } => None,
+            Rows::There { marker, .. } => Some(marker.bytes()),
+        }
+    }
+
     fn read_index(&self, offset: u64, bytes: &mut [u8]) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: self.files.index.clone(), source };
         self.index_file.read_exact_at(bytes, offset).map_err(failed)
     }
 
-    /// Bytes of all its files.
+    /// Bytes of all its files on the local disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -202,6 +265,12 @@ impl Unit {
         let operations = self.index.spans.iter().flat_map(|group| &group.operations);
         operations
             .filter_map(|op| Some((&*op.service, op.name.as_deref()?, SpanKind::from_number(op.kind.into()))))
+    }
+
+    /// Makes known what it holds: the names of its operations, and what was derived from its spans.
+    pub(crate) fn tell(&self, minutes: &Minutes, derived: &Derived) {
+        self.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
+        derived.restore(minutes);
     }
 
     /// Latest start of any span.

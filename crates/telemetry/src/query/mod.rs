@@ -44,6 +44,16 @@ pub enum ReadError {
         /// Why.
         source: BlockError,
     },
+    /// Rows that were moved to object storage are not to be had now. What is here would be a part of the answer only.
+    #[error(
+        "part of the answer is in {url}, and cannot be had now: {why}; ask again later, or for newer spans and logs alone"
+    )]
+    Away {
+        /// Which bucket.
+        url: String,
+        /// Why.
+        why: String,
+    },
     /// A compacted file is damaged.
     #[error("{} cannot be read: its {what} makes no sense", path.display())]
     Compacted {

@@ -17,10 +17,13 @@ use crate::counters::Counters;
 use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
 use crate::model::{LogRecord, Span, SpanId, TraceId};
+use crate::objects::{Bucket, ObjectStorage, ObjectStorageError};
 use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
 use crate::tiers::Tiers;
+
+mod bucket;
 
 /// Most bytes on disk where nothing else is said.
 const RETENTION_BYTES: u64 = 10 << 30;
@@ -61,8 +64,11 @@ pub struct Config {
     /// What was written longer ago goes, once its newest span is older, too.
     pub retention_age: Duration,
     /// When there is more than this on disk, the oldest goes; so it does when the disk is full, and more than half of
-    /// what is on it is the store's.
+    /// what is on it is the store's. What was moved to a bucket counts with its indexes, which may take half of this.
     pub retention_bytes: u64,
+    /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none. Where
+    /// nothing is ever compacted, nothing is moved by itself.
+    pub objects: Option<ObjectStorage>,
 }
 
 impl Config {
@@ -80,6 +86,7 @@ impl Config {
             keep_percent: 100.0,
             retention_age: Duration::from_secs(7 * 24 * 3600),
             retention_bytes: RETENTION_BYTES,
+            objects: None,
         }
     }
 }
@@ -92,6 +99,31 @@ pub enum OpenError {
     InUse {
         /// The directory.
         dir: PathBuf,
+    },
+    /// A bucket cannot be used as it is described.
+    #[error("object storage cannot be used: its {0}")]
+    ObjectStorage(#[from] ObjectStorageError),
+    /// A directory that never used its bucket has to hear from it first: it may be another store's, or have spans that
+    /// belong here.
+    #[error("object storage has to answer when a directory first uses it, and did not: {why}")]
+    FirstMeeting {
+        /// What went wrong.
+        why: String,
+    },
+    /// Spans were moved to a bucket that is not configured.
+    #[error(
+        "spans of {} were moved to {url}, {}; name that bucket, or remove the files *.moved with their *.index, and *.gone, \
+         to give up what is there",
+        dir.display(),
+        configured.as_ref().map_or("and no bucket is configured".to_owned(), |other| format!("and {other} is configured"))
+    )]
+    MovedElsewhere {
+        /// The directory.
+        dir: PathBuf,
+        /// Where its spans are.
+        url: String,
+        /// The bucket that is configured.
+        configured: Option<String>,
     },
     /// The file system refused, or holds what this version cannot read.
     #[error("cannot open the telemetry store: {step} {} failed", path.display())]
@@ -134,6 +166,11 @@ pub(crate) struct Open {
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) work: Arc<Work>,
     compactor: Mutex<Option<Compactor>>,
+    bucket: Option<Arc<Bucket>>,
+    #[cfg(feature = "object-storage")]
+    pub(crate) moving: Option<Arc<cold::Moving>>,
+    #[cfg(feature = "object-storage")]
+    mover: Mutex<Option<cold::Mover>>,
     /// Held while the store is open.
     _lock: File,
 }
@@ -149,7 +186,8 @@ impl Telemetry {
         let derived = Arc::new(Derived::new());
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
-        let restored = cold::restore(&cold).map_err(failed("reading", &cold))?;
+        let bucket = bucket::meet(&config, &cold, &hot)?;
+        let restored = cold::restore(&cold, bucket.as_ref()).map_err(failed("reading", &cold))?;
         let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
         let covered = take_units(restored, &tiers, &derived);
         let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
@@ -174,12 +212,28 @@ impl Telemetry {
         };
         let work = Work::new(Arc::clone(&tiers), Arc::clone(&shared), cold.clone(), policy);
         let work = Arc::new(work);
-        let compactor = Mutex::default();
-        let open =
-            Open { shared, tiers, derived, recovery, damaged, committer, work, compactor, _lock: lock };
-        let compactor = Compactor::start(Arc::clone(&open.work));
-        *crate::intake::lock(&open.compactor) =
-            Some(compactor.map_err(failed("starting the thread for", &cold))?);
+        #[cfg(feature = "object-storage")]
+        let moving = config.objects.zip(bucket.clone()).map(|(objects, bucket)| {
+            let (work, derived) = (Arc::clone(&work), Arc::clone(&derived));
+            Arc::new(cold::Moving::new(work, derived, bucket, objects.after))
+        });
+        let open = Open {
+            shared,
+            tiers,
+            derived,
+            recovery,
+            damaged,
+            committer,
+            work,
+            compactor: Mutex::default(),
+            bucket,
+            #[cfg(feature = "object-storage")]
+            moving,
+            #[cfg(feature = "object-storage")]
+            mover: Mutex::default(),
+            _lock: lock,
+        };
+        open.start(config.compact_after.is_some()).map_err(failed("starting a thread for", &cold))?;
         Ok(Self { open: Arc::new(open) })
     }
 
@@ -220,7 +274,7 @@ impl Telemetry {
         self.open.tiers.gate.now()
     }
 
-    /// Files of compacted spans and log records (two and an index count as one), and their bytes.
+    /// Files of compacted spans and log records (two and an index count as one), and their bytes on the local disk.
     pub fn compacted(&self) -> (u64, u64) {
         let units = self.open.tiers.units();
         (units.len() as u64, units.iter().map(|unit| unit.bytes()).sum())
@@ -314,7 +368,31 @@ impl Telemetry {
 }
 
 impl Open {
+    /// Starts the threads that work on units; one that moves them where they are to be moved by themselves.
+    fn start(&self, moves: bool) -> io::Result<()> {
+        *lock(&self.compactor) = Some(Compactor::start(Arc::clone(&self.work))?);
+        #[cfg(feature = "object-storage")]
+        if let Some(moving) = self.moving.as_ref().filter(|_| moves) {
+            *lock(&self.mover) = Some(cold::Mover::start(Arc::clone(moving))?);
+        }
+        #[cfg(not(feature = "object-storage"))]
+        let _ = moves;
+        Ok(())
+    }
+
+    /// Why nothing is moved to the bucket at present.
+    fn trouble_with_bucket(&self) -> Option<String> {
+        #[cfg(feature = "object-storage")]
+        return self.moving.as_ref().and_then(|moving| moving.trouble());
+        #[cfg(not(feature = "object-storage"))]
+        None
+    }
+
     fn close(&self) {
+        #[cfg(feature = "object-storage")]
+        if let Some(mover) = lock(&self.mover).take() {
+            mover.stop();
+        }
         if let Some(compactor) = lock(&self.compactor).take() {
             compactor.stop();
         }
@@ -348,8 +426,7 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
 fn take_units(restored: Restored, tiers: &Tiers, derived: &Derived) -> Vec<u64> {
     let mut covered = Vec::new();
     for (unit, minutes) in restored.units {
-        unit.operations().for_each(|(service, name, kind)| derived.catalogue.learn(service, name, kind));
-        derived.restore(&minutes);
+        unit.tell(&minutes, derived);
         covered.extend_from_slice(unit.segments());
         tiers.restore_unit(Arc::new(unit));
     }

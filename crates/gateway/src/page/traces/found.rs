@@ -10,10 +10,10 @@ use crate::problem::Problem;
 
 /// The traces that match, newest first.
 pub(super) fn find(store: &Telemetry, filter: &TraceFilter) -> Result<Vec<TraceSummary>, Problem> {
-    let found = store.search(filter).map_err(|error| super::unreadable(&error))?;
+    let found = store.search(filter)?;
     let mut summaries = Vec::with_capacity(found.len());
     for (id, _) in found {
-        let spans = store.trace(id).map_err(|error| super::unreadable(&error))?;
+        let spans = store.trace(id)?;
         summaries.extend(TraceSummary::of(&spans));
     }
     Ok(summaries)

@@ -315,11 +315,11 @@ fn sample(
         limit,
         ..TraceFilter::default()
     };
-    let found = store.search(&filter).map_err(|error| super::unreadable(&error))?;
+    let found = store.search(&filter)?;
     let mut sample = Sample { spans: Vec::new(), traces: Vec::new() };
     for (id, _) in found {
         let before = sample.spans.len();
-        let spans = store.trace(id).map_err(|error| super::unreadable(&error))?;
+        let spans = store.trace(id)?;
         sample.spans.extend(spans.into_iter().filter(|span| {
             series.service.as_deref().is_none_or(|service| service == span.service())
                 && series.operation.as_deref().is_none_or(|operation| operation == span.name)
@@ -350,7 +350,7 @@ fn different(
     let told = differences(&within, &without);
     let mut summaries = Vec::new();
     for id in inside.traces.iter().take(LISTED) {
-        let spans = store.trace(*id).map_err(|error| super::unreadable(&error))?;
+        let spans = store.trace(*id)?;
         summaries.extend(TraceSummary::of(&spans));
     }
     Ok(html! {

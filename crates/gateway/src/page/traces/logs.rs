@@ -17,7 +17,7 @@ const LIMIT: usize = 500;
 
 pub(super) fn of_trace(store: &Telemetry, trace: &Trace, colours: &Colours) -> Result<Markup, Problem> {
     let filter = LogFilter { trace: Some(trace.id()), limit: LIMIT, ..LogFilter::default() };
-    let mut records = store.logs(&filter).map_err(|error| super::unreadable(&error))?;
+    let mut records = store.logs(&filter)?;
     records.reverse();
     Ok(html! {
         @if records.is_empty() {

@@ -35,7 +35,7 @@ use maud::{Markup, html};
 use telemetry::{Telemetry, Trace, TraceId};
 
 use super::marks::{Meaning, mark};
-use crate::problem::{Problem, chain};
+use crate::problem::Problem;
 use crate::serve::App;
 
 /// The store, or the sentence that says that there is none.
@@ -51,15 +51,11 @@ fn store(app: &App) -> Result<&Telemetry, Markup> {
     })
 }
 
-fn unreadable(error: &telemetry::ReadError) -> Problem {
-    Problem::internal(format!("the telemetry store did not answer: {}", chain(error)))
-}
-
 /// A trace by the id in an address.
 fn load(store: &Telemetry, id: &str) -> Result<Trace, Problem> {
     let id: TraceId =
         id.parse().map_err(|error: telemetry::IdError| Problem::not_found(error.to_string()))?;
-    let spans = store.trace(id).map_err(|error| unreadable(&error))?;
+    let spans = store.trace(id)?;
     Trace::assemble(spans).ok_or_else(|| {
         Problem::not_found(format!(
             "there is no trace {id}: it was never sent here, or it is older than what is kept"

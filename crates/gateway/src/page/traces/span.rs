@@ -24,7 +24,7 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
     };
     let span = &trace.spans()[row];
     let filter = LogFilter { trace: Some(trace.id()), limit: LOGS, ..LogFilter::default() };
-    let mut records = store.logs(&filter).map_err(|error| super::unreadable(&error))?;
+    let mut records = store.logs(&filter)?;
     records.retain(|record| record.span_id == Some(id));
     records.reverse();
     let close = format!("?{}", query.changed(&[("span", "")]));

@@ -37,16 +37,16 @@ mod intake;
 mod matching;
 mod merge;
 mod part;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod properties;
 mod query;
+pub mod scrape;
 mod shared;
+mod sink;
 mod status;
 mod store;
 mod tier;
 mod wal;
-#[cfg(any(test, feature = "fuzz"))]
-pub mod properties;
-pub mod scrape;
-mod sink;
 pub mod wire;
 
 pub use admission::{Admission, Pending, Refusal, RefusedSamples, SourceName};

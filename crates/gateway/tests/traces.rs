@@ -102,7 +102,7 @@ fn the_status_says_what_waits_for_compaction_and_whether_intake_does() {
 fn while_compaction_is_behind_senders_are_told_when_to_come_back_and_people_why() {
     let server = start_with_backlog();
     let send = |trace| server.post(&format!("{TRACES}/trace"), purchase(trace, began()));
-    let refusal = "refused until compaction has caught up";
+    let refusal = "MiB wait for compaction";
     assert_eq!(send(1).status, 201);
     let refused = send(2);
     assert_problem(&refused, 429, "backlog");

@@ -82,8 +82,7 @@ fn clauses(view: &View) -> Vec<String> {
     }
     if let Some(backlog) = view.refusing {
         let mebibytes = backlog.bytes >> 20;
-        clauses
-            .push(format!("spans and logs are refused until compaction has caught up with {mebibytes} MiB"));
+        clauses.push(format!("spans and logs are refused because {mebibytes} MiB wait for compaction"));
     }
     if !clauses.is_empty() {
         clauses.extend(paused(view));

@@ -72,10 +72,7 @@ fn limits_line(capabilities: &Capabilities) -> String {
 fn refused_line(telemetry: &Value) -> String {
     match telemetry["backlog_bytes"].as_u64().filter(|_| telemetry["intake"] == "refused") {
         Some(bytes) => {
-            format!(
-                "telemetry: spans and logs are refused until compaction has caught up with {} MiB\n",
-                bytes >> 20
-            )
+            format!("telemetry: spans and logs are refused because {} MiB wait for compaction\n", bytes >> 20)
         }
         None => String::new(),
     }
@@ -235,7 +232,7 @@ mod tests {
         };
         assert_eq!(
             of("refused"),
-            "telemetry: spans and logs are refused until compaction has caught up with 300 MiB\n"
+            "telemetry: spans and logs are refused because 300 MiB wait for compaction\n"
         );
         assert_eq!((of("open"), refused_line(&serde_json::Value::Null)), (String::new(), String::new()));
     }

@@ -66,7 +66,8 @@ impl Fleet {
 
     /// Asks the instance itself.
     pub(crate) fn get(&self, name: &str, path: &str) -> String {
-        get(self.instance(name).port.expect("it listens"), path).unwrap()
+        // What has to be answered may take its time: in an emulated machine, with a CPU limit, seconds.
+        get_within(Duration::from_secs(20), self.instance(name).port.expect("it listens"), path).unwrap()
     }
 
     /// One request over the socket, as a control plane would send it.
@@ -152,8 +153,12 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 pub(crate) fn get(port: u16, path: &str) -> std::io::Result<String> {
+    get_within(Duration::from_secs(2), port, path)
+}
+
+fn get_within(limit: Duration, port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

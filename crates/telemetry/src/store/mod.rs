@@ -101,7 +101,7 @@ pub enum OpenError {
         dir: PathBuf,
     },
     /// A bucket cannot be used as it is described.
-    #[error("object storage cannot be used: its {0}")]
+    #[error("object storage cannot be used as `telemetry.objects` describes it")]
     ObjectStorage(#[from] ObjectStorageError),
     /// A directory that never used its bucket has to hear from it first: it may be another store's, or have spans that
     /// belong here.

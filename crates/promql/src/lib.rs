@@ -28,6 +28,7 @@ mod parse;
 mod pattern;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+pub mod rules;
 mod series;
 
 pub use error::{ErrorKind, Position, QueryError};

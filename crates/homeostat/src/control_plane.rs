@@ -249,6 +249,9 @@ impl ControlPlane {
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
+                metrics: None,
+                rules: None,
+                targets: None,
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
             },
         )?;

@@ -38,6 +38,6 @@ pub use control::{
     Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
     StrategyRate, Target,
 };
-pub use prometheus::ScrapeTargets;
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
+pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};

@@ -58,6 +58,8 @@ fn untraced() -> Router<Arc<App>> {
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
+        .route("/assets/metrics.js", get(|| asset("text/javascript; charset=utf-8", page::METRICS_SCRIPT)))
+        .route("/assets/uplot.js", get(|| asset("text/javascript; charset=utf-8", page::UPLOT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
         .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }

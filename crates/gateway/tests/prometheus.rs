@@ -10,7 +10,9 @@ use domain::Clock;
 use gateway::ScrapeTargets;
 use metrics::scrape::{Health, Target, TargetState};
 use metrics::{Batch, Exemplar, Kind, Metadata};
-use promql::rules::{ActiveAlert, ActivePhase, GroupState, Health as RuleHealth, RuleKind, RuleState, RuleStates};
+use promql::rules::{
+    ActiveAlert, ActivePhase, GroupState, Health as RuleHealth, RuleKind, RuleState, RuleStates,
+};
 use promql::{Buckets, CounterReset, Histogram, Labels, Sample, Span, Value as Measured};
 use serde_json::{Value, json};
 use support::MachineClock;
@@ -25,16 +27,16 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn samples(value: impl Fn(f64) -> f64) -> Vec<Sample> {
-    let sample = |at: i64| Sample {
-        at_ms: (*BEGIN_S + at * 15) * 1000,
-        value: Measured::Float(value(at as f64)),
-    };
+    let sample =
+        |at: i64| Sample { at_ms: (*BEGIN_S + at * 15) * 1000, value: Measured::Float(value(at as f64)) };
     (0..=40).map(sample).collect()
 }
 
 fn histogram() -> Histogram {
-    let positive =
-        Buckets { spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }], counts: vec![1.0, 2.0, 3.0] };
+    let positive = Buckets {
+        spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+        counts: vec![1.0, 2.0, 3.0],
+    };
     let negative = Buckets { spans: vec![Span { offset: 0, length: 1 }], counts: vec![4.0] };
     Histogram {
         schema: 0,
@@ -63,7 +65,10 @@ fn batch() -> Batch {
             (labels(&[("__name__", "up"), ("instance", "a:1"), ("job", "api")]), samples(|_| 1.0)),
             (labels(&[("__name__", "up"), ("instance", "b:1"), ("job", "db")]), samples(|at| at % 2.0)),
             (ok.clone(), samples(|at| at * 150.0)),
-            (labels(&[("__name__", "http_requests_total"), ("code", "500"), ("job", "api")]), samples(|at| at)),
+            (
+                labels(&[("__name__", "http_requests_total"), ("code", "500"), ("job", "api")]),
+                samples(|at| at),
+            ),
             (labels(&[("__name__", "took"), ("service.name", "ca\"rt")]), vec![measured]),
         ],
         exemplars: vec![(ok, exemplar)],
@@ -130,7 +135,8 @@ fn a_query_at_a_time_is_answered_as_prometheus_does() {
 fn a_query_of_a_range_is_the_same_by_get_and_by_form_and_needs_no_token() {
     let server = server();
     let (from, to) = (*BEGIN_S + 300, *BEGIN_S + 330);
-    let form = format!("query=sum+by+(code)(rate(http_requests_total%5B1m%5D))&start={from}&end={to}&step=15");
+    let query = "query=round(sum+by+(code)(rate(http_requests_total%5B1m%5D)),0.01)";
+    let form = format!("{query}&start={from}&end={to}&step=15");
     let posted = post(&server, "/api/v1/query_range", &form);
     assert_eq!(posted.status, 200, "{}", posted.body);
     assert_eq!(posted.json()["data"], data(&server, &format!("/api/v1/query_range?{form}")));
@@ -139,12 +145,14 @@ fn a_query_of_a_range_is_the_same_by_get_and_by_form_and_needs_no_token() {
         posted.json()["data"],
         json!({"resultType": "matrix", "result": [
             {"metric": {"code": "200"}, "values": rows("10")},
-            {"metric": {"code": "500"}, "values": rows("0.06666666666666667")},
+            {"metric": {"code": "500"}, "values": rows("0.07")},
         ]})
     );
-    let of_spans = data(&server, &format!("/api/v1/query_range?query=up&start={from}&end={to}&step=1m30s&limit=1"));
+    let of_spans =
+        data(&server, &format!("/api/v1/query_range?query=up&start={from}&end={to}&step=1m30s&limit=1"));
     assert_eq!(of_spans["result"].as_array().unwrap().len(), 1);
-    let limited = server.get(&format!("/api/v1/query_range?query=up&start={from}&end={to}&step=15&limit=1")).json();
+    let limited =
+        server.get(&format!("/api/v1/query_range?query=up&start={from}&end={to}&step=15&limit=1")).json();
     assert_eq!(limited["warnings"], json!(["results truncated due to limit"]));
 }
 
@@ -174,17 +182,57 @@ fn what_is_wrong_has_prometheus_status_and_type() {
     for (path, status, kind, words) in [
         ("query?query=up(", 400, "bad_data", "invalid parameter \"query\": 1:"),
         ("query", 400, "bad_data", "invalid parameter \"query\": 1:1: parse error: "),
-        ("query?query=up&time=noon", 400, "bad_data", "invalid parameter \"time\": cannot parse \"noon\" to a valid timestamp"),
-        ("query?query=up&timeout=x", 400, "bad_data", "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration"),
+        (
+            "query?query=up&time=noon",
+            400,
+            "bad_data",
+            "invalid parameter \"time\": cannot parse \"noon\" to a valid timestamp",
+        ),
+        (
+            "query?query=up&timeout=x",
+            400,
+            "bad_data",
+            "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
+        ),
         ("query?query=up&limit=-1", 400, "bad_data", "limit must be non-negative"),
         ("query?query=%zz", 400, "bad_data", "invalid URL escape"),
         ("query?query=up&timeout=0", 503, "timeout", "query timed out"),
-        ("query?query=label_replace(up,%22a%22,%22b%22,%22c%22,%22(%22)", 422, "execution", "regular expression"),
-        ("query_range?query=up&start=0&end=11001&step=1", 400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries"),
-        ("query_range?query=up&start=9&end=1&step=1", 400, "bad_data", "end timestamp must not be before start time"),
-        ("query_range?query=up&start=0&end=1&step=0", 400, "bad_data", "zero or negative query resolution step widths"),
-        ("query_range?query=up&start=0&end=1", 400, "bad_data", "invalid parameter \"step\": cannot parse \"\""),
-        ("query_range?query=up&end=1&step=1", 400, "bad_data", "invalid parameter \"start\": cannot parse \"\""),
+        (
+            "query?query=label_replace(up,%22a%22,%22b%22,%22c%22,%22(%22)",
+            422,
+            "execution",
+            "regular expression",
+        ),
+        (
+            "query_range?query=up&start=0&end=11001&step=1",
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries",
+        ),
+        (
+            "query_range?query=up&start=9&end=1&step=1",
+            400,
+            "bad_data",
+            "end timestamp must not be before start time",
+        ),
+        (
+            "query_range?query=up&start=0&end=1&step=0",
+            400,
+            "bad_data",
+            "zero or negative query resolution step widths",
+        ),
+        (
+            "query_range?query=up&start=0&end=1",
+            400,
+            "bad_data",
+            "invalid parameter \"step\": cannot parse \"\"",
+        ),
+        (
+            "query_range?query=up&end=1&step=1",
+            400,
+            "bad_data",
+            "invalid parameter \"start\": cannot parse \"\"",
+        ),
         ("query_range?query=up%5B1m%5D&start=0&end=1&step=1", 400, "bad_data", "invalid expression type"),
         ("series", 400, "bad_data", "no match[] parameter provided"),
         ("series?match[]=%7B%7D", 400, "bad_data", "invalid parameter \"match[]\": 1:1: parse error: "),
@@ -225,10 +273,14 @@ fn series_labels_and_values_are_found_by_selector_and_time() {
     );
     let names = json!(["__name__", "code", "instance", "job", "service.name"]);
     assert_eq!(data(&server, "/api/v1/labels"), names);
-    let posted = post(&server, "/api/v1/labels", &format!("match%5B%5D=up&start={}&end={}", *BEGIN_S, *BEGIN_S + 60));
+    let posted =
+        post(&server, "/api/v1/labels", &format!("match%5B%5D=up&start={}&end={}", *BEGIN_S, *BEGIN_S + 60));
     assert_eq!(posted.json()["data"], json!(["__name__", "instance", "job"]));
     assert_eq!(data(&server, "/api/v1/label/__name__/values"), json!(["http_requests_total", "took", "up"]));
-    assert_eq!(data(&server, "/api/v1/label/job/values?match[]=http_requests_total&match[]=took"), json!(["api"]));
+    assert_eq!(
+        data(&server, "/api/v1/label/job/values?match[]=http_requests_total&match[]=took"),
+        json!(["api"])
+    );
     assert_eq!(data(&server, "/api/v1/label/U__service_2e_name/values"), json!(["ca\"rt"]));
     assert_eq!(data(&server, "/api/v1/label/job/values?match[]=up&start=0&end=1000"), json!([]));
     let limited = server.get("/api/v1/labels?limit=2").json();
@@ -300,7 +352,8 @@ impl RuleStates for Rules {
         };
         let hold = Duration::from_secs(60);
         let annotations = map(&[("summary", "{{ $labels.job }} is down")]);
-        let alerting = RuleKind::Alerting { hold, keep_firing: Duration::ZERO, annotations, alerts: vec![alert] };
+        let alerting =
+            RuleKind::Alerting { hold, keep_firing: Duration::ZERO, annotations, alerts: vec![alert] };
         let mut broken = rule("job:up:sum", "sum by (job) (up)", RuleKind::Recording);
         broken.health = RuleHealth::Bad("1:1: it is late".to_owned());
         vec![GroupState {
@@ -342,7 +395,10 @@ fn rules_and_alerts_are_those_of_who_evaluates_them() {
     };
     assert_eq!(data(&server, "/api/v1/rules"), group(json!([alerting, recording])));
     assert_eq!(data(&server, "/api/v1/rules?type=record"), group(json!([recording])));
-    assert_eq!(data(&server, "/api/v1/rules?rule_name[]=Down&match[]=%7Bseverity%3D%22page%22%7D"), group(json!([alerting])));
+    assert_eq!(
+        data(&server, "/api/v1/rules?rule_name[]=Down&match[]=%7Bseverity%3D%22page%22%7D"),
+        group(json!([alerting]))
+    );
     for none in ["rule_name[]=Up", "rule_group[]=other", "file[]=x.yml", "match[]=%7Bseverity%3D%22x%22%7D"] {
         assert_eq!(data(&server, &format!("/api/v1/rules?{none}")), json!({"groups": []}), "{none}");
     }
@@ -374,7 +430,10 @@ fn targets_are_those_of_who_scrapes() {
     let answer = data(&server, "/api/v1/targets?state=active");
     let target = &answer["activeTargets"][0];
     assert_eq!((&target["health"], &target["lastError"]), (&json!("down"), &json!("connection refused")));
-    assert_eq!((&target["scrapeUrl"], &target["scrapePool"]), (&json!("http://h:9100/metrics"), &json!("node")));
+    assert_eq!(
+        (&target["scrapeUrl"], &target["scrapePool"]),
+        (&json!("http://h:9100/metrics"), &json!("node"))
+    );
     assert_eq!((&target["scrapeInterval"], &target["lastScrapeDuration"]), (&json!("15s"), &json!(0.002)));
     assert_eq!(target["discoveredLabels"]["__address__"], "h:9100");
     assert_eq!(answer["droppedTargets"], json!([]));
@@ -391,7 +450,13 @@ fn without_rules_targets_or_a_store_that_is_what_is_answered() {
     let build = data(&server, "/api/v1/status/buildinfo");
     assert!(build["version"].as_str().unwrap().starts_with("3."), "{build}");
     assert!(build["revision"].as_str().unwrap().starts_with("homeostat "), "{build}");
-    for path in ["query?query=1", "query_range?query=1&start=0&end=1&step=1", "labels", "series?match[]=up", "metadata"] {
+    for path in [
+        "query?query=1",
+        "query_range?query=1&start=0&end=1&step=1",
+        "labels",
+        "series?match[]=up",
+        "metadata",
+    ] {
         let reply = server.get(&format!("/api/v1/{path}"));
         assert_eq!((reply.status, &reply.json()["errorType"]), (503, &json!("unavailable")), "{path}");
     }

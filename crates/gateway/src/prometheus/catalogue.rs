@@ -106,8 +106,7 @@ pub(crate) fn exemplars(asked: &Asked<'_>) -> Answer {
     let metrics = asked.metrics()?;
     let (from_ms, to_ms) = parameter::between(&asked.form)?;
     let text = asked.form.text("query").unwrap_or_default();
-    let expression =
-        asked.engine()?.parse(text).map_err(|error| Refused::expression("query", &error))?;
+    let expression = asked.engine()?.parse(text).map_err(|error| Refused::expression("query", &error))?;
     let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
     for matchers in expression.selectors() {
         // The same series by another selector has the same exemplars.

@@ -45,7 +45,7 @@ fn decoded(encoded: &[u8]) -> Result<String, Refused> {
     };
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
-    let mut digit = |rest: &mut std::slice::Iter<'_, u8>| {
+    let digit = |rest: &mut std::slice::Iter<'_, u8>| {
         rest.next().and_then(|byte| char::from(*byte).to_digit(16)).ok_or_else(wrong)
     };
     while let Some(byte) = rest.next() {

@@ -32,8 +32,9 @@ use axum::response::{IntoResponse, Response};
 use metrics::Metrics;
 use promql::{Engine, Experimental, Options};
 
-pub(crate) use catalogue::{build, exemplars, label_values, labels, metadata, series};
-pub(crate) use query::{instant, range};
+pub(crate) use catalogue::{build, exemplars, label_values, labels, metadata, series, word};
+pub(crate) use number::shown;
+pub(crate) use query::{POINTS_MAX, instant, range};
 pub(crate) use rules::{alerts, rules};
 pub use targets::ScrapeTargets;
 pub(crate) use targets::targets;
@@ -114,9 +115,9 @@ async fn asked(
     });
     match tokio::time::timeout_at((deadline + GRACE).into(), thread).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(Refused::internal(
-            "the query could not be answered; the log of `homeostat serve` says why",
-        )),
+        Ok(Err(_)) => {
+            Err(Refused::internal("the query could not be answered; the log of `homeostat serve` says why"))
+        }
         Err(_) => Err(Refused::timeout("query timed out in expression evaluation")),
     }
 }
@@ -160,5 +161,4 @@ impl Asked<'_> {
 }
 
 /// What people are told where no series are kept.
-pub(crate) const NO_METRICS: &str =
-    "this control plane keeps no series; it is off in the configuration, or the log of `homeostat serve` says why";
+pub(crate) const NO_METRICS: &str = "this control plane keeps no series; it is off in the configuration, or the log of `homeostat serve` says why";

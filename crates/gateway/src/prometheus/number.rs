@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn times_have_the_digits_they_need() {
-        for (at_ms, text) in [(0, "0"), (1_435_781_451_781, "1435781451.781"), (10, "0.010"), (-1_500, "-1.500")] {
+        for (at_ms, text) in
+            [(0, "0"), (1_435_781_451_781, "1435781451.781"), (10, "0.010"), (-1_500, "-1.500")]
+        {
             let mut out = Vec::new();
             write_time(at_ms, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);

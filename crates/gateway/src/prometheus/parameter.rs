@@ -25,7 +25,10 @@ pub(super) fn time_ms(text: &str) -> Option<i64> {
     match text {
         "-292273086-05-16T16:47:06Z" => Some(FIRST_MS),
         "+292277025-08-18T07:12:54.999999999Z" => Some(LAST_MS),
-        _ => text.parse::<jiff::Timestamp>().ok().map(|stamp| stamp.as_nanosecond().div_euclid(1_000_000) as i64),
+        _ => text
+            .parse::<jiff::Timestamp>()
+            .ok()
+            .map(|stamp| stamp.as_nanosecond().div_euclid(1_000_000) as i64),
     }
 }
 
@@ -94,9 +97,8 @@ pub(super) fn limit(form: &Form, name: &str) -> Result<Option<usize>, Refused> {
 
 /// `match[]`: each a selector; what meets any of them is meant.
 pub(super) fn selectors(form: &Form) -> Result<Vec<Vec<Matcher>>, Refused> {
-    let read = |text: &str| {
-        parse_selector(text, &options()).map_err(|error| Refused::expression("match[]", &error))
-    };
+    let read =
+        |text: &str| parse_selector(text, &options()).map_err(|error| Refused::expression("match[]", &error));
     form.all("match[]").map(read).collect()
 }
 
@@ -167,7 +169,10 @@ mod tests {
             let form = Form::read(Some(&format!("step={text}")), "", b"").unwrap();
             step_ms(&form).ok()
         };
-        assert_eq!([step("15"), step("0.25"), step("1m30s"), step("5ms")], [15_000, 250, 90_000, 5].map(Some));
+        assert_eq!(
+            [step("15"), step("0.25"), step("1m30s"), step("5ms")],
+            [15_000, 250, 90_000, 5].map(Some)
+        );
         for text in ["", "0", "-1", "1h1d", "x", "0.0001", "NaN", "1e300"] {
             assert_eq!(step(text), None, "{text}");
         }

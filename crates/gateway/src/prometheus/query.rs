@@ -20,7 +20,8 @@ pub(crate) fn instant(asked: &Asked<'_>) -> Answer {
     let limit = parameter::limit(&asked.form, "limit")?;
     let engine = asked.engine()?;
     let expression = expression(asked, &engine)?;
-    let answered = engine.instant(&expression, at_ms, metrics, &limits(&|| asked.is_given_up()));
+    let is_given_up = || asked.is_given_up();
+    let answered = engine.instant(&expression, at_ms, metrics, &limits(&is_given_up));
     let mut answered = answered.map_err(|error| refused(asked, &error))?;
     Ok(match answered.value {
         Answered::Scalar(value) => one("scalar", at_ms, &shown(value), &answered.warnings, &answered.infos),
@@ -51,8 +52,9 @@ pub(crate) fn range(asked: &Asked<'_>) -> Answer {
     let limit = parameter::limit(&asked.form, "limit")?;
     let engine = asked.engine()?;
     let expression = expression(asked, &engine)?;
-    let limits = &limits(&|| asked.is_given_up());
-    let answered = engine.range(&expression, from_ms, to_ms, step_ms, metrics, limits);
+    let is_given_up = || asked.is_given_up();
+    let limits = limits(&is_given_up);
+    let answered = engine.range(&expression, from_ms, to_ms, step_ms, metrics, &limits);
     let answered = answered.map_err(|error| refused(asked, &error))?;
     match answered.value {
         Answered::Matrix(series) => Ok(matrix(series, limit, answered.warnings, &answered.infos)),
@@ -73,7 +75,12 @@ fn refused(asked: &Asked<'_>, error: &promql::QueryError) -> Refused {
     Refused::evaluation(error, asked.has_left())
 }
 
-fn matrix(mut series: Vec<Series>, limit: Option<usize>, mut warnings: Vec<String>, infos: &[String]) -> Response {
+fn matrix(
+    mut series: Vec<Series>,
+    limit: Option<usize>,
+    mut warnings: Vec<String>,
+    infos: &[String],
+) -> Response {
     warnings.extend(cut(&mut series, limit));
     answer::result("matrix", series, &warnings, infos)
 }

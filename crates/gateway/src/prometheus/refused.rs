@@ -93,11 +93,6 @@ impl Refused {
             ErrorKind::Source => Self::new(Kind::Internal, error.message.clone()),
         }
     }
-
-    /// In words, for pages.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
-    }
 }
 
 impl From<SourceError> for Refused {

@@ -65,7 +65,10 @@ impl<'a> Wanted<'a> {
             None | Some("false" | "0") => false,
             Some("true" | "1") => true,
             Some(other) => {
-                return Err(Refused::parameter("exclude_alerts", format_args!("{other:?} is not true or false")));
+                return Err(Refused::parameter(
+                    "exclude_alerts",
+                    format_args!("{other:?} is not true or false"),
+                ));
             }
         };
         Ok(Self {
@@ -90,7 +93,9 @@ impl<'a> Wanted<'a> {
         };
         let labels = Labels::new(rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let meets = |matchers: &Vec<Matcher>| {
-            matchers.iter().all(|matcher| matcher.compiled().is_ok_and(|compiled| compiled.matches_labels(&labels)))
+            matchers
+                .iter()
+                .all(|matcher| matcher.compiled().is_ok_and(|compiled| compiled.matches_labels(&labels)))
         };
         kind && (self.names.is_empty() || self.names.contains(&rule.name.as_str()))
             && (self.selectors.is_empty() || self.selectors.iter().any(meets))

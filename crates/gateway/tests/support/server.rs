@@ -133,8 +133,17 @@ pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
     scene(&fleet);
     let Kept { telemetry, metrics, rules, targets, tracer } = kept;
     let token = TOKEN.to_owned();
-    let config =
-        GatewayConfig { token, token_file: None, clock, otlp: None, telemetry, metrics, rules, targets, tracer };
+    let config = GatewayConfig {
+        token,
+        token_file: None,
+        clock,
+        otlp: None,
+        telemetry,
+        metrics,
+        rules,
+        targets,
+        tracer,
+    };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
 }

@@ -180,8 +180,8 @@ impl Query<'_> {
 /// last of each of its windows; what is greatest, least, how many there are and how they are spread it does not keep.
 fn apart(name: &str) -> Apart {
     match name {
-        "rate" | "increase" | "delta" | "deriv" | "predict_linear" | "last_over_time" | "present_over_time"
-        | "absent_over_time" => Apart::Sparse,
+        "rate" | "increase" | "delta" | "deriv" | "predict_linear" | "last_over_time"
+        | "present_over_time" | "absent_over_time" => Apart::Sparse,
         _ => Apart::All,
     }
 }

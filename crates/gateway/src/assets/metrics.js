@@ -166,7 +166,7 @@
   const { times, columns, names, marks } = JSON.parse(figure.dataset.plot);
   if (times.length < 2) return;
   const COLOURS = 6;
-  const HEIGHT = 264;
+  const HEIGHT = 272;
 
   // As the server writes values: four figures, thousands as a letter.
   const short = (value) => {
@@ -257,7 +257,7 @@
     plot = new uPlot({
       width: holder.clientWidth, height: HEIGHT, series: [{}, ...series], legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      axes: [{ ...axis, space: 72, values: faces }, { ...axis, size: 56, values: (_, ticks) => ticks.map(short) }],
+      axes: [{ ...axis, space: 72, size: 32, values: faces }, { ...axis, size: 56, values: (_, ticks) => ticks.map(short) }],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       focus: { alpha: 0.25 },
       hooks: { setCursor: [follow], setSelect: [choose], draw: [settle] },

@@ -174,6 +174,7 @@ fn form(query: &Query, range: &Range) -> Markup {
             (range.fields())
             label class="short" { "Step" input type="text" name="step" value=(query.text("step").unwrap_or_default()) placeholder="by itself" title="seconds, or a span such as 15s or 5m" autocomplete="off"; }
             button class="primary" type="submit" { "Show" }
+            @if !range.is_last() { a href={ "/metrics-explorer?" (query.changed(&[("from", ""), ("to", ""), ("step", "")])) } { "The last hour" } }
         }
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct App {
     pub(crate) intake: Option<Intake>,
     pub(crate) metrics: Option<metrics::Metrics>,
     pub(crate) otlp: Option<otlp::Running>,
+    /// What tracing our own requests costs is told by it.
+    pub(crate) tracer: Option<Tracer>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -148,6 +150,7 @@ pub fn serve(
         telemetry: config.telemetry,
         metrics: config.metrics,
         otlp: config.otlp,
+        tracer: config.tracer.clone(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

@@ -438,7 +438,7 @@ fn a_deployment_that_spans_show_after_the_plan_that_made_it_is_recorded_once() {
     store.record_deployment(&finished).unwrap();
     let next = store.record_deployment(&deployment(6, "3", SeenBy::Spans)).unwrap();
     assert_eq!(store.deployments(at(0)).unwrap(), [finished.clone(), next.clone()]);
-    assert_eq!(store.deployments(at(2)).unwrap(), [next.clone()]);
+    assert_eq!(store.deployments(at(2)).unwrap(), std::slice::from_ref(&next));
     assert_eq!(store.last_deployment(&next.service).unwrap().as_ref(), Some(&next));
     assert_eq!(store.deployment_of_plan(finished.plan.unwrap()).unwrap().as_ref(), Some(&finished));
     assert_eq!(store.deployment(finished.id).unwrap(), Some(finished));

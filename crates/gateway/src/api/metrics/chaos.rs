@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use domain::ServiceName;
-use serde_json::Value;
 use store::ExperimentRecord;
 
 use super::{Exposition, escaped};
@@ -20,15 +19,15 @@ const BOUNDS: [f64; 9] = [0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 /// Writes it.
 pub(super) fn write(text: &mut Exposition, app: &App) -> Result<(), Problem> {
     let all = experiments(app)?;
-    let passed = all
-        .iter()
-        .filter(|record| shapes::document(record).get("passed") == Some(&Value::Bool(true)))
-        .count();
+    let verdicts: Vec<bool> =
+        all.iter().filter_map(|record| shapes::document(record).get("passed")?.as_bool()).collect();
+    let passed = verdicts.iter().filter(|passed| **passed).count();
     let recovery: Vec<f64> = all
         .iter()
         .filter_map(|record| shapes::document(record).get("recovery_time_seconds")?.as_f64())
         .collect();
     text.counter("chaos_experiments_total", "experiments recorded", all.len() as u64);
+    text.counter("chaos_experiments_judged_total", "experiments with a verdict", verdicts.len() as u64);
     text.counter("chaos_experiments_success_total", "experiments that passed", passed as u64);
     let mut by_status = std::collections::BTreeMap::new();
     for record in &all {

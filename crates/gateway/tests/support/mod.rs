@@ -5,6 +5,7 @@
 
 pub(crate) mod otlp;
 pub(crate) mod scene;
+pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
 

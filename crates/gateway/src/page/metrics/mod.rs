@@ -196,7 +196,13 @@ fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Markup
     if names.is_empty() {
         return how_to_send(app);
     }
-    let help = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
+    let known = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
+    // Of a histogram's or a summary's series the family is known.
+    let family = |name: &str| {
+        let family = ["_bucket", "_count", "_sum"].iter().find_map(|part| name.strip_suffix(part));
+        family.and_then(known)
+    };
+    let help = |name: &str| known(name).or_else(|| family(name));
     html! {
         h2 { "Names" span class="quiet" { (count(names.len(), "metric", "metrics")) @if names.len() > NAMES { ", the first " (NAMES) " of them" } } }
         div class="scroll" { table class="names" {

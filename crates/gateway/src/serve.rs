@@ -116,6 +116,8 @@ pub(crate) struct App {
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
     pub(crate) otlp: Option<otlp::Running>,
+    /// What tracing our own requests costs is told by it.
+    pub(crate) tracer: Option<Tracer>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -162,6 +164,7 @@ pub fn serve(
         targets: config.targets,
         queries: Arc::new(Semaphore::new(crate::prometheus::QUERIES_MAX)),
         otlp: config.otlp,
+        tracer: config.tracer.clone(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

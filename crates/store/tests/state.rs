@@ -287,6 +287,16 @@ fn statistics_count_what_ended_and_how_long_it_took() {
     assert_eq!((statistics.successful, statistics.failed, statistics.refused), (1, 1, 1));
     assert_eq!(statistics.average_remediation, Some(Duration::from_secs(4)));
     assert_eq!(store.statistics(at(1000)).unwrap(), Statistics::default());
+
+    let cause = r#"{"causes": [{"confidence": 90.0}, {"confidence": 10.0}]}"#;
+    store.put_document(&diagnosis_key(issue.id), cause).unwrap();
+    let repairs = store.repairs(at(0)).unwrap();
+    let detected = at(14).since(issue.detected_at);
+    assert_eq!((repairs.remediation, repairs.healing), (vec![Duration::from_secs(4)], vec![detected]));
+    assert_eq!((repairs.without_a_person, repairs.mean_confidence), (1, Some(90.0)));
+    let (kind, severity) = (issue.kind.name().to_owned(), issue.severity.name().to_owned());
+    assert_eq!(repairs.issues_by_resource, [(issue.resource.to_string(), kind.clone(), 1)]);
+    assert_eq!(repairs.open_issues, [(kind, severity, 1)]);
 }
 
 #[test]
@@ -398,4 +408,48 @@ fn what_was_started_lately_is_told_by_the_boot_clock() {
         assert_eq!(started(Time { wall_us: now.wall_us + step, ..now }), 1);
     }
     assert_eq!(started(at(11).plus(DAY)), 0);
+}
+
+fn deployment(second: u64, version: &str, seen_by: SeenBy) -> Deployment {
+    Deployment {
+        id: IdSource::seeded(second).next(at(second)),
+        service: ServiceName::new("cart").unwrap(),
+        version: Some(version.to_owned()),
+        previous_version: None,
+        at: at(second),
+        finished_at: None,
+        seen_by,
+        plan: None,
+        rolls_back: None,
+        former: None,
+        before: Some(CallCounts { requests: 90, errors: 1, slow: 2 }),
+    }
+}
+
+#[test]
+fn a_deployment_that_spans_show_after_the_plan_that_made_it_is_recorded_once() {
+    let store = Store::in_memory().unwrap();
+    let planned =
+        Deployment { plan: Some(IdSource::seeded(9).next(at(1))), ..deployment(1, "2", SeenBy::Plan) };
+    assert_eq!(store.record_deployment(&planned).unwrap(), planned);
+    assert_eq!(store.record_deployment(&deployment(3, "2", SeenBy::Spans)).unwrap(), planned);
+    assert_eq!(store.record_deployment(&deployment(4, "2", SeenBy::Posted)).unwrap(), planned);
+    let finished = Deployment { finished_at: Some(at(5)), ..planned };
+    store.record_deployment(&finished).unwrap();
+    let next = store.record_deployment(&deployment(6, "3", SeenBy::Spans)).unwrap();
+    assert_eq!(store.deployments(at(0)).unwrap(), [finished.clone(), next.clone()]);
+    assert_eq!(store.deployments(at(2)).unwrap(), std::slice::from_ref(&next));
+    assert_eq!(store.last_deployment(&next.service).unwrap().as_ref(), Some(&next));
+    assert_eq!(store.deployment_of_plan(finished.plan.unwrap()).unwrap().as_ref(), Some(&finished));
+    assert_eq!(store.deployment(finished.id).unwrap(), Some(finished));
+}
+
+#[test]
+fn retention_keeps_the_last_deployment_of_a_service() {
+    let store = Store::in_memory().unwrap();
+    store.record_deployment(&deployment(1, "1", SeenBy::Posted)).unwrap();
+    let last = store.record_deployment(&deployment(2, "2", SeenBy::Posted)).unwrap();
+    let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(60) };
+    assert_eq!(store.prune(at(1000), keep).unwrap().deployments, 1);
+    assert_eq!(store.deployments(at(0)).unwrap(), [last]);
 }

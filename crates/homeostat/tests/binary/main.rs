@@ -9,6 +9,7 @@ mod emergency;
 mod fleet;
 mod kills;
 mod life;
+mod metrics;
 mod processes;
 mod strategies;
 mod telemetry;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(telemetry::TESTS)
+        .chain(metrics::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;

@@ -57,6 +57,10 @@ typed_id!(
     /// Names one chaos experiment.
     ExperimentId
 );
+typed_id!(
+    /// Names one event that was posted from outside.
+    EventId
+);
 
 /// Makes ids from a time and a seeded generator.
 #[derive(Debug)]

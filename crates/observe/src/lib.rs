@@ -10,6 +10,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+mod recording;
 mod window;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use domain::{Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces}
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
 

@@ -28,6 +28,8 @@ pub enum Topic {
     Health,
     /// A document; the id is its key.
     Documents,
+    /// An event was posted; the id is its id.
+    Events,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -44,6 +46,7 @@ impl Topic {
             Self::Switches => "switches",
             Self::Health => "health",
             Self::Documents => "documents",
+            Self::Events => "events",
             Self::Retention => "retention",
         }
     }

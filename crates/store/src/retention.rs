@@ -5,6 +5,7 @@
 //! | `self_healing_issues` | [`Retention::records`] after its close | open, or a plan of it is kept |
 //! | `plans`, with `plan_resources`, `journal`, `journal_endings` | [`Retention::records`] after its end | unfinished; with a timer; with an entry that is open, or a fault in force |
 //! | `experiments` | [`Retention::records`] after it was made | not over |
+//! | `posted_events` | [`Retention::records`] after their end | not over; more than [`crate::EVENTS_MAX`] are never kept |
 //! | `health_scores` | [`Retention::health`] | |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
@@ -48,6 +49,8 @@ pub struct Pruned {
     pub plans: usize,
     /// Experiments.
     pub experiments: usize,
+    /// Posted events.
+    pub events: usize,
     /// Health scores.
     pub health_scores: usize,
     /// Diagnoses of issues that are gone.
@@ -79,6 +82,7 @@ impl Store {
                      AND status IN ('completed', 'aborted', 'failed', 'refused')",
                 [records.wall_us],
             )?;
+            let events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records.wall_us])?;
             let health_scores =
                 tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
             let diagnoses = tx.execute(
@@ -86,7 +90,7 @@ impl Store {
                      AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
                 [DIAGNOSES],
             )?;
-            Ok(Pruned { issues, plans, experiments, health_scores, diagnoses })
+            Ok(Pruned { issues, plans, experiments, events, health_scores, diagnoses })
         })?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");

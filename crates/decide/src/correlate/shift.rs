@@ -171,7 +171,7 @@ fn rank_test(x: &[f64], y: &[f64]) -> (f64, f64) {
 }
 
 /// P(Z > z) of the normal distribution: Abramowitz and Stegun 26.2.17, to 7.5·10⁻⁸.
-fn upper_tail(z: f64) -> f64 {
+pub(crate) fn upper_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
     let polynomial = t
         * (0.319_381_530

@@ -62,6 +62,11 @@ typed_id!(
     EventId
 );
 
+typed_id!(
+    /// Names one deployment.
+    DeploymentId
+);
+
 /// Makes ids from a time and a seeded generator.
 #[derive(Debug)]
 pub struct IdSource {

@@ -10,6 +10,7 @@
 
 pub mod capability;
 pub mod cause;
+pub mod deployment;
 pub mod event;
 pub mod fault;
 pub mod happening;
@@ -31,10 +32,11 @@ pub mod units;
 
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};
+pub use deployment::{CallCounts, Deployment, Release, SeenBy};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
 pub use happening::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Sign};
-pub use id::{EventId, ExperimentId, IdSource, IssueId, PlanId};
+pub use id::{DeploymentId, EventId, ExperimentId, IdSource, IssueId, PlanId};
 pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};

@@ -28,6 +28,8 @@ pub enum Topic {
     Health,
     /// A document; the id is its key.
     Documents,
+    /// A deployment; the id is its id.
+    Deployments,
     /// An event was posted; the id is its id.
     Events,
     /// Old records were removed; the id is empty.
@@ -46,6 +48,7 @@ impl Topic {
             Self::Switches => "switches",
             Self::Health => "health",
             Self::Documents => "documents",
+            Self::Deployments => "deployments",
             Self::Events => "events",
             Self::Retention => "retention",
         }

@@ -16,6 +16,7 @@ mod issues;
 mod marks;
 mod overview;
 mod plan;
+mod red;
 mod remediations;
 mod rows;
 mod sentence;
@@ -42,17 +43,20 @@ use view::View;
 pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
-    include_str!("../assets/traces.css")
+    include_str!("../assets/traces.css"),
+    include_str!("../assets/timeline.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
 /// Served at `/assets/traces.js`.
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
+/// Served at `/assets/timeline.js`.
+pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 14] = [
+pub(crate) const PATHS: [&str; 15] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -62,6 +66,7 @@ pub(crate) const PATHS: [&str; 14] = [
     "/experiments/{id}",
     "/services",
     "/services/{name}",
+    "/timeline",
     "/traces",
     "/traces/compare",
     "/traces/{id}",
@@ -192,6 +197,7 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
+        ["timeline"] => timeline::page(app, view, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),
         ["traces", id] => traces::detail(app, view, id, &query),

@@ -47,6 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: Arc::clone(&clock),
         telemetry,
         metrics: None,
+        rules: None,
+        targets: None,
         tracer: None,
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: what belongs together. `decide::correlate` says it.
 
+mod alerts;
 mod counted;
 pub(crate) mod dashboard;
 mod records;
@@ -64,6 +65,9 @@ pub(crate) fn gather(
         let deployments = app.store.deployments(time(span.from_us - DEPLOYING_US))?;
         found.extend(deployments.iter().map(of_deployment));
     }
+    if wants(Lane::Alerts) {
+        found.extend(alerts::of_rules(app, span, app.clock.now().wall_us));
+    }
     found.extend(
         app.store.posted_events(None, from, to)?.into_iter().filter(|event| wants(event.kind.lane())),
     );
@@ -117,6 +121,8 @@ fn graph(app: &App, window: Span) -> Graph {
 /// Alerts about a service that are active, and those about none.
 pub(crate) fn active_alerts(app: &App, service: Option<&str>, now: Time) -> Result<Vec<Happening>, Problem> {
     let mut alerts = app.store.posted_events(Some(HappeningKind::Alert), now, now)?;
+    let instant = Span { from_us: now.wall_us, to_us: now.wall_us };
+    alerts.extend(alerts::of_rules(app, instant, now.wall_us));
     alerts.retain(|alert| {
         alert.to_us.is_none_or(|end| end > now.wall_us)
             && service.is_none_or(|service| alert.service.as_deref() == Some(service))

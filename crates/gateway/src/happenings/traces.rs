@@ -19,6 +19,9 @@ const SLOW_FACTOR: u32 = 3;
 /// Of each sort and service; more of the same say no more.
 const EACH_MAX: usize = 3;
 
+/// Services that are asked for theirs.
+const SERVICES_MAX: usize = 100;
+
 /// Of all services together.
 const ALL_MAX: usize = 120;
 
@@ -37,9 +40,12 @@ pub(super) fn standing_out(telemetry: &Telemetry, span: Span, service: Option<&s
     for series in telemetry.series(&filter, range.clone()).unwrap_or_default() {
         services.entry(series.service).or_default().merge(&series.calls);
     }
+    // Those with the most failures first: each is asked for its exemplars on its own.
+    let mut services: Vec<(String, Histogram)> = services.into_iter().collect();
+    services.sort_by(|a, b| b.1.errors().total_cmp(&a.1.errors()).then_with(|| a.0.cmp(&b.0)));
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for (service, calls) in &services {
+    for (service, calls) in services.iter().take(SERVICES_MAX) {
         let median = calls.quantile(0.5).unwrap_or_default();
         let slow = SLOW_MIN.max(median * SLOW_FACTOR);
         let mut exemplars = telemetry.exemplars(&SeriesFilter::incoming(service), range.clone());

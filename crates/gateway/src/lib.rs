@@ -14,6 +14,7 @@
 mod api;
 mod body;
 mod control;
+mod happenings;
 mod jaeger;
 mod live;
 mod notify;

@@ -7,6 +7,7 @@ mod chaos;
 mod config;
 mod operate;
 mod show;
+mod timeline;
 mod traces;
 
 use std::path::PathBuf;
@@ -118,6 +119,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// What happened: issues, repairs, faults, deployments, alerts, traces that stand out; newest first.
+    Timeline(timeline::TimelineArgs),
+    /// What belongs together around a time, and what changed before, with the evidence.
+    Correlate(timeline::CorrelateArgs),
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
@@ -296,6 +301,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
         Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Timeline(args) => timeline::timeline(&global, &args),
+        Command::Correlate(args) => timeline::correlate(&global, &args),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),

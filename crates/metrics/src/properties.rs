@@ -3,6 +3,8 @@
 //! In: any bytes. Out: a panic where a property does not hold. The fuzz targets of `fuzz/` and the tests here run the
 //! same functions; nothing that ships contains them.
 
+pub mod files;
+
 use std::collections::HashMap;
 
 use promql::{Buckets, Labels, METRIC_NAME, Sample, Value};

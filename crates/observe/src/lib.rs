@@ -12,6 +12,7 @@
 //! `None`.
 
 pub mod objectives;
+mod recording;
 mod window;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
 use objectives::Objectives;
+pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
 

@@ -43,7 +43,7 @@ pub use plan::{
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;
 pub use slo::{
-    BadEvents, Burn, ObjectiveSource, ObjectiveState, Objectives, SloAlert, SloSeverity, SloStatus,
+    BadEvents, Burn, BurnBound, ObjectiveSource, ObjectiveState, Objectives, SloAlert, SloSeverity, SloStatus,
 };
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
 pub use strategy::Strategy;

@@ -156,6 +156,22 @@ impl Objectives {
     }
 }
 
+/// A bound on how fast the error budget of an objective may burn while something is disturbed on purpose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BurnBound {
+    /// The id of the objective.
+    pub objective: String,
+    /// The fastest burn of the last ten seconds that is borne, 1 being just affordable; above 0.
+    pub burn_rate: f64,
+}
+
+impl BurnBound {
+    /// How fast the budget burns where that is faster than is borne; `None` where it is not, or not known.
+    pub fn broken(&self, objectives: &Objectives) -> Option<f64> {
+        objectives.get(&self.objective)?.lately.filter(|lately| *lately > self.burn_rate)
+    }
+}
+
 /// Where the standings of objectives come from.
 pub trait ObjectiveSource: Send + Sync {
     /// As they were evaluated last.

@@ -15,6 +15,7 @@ use domain::Clock;
 use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use observe::objectives::{Answers, Objectives};
 use store::Store;
 use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
@@ -54,6 +55,10 @@ pub struct GatewayConfig {
     pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
     pub tracer: Option<Tracer>,
+    /// Service level objectives; `None` where none are evaluated.
+    pub objectives: Option<Arc<Objectives>>,
+    /// Counts what is answered.
+    pub answers: Answers,
 }
 
 /// Why the gateway did not start.
@@ -105,6 +110,8 @@ pub(crate) struct App {
     pub(crate) intake: Option<Intake>,
     pub(crate) metrics: Option<metrics::Metrics>,
     pub(crate) otlp: Option<otlp::Running>,
+    pub(crate) objectives: Option<Arc<Objectives>>,
+    pub(crate) answers: Answers,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -148,6 +155,8 @@ pub fn serve(
         telemetry: config.telemetry,
         metrics: config.metrics,
         otlp: config.otlp,
+        objectives: config.objectives,
+        answers: config.answers,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

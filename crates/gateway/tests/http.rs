@@ -404,6 +404,8 @@ fn only_loopback_and_a_real_token_are_served() {
             telemetry: None,
             metrics: None,
             tracer: None,
+            objectives: None,
+            answers: Default::default(),
         };
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()
     };

@@ -21,6 +21,7 @@ use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
+use observe::objectives::{Answers, Objectives, Sources};
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
@@ -31,6 +32,7 @@ use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
 use crate::metering::Metering;
+use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -103,6 +105,12 @@ pub enum StartError {
     /// What is to be scraped cannot be.
     #[error("cannot scrape what [[metrics.scrape]] says")]
     Scrape(#[from] metrics::scrape::TargetError),
+    /// The configured objectives cannot be evaluated.
+    #[error(transparent)]
+    Slo(#[from] crate::config::SloError),
+    /// What objectives counted cannot be taken up.
+    #[error(transparent)]
+    Objectives(#[from] observe::objectives::ObjectivesError),
     /// The OTLP receivers do not start.
     #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
@@ -168,6 +176,7 @@ pub struct ControlPlane {
     telemetry: Option<Receiving>,
     /// Series of numbers; `None` where `metrics.enabled` is false.
     metering: Option<Metering>,
+    evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -226,12 +235,21 @@ impl ControlPlane {
             Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
             None => provider.clone(),
         });
-        let observer = Arc::new(match &receiving {
+        let observer = match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))
             }
             _ => observer,
-        });
+        };
+        let answers = Answers::default();
+        let sources = Sources {
+            store: store.clone(),
+            spans: receiving.as_ref().map(|receiving| receiving.store().clone()),
+            metrics: metering.as_ref().map(|metering| metering.store().clone()),
+            answers: answers.clone(),
+        };
+        let evaluation = Evaluation::start(config, sources, &clock)?;
+        let observer = Arc::new(observer.with_objectives(Arc::clone(evaluation.objectives())));
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);
@@ -267,6 +285,8 @@ impl ControlPlane {
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
+                objectives: Some(Arc::clone(evaluation.objectives())),
+                answers,
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -297,6 +317,7 @@ impl ControlPlane {
             gateway: Some(gateway),
             telemetry: receiving,
             metering,
+            evaluation: Some(evaluation),
             watch: Some(watch),
         })
     }
@@ -319,6 +340,11 @@ impl ControlPlane {
     /// The store of series; `None` where none are kept.
     pub fn metrics(&self) -> Option<&metrics::Metrics> {
         self.metering.as_ref().map(Metering::store)
+    }
+
+    /// The objectives.
+    pub fn objectives(&self) -> Option<&Arc<Objectives>> {
+        self.evaluation.as_ref().map(Evaluation::objectives)
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -354,6 +380,9 @@ impl ControlPlane {
         }
         if let Some(gateway) = self.gateway.take() {
             gateway.shutdown();
+        }
+        if let Some(evaluation) = self.evaluation.take() {
+            evaluation.stop();
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();

@@ -20,6 +20,7 @@ mod remediations;
 mod rows;
 mod sentence;
 mod services;
+mod slos;
 mod time;
 mod timeline;
 mod traces;
@@ -42,7 +43,8 @@ use view::View;
 pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
-    include_str!("../assets/traces.css")
+    include_str!("../assets/traces.css"),
+    include_str!("../assets/slos.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
@@ -52,7 +54,7 @@ pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 14] = [
+pub(crate) const PATHS: [&str; 16] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -62,6 +64,8 @@ pub(crate) const PATHS: [&str; 14] = [
     "/experiments/{id}",
     "/services",
     "/services/{name}",
+    "/slos",
+    "/slos/{id}",
     "/traces",
     "/traces/compare",
     "/traces/{id}",
@@ -192,6 +196,8 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
+        ["slos"] => slos::list(app),
+        ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),
         ["traces", id] => traces::detail(app, view, id, &query),

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Time};
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
 use gateway::{Gateway, GatewayConfig, serve};
 use homeostat_tracer::Tracer;
+use observe::objectives::{Answers, Objectives};
 use serde_json::Value;
 use store::Store;
 use telemetry::Telemetry;
@@ -66,6 +67,8 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
         telemetry: Some(telemetry),
         metrics: None,
         tracer: None,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = serve(listener, store, fleet.clone(), config).unwrap();
@@ -95,6 +98,33 @@ pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
     Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry), None) }
 }
 
+/// With objectives, and what counts the gateway's own answers.
+pub(crate) fn start_with_objectives(
+    scene: fn(&Fleet),
+    objectives: fn(&Store, Time, Answers) -> Arc<Objectives>,
+) -> (Server, Arc<Objectives>, Arc<dyn Clock>) {
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    scene(&fleet);
+    let answers = Answers::default();
+    let objectives = objectives(&store, clock.now(), answers.clone());
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock: Arc::clone(&clock),
+        otlp: None,
+        telemetry: None,
+        metrics: None,
+        tracer: None,
+        objectives: Some(Arc::clone(&objectives)),
+        answers,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: None }, objectives, clock)
+}
+
 fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>, tracer: Option<Tracer>) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
@@ -108,6 +138,8 @@ fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>, tracer: Option<Tr
         telemetry,
         metrics: None,
         tracer,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }

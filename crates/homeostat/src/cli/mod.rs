@@ -7,6 +7,7 @@ mod chaos;
 mod config;
 mod operate;
 mod show;
+mod slo;
 mod traces;
 
 use std::path::PathBuf;
@@ -118,6 +119,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Service level objectives: what is promised, and what is left of the error budgets.
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
@@ -296,6 +300,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
         Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Slo(command) => slo::run(&global, &command),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),

@@ -9,6 +9,7 @@ mod emergency;
 mod fleet;
 mod kills;
 mod life;
+mod objectives;
 mod processes;
 mod strategies;
 mod telemetry;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(telemetry::TESTS)
+        .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;

@@ -4,7 +4,6 @@
 //! repairs in the store, samples in their store) is counted on from that place by the next start, so that after a crash
 //! nothing is missing and nothing counts twice.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -30,6 +30,9 @@ const REACH_MS: i64 = 5 * 60_000;
 /// Minutes that are made up for after a time in which nobody evaluated.
 const MINUTES_MAX: i64 = 60;
 
+/// Samples that one expression may read: an objective of more would take seconds of every second.
+const SAMPLES_MAX: u64 = 1_000_000;
+
 /// Where the samples of an objective were read up to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Counters {
@@ -181,6 +184,7 @@ fn value(text: &str, at_ms: i64, metrics: &Metrics) -> Result<Option<f64>, Strin
 fn answer(text: &str, at_ms: i64, metrics: &Metrics) -> Result<Answered, String> {
     let engine = Engine::new(Options::default());
     let expression = engine.parse(text).map_err(|error| error.to_string())?;
-    let answer = engine.instant(&expression, at_ms, metrics, &Limits::default());
+    let limits = Limits { samples: SAMPLES_MAX, points: SAMPLES_MAX, cancelled: &|| false };
+    let answer = engine.instant(&expression, at_ms, metrics, &limits);
     answer.map(|answer| answer.value).map_err(|error| error.to_string())
 }

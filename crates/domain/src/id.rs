@@ -58,6 +58,11 @@ typed_id!(
     ExperimentId
 );
 
+typed_id!(
+    /// Names one deployment.
+    DeploymentId
+);
+
 /// Makes ids from a time and a seeded generator.
 #[derive(Debug)]
 pub struct IdSource {

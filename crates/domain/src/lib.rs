@@ -10,6 +10,7 @@
 
 pub mod capability;
 pub mod cause;
+pub mod deployment;
 pub mod event;
 pub mod fault;
 pub mod id;
@@ -30,9 +31,10 @@ pub mod units;
 
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};
+pub use deployment::{CallCounts, Deployment, Release, SeenBy};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
-pub use id::{ExperimentId, IdSource, IssueId, PlanId};
+pub use id::{DeploymentId, ExperimentId, IdSource, IssueId, PlanId};
 pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};

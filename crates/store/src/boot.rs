@@ -54,7 +54,7 @@ impl Boot {
 }
 
 /// Columns that hold JSON with times in it.
-const DOCUMENTS: [(&str, &str); 9] = [
+const DOCUMENTS: [(&str, &str); 10] = [
     ("self_healing_issues", "document"),
     ("plans", "document"),
     ("plans", "decision"),
@@ -64,15 +64,17 @@ const DOCUMENTS: [(&str, &str); 9] = [
     ("documents", "value"),
     ("experiments", "document"),
     ("switches", "value"),
+    ("deployments", "document"),
 ];
 
 /// Pairs of columns `…_boot_us` and `…_wall_us`.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 6] = [
     ("plans", "started"),
     ("plans", "completed"),
     ("timers", "due"),
     ("health_scores", "taken"),
     ("experiments", "created"),
+    ("deployments", "began"),
 ];
 
 /// Makes every time in the database one of `boot`.

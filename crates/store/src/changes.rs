@@ -28,6 +28,8 @@ pub enum Topic {
     Health,
     /// A document; the id is its key.
     Documents,
+    /// A deployment; the id is its id.
+    Deployments,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -44,6 +46,7 @@ impl Topic {
             Self::Switches => "switches",
             Self::Health => "health",
             Self::Documents => "documents",
+            Self::Deployments => "deployments",
             Self::Retention => "retention",
         }
     }

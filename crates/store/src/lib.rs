@@ -27,6 +27,7 @@
 
 pub mod boot;
 mod changes;
+mod deployments;
 mod directory;
 mod documents;
 mod error;

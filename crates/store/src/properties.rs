@@ -3,7 +3,7 @@
 //! In: any bytes. Out: a panic where a property does not hold. The fuzz targets of `fuzz/` and the tests here
 //! run the same functions; nothing that ships contains them.
 
-use domain::{Captured, IdSource, Issue, Outcome, Plan, PlanId, Step, StepToken, Time};
+use domain::{Captured, Deployment, IdSource, Issue, Outcome, Plan, PlanId, Step, StepToken, Time};
 use rusqlite::params;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +77,7 @@ pub fn stored(input: &[u8]) {
     reads_back::<Plan>(text);
     reads_back::<Issue>(text);
     reads_back::<Outcome>(text);
+    reads_back::<Deployment>(text);
     reads_back::<Decision>(text);
     reads_back::<Step>(text);
     reads_back::<Captured>(text);

@@ -5,6 +5,7 @@
 //! | `self_healing_issues` | [`Retention::records`] after its close | open, or a plan of it is kept |
 //! | `plans`, with `plan_resources`, `journal`, `journal_endings` | [`Retention::records`] after its end | unfinished; with a timer; with an entry that is open, or a fault in force |
 //! | `experiments` | [`Retention::records`] after it was made | not over |
+//! | `deployments` | [`Retention::records`] after they began | the last of each service |
 //! | `health_scores` | [`Retention::health`] | |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
@@ -50,6 +51,8 @@ pub struct Pruned {
     pub plans: usize,
     /// Experiments.
     pub experiments: usize,
+    /// Deployments.
+    pub deployments: usize,
     /// Health scores.
     pub health_scores: usize,
     /// Diagnoses of issues that are gone.
@@ -81,6 +84,12 @@ impl Store {
                      AND status IN ('completed', 'aborted', 'failed', 'refused')",
                 [records.wall_us],
             )?;
+            let deployments = tx.execute(
+                "DELETE FROM deployments WHERE began_wall_us < ?1 AND EXISTS (SELECT 1 FROM deployments AS later
+                     WHERE later.service = deployments.service
+                         AND (later.began_wall_us, later.id) > (deployments.began_wall_us, deployments.id))",
+                [records.wall_us],
+            )?;
             let health_scores =
                 tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
             let diagnoses = tx.execute(
@@ -88,7 +97,7 @@ impl Store {
                      AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
                 [DIAGNOSES],
             )?;
-            Ok(Pruned { issues, plans, experiments, health_scores, diagnoses })
+            Ok(Pruned { issues, plans, experiments, deployments, health_scores, diagnoses })
         })?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");

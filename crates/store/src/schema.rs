@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 3] = [V1, V2, V3];
+pub(crate) const SCRIPTS: [&str; 4] = [V1, V2, V3, V4];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -151,8 +151,25 @@ CREATE INDEX plans_started ON plans (purpose, started_boot_us);
 CREATE INDEX plans_made ON plans (purpose, created_at, id);
 ";
 
-/// What objectives count, with the places up to which it was counted.
+/// Deployments, however they came to be known.
 const V3: &str = "
+CREATE TABLE deployments (
+    id TEXT PRIMARY KEY,
+    service TEXT NOT NULL,
+    version TEXT,
+    previous_version TEXT,
+    seen_by TEXT NOT NULL,
+    plan_id TEXT,
+    began_boot_us INTEGER NOT NULL,
+    began_wall_us INTEGER NOT NULL,
+    document TEXT NOT NULL
+);
+CREATE INDEX deployments_began ON deployments (began_wall_us);
+CREATE INDEX deployments_of_service ON deployments (service, began_wall_us);
+";
+
+/// What objectives count, with the places up to which it was counted.
+const V4: &str = "
 CREATE TABLE slo_objectives (id TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE slo_blocks (
     objective TEXT NOT NULL REFERENCES slo_objectives (id) ON DELETE CASCADE,

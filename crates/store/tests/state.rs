@@ -399,3 +399,47 @@ fn what_was_started_lately_is_told_by_the_boot_clock() {
     }
     assert_eq!(started(at(11).plus(DAY)), 0);
 }
+
+fn deployment(second: u64, version: &str, seen_by: SeenBy) -> Deployment {
+    Deployment {
+        id: IdSource::seeded(second).next(at(second)),
+        service: ServiceName::new("cart").unwrap(),
+        version: Some(version.to_owned()),
+        previous_version: None,
+        at: at(second),
+        finished_at: None,
+        seen_by,
+        plan: None,
+        rolls_back: None,
+        former: None,
+        before: Some(CallCounts { requests: 90, errors: 1, slow: 2 }),
+    }
+}
+
+#[test]
+fn a_deployment_that_spans_show_after_the_plan_that_made_it_is_recorded_once() {
+    let store = Store::in_memory().unwrap();
+    let planned =
+        Deployment { plan: Some(IdSource::seeded(9).next(at(1))), ..deployment(1, "2", SeenBy::Plan) };
+    assert_eq!(store.record_deployment(&planned).unwrap(), planned);
+    assert_eq!(store.record_deployment(&deployment(3, "2", SeenBy::Spans)).unwrap(), planned);
+    assert_eq!(store.record_deployment(&deployment(4, "2", SeenBy::Posted)).unwrap(), planned);
+    let finished = Deployment { finished_at: Some(at(5)), ..planned };
+    store.record_deployment(&finished).unwrap();
+    let next = store.record_deployment(&deployment(6, "3", SeenBy::Spans)).unwrap();
+    assert_eq!(store.deployments(at(0)).unwrap(), [finished.clone(), next.clone()]);
+    assert_eq!(store.deployments(at(2)).unwrap(), [next.clone()]);
+    assert_eq!(store.last_deployment(&next.service).unwrap().as_ref(), Some(&next));
+    assert_eq!(store.deployment_of_plan(finished.plan.unwrap()).unwrap().as_ref(), Some(&finished));
+    assert_eq!(store.deployment(finished.id).unwrap(), Some(finished));
+}
+
+#[test]
+fn retention_keeps_the_last_deployment_of_a_service() {
+    let store = Store::in_memory().unwrap();
+    store.record_deployment(&deployment(1, "1", SeenBy::Posted)).unwrap();
+    let last = store.record_deployment(&deployment(2, "2", SeenBy::Posted)).unwrap();
+    let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(60) };
+    assert_eq!(store.prune(at(1000), keep).unwrap().deployments, 1);
+    assert_eq!(store.deployments(at(0)).unwrap(), [last]);
+}

@@ -1,6 +1,6 @@
 //! Objectives: the list by what is left of their budgets, and one objective with what burned its budget.
 
-use domain::{IssueKind, SloStatus};
+use domain::{Deployment, IssueKind, SloStatus, Snapshot};
 use maud::{Markup, html};
 use observe::objectives::{Detail, Objectives};
 use slo::{Forecast, Metric, Objective};
@@ -161,7 +161,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str, query: &Query) -> Result<
     let sections = vec![
         Section::live("header", header(&detail, forecast)),
         Section::live("numbers", numbers(&detail)),
-        Section::live("budget", budget(objectives, &detail, view, query, window)),
+        Section::live("budget", budget(app, &detail, view, query, window)?),
         Section::live("burn", burns(&detail)),
         Section::rows("issues", issues(app, view, &detail, window)?),
     ];
@@ -229,16 +229,18 @@ fn numbers(detail: &Detail) -> Markup {
     }
 }
 
-fn budget(objectives: &Objectives, detail: &Detail, view: &View, query: &Query, window: i64) -> Markup {
+fn budget(app: &App, detail: &Detail, view: &View, query: &Query, window: i64) -> Result<Markup, Problem> {
+    let objectives = objectives(app)?;
     let period = i64::from(detail.objective.period.get());
     let now = view.stamp.now.wall_us.div_euclid(MINUTE_US);
     let step = if window <= 720 { 1 } else { 60 };
     let history = History::of(objectives, &detail.objective, (now - window + 1, now + 1, step), view.stamp.now);
+    let deployed = deployments(app, view, detail, window)?;
     let id = &detail.objective.id;
     let choices = WINDOWS.into_iter().filter(|(_, minutes)| *minutes < period);
     let choices: Vec<(String, i64)> =
         choices.map(|(name, minutes)| (name.to_owned(), minutes)).chain([(detail.objective.period.to_string(), period)]).collect();
-    html! {
+    Ok(html! {
         h2 {
             "Error budget"
             span class="windows more" {
@@ -248,13 +250,29 @@ fn budget(objectives: &Objectives, detail: &Detail, view: &View, query: &Query, 
                 }
             }
         }
-        @if history.points.iter().any(|point| point.total.is_some()) { (chart(&history.points)) }
+        @if history.points.iter().any(|point| point.total.is_some()) { (chart(&history.points, &deployed)) }
         @else { p class="empty" { "Nothing was measured in this time." } }
-    }
+    })
 }
 
-/// What was left of the budget as a line, bad events as bars under it, and where nothing was measured as a band.
-fn chart(points: &[BudgetPoint]) -> Markup {
+/// The deployments of the window: of the objective's service, or of all where that is no service of the fleet.
+fn deployments(app: &App, view: &View, detail: &Detail, window: i64) -> Result<Vec<Deployment>, Problem> {
+    let mut deployed = app.store.deployments(api::back(view.stamp.now, window * 60))?;
+    if of_the_fleet(view, detail) {
+        deployed.retain(|deployment| deployment.service.as_str() == detail.objective.service);
+    }
+    Ok(deployed)
+}
+
+/// Whether an objective is about a service of the fleet.
+fn of_the_fleet(view: &View, detail: &Detail) -> bool {
+    let named = |snapshot: &Snapshot| snapshot.services.keys().any(|name| name.as_str() == detail.objective.service);
+    view.snapshot.as_deref().is_some_and(named)
+}
+
+/// What was left of the budget as a line, bad events as bars under it, deployments as upright lines, and where nothing was
+/// measured as a band.
+fn chart(points: &[BudgetPoint], deployed: &[Deployment]) -> Markup {
     let width = points.len() as f64;
     let lowest = points.iter().map(|point| point.remaining_percent).fold(0.0, f64::min).max(-100.0);
     let y = |percent: f64| (100.0 - percent.clamp(lowest, 100.0)) / (100.0 - lowest) * HEIGHT;
@@ -281,15 +299,28 @@ fn chart(points: &[BudgetPoint]) -> Markup {
                         title { (points[at].time) ": " (bad) " bad of " (points[at].total.unwrap_or(0.0)) }
                     }
                 }
+                @for deployment in deployed {
+                    @let x = place(points, deployment.at.wall_us.div_euclid(MINUTE_US));
+                    line class="deployed" x1=(format!("{x:.2}")) x2=(format!("{x:.2}")) y1="0" y2=(HEIGHT) {
+                        title { (deployment.service) " " (deployment.version.as_deref().unwrap_or("another version")) ", " (at(deployment.at.wall_us.div_euclid(MINUTE_US))) }
+                    }
+                }
                 polyline points=(line.join(" ")) {}
             }
             figcaption {
                 span { (first.map_or(String::new(), |point| at(point.minute))) }
-                span { "budget left (line), bad events (bars, at most " (most) " at once), not measured (grey)" }
+                span { "budget left (line), bad events (bars, at most " (most) " at once), deployments (upright), not measured (grey)" }
                 span { (last.map_or(String::new(), |point| at(point.minute))) }
             }
         }
     }
+}
+
+/// Where a minute is among points, counted in points.
+fn place(points: &[BudgetPoint], minute: i64) -> f64 {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return 0.0 };
+    let step = (last.minute - first.minute) as f64 / (points.len() - 1).max(1) as f64;
+    ((minute - first.minute) as f64 / step.max(1.0) + 0.5).clamp(0.0, points.len() as f64)
 }
 
 fn at(minute: i64) -> String {
@@ -343,9 +374,7 @@ fn issues(app: &App, view: &View, detail: &Detail, window: i64) -> Result<Markup
     let since = api::back(view.stamp.now, window * 60);
     let mut rows = app.store.issues(&IssueFilter { since: Some(since), ..IssueFilter::default() })?;
     let service = &detail.objective.service;
-    let known = view.snapshot.as_deref().is_some_and(|snapshot| {
-        snapshot.services.keys().any(|name| name.as_str() == service)
-    });
+    let known = of_the_fleet(view, detail);
     rows.retain(|issue| {
         issue.kind != IssueKind::SloBurn
             && (!known || issue.resource.service().is_some_and(|name| name.as_str() == service))

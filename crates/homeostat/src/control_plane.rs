@@ -244,7 +244,11 @@ impl ControlPlane {
         let answers = Answers::default();
         let sources = Sources {
             store: store.clone(),
-            spans: receiving.as_ref().map(|receiving| receiving.store().clone()),
+            // What the loop is told nothing of says nothing of objectives, which the loop acts on.
+            spans: receiving
+                .as_ref()
+                .filter(|_| config.healing.witness == Witness::Spans)
+                .map(|receiving| receiving.store().clone()),
             metrics: metering.as_ref().map(|metering| metering.store().clone()),
             answers: answers.clone(),
         };

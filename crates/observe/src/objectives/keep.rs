@@ -78,30 +78,33 @@ impl Keeping {
         now.since(self.saved) >= pause
     }
 
-    /// Writes what changed.
-    pub(super) fn save(
+    /// What changed since the last call.
+    pub(super) fn collect(
         &mut self,
         followed: &mut [Followed],
-        links: Option<LinkPosition>,
-        store: &Store,
+        links: Option<&LinkPosition>,
         now: Time,
-    ) -> store::Result<()> {
+    ) -> ObjectiveSave {
         self.saved = now;
         let mut save = ObjectiveSave { remediations: self.remediations.clone(), ..ObjectiveSave::default() };
         if let Some(Place { segment, offset }) = self.spans {
             save.positions.insert(SPANS.to_owned(), text(&(segment, offset)));
         }
-        if let Some(links) = &links {
+        if let Some(links) = links {
             save.positions.insert(LINKS.to_owned(), text(links));
         }
         save.objectives = followed.iter_mut().map(|one| record(one, now)).collect();
-        if let Err(error) = store.save_objectives(&save) {
+        save
+    }
+
+    /// Notes what became of a save.
+    pub(super) fn saved(&mut self, save: &ObjectiveSave, done: bool, followed: &mut [Followed]) {
+        if done {
+            self.remediations.retain(|plan| !save.remediations.contains(plan));
+        } else {
             // What changed is not known to be there.
             followed.iter_mut().for_each(|one| one.tracker.save_all_next());
-            return Err(error);
         }
-        self.remediations.clear();
-        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@
 //!   bad.
 //! - *Remediations* count when they have an outcome: healed and mitigated are good.
 //! - *Gateway*: our own answers; those of the last seconds before a kill are lost with the process.
-//! - *PromQL*: see [`series`].
+//! - *PromQL*: as the module `series` says.
 //!
 //! # What is measured
 //!
@@ -45,12 +45,13 @@ use std::time::Duration;
 use domain::{ObjectiveSource, OutcomeKind, ServiceName, SloAlert, Time};
 use metrics::Metrics;
 use provider::sample::Sample;
-use slo::{BurnRate, Counts, Forecast, Objective, Standing};
-use store::Store;
+use slo::{BurnRate, Counts, Forecast, Indicator, Objective, Promql, Standing};
+use store::{ObjectiveSave, Store};
 use telemetry::Telemetry;
 
 use keep::{Keeping, LinkPosition};
 use one::{Followed, Source};
+use series::Counters;
 
 /// Between two saves: what is counted again after a crash is at most this old where its source keeps it.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -132,7 +133,6 @@ struct Inner {
     boot: String,
     services: Vec<ServiceName>,
     answers: (u64, u64),
-    evaluated: Option<Time>,
     /// Changes of the store when remediations were last asked for.
     changes: Option<u64>,
     rounds: u64,
@@ -160,7 +160,6 @@ impl Objectives {
             boot,
             services: Vec::new(),
             answers: sources.answers.totals(),
-            evaluated: None,
             changes: None,
             rounds: 0,
         };
@@ -187,23 +186,51 @@ impl Objectives {
     ///
     /// Answers what could not be kept or read, in sentences; it is tried again.
     pub fn tick(&self, now: Time) -> Vec<String> {
-        let mut inner = self.lock();
-        let mut troubles = Vec::new();
-        inner.count_spans(&self.sources, now);
-        inner.count_answers(&self.sources.answers, now);
-        if let Err(error) = inner.count_remediations(&self.sources.store) {
-            troubles.push(format!("objectives cannot count repairs: {error}"));
-        }
-        troubles.extend(inner.count_series(&self.sources, now));
-        inner.evaluated = Some(now);
-        let states: BTreeMap<_, _> =
-            inner.followed.iter_mut().map(|one| (one.id().to_owned(), one.evaluate(now))).collect();
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = states.into();
-        let pause = SAVE_EVERY + Duration::from_secs((inner.followed.len() / OBJECTIVES_A_SECOND) as u64);
-        if inner.keeping.due(now, pause)
-            && let Err(error) = inner.save(&self.sources, now)
-        {
+        let mut troubles = self.count_series(now);
+        let save = {
+            let mut inner = self.lock();
+            inner.count_spans(&self.sources, now);
+            inner.count_answers(&self.sources.answers, now);
+            if let Err(error) = inner.count_remediations(&self.sources.store) {
+                troubles.push(format!("objectives cannot count repairs: {error}"));
+            }
+            let states: BTreeMap<_, _> =
+                inner.followed.iter_mut().map(|one| (one.id().to_owned(), one.evaluate(now))).collect();
+            *self.published.lock().unwrap_or_else(PoisonError::into_inner) = states.into();
+            let pause = SAVE_EVERY + Duration::from_secs((inner.followed.len() / OBJECTIVES_A_SECOND) as u64);
+            inner.keeping.due(now, pause).then(|| inner.to_save(now))
+        };
+        if let Some(Err(error)) = save.map(|save| self.save(&save)) {
             troubles.push(format!("what objectives counted cannot be kept: {error}"));
+        }
+        troubles
+    }
+
+    /// Writes what changed. Nobody waits for the disk meanwhile: what is counted while it is written is written next.
+    fn save(&self, save: &ObjectiveSave) -> store::Result<()> {
+        let saved = self.sources.store.save_objectives(save);
+        let mut inner = self.lock();
+        let Inner { followed, keeping, .. } = &mut *inner;
+        keeping.saved(save, saved.is_ok(), followed);
+        saved
+    }
+
+    /// Asks the stored series of some of the objectives. Nobody waits for the answers.
+    fn count_series(&self, now: Time) -> Vec<String> {
+        let Some(metrics) = &self.sources.metrics else { return Vec::new() };
+        let asked = self.lock().series_to_ask();
+        let mut troubles = Vec::new();
+        for (at, promql, mut counters) in asked {
+            let measured = counters.measure(&promql, metrics, now);
+            let mut inner = self.lock();
+            let one = &mut inner.followed[at];
+            match measured {
+                Ok(counts) => {
+                    one.counters = counters;
+                    counts.into_iter().for_each(|(second, counts)| one.count(second, counts, None));
+                }
+                Err(why) => troubles.push(format!("objective {} cannot be measured: {why}", one.id())),
+            }
         }
         troubles
     }
@@ -214,11 +241,14 @@ impl Objectives {
     ///
     /// The store's; what was not kept is counted again by the next start, as far as its source keeps it.
     pub fn close(&self, now: Time) -> Result<(), ObjectivesError> {
-        let mut inner = self.lock();
-        inner.count_spans(&self.sources, now);
-        inner.count_answers(&self.sources.answers, now);
-        inner.count_remediations(&self.sources.store)?;
-        Ok(inner.save(&self.sources, now)?)
+        let save = {
+            let mut inner = self.lock();
+            inner.count_spans(&self.sources, now);
+            inner.count_answers(&self.sources.answers, now);
+            inner.count_remediations(&self.sources.store)?;
+            inner.to_save(now)
+        };
+        Ok(self.save(&save)?)
     }
 
     /// How every objective stands, as of the last evaluation, by id.
@@ -242,11 +272,6 @@ impl Objectives {
     /// `None` where there is no such objective.
     pub fn counts(&self, id: &str, minutes: Range<i64>) -> Option<Vec<(i64, Counts)>> {
         self.lock().followed.iter().find(|one| one.id() == id).map(|one| one.tracker.counts(minutes))
-    }
-
-    /// When it was last evaluated.
-    pub fn evaluated(&self) -> Option<Time> {
-        self.lock().evaluated
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -314,19 +339,16 @@ impl Inner {
         Ok(())
     }
 
-    fn count_series(&mut self, sources: &Sources, now: Time) -> Vec<String> {
+    /// The objectives of series whose turn it is.
+    fn series_to_ask(&mut self) -> Vec<(usize, Promql, Counters)> {
         self.rounds += 1;
-        let Some(metrics) = &sources.metrics else { return Vec::new() };
         let share = (self.rounds % SERIES_EVERY) as usize;
-        let mut troubles = Vec::new();
-        for (at, one) in self.followed.iter_mut().enumerate() {
-            if at % SERIES_EVERY as usize == share
-                && let Err(why) = one.count_series(metrics, now)
-            {
-                troubles.push(format!("objective {} cannot be measured: {why}", one.id()));
-            }
-        }
-        troubles
+        let due = self.followed.iter().enumerate().skip(share).step_by(SERIES_EVERY as usize);
+        due.filter_map(|(at, one)| match &one.objective.indicator {
+            Indicator::Promql(promql) => Some((at, promql.clone(), one.counters.clone())),
+            Indicator::Exact(_) => None,
+        })
+        .collect()
     }
 
     fn count_links(&mut self, sample: &Sample) {
@@ -347,8 +369,7 @@ impl Inner {
         }
     }
 
-    fn save(&mut self, sources: &Sources, now: Time) -> store::Result<()> {
-        let links = self.links.clone();
-        self.keeping.save(&mut self.followed, links, &sources.store, now)
+    fn to_save(&mut self, now: Time) -> ObjectiveSave {
+        self.keeping.collect(&mut self.followed, self.links.as_ref(), now)
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{BadEvents, LinkName, ObjectiveState, ResourceId, ServiceName, Time};
-use metrics::Metrics;
 use provider::sample::LinkSample;
 use serde::{Deserialize, Serialize};
 use slo::{Counts, Events, Exact, Good, Indicator, Metric, Objective, SpanRole, Standing, Tracker};
@@ -157,16 +156,6 @@ impl Followed {
                 self.count(on_the_wall, *counts, Some(ResourceId::Link((*name).clone())));
             }
         }
-    }
-
-    /// Counts what counters rose by.
-    pub(super) fn count_series(&mut self, metrics: &Metrics, now: Time) -> Result<(), String> {
-        let Indicator::Promql(promql) = &self.objective.indicator else { return Ok(()) };
-        let promql = promql.clone();
-        for (second, counts) in self.counters.measure(&promql, metrics, now)? {
-            self.count(second, counts, None);
-        }
-        Ok(())
     }
 
     /// Finds where in the fleet its events are.

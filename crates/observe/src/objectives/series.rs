@@ -10,6 +10,9 @@
 //! Any other expression is evaluated at the end of every minute over that minute, [`LAG`] later, as exactly as its
 //! extrapolation is.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use domain::Time;

@@ -232,7 +232,8 @@ impl Experiments {
         let plan = plan_fault(&request.fault, experiment, actor, &context)
             .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
         let mut document = document(request, id, &plan.blast_radius);
-        if let Some(why) = request.abort_when.as_ref().and_then(|bound| unsteady(bound, &snapshot.objectives)) {
+        if let Some(why) = request.abort_when.as_ref().and_then(|bound| unsteady(bound, &snapshot.objectives))
+        {
             document.error = Some(why.clone());
             self.save(experiment, ExperimentStatus::Refused, &document, now)?;
             return Err(ChaosError::Refused { why });

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    BurnBound, Capabilities, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan, PlanId, PlanStatus,
-    Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
+    BurnBound, Capabilities, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan, PlanId,
+    PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
 };
 use store::HealthRecord;
 

@@ -3,8 +3,8 @@
 mod support;
 
 use support::objectives::{empty, with_a_past};
-use support::server::{assert_problem, start, start_with_objectives};
 use support::scene;
+use support::server::{assert_problem, start, start_with_objectives};
 
 const OBSERVABILITY: &str = "/api/v3/observability";
 
@@ -14,15 +14,22 @@ fn an_objective_has_the_fields_of_the_specification() {
     let all = server.get(&format!("{OBSERVABILITY}/slos")).json();
     assert_eq!(all.as_array().unwrap().len(), 7);
     let slo = server.get(&format!("{OBSERVABILITY}/slo/cart-answers")).json();
-    assert_eq!((&slo["id"], &slo["name"], &slo["service"]), (&"cart-answers".into(), &"answers".into(), &"cart".into()));
-    assert_eq!((&slo["metric"], &slo["target"], &slo["window_days"]), (&"error_rate".into(), &99.9.into(), &30.0.into()));
+    assert_eq!(
+        (&slo["id"], &slo["name"], &slo["service"]),
+        (&"cart-answers".into(), &"answers".into(), &"cart".into())
+    );
+    assert_eq!(
+        (&slo["metric"], &slo["target"], &slo["window_days"]),
+        (&"error_rate".into(), &99.9.into(), &30.0.into())
+    );
     assert!(slo["threshold"].is_null());
     let (current, coverage) = (slo["current"].as_f64().unwrap(), slo["coverage"].as_f64().unwrap());
     assert!((99.0..100.0).contains(&current), "{current}");
     assert!((90.0..95.0).contains(&coverage), "two of thirty days are missing: {coverage}");
     let budget = &slo["error_budget"];
     assert_eq!(budget["total_minutes"], 43.2);
-    let (spent, left) = (budget["consumed_percent"].as_f64().unwrap(), budget["remaining_percent"].as_f64().unwrap());
+    let (spent, left) =
+        (budget["consumed_percent"].as_f64().unwrap(), budget["remaining_percent"].as_f64().unwrap());
     assert!((spent + left - 100.0).abs() < 1e-9 && spent > 0.0, "{budget}");
     let hour = slo["burn_rates"].as_array().unwrap().iter().find(|burn| burn["window"] == "1h").unwrap();
     assert_eq!((&hour["threshold"], &hour["severity"]), (&14.4.into(), &"page".into()));
@@ -93,7 +100,14 @@ fn pages_show_what_is_left_and_what_burned_it() {
     assert!(cart < errors, "the least budget first, what is not known last");
     assert!(list.contains("class=\"mark bad\"") && list.contains("critical"));
     let page = server.get("/slos/cart-answers").body;
-    for text in ["Error budget left", "99.9 %", "class=\"spent\"", "class=\"gap\"", "14.4×", "What was wrong meanwhile"] {
+    for text in [
+        "Error budget left",
+        "99.9 %",
+        "class=\"spent\"",
+        "class=\"gap\"",
+        "14.4×",
+        "What was wrong meanwhile",
+    ] {
         assert!(page.contains(text), "{text}");
     }
     assert!(!page.contains("style=\""), "the policy forbids what is inline");

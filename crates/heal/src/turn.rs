@@ -83,9 +83,8 @@ impl Healer {
                 self.leave_to(issue, other);
                 continue;
             }
-            let tend = || {
-                self.telling(Phase::Plan, |told| self.tend(issue, causes, snapshot, &circumstances, told))
-            };
+            let tend =
+                || self.telling(Phase::Plan, |told| self.tend(issue, causes, snapshot, &circumstances, told));
             match self.apart(format!("issue {}", issue.id), tend).unwrap_or(Tended::Left) {
                 Tended::Begun => {
                     turn.begun += 1;

@@ -58,11 +58,18 @@ fn a_burning_budget_is_an_issue_of_the_service_and_the_one_repair_is_that_of_its
     let burn = &budget_issues(&lab)[0];
     assert_eq!(burn.resource, "service/payments".parse().unwrap());
     assert!(burn.metrics["burn_rate"] > burn.metrics["threshold"], "{}", burn.description);
-    until(&lab, 60, |lab| repairs(lab).iter().any(|repair| repair.outcome.is_some())).expect("it is repaired");
+    until(&lab, 60, |lab| repairs(lab).iter().any(|repair| repair.outcome.is_some()))
+        .expect("it is repaired");
     // Its windows empty for minutes after that.
-    until(&lab, 1800, |lab| budget_issues(lab).iter().all(|issue| issue.closed_at.is_some())).expect("it ends");
+    until(&lab, 1800, |lab| budget_issues(lab).iter().all(|issue| issue.closed_at.is_some()))
+        .expect("it ends");
     let repairs = repairs(&lab);
-    assert_eq!(repairs.len(), 1, "{:?}", repairs.iter().map(|repair| &repair.plan.summary).collect::<Vec<_>>());
+    assert_eq!(
+        repairs.len(),
+        1,
+        "{:?}",
+        repairs.iter().map(|repair| &repair.plan.summary).collect::<Vec<_>>()
+    );
     assert_eq!(repairs[0].outcome.as_ref().map(|outcome| outcome.kind), Some(OutcomeKind::Healed));
     assert!(budget_issues(&lab).len() == 1, "one issue, however long it burned");
 }

@@ -28,7 +28,11 @@ pub(crate) struct Evaluation {
 
 impl Evaluation {
     /// Reads the configured objectives, takes up what they counted before, and counts on.
-    pub(crate) fn start(config: &Config, sources: Sources, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        config: &Config,
+        sources: Sources,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let objectives = config.slo.objectives()?;
         let boot = Boot::read()?;
         let (objectives, said) = Objectives::open(objectives, sources, boot.id, clock.now())?;

@@ -123,9 +123,9 @@ impl History {
         // It goes on to be counted in.
         self.open = open;
         let changed = std::mem::take(&mut self.changed);
-        let saved = changed.into_iter().filter_map(|index| {
-            Some(SavedBlock { index, bytes: self.blocks.get(&index)?.to_vec() })
-        });
+        let saved = changed
+            .into_iter()
+            .filter_map(|index| Some(SavedBlock { index, bytes: self.blocks.get(&index)?.to_vec() }));
         (saved.collect(), self.blocks.first_key_value().map(|(index, _)| *index), dropped)
     }
 

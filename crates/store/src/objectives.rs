@@ -55,7 +55,8 @@ impl Store {
             let mut block = tx.prepare_cached(
                 "INSERT OR REPLACE INTO slo_blocks (objective, block, counts) VALUES (?1, ?2, ?3)",
             )?;
-            let mut older = tx.prepare_cached("DELETE FROM slo_blocks WHERE objective = ?1 AND block < ?2")?;
+            let mut older =
+                tx.prepare_cached("DELETE FROM slo_blocks WHERE objective = ?1 AND block < ?2")?;
             for (id, record, oldest) in &save.objectives {
                 state.execute(params![id, record.state])?;
                 for (number, counts) in &record.blocks {
@@ -70,7 +71,8 @@ impl Store {
             for (source, place) in &save.positions {
                 position.execute(params![source, place])?;
             }
-            let mut counted = tx.prepare_cached("INSERT OR IGNORE INTO slo_remediations (plan) VALUES (?1)")?;
+            let mut counted =
+                tx.prepare_cached("INSERT OR IGNORE INTO slo_remediations (plan) VALUES (?1)")?;
             for plan in &save.remediations {
                 counted.execute([plan.to_string()])?;
             }

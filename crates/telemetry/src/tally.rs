@@ -194,7 +194,11 @@ impl Telemetry {
         let Some(after) = after else { return Ok(Caught::default()) };
         let mut caught = Caught {
             spans: 0,
-            incomplete: view.cold.iter().flat_map(|unit| unit.segments()).any(|segment| *segment > after.segment),
+            incomplete: view
+                .cold
+                .iter()
+                .flat_map(|unit| unit.segments())
+                .any(|segment| *segment > after.segment),
         };
         let mut hot = view.hot;
         hot.sort_by_key(|segment| segment.number);
@@ -217,7 +221,13 @@ impl Telemetry {
     pub fn take_tally(&self) -> (Vec<Tallied>, Place) {
         let mut tally = lock(&self.open.tally);
         let counts = std::mem::take(&mut tally.counts).into_iter();
-        let told = counts.map(|((watch, second, service), (bad, total))| Tallied { watch, second, service, bad, total });
+        let told = counts.map(|((watch, second, service), (bad, total))| Tallied {
+            watch,
+            second,
+            service,
+            bad,
+            total,
+        });
         (told.collect(), tally.place)
     }
 }
@@ -236,7 +246,12 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn server(slow_from_nano: Option<u64>) -> Watched {
-        Watched { service: Some("cart".to_owned()), operation: None, role: WatchedRole::Server, slow_from_nano }
+        Watched {
+            service: Some("cart".to_owned()),
+            operation: None,
+            role: WatchedRole::Server,
+            slow_from_nano,
+        }
     }
 
     fn open(dir: &TempDir) -> Telemetry {
@@ -284,10 +299,13 @@ mod tests {
     fn a_database_is_told_by_its_attribute() {
         let dir = TempDir::new().unwrap();
         let store = open(&dir);
-        let watched = Watched { service: None, operation: None, role: WatchedRole::Database, slow_from_nano: None };
+        let watched =
+            Watched { service: None, operation: None, role: WatchedRole::Database, slow_from_nano: None };
         store.tally(vec![watched], None).unwrap();
         let client = |span| fixture::span(1, span, 7 * SECOND).varint(6, 3);
-        let query = client(1).message(9, text("db.system.name", "postgresql")).message(15, fixture::Message::new().varint(3, 2));
+        let query = client(1)
+            .message(9, text("db.system.name", "postgresql"))
+            .message(15, fixture::Message::new().varint(3, 2));
         send(&store, &fixture::traces("cart", [query, client(2)]));
         assert_eq!(wait_for(&store, 1).0, 1);
     }

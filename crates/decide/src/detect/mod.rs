@@ -109,9 +109,9 @@ pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     };
     let measured = DETECTORS.iter().map(|detector| detector.kind).filter(|kind| *kind != IssueKind::SloBurn);
     let kinds: Vec<IssueKind> = measured.collect();
-    let here = snapshot.resources().flat_map(|resource| {
-        kinds.iter().filter_map(|kind| found(*kind, &resource)).collect::<Vec<_>>()
-    });
+    let here = snapshot
+        .resources()
+        .flat_map(|resource| kinds.iter().filter_map(|kind| found(*kind, &resource)).collect::<Vec<_>>());
     // An objective may be about a service as a whole, which nothing else is measured of.
     let budgets = slo_burn::burning(snapshot);
     let budgets = budgets.iter().filter_map(|resource| found(IssueKind::SloBurn, resource));

@@ -28,9 +28,9 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     if objectives.is_empty() {
         return Verdict::Unknown;
     }
-    let worst = objectives.burning(resource).max_by(|(_, _, a), (_, _, b)| {
-        (a.severity).cmp(&b.severity).then(a.beyond().total_cmp(&b.beyond()))
-    });
+    let worst = objectives
+        .burning(resource)
+        .max_by(|(_, _, a), (_, _, b)| (a.severity).cmp(&b.severity).then(a.beyond().total_cmp(&b.beyond())));
     let Some((id, state, alert)) = worst else { return Verdict::Healthy };
     let (rate, limit) = rate_and_limit(alert);
     let urgency = match alert.severity {

@@ -427,8 +427,7 @@ fn a_burning_budget_is_caused_by_what_the_service_needs_and_by_nothing_once_it_i
         let cause = first(burn, &fleet, &open).unwrap();
         assert_eq!(format!("{} {}", cause.class, cause.resource), expected);
         fleet.burning(burns, 40.0, 0.5);
-        let causes =
-            diagnose(burn, &fleet.snapshot, &open, &thresholds, &ConfidenceTable::default());
+        let causes = diagnose(burn, &fleet.snapshot, &open, &thresholds, &ConfidenceTable::default());
         assert_eq!(causes, [], "its requests are well: what is seen now did not burn it");
     }
 }

@@ -43,7 +43,9 @@ pub fn told_directly<'a>(
     let cause = place(issue, causes);
     let same = |(other, others): &&(&Issue, Vec<Cause>)| {
         let there = place(other, others);
-        there == cause || other.resource == *cause || (there.service().is_some() && there.service() == cause.service())
+        there == cause
+            || other.resource == *cause
+            || (there.service().is_some() && there.service() == cause.service())
     };
     diagnosed.iter().filter(|(other, _)| other.kind != IssueKind::SloBurn).find(same).map(|(other, _)| *other)
 }

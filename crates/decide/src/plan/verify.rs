@@ -344,11 +344,16 @@ impl fmt::Display for Unverified {
                     then.p95_ms.unwrap_or(0.0),
                     now.p95_ms.unwrap_or(0.0)
                 )?;
-                let fastest = |side: &Baseline| [side.failures_burn, side.slowness_burn].into_iter().flatten().reduce(f64::max);
+                let fastest = |side: &Baseline| {
+                    [side.failures_burn, side.slowness_burn].into_iter().flatten().reduce(f64::max)
+                };
                 let burns = [fastest(then), fastest(now)];
                 match burns {
                     [Some(then), Some(now)] => {
-                        write!(f, "; their error budgets burned {then:.1} times as fast as they last, now {now:.1}")
+                        write!(
+                            f,
+                            "; their error budgets burned {then:.1} times as fast as they last, now {now:.1}"
+                        )
                     }
                     _ => Ok(()),
                 }

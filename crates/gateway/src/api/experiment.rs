@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use domain::{BurnBound, 
-    Attachment, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName, Severity,
+use domain::{
+    Attachment, BurnBound, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName,
+    Severity,
 };
 
 use crate::body::Fields;
@@ -71,10 +72,14 @@ fn read_bound(mut bound: Fields) -> Result<Option<BurnBound>, Problem> {
         (None, None) => None,
         (Some(objective), Some(burn_rate)) if burn_rate > 0.0 => Some(BurnBound { objective, burn_rate }),
         (None, Some(_)) => {
-            return Err(bound.wrong("objective", "`abort_when.objective` is missing; give the id of an objective"));
+            return Err(
+                bound.wrong("objective", "`abort_when.objective` is missing; give the id of an objective")
+            );
         }
         (Some(_), _) => {
-            return Err(bound.wrong("burn_rate", "`abort_when.burn_rate` must be a number above 0, such as 14.4"));
+            return Err(
+                bound.wrong("burn_rate", "`abort_when.burn_rate` must be a number above 0, such as 14.4")
+            );
         }
     };
     bound.finish()?;
@@ -233,7 +238,8 @@ mod tests {
                 "type": "pod_kill", "duration_seconds": 5, "target": {"resource": "instance/cart-0"}, "abort_when": bound,
             }))
         };
-        let bound = with(serde_json::json!({"objective": "cart-answers", "burn_rate": 6})).unwrap().abort_when;
+        let bound =
+            with(serde_json::json!({"objective": "cart-answers", "burn_rate": 6})).unwrap().abort_when;
         assert_eq!(bound, Some(BurnBound { objective: "cart-answers".to_owned(), burn_rate: 6.0 }));
         let error = with(serde_json::json!({"objective": "cart-answers"})).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("abort_when.burn_rate"));

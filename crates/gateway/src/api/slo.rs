@@ -55,11 +55,16 @@ pub(crate) fn slo_budget(asked: &Asked<'_>) -> Answer {
     }
     let step = step.unwrap_or(if to - from <= BY_MINUTE_MAX { 1 } else { 60 });
     if (to - from) / step > POINTS_MAX {
-        let why = format!("makes more than {POINTS_MAX} points with this step; ask for a shorter time, or by the hour");
+        let why = format!(
+            "makes more than {POINTS_MAX} points with this step; ask for a shorter time, or by the hour"
+        );
         return Err(Problem::field("from", why));
     }
     let history = History::of(objectives, &detail.objective, (from, to, step), now);
-    json(StatusCode::OK, &BudgetShape { id: &detail.objective.id, step_minutes: step, points: history.points })
+    json(
+        StatusCode::OK,
+        &BudgetShape { id: &detail.objective.id, step_minutes: step, points: history.points },
+    )
 }
 
 fn step(text: &str) -> Option<i64> {
@@ -155,16 +160,20 @@ impl SloShape {
                 consumed_percent: (1.0 - remaining) * 100.0,
                 remaining_percent: remaining * 100.0,
             },
-            burn_rates: detail.burn_rates.iter().map(|burn| {
-                let limit = limit(&objective.alerts, burn.window);
-                BurnShape {
-                    window: burn.window.to_string(),
-                    window_minutes: burn.window.get(),
-                    rate: burn.rate,
-                    threshold: limit.map(|(threshold, _)| threshold),
-                    severity: limit.map(|(_, severity)| severity),
-                }
-            }).collect(),
+            burn_rates: detail
+                .burn_rates
+                .iter()
+                .map(|burn| {
+                    let limit = limit(&objective.alerts, burn.window);
+                    BurnShape {
+                        window: burn.window.to_string(),
+                        window_minutes: burn.window.get(),
+                        rate: burn.rate,
+                        threshold: limit.map(|(threshold, _)| threshold),
+                        severity: limit.map(|(_, severity)| severity),
+                    }
+                })
+                .collect(),
             status: status_word(standing.as_ref()),
             description: objective.description.clone(),
             events: EventsShape { bad: sums.bad as f64, total: sums.total as f64 },

@@ -57,26 +57,38 @@ fn measured(detail: &Detail) -> Option<f64> {
 /// How many are not well, for the list and the overview.
 pub(super) fn sentence(details: &[Detail]) -> String {
     let with = |wanted: fn(SloStatus) -> bool| {
-        let status = |detail: &&Detail| detail.standing.and_then(|standing| standing.status).is_some_and(wanted);
+        let status =
+            |detail: &&Detail| detail.standing.and_then(|standing| standing.status).is_some_and(wanted);
         details.iter().filter(status).count()
     };
-    let (missed, burning) =
-        (with(|status| status == SloStatus::Breached), with(|status| status == SloStatus::Critical || status == SloStatus::Warning));
+    let (missed, burning) = (
+        with(|status| status == SloStatus::Breached),
+        with(|status| status == SloStatus::Critical || status == SloStatus::Warning),
+    );
     let known = details.iter().filter(|detail| measured(detail).is_some()).count();
     match (details.len(), missed, burning) {
         (0, ..) => "There is no objective.".to_owned(),
         (_, 0, 0) if known == 0 => "Nothing was measured of any objective yet.".to_owned(),
         (_, 0, 0) => format!("{} its error budget.", keeps(known)),
-        (all, 0, burning) => format!("{burning} of {} need attention.", count(all, "objective", "objectives")),
+        (all, 0, burning) => {
+            format!("{burning} of {} need attention.", count(all, "objective", "objectives"))
+        }
         (all, missed, 0) => format!("{missed} of {} missed.", count(all, "objective is", "objectives are")),
         (all, missed, burning) => {
-            format!("{missed} of {} missed, {burning} more need attention.", count(all, "objective is", "objectives are"))
+            format!(
+                "{missed} of {} missed, {burning} more need attention.",
+                count(all, "objective is", "objectives are")
+            )
         }
     }
 }
 
 fn keeps(known: usize) -> String {
-    if known == 1 { "The 1 measured objective keeps within".to_owned() } else { format!("Each of {known} measured objectives keeps within") }
+    if known == 1 {
+        "The 1 measured objective keeps within".to_owned()
+    } else {
+        format!("Each of {known} measured objectives keeps within")
+    }
 }
 
 fn table(details: &[Detail]) -> Markup {
@@ -149,7 +161,8 @@ fn rate(rate: f64) -> String {
 
 pub(super) fn detail(app: &App, view: &View, id: &str, query: &Query) -> Result<Page, Problem> {
     let objectives = objectives(app)?;
-    let detail = objectives.detail(id).ok_or_else(|| Problem::not_found(format!("there is no objective {id}")))?;
+    let detail =
+        objectives.detail(id).ok_or_else(|| Problem::not_found(format!("there is no objective {id}")))?;
     let forecast = objectives.forecast(id).unwrap_or(Forecast::Unknown);
     let period = i64::from(detail.objective.period.get());
     let read = |text: &str| {
@@ -234,12 +247,15 @@ fn budget(app: &App, detail: &Detail, view: &View, query: &Query, window: i64) -
     let period = i64::from(detail.objective.period.get());
     let now = view.stamp.now.wall_us.div_euclid(MINUTE_US);
     let step = if window <= 720 { 1 } else { 60 };
-    let history = History::of(objectives, &detail.objective, (now - window + 1, now + 1, step), view.stamp.now);
+    let history =
+        History::of(objectives, &detail.objective, (now - window + 1, now + 1, step), view.stamp.now);
     let deployed = deployments(app, view, detail, window)?;
     let id = &detail.objective.id;
     let choices = WINDOWS.into_iter().filter(|(_, minutes)| *minutes < period);
-    let choices: Vec<(String, i64)> =
-        choices.map(|(name, minutes)| (name.to_owned(), minutes)).chain([(detail.objective.period.to_string(), period)]).collect();
+    let choices: Vec<(String, i64)> = choices
+        .map(|(name, minutes)| (name.to_owned(), minutes))
+        .chain([(detail.objective.period.to_string(), period)])
+        .collect();
     Ok(html! {
         h2 {
             "Error budget"
@@ -266,7 +282,8 @@ fn deployments(app: &App, view: &View, detail: &Detail, window: i64) -> Result<V
 
 /// Whether an objective is about a service of the fleet.
 fn of_the_fleet(view: &View, detail: &Detail) -> bool {
-    let named = |snapshot: &Snapshot| snapshot.services.keys().any(|name| name.as_str() == detail.objective.service);
+    let named =
+        |snapshot: &Snapshot| snapshot.services.keys().any(|name| name.as_str() == detail.objective.service);
     view.snapshot.as_deref().is_some_and(named)
 }
 
@@ -282,7 +299,8 @@ fn chart(points: &[BudgetPoint], deployed: &[Deployment]) -> Markup {
         .map(|(at, point)| format!("{},{:.2}", at as f64 + 0.5, y(point.remaining_percent)))
         .collect();
     let most = points.iter().filter_map(|point| point.bad).fold(0.0, f64::max);
-    let bars = points.iter().enumerate().filter_map(|(at, point)| Some((at, point.bad.filter(|bad| *bad > 0.0)?)));
+    let bars =
+        points.iter().enumerate().filter_map(|(at, point)| Some((at, point.bad.filter(|bad| *bad > 0.0)?)));
     let (first, last) = (points.first(), points.last());
     let ends = first.zip(last).map(|(first, last)| (first.remaining_percent, last.remaining_percent));
     let words = ends.map_or(String::new(), |(first, last)| {

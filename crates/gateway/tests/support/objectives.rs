@@ -45,7 +45,8 @@ spec:
 /// None counted anything yet.
 pub(crate) fn empty(store: &Store, now: Time, answers: Answers) -> Arc<Objectives> {
     let built_in = include_str!("../../../../drills/slos.yaml");
-    let objectives = slo::read_all(&[("slos.yaml", built_in.as_bytes()), ("more.yaml", MORE.as_bytes())]).unwrap();
+    let objectives =
+        slo::read_all(&[("slos.yaml", built_in.as_bytes()), ("more.yaml", MORE.as_bytes())]).unwrap();
     let sources = Sources { store: store.clone(), spans: None, metrics: None, answers };
     let (objectives, said) = Objectives::open(objectives, sources, "boot".to_owned(), now).unwrap();
     assert!(said.is_empty(), "{said:?}");

@@ -162,13 +162,10 @@ impl Lab {
 
     /// From now on objectives are evaluated.
     pub fn promise(&mut self, objectives: Vec<slo::Objective>) {
-        let sources = Sources {
-            store: self.store.clone(),
-            spans: None,
-            metrics: None,
-            answers: Answers::default(),
-        };
-        let (objectives, _) = Objectives::open(objectives, sources, "simulated".to_owned(), self.now()).unwrap();
+        let sources =
+            Sources { store: self.store.clone(), spans: None, metrics: None, answers: Answers::default() };
+        let (objectives, _) =
+            Objectives::open(objectives, sources, "simulated".to_owned(), self.now()).unwrap();
         self.objectives = Some(Arc::new(objectives));
         self.crash();
     }
@@ -183,7 +180,8 @@ impl Lab {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
         let objectives = self.objectives.clone();
-        let life = control_plane(&self.store, reach, objectives, &self.clock, &self.policy, &self.notices, seed);
+        let life =
+            control_plane(&self.store, reach, objectives, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;

@@ -74,7 +74,8 @@ pub(crate) struct InjectArgs {
 }
 
 fn burn_bound(text: &str) -> Result<BurnBound, String> {
-    let parts = text.rsplit_once('=').and_then(|(objective, burn)| Some((objective, burn.parse::<f64>().ok()?)));
+    let parts =
+        text.rsplit_once('=').and_then(|(objective, burn)| Some((objective, burn.parse::<f64>().ok()?)));
     let (objective, burn_rate) = parts
         .filter(|(objective, burn)| !objective.is_empty() && burn.is_finite() && *burn > 0.0)
         .ok_or_else(|| format!("{text:?} is no OBJECTIVE=BURN, such as api-requests=14.4"))?;

@@ -62,7 +62,10 @@ fn list(global: &Global, output: Output) -> Result<Exit, Failure> {
     };
     slos.sort_by(|a, b| left(a).total_cmp(&left(b)));
     let rows: Vec<Vec<String>> = slos.iter().map(row).collect();
-    print(&table(&["STATUS", "OBJECTIVE", "TARGET", "CURRENT", "BUDGET LEFT", "BURN 1H", "MEASURED"], &rows))?;
+    print(&table(
+        &["STATUS", "OBJECTIVE", "TARGET", "CURRENT", "BUDGET LEFT", "BURN 1H", "MEASURED"],
+        &rows,
+    ))?;
     Ok(Exit::Done)
 }
 
@@ -171,8 +174,7 @@ fn export(files: &[PathBuf]) -> Result<Exit, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: BTreeMap::new(),
     };
-    let rules =
-        RuleFile::of(&objectives, &provenance).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let rules = RuleFile::of(&objectives, &provenance).map_err(|error| Failure::new(Exit::Usage, &error))?;
     print(&rules.to_yaml())?;
     Ok(Exit::Done)
 }
@@ -189,6 +191,9 @@ mod tests {
 
     #[test]
     fn shares_are_shown_without_empty_places() {
-        assert_eq!([percent(Some(99.9), 3), percent(Some(-20.0), 1), percent(None, 1)], ["99.9 %", "-20 %", "-"]);
+        assert_eq!(
+            [percent(Some(99.9), 3), percent(Some(-20.0), 1), percent(None, 1)],
+            ["99.9 %", "-20 %", "-"]
+        );
     }
 }

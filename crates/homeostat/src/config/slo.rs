@@ -83,8 +83,8 @@ pub fn read<P: AsRef<Path>>(files: &[P], first: Option<&str>) -> Result<Vec<Obje
         first.map(|text| (BUILT_IN_NAME.to_owned(), text.as_bytes().to_vec())).into_iter().collect();
     for path in files {
         let path = path.as_ref();
-        let bytes = std::fs::read(path)
-            .map_err(|source| SloError::Unreadable { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| SloError::Unreadable { path: path.to_owned(), source })?;
         texts.push((path.display().to_string(), bytes));
     }
     let named: Vec<(&str, &[u8])> = texts.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
@@ -100,7 +100,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let slo = Slo { built_in: true, files: vec![file.path().to_owned()] };
-        slo.objectives().map_err(|error| error.to_string().replace(&file.path().display().to_string(), "slos.yaml"))
+        slo.objectives()
+            .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "slos.yaml"))
     }
 
     #[test]
@@ -109,7 +110,13 @@ mod tests {
             Slo::default().objectives().unwrap().into_iter().map(|objective| objective.id).collect();
         assert_eq!(
             ids,
-            ["gateway-availability", "api-requests", "database-queries", "fleet-errors", "homeostat-self-healing"]
+            [
+                "gateway-availability",
+                "api-requests",
+                "database-queries",
+                "fleet-errors",
+                "homeostat-self-healing"
+            ]
         );
         let sloth = "version: prometheus/v1\nservice: cart\nslos:\n  - name: answers\n    objective: 99.9\n    sli:\n      events:\n        error_query: sum(rate(errors_total[{{.window}}]))\n        total_query: sum(rate(requests_total[{{.window}}]))\n    alerting: {name: CartBurns}\n";
         assert_eq!(with(sloth).unwrap().len(), 6);

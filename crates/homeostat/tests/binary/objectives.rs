@@ -44,9 +44,10 @@ spec:
 /// A fleet of one web server with that objective, and the port it is published at.
 fn fleet() -> (Fleet, u16) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut fleet = Fleet::new("");
+    let fleet = Fleet::new("");
     let file = fleet.write("answered.yaml", ANSWERED);
-    let config = format!("[otlp]\nenabled = false\n[slo]\nfiles = [{file:?}]\n[healing]\nauto_remediation = false\n");
+    let config =
+        format!("[otlp]\nenabled = false\n[slo]\nfiles = [{file:?}]\n[healing]\nauto_remediation = false\n");
     fleet.write("homeostat.toml", &config);
     let infrastructure = fleet.write("fleet.yaml", &WEB.replace("PORT", &port.to_string()));
     fleet.run(&["up", infrastructure.to_str().unwrap()]).done();
@@ -54,8 +55,11 @@ fn fleet() -> (Fleet, u16) {
 }
 
 fn ask(port: u16) -> bool {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .http_status_as_error(false)
+        .build()
+        .into();
     agent.get(format!("http://127.0.0.1:{port}/")).call().is_ok_and(|answer| answer.status().is_success())
 }
 
@@ -66,7 +70,9 @@ fn objective(fleet: &Fleet) -> Value {
 fn outage() {
     let (fleet, port) = fleet();
     until("a first answer", || if ask(port) { Ok(()) } else { Err("no answer".to_owned()) });
-    fleet.run(&["chaos", "inject", "network_partition", "--target", "link/outside->web", "--for", "3m"]).done();
+    fleet
+        .run(&["chaos", "inject", "network_partition", "--target", "link/outside->web", "--for", "3m"])
+        .done();
     let began = Instant::now();
     let alert = loop {
         ask(port);
@@ -94,12 +100,16 @@ fn kill() {
         std::thread::sleep(Duration::from_secs(3));
         total(fleet)
     };
-    (0..20).for_each(|_| drop(ask(port)));
+    for _ in 0..20 {
+        ask(port);
+    }
     let before = settled(&fleet);
     assert!(before >= 21, "{before}");
     for _ in 0..2 {
         processes::kill(fleet.the(&Part::ControlPlane));
-        (0..10).for_each(|_| drop(ask(port)));
+        for _ in 0..10 {
+            ask(port);
+        }
         fleet.serve();
         assert!(ask(port));
     }

@@ -143,7 +143,12 @@ pub(super) fn take_up(
         let begun = |why: Option<String>, said: &mut Vec<String>| {
             said.extend(why.map(|why| format!("objective {} begins anew: {why}", objective.id)));
             let source = source(&objective, sources.spans.is_some());
-            Followed::new(Arc::clone(&objective), Tracker::new(Arc::clone(&objective)), source, Counters::default())
+            Followed::new(
+                Arc::clone(&objective),
+                Tracker::new(Arc::clone(&objective)),
+                source,
+                Counters::default(),
+            )
         };
         match kept.remove(&objective.id) {
             None => begun(None, &mut said),
@@ -163,8 +168,8 @@ fn restore(
     spans_come: bool,
     now: Time,
 ) -> Result<Followed, String> {
-    let kept: Kept =
-        serde_json::from_str(&record.state).map_err(|error| format!("what was kept cannot be read: {error}"))?;
+    let kept: Kept = serde_json::from_str(&record.state)
+        .map_err(|error| format!("what was kept cannot be read: {error}"))?;
     if kept.indicator != indicator(objective) {
         return Err("it counts something else than before".to_owned());
     }

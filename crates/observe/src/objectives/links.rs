@@ -24,7 +24,8 @@ pub(super) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn matches(&self, name: &LinkName) -> bool {
-        self.from.is_none_or(|from| from == name.from.as_str()) && self.to.is_none_or(|to| to == name.to.as_str())
+        self.from.is_none_or(|from| from == name.from.as_str())
+            && self.to.is_none_or(|to| to == name.to.as_str())
     }
 }
 

@@ -171,8 +171,7 @@ impl Objectives {
             }
         }
         inner.number_watches();
-        let objectives =
-            Self { sources, inner: Mutex::new(inner), published: Mutex::default() };
+        let objectives = Self { sources, inner: Mutex::new(inner), published: Mutex::default() };
         objectives.tick(now);
         Ok((objectives, said))
     }

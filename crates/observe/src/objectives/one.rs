@@ -70,7 +70,12 @@ pub(super) struct Followed {
 
 impl Followed {
     /// An objective with what was counted of it before.
-    pub(super) fn new(objective: Arc<Objective>, tracker: Tracker, source: Source, counters: Counters) -> Self {
+    pub(super) fn new(
+        objective: Arc<Objective>,
+        tracker: Tracker,
+        source: Source,
+        counters: Counters,
+    ) -> Self {
         let watched = watched(&objective);
         Self {
             objective,
@@ -171,9 +176,10 @@ impl Followed {
     pub(super) fn evaluate(&mut self, now: Time) -> ObjectiveState {
         let standing = self.tracker.evaluate(now).standing;
         self.standing = Some(standing);
-        let alert = self.tracker.firing().max_by(|a, b| {
-            a.severity.cmp(&b.severity).then(a.beyond().total_cmp(&b.beyond()))
-        });
+        let alert = self
+            .tracker
+            .firing()
+            .max_by(|a, b| a.severity.cmp(&b.severity).then(a.beyond().total_cmp(&b.beyond())));
         let now_s = now.wall_us.div_euclid(1_000_000);
         if std::mem::replace(&mut self.places_minute, now_s.div_euclid(60)) != now_s.div_euclid(60) {
             self.places.values_mut().for_each(|bad| *bad /= 2.0);
@@ -247,7 +253,8 @@ pub(super) fn source(objective: &Objective, spans_come: bool) -> Source {
 
 /// The spans an objective counts.
 fn watched(objective: &Objective) -> Option<Watched> {
-    let Indicator::Exact(Exact { events: Events::Spans { service, operation, role }, good }) = &objective.indicator
+    let Indicator::Exact(Exact { events: Events::Spans { service, operation, role }, good }) =
+        &objective.indicator
     else {
         return None;
     };

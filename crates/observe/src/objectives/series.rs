@@ -57,7 +57,9 @@ impl Counters {
         now: Time,
     ) -> Result<Vec<(i64, Counts)>, String> {
         let templates = match promql {
-            Promql::Good { good: part, total, .. } | Promql::Bad { bad: part, total, .. } => Some((part, total)),
+            Promql::Good { good: part, total, .. } | Promql::Bad { bad: part, total, .. } => {
+                Some((part, total))
+            }
             Promql::ErrorRatio { .. } => None,
         };
         let counters = templates.and_then(|(part, total)| Some((counter(part)?, counter(total)?)));
@@ -77,7 +79,8 @@ impl Counters {
     ) -> Result<Vec<(i64, Counts)>, String> {
         let now_ms = now.wall_us.div_euclid(1000);
         let reach = now_ms.saturating_sub(self.looked_ms.unwrap_or(now_ms)).max(0).saturating_add(REACH_MS);
-        let read = |selector: &str| samples(&format!("{selector}[{}ms]", reach.min(FORGOTTEN_MS)), now_ms, metrics);
+        let read =
+            |selector: &str| samples(&format!("{selector}[{}ms]", reach.min(FORGOTTEN_MS)), now_ms, metrics);
         let (part_series, total_series) = (read(part)?, read(total)?);
         let mut rose: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
         risen(&mut self.part, part_series, |second, by| rose.entry(second).or_default().0 += by);
@@ -126,7 +129,8 @@ impl Counters {
 fn counter(template: &Template) -> Option<&str> {
     let text = template.as_str().trim();
     let inner = text.strip_prefix("sum(")?.strip_suffix(')')?.trim();
-    let inner = inner.strip_prefix("rate(").or_else(|| inner.strip_prefix("increase("))?.strip_suffix(')')?.trim();
+    let inner =
+        inner.strip_prefix("rate(").or_else(|| inner.strip_prefix("increase("))?.strip_suffix(')')?.trim();
     let (selector, window) = inner.rsplit_once('[')?;
     let window = window.strip_suffix(']')?.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     // Another bracket outside of strings would be another range.

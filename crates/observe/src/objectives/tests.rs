@@ -34,7 +34,8 @@ fn sources(store: &Store) -> Sources {
 }
 
 fn open(objectives: &[Objective], store: &Store, now: Time) -> Objectives {
-    let (objectives, said) = Objectives::open(objectives.to_vec(), sources(store), "boot".to_owned(), now).unwrap();
+    let (objectives, said) =
+        Objectives::open(objectives.to_vec(), sources(store), "boot".to_owned(), now).unwrap();
     assert!(said.is_empty(), "{said:?}");
     objectives
 }
@@ -45,7 +46,8 @@ fn sample(second: u64, ended: &[(u64, u64, u64)]) -> Sample {
     for (second, requests, errors) in ended {
         let mut latency = Histogram::default();
         (0..*requests).for_each(|_| latency.record(Duration::from_millis(10)));
-        let counts = vec![LinkCounts { requests: *requests, errors: *errors, latency, ..LinkCounts::default() }];
+        let counts =
+            vec![LinkCounts { requests: *requests, errors: *errors, latency, ..LinkCounts::default() }];
         link.seconds.push_back(Arc::new(LinkSecond { second: BOOT_S + second, rejected: 0, counts }));
     }
     Sample {
@@ -141,7 +143,8 @@ fn what_counts_something_else_begins_anew_and_says_so() {
     objectives.tick(at(10));
     objectives.close(at(11)).unwrap();
     let other = requests("requests, from: front", 0.9);
-    let (objectives, said) = Objectives::open(vec![other], sources(&store), "boot".to_owned(), at(12)).unwrap();
+    let (objectives, said) =
+        Objectives::open(vec![other], sources(&store), "boot".to_owned(), at(12)).unwrap();
     assert_eq!(sums(&objectives), (0, 0));
     assert!(said[0].contains("counts something else"), "{said:?}");
 }

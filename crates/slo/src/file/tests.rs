@@ -270,7 +270,12 @@ const WRONG: [(&str, &str, &str, &str); 29] = [
         "must be a selector without offset",
     ),
     (BUILT_IN, "outcome: good", "outcome: fine", "is \"fine\"; good or bad was expected"),
-    (BUILT_IN, "{events: gateway}", "{events: requests}", "must be the same events as `good`, without the outcome"),
+    (
+        BUILT_IN,
+        "{events: gateway}",
+        "{events: requests}",
+        "must be the same events as `good`, without the outcome",
+    ),
     (BUILT_IN, "op: lt", "op: gt", "would call slow good"),
     (BUILT_IN, "measure: duration_seconds", "outcome: good", "must have `measure: duration_seconds`"),
 ];

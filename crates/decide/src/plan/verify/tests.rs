@@ -117,7 +117,10 @@ fn where_there_is_an_objective_its_budget_says_whether_callers_got_worse() {
     let (well, affordable, burning) = (look(Some(0.0), 0), look(Some(0.9), 4), look(Some(3.0), 15));
     assert!(!well.got_worse(&affordable), "4 % failed is within the 5 % that may fail");
     assert!(well.got_worse(&burning) && !burning.got_worse(&affordable));
-    assert!(look(None, 0).got_worse(&look(None, 4)), "nothing known of the objective: the callers' side tells");
+    assert!(
+        look(None, 0).got_worse(&look(None, 4)),
+        "nothing known of the objective: the callers' side tells"
+    );
 }
 
 #[test]

@@ -16,9 +16,16 @@ pub(super) fn write(text: &mut Exposition, objectives: &Objectives) {
     gauge("homeostat_slo_objective_ratio", "share of events that has to be good", &|detail| {
         Some(detail.objective.target.ratio())
     });
-    gauge("homeostat_slo_error_budget_remaining_ratio", "share of the error budget that is left", &|detail| {
-        detail.standing.filter(|standing| standing.status.is_some()).map(|standing| standing.budget_remaining)
-    });
+    gauge(
+        "homeostat_slo_error_budget_remaining_ratio",
+        "share of the error budget that is left",
+        &|detail| {
+            detail
+                .standing
+                .filter(|standing| standing.status.is_some())
+                .map(|standing| standing.budget_remaining)
+        },
+    );
     gauge("homeostat_slo_coverage_ratio", "share of the window that was measured", &|detail| {
         Some(detail.standing?.coverage)
     });
@@ -38,9 +45,10 @@ pub(super) fn write(text: &mut Exposition, objectives: &Objectives) {
         .iter()
         .flat_map(|detail| {
             let labels = labels(detail);
-            detail.burn_rates.iter().filter_map(move |burn| {
-                Some((format!("{labels},window=\"{}\"", burn.window), burn.rate?))
-            })
+            detail
+                .burn_rates
+                .iter()
+                .filter_map(move |burn| Some((format!("{labels},window=\"{}\"", burn.window), burn.rate?)))
         })
         .collect();
     let help = "times as fast as the error budget lasts, by window";

@@ -67,7 +67,11 @@ fn counters_count_by_what_they_rose_with_resets_and_across_restarts() {
     let promql = objective(ERRORS, ALL);
     let mut counters = Counters::default();
     add(&metrics, "requests_total", "200", &[(0, 1000.0), (15, 1010.0)]);
-    assert_eq!(sums(&counters.measure(&promql, &metrics, at(16)).unwrap()), (0, 10), "what was before is unknown");
+    assert_eq!(
+        sums(&counters.measure(&promql, &metrics, at(16)).unwrap()),
+        (0, 10),
+        "what was before is unknown"
+    );
     assert_eq!(sums(&counters.measure(&promql, &metrics, at(17)).unwrap()), (0, 0), "nothing twice");
     // The service began anew at 0 and answered 7; one that fails appears, and rises by 3.
     add(&metrics, "requests_total", "200", &[(30, 7.0), (45, 20.0)]);
@@ -89,7 +93,12 @@ fn other_expressions_are_evaluated_once_for_each_minute() {
     );
     let samples: Vec<(i64, f64)> = (0..20).map(|at| (at * 15, at as f64 * 15.0)).collect();
     add(&metrics, "requests_total", "200", &samples);
-    add(&metrics, "requests_total", "500", &samples.iter().map(|(at, value)| (*at, value / 3.0)).collect::<Vec<_>>());
+    add(
+        &metrics,
+        "requests_total",
+        "500",
+        &samples.iter().map(|(at, value)| (*at, value / 3.0)).collect::<Vec<_>>(),
+    );
     let mut counters = Counters::default();
     let first = counters.measure(&promql, &metrics, at(200)).unwrap();
     assert_eq!(first.len(), 1);
@@ -103,8 +112,18 @@ fn other_expressions_are_evaluated_once_for_each_minute() {
 fn what_has_several_values_is_no_measurement_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = store(&dir);
-    add(&metrics, "requests_total", "200", &[(0, 1.0), (15, 2.0), (30, 3.0), (45, 4.0), (60, 5.0), (75, 6.0)]);
-    add(&metrics, "requests_total", "500", &[(0, 1.0), (15, 2.0), (30, 3.0), (45, 4.0), (60, 5.0), (75, 6.0)]);
+    add(
+        &metrics,
+        "requests_total",
+        "200",
+        &[(0, 1.0), (15, 2.0), (30, 3.0), (45, 4.0), (60, 5.0), (75, 6.0)],
+    );
+    add(
+        &metrics,
+        "requests_total",
+        "500",
+        &[(0, 1.0), (15, 2.0), (30, 3.0), (45, 4.0), (60, 5.0), (75, 6.0)],
+    );
     let promql = objective("rate(requests_total[{{.window}}])", "rate(requests_total[{{.window}}])*2");
     let error = Counters::default().measure(&promql, &metrics, at(110)).unwrap_err();
     assert!(error.contains("sum them up"), "{error}");

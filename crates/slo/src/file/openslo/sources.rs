@@ -146,7 +146,8 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
         "remediations" => Some(Events::Remediations),
         "gateway" => Some(Events::Gateway),
         other => {
-            kind.place.refuse(format_args!("is {other:?}; spans, requests, remediations or gateway was expected"));
+            kind.place
+                .refuse(format_args!("is {other:?}; spans, requests, remediations or gateway was expected"));
             None
         }
     });
@@ -177,8 +178,7 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
     };
     let events = events?;
     if says == Says::Duration && matches!(events, Events::Remediations | Events::Gateway) {
-        spec.place
-            .refuse("measures a duration that is not counted; those of spans and of requests are");
+        spec.place.refuse("measures a duration that is not counted; those of spans and of requests are");
         return None;
     }
     Some(Own { spec: spec.clone(), events, says })

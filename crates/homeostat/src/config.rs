@@ -17,7 +17,7 @@ mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
-pub use slo::{BUILT_IN, Slo, SloError, read as read_objectives};
+pub use slo::{Slo, SloError, read as read_objectives};
 pub use telemetry::{Objects, Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;

@@ -21,7 +21,6 @@ use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
-use observe::objectives::{Answers, Objectives, Sources};
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
@@ -241,18 +240,7 @@ impl ControlPlane {
             }
             _ => observer,
         };
-        let answers = Answers::default();
-        let sources = Sources {
-            store: store.clone(),
-            // What the loop is told nothing of says nothing of objectives, which the loop acts on.
-            spans: receiving
-                .as_ref()
-                .filter(|_| config.healing.witness == Witness::Spans)
-                .map(|receiving| receiving.store().clone()),
-            metrics: metering.as_ref().map(|metering| metering.store().clone()),
-            answers: answers.clone(),
-        };
-        let evaluation = Evaluation::start(config, sources, &clock)?;
+        let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
         let observer = Arc::new(observer.with_objectives(Arc::clone(evaluation.objectives())));
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
@@ -290,7 +278,7 @@ impl ControlPlane {
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
                 objectives: Some(Arc::clone(evaluation.objectives())),
-                answers,
+                answers: evaluation.answers(),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -344,11 +332,6 @@ impl ControlPlane {
     /// The store of series; `None` where none are kept.
     pub fn metrics(&self) -> Option<&metrics::Metrics> {
         self.metering.as_ref().map(Metering::store)
-    }
-
-    /// The objectives.
-    pub fn objectives(&self) -> Option<&Arc<Objectives>> {
-        self.evaluation.as_ref().map(Evaluation::objectives)
     }
 
     /// Whether a step of an earlier control plane is still awaited.

@@ -10,11 +10,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use domain::Clock;
-use observe::objectives::{Objectives, Sources};
+use observe::objectives::{Answers, Objectives, Sources};
+use store::Store;
 use store::boot::Boot;
 
-use crate::config::Config;
+use crate::config::{Config, Witness};
 use crate::control_plane::StartError;
+use crate::metering::Metering;
+use crate::receiving::Receiving;
 
 /// Between two evaluations.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +25,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Objectives that are evaluated.
 pub(crate) struct Evaluation {
     objectives: Arc<Objectives>,
+    answers: Answers,
     clock: Arc<dyn Clock>,
     running: Option<(Sender<()>, JoinHandle<()>)>,
 }
@@ -30,10 +34,21 @@ impl Evaluation {
     /// Reads the configured objectives, takes up what they counted before, and counts on.
     pub(crate) fn start(
         config: &Config,
-        sources: Sources,
+        store: &Store,
+        receiving: Option<&Receiving>,
+        metering: Option<&Metering>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let objectives = config.slo.objectives()?;
+        let answers = Answers::default();
+        // What the loop is told nothing of says nothing of objectives, which the loop acts on.
+        let heard = receiving.filter(|_| config.healing.witness == Witness::Spans);
+        let sources = Sources {
+            store: store.clone(),
+            spans: heard.map(|receiving| receiving.store().clone()),
+            metrics: metering.map(|metering| metering.store().clone()),
+            answers: answers.clone(),
+        };
         let boot = Boot::read()?;
         let (objectives, said) = Objectives::open(objectives, sources, boot.id, clock.now())?;
         for sentence in said {
@@ -57,12 +72,17 @@ impl Evaluation {
             })
         };
         let thread = thread.map_err(StartError::Thread)?;
-        Ok(Self { objectives, clock: Arc::clone(clock), running: Some((stop, thread)) })
+        Ok(Self { objectives, answers, clock: Arc::clone(clock), running: Some((stop, thread)) })
     }
 
     /// What is evaluated.
     pub(crate) fn objectives(&self) -> &Arc<Objectives> {
         &self.objectives
+    }
+
+    /// What counts our own answers.
+    pub(crate) fn answers(&self) -> Answers {
+        self.answers.clone()
     }
 
     /// Evaluates no more, and keeps what was counted.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use slo::{FileError, Indicator, Objective, Promql};
 
 /// The objectives every installation begins with.
-pub const BUILT_IN: &str = include_str!("../../../../drills/slos.yaml");
+const BUILT_IN: &str = include_str!("../../../../drills/slos.yaml");
 
 /// The name of their file in errors.
 const BUILT_IN_NAME: &str = "the built-in objectives";

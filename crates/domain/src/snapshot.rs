@@ -342,6 +342,22 @@ impl Snapshot {
         reached.len()
     }
 
+    /// How many services in a row are among `affected`, from `origin` along those that call it, itself the first: how deep
+    /// what began there cascades. 0 where it is not among them itself and none of its callers is; a caller counts although
+    /// what it calls is well, as one deep.
+    pub fn cascade_depth(&self, origin: &ServiceName, affected: &BTreeSet<&ServiceName>) -> usize {
+        let (mut depth, mut seen) = (usize::from(affected.contains(origin)), BTreeSet::from([origin]));
+        let mut layer = vec![origin];
+        loop {
+            let callers = layer.iter().flat_map(|service| self.dependents(service));
+            layer = callers.filter(|caller| affected.contains(caller) && seen.insert(caller)).collect();
+            if layer.is_empty() {
+                return depth;
+            }
+            depth += 1;
+        }
+    }
+
     /// The links into `service`.
     pub fn links_to<'a>(
         &'a self,

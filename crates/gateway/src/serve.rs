@@ -15,13 +15,16 @@ use domain::Clock;
 use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use metrics::Metrics;
 use observe::objectives::{Answers, Objectives};
+use promql::rules::RuleStates;
 use store::Store;
 use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
 use crate::control::Control;
 use crate::otlp;
+use crate::prometheus::ScrapeTargets;
 use crate::routes;
 use crate::security::Door;
 
@@ -49,8 +52,12 @@ pub struct GatewayConfig {
     pub clock: Arc<dyn Clock>,
     /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
     pub telemetry: Option<Telemetry>,
-    /// Series of numbers; `None` where none are kept.
-    pub metrics: Option<metrics::Metrics>,
+    /// Series; `None` where none are kept, and then what asks for them is answered so.
+    pub metrics: Option<Metrics>,
+    /// Who evaluates rules; `None` where nobody does, and then there are none.
+    pub rules: Option<Arc<dyn RuleStates>>,
+    /// Who scrapes; `None` where nobody does, and then there are no targets.
+    pub targets: Option<Arc<dyn ScrapeTargets>>,
     /// The OTLP receivers; `None` where none run.
     pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
@@ -106,12 +113,18 @@ pub(crate) struct App {
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) telemetry: Option<Telemetry>,
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) rules: Option<Arc<dyn RuleStates>>,
+    pub(crate) targets: Option<Arc<dyn ScrapeTargets>>,
+    /// One permit for each query of series that runs.
+    pub(crate) queries: Arc<Semaphore>,
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
-    pub(crate) metrics: Option<metrics::Metrics>,
     pub(crate) otlp: Option<otlp::Running>,
     pub(crate) objectives: Option<Arc<Objectives>>,
     pub(crate) answers: Answers,
+    /// What tracing our own requests costs is told by it.
+    pub(crate) tracer: Option<Tracer>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -154,9 +167,13 @@ pub fn serve(
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,
         metrics: config.metrics,
+        rules: config.rules,
+        targets: config.targets,
+        queries: Arc::new(Semaphore::new(crate::prometheus::QUERIES_MAX)),
         otlp: config.otlp,
         objectives: config.objectives,
         answers: config.answers,
+        tracer: config.tracer.clone(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });

@@ -403,6 +403,8 @@ fn only_loopback_and_a_real_token_are_served() {
             otlp: None,
             telemetry: None,
             metrics: None,
+            rules: None,
+            targets: None,
             tracer: None,
             objectives: None,
             answers: Default::default(),

@@ -276,6 +276,8 @@ impl ControlPlane {
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),
+                rules: None,
+                targets: metering.as_ref().map(Metering::scraped),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
                 objectives: Some(Arc::clone(evaluation.objectives())),
                 answers: evaluation.answers(),

@@ -270,6 +270,22 @@ fn a_just_started_instance_is_not_judged_by_its_cpu() {
 }
 
 #[test]
+fn a_cascade_is_as_deep_as_the_line_of_affected_callers() {
+    let fleet = Fleet::healthy();
+    let depth = |origin: &str, affected: &[&str]| {
+        let affected: Vec<ServiceName> =
+            affected.iter().map(|name| ServiceName::new(*name).unwrap()).collect();
+        fleet.snapshot.cascade_depth(&ServiceName::new(origin).unwrap(), &affected.iter().collect())
+    };
+    assert_eq!(depth("database", &[]), 0);
+    assert_eq!(depth("database", &["database"]), 1);
+    assert_eq!(depth("database", &["database", "cart", "catalogue"]), 2, "two callers are one layer");
+    assert_eq!(depth("database", &["database", "cart", "front"]), 3);
+    assert_eq!(depth("database", &["database", "front"]), 1, "nobody between them is affected");
+    assert_eq!(depth("cart", &["front"]), 1);
+}
+
+#[test]
 fn a_resource_is_reached_by_all_services_whose_requests_arrive() {
     let fleet = Fleet::healthy();
     for (resource, expected) in [

@@ -20,6 +20,7 @@ const RAIL: [(&str, &str, &str); 8] = [
     ("/slos", "Objectives", "M9 2a7 7 0 1 0 7 7M9 5.5A3.5 3.5 0 1 0 12.5 9M9 9l6-6"),
     ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
     ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
+    ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
     (
         "/experiments",
         "Experiments",
@@ -41,6 +42,10 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
                 link rel="stylesheet" href="/assets/style.css";
                 script src="/assets/page.js" defer {}
                 @if ["/traces", "/latency"].iter().any(|address| path.starts_with(address)) { script src="/assets/traces.js" defer {} }
+                @if path == "/metrics-explorer" {
+                    script src="/assets/uplot.js" defer {}
+                    script src="/assets/metrics.js" defer {}
+                }
             }
             body {
                 a class="skip" href="#main" { "Skip to content" }

@@ -14,6 +14,7 @@ mod frame;
 mod history;
 mod issues;
 mod marks;
+mod metrics;
 mod overview;
 mod plan;
 mod remediations;
@@ -44,17 +45,23 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
     include_str!("../assets/traces.css"),
-    include_str!("../assets/slos.css")
+    include_str!("../assets/slos.css"),
+    include_str!("../assets/vendor/uplot.css"),
+    include_str!("../assets/metrics.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
 /// Served at `/assets/traces.js`.
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
+/// Served at `/assets/metrics.js`.
+pub(crate) const METRICS_SCRIPT: &str = include_str!("../assets/metrics.js");
+/// uPlot, as its package has it. Served at `/assets/uplot.js`.
+pub(crate) const UPLOT: &str = include_str!("../assets/vendor/uplot.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 16] = [
+pub(crate) const PATHS: [&str; 17] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -71,6 +78,7 @@ pub(crate) const PATHS: [&str; 16] = [
     "/traces/{id}",
     "/service-map",
     "/latency",
+    "/metrics-explorer",
 ];
 
 /// A page without its frame.
@@ -203,6 +211,7 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["traces", id] => traces::detail(app, view, id, &query),
         ["service-map"] => traces::service_map(app, view, &query),
         ["latency"] => traces::latency(app, view, &query),
+        ["metrics-explorer"] => metrics::explorer(app, view, &query),
         ["login"] => Ok(actions::login_page(app, &query, None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),

@@ -6,6 +6,7 @@
 pub(crate) mod objectives;
 pub(crate) mod otlp;
 pub(crate) mod scene;
+pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
 

@@ -9,6 +9,7 @@ mod emergency;
 mod fleet;
 mod kills;
 mod life;
+mod metrics;
 mod objectives;
 mod processes;
 mod strategies;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(telemetry::TESTS)
+        .chain(metrics::TESTS)
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);

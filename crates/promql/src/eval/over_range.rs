@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::functions::{over_time, rate};
 use super::grid::Grid;
 use super::rows::{Row, merged};
-use super::selector::{Part, Ranged};
+use super::selector::{Apart, Part, Ranged};
 use super::{Evaluated, Query};
 use crate::annotations::Annotations;
 use crate::error::Fault;
@@ -76,7 +76,7 @@ impl Query<'_> {
             }
         }
         let (all, shift, range) = match &argument.kind {
-            Kind::Matrix(matrix) => self.ranged(matrix, grid, at)?,
+            Kind::Matrix(matrix) => self.ranged(matrix, apart(name), grid, at)?,
             Kind::Subquery(subquery) => self.ranged_subquery(subquery, grid, at)?,
             _ => return Err(Fault::execution(at, "this is no range vector")),
         };
@@ -173,6 +173,16 @@ impl Query<'_> {
             row.labels = row.labels.without_metadata();
         }
         Ok(row)
+    }
+}
+
+/// Which samples of its range a function has to see. Of a counter a coarser tier keeps what it rose by, of everything the
+/// last of each of its windows; what is greatest, least, how many there are and how they are spread it does not keep.
+fn apart(name: &str) -> Apart {
+    match name {
+        "rate" | "increase" | "delta" | "deriv" | "predict_linear" | "last_over_time"
+        | "present_over_time" | "absent_over_time" => Apart::Sparse,
+        _ => Apart::All,
     }
 }
 

@@ -46,7 +46,9 @@ pub use plan::{
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;
-pub use slo::{Burn, SloAlert, SloSeverity, SloStatus};
+pub use slo::{
+    BadEvents, Burn, BurnBound, ObjectiveSource, ObjectiveState, Objectives, SloAlert, SloSeverity, SloStatus,
+};
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
 pub use strategy::Strategy;
 pub use time::{Clock, Time};

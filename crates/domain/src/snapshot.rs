@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
+use crate::slo::Objectives;
 use crate::time::Time;
 use crate::traces::{TracedCalls, Traces};
 use crate::units::{Bytes, Cores};
@@ -35,6 +36,13 @@ pub struct Snapshot {
     /// What spans say of the services and links; empty where none come.
     #[serde(default, skip_serializing_if = "Traces::is_empty")]
     pub traces: Traces,
+    /// How the objectives stand; empty where none are evaluated.
+    #[serde(default, skip_serializing_if = "no_objectives")]
+    pub objectives: Objectives,
+}
+
+fn no_objectives(objectives: &Objectives) -> bool {
+    objectives.is_empty()
 }
 
 /// One service.

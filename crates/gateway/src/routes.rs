@@ -21,7 +21,7 @@ use crate::body::{Query, encode};
 use crate::jaeger::{self, AskedJaeger};
 use crate::live;
 use crate::page;
-use crate::problem::Problem;
+use crate::problem::{NotKept, Problem};
 use crate::prometheus;
 use crate::security::{self, BODY_LIMIT, REQUEST_TIME, Via};
 use crate::serve::App;
@@ -73,6 +73,16 @@ fn guarded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn_with_state(Arc::clone(app), guard))
         .layer(from_fn(limit_time))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+}
+
+/// Counts every answer for the objective of our own availability; those of status 500 and above failed, unless they say
+/// that something is not kept here.
+async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let refused = response.extensions().get::<NotKept>().is_some();
+    app.answers.count(response.status().is_server_error() && !refused);
+    response
 }
 
 /// What every request passes that only reads, though it may be a `POST`: Host alone. It limits its time itself.
@@ -82,6 +92,7 @@ fn guarded_reads(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(app), guard_reads))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
 }
 
 /// The address that matched, with its parameters' names in place of their values.
@@ -133,6 +144,9 @@ fn observability() -> Router<Arc<App>> {
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
+        .route("/slos", reads(api::slos))
+        .route("/slo/{id}", reads(api::slo))
+        .route("/slo/{id}/budget", reads(api::slo_budget))
         .route("/status", reads(api::observability::status))
         .route("/timeline", reads(api::timeline::timeline))
         .route("/correlate", reads(api::timeline::correlate))

@@ -16,6 +16,7 @@ use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics::Metrics;
+use observe::objectives::{Answers, Objectives};
 use promql::rules::RuleStates;
 use store::Store;
 use telemetry::{Intake, Telemetry};
@@ -61,6 +62,10 @@ pub struct GatewayConfig {
     pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
     pub tracer: Option<Tracer>,
+    /// Service level objectives; `None` where none are evaluated.
+    pub objectives: Option<Arc<Objectives>>,
+    /// Counts what is answered.
+    pub answers: Answers,
 }
 
 /// Why the gateway did not start.
@@ -116,6 +121,8 @@ pub(crate) struct App {
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
     pub(crate) otlp: Option<otlp::Running>,
+    pub(crate) objectives: Option<Arc<Objectives>>,
+    pub(crate) answers: Answers,
     /// What tracing our own requests costs is told by it.
     pub(crate) tracer: Option<Tracer>,
     /// The ids of what is posted.
@@ -173,6 +180,8 @@ pub fn serve(
         targets: config.targets,
         queries: Arc::new(Semaphore::new(crate::prometheus::QUERIES_MAX)),
         otlp: config.otlp,
+        objectives: config.objectives,
+        answers: config.answers,
         tracer: config.tracer.clone(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),

@@ -1,4 +1,5 @@
-//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given.
+//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given, and how
+//! objectives stand where they are evaluated ([`objectives`]).
 //!
 //! In: [`provider::Sample`]s with per-second counts. Out: snapshots with windows over complete seconds, the
 //! recent ones ([`RECENT`]) beside the usual ([`BEFORE`]). Windows end one second before the sample, so that
@@ -10,6 +11,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+pub mod objectives;
 mod recording;
 mod window;
 
@@ -20,10 +22,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces};
+use domain::{Capabilities, Event, LinkName, ObjectiveSource, Snapshot, Time, TraceSource, Traces};
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+use objectives::Objectives;
 pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
@@ -36,10 +39,14 @@ const TRACES_KEPT: Duration = Duration::from_secs(1);
 /// which spans are on their way, and [`TRACES_KEPT`].
 const TRACES_REACH_BACK: Duration = Duration::from_secs(13);
 
+/// How far before a look the seconds begin that say how fast a budget burns lately.
+const OBJECTIVES_REACH_BACK: Duration = Duration::from_secs(13);
+
 /// Takes snapshots of one provider.
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
+    objectives: Option<Arc<Objectives>>,
     /// What spans said last, and when.
     told: Mutex<Option<(Time, Traces)>>,
     generation: AtomicU64,
@@ -48,13 +55,24 @@ pub struct Observer {
 impl Observer {
     /// An observer of `look`.
     pub fn new(look: Arc<dyn Look>) -> Self {
-        Self { look, traces: None, told: Mutex::default(), generation: AtomicU64::new(0) }
+        Self { look, traces: None, objectives: None, told: Mutex::default(), generation: AtomicU64::new(0) }
     }
 
     /// The same, with what spans say as a second witness.
     #[must_use]
     pub fn with_traces(self, traces: Arc<dyn TraceSource>) -> Self {
         Self { traces: Some(traces), ..self }
+    }
+
+    /// The same, with how objectives stand; they are shown the links that every look sees.
+    #[must_use]
+    pub fn with_objectives(self, objectives: Arc<Objectives>) -> Self {
+        Self { objectives: Some(objectives), ..self }
+    }
+
+    /// How objectives stand; none where they are not evaluated.
+    pub fn objectives(&self) -> domain::Objectives {
+        self.objectives.as_ref().map(|objectives| objectives.objectives()).unwrap_or_default()
     }
 
     /// Looks at everything, now.
@@ -66,7 +84,10 @@ impl Observer {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let sample = self.look.sample()?;
         let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
-        Ok(Sighting::of(sample, traces, generation))
+        if let Some(objectives) = &self.objectives {
+            objectives.links(&sample);
+        }
+        Ok(Sighting::of(sample, traces, self.objectives(), generation))
     }
 
     fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {
@@ -114,7 +135,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    fn of(sample: Sample, traces: Traces, generation: u64) -> Self {
+    fn of(sample: Sample, traces: Traces, objectives: domain::Objectives, generation: u64) -> Self {
         let windows = Windows::until(second_of(sample.taken));
         let snapshot = Snapshot {
             taken: sample.taken,
@@ -124,6 +145,7 @@ impl Sighting {
             links: link_states(&sample.links, &windows),
             fleet_age: sample.fleet_age,
             traces,
+            objectives,
         };
         Self { snapshot: Arc::new(snapshot), counts: sample.links }
     }
@@ -147,7 +169,10 @@ impl Sighting {
         // Spans of the window may have started before: what they say of now is not known yet.
         let began = self.snapshot.taken.minus(TRACES_REACH_BACK);
         let traces = if began.reached(since) { self.snapshot.traces.clone() } else { Traces::default() };
-        Arc::new(Snapshot { links, traces, ..Snapshot::clone(&self.snapshot) })
+        let began = self.snapshot.taken.minus(OBJECTIVES_REACH_BACK);
+        let objectives =
+            if began.reached(since) { self.snapshot.objectives.clone() } else { Default::default() };
+        Arc::new(Snapshot { links, traces, objectives, ..Snapshot::clone(&self.snapshot) })
     }
 }
 

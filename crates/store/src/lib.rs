@@ -36,6 +36,7 @@ mod experiments;
 mod health;
 mod issues;
 mod journal;
+mod objectives;
 mod plan_cache;
 mod plans;
 #[cfg(any(test, feature = "fuzz"))]
@@ -57,6 +58,7 @@ pub use experiments::{ExperimentRecord, ExperimentStatus};
 pub use health::HealthRecord;
 pub use issues::IssueFilter;
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
+pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{Decision, PlanFilter, PlanPurpose, PlanRecord, Verdict};
 pub use retention::{Pruned, Retention};
 pub use slots::{SlotLimits, Started};

@@ -10,6 +10,8 @@
 //! | `health_scores` | [`Retention::health`] | |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
+//! | `slo_objectives`, `slo_blocks`, `slo_positions` | counts for the objective's period | |
+//! | `slo_remediations` | with their plan | |
 //! | `timers` | until they are done, or with their plan | |
 //!
 //! Outcomes are columns of their plan. What happened is told to listeners and is not stored.

@@ -63,6 +63,16 @@ pub(crate) fn bar(score: Option<u8>) -> Markup {
     }
 }
 
+/// What is left of something as a thin bar; the number stands beside it.
+pub(crate) fn of_share(meaning: Meaning, share: Option<f64>) -> Markup {
+    html! {
+        svg class={ "bar " (meaning.class()) } viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect class="track" width="100" height="4" {}
+            @if let Some(share) = share { rect class="value" width=(format!("{:.1}", share.clamp(0.0, 1.0) * 100.0)) height="4" {} }
+        }
+    }
+}
+
 /// Scores over time as a line, with the threshold of 70 dashed. The axis ends at 100 and begins at 60, or
 /// at the ten below the lowest score. `points` are a position in the window (0 to 1) and a score.
 pub(crate) fn trend(points: &[(f64, u8)]) -> Markup {

@@ -22,6 +22,7 @@ mod remediations;
 mod rows;
 mod sentence;
 mod services;
+mod slos;
 mod time;
 mod timeline;
 mod traces;
@@ -45,6 +46,7 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
     include_str!("../assets/traces.css"),
+    include_str!("../assets/slos.css"),
     include_str!("../assets/vendor/uplot.css"),
     include_str!("../assets/metrics.css"),
     include_str!("../assets/timeline.css")
@@ -63,7 +65,7 @@ pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 16] = [
+pub(crate) const PATHS: [&str; 18] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -74,6 +76,8 @@ pub(crate) const PATHS: [&str; 16] = [
     "/services",
     "/services/{name}",
     "/timeline",
+    "/slos",
+    "/slos/{id}",
     "/traces",
     "/traces/compare",
     "/traces/{id}",
@@ -206,6 +210,8 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
         ["timeline"] => timeline::page(app, view, &query),
+        ["slos"] => slos::list(app),
+        ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),
         ["traces", id] => traces::detail(app, view, id, &query),

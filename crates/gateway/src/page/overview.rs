@@ -11,7 +11,7 @@ use super::rows::Rows;
 use super::sentence::{capital, count, overall};
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::View;
-use super::{Page, Section, experiments, services};
+use super::{Page, Section, experiments, services, slos};
 use crate::api::back;
 use crate::body::Query;
 use crate::problem::Problem;
@@ -39,6 +39,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         Section::live("sentence", html! { h1 class="sentence" { (overall(view)) } }),
         Section::live("health", health(view, &trend_points(app, view.stamp.now)?)),
         Section::live("timeline", time_line(app, view, query, window)?),
+        Section::live("budgets", slos::line(app)),
         Section::rows("now", now(view)),
     ];
     let rows = Rows::of_overview(view);

@@ -8,6 +8,7 @@ mod config;
 mod operate;
 mod show;
 mod timeline;
+mod slo;
 mod traces;
 
 use std::path::PathBuf;
@@ -123,6 +124,9 @@ pub(crate) enum Command {
     Timeline(timeline::TimelineArgs),
     /// What belongs together around a time, and what changed before, with the evidence.
     Correlate(timeline::CorrelateArgs),
+    /// Service level objectives: what is promised, and what is left of the error budgets.
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
@@ -303,6 +307,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Trace { id, output } => traces::show(&global, &id, output),
         Command::Timeline(args) => timeline::timeline(&global, &args),
         Command::Correlate(args) => timeline::correlate(&global, &args),
+        Command::Slo(command) => slo::run(&global, &command),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),

@@ -32,7 +32,7 @@ mod scale;
 mod state;
 #[cfg(test)]
 mod tests;
-mod weight;
+pub(crate) mod weight;
 
 pub use edges::Link;
 pub use exemplar::Exemplar;

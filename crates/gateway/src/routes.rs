@@ -91,6 +91,7 @@ fn self_healing() -> Router<Arc<App>> {
         .route("/toggle-auto-remediation", posts(api::toggle))
         .route("/manual-remediate/{id}", posts(api::manual_remediate))
         .route("/dry-run/{id}", posts(api::dry_run))
+        .route("/deploy/{name}", posts(api::deploy))
         .route("/services", reads(api::services))
         .route("/services/{name}", reads(api::service))
         .route("/services/{name}/logs", reads(api::logs))
@@ -118,6 +119,7 @@ fn observability() -> Router<Arc<App>> {
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
+        .route("/deployments", reads(api::deployments).merge(posts(api::post_deployment)))
         .route("/status", reads(api::observability::status))
 }
 

@@ -209,7 +209,8 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let observer = Observer::new(provider.clone());
+        let slow_ms = config.healing.thresholds.latency_ms;
+        let observer = Observer::new(provider.clone()).with_deployments(Arc::new(store.clone()), slow_ms);
         let observer = Arc::new(match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))

@@ -16,6 +16,9 @@
 //! Where nothing further down explains a slow or failing callee, what is left is its own (own excess over
 //! its callees).
 //!
+//! A service that began to run something else just before, and of whose requests more are bad since, is to blame
+//! itself (`deployment`).
+//!
 //! Calls that spans alone tell of, where no proxy stands, are walked too; what is found behind one names them as evidence.
 //!
 //! The score ranks. The *confidence* that is stated does not come from it: it is the recorded share of runs
@@ -28,6 +31,7 @@
 //! The first [`EvidenceItem`] names the instance that is in trouble, where it is one of several: for a fault
 //! of a path that is the instance to be taken out of the balancing.
 
+mod deployment;
 mod path;
 mod process;
 mod traced;
@@ -116,13 +120,13 @@ pub fn diagnose(
 fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
     let symptom = Symptom::of(issue.kind);
     match &issue.resource {
-        ResourceId::Link(link) => walk(vec![(link.clone(), 1.0)], symptom, view),
+        ResourceId::Link(link) => walk(vec![(link.clone(), 1.0)], symptom, issue, view),
         ResourceId::Instance(name) | ResourceId::Volume(name) => {
             let mut found = process::candidates(name, None, symptom, view);
             // A process that keeps ending may do so because of what it calls.
             if issue.kind == IssueKind::PodCrash {
                 let calls = calls_of(&name.service, view.snapshot).map(|call| (call, UNTROUBLED)).collect();
-                found.extend(walk(calls, Symptom::Failing, view));
+                found.extend(walk(calls, Symptom::Failing, issue, view));
             }
             found
         }
@@ -135,7 +139,7 @@ fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
 }
 
 /// Collects the candidates at some links and below them. `open` holds links with their reach.
-fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, view: View<'_>) -> Vec<Candidate> {
+fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, issue: &Issue, view: View<'_>) -> Vec<Candidate> {
     let mut reached: BTreeMap<LinkName, f64> = BTreeMap::new();
     let mut found = Vec::new();
     while let Some((name, reach)) = open.pop() {
@@ -151,6 +155,9 @@ fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, view: View<'_>) -> Vec
                 let seen_through = link.map(|link| (&name, link));
                 here.extend(process::candidates(instance, seen_through, symptom, view));
             }
+        }
+        if let Some(deployed) = deployment::candidate(&name.to, issue, symptom, view) {
+            here.push(deployment::beside(deployed, &here));
         }
         if link.is_none() {
             here.iter_mut().for_each(|candidate| candidate.evidence.extend(traced::called(&name, view)));

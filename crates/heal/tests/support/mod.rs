@@ -244,7 +244,8 @@ fn control_plane(
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
-    let observer = Arc::new(Observer::new(look));
+    let observer = Observer::new(look).with_deployments(Arc::new(store.clone()), 200.0);
+    let observer = Arc::new(observer);
     let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {

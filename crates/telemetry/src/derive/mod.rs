@@ -32,6 +32,7 @@ mod scale;
 mod state;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod weight;
 
 pub use edges::Link;

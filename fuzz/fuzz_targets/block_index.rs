@@ -1,4 +1,4 @@
-//! See `metrics::files::properties::block_index`.
+//! See `metrics::properties::block_index`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::files::properties::block_index(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::properties::block_index(input));

@@ -1,4 +1,4 @@
-//! See `metrics::files::properties::columns`.
+//! See `metrics::properties::columns`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::files::properties::columns(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::properties::columns(input));

@@ -1,4 +1,4 @@
-//! See `metrics::files::properties::log_frame`.
+//! See `metrics::properties::log_frame`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::files::properties::log_frame(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| metrics::properties::log_frame(input));

@@ -28,6 +28,7 @@ pub fn small_fleet() -> Infrastructure {
         dependencies: dependencies.iter().map(|text| name(text)).collect(),
         drain: None,
         clear_caches: None,
+        metrics: None,
         stop_timeout: std::time::Duration::from_secs(5),
         restart: Default::default(),
         hands_off: false,

@@ -100,6 +100,10 @@ pub struct ServiceSpec {
     /// How its caches are emptied.
     #[serde(default)]
     pub clear_caches: Option<Hook>,
+    /// Where each instance shows its metrics in Prometheus' text format, such as `/metrics`. They are kept as series
+    /// with the labels `job` (the service) and `instance`. Default: nowhere.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// How long a graceful stop may take before SIGKILL.
     #[serde(default = "default_stop_timeout", with = "duration_ms")]
     pub stop_timeout: Duration,
@@ -403,6 +407,14 @@ fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
     }
     if !(1..=100).contains(&spec.replicas) {
         found.add(&format!("{at}.replicas"), format!("is {}, must be 1 to 100", spec.replicas));
+    }
+    if let Some(path) = &spec.metrics {
+        if spec.listens != Some(Protocol::Http) {
+            found.add(&format!("{at}.metrics"), "needs `listens: http`");
+        }
+        if !is_path(path) {
+            found.add(&format!("{at}.metrics"), NO_PATH);
+        }
     }
     for (field, hook) in [("drain", &spec.drain), ("clear_caches", &spec.clear_caches)] {
         let Some(hook) = hook else { continue };

@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         otlp: None,
         clock: Arc::clone(&clock),
         telemetry,
+        metrics: None,
         tracer: None,
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;

@@ -48,6 +48,8 @@ pub struct GatewayConfig {
     pub clock: Arc<dyn Clock>,
     /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
     pub telemetry: Option<Telemetry>,
+    /// Series of numbers; `None` where none are kept.
+    pub metrics: Option<metrics::Metrics>,
     /// The OTLP receivers; `None` where none run.
     pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
@@ -101,6 +103,7 @@ pub(crate) struct App {
     pub(crate) telemetry: Option<Telemetry>,
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
+    pub(crate) metrics: Option<metrics::Metrics>,
     pub(crate) otlp: Option<otlp::Running>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -143,6 +146,7 @@ pub fn serve(
         token_file: config.token_file,
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,
+        metrics: config.metrics,
         otlp: config.otlp,
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),

@@ -402,6 +402,7 @@ fn only_loopback_and_a_real_token_are_served() {
             clock,
             otlp: None,
             telemetry: None,
+            metrics: None,
             tracer: None,
         };
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()

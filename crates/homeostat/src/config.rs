@@ -12,8 +12,10 @@ use decide::plan::policy::Ladder;
 use serde::{Deserialize, Serialize};
 use store::Retention;
 
+mod metrics;
 mod telemetry;
 
+pub use metrics::{Metrics, Scrape};
 pub use telemetry::{Objects, Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;
@@ -28,6 +30,8 @@ pub struct Config {
     pub otlp: Otlp,
     /// How long spans and logs are kept, and which.
     pub telemetry: Telemetry,
+    /// Series of numbers: which are taken, and how long they are kept.
+    pub metrics: Metrics,
     /// The loop.
     pub healing: Healing,
     /// Who is told what needs a person.
@@ -46,6 +50,7 @@ impl Default for Config {
             gateway: Gateway::default(),
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
+            metrics: Metrics::default(),
             healing: Healing::default(),
             notify: Notify::default(),
             retention: Records::default(),
@@ -306,6 +311,7 @@ impl Config {
         }
         self.otlp.check()?;
         self.telemetry.check()?;
+        self.metrics.check()?;
         if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
             let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
             return Err(("notify.webhook_url".to_owned(), why));
@@ -336,156 +342,4 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::{Strategy, any, prop_assert, prop_oneof, proptest};
-    use proptest::sample::Index;
-
-    use super::*;
-
-    fn load(text: &str) -> Result<Config, String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        Config::load_with(Some(file.path()), |_| None)
-            .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "homeostat.toml"))
-    }
-
-    #[test]
-    fn what_init_writes_reads_back_as_the_defaults() {
-        assert_eq!(load(&Config::written_out()), Ok(Config::default()));
-    }
-
-    #[test]
-    fn restarts_are_automatic_and_the_rest_asks_unless_a_ladder_is_written_down() {
-        let ladder = load("[policy.limits]\nat_a_time = 3\n").unwrap().policy.ladder;
-        assert_eq!(ladder, Ladder::started_by_up());
-        let ladder = load("[policy.ladder]\ndefault = \"observe\"\n").unwrap().policy.ladder;
-        assert_eq!(ladder.default, decide::plan::policy::Rung::Observe);
-    }
-
-    #[test]
-    fn half_of_what_may_be_on_disk_may_wait_for_compaction_unless_it_is_written_down() {
-        let of = |text: &str| load(text).unwrap().telemetry.store(Path::new("dir")).backlog_bytes_max;
-        assert_eq!(of(""), 5 << 30);
-        assert_eq!(of("[telemetry]\nretention_mib = 300\n"), 150 << 20);
-        assert_eq!(of("[telemetry]\nbacklog_mib = 128\n"), 128 << 20);
-        for (field, value, least) in [("backlog_mib", 127, 128), ("retention_mib", 255, 256)] {
-            let error = load(&format!("[telemetry]\n{field} = {value}\n")).unwrap_err();
-            let says =
-                [format!("telemetry.{field}"), format!("must be {least} to"), "room for two".to_owned()];
-            assert!(says.iter().all(|says| error.contains(says)), "{error}");
-        }
-    }
-
-    /// Both programs are asked: one that can do it, and one that was built without.
-    #[test]
-    fn a_bucket_is_taken_or_refused_by_field_and_never_in_silence() {
-        let of = |more: &str| load(&format!("[telemetry.objects]\nurl = \"s3://spans/a\"\n{more}"));
-        let loaded = of("endpoint = \"http://localhost:9000\"\n");
-        assert_eq!(loaded.is_ok(), ::telemetry::ObjectStorage::BUILT_IN);
-        match loaded {
-            Ok(config) => {
-                let objects = config.telemetry.store(Path::new("dir")).objects.unwrap();
-                assert_eq!(objects.after, Duration::from_secs(24 * 3600));
-                assert_eq!(objects.endpoint.as_deref(), Some("http://localhost:9000"));
-            }
-            Err(error) => {
-                assert!(error.starts_with("homeostat.toml:2: telemetry.objects.url "), "{error}");
-                assert!(error.contains("--features object-storage"), "{error}");
-            }
-        }
-        for (more, field, says) in [
-            ("after_hours = 0\n", "after_hours", "must be 1 to 167"),
-            ("after_hours = 168\n", "after_hours", "telemetry.retention_days"),
-            ("endpoint = \"localhost:9000\"\n", "endpoint", "https://HOST:PORT"),
-            ("region = \"Frankfurt am Main\"\n", "region", "must be a region"),
-        ] {
-            let error = of(more).unwrap_err();
-            assert!(error.starts_with(&format!("homeostat.toml:3: telemetry.objects.{field} ")), "{error}");
-            assert!(error.contains(says), "{error}");
-        }
-        let error = load("[telemetry.objects]\nurl = \"https://spans\"\n").unwrap_err();
-        assert!(error.starts_with("homeostat.toml:2: telemetry.objects.url is \"https://spans\""), "{error}");
-        assert!(load("[telemetry.objects]\nbucket = \"spans\"\n").unwrap_err().contains("bucket"));
-    }
-
-    #[test]
-    fn records_are_kept_as_long_as_is_written_down() {
-        assert_eq!(Config::default().retention.retention(), Retention::default());
-        let kept = load("[retention]\nrecords_days = 7\n").unwrap().retention.retention();
-        assert_eq!(kept, Retention { records: Duration::from_secs(7 * 86_400), ..Retention::default() });
-    }
-
-    #[test]
-    fn a_key_nobody_knows_is_named_with_its_line() {
-        let error = load("[healing]\ndry_run = true\nscan_intervall_seconds = 3\n").unwrap_err();
-        assert!(
-            error.starts_with("homeostat.toml:3: ") && error.contains("scan_intervall_seconds"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_named_with_its_line() {
-        let error = load("[healing]\n\nscan_interval_seconds = 0\n").unwrap_err();
-        assert_eq!(error, "homeostat.toml:3: healing.scan_interval_seconds is 0, must be 1 to 3600");
-        let error = load("[retention]\nhealth_days = 0\n").unwrap_err();
-        assert_eq!(error, "homeostat.toml:2: retention.health_days is 0, must be 1 to 3650");
-    }
-
-    #[test]
-    fn limits_of_otlp_that_contradict_each_other_are_named() {
-        let error = load("[otlp]\nmessage_bytes_max = 2000\nin_flight_bytes_max = 1000\n").unwrap_err();
-        assert_eq!(error, "homeostat.toml:3: otlp.in_flight_bytes_max is 1000, must be 2000 to 1073741824");
-        let receivers = load("[otlp]\nhttp_port = 14318\nbody_seconds = 5\n").unwrap().otlp.receivers();
-        assert_eq!((receivers.http_port, receivers.limits.body_time), (14_318, Duration::from_secs(5)));
-        assert_eq!(Otlp::default().receivers(), gateway::otlp::OtlpConfig::default());
-    }
-
-    #[test]
-    fn a_threshold_that_is_never_or_always_exceeded_is_refused() {
-        for value in ["nan", "inf", "0.0", "-5.0"] {
-            let error = load(&format!("[thresholds]\nerror_rate = {value}\n")).unwrap_err();
-            assert!(error.starts_with("homeostat.toml:2: thresholds.error_rate "), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file_and_is_named_when_it_is_wrong() {
-        let set = |name: &str| (name == "DRY_RUN_MODE").then(|| "true".to_owned());
-        assert!(Config::load_with(None, set).unwrap().healing.dry_run);
-        let wrong = |name: &str| (name == "SCAN_INTERVAL_SECONDS").then(|| "often".to_owned());
-        let error = Config::load_with(None, wrong).unwrap_err().to_string();
-        assert!(error.contains("SCAN_INTERVAL_SECONDS") && error.contains("a whole number"), "{error}");
-    }
-
-    /// A key of the file as it is written out, with another value.
-    fn changed() -> impl Strategy<Value = String> {
-        (any::<Index>(), prop_oneof!["-?[0-9]{1,20}", "[0-9.e+-]{1,10}", "true|nan|inf|\"\"|\\[\\]", ".*"])
-            .prop_map(|(at, value)| {
-                let text = Config::written_out();
-                let keys: Vec<usize> =
-                    text.lines().enumerate().filter(|(_, l)| l.contains(" = ")).map(|(n, _)| n).collect();
-                let wanted = keys[at.index(keys.len())];
-                let change = |(n, line): (usize, &str)| match line.split_once(" = ") {
-                    Some((key, _)) if n == wanted => format!("{} = {value}", key.trim_start_matches("# ")),
-                    _ => line.to_owned(),
-                };
-                text.lines().enumerate().map(change).collect::<Vec<_>>().join("\n")
-            })
-    }
-
-    proptest! {
-        /// Whatever is in the file: it is read, or refused with file and line.
-        #[test]
-        fn no_file_panics(text in prop_oneof![any::<String>(), changed()]) {
-            if let Err(error) = load(&text) {
-                prop_assert!(error.contains("homeostat.toml"), "{error}");
-            }
-        }
-
-        #[test]
-        fn no_environment_panics(value in ".*") {
-            let _ = Config::load_with(None, |_| Some(value.clone()));
-        }
-    }
-}
+mod tests;

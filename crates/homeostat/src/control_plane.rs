@@ -30,6 +30,7 @@ use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
+use crate::metering::Metering;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -94,6 +95,14 @@ pub enum StartError {
     /// Telemetry that was stored cannot be used.
     #[error("cannot use the telemetry in the data directory")]
     Telemetry(#[from] telemetry::OpenError),
+    /// Series that were stored cannot be used.
+    #[error(
+        "cannot use the series in the data directory; move DIR/metrics away, or set metrics.enabled = false"
+    )]
+    Metrics(#[from] metrics::OpenError),
+    /// What is to be scraped cannot be.
+    #[error("cannot scrape what [[metrics.scrape]] says")]
+    Scrape(#[from] metrics::scrape::TargetError),
     /// The OTLP receivers do not start.
     #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
@@ -157,6 +166,8 @@ pub struct ControlPlane {
     gateway: Option<Gateway>,
     /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
     telemetry: Option<Receiving>,
+    /// Series of numbers; `None` where `metrics.enabled` is false.
+    metering: Option<Metering>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -201,16 +212,21 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let Ground { dir, store, listener, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
-        let receiving = Receiving::start(&dir, config, occupied)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metering = Metering::start(&dir, config, &clock)?;
+        let series = metering.as_ref().map(Metering::store);
+        let receiving = Receiving::start(&dir, config, occupied, series)?;
         if let Some(infrastructure) = infrastructure {
             let endpoint = receiving.as_ref().map(Receiving::endpoint);
             provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let slow_ms = config.healing.thresholds.latency_ms;
-        let observer = Observer::new(provider.clone()).with_deployments(Arc::new(store.clone()), slow_ms);
+        let observer = Observer::new(match &metering {
+            Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
+            None => provider.clone(),
+        });
+        let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
         let observer = Arc::new(match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))
@@ -250,10 +266,18 @@ impl ControlPlane {
                 clock: Arc::clone(&clock),
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
+                metrics: metering.as_ref().map(|metering| metering.store().clone()),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
+        let metering = match metering {
+            Some(metering) => {
+                let port = gateway.address().port();
+                Some(metering.follow(port, Arc::clone(&loops)).map_err(StartError::Thread)?)
+            }
+            None => None,
+        };
         let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
         fs::write(address_file(&dir), &address)
@@ -273,6 +297,7 @@ impl ControlPlane {
             driver: Some(driver),
             gateway: Some(gateway),
             telemetry: receiving,
+            metering,
             watch: Some(watch),
         })
     }
@@ -290,6 +315,11 @@ impl ControlPlane {
     /// The span store; `None` where nothing is received.
     pub fn spans(&self) -> Option<&telemetry::Telemetry> {
         self.telemetry.as_ref().map(Receiving::store)
+    }
+
+    /// The store of series; `None` where none are kept.
+    pub fn metrics(&self) -> Option<&metrics::Metrics> {
+        self.metering.as_ref().map(Metering::store)
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -328,6 +358,9 @@ impl ControlPlane {
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();
+        }
+        if let Some(metering) = self.metering.take() {
+            metering.stop();
         }
         // It only says where nobody listens any more.
         let _ = fs::remove_file(address_file(&self.dir));

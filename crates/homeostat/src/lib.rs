@@ -17,6 +17,7 @@ pub mod demo_service;
 mod detach;
 mod drill;
 mod loop_traces;
+mod metering;
 mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;

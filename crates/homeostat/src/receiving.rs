@@ -4,6 +4,7 @@
 //! absent: what is done with the spans; see `telemetry`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Infrastructure;
@@ -33,11 +34,13 @@ pub(crate) struct Receiving {
 }
 
 impl Receiving {
-    /// Opens the store in the data directory and listens; `None` where `otlp.enabled` is false.
+    /// Opens the store in the data directory and listens; `None` where `otlp.enabled` is false. Metrics go to `series`,
+    /// and are refused where there is no such store.
     pub(crate) fn start(
         dir: &Path,
         config: &Config,
         occupied: OccupiedPort,
+        series: Option<&metrics::Metrics>,
     ) -> Result<Option<Self>, StartError> {
         if !config.otlp.enabled {
             return Ok(None);
@@ -52,8 +55,18 @@ impl Receiving {
             );
         }
         let mut ports = config.otlp.receivers();
+        let series = series.map(|series| gateway::otlp::Metrics {
+            sink: Arc::new(series.clone()),
+            limits: metrics::wire::Limits::default(),
+            otlp: metrics::wire::otlp::Config::default(),
+        });
         let receivers = loop {
-            match OtlpReceivers::start(&ports, || telemetry.intake()) {
+            let intake = || telemetry.intake();
+            let started = match series.clone() {
+                Some(series) => OtlpReceivers::start_with_metrics(&ports, intake, series),
+                None => OtlpReceivers::start(&ports, intake),
+            };
+            match started {
                 Err(error) if occupied == OccupiedPort::TakeAnother => match error.occupied() {
                     Some(Protocol::Grpc) => ports.grpc_port = 0,
                     Some(Protocol::Http) => ports.http_port = 0,

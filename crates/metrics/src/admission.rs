@@ -7,7 +7,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use promql::{Sample, Value};
+
 use crate::lock;
+use crate::wire::Tally;
 
 /// Who sends series: what limits are counted by.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +47,10 @@ pub struct Admission {
     pub accepted: u64,
     /// Samples left out.
     pub refused: RefusedSamples,
+    /// Of these, native histograms, but for those that were there already with the same value.
+    pub refused_histograms: u64,
+    /// Exemplars left out: of series that are not taken, or with labels that are not.
+    pub refused_exemplars: u64,
     /// One of those that were left out, and why, in words; duplicates with the same value are not told of.
     pub reason: Option<String>,
 }
@@ -78,6 +85,22 @@ impl RefusedSamples {
 }
 
 impl Admission {
+    /// What was left out of what was sent, but for what was there already: that does no harm.
+    pub fn left(&self) -> Tally {
+        Tally {
+            samples: self.refused.harmful().saturating_sub(self.refused_histograms),
+            histograms: self.refused_histograms,
+            exemplars: self.refused_exemplars,
+            ..Tally::NONE
+        }
+    }
+
+    /// Counts what of samples that are left out are histograms.
+    pub(crate) fn count_histograms(&mut self, samples: &[Sample]) {
+        let histograms = samples.iter().filter(|sample| matches!(sample.value, Value::Histogram(_)));
+        self.refused_histograms += histograms.count() as u64;
+    }
+
     /// Keeps the first reason.
     pub(crate) fn because(&mut self, reason: impl FnOnce() -> String) {
         if self.reason.is_none() {

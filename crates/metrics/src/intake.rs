@@ -70,7 +70,8 @@ pub(crate) fn submit(shared: &Shared, source: &SourceName, batch: Batch) -> Resu
         malformed(&shared.config.limits, series).is_none()
             && (exemplar.labels.is_empty() || malformed(&shared.config.limits, &exemplar.labels).is_none())
     });
-    shared.counters.exemplars_refused.add((before - exemplars.len()) as u64);
+    admission.refused_exemplars = (before - exemplars.len()) as u64;
+    shared.counters.exemplars_refused.add(admission.refused_exemplars);
     let ticket = Arc::new(Ticket::default());
     let pending = Pending(Arc::clone(&ticket));
     let metadata = batch.metadata;
@@ -142,12 +143,14 @@ fn resolve(
         let count = samples.len() as u64;
         if let Some(why) = malformed(limits, &labels) {
             admission.refused.malformed += count;
+            admission.count_histograms(&samples);
             admission.because(|| why);
             continue;
         }
         let own = source.series.load(Ordering::Relaxed);
         if own >= limits.source_series_max || index.len() as u64 >= limits.series_max {
             admission.refused.over_limit += count;
+            admission.count_histograms(&samples);
             source.over_limit.add(count);
             admission.because(|| {
                 let (who, limit) = if own >= limits.source_series_max {
@@ -190,6 +193,7 @@ impl Bounds {
             if taken(sample) {
                 return true;
             }
+            admission.count_histograms(std::slice::from_ref(sample));
             let (oldest_ms, newest_ms) = (self.oldest_ms, self.newest_ms);
             let at_ms = sample.at_ms;
             if at_ms < oldest_ms {

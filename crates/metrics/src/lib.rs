@@ -25,11 +25,6 @@ mod compact;
 mod config;
 mod counters;
 mod exemplars;
-/// What holds for the files of the store.
-#[cfg(any(test, feature = "fuzz"))]
-pub mod files {
-    pub mod properties;
-}
 #[cfg(test)]
 mod fixture;
 mod head;
@@ -54,6 +49,7 @@ pub use batch::{Batch, Exemplar, Kind, Metadata};
 pub use catalogue::DamagedFile;
 pub use config::{Config, Limits, OpenError, Retention};
 pub use counters::{Counter, Counters};
+pub use sink::{Appending, MetricSink, wait};
 pub use status::{SourceStatus, Status, TierStatus};
 pub use store::Metrics;
 pub use tier::{Aggregate, Tier};
@@ -66,4 +62,3 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-pub use sink::{Appended, Appending, MetricSink, NotAppended, wait};

@@ -3,6 +3,8 @@
 //! In: any bytes. Out: a panic where a property does not hold. The fuzz targets of `fuzz/` and the tests here run the
 //! same functions; nothing that ships contains them.
 
+mod files;
+
 use std::collections::HashMap;
 
 use promql::{Buckets, Labels, METRIC_NAME, Sample, Value};
@@ -10,6 +12,8 @@ use promql::{Buckets, Labels, METRIC_NAME, Sample, Value};
 use crate::wire::remote::{self, Version};
 use crate::wire::text::{Format, HonorLabels, TargetDecoder};
 use crate::wire::{Decoded, Limits, STALE_BITS, otlp};
+
+pub use files::{block_index, columns, log_frame};
 
 /// Small, so that what is found reaches them.
 const LIMITS: Limits = Limits {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use promql::Sample;
+use promql::{Sample, Value};
 
 use crate::admission::{Admission, SourceName};
 use crate::batch::Metadata;
@@ -169,6 +169,7 @@ impl Shared {
         let (mut accepted, mut grown, mut refused) = (0, 0, 0);
         for sample in samples {
             let at_ms = sample.at_ms;
+            let histogram = u64::from(matches!(sample.value, Value::Histogram(_)));
             let (judged, bytes) = state.take(&series.labels, sample, late_ms, &self.catalogue);
             grown += bytes;
             let labels = &series.labels;
@@ -180,11 +181,13 @@ impl Shared {
                 }
                 Judged::Duplicate => {
                     admission.refused.duplicate += 1;
+                    admission.refused_histograms += histogram;
                     refused += 1;
                     admission.because(|| format!("{labels:?}: there is another value of {at_ms} already"));
                 }
                 Judged::TooOld { newest_ms } => {
                     admission.refused.too_old += 1;
+                    admission.refused_histograms += histogram;
                     refused += 1;
                     admission.because(|| {
                         format!(

@@ -8,10 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
 
-use crate::Batch;
-use crate::wire::Tally;
+use crate::{Admission, Batch, Metrics, Refusal, SourceName};
 
 /// Takes batches in.
 pub trait MetricSink: Send + Sync {
@@ -21,48 +19,22 @@ pub trait MetricSink: Send + Sync {
 }
 
 /// Resolves when the disk has what was handed in, or could not take it.
-pub type Appending = Pin<Box<dyn Future<Output = Result<Appended, NotAppended>> + Send>>;
+pub type Appending = Pin<Box<dyn Future<Output = Result<Admission, Refusal>> + Send>>;
 
-/// A batch that was taken, perhaps in part.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Appended {
-    /// What was not taken of it: too old, contradicted by what is there, beyond a limit. What is there already with the
-    /// same value is no part of it.
-    pub refused: Tally,
-    /// Why, in words, for one of them.
-    pub reason: Option<String>,
-}
-
-/// Nothing of a batch was taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAppended {
-    /// More comes than can be stored.
-    #[error("more comes than can be stored; send it again in {} ms", retry_after.as_millis())]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The disk did not take it: it is full, or broken.
-    #[error("the disk did not take it: {message}; send it again in {} ms", retry_after.as_millis())]
-    Disk {
-        /// What the system said.
-        message: String,
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// Its source is one too many, or may not send.
-    #[error("{0}")]
-    Forbidden(String),
-    /// The store is closing.
-    #[error("the store of series is closing")]
-    Closing,
+impl MetricSink for Metrics {
+    fn append(&self, source: &str, batch: Batch) -> Appending {
+        match self.submit(&SourceName::new(source), batch) {
+            Ok(pending) => Box::pin(pending),
+            Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
+        }
+    }
 }
 
 /// Waits on this thread until a batch is on disk: for threads without a runtime.
 ///
 /// # Errors
 /// As the sink has them.
-pub fn wait(mut appending: Appending) -> Result<Appended, NotAppended> {
+pub fn wait(mut appending: Appending) -> Result<Admission, Refusal> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Clock, Time};
 use metrics::scrape::{Config, Health, Scraper, Target};
-use metrics::{Appended, Appending, Batch, Kind, MetricSink};
+use metrics::{Admission, Appending, Batch, Kind, MetricSink};
 use promql::{Labels, Value};
 
 /// How long an effect may take before the test fails.
@@ -23,7 +23,7 @@ struct Recorder(Mutex<Vec<Batch>>);
 impl MetricSink for Recorder {
     fn append(&self, _: &str, batch: Batch) -> Appending {
         self.0.lock().expect("no test panics with it").push(batch);
-        Box::pin(std::future::ready(Ok(Appended::default())))
+        Box::pin(std::future::ready(Ok(Admission::default())))
     }
 }
 

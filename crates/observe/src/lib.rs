@@ -10,6 +10,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+mod recording;
 mod window;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use domain::{
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
 

@@ -315,6 +315,7 @@ mod tests {
             ("stop_timeout: 99999999999d", "stop_timeout", "as a duration"),
             ("stop_timeout: 0.1ms", "stop_timeout", "below 1ms"),
             ("liveness: {http: \"/a b\"}", "liveness.http", "is no path"),
+            ("metrics: metrics", "metrics", "is no path"),
             ("drain: {http: \"/a\\r\\nHost: b\"}", "drain.http", "is no path"),
             ("environment: {\"A=B\": c}", "environment.A=B", "is no environment variable"),
         ] {

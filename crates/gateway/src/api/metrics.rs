@@ -3,6 +3,8 @@
 //! Counters are counted from what the store keeps, so they survive a restart and fall when retention
 //! removes records; Prometheus takes a fall as a reset.
 
+mod series;
+
 use std::fmt::Write as _;
 
 use axum::http::{HeaderValue, header};
@@ -37,6 +39,9 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
         waiting(&mut text, telemetry);
         moved(&mut text, telemetry);
         text.0.push_str(&telemetry.span_metrics());
+    }
+    if let Some(store) = &asked.app.metrics {
+        series::write(&mut text, store);
     }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -212,8 +217,17 @@ impl Exposition {
 
     /// One sample for each label set; an empty one has no labels.
     fn gauge(&mut self, name: &str, help: &str, samples: &[(&str, f64)]) {
-        self.head(name, "gauge", help);
+        self.labelled(name, "gauge", help, samples);
+    }
+
+    /// One sample for each label set, of any kind; nothing where there is none.
+    fn labelled(&mut self, name: &str, kind: &str, help: &str, samples: &[(impl AsRef<str>, f64)]) {
+        if samples.is_empty() {
+            return;
+        }
+        self.head(name, kind, help);
         for (labels, value) in samples {
+            let labels = labels.as_ref();
             let _ = if labels.is_empty() {
                 writeln!(self.0, "{name} {value}")
             } else {

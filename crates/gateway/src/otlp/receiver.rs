@@ -154,7 +154,8 @@ impl<S: Sink> Receiver<S> {
             Wait::Nothing => {}
             Wait::Disk(durable) => durable.await?,
             Wait::Series(appending) => {
-                let metrics::Appended { refused, reason: because } = appending.await?;
+                let admission = appending.await?;
+                let (refused, because) = (admission.left(), admission.reason);
                 self.counts.series.refused(Via::Otlp, refused);
                 // A data point may be several samples: no more points are told to be rejected than came.
                 let points = (refused.samples + refused.histograms).min(accepted);

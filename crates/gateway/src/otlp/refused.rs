@@ -149,19 +149,22 @@ impl From<Refusal> for Refused {
     }
 }
 
-impl From<metrics::NotAppended> for Refused {
-    fn from(refusal: metrics::NotAppended) -> Self {
-        use metrics::NotAppended;
+impl From<metrics::Refusal> for Refused {
+    fn from(refusal: metrics::Refusal) -> Self {
+        use metrics::Refusal;
         let message = refusal.to_string();
         match refusal {
-            NotAppended::Overloaded { retry_after } => {
+            Refusal::Overloaded { retry_after } => {
                 Self { retry_after: Some(retry_after), ..Self::new(Reason::Overloaded, message) }
             }
-            NotAppended::Disk { retry_after, .. } => {
+            Refusal::Backlog { retry_after, .. } => {
+                Self { retry_after: Some(retry_after), ..Self::new(Reason::Backlog, message) }
+            }
+            Refusal::Disk { retry_after, .. } => {
                 Self { retry_after: Some(retry_after), ..Self::new(Reason::Disk, message) }
             }
-            NotAppended::Forbidden(_) => Self::new(Reason::Forbidden, message),
-            NotAppended::Closing => {
+            Refusal::TooManySources { .. } => Self::new(Reason::Forbidden, message),
+            Refusal::Closing => {
                 Self { retry_after: Some(CLOSING_WAIT), ..Self::new(Reason::Closing, message) }
             }
         }

@@ -80,7 +80,8 @@ where
     receiver.counts.series.left(Via::RemoteWrite, &left);
     let mut because = None;
     if !decoded.batch.is_empty() {
-        let metrics::Appended { refused, reason } = series.append(SOURCE, decoded.batch).await?;
+        let admission = series.append(SOURCE, decoded.batch).await?;
+        let (refused, reason) = (admission.left(), admission.reason);
         receiver.counts.series.refused(Via::RemoteWrite, refused);
         tally = less(tally, refused);
         because = (refused != Tally::default()).then(|| not_stored(refused, reason));

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway::otlp::{Counts, Limits, Metrics, OtlpConfig, OtlpReceivers, Reason, Via};
-use metrics::wire::{Cause, Tally};
-use metrics::{Appended, Appending, Batch, MetricSink, NotAppended};
+use metrics::wire::Cause;
+use metrics::{Admission, Appending, Batch, MetricSink, Refusal, RefusedSamples};
 use promql::{Labels, Value};
 
 use crate::http::{Answer, JSON, PROTOBUF, post};
@@ -17,12 +17,12 @@ use crate::support::{Script, gzip};
 #[derive(Default)]
 struct Recorder {
     batches: Mutex<Vec<(String, Batch)>>,
-    answers: Mutex<VecDeque<Result<Appended, NotAppended>>>,
+    answers: Mutex<VecDeque<Result<Admission, Refusal>>>,
 }
 
 impl MetricSink for Recorder {
     fn append(&self, source: &str, batch: Batch) -> Appending {
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Appended::default()));
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Admission::default()));
         if answer.is_ok() {
             self.batches.lock().unwrap().push((source.to_owned(), batch));
         }
@@ -31,7 +31,7 @@ impl MetricSink for Recorder {
 }
 
 impl Recorder {
-    fn then(&self, answer: Result<Appended, NotAppended>) {
+    fn then(&self, answer: Result<Admission, Refusal>) {
         self.answers.lock().unwrap().push_back(answer);
     }
 
@@ -126,8 +126,12 @@ fn what_is_wrong_in_a_part_is_told_and_the_rest_is_written() {
 #[test]
 fn what_the_store_does_not_take_is_told_too() {
     let receiving = Receiving::start();
-    let refused = Tally { samples: 1, ..Tally::default() };
-    receiving.recorder.then(Ok(Appended { refused, reason: Some("it is too old".to_owned()) }));
+    let refused = RefusedSamples { too_old: 1, ..RefusedSamples::default() };
+    receiving.recorder.then(Ok(Admission {
+        refused,
+        reason: Some("it is too old".to_owned()),
+        ..Admission::default()
+    }));
     let answer = receiving.write(V2, UP_V2);
     assert_eq!((answer.status, written(&answer)), (400, ["0", "0", "0"]));
     let told = String::from_utf8(answer.body).unwrap();
@@ -140,10 +144,10 @@ fn a_store_that_takes_nothing_says_when_to_try_again() {
     let retry_after = Duration::from_millis(1_500);
     let message = "no space left".to_owned();
     for (refusal, status, retry, says) in [
-        (NotAppended::Overloaded { retry_after }, 429, "2", "1500 ms"),
-        (NotAppended::Disk { message, retry_after }, 503, "2", "no space left"),
-        (NotAppended::Closing, 503, "1", "closing"),
-        (NotAppended::Forbidden("too many sources".to_owned()), 403, "", "too many sources"),
+        (Refusal::Overloaded { retry_after }, 429, "2", "1500 ms"),
+        (Refusal::Disk { message, retry_after }, 503, "2", "no space left"),
+        (Refusal::Closing, 503, "1", "shutting down"),
+        (Refusal::TooManySources { limit: 1 }, 403, "", "1 sources"),
     ] {
         receiving.recorder.then(Err(refusal.clone()));
         let answer = receiving.write(V2, UP_V2);
@@ -213,8 +217,12 @@ fn data_points_that_are_not_taken_are_told_as_partial_success() {
     assert!(body["partialSuccess"]["errorMessage"].as_str().unwrap().contains("delta temporality"), "{body}");
     assert!(receiving.recorder.take().is_empty());
     assert_eq!(receiving.counts().left_out(Via::Otlp, Cause::Delta), 2);
-    let refused = Tally { samples: 1, ..Tally::default() };
-    receiving.recorder.then(Ok(Appended { refused, reason: Some("it is too old".to_owned()) }));
+    let refused = RefusedSamples { too_old: 1, ..RefusedSamples::default() };
+    receiving.recorder.then(Ok(Admission {
+        refused,
+        reason: Some("it is too old".to_owned()),
+        ..Admission::default()
+    }));
     let answer = post(receiving.to(), "/v1/metrics", &[JSON], GAUGE);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let partial = serde_json::json!({ "rejectedDataPoints": "1", "errorMessage": "it is too old" });

@@ -64,6 +64,7 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
         clock,
         otlp: Some(receivers.running()),
         telemetry: Some(telemetry),
+        metrics: None,
         tracer: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -99,8 +100,15 @@ fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>, tracer: Option<Tr
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let config =
-        GatewayConfig { token: TOKEN.to_owned(), token_file: None, clock, otlp: None, telemetry, tracer };
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock,
+        otlp: None,
+        telemetry,
+        metrics: None,
+        tracer,
+    };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
 }

@@ -379,6 +379,7 @@ fn fleet(rng: &mut fastrand::Rng) -> Infrastructure {
             dependencies,
             drain: rng.bool().then(|| hook.clone()),
             clear_caches: rng.bool().then_some(hook),
+            metrics: None,
             stop_timeout: Duration::from_secs(5),
             restart: Default::default(),
             hands_off: rng.u32(0..12) == 0,

@@ -14,7 +14,7 @@ use super::fetch::{Failed, fetch};
 use super::target::{Health, Target, TargetError, TargetState, labels};
 use crate::wire::text::TargetDecoder;
 use crate::wire::{Decoded, Limits, STALE_BITS};
-use crate::{Batch, MetricSink, NotAppended, wait};
+use crate::{Batch, MetricSink, Refusal, wait};
 
 /// A target under way.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ impl Entry {
     }
 }
 
-fn not_stored(refused: &NotAppended) -> String {
+fn not_stored(refused: &Refusal) -> String {
     format!("the page was not stored: {refused}")
 }
 

@@ -41,6 +41,14 @@ impl Target {
             page_bytes_max: 16 << 20,
         }
     }
+
+    /// Whether it can be scraped.
+    ///
+    /// # Errors
+    /// [`TargetError`], with what is wrong with it.
+    pub fn check(&self) -> Result<(), TargetError> {
+        labels(self).map(drop)
+    }
 }
 
 /// Why something cannot be a target.

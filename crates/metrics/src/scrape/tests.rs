@@ -13,7 +13,7 @@ use promql::{Labels, Sample, Value};
 
 use super::{Config, Health, Scraper, Target, TargetError};
 use crate::wire::STALE_BITS;
-use crate::{Appended, Appending, Batch, MetricSink, NotAppended};
+use crate::{Admission, Appending, Batch, MetricSink, Refusal};
 
 /// How long an effect may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,10 +28,10 @@ struct Recorder {
 impl MetricSink for Recorder {
     fn append(&self, source: &str, batch: Batch) -> Appending {
         if self.refuses.load(Ordering::Relaxed) {
-            return Box::pin(std::future::ready(Err(NotAppended::Closing)));
+            return Box::pin(std::future::ready(Err(Refusal::Closing)));
         }
         self.batches.lock().expect("no test panics with it").push((source.to_owned(), batch));
-        Box::pin(std::future::ready(Ok(Appended::default())))
+        Box::pin(std::future::ready(Ok(Admission::default())))
     }
 }
 

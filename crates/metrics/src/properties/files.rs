@@ -63,12 +63,8 @@ pub fn columns(input: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "../../../../fuzz/seeds.rs"]
-mod seeds;
-
-#[cfg(test)]
 mod tests {
-    use super::seeds::hold;
+    use crate::properties::seeds::hold;
 
     #[test]
     fn a_frame_is_read_or_refused() {

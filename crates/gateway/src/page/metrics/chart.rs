@@ -64,12 +64,10 @@ pub(super) fn colour(at: usize) -> usize {
 
 /// Exemplars with the trace they lead to.
 fn marks(exemplars: &[Exemplar]) -> Vec<(&Exemplar, &str)> {
-    let trace = |exemplar: &'_ Exemplar| -> Option<usize> {
-        ["trace_id", "traceID", "traceId"].iter().position(|name| !exemplar.labels.get(name).is_empty())
-    };
+    const NAMES: [&str; 3] = ["trace_id", "traceID", "traceId"];
     let named = exemplars.iter().rev().filter_map(|exemplar| {
-        let name = ["trace_id", "traceID", "traceId"][trace(exemplar)?];
-        Some((exemplar, exemplar.labels.get(name)))
+        let trace = NAMES.iter().map(|name| exemplar.labels.get(name)).find(|trace| !trace.is_empty())?;
+        Some((exemplar, trace))
     });
     named.take(MARKS).collect()
 }

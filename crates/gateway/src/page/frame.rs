@@ -12,7 +12,7 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-const RAIL: [(&str, &str, &str); 8] = [
+const RAIL: [(&str, &str, &str); 9] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
     ("/issues", "Issues", "M9 2L16.5 15.5h-15zM9 7v4M9 13h.01"),

@@ -60,6 +60,7 @@ fn untraced() -> Router<Arc<App>> {
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
         .route("/assets/metrics.js", get(|| asset("text/javascript; charset=utf-8", page::METRICS_SCRIPT)))
         .route("/assets/uplot.js", get(|| asset("text/javascript; charset=utf-8", page::UPLOT)))
+        .route("/assets/timeline.js", get(|| asset("text/javascript; charset=utf-8", page::TIMELINE_SCRIPT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
         .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }
@@ -103,6 +104,7 @@ fn self_healing() -> Router<Arc<App>> {
     Router::new()
         .route("/health-score", reads(api::health_score))
         .route("/health-score/history", reads(api::health_history))
+        .route("/health-score/trend", reads(api::health_score_trend))
         .route("/issues", reads(api::issues))
         .route("/issues/{id}", reads(api::issue))
         .route("/remediations", reads(api::remediations))
@@ -115,6 +117,7 @@ fn self_healing() -> Router<Arc<App>> {
         .route("/toggle-auto-remediation", posts(api::toggle))
         .route("/manual-remediate/{id}", posts(api::manual_remediate))
         .route("/dry-run/{id}", posts(api::dry_run))
+        .route("/deploy/{name}", posts(api::deploy))
         .route("/services", reads(api::services))
         .route("/services/{name}", reads(api::service))
         .route("/services/{name}/logs", reads(api::logs))
@@ -145,7 +148,13 @@ fn observability() -> Router<Arc<App>> {
         .route("/slos", reads(api::slos))
         .route("/slo/{id}", reads(api::slo))
         .route("/slo/{id}/budget", reads(api::slo_budget))
+        .route("/deployments", reads(api::deployments).merge(posts(api::post_deployment)))
         .route("/status", reads(api::observability::status))
+        .route("/timeline", reads(api::timeline::timeline))
+        .route("/correlate", reads(api::timeline::correlate))
+        .route("/events", posts(api::timeline::post_event))
+        .route("/service/{name}/health", reads(api::timeline::service_health))
+        .route("/dashboard", reads(api::timeline::dashboard))
 }
 
 /// Jaeger's query API, whose addresses are its own.

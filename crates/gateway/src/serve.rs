@@ -7,11 +7,11 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -125,10 +125,17 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     /// What tracing our own requests costs is told by it.
     pub(crate) tracer: Option<Tracer>,
+    /// The ids of what is posted.
+    pub(crate) ids: Mutex<IdSource>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
     pub(crate) live_pages: Arc<Semaphore>,
+}
+
+/// A panic of another handler leaves what it held as it was.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts to serve on `listener` and returns at once.
@@ -158,7 +165,9 @@ pub fn serve(
         tokio::net::TcpListener::from_std(listener).map_err(failed("registering the listener"))?
     };
     let (stop, stopping) = watch::channel(false);
+    let now = config.clock.now();
     let app = Arc::new(App {
+        ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         store,
         control,
         clock: config.clock,

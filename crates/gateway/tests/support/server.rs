@@ -158,6 +158,14 @@ pub(crate) fn start_with_metrics(batch: Batch, kept: Kept) -> Server {
     Server { _dir: Some(dir), ..server }
 }
 
+/// With a fleet in a state, and a telemetry store that holds a scene of traces.
+pub(crate) fn start_with_both(scene: fn(&Fleet), traces: fn(&Telemetry, u64)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
+    Server { _dir: Some(dir), ..serve_with(scene, Kept::of(telemetry)) }
+}
+
 pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());

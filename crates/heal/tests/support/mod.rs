@@ -264,7 +264,7 @@ fn control_plane(
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
-    let observer = Observer::new(look);
+    let observer = Observer::new(look).with_deployments(Arc::new(store.clone()), 200.0);
     let observer = Arc::new(match objectives {
         Some(objectives) => observer.with_objectives(objectives),
         None => observer,

@@ -71,7 +71,7 @@ impl Lab {
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let life = control_plane(&store, Reach::of(&provider), &clock, &policy, &notices, seed);
+        let life = control_plane(&store, Reach::of(&provider), None, &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -160,9 +160,18 @@ impl Lab {
 
     /// The same, and the next control plane sees and changes the fleet like this.
     pub fn live_on(&mut self, reach: Reach) {
+        self.begin_anew(reach, None);
+    }
+
+    /// The next control plane also listens to spans.
+    pub fn listen_to(&mut self, spans: Arc<dyn domain::TraceSource>) {
+        self.begin_anew(Reach::of(&self.provider), Some(spans));
+    }
+
+    fn begin_anew(&mut self, reach: Reach, spans: Option<Arc<dyn domain::TraceSource>>) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let life = control_plane(&self.store, reach, &self.clock, &self.policy, &self.notices, seed);
+        let life = control_plane(&self.store, reach, spans, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -239,13 +248,17 @@ struct Life {
 fn control_plane(
     store: &Store,
     Reach { look, change, execution, tell }: Reach,
+    spans: Option<Arc<dyn domain::TraceSource>>,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
     let observer = Observer::new(look).with_deployments(Arc::new(store.clone()), 200.0);
-    let observer = Arc::new(observer);
+    let observer = Arc::new(match spans {
+        Some(spans) => observer.with_traces(spans),
+        None => observer,
+    });
     let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {

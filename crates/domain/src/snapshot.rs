@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::deployment::{CallCounts, Deployment, Release};
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
+use crate::slo::Objectives;
 use crate::time::Time;
 use crate::traces::{TracedCalls, Traces};
 use crate::units::{Bytes, Cores};
@@ -36,9 +37,16 @@ pub struct Snapshot {
     /// What spans say of the services and links; empty where none come.
     #[serde(default, skip_serializing_if = "Traces::is_empty")]
     pub traces: Traces,
+    /// How the objectives stand; empty where none are evaluated.
+    #[serde(default, skip_serializing_if = "no_objectives")]
+    pub objectives: Objectives,
     /// What was deployed lately, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deployments: Vec<Lately>,
+}
+
+fn no_objectives(objectives: &Objectives) -> bool {
+    objectives.is_empty()
 }
 
 /// A deployment of late, with what its callers counted before and since.
@@ -351,6 +359,22 @@ impl Snapshot {
             open.extend(self.dependents(service).filter(|caller| reached.insert(caller)));
         }
         reached.len()
+    }
+
+    /// How many services in a row are among `affected`, from `origin` along those that call it, itself the first: how deep
+    /// what began there cascades. 0 where it is not among them itself and none of its callers is; a caller counts although
+    /// what it calls is well, as one deep.
+    pub fn cascade_depth(&self, origin: &ServiceName, affected: &BTreeSet<&ServiceName>) -> usize {
+        let (mut depth, mut seen) = (usize::from(affected.contains(origin)), BTreeSet::from([origin]));
+        let mut layer = vec![origin];
+        loop {
+            let callers = layer.iter().flat_map(|service| self.dependents(service));
+            layer = callers.filter(|caller| affected.contains(caller) && seen.insert(caller)).collect();
+            if layer.is_empty() {
+                return depth;
+            }
+            depth += 1;
+        }
     }
 
     /// The links into `service`.

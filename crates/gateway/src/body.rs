@@ -49,7 +49,7 @@ impl Fields {
         Problem::field(format!("{}{name}", self.at), detail)
     }
 
-    fn missing(&self, name: &str, expected: &str) -> Problem {
+    pub(crate) fn missing(&self, name: &str, expected: &str) -> Problem {
         self.wrong(name, format!("`{}{name}` is missing; give {expected}", self.at))
     }
 
@@ -75,6 +75,40 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.not(name, &other, "a string")),
         }
+    }
+
+    /// Whether the field is given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A list of names out of a set; none where it is absent.
+    pub(crate) fn choices<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Vec<T>, Problem> {
+        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let expected = || format!("a list of {}", names());
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let Value::Array(values) = &value else { return Err(self.not(name, &value, &expected())) };
+        let chosen = values.iter().map(|value| {
+            let found = choices.iter().find(|(name, _)| value.as_str() == Some(name));
+            found.map(|(_, choice)| *choice).ok_or_else(|| self.not(name, value, &expected()))
+        });
+        chosen.collect()
+    }
+
+    /// A list of at most `most` objects; none where it is absent.
+    pub(crate) fn objects(&mut self, name: &str, most: usize) -> Result<Vec<Self>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let expected = format!("a list of at most {most} objects");
+        let Value::Array(values) = value else { return Err(self.not(name, &value, &expected)) };
+        if values.len() > most {
+            return Err(self
+                .wrong(name, format!("`{}{name}` has {} entries; give {expected}", self.at, values.len())));
+        }
+        let objects = values.into_iter().enumerate().map(|(n, value)| match value {
+            Value::Object(fields) => Ok(Self { at: format!("{}{name}[{n}].", self.at), fields }),
+            other => Err(self.not(name, &other, &expected)),
+        });
+        objects.collect()
     }
 
     pub(crate) fn number(&mut self, name: &str, expected: &str) -> Result<f64, Problem> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    Capabilities, Deployment, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan, PlanId,
-    PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
+    BurnBound, Capabilities, Deployment, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan,
+    PlanId, PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
 };
 use store::HealthRecord;
 
@@ -178,6 +178,8 @@ pub struct ExperimentRequest {
     pub safety_level: SafetyLevel,
     /// Who asked.
     pub requested_by: String,
+    /// Ends it early where an error budget burns too fast.
+    pub abort_when: Option<BurnBound>,
 }
 
 /// Where an experiment strikes.

@@ -1,7 +1,7 @@
 //! REST and web pages; owns all wire shapes.
 //!
-//! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], and the
-//! running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
+//! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], the series
+//! of a [`metrics::Metrics`], and the running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
 //! ([`Webhook`]).
 //!
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
@@ -14,6 +14,7 @@
 mod api;
 mod body;
 mod control;
+mod happenings;
 mod jaeger;
 mod live;
 mod notify;
@@ -22,6 +23,7 @@ mod page;
 mod phrases;
 mod pieces;
 mod problem;
+mod prometheus;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod routes;
@@ -38,4 +40,5 @@ pub use control::{
     SafetyLevel, StrategyRate, Target,
 };
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
+pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};

@@ -1,7 +1,8 @@
 //! Which address is answered by what, and what every request passes on its way.
 //!
 //! From outside in: the headers every answer carries and the form of errors; the time limit; Host; for
-//! writes the token and Origin; the handler, on the blocking pool.
+//! writes the token and Origin; the handler, on the blocking pool. Queries of series read by `POST` too: they pass Host
+//! alone, and have a time limit of their own.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::body::{Query, encode};
 use crate::jaeger::{self, AskedJaeger};
 use crate::live;
 use crate::page;
-use crate::problem::Problem;
+use crate::problem::{NotKept, Problem};
+use crate::prometheus;
 use crate::security::{self, BODY_LIMIT, REQUEST_TIME, Via};
 use crate::serve::App;
 
@@ -38,7 +40,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
         .nest("/api", jaeger())
         .merge(pages())
         .fallback(unknown);
-    let router = guarded(router, &app);
+    let router = guarded(router, &app).merge(guarded_reads(prometheus(), &app));
     let router = match tracer {
         // By `Router::layer` it runs inside the routing, where the address is known that matched.
         Some(tracer) => router.layer(ServerLayer::new().tracer(tracer).route(matched)),
@@ -56,6 +58,9 @@ fn untraced() -> Router<Arc<App>> {
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
+        .route("/assets/metrics.js", get(|| asset("text/javascript; charset=utf-8", page::METRICS_SCRIPT)))
+        .route("/assets/uplot.js", get(|| asset("text/javascript; charset=utf-8", page::UPLOT)))
+        .route("/assets/timeline.js", get(|| asset("text/javascript; charset=utf-8", page::TIMELINE_SCRIPT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
         .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }
@@ -68,6 +73,26 @@ fn guarded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn_with_state(Arc::clone(app), guard))
         .layer(from_fn(limit_time))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+}
+
+/// Counts every answer for the objective of our own availability; those of status 500 and above failed, unless they say
+/// that something is not kept here.
+async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let refused = response.extensions().get::<NotKept>().is_some();
+    app.answers.count(response.status().is_server_error() && !refused);
+    response
+}
+
+/// What every request passes that only reads, though it may be a `POST`: Host alone. It limits its time itself.
+fn guarded_reads(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(app), guard_reads))
+        .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
 }
 
 /// The address that matched, with its parameters' names in place of their values.
@@ -79,6 +104,7 @@ fn self_healing() -> Router<Arc<App>> {
     Router::new()
         .route("/health-score", reads(api::health_score))
         .route("/health-score/history", reads(api::health_history))
+        .route("/health-score/trend", reads(api::health_score_trend))
         .route("/issues", reads(api::issues))
         .route("/issues/{id}", reads(api::issue))
         .route("/remediations", reads(api::remediations))
@@ -119,8 +145,16 @@ fn observability() -> Router<Arc<App>> {
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
+        .route("/slos", reads(api::slos))
+        .route("/slo/{id}", reads(api::slo))
+        .route("/slo/{id}/budget", reads(api::slo_budget))
         .route("/deployments", reads(api::deployments).merge(posts(api::post_deployment)))
         .route("/status", reads(api::observability::status))
+        .route("/timeline", reads(api::timeline::timeline))
+        .route("/correlate", reads(api::timeline::correlate))
+        .route("/events", posts(api::timeline::post_event))
+        .route("/service/{name}/health", reads(api::timeline::service_health))
+        .route("/dashboard", reads(api::timeline::dashboard))
 }
 
 /// Jaeger's query API, whose addresses are its own.
@@ -141,6 +175,22 @@ fn jaeger() -> Router<Arc<App>> {
         .route("/v3/traces", asks(jaeger::search_v3))
         .route("/v3/traces/{id}", asks(jaeger::trace_v3))
         .route("/v3/trace-summaries", asks(jaeger::summaries_v3))
+}
+
+/// Prometheus' query API. Nothing here may change anything: its `POST`s pass without the token.
+fn prometheus() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/query", queries(prometheus::instant))
+        .route("/api/v1/query_range", queries(prometheus::range))
+        .route("/api/v1/query_exemplars", queries(prometheus::exemplars))
+        .route("/api/v1/series", queries(prometheus::series))
+        .route("/api/v1/labels", queries(prometheus::labels))
+        .route("/api/v1/label/{name}/values", queries(prometheus::label_values))
+        .route("/api/v1/metadata", queries(prometheus::metadata))
+        .route("/api/v1/rules", queries(prometheus::rules))
+        .route("/api/v1/alerts", queries(prometheus::alerts))
+        .route("/api/v1/targets", queries(prometheus::targets))
+        .route("/api/v1/status/buildinfo", queries(prometheus::build))
 }
 
 fn pages() -> Router<Arc<App>> {
@@ -210,6 +260,20 @@ where
             handler(&AskedJaeger { app: &app, name: name_of(&name), query })
         })
     })
+}
+
+/// Answers a query of series, asked by `GET` or by a form.
+fn queries(handler: prometheus::Handler) -> Routes {
+    let answer = move |State(app): State<Arc<App>>,
+                       name: Name,
+                       OriginalUri(uri): OriginalUri,
+                       headers: HeaderMap,
+                       body: Bytes| {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or_default().to_owned();
+        prometheus::answer(app, name_of(&name).to_owned(), uri, kind, body, handler)
+    };
+    on(MethodFilter::GET.or(MethodFilter::POST), answer)
 }
 
 fn who(via: Option<Via>) -> &'static str {
@@ -297,6 +361,14 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         }
     }
     next.run(request).await
+}
+
+/// Host, for what only reads.
+async fn guard_reads(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.door.check_host(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -134,6 +134,7 @@ impl Control for Loops {
             severity: request.severity,
             safety_level: request.safety_level.name().to_owned(),
             requested_by: request.requested_by.clone(),
+            abort_when: request.abort_when.clone(),
         });
         let asked: Vec<chaos::ExperimentRequest> = asked.collect();
         if asked.is_empty() {

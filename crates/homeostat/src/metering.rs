@@ -63,6 +63,11 @@ impl Metering {
         &self.store
     }
 
+    /// Who scrapes, to be asked what.
+    pub(crate) fn scraped(&self) -> Arc<dyn gateway::ScrapeTargets> {
+        Arc::clone(&self.scraper) as _
+    }
+
     /// The provider, with what it measures kept as series.
     pub(crate) fn recorder(&self, look: Arc<dyn Look>) -> std::io::Result<Arc<dyn Look>> {
         let every = Duration::from_secs(self.settings.fleet_seconds);

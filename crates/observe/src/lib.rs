@@ -1,4 +1,5 @@
-//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given.
+//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given, and how
+//! objectives stand where they are evaluated ([`objectives`]).
 //!
 //! In: [`provider::Sample`]s with per-second counts. Out: snapshots with windows over complete seconds, the
 //! recent ones ([`RECENT`]) beside the usual ([`BEFORE`]). Windows end one second before the sample, so that
@@ -10,6 +11,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+pub mod objectives;
 mod recording;
 mod window;
 
@@ -21,12 +23,13 @@ use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, Lately, LinkState};
 use domain::{
-    CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName, ServiceName, ServiceState,
-    Snapshot, Time, TraceSource, Traces,
+    CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName, ObjectiveSource, ServiceName,
+    ServiceState, Snapshot, Time, TraceSource, Traces,
 };
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+use objectives::Objectives;
 pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
@@ -45,10 +48,14 @@ const SLOW_MS: f64 = 200.0;
 /// which spans are on their way, and [`TRACES_KEPT`].
 const TRACES_REACH_BACK: Duration = Duration::from_secs(13);
 
+/// How far before a look the seconds begin that say how fast a budget burns lately.
+const OBJECTIVES_REACH_BACK: Duration = Duration::from_secs(13);
+
 /// Takes snapshots of one provider.
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
+    objectives: Option<Arc<Objectives>>,
     deployments: Option<Arc<dyn DeploymentSource>>,
     /// From how many milliseconds on a request counts as slow, where its service does not say.
     slow_ms: f64,
@@ -63,6 +70,7 @@ impl Observer {
         Self {
             look,
             traces: None,
+            objectives: None,
             deployments: None,
             slow_ms: SLOW_MS,
             told: Mutex::default(),
@@ -74,6 +82,17 @@ impl Observer {
     #[must_use]
     pub fn with_traces(self, traces: Arc<dyn TraceSource>) -> Self {
         Self { traces: Some(traces), ..self }
+    }
+
+    /// The same, with how objectives stand; they are shown the links that every look sees.
+    #[must_use]
+    pub fn with_objectives(self, objectives: Arc<Objectives>) -> Self {
+        Self { objectives: Some(objectives), ..self }
+    }
+
+    /// How objectives stand; none where they are not evaluated.
+    pub fn objectives(&self) -> domain::Objectives {
+        self.objectives.as_ref().map(|objectives| objectives.objectives()).unwrap_or_default()
     }
 
     /// The same, with what was deployed lately. Requests to the services are counted as slow from `slow_ms` on, where
@@ -92,9 +111,14 @@ impl Observer {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let sample = self.look.sample()?;
         let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
+        if let Some(objectives) = &self.objectives {
+            objectives.links(&sample);
+        }
         let since = sample.taken.minus(DEPLOYED_LATELY);
         let deployments = self.deployments.as_ref().map(|source| source.deployments_since(since));
-        Ok(Sighting::of(sample, traces, deployments.unwrap_or_default(), self.slow_ms, generation))
+        let said =
+            Said { traces, objectives: self.objectives(), deployments: deployments.unwrap_or_default() };
+        Ok(Sighting::of(sample, said, self.slow_ms, generation))
     }
 
     fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {
@@ -142,14 +166,17 @@ pub struct Sighting {
     slow_ms: f64,
 }
 
+/// What is said of a fleet beside what its provider measures.
+#[derive(Debug, Default)]
+struct Said {
+    traces: Traces,
+    objectives: domain::Objectives,
+    deployments: Vec<Deployment>,
+}
+
 impl Sighting {
-    fn of(
-        sample: Sample,
-        traces: Traces,
-        deployments: Vec<Deployment>,
-        slow_ms: f64,
-        generation: u64,
-    ) -> Self {
+    fn of(sample: Sample, said: Said, slow_ms: f64, generation: u64) -> Self {
+        let Said { traces, objectives, deployments } = said;
         let windows = Windows::until(second_of(sample.taken));
         let counting = Counting { counts: &sample.links, services: &sample.services, slow_ms };
         let lately = |deployment: Deployment| Lately {
@@ -165,6 +192,7 @@ impl Sighting {
             links: link_states(&sample.links, &windows),
             fleet_age: sample.fleet_age,
             traces,
+            objectives,
             deployments,
         };
         Self { snapshot: Arc::new(snapshot), counts: sample.links, slow_ms }
@@ -196,7 +224,10 @@ impl Sighting {
         // Spans of the window may have started before: what they say of now is not known yet.
         let began = self.snapshot.taken.minus(TRACES_REACH_BACK);
         let traces = if began.reached(since) { self.snapshot.traces.clone() } else { Traces::default() };
-        Arc::new(Snapshot { links, traces, ..Snapshot::clone(&self.snapshot) })
+        let began = self.snapshot.taken.minus(OBJECTIVES_REACH_BACK);
+        let objectives =
+            if began.reached(since) { self.snapshot.objectives.clone() } else { Default::default() };
+        Arc::new(Snapshot { links, traces, objectives, ..Snapshot::clone(&self.snapshot) })
     }
 }
 

@@ -32,7 +32,7 @@ pub enum ErrorKind {
 }
 
 /// A place in the text of an expression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// From 1.
     pub line: u32,

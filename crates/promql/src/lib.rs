@@ -28,15 +28,16 @@ mod parse;
 mod pattern;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+pub mod rules;
 mod series;
 
 pub use error::{ErrorKind, Position, QueryError};
 pub use eval::{Answer, Answered, Engine, Point};
-pub use histogram::{Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, Span};
+pub use histogram::{Buckets, CUSTOM_SCHEMA, CounterReset, Histogram, ShownBucket, Span};
 pub use labels::{Labels, METRIC_NAME};
 pub use matcher::{CompiledMatcher, PatternError};
 pub use options::{Experimental, Limits, MetricNames, Options, StartTimes, UnquotedNames};
-pub use parse::{Expression, parse_selector};
+pub use parse::{Expression, callable_names, parse_duration_ms, parse_selector};
 pub use series::{
     MatchOp, Matcher, STALE_BITS, Sample, Select, Series, Source, SourceError, StartedSeries, Value, is_stale,
 };

@@ -10,6 +10,11 @@ pub(crate) fn whole(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?s:{})$", translated(pattern)))
 }
 
+/// A pattern that may match any part of a text, as Go's `regexp` looks for it.
+pub(crate) fn anywhere(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&translated(pattern))
+}
+
 fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;

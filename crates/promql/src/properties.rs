@@ -3,9 +3,11 @@
 //! In: any bytes. Out: a panic where a property does not hold. The fuzz targets of `fuzz/` and the tests here run the
 //! same functions; nothing that ships contains them.
 
+use std::time::Duration;
+
 use crate::{
     Answered, Engine, Experimental, Labels, Limits, MetricNames, Options, STALE_BITS, Sample, Select, Series,
-    Source, SourceError, UnquotedNames, Value,
+    Source, SourceError, UnquotedNames, Value, rules,
 };
 
 const MINUTE: i64 = 60_000;
@@ -31,6 +33,73 @@ pub fn expression(input: &[u8]) {
         };
         range_is_instants(&engine, &expression);
     }
+}
+
+/// Files of rules are understood, or every problem has a place in them; what is understood is evaluated, again and again,
+/// and every rule then says how it went.
+pub fn rule_file(input: &[u8]) {
+    let engine = Engine::default();
+    let lines = input.iter().filter(|byte| **byte == b'\n' || **byte == b'\r').count() as u64 + 1;
+    let files = match rules::read_all(&[("rules.yaml", input)], &engine) {
+        Ok(files) => files,
+        Err(error) => {
+            assert!(!error.problems.is_empty());
+            for problem in &error.problems {
+                assert!((1..=lines + 1).contains(&problem.line) && problem.column >= 1, "{problem}");
+                assert!(!problem.message.is_empty(), "{problem}");
+            }
+            return;
+        }
+    };
+    for group in &files.groups {
+        let mut progress = rules::Progress::new(group, rules::Beginning::Anew);
+        for minute in 0..5 {
+            let evaluated = in_world(&engine, |world| {
+                rules::evaluate(group, std::mem::take(&mut progress), minute * MINUTE, world)
+            });
+            progress = evaluated.progress;
+            let state = progress.state(group, Duration::from_secs(60));
+            let bad = |rule: &rules::RuleState| matches!(rule.health, rules::Health::Bad(_));
+            assert_eq!(state.rules.iter().filter(|rule| bad(rule)).count(), evaluated.failed.len());
+            assert!(state.rules.iter().all(|rule| rule.health != rules::Health::Unknown));
+            let mut series: Vec<_> = evaluated.samples.iter().map(|(labels, _)| labels).collect();
+            series.sort();
+            // Two rules may record the same series: what one rule records, it records once.
+            if group.rules.len() == 1 {
+                assert!(series.windows(2).all(|pair| pair[0] != pair[1]), "{series:?}");
+            }
+        }
+    }
+}
+
+/// A template is refused with a place in it, or says something of an alert.
+pub fn rule_template(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    match rules::Template::parse(&text) {
+        Ok(template) => {
+            let said = in_world(&Engine::default(), |world| rules::expanded(&template, world));
+            assert!(text.contains("{{") || said == text, "{text:?} {said:?}");
+        }
+        Err(error) => {
+            let lines = text.split('\n').count();
+            assert!((1..=lines).contains(&(error.position.line as usize)), "{error}");
+        }
+    }
+}
+
+fn in_world<T>(engine: &Engine, then: impl FnOnce(&rules::World<'_>) -> T) -> T {
+    then(&rules::World {
+        engine,
+        source: &Few,
+        limits: Limits { samples: 100_000, points: 100_000, cancelled: &|| false },
+        external_labels: &Labels::default(),
+        external_url: "",
+        interval: Duration::from_secs(60),
+        query_offset: Duration::ZERO,
+        outage_tolerance: Duration::from_secs(3600),
+        grace: Duration::from_secs(600),
+        stopwatch: &|| Duration::ZERO,
+    })
 }
 
 fn range_is_instants(engine: &Engine, expression: &crate::Expression) {
@@ -139,5 +208,15 @@ mod tests {
     #[test]
     fn an_expression_has_a_value_or_a_reason() {
         hold("expression", 500, super::expression);
+    }
+
+    #[test]
+    fn rules_are_evaluated_or_every_problem_has_a_place() {
+        hold("rule_file", 300, super::rule_file);
+    }
+
+    #[test]
+    fn a_template_says_something_or_why_not() {
+        hold("rule_template", 1000, super::rule_template);
     }
 }

@@ -64,8 +64,9 @@ pub struct Select {
     pub from_ms: i64,
     /// The last time, milliseconds since 1970, inclusive.
     pub to_ms: i64,
-    /// Milliseconds between the times at which the samples will be looked at, where it is a range: a source with coarser
-    /// tiers may answer from one that is fine enough for it. 0 where all samples are wanted.
+    /// How far samples may lie apart, milliseconds: a source with coarser tiers may answer from one that is as fine as
+    /// this. At most the step of the query, and a twentieth of the range or a fifth of the lookback that is looked at at
+    /// each time. 0 where all samples are wanted.
     pub step_ms: i64,
 }
 

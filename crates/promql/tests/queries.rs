@@ -71,7 +71,7 @@ fn every_selector_is_asked_once_for_all_times() {
     assert_eq!(
         memory.asked(),
         [
-            (minutes(4) + 1, minutes(19), 0),
+            (minutes(4) + 1, minutes(19), 15_000),
             (minutes(5) + 1, minutes(20), MINUTE),
             (minutes(-3) + 1, minutes(2), 0),
         ]
@@ -147,6 +147,33 @@ fn a_query_can_be_given_up() {
     let error = engine.range(&expression, 0, MINUTE, 1000, &memory, &limits).expect_err("given up");
     assert_eq!(error.kind, ErrorKind::Cancelled);
     assert_eq!(memory.asked(), []);
+}
+
+/// Coarser tiers answer where a window keeps samples enough, and where what lies between them does not matter.
+#[test]
+fn a_source_is_told_how_far_samples_may_lie_apart() {
+    const HOUR: i64 = 60 * MINUTE;
+    let engine = Engine::default();
+    for (text, step, apart) in [
+        ("a", HOUR, MINUTE),
+        ("a", 1000, 1000),
+        ("rate(a[20m])", HOUR, MINUTE),
+        ("increase(a[20h])", HOUR, HOUR),
+        ("increase(a[20h])", MINUTE, MINUTE),
+        ("rate(a[1m])", MINUTE, 3_000),
+        ("max_over_time(a[10h])", HOUR, 0),
+        ("count_over_time(a[10h])", HOUR, 0),
+        ("irate(a[10h])", HOUR, 0),
+        ("a @ 60", HOUR, 0),
+    ] {
+        let memory = Memory::default().with("a", "x", &[(0, 1.0), (1, 2.0)]);
+        let expression = engine.parse(text).expect("an expression");
+        engine.range(&expression, 0, 10 * HOUR, step, &memory, &LIMITS).expect("an answer");
+        let asked: Vec<i64> = memory.asked().iter().map(|asked| asked.2).collect();
+        assert_eq!(asked, [apart], "{text} every {step} ms");
+        instant(&memory, text, HOUR).expect("an answer");
+        assert_eq!(memory.asked()[1].2, 0, "{text} at one time is exact");
+    }
 }
 
 #[test]

@@ -150,6 +150,14 @@ impl Histogram {
         self.buckets.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
+    /// How many may have taken `limit` or longer: those of every bucket that does not end below it. A bucket is 9 % wide,
+    /// so that some of these took up to 9 % less.
+    pub fn slower(&self, limit: Duration) -> u64 {
+        let limit_us = limit.as_micros() as f64;
+        let below = |bucket: u16| ((f64::from(bucket) + 1.0) / 8.0).exp2() <= limit_us;
+        self.buckets.iter().filter(|(bucket, _)| !below(*bucket)).map(|(_, count)| u64::from(*count)).sum()
+    }
+
     /// How many latencies were above `ms` milliseconds, as far as the buckets tell: those in its own bucket are not.
     pub fn above_ms(&self, ms: f64) -> u64 {
         let own = ((ms * 1000.0).max(1.0).log2() * 8.0) as u16;
@@ -171,6 +179,16 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_slower_is_never_missed_and_at_most_a_bucket_too_much() {
+        let mut histogram = Histogram::default();
+        for ms in 1..=1000 {
+            histogram.record(Duration::from_millis(ms));
+        }
+        let slower = histogram.slower(Duration::from_millis(500));
+        assert!((501..=546).contains(&slower), "{slower}");
+    }
 
     #[test]
     fn quantiles_are_within_a_bucket_of_the_truth() {

@@ -1,12 +1,16 @@
 //! Counts for the statistics endpoint of the specification (§2). Percentages and comparisons are made by
 //! who shows them.
 
+mod times;
+
 use std::time::Duration;
 
 use domain::Time;
 
 use crate::error::Result;
 use crate::store::Store;
+
+pub use times::Repairs;
 
 /// What happened since a time, by wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -287,6 +287,16 @@ fn statistics_count_what_ended_and_how_long_it_took() {
     assert_eq!((statistics.successful, statistics.failed, statistics.refused), (1, 1, 1));
     assert_eq!(statistics.average_remediation, Some(Duration::from_secs(4)));
     assert_eq!(store.statistics(at(1000)).unwrap(), Statistics::default());
+
+    let cause = r#"{"causes": [{"confidence": 90.0}, {"confidence": 10.0}]}"#;
+    store.put_document(&diagnosis_key(issue.id), cause).unwrap();
+    let repairs = store.repairs(at(0)).unwrap();
+    let detected = at(14).since(issue.detected_at);
+    assert_eq!((repairs.remediation, repairs.healing), (vec![Duration::from_secs(4)], vec![detected]));
+    assert_eq!((repairs.without_a_person, repairs.mean_confidence), (1, Some(90.0)));
+    let (kind, severity) = (issue.kind.name().to_owned(), issue.severity.name().to_owned());
+    assert_eq!(repairs.issues_by_resource, [(issue.resource.to_string(), kind.clone(), 1)]);
+    assert_eq!(repairs.open_issues, [(kind, severity, 1)]);
 }
 
 #[test]
@@ -428,7 +438,7 @@ fn a_deployment_that_spans_show_after_the_plan_that_made_it_is_recorded_once() {
     store.record_deployment(&finished).unwrap();
     let next = store.record_deployment(&deployment(6, "3", SeenBy::Spans)).unwrap();
     assert_eq!(store.deployments(at(0)).unwrap(), [finished.clone(), next.clone()]);
-    assert_eq!(store.deployments(at(2)).unwrap(), [next.clone()]);
+    assert_eq!(store.deployments(at(2)).unwrap(), std::slice::from_ref(&next));
     assert_eq!(store.last_deployment(&next.service).unwrap().as_ref(), Some(&next));
     assert_eq!(store.deployment_of_plan(finished.plan.unwrap()).unwrap().as_ref(), Some(&finished));
     assert_eq!(store.deployment(finished.id).unwrap(), Some(finished));

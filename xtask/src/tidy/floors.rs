@@ -6,7 +6,7 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("domain", 0),
     ("decide", 1),
     ("promql", 1),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("metrics", 2),
     ("act", 3),
     ("observe", 3),
+    ("alerting", 3),
     ("heal", 4),
     ("chaos", 4),
     ("incident", 4),

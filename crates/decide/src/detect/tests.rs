@@ -1,5 +1,6 @@
 //! What a user would see: which fault is noticed where, by which reason, and that noise is not.
 
+mod budgets;
 mod paths;
 mod traced;
 
@@ -269,6 +270,22 @@ fn a_just_started_instance_is_not_judged_by_its_cpu() {
 }
 
 #[test]
+fn a_cascade_is_as_deep_as_the_line_of_affected_callers() {
+    let fleet = Fleet::healthy();
+    let depth = |origin: &str, affected: &[&str]| {
+        let affected: Vec<ServiceName> =
+            affected.iter().map(|name| ServiceName::new(*name).unwrap()).collect();
+        fleet.snapshot.cascade_depth(&ServiceName::new(origin).unwrap(), &affected.iter().collect())
+    };
+    assert_eq!(depth("database", &[]), 0);
+    assert_eq!(depth("database", &["database"]), 1);
+    assert_eq!(depth("database", &["database", "cart", "catalogue"]), 2, "two callers are one layer");
+    assert_eq!(depth("database", &["database", "cart", "front"]), 3);
+    assert_eq!(depth("database", &["database", "front"]), 1, "nobody between them is affected");
+    assert_eq!(depth("cart", &["front"]), 1);
+}
+
+#[test]
 fn a_resource_is_reached_by_all_services_whose_requests_arrive() {
     let fleet = Fleet::healthy();
     for (resource, expected) in [
@@ -396,12 +413,14 @@ proptest! {
     }
 
     #[test]
-    fn severity_never_falls_when_excess_dependents_or_urgency_rise(
+    fn severity_never_falls_when_excess_dependents_urgency_or_burn_rise(
         excess in -1.0..5.0f64, more in 0.0..5.0f64, services in 0usize..20, others in 0usize..20,
+        burn in 0.0..100.0f64, faster in 0.0..100.0f64,
     ) {
-        let low = severity(excess, services, Urgency::Soon);
-        prop_assert!(severity(excess + more, services, Urgency::Soon) >= low);
-        prop_assert!(severity(excess, services + others, Urgency::Soon) >= low);
-        prop_assert!(severity(excess, services, Urgency::Now) >= low);
+        let low = severity(excess, services, Urgency::Soon, burn);
+        prop_assert!(severity(excess + more, services, Urgency::Soon, burn) >= low);
+        prop_assert!(severity(excess, services + others, Urgency::Soon, burn) >= low);
+        prop_assert!(severity(excess, services, Urgency::Now, burn) >= low);
+        prop_assert!(severity(excess, services, Urgency::Soon, burn + faster) >= low);
     }
 }

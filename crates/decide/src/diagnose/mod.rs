@@ -96,6 +96,9 @@ pub fn diagnose(
     thresholds: &Thresholds,
     confidence: &ConfidenceTable,
 ) -> Vec<Cause> {
+    if issue.kind == IssueKind::SloBurn && is_over(&issue.resource, snapshot) {
+        return Vec::new();
+    }
     let view = View { snapshot, thresholds: *thresholds };
     let testimony = traced::testimony(issue, view);
     let mut candidates = strongest(candidates(issue, view));
@@ -117,6 +120,13 @@ pub fn diagnose(
     candidates.into_iter().take(CAUSES_MAX).map(stated).collect()
 }
 
+/// Whether what burned the budgets at a resource is over, so that nothing seen now can have been its cause: its events of
+/// the last seconds are as good as they have to be.
+fn is_over(resource: &ResourceId, snapshot: &Snapshot) -> bool {
+    let burning = snapshot.objectives.burning(resource);
+    burning.into_iter().all(|(_, state, _)| state.lately.is_some_and(|lately| lately <= 1.0))
+}
+
 fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
     let symptom = Symptom::of(issue.kind);
     match &issue.resource {
@@ -128,6 +138,15 @@ fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
                 let calls = calls_of(&name.service, view.snapshot).map(|call| (call, UNTROUBLED)).collect();
                 found.extend(walk(calls, Symptom::Failing, issue, view));
             }
+            found
+        }
+        // A budget is about requests: those to the service, and what the service needs to answer them.
+        ResourceId::Service(service) if issue.kind == IssueKind::SloBurn => {
+            let into = view.snapshot.links_to(service).map(|(name, _)| (name.clone(), 1.0));
+            let calls = calls_of(service, view.snapshot).map(|call| (call, UNTROUBLED));
+            let instances = view.snapshot.services.get(service).into_iter().flat_map(|s| s.instances.keys());
+            let mut found = walk(into.chain(calls).collect(), symptom, issue, view);
+            found.extend(instances.flat_map(|name| process::candidates(name, None, symptom, view)));
             found
         }
         ResourceId::Service(service) => {

@@ -3,34 +3,30 @@
 //! Counters are counted from what the store keeps, so they survive a restart and fall when retention
 //! removes records; Prometheus takes a fall as a reset.
 
+mod chaos;
+mod healing;
 mod series;
+mod slo;
 
 use std::fmt::Write as _;
 
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use domain::Time;
-use serde_json::Value;
-use store::{ExperimentRecord, Statistics};
 use telemetry::{Counters, Telemetry};
 
 use super::{Answer, Asked};
 use crate::otlp::Running;
-use crate::problem::Problem;
 use crate::serve::App;
-use crate::shapes;
 
 /// The store has nothing older than this: since the beginning of its time.
 const BEGINNING: Time = Time { boot_us: 0, wall_us: 0 };
 
-/// At most this many pages of experiments are counted: 10,000 experiments, a month of one every 4 min.
-const EXPERIMENT_PAGES: usize = 10;
-
 pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     let mut text = Exposition::default();
-    healing(&mut text, &asked.app.store.statistics(BEGINNING)?);
+    healing::write(&mut text, asked.app)?;
     scores(&mut text, asked.app);
-    experiments(&mut text, asked.app)?;
+    chaos::write(&mut text, asked.app)?;
     if let Some(Running { counts, .. }) = &asked.app.otlp {
         counts.write_to(&mut text.0);
     }
@@ -40,8 +36,14 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
         moved(&mut text, telemetry);
         text.0.push_str(&telemetry.span_metrics());
     }
+    if let Some(tracer) = &asked.app.tracer {
+        text.0.push_str(&tracer.metrics().prometheus());
+    }
     if let Some(store) = &asked.app.metrics {
         series::write(&mut text, store);
+    }
+    if let Some(objectives) = &asked.app.objectives {
+        slo::write(&mut text, objectives);
     }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -130,23 +132,6 @@ fn moved(text: &mut Exposition, telemetry: &Telemetry) {
     }
 }
 
-fn healing(text: &mut Exposition, counts: &Statistics) {
-    let ended = counts.successful + counts.failed;
-    text.counter("self_healing_issues_detected_total", "issues detected", counts.issues_detected);
-    text.counter("self_healing_remediations_total", "remediations planned", counts.remediations);
-    text.counter("self_healing_attempts_total", "remediations that ran to an end", ended);
-    text.counter("self_healing_successes_total", "remediations that ended well", counts.successful);
-    if let Some(rate) = shapes::success_rate(counts) {
-        let help = "successful of ended remediations, 0 to 1";
-        text.gauge("self_healing_remediation_success_rate", help, &[("", rate / 100.0)]);
-    }
-    if let Some(average) = counts.average_remediation {
-        let sum = average.as_secs_f64() * counts.successful as f64;
-        let help = "start of a successful remediation to its first passing check";
-        text.summary("self_healing_remediation_duration_seconds", help, sum, counts.successful);
-    }
-}
-
 fn scores(text: &mut Exposition, app: &App) {
     let Some(record) = app.control.health() else { return };
     let components = [
@@ -164,40 +149,6 @@ fn scores(text: &mut Exposition, app: &App) {
         let help = "overall health as experiments see it, 0 to 100";
         text.gauge("chaos_system_health_score", help, &[("", f64::from(overall))]);
     }
-}
-
-fn experiments(text: &mut Exposition, app: &App) -> Result<(), Problem> {
-    let all = all_experiments(app)?;
-    let passed = all
-        .iter()
-        .filter(|record| shapes::document(record).get("passed") == Some(&Value::Bool(true)))
-        .count();
-    let recovery: Vec<f64> = all
-        .iter()
-        .filter_map(|record| shapes::document(record).get("recovery_time_seconds")?.as_f64())
-        .collect();
-    text.counter("chaos_experiments_total", "experiments recorded", all.len() as u64);
-    text.counter("chaos_experiments_success_total", "experiments that passed", passed as u64);
-    if !recovery.is_empty() {
-        let help = "end of the fault's effect to the steady state";
-        text.summary("chaos_recovery_time_seconds", help, recovery.iter().sum(), recovery.len() as u64);
-    }
-    let running = app.control.running_faults().len() as f64;
-    text.gauge("chaos_active_faults", "faults in effect now", &[("", running)]);
-    Ok(())
-}
-
-fn all_experiments(app: &App) -> Result<Vec<ExperimentRecord>, Problem> {
-    let mut all: Vec<ExperimentRecord> = Vec::new();
-    for _ in 0..EXPERIMENT_PAGES {
-        let page = app.store.experiments(store::LIST_LIMIT_MAX, all.last().map(|record| record.id))?;
-        let last = page.len() < store::LIST_LIMIT_MAX;
-        all.extend(page);
-        if last {
-            break;
-        }
-    }
-    Ok(all)
 }
 
 /// Text in the Prometheus exposition format, version 0.0.4.
@@ -236,8 +187,23 @@ impl Exposition {
         }
     }
 
-    fn summary(&mut self, name: &str, help: &str, sum: f64, count: u64) {
-        self.head(name, "summary", help);
-        let _ = writeln!(self.0, "{name}_sum {sum}\n{name}_count {count}");
+    /// A distribution in buckets; nothing where there is no value.
+    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], values: &[f64]) {
+        if values.is_empty() {
+            return;
+        }
+        self.head(name, "histogram", help);
+        for bound in bounds {
+            let within = values.iter().filter(|value| *value <= bound).count();
+            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {within}");
+        }
+        let (sum, count) = (values.iter().sum::<f64>(), values.len());
+        let _ =
+            writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }
+}
+
+/// As a label's value in the text format.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

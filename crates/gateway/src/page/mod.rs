@@ -14,12 +14,15 @@ mod frame;
 mod history;
 mod issues;
 mod marks;
+mod metrics;
 mod overview;
 mod plan;
+mod red;
 mod remediations;
 mod rows;
 mod sentence;
 mod services;
+mod slos;
 mod time;
 mod timeline;
 mod traces;
@@ -42,17 +45,27 @@ use view::View;
 pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
-    include_str!("../assets/traces.css")
+    include_str!("../assets/traces.css"),
+    include_str!("../assets/slos.css"),
+    include_str!("../assets/vendor/uplot.css"),
+    include_str!("../assets/metrics.css"),
+    include_str!("../assets/timeline.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
 /// Served at `/assets/traces.js`.
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
+/// Served at `/assets/metrics.js`.
+pub(crate) const METRICS_SCRIPT: &str = include_str!("../assets/metrics.js");
+/// uPlot, as its package has it. Served at `/assets/uplot.js`.
+pub(crate) const UPLOT: &str = include_str!("../assets/vendor/uplot.js");
+/// Served at `/assets/timeline.js`.
+pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 14] = [
+pub(crate) const PATHS: [&str; 18] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -62,11 +75,15 @@ pub(crate) const PATHS: [&str; 14] = [
     "/experiments/{id}",
     "/services",
     "/services/{name}",
+    "/timeline",
+    "/slos",
+    "/slos/{id}",
     "/traces",
     "/traces/compare",
     "/traces/{id}",
     "/service-map",
     "/latency",
+    "/metrics-explorer",
 ];
 
 /// A page without its frame.
@@ -192,11 +209,15 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
+        ["timeline"] => timeline::page(app, view, &query),
+        ["slos"] => slos::list(app),
+        ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),
         ["traces", id] => traces::detail(app, view, id, &query),
         ["service-map"] => traces::service_map(app, view, &query),
         ["latency"] => traces::latency(app, view, &query),
+        ["metrics-explorer"] => metrics::explorer(app, view, &query),
         ["login"] => Ok(actions::login_page(app, &query, None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),

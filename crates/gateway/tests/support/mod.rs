@@ -3,8 +3,10 @@
 
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
+pub(crate) mod objectives;
 pub(crate) mod otlp;
 pub(crate) mod scene;
+pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
 

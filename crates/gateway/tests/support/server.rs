@@ -5,10 +5,13 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Time};
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
-use gateway::{Gateway, GatewayConfig, serve};
+use gateway::{Gateway, GatewayConfig, ScrapeTargets, serve};
 use homeostat_tracer::Tracer;
+use metrics::{Batch, Metrics, SourceName};
+use observe::objectives::{Answers, Objectives};
+use promql::rules::RuleStates;
 use serde_json::Value;
 use store::Store;
 use telemetry::Telemetry;
@@ -42,12 +45,12 @@ impl Reply {
 }
 
 pub(crate) fn start(scene: fn(&Fleet)) -> Server {
-    serve_with(scene, None, None)
+    serve_with(scene, Kept::default())
 }
 
 /// One that traces what it is asked.
 pub(crate) fn start_traced(scene: fn(&Fleet), tracer: Tracer) -> Server {
-    serve_with(scene, None, Some(tracer))
+    serve_with(scene, Kept { tracer: Some(tracer), ..Kept::default() })
 }
 
 /// With an empty telemetry store and receivers before it.
@@ -65,7 +68,11 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
         otlp: Some(receivers.running()),
         telemetry: Some(telemetry),
         metrics: None,
+        rules: None,
+        targets: None,
         tracer: None,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = serve(listener, store, fleet.clone(), config).unwrap();
@@ -76,7 +83,7 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
 pub(crate) fn start_with_telemetry(scene: fn(&Fleet)) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
-    Server { _dir: Some(dir), ..serve_with(scene, Some(telemetry), None) }
+    Server { _dir: Some(dir), ..serve_with(scene, Kept::of(telemetry)) }
 }
 
 /// With a telemetry store that refuses everything once something is on its disk.
@@ -84,7 +91,7 @@ pub(crate) fn start_with_backlog() -> Server {
     let dir = tempfile::tempdir().unwrap();
     let config = telemetry::Config { backlog_bytes_max: 0, ..telemetry::Config::new(dir.path()) };
     let telemetry = Telemetry::open(config).unwrap();
-    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry), None) }
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Kept::of(telemetry)) }
 }
 
 /// With a telemetry store that holds a scene of traces.
@@ -92,22 +99,92 @@ pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
     traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
-    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Some(telemetry), None) }
+    Server { _dir: Some(dir), ..serve_with(super::scene::calm, Kept::of(telemetry)) }
 }
 
-fn serve_with(scene: fn(&Fleet), telemetry: Option<Telemetry>, tracer: Option<Tracer>) -> Server {
+/// With objectives, and what counts the gateway's own answers.
+pub(crate) fn start_with_objectives(
+    scene: fn(&Fleet),
+    objectives: fn(&Store, Time, Answers) -> Arc<Objectives>,
+) -> (Server, Arc<Objectives>, Arc<dyn Clock>) {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
+    let answers = Answers::default();
+    let objectives = objectives(&store, clock.now(), answers.clone());
     let config = GatewayConfig {
         token: TOKEN.to_owned(),
+        token_file: None,
+        clock: Arc::clone(&clock),
+        otlp: None,
+        telemetry: None,
+        metrics: None,
+        rules: None,
+        targets: None,
+        tracer: None,
+        objectives: Some(Arc::clone(&objectives)),
+        answers,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: None }, objectives, clock)
+}
+
+/// What a gateway is given beside the fleet.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) telemetry: Option<Telemetry>,
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) rules: Option<Arc<dyn RuleStates>>,
+    pub(crate) targets: Option<Arc<dyn ScrapeTargets>>,
+    pub(crate) tracer: Option<Tracer>,
+}
+
+impl Kept {
+    fn of(telemetry: Telemetry) -> Self {
+        Self { telemetry: Some(telemetry), ..Self::default() }
+    }
+}
+
+/// With a store of series in a directory of its own, which ends with the server, and what else is given.
+pub(crate) fn start_with_metrics(batch: Batch, kept: Kept) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let metrics = Metrics::open(metrics::Config::new(dir.path().join("metrics"), clock)).unwrap();
+    let admission = metrics.append(&SourceName::new("test"), batch).unwrap();
+    assert_eq!(admission.refused.total(), 0, "{admission:?}");
+    let server = serve_with(super::scene::calm, Kept { metrics: Some(metrics), ..kept });
+    Server { _dir: Some(dir), ..server }
+}
+
+/// With a fleet in a state, and a telemetry store that holds a scene of traces.
+pub(crate) fn start_with_both(scene: fn(&Fleet), traces: fn(&Telemetry, u64)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
+    Server { _dir: Some(dir), ..serve_with(scene, Kept::of(telemetry)) }
+}
+
+pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    scene(&fleet);
+    let Kept { telemetry, metrics, rules, targets, tracer } = kept;
+    let token = TOKEN.to_owned();
+    let config = GatewayConfig {
+        token,
         token_file: None,
         clock,
         otlp: None,
         telemetry,
-        metrics: None,
+        metrics,
+        rules,
+        targets,
         tracer,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }

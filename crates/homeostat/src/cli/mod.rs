@@ -8,6 +8,8 @@ mod config;
 mod deploy;
 mod operate;
 mod show;
+mod slo;
+mod timeline;
 mod traces;
 
 use std::path::PathBuf;
@@ -122,6 +124,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// What happened: issues, repairs, faults, deployments, alerts, traces that stand out; newest first.
+    Timeline(timeline::TimelineArgs),
+    /// What belongs together around a time, and what changed before, with the evidence.
+    Correlate(timeline::CorrelateArgs),
+    /// Service level objectives: what is promised, and what is left of the error budgets.
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
@@ -356,6 +365,9 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
         Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Timeline(args) => timeline::timeline(&global, &args),
+        Command::Correlate(args) => timeline::correlate(&global, &args),
+        Command::Slo(command) => slo::run(&global, &command),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use super::functions::{over_time, rate};
 use super::grid::Grid;
 use super::rows::{Row, merged};
-use super::selector::{Part, Ranged};
+use super::selector::{Apart, Part, Ranged};
+use super::sliding::Sliding;
 use super::{Evaluated, Query};
 use crate::annotations::Annotations;
 use crate::error::Fault;
@@ -76,7 +77,7 @@ impl Query<'_> {
             }
         }
         let (all, shift, range) = match &argument.kind {
-            Kind::Matrix(matrix) => self.ranged(matrix, grid, at)?,
+            Kind::Matrix(matrix) => self.ranged(matrix, apart(name), grid, at)?,
             Kind::Subquery(subquery) => self.ranged_subquery(subquery, grid, at)?,
             _ => return Err(Fault::execution(at, "this is no range vector")),
         };
@@ -129,6 +130,10 @@ impl Query<'_> {
             Boundary::Anchored => (lookback, 0),
             Boundary::Smoothed => (lookback, lookback),
         };
+        // Ranges that hardly overlap are looked at as fast.
+        let overlap = looks.range / 2 >= grid.step && looks.boundary == Boundary::Plain;
+        let slides = overlap && ranged.histograms.times.is_empty();
+        let mut sliding = slides.then(|| Sliding::new(name, &ranged.floats.values)).flatten();
         let mut points = Vec::with_capacity(grid.steps());
         let (mut float_cursor, mut histogram_cursor) = ((0, 0), (0, 0));
         let mut scalars = vec![0.0; looks.scalars.len()];
@@ -140,6 +145,12 @@ impl Query<'_> {
             let histograms = ranged.histograms.part(behind, until, &mut histogram_cursor);
             if floats.is_empty() && histograms.is_empty() {
                 points.push(None);
+                continue;
+            }
+            if let Some(sliding) = &mut sliding {
+                let first = float_cursor.0;
+                let value = sliding.at(&ranged.floats.values, first, first + floats.len());
+                points.push(Some(Value::Float(value)));
                 continue;
             }
             for (scalar, values) in scalars.iter_mut().zip(&looks.scalars) {
@@ -173,6 +184,16 @@ impl Query<'_> {
             row.labels = row.labels.without_metadata();
         }
         Ok(row)
+    }
+}
+
+/// Which samples of its range a function has to see. Of a counter a coarser tier keeps what it rose by, of everything the
+/// last of each of its windows; what is greatest, least, how many there are and how they are spread it does not keep.
+fn apart(name: &str) -> Apart {
+    match name {
+        "rate" | "increase" | "delta" | "deriv" | "predict_linear" | "last_over_time"
+        | "present_over_time" | "absent_over_time" => Apart::Sparse,
+        _ => Apart::All,
     }
 }
 

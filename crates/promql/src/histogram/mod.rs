@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub(crate) use bounds::Bucket;
 pub(crate) use quantile::{Observed, fraction, quantile};
+pub use show::ShownBucket;
 pub(crate) use tally::{Added, MixedSchemas, Precision, Tally};
 
 /// The schema whose bucket boundaries are [`Histogram::custom_values`].

@@ -5,6 +5,37 @@ use std::fmt;
 use super::Histogram;
 use crate::go::General;
 
+/// A bucket with observations, and whether its boundaries belong to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ShownBucket {
+    /// Where it begins.
+    pub lower: f64,
+    /// Where it ends.
+    pub upper: f64,
+    /// Whether observations of exactly [`Self::lower`] are in it.
+    pub with_lower: bool,
+    /// Whether observations of exactly [`Self::upper`] are in it.
+    pub with_upper: bool,
+    /// Observations; of a rate not a whole number, of a gauge maybe below 0.
+    pub count: f64,
+}
+
+impl Histogram {
+    /// Its buckets with observations, from the lowest to the highest.
+    pub fn shown(&self) -> Vec<ShownBucket> {
+        let custom = self.uses_custom_buckets();
+        let shown = self.all_buckets().into_iter().filter(|bucket| bucket.count != 0.0).map(|bucket| {
+            let (lower, upper, count) = (bucket.lower, bucket.upper, bucket.count);
+            let around_zero = lower == -upper && !custom;
+            // The first custom bucket has -Inf in it.
+            let with_lower = if custom { lower == f64::NEG_INFINITY } else { lower < 0.0 || around_zero };
+            let with_upper = custom || upper > 0.0 || around_zero;
+            ShownBucket { lower, upper, with_lower, with_upper, count }
+        });
+        shown.collect()
+    }
+}
+
 impl fmt::Display for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{count:{}, sum:{}", General(self.count), General(self.sum))?;

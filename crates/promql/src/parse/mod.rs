@@ -85,6 +85,21 @@ pub fn parse_selector(text: &str, options: &Options) -> Result<Vec<Matcher>, Que
     }
 }
 
+/// A span of time as Prometheus writes it, `1h30m` or `0`, in milliseconds. None where it is no such thing, or longer than
+/// 292 years.
+pub fn parse_duration_ms(text: &str) -> Option<i64> {
+    if text == "0" {
+        return Some(0);
+    }
+    literal::span(text).map(|seconds| (seconds * 1000.0).round() as i64)
+}
+
+/// What an expression may call: names of functions, then of aggregations, those that Prometheus calls experimental among
+/// them.
+pub fn callable_names() -> impl Iterator<Item = &'static str> {
+    signature::names().chain(AggregateOp::ALL.iter().map(|(name, _)| *name))
+}
+
 fn collect_selectors<'e>(expr: &'e Expr, found: &mut Vec<&'e [Matcher]>) {
     match &expr.kind {
         Kind::Selector(selector) => found.push(&selector.matchers),

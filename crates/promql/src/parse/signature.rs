@@ -66,6 +66,11 @@ const fn more(mut function: Function, more: More) -> Function {
     function
 }
 
+/// The names of all functions, sorted.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| function.name)
+}
+
 /// Sorted by name.
 static FUNCTIONS: [Function; 91] = [
     is("abs", &[Vector], Vector),

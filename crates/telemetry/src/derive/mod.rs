@@ -33,7 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod versions;
-mod weight;
+pub(crate) mod weight;
 
 pub use edges::Link;
 pub use exemplar::Exemplar;

@@ -95,7 +95,7 @@ mod tests {
     use crate::fixture::{Message, text};
 
     fn resource(version: &str) -> Vec<u8> {
-        Message::new().message(1, &text("service.version", version)).0
+        Message::new().message(1, text("service.version", version)).0
     }
 
     fn told(versions: &Versions, now: u32) -> Vec<(String, u32)> {

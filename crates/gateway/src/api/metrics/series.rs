@@ -2,7 +2,7 @@
 
 use metrics::{Counters, Metrics, Status, Tier};
 
-use super::Exposition;
+use super::{Exposition, escaped};
 
 /// Writes it.
 pub(super) fn write(text: &mut Exposition, store: &Metrics) {
@@ -95,9 +95,4 @@ fn word(tier: Tier) -> &'static str {
         Tier::Minute => "minute",
         Tier::Hour => "hour",
     }
-}
-
-/// As a label's value in the text format.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

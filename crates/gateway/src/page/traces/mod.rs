@@ -15,7 +15,7 @@ mod layout;
 mod logs;
 mod map;
 mod minimap;
-mod range;
+pub(super) mod range;
 mod scatter;
 mod search;
 mod span;

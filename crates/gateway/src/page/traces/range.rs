@@ -28,9 +28,9 @@ const AHEAD: u64 = 60_000_000_000;
 
 /// A range of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range {
+pub(in crate::page) struct Range {
     /// Nanoseconds since 1970.
-    pub(super) nano: RangeInclusive<u64>,
+    pub(in crate::page) nano: RangeInclusive<u64>,
     /// Whether both ends were given.
     kind: Kind,
 }
@@ -44,7 +44,7 @@ enum Kind {
 
 impl Range {
     /// Reads `within`, or `from` and `to`.
-    pub(super) fn read(view: &View, query: &Query) -> Result<Self, Problem> {
+    pub(in crate::page) fn read(view: &View, query: &Query) -> Result<Self, Problem> {
         let now = nano(view.stamp.now.wall_us);
         let time = |name| {
             query.read(name, crate::api::time, || "an RFC 3339 time, such as 2026-11-21T03:00:00Z".to_owned())
@@ -71,7 +71,7 @@ impl Range {
     }
 
     /// `in the last hour`, or both times.
-    pub(super) fn words(&self) -> String {
+    pub(in crate::page) fn words(&self) -> String {
         match self.kind {
             Kind::Last(seconds) => {
                 let name = CHOICES.iter().find(|(_, choice)| *choice == seconds);
@@ -88,12 +88,12 @@ impl Range {
     }
 
     /// Its beginning and end as a part of an address.
-    pub(super) fn exact(start: u64, end: u64) -> [(&'static str, String); 2] {
+    pub(in crate::page) fn exact(start: u64, end: u64) -> [(&'static str, String); 2] {
         [("from", units::stamp(start)), ("to", units::stamp(end))]
     }
 
     /// Where it ends for people: now, or the time that was given; nanoseconds since 1970.
-    pub(super) fn now_or_end(&self) -> u64 {
+    pub(in crate::page) fn now_or_end(&self) -> u64 {
         match self.kind {
             Kind::Last(_) => self.nano.end().saturating_sub(AHEAD),
             Kind::Exact => *self.nano.end(),
@@ -101,12 +101,12 @@ impl Range {
     }
 
     /// Whether it ends now, whenever the page is looked at.
-    pub(super) fn is_last(&self) -> bool {
+    pub(in crate::page) fn is_last(&self) -> bool {
         matches!(self.kind, Kind::Last(_))
     }
 
     /// Seconds it is long, up to now.
-    pub(super) fn seconds(&self) -> f64 {
+    pub(in crate::page) fn seconds(&self) -> f64 {
         match self.kind {
             Kind::Last(seconds) => seconds as f64,
             Kind::Exact => (self.nano.end() - self.nano.start()) as f64 / 1e9,
@@ -114,7 +114,7 @@ impl Range {
     }
 
     /// The same range in the address of another page.
-    pub(super) fn address(&self) -> String {
+    pub(in crate::page) fn address(&self) -> String {
         match self.kind {
             Kind::Last(seconds) => format!("within={seconds}"),
             Kind::Exact => {
@@ -125,7 +125,7 @@ impl Range {
     }
 
     /// The fields of a form.
-    pub(super) fn fields(&self) -> Markup {
+    pub(in crate::page) fn fields(&self) -> Markup {
         html! {
             @match self.kind {
                 Kind::Exact => {

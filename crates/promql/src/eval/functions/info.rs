@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::eval::Query;
 use crate::eval::grid::{Grid, Shift};
 use crate::eval::rows::{Row, merged};
-use crate::eval::selector::Latest;
+use crate::eval::selector::{Apart, Latest};
 use crate::labels::is_metadata;
 use crate::parse::ast::{Call, Expr, Kind, Subquery, Type};
 use crate::parse::children;
@@ -122,7 +122,7 @@ impl Query<'_> {
                 matchers,
                 from_ms: first.saturating_sub(lookback).saturating_add(1),
                 to_ms: last,
-                step_ms: if grid.steps() > 1 { grid.step } else { 0 },
+                step_ms: Apart::Last.step(grid, lookback),
             };
             for StartedSeries { series, .. } in self.select(&select, at)? {
                 let mut latest = Latest::new(&series.samples, lookback);

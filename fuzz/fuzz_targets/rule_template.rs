@@ -1,0 +1,4 @@
+//! See `promql::properties::rule_template`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| promql::properties::rule_template(input));

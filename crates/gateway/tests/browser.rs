@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::scene;
-use support::server::{Server, start, start_with_traces};
+use support::server::{Kept, Server, start, start_with_metrics, start_with_traces};
 use support::traces::{self, LARGE, trace_id};
 
 /// How long one start of the browser may take on a busy machine.
@@ -123,4 +123,19 @@ fn the_pages_of_traces_run_under_the_policy() {
         };
         assert!(page.contains(text), "{path}: {page}");
     }
+}
+
+#[test]
+fn the_metrics_explorer_draws_by_script_under_the_policy() {
+    let now_ms = domain::Clock::now(&support::MachineClock::start()).wall_us / 1000;
+    let server = start_with_metrics(support::series::shop(now_ms), Kept::default());
+    let profile = tempfile::tempdir().unwrap();
+    let path = "/metrics-explorer?query=histogram_quantile(0.9,rate(took_seconds_bucket%5B5m%5D))";
+    let Some(page) = dom(&server, path, profile.path()) else {
+        println!("skipped: no Chromium");
+        return;
+    };
+    assert!(page.contains("class=\"series-chart live\"") && page.contains("<canvas"), "{page}");
+    assert_eq!(page.matches("class=\"mark-link\"").count(), 5, "{page}");
+    assert!(page.contains("role=\"combobox\""), "{page}");
 }

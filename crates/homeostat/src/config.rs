@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use store::Retention;
 
 mod metrics;
+mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
+pub use slo::{Slo, SloError, read as read_objectives};
 pub use telemetry::{Objects, Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;
@@ -32,6 +34,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Series of numbers: which are taken, and how long they are kept.
     pub metrics: Metrics,
+    /// Service level objectives.
+    pub slo: Slo,
     /// The loop.
     pub healing: Healing,
     /// Who is told what needs a person.
@@ -51,6 +55,7 @@ impl Default for Config {
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
             metrics: Metrics::default(),
+            slo: Slo::default(),
             healing: Healing::default(),
             notify: Notify::default(),
             retention: Records::default(),

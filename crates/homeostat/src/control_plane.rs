@@ -31,6 +31,7 @@ use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
 use crate::metering::Metering;
+use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -103,6 +104,12 @@ pub enum StartError {
     /// What is to be scraped cannot be.
     #[error("cannot scrape what [[metrics.scrape]] says")]
     Scrape(#[from] metrics::scrape::TargetError),
+    /// The configured objectives cannot be evaluated.
+    #[error(transparent)]
+    Slo(#[from] crate::config::SloError),
+    /// What objectives counted cannot be taken up.
+    #[error(transparent)]
+    Objectives(#[from] observe::objectives::ObjectivesError),
     /// The OTLP receivers do not start.
     #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
@@ -168,6 +175,7 @@ pub struct ControlPlane {
     telemetry: Option<Receiving>,
     /// Series of numbers; `None` where `metrics.enabled` is false.
     metering: Option<Metering>,
+    evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -226,12 +234,15 @@ impl ControlPlane {
             Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
             None => provider.clone(),
         });
-        let observer = Arc::new(match &receiving {
+        let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
+        let observer = match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))
             }
             _ => observer,
-        });
+        };
+        let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
+        let observer = Arc::new(observer.with_objectives(Arc::clone(evaluation.objectives())));
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);
@@ -269,6 +280,8 @@ impl ControlPlane {
                 rules: None,
                 targets: metering.as_ref().map(Metering::scraped),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
+                objectives: Some(Arc::clone(evaluation.objectives())),
+                answers: evaluation.answers(),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -299,6 +312,7 @@ impl ControlPlane {
             gateway: Some(gateway),
             telemetry: receiving,
             metering,
+            evaluation: Some(evaluation),
             watch: Some(watch),
         })
     }
@@ -356,6 +370,9 @@ impl ControlPlane {
         }
         if let Some(gateway) = self.gateway.take() {
             gateway.shutdown();
+        }
+        if let Some(evaluation) = self.evaluation.take() {
+            evaluation.stop();
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();

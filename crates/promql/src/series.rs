@@ -65,8 +65,8 @@ pub struct Select {
     /// The last time, milliseconds since 1970, inclusive.
     pub to_ms: i64,
     /// How far samples may lie apart, milliseconds: a source with coarser tiers may answer from one that is as fine as
-    /// this. At most the step of the query, and a fifth of what is looked at at each time: of the range, or of the
-    /// lookback. 0 where all samples are wanted.
+    /// this. At most the step of the query, and a twentieth of the range or a fifth of the lookback that is looked at at
+    /// each time. 0 where all samples are wanted.
     pub step_ms: i64,
 }
 

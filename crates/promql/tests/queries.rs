@@ -71,7 +71,7 @@ fn every_selector_is_asked_once_for_all_times() {
     assert_eq!(
         memory.asked(),
         [
-            (minutes(4) + 1, minutes(19), MINUTE),
+            (minutes(4) + 1, minutes(19), 15_000),
             (minutes(5) + 1, minutes(20), MINUTE),
             (minutes(-3) + 1, minutes(2), 0),
         ]
@@ -157,10 +157,10 @@ fn a_source_is_told_how_far_samples_may_lie_apart() {
     for (text, step, apart) in [
         ("a", HOUR, MINUTE),
         ("a", 1000, 1000),
-        ("rate(a[5m])", HOUR, MINUTE),
-        ("increase(a[10h])", HOUR, HOUR),
-        ("increase(a[10h])", MINUTE, MINUTE),
-        ("rate(a[1m])", MINUTE, 12_000),
+        ("rate(a[20m])", HOUR, MINUTE),
+        ("increase(a[20h])", HOUR, HOUR),
+        ("increase(a[20h])", MINUTE, MINUTE),
+        ("rate(a[1m])", MINUTE, 3_000),
         ("max_over_time(a[10h])", HOUR, 0),
         ("count_over_time(a[10h])", HOUR, 0),
         ("irate(a[10h])", HOUR, 0),

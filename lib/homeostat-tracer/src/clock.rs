@@ -42,6 +42,17 @@ pub(crate) fn ticks() -> u64 {
     monotonic()
 }
 
+/// [`ticks`] where that is one instruction.
+#[inline]
+pub(crate) fn swift_ticks() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        (SOURCE.load(Ordering::Relaxed) == COUNTER).then(counter)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn counter() -> u64 {

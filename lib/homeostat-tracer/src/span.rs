@@ -17,8 +17,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::buffer::{Buffer, Text};
+use crate::clock;
 use crate::context::Context;
-use crate::local::{self, Active, Ending};
+use crate::local::{self, Active, Ending, Place};
 use crate::propagation::{self, Inject};
 use crate::tracer::{self, Tracer};
 use crate::value::{Kind, Status, Value};
@@ -55,8 +56,8 @@ impl SpanBuilder {
     #[inline]
     pub fn start(self) -> Span {
         let active = match &self.tracer {
-            Some(tracer) => tracer.inner.begin(self.name, self.kind, self.parent),
-            None => self.parent.map_or(Active::Nothing, Active::Passive),
+            Some(tracer) => tracer.inner.begin(self.name, self.kind, self.parent.as_ref()),
+            None => self.parent.map_or(Active::Nothing, |parent| Active::Passive(Box::new(parent))),
         };
         Span { active }
     }
@@ -97,7 +98,7 @@ pub fn span(name: impl Into<Cow<'static, str>>) -> LocalSpan {
         return LocalSpan::nothing();
     }
     match name.into() {
-        Cow::Borrowed(name) => LocalSpan::begin(name),
+        Cow::Borrowed(name) => local::at_place(|place| LocalSpan::begin(place, name)),
         Cow::Owned(name) => LocalSpan::begin_made(&name),
     }
 }
@@ -115,8 +116,8 @@ pub fn task(name: impl Into<Cow<'static, str>>) -> Span {
 pub fn task_of(parent: Context, name: impl Into<Cow<'static, str>>) -> Span {
     let key = parent.branch.as_ref().map(|branch| branch.trace.tracer);
     let active = match key.and_then(tracer::find) {
-        Some(inner) => inner.begin(name.into(), Kind::Internal, Some(parent)),
-        None => Active::Passive(parent),
+        Some(inner) => inner.begin(name.into(), Kind::Internal, Some(&parent)),
+        None => Active::Passive(Box::new(parent)),
     };
     Span { active }
 }
@@ -125,7 +126,7 @@ impl Drop for LocalSpan {
     #[inline]
     fn drop(&mut self) {
         if self.number != NOWHERE {
-            self.end();
+            local::at_place(|place| Self::end(place, self.serial, self.number));
         }
     }
 }
@@ -142,8 +143,24 @@ impl LocalSpan {
         Self { serial: 0, number: NOWHERE, here: PhantomData }
     }
 
+    /// Nothing here is called but what never comes back, and so nothing is saved and restored. The clock is read
+    /// first: what comes after it need not wait for what came before.
     #[inline(never)]
-    fn begin(name: &'static str) -> Self {
+    fn begin(place: &Place, name: &'static str) -> Self {
+        let Some(now) = clock::swift_ticks() else { return Self::begin_slowly(name) };
+        let begun = place.swiftly(|buffer| {
+            let number = buffer.child_swiftly(Text::Static(name), now)?;
+            Some((buffer.serial(), number))
+        });
+        match begun {
+            Some((serial, number)) => Self { serial, number, here: PhantomData },
+            None => Self::begin_slowly(name),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slowly(name: &'static str) -> Self {
         Self::begin_in_scope(|_| Text::Static(name))
     }
 
@@ -153,23 +170,34 @@ impl LocalSpan {
         Self::begin_in_scope(|buffer| buffer.hold_name(name))
     }
 
-    #[inline]
     fn begin_in_scope(name: impl FnOnce(&mut Buffer) -> Text) -> Self {
-        let begun = local::with_active(|active| match active {
-            Active::Recording(buffer) => {
-                let name = name(buffer);
-                Some((buffer.serial(), buffer.child(name)?))
-            }
-            Active::Nothing | Active::Passive(_) => None,
+        let begun = local::with_recording(|buffer| {
+            let name = name(buffer);
+            Some((buffer.serial(), buffer.child(name)?))
         });
         let (serial, number) = begun.flatten().unwrap_or((0, NOWHERE));
         Self { serial, number, here: PhantomData }
     }
 
     #[inline(never)]
-    fn end(&self) {
-        local::with_buffer(self.serial, |buffer| {
-            buffer.end(self.number);
+    fn end(place: &Place, serial: u64, number: u32) {
+        let now = clock::swift_ticks();
+        let ended = now.is_some_and(|now| {
+            let end =
+                |buffer: &mut Buffer| Some(buffer.serial() == serial && buffer.end_swiftly(number, now));
+            place.swiftly(end) == Some(true)
+        });
+        if !ended {
+            Self::end_slowly(serial, number, now);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_slowly(serial: u64, number: u32, now: Option<u64>) {
+        let now = now.unwrap_or_else(clock::ticks);
+        local::with_buffer(serial, |buffer| {
+            buffer.end(number, now);
             if buffer.is_long() {
                 tracer::finish_ended(buffer);
             }

@@ -30,11 +30,12 @@ use crate::value::Kind;
 /// Parts of traces a thread's queue holds; a place costs 8 bytes.
 const LANE_PARTS: usize = 4096;
 
-/// Parts after which the export threads are woken without waiting for their interval.
-const WAKE_PARTS: u32 = 512;
-
 /// Used buffers a thread keeps.
 const SPARE_BUFFERS: usize = 64;
+
+/// Parts after which the export threads are woken without waiting for their interval: half the spare buffers, so that
+/// used ones are back before the others have run out. A new one costs a root more than all else, and is cold.
+const WAKE_PARTS: u32 = SPARE_BUFFERS as u32 / 2;
 
 /// Names of operations a thread remembers; then it forgets them all and asks again.
 const REMEMBERED_NAMES: usize = 1024;
@@ -163,45 +164,45 @@ impl Drop for ShutdownOnDrop {
 impl Inner {
     /// Begins a local root or, where the parent is recorded by this tracer in this process, a branch of its
     /// trace.
-    pub(crate) fn begin(&self, name: Cow<'static, str>, kind: Kind, parent: Option<Context>) -> Active {
-        if let Some(context) = &parent
+    pub(crate) fn begin(&self, name: Cow<'static, str>, kind: Kind, parent: Option<&Context>) -> Active {
+        if let Some(context) = parent
             && let Some(branch) = &context.branch
             && branch.trace.tracer == self.key
         {
             let trace = Trace { carried: context.carried.clone(), ..branch.trace.clone() };
             let mut buffer = self.buffer(trace, Part::Branch);
             buffer.join = Some(Arc::clone(&branch.join));
-            buffer.begin(name, kind, parent.as_ref());
+            buffer.begin(name, kind, parent);
             return Active::Recording(buffer);
         }
         self.begin_root(name, kind, parent)
     }
 
-    fn begin_root(&self, name: Cow<'static, str>, kind: Kind, parent: Option<Context>) -> Active {
-        let trace_id = parent.as_ref().map_or_else(ids::trace_id, |parent| parent.trace_id);
-        let randomness = parent.as_ref().map_or_else(|| trace_id.randomness(), Context::randomness);
+    fn begin_root(&self, name: Cow<'static, str>, kind: Kind, parent: Option<&Context>) -> Active {
+        let trace_id = parent.map_or_else(ids::trace_id, |parent| parent.trace_id);
+        let randomness = parent.map_or_else(|| trace_id.randomness(), Context::randomness);
         let mut operation = None;
         let head = if self.closed.load(Ordering::Relaxed) {
             Head::Drop
         } else {
-            self.sampler.head(parent.as_ref(), randomness, || {
+            self.sampler.head(parent, randomness, || {
                 let number = self.operation(&name);
                 operation = Some(number);
                 self.operations.row(number).threshold.load(Ordering::Relaxed)
             })
         };
-        let Head::Record(decision) = head else { return Active::Passive(passed_on(trace_id, parent)) };
+        let Head::Record(decision) = head else { return passed_on(trace_id, parent) };
         let trace = Trace {
             tracer: self.key,
             trace_id,
-            random: parent.as_ref().is_none_or(|parent| parent.random),
-            randomness: parent.as_ref().and_then(|parent| parent.randomness),
+            random: parent.is_none_or(|parent| parent.random),
+            randomness: parent.and_then(|parent| parent.randomness),
             decision,
             operation,
-            carried: parent.as_ref().and_then(|parent| parent.carried.clone()),
+            carried: parent.and_then(|parent| parent.carried.clone()),
         };
         let mut buffer = self.buffer(trace, Part::Root);
-        buffer.begin(name, kind, parent.as_ref());
+        buffer.begin(name, kind, parent);
         Active::Recording(buffer)
     }
 
@@ -227,21 +228,19 @@ impl Inner {
 }
 
 /// The context that goes on where a trace is not recorded: a new parent id, and not sampled.
-fn passed_on(trace_id: ids::TraceId, parent: Option<Context>) -> Context {
-    let (random, randomness, carried) =
-        parent.map_or((true, None, None), |parent| (parent.random, parent.randomness, parent.carried));
-    Context {
+fn passed_on(trace_id: ids::TraceId, parent: Option<&Context>) -> Active {
+    Active::Passive(Box::new(Context {
         trace_id,
         span_id: ids::span_id(),
         sampled: false,
-        random,
+        random: parent.is_none_or(|parent| parent.random),
         remote: false,
         undecided: false,
         threshold: None,
-        randomness,
-        carried,
+        randomness: parent.and_then(|parent| parent.randomness),
+        carried: parent.and_then(|parent| parent.carried.clone()),
         branch: None,
-    }
+    }))
 }
 
 /// A part has ended.

@@ -166,7 +166,7 @@
   const { times, columns, names, marks } = JSON.parse(figure.dataset.plot);
   if (times.length < 2) return;
   const COLOURS = 6;
-  const HEIGHT = 264;
+  const HEIGHT = 272;
 
   // As the server writes values: four figures, thousands as a letter.
   const short = (value) => {
@@ -230,6 +230,12 @@
     }
   };
 
+  // The time of day, or the day where the lines are days apart.
+  const faces = (_, ticks, __, ___, apart) => ticks.map((seconds) => {
+    const text = new Date(seconds * 1000).toISOString();
+    return apart >= 86400 ? text.slice(5, 10) : text.slice(11, apart < 60 ? 19 : 16);
+  });
+
   let plot = null;
   const draw = () => {
     const style = getComputedStyle(document.documentElement);
@@ -251,7 +257,7 @@
     plot = new uPlot({
       width: holder.clientWidth, height: HEIGHT, series: [{}, ...series], legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      axes: [{ ...axis, space: 72 }, { ...axis, size: 56, values: (_, ticks) => ticks.map(short) }],
+      axes: [{ ...axis, space: 72, size: 32, values: faces }, { ...axis, size: 56, values: (_, ticks) => ticks.map(short) }],
       cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       focus: { alpha: 0.25 },
       hooks: { setCursor: [follow], setSelect: [choose], draw: [settle] },

@@ -16,21 +16,20 @@ const NUMBERS_RESERVED: u32 = 1 << 16;
 
 impl Buffer {
     /// Whether so much has ended that it is handed over before the root ends.
-    #[inline]
-    pub(crate) fn is_long(&self) -> bool {
-        let some = self.records.len() >= LONG_RECORDS
-            || self.entries.len() >= LONG_ENTRIES
-            || self.text.len() >= LONG_TEXT_BYTES;
-        some && self.is_long_without_open()
-    }
-
     /// What open spans may hold does not count: it would not go.
-    #[cold]
-    fn is_long_without_open(&self) -> bool {
+    pub(crate) fn is_long(&self) -> bool {
         let open = self.depth as usize;
         self.records.len() >= LONG_RECORDS + open
             || self.entries.len() >= LONG_ENTRIES + usize::from(DETAILS_MAX) * open
             || self.text.len() >= LONG_TEXT_BYTES + TEXT_BYTES_MAX * open
+    }
+
+    /// Whether [`Self::is_long`] is worth asking.
+    #[inline]
+    pub(super) fn may_be_long(&self) -> bool {
+        self.records.len() >= LONG_RECORDS
+            || self.entries.len() >= LONG_ENTRIES
+            || self.text.len() >= LONG_TEXT_BYTES
     }
 
     /// Moves the open spans with all that was said of them into `rest`, which becomes the trace's buffer, and
@@ -39,11 +38,12 @@ impl Buffer {
         rest.renew(self.trace.clone(), self.part);
         rest.error = self.error;
         rest.join = self.join.clone();
-        (rest.serial, rest.next, rest.innermost) = (self.serial, self.next, self.innermost);
+        (rest.serial, rest.innermost) = (self.serial, self.innermost);
         (rest.depth, rest.loose) = (self.depth, self.loose);
         (rest.parent, rest.parent_is_remote) = (self.parent, self.parent_is_remote);
         // Two spans of one number would have one id.
-        rest.depth_max = if self.next < NONE - NUMBERS_RESERVED { self.depth_max } else { 0 };
+        let next = self.next();
+        rest.depth_max = if next < NONE - NUMBERS_RESERVED { self.depth_max } else { 0 };
 
         let mut line = Vec::with_capacity(self.depth as usize);
         let mut number = self.innermost;
@@ -56,7 +56,7 @@ impl Buffer {
             rest.records.push(Record { name, ..*record });
         }
         rest.moved = line.len() as u32;
-        rest.base = rest.next - rest.moved;
+        rest.base = next - rest.moved;
         let entries = std::mem::take(&mut self.entries);
         self.entries.reserve(entries.len());
         for entry in entries {
@@ -118,6 +118,7 @@ impl Buffer {
 mod tests {
     use super::*;
     use crate::buffer::{Part, Trace};
+    use crate::clock::ticks;
     use crate::sampling::Decision;
     use crate::{Kind, ids};
 
@@ -137,11 +138,10 @@ mod tests {
     fn spans_that_would_get_an_id_twice_are_refused_and_counted() {
         let mut first = Buffer::new(trace(), Part::Root);
         first.begin("root".into(), Kind::Internal, None);
-        first.next = NONE - NUMBERS_RESERVED;
-        first.base = first.next - 1;
+        first.base = NONE - NUMBERS_RESERVED - 1;
         first.moved = 1;
         let last = first.child(Text::Static("last")).expect("there are numbers left");
-        first.end(last);
+        first.end(last, ticks());
         let mut rest = Buffer::new(trace(), Part::Root);
         first.leave_open_to(&mut rest);
         assert_eq!((first.created(), rest.created()), (1, 1));

@@ -75,9 +75,8 @@ pub(crate) struct Buffer {
     links: Vec<Link>,
     /// Drawn for each part: its spans' ids follow from it, and guards know their part by it. Never zero.
     serial: u64,
-    /// The number of the next span.
-    next: u32,
-    /// The number of a span less its place in `records`, but for the first `moved`.
+    /// The number of a span less its place in `records`, but for the first `moved`. So the next span's number is
+    /// this and the length of `records`.
     base: u32,
     /// Records that came from a part that was handed over while they were open.
     moved: u32,
@@ -115,7 +114,6 @@ impl Buffer {
             events: Vec::new(),
             links: Vec::new(),
             serial: 0,
-            next: 0,
             base: 0,
             moved: 0,
             innermost: NONE,
@@ -201,38 +199,70 @@ impl Buffer {
         self.serial = self.serials.next();
         self.parent = parent.map_or(0, |parent| parent.span_id.get());
         self.parent_is_remote = parent.is_some_and(|parent| parent.remote);
-        (self.next, self.base, self.moved) = (1, 0, 0);
+        (self.base, self.moved) = (0, 0);
         (self.innermost, self.depth, self.loose) = (0, 1, 0);
         self.depth_max = OPEN_SPANS_MAX as u32;
         self.records.push(Record::open(0, NONE, name, kind, ticks()));
     }
 
-    /// Begins a child of the innermost open span; its number, or none where too many are open.
+    /// The number of the next span.
     #[inline]
+    fn next(&self) -> u32 {
+        self.base.wrapping_add(self.records.len() as u32)
+    }
+
+    /// Begins a child of the innermost open span; its number, or none where too many are open.
     pub(crate) fn child(&mut self, name: Text) -> Option<u32> {
         if self.depth >= self.depth_max {
             self.refused += 1;
             return None;
         }
-        let number = self.next;
-        self.records.push(Record::open(number, self.innermost, name, Kind::Internal, ticks()));
-        self.next = number + 1;
+        Some(self.open_child(name, ticks()))
+    }
+
+    /// [`Self::child`] where no memory is asked for and no span refused; none, and nothing done, where it would be.
+    #[inline]
+    pub(crate) fn child_swiftly(&mut self, name: Text, now: u64) -> Option<u32> {
+        let easy = self.depth < self.depth_max && self.records.len() < self.records.capacity();
+        easy.then(|| self.open_child(name, now))
+    }
+
+    #[inline]
+    fn open_child(&mut self, name: Text, now: u64) -> u32 {
+        let number = self.next();
+        self.records.push(Record::open(number, self.innermost, name, Kind::Internal, now));
         self.innermost = number;
         self.depth += 1;
-        Some(number)
+        number
     }
 
     /// Ends a span that [`Self::child`] began.
-    #[inline]
-    pub(crate) fn end(&mut self, number: u32) {
+    pub(crate) fn end(&mut self, number: u32, now: u64) {
         let Some(place) = self.place(number) else { return };
         let record = &mut self.records[place];
-        record.end = ticks();
+        record.end = now;
         if number == self.innermost && self.loose == 0 {
             self.innermost = record.parent;
             self.depth -= 1;
         } else {
             self.end_out_of_order(number);
+        }
+    }
+
+    /// [`Self::end`] where it is the innermost span's turn and nothing is to be handed over; whether that was so.
+    #[inline]
+    pub(crate) fn end_swiftly(&mut self, number: u32, now: u64) -> bool {
+        if number != self.innermost || self.loose != 0 || self.may_be_long() {
+            return false;
+        }
+        match self.records.get_mut(number.wrapping_sub(self.base) as usize) {
+            Some(record) if record.number == number => {
+                record.end = now;
+                self.innermost = record.parent;
+                self.depth -= 1;
+                true
+            }
+            _ => false,
         }
     }
 

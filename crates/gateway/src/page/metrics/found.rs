@@ -139,7 +139,7 @@ impl Found {
                     th scope="col" class="number" title="the last value, or the one at the cursor" { "Value" }
                     th scope="col" class="number" { "Least" }
                     th scope="col" class="number" { "Greatest" }
-                    th scope="col" { "Last" }
+                    th scope="col" class="fold" { "Last" }
                 } }
                 tbody {
                     @for (index, line) in listed.iter().enumerate() {
@@ -151,7 +151,7 @@ impl Found {
                             td class="number value" title=(shown(line.last())) { (short(line.last())) }
                             td class="number" { (short(line.least())) }
                             td class="number" { (short(line.greatest())) }
-                            td {
+                            td class="fold" {
                                 @if let Some((at_ms, _)) = line.points.last() {
                                     @if at == Some(*at_ms) { span class="quiet" { "at the end" } } @else { (view.stamp.ago(time(*at_ms))) }
                                 }

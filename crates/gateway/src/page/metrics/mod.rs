@@ -174,6 +174,7 @@ fn form(query: &Query, range: &Range) -> Markup {
             (range.fields())
             label class="short" { "Step" input type="text" name="step" value=(query.text("step").unwrap_or_default()) placeholder="by itself" title="seconds, or a span such as 15s or 5m" autocomplete="off"; }
             button class="primary" type="submit" { "Show" }
+            @if !range.is_last() { a href={ "/metrics-explorer?" (query.changed(&[("from", ""), ("to", ""), ("step", "")])) } { "The last hour" } }
         }
     }
 }
@@ -196,7 +197,13 @@ fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Markup
     if names.is_empty() {
         return how_to_send(app);
     }
-    let help = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
+    let known = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
+    // Of a histogram's or a summary's series the family is known.
+    let family = |name: &str| {
+        let family = ["_bucket", "_count", "_sum"].iter().find_map(|part| name.strip_suffix(part));
+        family.and_then(known)
+    };
+    let help = |name: &str| known(name).or_else(|| family(name));
     html! {
         h2 { "Names" span class="quiet" { (count(names.len(), "metric", "metrics")) @if names.len() > NAMES { ", the first " (NAMES) " of them" } } }
         div class="scroll" { table class="names" {

@@ -122,7 +122,7 @@ impl Query<'_> {
                 matchers,
                 from_ms: first.saturating_sub(lookback).saturating_add(1),
                 to_ms: last,
-                step_ms: Apart::Sparse.step(grid, lookback),
+                step_ms: Apart::Last.step(grid, lookback),
             };
             for StartedSeries { series, .. } in self.select(&select, at)? {
                 let mut latest = Latest::new(&series.samples, lookback);

@@ -360,7 +360,7 @@ fn gaps(points: &[BudgetPoint]) -> Vec<(usize, usize)> {
 
 fn burns(detail: &Detail) -> Markup {
     html! {
-        h2 { "How fast it burns" span class="quiet" { "1× lasts exactly as long as the period" } }
+        h2 { "How fast it burns" span class="quiet" { "1× lasts exactly as long as the period; time before the first measurement counts as well" } }
         div class="scroll" { table {
             thead { tr { th { "Window" } th class="number" { "Burn" } th class="number" { "Too fast above" } th { "Then" } } }
             tbody {

@@ -7,8 +7,8 @@ mod metrics;
 pub(crate) mod observability;
 mod operations;
 mod self_healing;
-pub(crate) mod timeline;
 mod slo;
+pub(crate) mod timeline;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

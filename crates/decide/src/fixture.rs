@@ -73,6 +73,7 @@ impl Fleet {
             fleet_age: Duration::from_secs(600),
             traces: domain::Traces::default(),
             objectives: domain::Objectives::default(),
+            deployments: Vec::new(),
         };
         for (index, (name, replicas, callees, _)) in SERVICES.into_iter().enumerate() {
             let name = service(name);
@@ -95,6 +96,7 @@ impl Fleet {
                 can_drain: listens,
                 can_clear_caches: listens,
                 rolling_out: false,
+                release: domain::Release::default(),
                 instances: instances.collect(),
             };
             snapshot.services.insert(name, state);
@@ -409,6 +411,7 @@ fn instance_state(taken: Time, started: Time, index: u32, listens: bool) -> Inst
         unsettled_exits: 0,
         crash_loop: false,
         never_ready: false,
+        outdated: false,
         port: listens.then(|| 20_000 + index as u16),
     }
 }

@@ -32,7 +32,7 @@ pub mod units;
 
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};
-pub use deployment::{CallCounts, Deployment, Release, SeenBy};
+pub use deployment::{CallCounts, Deployment, DeploymentSource, Release, SeenBy};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
 pub use happening::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Sign};

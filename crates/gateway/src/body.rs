@@ -3,6 +3,8 @@
 //! In: bytes from outside. Out: values, or a [`Problem`] with `field` and what was expected. Unknown
 //! fields are refused: a misspelt `duration_second` must not become a default.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
@@ -129,6 +131,26 @@ impl Fields {
             Some(Value::Object(fields)) => Ok(Self { at, fields }),
             Some(other) => Err(self.not(name, &other, "an object")),
         }
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts_or(&mut self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let texts = value.as_array().and_then(|all| {
+            all.iter().map(|one| one.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        texts.map(Some).ok_or_else(|| self.not(name, &value, "a list of strings"))
+    }
+
+    /// All that is left, each a string: for objects whose keys are the client's.
+    pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, Problem> {
+        let names: Vec<String> = self.fields.keys().cloned().collect();
+        let mut texts = BTreeMap::new();
+        for name in names {
+            let text = self.text(&name, "a string")?;
+            texts.insert(name, text);
+        }
+        Ok(texts)
     }
 
     /// One of a set of names.

@@ -17,6 +17,10 @@ pub(crate) fn action(action: &Action) -> String {
         }
         Action::SetReplicas { service, replicas } => format!("run {replicas} of {service}"),
         Action::SetCpuLimit { service, limit } => format!("set the CPU limit of {service} to {limit}"),
+        Action::Deploy { service, release } => match &release.version {
+            Some(version) => format!("let {service} run {version}, one instance after another"),
+            None => format!("let {service} run its unnamed release, one instance after another"),
+        },
         Action::SetMemoryLimit { service, limit } => format!("set the memory limit of {service} to {limit}"),
         Action::ResizeVolume { instance, size } => format!("resize the volume of {instance} to {size}"),
         Action::RemoveFiles { instance, class, older_than } => {

@@ -234,6 +234,7 @@ impl ControlPlane {
             Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
             None => provider.clone(),
         });
+        let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
         let observer = match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))

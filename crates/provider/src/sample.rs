@@ -158,6 +158,13 @@ impl Histogram {
         self.buckets.iter().filter(|(bucket, _)| !below(*bucket)).map(|(_, count)| u64::from(*count)).sum()
     }
 
+    /// How many latencies were above `ms` milliseconds, as far as the buckets tell: those in its own bucket are not.
+    pub fn above_ms(&self, ms: f64) -> u64 {
+        let own = ((ms * 1000.0).max(1.0).log2() * 8.0) as u16;
+        let above = self.buckets.iter().filter(|(bucket, _)| *bucket > own);
+        above.map(|(_, count)| u64::from(*count)).sum()
+    }
+
     /// The quantile `q` (0 to 1) in milliseconds, as the geometric middle of its bucket; `None` when empty.
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
         let rank = (q.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
@@ -193,6 +200,7 @@ mod tests {
             let seen = histogram.quantile_ms(q).unwrap();
             assert!((seen / truth - 1.0).abs() < 0.09, "p{q}: {seen} ms, truth {truth} ms");
         }
+        assert!(histogram.above_ms(200.0).abs_diff(800) < 20, "{}", histogram.above_ms(200.0));
         assert_eq!(Histogram::default().quantile_ms(0.5), None);
     }
 }

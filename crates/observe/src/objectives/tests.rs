@@ -70,6 +70,7 @@ fn state() -> domain::ServiceState {
         can_drain: false,
         can_clear_caches: false,
         rolling_out: false,
+        release: Default::default(),
         instances: Default::default(),
     }
 }

@@ -32,6 +32,7 @@ mod scale;
 mod state;
 #[cfg(test)]
 mod tests;
+mod versions;
 pub(crate) mod weight;
 
 pub use edges::Link;

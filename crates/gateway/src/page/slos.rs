@@ -91,7 +91,7 @@ fn keeps(known: usize) -> String {
     }
 }
 
-fn table(details: &[Detail]) -> Markup {
+pub(super) fn table(details: &[Detail]) -> Markup {
     html! {
         @if details.is_empty() {
             p class="empty" {

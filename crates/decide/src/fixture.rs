@@ -71,6 +71,7 @@ impl Fleet {
             links: BTreeMap::new(),
             fleet_age: Duration::from_secs(600),
             traces: domain::Traces::default(),
+            alerts: domain::Alerts::default(),
         };
         for (index, (name, replicas, callees, _)) in SERVICES.into_iter().enumerate() {
             let name = service(name);

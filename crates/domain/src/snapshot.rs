@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alerts;
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::time::Time;
@@ -35,6 +36,9 @@ pub struct Snapshot {
     /// What spans say of the services and links; empty where none come.
     #[serde(default, skip_serializing_if = "Traces::is_empty")]
     pub traces: Traces,
+    /// What alerting rules say; nothing is known of it where none are evaluated.
+    #[serde(default)]
+    pub alerts: Alerts,
 }
 
 /// One service.

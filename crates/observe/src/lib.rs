@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces};
+use domain::{AlertSource, Alerts, Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces};
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
@@ -40,6 +40,7 @@ const TRACES_REACH_BACK: Duration = Duration::from_secs(13);
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
+    alerts: Option<Arc<dyn AlertSource>>,
     /// What spans said last, and when.
     told: Mutex<Option<(Time, Traces)>>,
     generation: AtomicU64,
@@ -48,13 +49,19 @@ pub struct Observer {
 impl Observer {
     /// An observer of `look`.
     pub fn new(look: Arc<dyn Look>) -> Self {
-        Self { look, traces: None, told: Mutex::default(), generation: AtomicU64::new(0) }
+        Self { look, traces: None, alerts: None, told: Mutex::default(), generation: AtomicU64::new(0) }
     }
 
     /// The same, with what spans say as a second witness.
     #[must_use]
     pub fn with_traces(self, traces: Arc<dyn TraceSource>) -> Self {
         Self { traces: Some(traces), ..self }
+    }
+
+    /// The same, with what alerting rules say.
+    #[must_use]
+    pub fn with_alerts(self, alerts: Arc<dyn AlertSource>) -> Self {
+        Self { alerts: Some(alerts), ..self }
     }
 
     /// Looks at everything, now.
@@ -66,7 +73,8 @@ impl Observer {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let sample = self.look.sample()?;
         let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
-        Ok(Sighting::of(sample, traces, generation))
+        let alerts = self.alerts.as_ref().map(|source| source.alerts()).unwrap_or_default();
+        Ok(Sighting::of(sample, traces, alerts, generation))
     }
 
     fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {
@@ -114,7 +122,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    fn of(sample: Sample, traces: Traces, generation: u64) -> Self {
+    fn of(sample: Sample, traces: Traces, alerts: Alerts, generation: u64) -> Self {
         let windows = Windows::until(second_of(sample.taken));
         let snapshot = Snapshot {
             taken: sample.taken,
@@ -124,6 +132,7 @@ impl Sighting {
             links: link_states(&sample.links, &windows),
             fleet_age: sample.fleet_age,
             traces,
+            alerts,
         };
         Self { snapshot: Arc::new(snapshot), counts: sample.links }
     }

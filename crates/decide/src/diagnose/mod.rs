@@ -65,7 +65,7 @@ impl Symptom {
     fn of(kind: IssueKind) -> Self {
         match kind {
             IssueKind::NetworkLatency | IssueKind::DatabaseSlow => Self::Slow,
-            IssueKind::ErrorRate | IssueKind::SloBurn => Self::Failing,
+            IssueKind::ErrorRate | IssueKind::SloBurn | IssueKind::Alert => Self::Failing,
             own => Self::Own(own),
         }
     }

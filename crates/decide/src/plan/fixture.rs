@@ -146,6 +146,7 @@ pub(super) fn shop() -> Snapshot {
         links: Default::default(),
         fleet_age: Duration::from_secs(600),
         traces: domain::Traces::default(),
+        alerts: domain::Alerts::default(),
     };
     add_service(&mut snapshot, "database", 1, &[]);
     add_service(&mut snapshot, "cart", 2, &["database"]);

@@ -41,6 +41,9 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     if let Some(store) = &asked.app.metrics {
         series::write(&mut text, store);
     }
+    if let Some(rules) = &asked.app.rules {
+        rules.write_metrics(&mut text.0);
+    }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

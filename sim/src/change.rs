@@ -1,7 +1,7 @@
 //! [`Change`] over the world, to the letter of its contract.
 
 use decide::plan::ClearedStep;
-use domain::{Action, Captured, Effect, Fault, InstanceName, ResourceId, Step, StepToken, Undo};
+use domain::{Action, Attribute, Captured, Effect, Fault, InstanceName, ResourceId, Step, StepToken, Undo};
 use provider::{Change, ProviderError, Undone};
 
 use crate::world::{MemoryProvider, Trouble, World};
@@ -97,6 +97,11 @@ impl Change for MemoryProvider {
                 let ready = world.is_up(instance, now);
                 let instant_fault = matches!(action, Action::Inject(_));
                 world.incarnation(instance) != *incarnation && (ready || instant_fault)
+            }
+            (_, Captured::Attribute { attribute: Attribute::Release(service), .. })
+                if !world.runs_everywhere(service) =>
+            {
+                false
             }
             (_, Captured::Attribute { attribute, .. }) => {
                 let layered = world.attributes.get(attribute);

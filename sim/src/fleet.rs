@@ -17,6 +17,7 @@ pub fn small_fleet() -> Infrastructure {
         publish: None,
         readiness: None,
         liveness: None,
+        version: None,
         limits: Limits { cpu: Some(Cores(0.5)), memory: Some(Bytes::mib(128)) },
         volume: Some(VolumeSpec {
             size: Bytes::mib(32),

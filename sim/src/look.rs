@@ -83,7 +83,8 @@ impl World {
             hands_off: spec.hands_off,
             can_drain: spec.drain.is_some(),
             can_clear_caches: spec.clear_caches.is_some(),
-            rolling_out: false,
+            rolling_out: self.was_deployed(name) && !self.runs_everywhere(name),
+            release: self.release(name).map(|release| *release).unwrap_or_default(),
             instances: instances
                 .map(|(instance, _)| (instance.clone(), self.instance(instance, spec, now)))
                 .collect(),
@@ -116,6 +117,7 @@ impl World {
             unsettled_exits: slot.unsettled,
             crash_loop: slot.crash_loop,
             never_ready: !slot.was_ready,
+            outdated: self.is_outdated(name),
             port: spec.listens.map(|_| 1),
         }
     }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use domain::RestartPolicy;
 use domain::snapshot::{ExitCause, ExitRecord, Phase, ProbeState};
 use domain::{Bytes, Cores, ServiceSpec, Time};
+use domain::{Release, RestartPolicy};
 
 /// Ends that are remembered, as the snapshot's contract has it.
 const EXITS_MAX: usize = 20;
@@ -31,6 +31,8 @@ pub(crate) struct Slot {
     /// When the back-off is over, while no process runs.
     pub(crate) restart_at: Option<Time>,
     pub(crate) down_since: Option<Time>,
+    /// What the process was started with.
+    pub(crate) release: Option<Box<Release>>,
 }
 
 /// A process that runs.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use domain::fault::{FaultKind, PathScope};
 use domain::{
-    Attribute, AttributeValue, Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, Time,
+    Attribute, AttributeValue, Infrastructure, InstanceName, LinkName, Release, ResourceId, ServiceName, Time,
 };
 use provider::sample::{BackendSample, Counts, LinkSample, LinkSecond};
 
@@ -45,6 +45,10 @@ const SPELL_MAX: Duration = Duration::from_secs(30);
 /// From this many seconds on a connection is old.
 const OLD: Duration = Duration::from_secs(5);
 
+/// A release with this variable fails so many requests of a hundred; with this one, each takes so much longer.
+const FAILS_PERCENT: &str = "SIMULATED_FAILS_PERCENT";
+const SLOWER_MS: &str = "SIMULATED_SLOWER_MS";
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -71,6 +75,8 @@ struct Callee<'a> {
     /// What it needs for a request, and how it ends, by itself.
     work: Duration,
     end: End,
+    /// Of a hundred requests, how many it fails by what it runs.
+    fails: u64,
 }
 
 /// A fault on a link in one step of time.
@@ -338,7 +344,8 @@ impl World {
             return Exchange { took: PATIENCE, end: End::Unanswered };
         }
         link.delivered += 1;
-        let mut end = to.end;
+        // In no step with the balancing, nor with which callees are called.
+        let mut end = if mix(link.made ^ 0xdef_ec7) % 100 < to.fails { End::Failed } else { to.end };
         took += to.work;
         for (index, call) in self.calls_of(&name.to).enumerate() {
             // About every second request calls this callee, as many as are counted on its link, in no step with
@@ -378,7 +385,14 @@ impl World {
     fn callee<'a>(&self, instance: &'a InstanceName) -> Callee<'a> {
         let work = if self.is_short_of_cpu(instance) { WORK_WITHOUT_CPU } else { WORK };
         let end = if self.is_full(instance) { End::Failed } else { End::Served };
-        Callee { instance, silent: self.is_silent(instance), work, end }
+        let release = self.slots.get(instance).and_then(|slot| slot.release.as_deref());
+        let defect = |name| {
+            let number = release.and_then(|release: &Release| release.environment.get(name))?;
+            number.parse::<u64>().ok()
+        };
+        let work = work + Duration::from_millis(defect(SLOWER_MS).unwrap_or(0));
+        let fails = defect(FAILS_PERCENT).unwrap_or(0);
+        Callee { instance, silent: self.is_silent(instance), work, end, fails }
     }
 
     fn check_paths(&self, link: &mut Link, faults: &mut [LinkFault], now: Time) {

@@ -12,7 +12,7 @@ use domain::fault::{Attachment, FaultKind};
 use domain::snapshot::ExitCause;
 use domain::{
     Action, Attribute, AttributeValue, Clock, Event, EventKind, Fault, FileClass, Incarnation,
-    Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, StepToken, Time,
+    Infrastructure, InstanceName, LinkName, Release, ResourceId, ServiceName, StepToken, Time,
 };
 
 use crate::process::Slot;
@@ -76,7 +76,7 @@ pub(crate) struct Layered {
 
 impl Layered {
     pub(crate) fn value(&self) -> AttributeValue {
-        self.layers.last().map_or(self.base, |(_, value)| *value)
+        self.layers.last().map_or_else(|| self.base.clone(), |(_, value)| value.clone())
     }
 }
 
@@ -242,6 +242,8 @@ impl World {
             self.infrastructure.services.iter().map(|(name, spec)| (name.clone(), spec.clone())).collect();
         for (name, spec) in &services {
             self.set_base(Attribute::Replicas(name.clone()), AttributeValue::Count(spec.replicas));
+            let release = AttributeValue::Release(Box::new(spec.release()));
+            self.set_base(Attribute::Release(name.clone()), release);
             self.set_base(Attribute::CpuLimit(name.clone()), AttributeValue::Cpu(spec.limits.cpu));
             self.set_base(Attribute::MemoryLimit(name.clone()), AttributeValue::Size(spec.limits.memory));
         }
@@ -263,6 +265,7 @@ impl World {
             self.next_step = at.plus(STEP);
             self.steps += 1;
             self.settle(at);
+            self.roll(at);
             self.watch_memory(at);
             self.probe(at);
             if now.since(at) <= TRAFFIC_KEPT {
@@ -360,7 +363,10 @@ impl World {
     fn start(&mut self, instance: &InstanceName, now: Time) {
         let pid = self.rng.u32(2..4_000_000);
         let start_time = self.start_time;
-        self.slots.entry(instance.clone()).or_default().start(pid, now, start_time);
+        let release = self.release(&instance.service);
+        let slot = self.slots.entry(instance.clone()).or_default();
+        slot.start(pid, now, start_time);
+        slot.release = release;
         self.faults.retain(|_, active| !dies_with(active, instance));
         for (_, link) in self.links.iter_mut().filter(|(name, _)| name.to == instance.service) {
             link.backends.insert(instance.clone(), Backend::new(now));
@@ -368,16 +374,54 @@ impl World {
         self.event(ResourceId::Instance(instance.clone()), EventKind::Started, now);
     }
 
+    /// What a service is to run.
+    pub(crate) fn release(&self, service: &ServiceName) -> Option<Box<Release>> {
+        match self.value(&Attribute::Release(service.clone())) {
+            Some(AttributeValue::Release(release)) => Some(release),
+            _ => None,
+        }
+    }
+
+    /// Whether a process was started with something else than what its service is to run.
+    pub(crate) fn is_outdated(&self, instance: &InstanceName) -> bool {
+        let slot = self.slots.get(instance).filter(|slot| slot.process.is_some());
+        slot.is_some_and(|slot| slot.release != self.release(&instance.service))
+    }
+
+    /// Whether a service was ever given something else to run than declared.
+    pub(crate) fn was_deployed(&self, service: &ServiceName) -> bool {
+        let layered = self.attributes.get(&Attribute::Release(service.clone()));
+        layered.is_some_and(|layered| layered.generation > 1)
+    }
+
+    /// Whether every instance is ready and runs what it is to run.
+    pub(crate) fn runs_everywhere(&self, service: &ServiceName) -> bool {
+        let mut slots = self.slots.range(service.instance(0)..=service.instance(u32::MAX));
+        slots.all(|(name, slot)| slot.is_ready() && !self.is_outdated(name))
+    }
+
+    /// Of each service that is given something else to run, replaces one instance, once all others are ready.
+    fn roll(&mut self, now: Time) {
+        let services = self.infrastructure.services.keys().filter(|service| self.was_deployed(service));
+        for service in services.cloned().collect::<Vec<_>>() {
+            let slots = || self.slots.range(service.instance(0)..=service.instance(u32::MAX));
+            let outdated = slots().map(|(name, _)| name).find(|name| self.is_outdated(name)).cloned();
+            let all_ready = slots().all(|(_, slot)| slot.is_ready());
+            if let Some(instance) = outdated.filter(|_| all_ready) {
+                self.restart(&instance, now);
+            }
+        }
+    }
+
     /// The slots follow the number of replicas.
     pub(crate) fn scale(&mut self, now: Time) {
         let services: Vec<(ServiceName, u32)> = self
             .attributes
             .iter()
-            .filter_map(|(name, layered)| match (name, layered.value()) {
-                (Attribute::Replicas(service), AttributeValue::Count(replicas)) => {
-                    Some((service.clone(), replicas))
-                }
-                _ => None,
+            .filter_map(|(name, layered)| {
+                let Attribute::Replicas(service) = name else { return None };
+                let AttributeValue::Count(replicas) = layered.value() else { return None };
+                Some((service.clone(), replicas))
             })
             .collect();
         for (service, replicas) in services {

@@ -209,15 +209,15 @@ impl RuleStates for Rules {
 impl AlertSource for Rules {
     fn alerts(&self) -> Alerts {
         let state = lock(&self.shared.state);
-        if !state.running.iter().all(|running| running.progress.was_evaluated()) {
-            return Alerts::default();
-        }
         let mut alerts = Vec::new();
         for (group, running) in state.running.iter().enumerate() {
             let told = running.progress.alerts().filter(|(rule, _)| !state.barred.contains(&(group, *rule)));
             alerts.extend(told.filter_map(|(_, alert)| rule_alert(alert)));
         }
-        Some(alerts).into()
+        match state.running.iter().all(|running| running.progress.was_evaluated()) {
+            true => Alerts::known(alerts),
+            false => Alerts::at_least(alerts),
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! In: a request. Out: an experiment with its plan, what it was predicted to touch, and how it ended. The
 //! chaos loop and the healing loop never call each other; they meet in the store.
 //!
-//! Deliberately absent: a steady-state hypothesis. An experiment says what was done and that it was taken
+//! An experiment may name an objective: it does not begin, and is aborted, where the objective's error budget burns faster
+//! than a bound.
+//!
+//! Deliberately absent: any other steady-state hypothesis. An experiment says what was done and that it was taken
 //! out again; a verdict on the system is the drill's.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +16,8 @@ use std::time::Duration;
 use act::{Circumstances, Executor, Mode, Progress, Ran};
 use decide::plan::{Cleared, GuardContext, Policy, Request, Ruling, guard, plan_fault};
 use domain::{
-    Actor, Clock, ExperimentId, Fault, IdSource, Plan, PlanId, PlanStatus, Severity, StepToken, Time,
+    Actor, BurnBound, Clock, ExperimentId, Fault, IdSource, Objectives, Plan, PlanId, PlanStatus, Severity,
+    StepToken, Time,
 };
 use observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,8 @@ pub struct ExperimentRequest {
     pub safety_level: String,
     /// Who asked.
     pub requested_by: String,
+    /// Ends it early where an error budget burns too fast.
+    pub abort_when: Option<BurnBound>,
 }
 
 /// What is kept of an experiment, as the API shows it.
@@ -62,8 +68,11 @@ pub struct ExperimentDocument {
     pub completed_at: Option<String>,
     /// What it may touch.
     pub blast_radius: BlastRadius,
-    /// Why it was refused or failed.
+    /// Why it was refused, failed or was aborted.
     pub error: Option<String>,
+    /// What ends it early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_when: Option<BurnBound>,
 }
 
 /// Where an experiment strikes.
@@ -223,6 +232,12 @@ impl Experiments {
         let plan = plan_fault(&request.fault, experiment, actor, &context)
             .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
         let mut document = document(request, id, &plan.blast_radius);
+        if let Some(why) = request.abort_when.as_ref().and_then(|bound| unsteady(bound, &snapshot.objectives))
+        {
+            document.error = Some(why.clone());
+            self.save(experiment, ExperimentStatus::Refused, &document, now)?;
+            return Err(ChaosError::Refused { why });
+        }
         let circumstances = Circumstances::gather(store, now, self.parts.mode, |_| Progress::AsRecorded)?;
         let ruling = guard(
             plan,
@@ -317,12 +332,35 @@ impl Experiments {
         self.complete(id, status, None)
     }
 
-    /// Closes the experiments whose faults are out: by their time, by an emergency stop, by a recovery.
+    /// Ends the experiments during which an error budget burns faster than they bear.
+    fn abort_where_it_burns(&self) -> Result<(), ChaosError> {
+        let objectives = self.parts.observer.objectives();
+        if objectives.is_empty() {
+            return Ok(());
+        }
+        for record in self.parts.store.experiments(store::LIST_LIMIT_DEFAULT, None)? {
+            if record.status != ExperimentStatus::Running {
+                continue;
+            }
+            let document = read(&record)?;
+            let Some(bound) = &document.abort_when else { continue };
+            if let Some(burn) = bound.broken(&objectives) {
+                let why = burns_too_fast(bound, burn);
+                self.parts.executor.undo_plan(document.plan, &why)?;
+                self.complete(record.id, ExperimentStatus::Aborted, Some(why))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Aborts the experiments that do more harm than they may, and closes those whose faults are out: by their time, by an
+    /// emergency stop, by a recovery.
     ///
     /// # Errors
     ///
     /// The store's.
     pub fn settle(&self) -> Result<(), ChaosError> {
+        self.abort_where_it_burns()?;
         let in_force = self.parts.store.steps_in_force()?;
         let open = self.parts.store.entries_without_ending()?;
         for record in self.parts.store.experiments(store::LIST_LIMIT_DEFAULT, None)? {
@@ -415,6 +453,24 @@ impl Experiments {
     }
 }
 
+/// Why nothing may be disturbed under a bound: it cannot be watched, or is broken already.
+fn unsteady(bound: &BurnBound, objectives: &Objectives) -> Option<String> {
+    if !objectives.contains_key(&bound.objective) {
+        return Some(format!(
+            "there is no objective {:?} that could end it; `homeostat slo list` shows those there are",
+            bound.objective
+        ));
+    }
+    bound.broken(objectives).map(|burn| burns_too_fast(bound, burn))
+}
+
+fn burns_too_fast(bound: &BurnBound, burn: f64) -> String {
+    format!(
+        "the error budget of {} burns {burn:.1} times as fast as it lasts, at most {} is borne",
+        bound.objective, bound.burn_rate
+    )
+}
+
 fn document(request: &ExperimentRequest, plan: PlanId, radius: &[domain::ResourceId]) -> ExperimentDocument {
     ExperimentDocument {
         name: request.name.clone(),
@@ -430,6 +486,7 @@ fn document(request: &ExperimentRequest, plan: PlanId, radius: &[domain::Resourc
         completed_at: None,
         blast_radius: BlastRadius { predicted: radius.iter().map(ToString::to_string).collect() },
         error: None,
+        abort_when: request.abort_when.clone(),
     }
 }
 

@@ -50,6 +50,7 @@ fn pause() -> ExperimentRequest {
         severity: Severity::Low,
         safety_level: "low".to_owned(),
         requested_by: "ann".to_owned(),
+        abort_when: None,
     }
 }
 

@@ -19,8 +19,9 @@ use std::time::Duration;
 use domain::infrastructure::{Limits, ThresholdOverrides, VolumeSpec};
 use domain::snapshot::{BackendState, BreakerState, ExitCause, ExitRecord, Phase, ProbeState, Usage, Window};
 use domain::{
-    Bytes, Cores, Environment, FileClass, Incarnation, InstanceName, InstanceState, LinkName, LinkState,
-    ServiceName, ServiceState, Snapshot, Time,
+    BadEvents, Burn, Bytes, Cores, Environment, FileClass, Incarnation, InstanceName, InstanceState,
+    LinkName, LinkState, ObjectiveState, ResourceId, ServiceName, ServiceState, SloAlert, SloSeverity,
+    SloStatus, Snapshot, Time,
 };
 
 /// The services: name, instances, callees, requests a second into it on each link.
@@ -72,6 +73,8 @@ impl Fleet {
             fleet_age: Duration::from_secs(600),
             traces: domain::Traces::default(),
             alerts: domain::Alerts::default(),
+            objectives: domain::Objectives::default(),
+            deployments: Vec::new(),
         };
         for (index, (name, replicas, callees, _)) in SERVICES.into_iter().enumerate() {
             let name = service(name);
@@ -94,6 +97,7 @@ impl Fleet {
                 can_drain: listens,
                 can_clear_caches: listens,
                 rolling_out: false,
+                release: domain::Release::default(),
                 instances: instances.collect(),
             };
             snapshot.services.insert(name, state);
@@ -136,6 +140,39 @@ impl Fleet {
     pub fn link_mut(&mut self, name: &str) -> &mut LinkState {
         let name: LinkName = name.parse().expect("a valid link name");
         self.snapshot.links.get_mut(&name).expect("a known link")
+    }
+
+    /// A page fires for an objective of 99.9 % at a resource, whose budget burns this many times too fast, and lately so.
+    pub fn burning(&mut self, resource: &str, rate: f64, lately: f64) -> &mut Self {
+        let resource: ResourceId = resource.parse().unwrap();
+        let service = resource.service().unwrap().to_string();
+        let burn = |window_minutes| Burn { window_minutes, rate, threshold: 14.4 };
+        let alert = SloAlert {
+            objective: format!("{service}-answers"),
+            service: service.clone(),
+            name: "Burns".to_owned(),
+            severity: SloSeverity::Page,
+            started_at: self.snapshot.taken,
+            ended_at: None,
+            burns: vec![burn(5), burn(60)],
+            budget_remaining: 0.5,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            targets: Vec::new(),
+        };
+        let state = ObjectiveState {
+            service,
+            resource: Some(resource),
+            specific: true,
+            bad: BadEvents::Failed,
+            status: Some(SloStatus::Critical),
+            budget: 0.001,
+            budget_remaining: 0.5,
+            lately: Some(lately),
+            alert: Some(alert),
+        };
+        self.snapshot.objectives = BTreeMap::from([("answers".to_owned(), state)]).into();
+        self
     }
 
     /// The process ended `ago` and its successor is starting.
@@ -375,6 +412,7 @@ fn instance_state(taken: Time, started: Time, index: u32, listens: bool) -> Inst
         unsettled_exits: 0,
         crash_loop: false,
         never_ready: false,
+        outdated: false,
         port: listens.then(|| 20_000 + index as u16),
     }
 }

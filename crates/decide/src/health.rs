@@ -21,12 +21,15 @@
 //! provider cannot tell, a volume without a reading, a link without requests. If an issue is open on it all
 //! the same, it counts where that lowers a score and never where it would raise one; so an issue more, or a
 //! worse one, never makes a score rise. A component of which nothing is known is `None`.
+//!
+//! A burning error budget (`slo_burn`) takes no points: the score says how the fleet is now, and a budget remembers for
+//! minutes to days what is over. What burns it has an issue of its own while it lasts.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::snapshot::Phase;
-use domain::{Issue, ResourceId, ServiceName, Severity, Snapshot};
+use domain::{Issue, IssueKind, ResourceId, ServiceName, Severity, Snapshot};
 use serde::{Deserialize, Serialize};
 
 /// A part of the fleet with a score of its own.
@@ -151,7 +154,8 @@ enum Standing {
 
 /// The health of a fleet with these issues open.
 pub fn health(snapshot: &Snapshot, open: &[Issue]) -> Health {
-    let open: Vec<&Issue> = open.iter().filter(|issue| issue.closed_at.is_none()).collect();
+    let counts = |issue: &&Issue| issue.closed_at.is_none() && issue.kind != IssueKind::SloBurn;
+    let open: Vec<&Issue> = open.iter().filter(counts).collect();
     let scored = score_resources(snapshot, &open);
     let components: BTreeMap<Component, ComponentHealth> = Component::ALL
         .into_iter()

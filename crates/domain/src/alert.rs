@@ -35,33 +35,52 @@ pub enum AlertPhase {
     Firing,
 }
 
-/// Every alert that is pending or firing; or that nothing is known of alerts, where no rules are evaluated or some were
-/// not evaluated yet. Cheap to clone.
+/// The alerts that are pending or firing. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(from = "Option<Vec<RuleAlert>>", into = "Option<Vec<RuleAlert>>")]
-pub struct Alerts(Option<Arc<[RuleAlert]>>);
+#[serde(from = "Told", into = "Told")]
+pub struct Alerts {
+    all: Option<Arc<[RuleAlert]>>,
+    known: bool,
+}
 
-impl From<Option<Vec<RuleAlert>>> for Alerts {
-    fn from(alerts: Option<Vec<RuleAlert>>) -> Self {
-        Self(alerts.map(Into::into))
+/// The same, as it is written.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    alerts: Vec<RuleAlert>,
+    known: bool,
+}
+
+impl From<Told> for Alerts {
+    fn from(Told { alerts, known }: Told) -> Self {
+        Self { all: (!alerts.is_empty()).then(|| alerts.into()), known }
     }
 }
 
-impl From<Alerts> for Option<Vec<RuleAlert>> {
+impl From<Alerts> for Told {
     fn from(alerts: Alerts) -> Self {
-        alerts.0.map(|alerts| alerts.to_vec())
+        Self { alerts: alerts.iter().cloned().collect(), known: alerts.known }
     }
 }
 
 impl Alerts {
-    /// Whether it is known which alerts there are.
+    /// These, and no others.
+    pub fn known(alerts: Vec<RuleAlert>) -> Self {
+        Told { alerts, known: true }.into()
+    }
+
+    /// These, and perhaps others: some rules were not evaluated yet.
+    pub fn at_least(alerts: Vec<RuleAlert>) -> Self {
+        Told { alerts, known: false }.into()
+    }
+
+    /// Whether there are no others; not so where no rules are evaluated.
     pub fn are_known(&self) -> bool {
-        self.0.is_some()
+        self.known
     }
 
     /// Those there are.
     pub fn iter(&self) -> impl Iterator<Item = &RuleAlert> {
-        self.0.iter().flat_map(|alerts| alerts.iter())
+        self.all.iter().flat_map(|alerts| alerts.iter())
     }
 }
 

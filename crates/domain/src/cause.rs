@@ -31,6 +31,8 @@ pub enum CauseClass {
     ServiceSlow,
     /// The callee itself fails.
     ServiceFailing,
+    /// What was deployed last is worse than what ran before.
+    BadDeployment,
 }
 
 /// One observation that speaks for a cause.
@@ -72,6 +74,7 @@ impl CauseClass {
             Self::Throttled => "throttled",
             Self::ServiceSlow => "service_slow",
             Self::ServiceFailing => "service_failing",
+            Self::BadDeployment => "bad_deployment",
         }
     }
 }

@@ -73,6 +73,12 @@ impl fmt::Display for SeenBy {
     }
 }
 
+/// Where the deployments of late come from.
+pub trait DeploymentSource: Send + Sync {
+    /// Those that began at or after `since`, oldest first. Empty where they cannot be read.
+    fn deployments_since(&self, since: Time) -> Vec<Deployment>;
+}
+
 /// Requests to one service over some time, from all its callers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CallCounts {

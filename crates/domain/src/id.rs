@@ -57,6 +57,10 @@ typed_id!(
     /// Names one chaos experiment.
     ExperimentId
 );
+typed_id!(
+    /// Names one event that was posted from outside.
+    EventId
+);
 
 typed_id!(
     /// Names one deployment.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::Release;
 use crate::resource::{LinkName, ServiceName};
 use crate::restart::RestartPolicy;
 use crate::units::{Bytes, Cores, Percent, duration_ms};
@@ -61,6 +62,10 @@ pub struct ServiceSpec {
     /// instance's port, `{volume}` by its data directory, `{state}` by the keeper's directory, `{instance}` by
     /// its name.
     pub command: Vec<String>,
+    /// What this is called, such as `1.4.0`; given to the processes as `service.version` in
+    /// `OTEL_RESOURCE_ATTRIBUTES`, so that their spans say it. Default: none.
+    #[serde(default)]
+    pub version: Option<String>,
     /// How many instances; 1 to 100.
     #[serde(default = "one")]
     pub replicas: u32,
@@ -114,6 +119,24 @@ pub struct ServiceSpec {
     /// Thresholds that differ from the defaults.
     #[serde(default)]
     pub thresholds: ThresholdOverrides,
+}
+
+impl ServiceSpec {
+    /// What it declares to be run.
+    pub fn release(&self) -> Release {
+        Release {
+            version: self.version.clone(),
+            command: self.command.clone(),
+            environment: self.environment.clone(),
+        }
+    }
+
+    /// The same service, running something else.
+    #[must_use]
+    pub fn with_release(self, release: Release) -> Self {
+        let Release { version, command, environment } = release;
+        Self { version, command, environment, ..self }
+    }
 }
 
 fn one() -> u32 {
@@ -378,6 +401,9 @@ fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
                 "is no environment variable: its name is empty or holds `=`, or there is a zero byte";
             found.add(&format!("{at}.environment.{name}"), message);
         }
+    }
+    if let Some(fault) = spec.version.as_deref().and_then(Release::version_fault) {
+        found.add(&format!("{at}.version"), fault);
     }
     if !(1..=100).contains(&spec.replicas) {
         found.add(&format!("{at}.replicas"), format!("is {}, must be 1 to 100", spec.replicas));

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`resource`] and [`infrastructure`] (what is watched), [`snapshot`] (what was seen),
 //! [`issue`] and [`cause`] (what is wrong and why), [`plan`] and [`fault`] (what is to be changed, and how
-//! it is undone), [`outcome`] (what came of it).
+//! it is undone), [`outcome`] (what came of it), [`happening`] (all of it on one axis).
 
 pub mod alert;
 pub mod capability;
@@ -14,6 +14,7 @@ pub mod cause;
 pub mod deployment;
 pub mod event;
 pub mod fault;
+pub mod happening;
 pub mod id;
 pub mod infrastructure;
 pub mod issue;
@@ -33,10 +34,11 @@ pub mod units;
 pub use alert::{AlertPhase, AlertSource, Alerts, RuleAlert};
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};
-pub use deployment::{CallCounts, Deployment, Release, SeenBy};
+pub use deployment::{CallCounts, Deployment, DeploymentSource, Release, SeenBy};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
-pub use id::{DeploymentId, ExperimentId, IdSource, IssueId, PlanId};
+pub use happening::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Sign};
+pub use id::{DeploymentId, EventId, ExperimentId, IdSource, IssueId, PlanId};
 pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};
@@ -46,7 +48,9 @@ pub use plan::{
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;
-pub use slo::{Burn, SloAlert, SloSeverity, SloStatus};
+pub use slo::{
+    BadEvents, Burn, BurnBound, ObjectiveSource, ObjectiveState, Objectives, SloAlert, SloSeverity, SloStatus,
+};
 pub use snapshot::{InstanceState, LinkState, ServiceState, Snapshot};
 pub use strategy::Strategy;
 pub use time::{Clock, Time};

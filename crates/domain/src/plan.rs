@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
+use crate::deployment::Release;
 use crate::fault::Fault;
 use crate::id::{ExperimentId, IssueId, PlanId};
 use crate::issue::{IssueKind, Reason, Severity};
@@ -72,6 +73,13 @@ pub enum Action {
         service: ServiceName,
         /// To what.
         limit: Bytes,
+    },
+    /// Change what a service runs, one instance after another, each waited for until it is ready.
+    Deploy {
+        /// Which service.
+        service: ServiceName,
+        /// What it is to run.
+        release: Box<Release>,
     },
     /// Grow (or give back) a volume, online.
     ResizeVolume {
@@ -145,6 +153,8 @@ pub enum Attribute {
     CpuLimit(ServiceName),
     /// Memory limit.
     MemoryLimit(ServiceName),
+    /// What the instances run.
+    Release(ServiceName),
     /// Size of a volume.
     VolumeSize(InstanceName),
     /// Whether an instance is taken out of a link's balancing by a plan.
@@ -154,7 +164,7 @@ pub enum Attribute {
 }
 
 /// The value of an [`Attribute`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttributeValue {
     /// A count.
@@ -165,6 +175,8 @@ pub enum AttributeValue {
     Cpu(Option<Cores>),
     /// On or off.
     Flag(bool),
+    /// What is run.
+    Release(Box<Release>),
 }
 
 /// What was there before a step ran.
@@ -349,7 +361,8 @@ impl Action {
             }
             Self::SetReplicas { service, .. }
             | Self::SetCpuLimit { service, .. }
-            | Self::SetMemoryLimit { service, .. } => ResourceId::Service(service.clone()),
+            | Self::SetMemoryLimit { service, .. }
+            | Self::Deploy { service, .. } => ResourceId::Service(service.clone()),
             Self::ResizeVolume { instance, .. }
             | Self::RemoveFiles { instance, .. }
             | Self::RotateLogs { instance } => ResourceId::Volume(instance.clone()),
@@ -371,6 +384,9 @@ impl Action {
             }
             Self::SetMemoryLimit { service, limit } => {
                 (Attribute::MemoryLimit(service.clone()), AttributeValue::Size(Some(*limit)))
+            }
+            Self::Deploy { service, release } => {
+                (Attribute::Release(service.clone()), AttributeValue::Release(release.clone()))
             }
             Self::ResizeVolume { instance, size } => {
                 (Attribute::VolumeSize(instance.clone()), AttributeValue::Size(Some(*size)))

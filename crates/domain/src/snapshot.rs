@@ -12,8 +12,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alerts;
+use crate::deployment::{CallCounts, Deployment, Release};
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
+use crate::slo::Objectives;
 use crate::time::Time;
 use crate::traces::{TracedCalls, Traces};
 use crate::units::{Bytes, Cores};
@@ -39,6 +41,25 @@ pub struct Snapshot {
     /// What alerting rules say; nothing is known of it where none are evaluated.
     #[serde(default)]
     pub alerts: Alerts,
+    /// How the objectives stand; empty where none are evaluated.
+    #[serde(default, skip_serializing_if = "no_objectives")]
+    pub objectives: Objectives,
+    /// What was deployed lately, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deployments: Vec<Lately>,
+}
+
+fn no_objectives(objectives: &Objectives) -> bool {
+    objectives.is_empty()
+}
+
+/// A deployment of late, with what its callers counted before and since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lately {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// What the callers of the service counted since it began, of the last minute at most.
+    pub since: CallCounts,
 }
 
 /// One service.
@@ -62,6 +83,9 @@ pub struct ServiceState {
     pub can_clear_caches: bool,
     /// A change of version or replicas is under way; healing waits for it.
     pub rolling_out: bool,
+    /// What a process that is started now runs. Empty where the provider does not know.
+    #[serde(default)]
+    pub release: Release,
     /// The slots that exist, by name.
     pub instances: BTreeMap<InstanceName, InstanceState>,
 }
@@ -179,6 +203,9 @@ pub struct InstanceState {
     /// machine. A provider that does not know says no.
     #[serde(default)]
     pub never_ready: bool,
+    /// Whether it still runs what the service ran before a deployment that is under way.
+    #[serde(default)]
+    pub outdated: bool,
     /// The loopback port it listens on.
     pub port: Option<u16>,
 }

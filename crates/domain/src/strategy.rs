@@ -34,11 +34,13 @@ pub enum Strategy {
     CircuitBreakDependency,
     /// Close the pooled connections.
     ResetConnectionPool,
+    /// Run what was run before the deployment.
+    RollbackDeployment,
 }
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RestartPod,
         Self::ScaleReplicas,
         Self::ScaleHorizontally,
@@ -52,6 +54,7 @@ impl Strategy {
         Self::RerouteTraffic,
         Self::CircuitBreakDependency,
         Self::ResetConnectionPool,
+        Self::RollbackDeployment,
     ];
 
     /// The name in the API, the CLI and the database.
@@ -70,6 +73,7 @@ impl Strategy {
             Self::RerouteTraffic => "reroute_traffic",
             Self::CircuitBreakDependency => "circuit_break_dependency",
             Self::ResetConnectionPool => "reset_connection_pool",
+            Self::RollbackDeployment => "rollback_deployment",
         }
     }
 }

@@ -27,12 +27,24 @@ pub struct Traces {
     pub services: BTreeMap<ServiceName, TracedCalls>,
     /// The calls from one service to another, as the caller's span saw them.
     pub links: BTreeMap<LinkName, TracedCalls>,
+    /// The version each service says it is (`service.version`), where all its spans of late say the same one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<ServiceName, SeenVersion>,
+}
+
+/// A version that spans carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenVersion {
+    /// As they say it.
+    pub version: String,
+    /// When the first span that carried it started, since none did.
+    pub since: Time,
 }
 
 impl Traces {
     /// Whether no spans came.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.links.is_empty()
+        self.services.is_empty() && self.links.is_empty() && self.versions.is_empty()
     }
 }
 

@@ -45,6 +45,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             return Err(format!("there is no scene {scene}; there are {}", known.join(", ")).into());
         }
     }
+    let objectives = match scene.as_str() {
+        "empty" | "calm" => support::objectives::empty(&store, clock.now(), Default::default()),
+        _ => support::objectives::with_a_past(&store, clock.now(), Default::default()),
+    };
     let config = GatewayConfig {
         token: "preview-preview-preview".to_owned(),
         token_file: None,
@@ -55,6 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rules: None,
         targets: None,
         tracer: None,
+        objectives: Some(objectives),
+        answers: Default::default(),
     };
     let gateway = serve(TcpListener::bind(("127.0.0.1", port))?, store, fleet.clone(), config)?;
     eprintln!("http://localhost:{}/", gateway.address().port());

@@ -3,6 +3,8 @@
 //! In: bytes from outside. Out: values, or a [`Problem`] with `field` and what was expected. Unknown
 //! fields are refused: a misspelt `duration_second` must not become a default.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
@@ -47,7 +49,7 @@ impl Fields {
         Problem::field(format!("{}{name}", self.at), detail)
     }
 
-    fn missing(&self, name: &str, expected: &str) -> Problem {
+    pub(crate) fn missing(&self, name: &str, expected: &str) -> Problem {
         self.wrong(name, format!("`{}{name}` is missing; give {expected}", self.at))
     }
 
@@ -75,6 +77,40 @@ impl Fields {
         }
     }
 
+    /// Whether the field is given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A list of names out of a set; none where it is absent.
+    pub(crate) fn choices<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Result<Vec<T>, Problem> {
+        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let expected = || format!("a list of {}", names());
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let Value::Array(values) = &value else { return Err(self.not(name, &value, &expected())) };
+        let chosen = values.iter().map(|value| {
+            let found = choices.iter().find(|(name, _)| value.as_str() == Some(name));
+            found.map(|(_, choice)| *choice).ok_or_else(|| self.not(name, value, &expected()))
+        });
+        chosen.collect()
+    }
+
+    /// A list of at most `most` objects; none where it is absent.
+    pub(crate) fn objects(&mut self, name: &str, most: usize) -> Result<Vec<Self>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let expected = format!("a list of at most {most} objects");
+        let Value::Array(values) = value else { return Err(self.not(name, &value, &expected)) };
+        if values.len() > most {
+            return Err(self
+                .wrong(name, format!("`{}{name}` has {} entries; give {expected}", self.at, values.len())));
+        }
+        let objects = values.into_iter().enumerate().map(|(n, value)| match value {
+            Value::Object(fields) => Ok(Self { at: format!("{}{name}[{n}].", self.at), fields }),
+            other => Err(self.not(name, &other, &expected)),
+        });
+        objects.collect()
+    }
+
     pub(crate) fn number(&mut self, name: &str, expected: &str) -> Result<f64, Problem> {
         self.number_or(name)?.ok_or_else(|| self.missing(name, expected))
     }
@@ -95,6 +131,26 @@ impl Fields {
             Some(Value::Object(fields)) => Ok(Self { at, fields }),
             Some(other) => Err(self.not(name, &other, "an object")),
         }
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts_or(&mut self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let texts = value.as_array().and_then(|all| {
+            all.iter().map(|one| one.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        texts.map(Some).ok_or_else(|| self.not(name, &value, "a list of strings"))
+    }
+
+    /// All that is left, each a string: for objects whose keys are the client's.
+    pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, Problem> {
+        let names: Vec<String> = self.fields.keys().cloned().collect();
+        let mut texts = BTreeMap::new();
+        for name in names {
+            let text = self.text(&name, "a string")?;
+            texts.insert(name, text);
+        }
+        Ok(texts)
     }
 
     /// One of a set of names.

@@ -3,12 +3,13 @@
 //!
 //! Calls may block for as long as a request may take; the gateway makes them off its event thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    Capabilities, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan, PlanId, PlanStatus,
-    Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
+    BurnBound, Capabilities, Deployment, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan,
+    PlanId, PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
 };
 use store::HealthRecord;
 
@@ -40,6 +41,24 @@ pub trait Control: Send + Sync {
 
     /// Takes a finished plan back.
     fn roll_back(&self, plan: PlanId, who: &str) -> Result<(), ControlError>;
+
+    /// Lets a service run something else, one instance after another, and where `mode` says so, starts it.
+    fn deploy(
+        &self,
+        service: &ServiceName,
+        request: DeployRequest,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError>;
+
+    /// Takes down a deployment that somebody else made, once; `at` counts by its wall clock, and is now where it is
+    /// left out. The answer is the deployment that stands for it.
+    fn post_deployment(
+        &self,
+        service: &ServiceName,
+        version: &str,
+        at: Option<Time>,
+    ) -> Result<Deployment, ControlError>;
 
     /// Sets the master switch above the trust ladder.
     fn set_automation(&self, automation: Automation, who: &str) -> Result<(), ControlError>;
@@ -86,6 +105,17 @@ pub enum RunMode {
     DryRun,
     /// Run, as far as guard and ladder allow.
     Run,
+}
+
+/// What a service is to run, as far as it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeployRequest {
+    /// What it is called.
+    pub version: String,
+    /// Program and arguments; `None`: as they are.
+    pub command: Option<Vec<String>>,
+    /// Environment variables that are set; the others stay.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// A fault that is in effect.
@@ -148,6 +178,8 @@ pub struct ExperimentRequest {
     pub safety_level: SafetyLevel,
     /// Who asked.
     pub requested_by: String,
+    /// Ends it early where an error budget burns too fast.
+    pub abort_when: Option<BurnBound>,
 }
 
 /// Where an experiment strikes.

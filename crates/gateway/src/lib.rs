@@ -14,6 +14,7 @@
 mod api;
 mod body;
 mod control;
+mod happenings;
 mod jaeger;
 mod live;
 mod notify;
@@ -35,8 +36,8 @@ mod span_time;
 pub const OWN_SERVICE: &str = "homeostat";
 
 pub use control::{
-    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
-    StrategyRate, Target,
+    Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
+    SafetyLevel, StrategyRate, Target,
 };
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;

@@ -1,7 +1,10 @@
-//! Plain words for actions and undos; the same on pages and in the API.
+//! Plain words for actions, undos, resources and verdicts; the same on pages and in the API.
 
 use domain::units::show_duration;
-use domain::{Action, Actor, Fault, FaultKind, FileClass, Intent, PathScope, Plan, Step, StopManner, Undo};
+use domain::{
+    Action, Actor, Fault, FaultKind, FileClass, Intent, OutcomeKind, PathScope, Plan, PlanStatus, ResourceId,
+    Step, StopManner, Undo,
+};
 
 /// One step, as an order: `Restart cart-0 (drain first)`.
 pub(crate) fn action(action: &Action) -> String {
@@ -14,6 +17,10 @@ pub(crate) fn action(action: &Action) -> String {
         }
         Action::SetReplicas { service, replicas } => format!("run {replicas} of {service}"),
         Action::SetCpuLimit { service, limit } => format!("set the CPU limit of {service} to {limit}"),
+        Action::Deploy { service, release } => match &release.version {
+            Some(version) => format!("let {service} run {version}, one instance after another"),
+            None => format!("let {service} run its unnamed release, one instance after another"),
+        },
         Action::SetMemoryLimit { service, limit } => format!("set the memory limit of {service} to {limit}"),
         Action::ResizeVolume { instance, size } => format!("resize the volume of {instance} to {size}"),
         Action::RemoveFiles { instance, class, older_than } => {
@@ -106,5 +113,46 @@ pub(crate) fn actor(actor: &Actor) -> &str {
         Actor::Healing => "healing",
         Actor::Chaos => "chaos",
         Actor::Operator(name) => name,
+    }
+}
+
+/// `process_hangs` as `process hangs`.
+pub(crate) fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+/// A plan's status in words.
+pub(crate) fn status(status: PlanStatus) -> &'static str {
+    match status {
+        PlanStatus::Pending => "pending",
+        PlanStatus::AwaitingApproval => "awaits approval",
+        PlanStatus::InProgress => "in progress",
+        PlanStatus::Verifying => "verifying",
+        PlanStatus::Success => "success",
+        PlanStatus::Failed => "failed",
+        PlanStatus::RolledBack => "rolled back",
+        PlanStatus::Refused => "refused",
+    }
+}
+
+/// An outcome in words.
+pub(crate) fn outcome(outcome: OutcomeKind) -> &'static str {
+    match outcome {
+        OutcomeKind::Healed => "healed",
+        OutcomeKind::Mitigated => "mitigated",
+        OutcomeKind::SelfRecovered => "recovered by itself",
+        OutcomeKind::NotHealed => "not healed",
+        OutcomeKind::Refused => "refused",
+    }
+}
+
+/// A resource in words: `cart-0`, `front → cart`.
+pub(crate) fn resource(resource: &ResourceId) -> String {
+    match resource {
+        ResourceId::Service(name) => name.to_string(),
+        ResourceId::Instance(name) => name.to_string(),
+        ResourceId::Volume(name) => format!("volume of {name}"),
+        ResourceId::Link(link) => format!("{} → {}", link.from, link.to),
+        ResourceId::Node(name) => format!("node {name}"),
     }
 }

@@ -34,6 +34,9 @@ struct Wire<'a> {
 }
 
 impl Problem {
+    /// The code of answers to questions about what is not kept here.
+    pub(crate) const NOT_KEPT: &str = "no_telemetry";
+
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), field: None, retry_after_seconds: None }
     }
@@ -61,6 +64,10 @@ impl Problem {
     }
 }
 
+/// Goes with an answer that is a refusal by configuration, no failure of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NotKept;
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let wire = Wire {
@@ -79,6 +86,9 @@ impl IntoResponse for Problem {
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Self::NOT_KEPT {
+            response.extensions_mut().insert(NotKept);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

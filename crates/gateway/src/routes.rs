@@ -21,7 +21,7 @@ use crate::body::{Query, encode};
 use crate::jaeger::{self, AskedJaeger};
 use crate::live;
 use crate::page;
-use crate::problem::Problem;
+use crate::problem::{NotKept, Problem};
 use crate::prometheus;
 use crate::security::{self, BODY_LIMIT, REQUEST_TIME, Via};
 use crate::serve::App;
@@ -60,6 +60,7 @@ fn untraced() -> Router<Arc<App>> {
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
         .route("/assets/metrics.js", get(|| asset("text/javascript; charset=utf-8", page::METRICS_SCRIPT)))
         .route("/assets/uplot.js", get(|| asset("text/javascript; charset=utf-8", page::UPLOT)))
+        .route("/assets/timeline.js", get(|| asset("text/javascript; charset=utf-8", page::TIMELINE_SCRIPT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
         .route("/favicon.ico", any(|| async { Redirect::permanent("/favicon.svg") }))
 }
@@ -72,6 +73,16 @@ fn guarded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn_with_state(Arc::clone(app), guard))
         .layer(from_fn(limit_time))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+}
+
+/// Counts every answer for the objective of our own availability; those of status 500 and above failed, unless they say
+/// that something is not kept here.
+async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let refused = response.extensions().get::<NotKept>().is_some();
+    app.answers.count(response.status().is_server_error() && !refused);
+    response
 }
 
 /// What every request passes that only reads, though it may be a `POST`: Host alone. It limits its time itself.
@@ -81,6 +92,7 @@ fn guarded_reads(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(app), guard_reads))
         .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
 }
 
 /// The address that matched, with its parameters' names in place of their values.
@@ -92,6 +104,7 @@ fn self_healing() -> Router<Arc<App>> {
     Router::new()
         .route("/health-score", reads(api::health_score))
         .route("/health-score/history", reads(api::health_history))
+        .route("/health-score/trend", reads(api::health_score_trend))
         .route("/issues", reads(api::issues))
         .route("/issues/{id}", reads(api::issue))
         .route("/remediations", reads(api::remediations))
@@ -104,6 +117,7 @@ fn self_healing() -> Router<Arc<App>> {
         .route("/toggle-auto-remediation", posts(api::toggle))
         .route("/manual-remediate/{id}", posts(api::manual_remediate))
         .route("/dry-run/{id}", posts(api::dry_run))
+        .route("/deploy/{name}", posts(api::deploy))
         .route("/services", reads(api::services))
         .route("/services/{name}", reads(api::service))
         .route("/services/{name}/logs", reads(api::logs))
@@ -131,7 +145,16 @@ fn observability() -> Router<Arc<App>> {
         .route("/traces", reads(api::observability::traces))
         .route("/trace/{id}", reads(api::observability::trace))
         .route("/logs", reads(api::observability::log_records))
+        .route("/slos", reads(api::slos))
+        .route("/slo/{id}", reads(api::slo))
+        .route("/slo/{id}/budget", reads(api::slo_budget))
+        .route("/deployments", reads(api::deployments).merge(posts(api::post_deployment)))
         .route("/status", reads(api::observability::status))
+        .route("/timeline", reads(api::timeline::timeline))
+        .route("/correlate", reads(api::timeline::correlate))
+        .route("/events", posts(api::timeline::post_event))
+        .route("/service/{name}/health", reads(api::timeline::service_health))
+        .route("/dashboard", reads(api::timeline::dashboard))
 }
 
 /// Jaeger's query API, whose addresses are its own.

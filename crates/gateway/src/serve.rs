@@ -7,15 +7,16 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics::Metrics;
+use observe::objectives::{Answers, Objectives};
 use promql::rules::RuleStates;
 use store::Store;
 use telemetry::{Intake, Telemetry};
@@ -61,6 +62,10 @@ pub struct GatewayConfig {
     pub otlp: Option<otlp::Running>,
     /// Traces each request; `None` where nobody would receive the spans.
     pub tracer: Option<Tracer>,
+    /// Service level objectives; `None` where none are evaluated.
+    pub objectives: Option<Arc<Objectives>>,
+    /// Counts what is answered.
+    pub answers: Answers,
 }
 
 /// Why the gateway did not start.
@@ -116,12 +121,21 @@ pub(crate) struct App {
     /// The gateway's own entry to it: there is one for each receiver, not for each request.
     pub(crate) intake: Option<Intake>,
     pub(crate) otlp: Option<otlp::Running>,
+    pub(crate) objectives: Option<Arc<Objectives>>,
+    pub(crate) answers: Answers,
     /// What tracing our own requests costs is told by it.
     pub(crate) tracer: Option<Tracer>,
+    /// The ids of what is posted.
+    pub(crate) ids: Mutex<IdSource>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
     pub(crate) live_pages: Arc<Semaphore>,
+}
+
+/// A panic of another handler leaves what it held as it was.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts to serve on `listener` and returns at once.
@@ -151,7 +165,9 @@ pub fn serve(
         tokio::net::TcpListener::from_std(listener).map_err(failed("registering the listener"))?
     };
     let (stop, stopping) = watch::channel(false);
+    let now = config.clock.now();
     let app = Arc::new(App {
+        ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         store,
         control,
         clock: config.clock,
@@ -164,6 +180,8 @@ pub fn serve(
         targets: config.targets,
         queries: Arc::new(Semaphore::new(crate::prometheus::QUERIES_MAX)),
         otlp: config.otlp,
+        objectives: config.objectives,
+        answers: config.answers,
         tracer: config.tracer.clone(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),

@@ -406,6 +406,8 @@ fn only_loopback_and_a_real_token_are_served() {
             rules: None,
             targets: None,
             tracer: None,
+            objectives: None,
+            answers: Default::default(),
         };
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()
     };

@@ -323,6 +323,12 @@ impl Healer {
         waits
     }
 
+    /// Another issue brings the repair.
+    pub(crate) fn leave_to(&self, issue: &Issue, other: &Issue) {
+        let why = format!("{} on {} says what is wrong, and is repaired", other.kind, other.resource);
+        self.note_waiting(issue.id, why, Ends::Unknown);
+    }
+
     /// The guard did not clear a plan: shows it where a person can, remembers why otherwise. Returns
     /// whether something is waited for.
     pub(crate) fn hold(&self, issue: &Issue, ruling: Ruling) -> Result<bool, TurnError> {

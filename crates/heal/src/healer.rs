@@ -12,10 +12,11 @@ use decide::detect::Thresholds;
 use decide::health::Health;
 use decide::learn::rates::Rates;
 use decide::plan::Policy;
-use domain::{Clock, IdSource, Issue, IssueId, PlanId, Snapshot, Strategy, Time};
+use domain::{Clock, IdSource, Issue, IssueId, PlanId, ServiceName, Snapshot, Strategy, Time};
 use observe::Observer;
 use store::{HealthRecord, Retention, Store};
 
+use crate::deployments::Running;
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
@@ -125,6 +126,10 @@ pub(crate) struct State {
     pub(crate) health_judged: Option<Time>,
     /// The failure rate was not judged after the latest outcome, because that failed.
     pub(crate) rate_unjudged: bool,
+    /// What services run, as far as it is known; `None` until the first look.
+    pub(crate) running: Option<Running>,
+    /// The services whose last deployment is under way.
+    pub(crate) rolling: BTreeSet<ServiceName>,
     /// What goes wrong now.
     pub(crate) troubles: Troubles,
     /// Counts what was done that is worth telling.
@@ -172,6 +177,8 @@ impl Healer {
             health_stored: None,
             health_judged: None,
             rate_unjudged: false,
+            running: None,
+            rolling: BTreeSet::new(),
             troubles: Troubles::default(),
             deeds: 0,
         };

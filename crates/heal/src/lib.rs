@@ -10,6 +10,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod arrows;
+mod deployments;
 mod driver;
 mod healer;
 mod lesson;
@@ -28,6 +29,6 @@ pub use driver::Driver;
 pub use healer::{Healer, Learning, Parts, Settings};
 pub use lesson::{CONFIDENCE, Lessons, RATES};
 pub use notice::{Notice, NoticeKind};
-pub use operate::{OperateError, Proposal, RunMode};
+pub use operate::{Deploy, OperateError, Proposal, RunMode};
 pub use telling::{Phase, Silent, Tell, TellElsewhere, Told};
 pub use turn::{Turn, TurnError};

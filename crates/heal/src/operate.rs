@@ -1,10 +1,14 @@
 //! What people ask of the loop: repair this now, approve, reject, roll back, hands off. Everything passes
 //! the same guard.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use decide::plan::{Approval, Objection, Planned, Ruling, guard};
-use domain::{Actor, Intent, IssueId, Plan, PlanId, PlanStatus, ServiceName, Step, Undo};
+use act::Circumstances;
+use decide::plan::{Approval, Objection, Planned, Request, Ruling, guard, plan_operation};
+use domain::{
+    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Snapshot, Step, Undo,
+};
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -52,6 +56,12 @@ pub enum OperateError {
         /// Every reason.
         why: String,
     },
+    /// It was asked for wrongly.
+    #[error("{why}")]
+    Refused {
+        /// Every reason, and what to do.
+        why: String,
+    },
     /// The fleet was not looked at yet.
     #[error("the fleet has not been looked at yet; try again in a moment")]
     NotYet,
@@ -77,6 +87,28 @@ pub struct Proposal {
     pub reasons: Vec<String>,
 }
 
+/// What a service is to run, as far as it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deploy {
+    /// What it is called.
+    pub version: String,
+    /// Program and arguments; `None`: as they are.
+    pub command: Option<Vec<String>>,
+    /// Environment variables that are set; the others stay.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Deploy {
+    fn of(self, mut release: Release) -> Release {
+        release.environment.extend(self.environment);
+        Release {
+            version: Some(self.version),
+            command: self.command.unwrap_or(release.command),
+            environment: release.environment,
+        }
+    }
+}
+
 impl Healer {
     /// Plans the repair of an issue and, where `mode` says so, begins it.
     ///
@@ -100,8 +132,61 @@ impl Healer {
             Planned::Waiting(reasons) => return Err(OperateError::NoPlan { why: list(&reasons) }),
             Planned::NoStrategy(rejected) => return Err(OperateError::NoPlan { why: list(&rejected) }),
         };
+        self.submit(plan, &snapshot, &circumstances, mode, who)
+    }
+
+    /// Lets a service run something else, one instance after another, and where `mode` says so, begins it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`].
+    pub fn deploy(
+        &self,
+        service: &ServiceName,
+        change: Deploy,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        // Not what was last seen: a release that was changed since is what is to be changed.
+        let sighting = self.look()?;
+        let snapshot = sighting.snapshot();
+        let state = snapshot.services.get(service);
+        let state = state.ok_or_else(|| OperateError::NotFound { what: format!("service {service}") })?;
+        if state.release.command.is_empty() {
+            let why = format!("what {service} runs is not known here, so nothing can be deployed there");
+            return Err(OperateError::Refused { why });
+        }
+        let why = format!("deploy {service} {}", change.version);
+        let release = Box::new(change.of(state.release.clone()));
+        let capabilities = self.parts.observer.capabilities();
+        let request = Request {
+            snapshot,
+            capabilities: &capabilities,
+            policy: &self.settings.policy,
+            id: self.state().ids.next(snapshot.taken),
+            now: snapshot.taken,
+        };
+        let action = Action::Deploy { service: service.clone(), release };
+        let plan = plan_operation(vec![action], why, Actor::Operator(who.to_owned()), &request)
+            .map_err(|refused| OperateError::Refused { why: list(&refused) })?;
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let proposal = self.submit(plan, snapshot, &circumstances, mode, who)?;
+        self.wake();
+        Ok(proposal)
+    }
+
+    /// Asks the guard about a plan that a person wants and so approves, and does with it what it says.
+    fn submit(
+        &self,
+        plan: Plan,
+        snapshot: &Snapshot,
+        circumstances: &Circumstances,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        let store = &self.parts.store;
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
-        let mut context = self.guard_context(&snapshot, &circumstances);
+        let mut context = self.guard_context(snapshot, circumstances);
         context.approved = Some(&approval);
         let shown = plan.clone();
         let ruling = guard(plan, &context);
@@ -109,7 +194,7 @@ impl Healer {
         let status = match (ruling, mode) {
             (Ruling::Clear(_) | Ruling::Wait { .. }, RunMode::DryRun) => PlanStatus::Pending,
             (Ruling::Refuse { .. }, RunMode::DryRun) => PlanStatus::Refused,
-            (Ruling::Clear(cleared), RunMode::Run) => match self.start(cleared, &circumstances)? {
+            (Ruling::Clear(cleared), RunMode::Run) => match self.start(cleared, circumstances)? {
                 true => PlanStatus::InProgress,
                 false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
             },

@@ -9,7 +9,7 @@
 //! ```
 
 use act::Circumstances;
-use decide::plan::{Planned, Ruling, by_priority, guard};
+use decide::plan::{Planned, Ruling, by_priority, guard, told_directly};
 use domain::{Cause, Issue, Snapshot};
 
 use crate::healer::Healer;
@@ -70,6 +70,7 @@ impl Healer {
 
     fn turn_through(&self) -> Result<Turn, TurnError> {
         let sighting = self.telling(Phase::Observe, |_| self.look())?; // signals → Snapshot
+        self.note_deployments(&sighting); // what runs → Deployments
         let snapshot = sighting.snapshot();
         let open = self.telling(Phase::Detect, |told| self.detect(snapshot, told))?; // Snapshot → Issues
         self.write_owed(); // records that could not be written
@@ -77,11 +78,14 @@ impl Healer {
         self.telling(Phase::Lift, |told| self.lift(snapshot, told))?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
         let mut circumstances = self.circumstances(snapshot.taken)?;
-        let diagnosed = self.diagnose(&open, snapshot); // Issues → ranked Causes
-        for (issue, causes) in by_priority(diagnosed) {
-            let tend = || {
-                self.telling(Phase::Plan, |told| self.tend(issue, &causes, snapshot, &circumstances, told))
-            };
+        let diagnosed = by_priority(self.diagnose(&open, snapshot)); // Issues → ranked Causes
+        for (issue, causes) in &diagnosed {
+            if let Some(other) = told_directly(issue, causes, &diagnosed) {
+                self.leave_to(issue, other);
+                continue;
+            }
+            let tend =
+                || self.telling(Phase::Plan, |told| self.tend(issue, causes, snapshot, &circumstances, told));
             match self.apart(format!("issue {}", issue.id), tend).unwrap_or(Tended::Left) {
                 Tended::Begun => {
                     turn.begun += 1;

@@ -14,10 +14,12 @@ use store::Retention;
 
 mod metrics;
 mod rules;
+mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
 pub use rules::{Alertmanager, Rules};
+pub use slo::{Slo, SloError, read as read_objectives};
 pub use telemetry::{Objects, Otlp, Telemetry};
 
 const DAY_SECONDS: u64 = 86_400;
@@ -38,6 +40,8 @@ pub struct Config {
     pub rules: Rules,
     /// Who is told of alerts.
     pub alertmanager: Alertmanager,
+    /// Service level objectives.
+    pub slo: Slo,
     /// The loop.
     pub healing: Healing,
     /// Who is told what needs a person.
@@ -59,6 +63,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             rules: Rules::default(),
             alertmanager: Alertmanager::default(),
+            slo: Slo::default(),
             healing: Healing::default(),
             notify: Notify::default(),
             retention: Records::default(),

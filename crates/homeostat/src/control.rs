@@ -11,14 +11,14 @@ use act::Executor;
 use chaos::{ChaosError, Experiments};
 use decide::plan::priors::candidates;
 use domain::{
-    Capabilities, Clock, ExperimentId, Fault, FaultKind, InstanceName, IssueId, IssueKind, PlanId, Reason,
-    ResourceId, ServiceName, Snapshot, Strategy,
+    Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, InstanceName, IssueId, IssueKind,
+    PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 use gateway::{
-    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, SafetyLevel,
-    StrategyRate, Target,
+    Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
+    SafetyLevel, StrategyRate, Target,
 };
-use heal::{Healer, OperateError};
+use heal::{Deploy, Healer, OperateError};
 use provider::ProcessProvider;
 use provider::{Look, ProviderError};
 use store::{ExperimentStatus, HealthRecord, Store, StoreError};
@@ -69,11 +69,7 @@ impl Control for Loops {
     }
 
     fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Planned, ControlError> {
-        let mode = match mode {
-            RunMode::DryRun => heal::RunMode::DryRun,
-            RunMode::Run => heal::RunMode::Run,
-        };
-        let proposal = self.healer.remediate(issue, mode, who).map_err(operate)?;
+        let proposal = self.healer.remediate(issue, run_mode(mode), who).map_err(operate)?;
         Ok(Planned { plan: proposal.plan, status: proposal.status, reasons: proposal.reasons })
     }
 
@@ -87,6 +83,28 @@ impl Control for Loops {
 
     fn roll_back(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
         self.healer.roll_back(plan, who).map_err(operate)
+    }
+
+    fn deploy(
+        &self,
+        service: &ServiceName,
+        request: DeployRequest,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        let DeployRequest { version, command, environment } = request;
+        let change = Deploy { version, command, environment };
+        let proposal = self.healer.deploy(service, change, run_mode(mode), who).map_err(operate)?;
+        Ok(Planned { plan: proposal.plan, status: proposal.status, reasons: proposal.reasons })
+    }
+
+    fn post_deployment(
+        &self,
+        service: &ServiceName,
+        version: &str,
+        at: Option<Time>,
+    ) -> Result<Deployment, ControlError> {
+        self.healer.post_deployment(service, version, at).map_err(operate)
     }
 
     fn set_automation(&self, automation: Automation, _who: &str) -> Result<(), ControlError> {
@@ -116,6 +134,7 @@ impl Control for Loops {
             severity: request.severity,
             safety_level: request.safety_level.name().to_owned(),
             requested_by: request.requested_by.clone(),
+            abort_when: request.abort_when.clone(),
         });
         let asked: Vec<chaos::ExperimentRequest> = asked.collect();
         if asked.is_empty() {
@@ -276,11 +295,18 @@ fn unavailable(strategy: Strategy, capabilities: &Capabilities) -> Option<String
     enforcement.unavailable().map(ToOwned::to_owned)
 }
 
+fn run_mode(mode: RunMode) -> heal::RunMode {
+    match mode {
+        RunMode::DryRun => heal::RunMode::DryRun,
+        RunMode::Run => heal::RunMode::Run,
+    }
+}
+
 fn operate(error: OperateError) -> ControlError {
     match error {
         OperateError::NotFound { what } => ControlError::NotFound { what },
         OperateError::State { .. } => ControlError::Conflict { why: error.to_string() },
-        OperateError::NoPlan { .. } | OperateError::NotTakenBack { .. } => {
+        OperateError::NoPlan { .. } | OperateError::NotTakenBack { .. } | OperateError::Refused { .. } => {
             ControlError::Refused { why: error.to_string() }
         }
         OperateError::NotYet | OperateError::Turn(_) => ControlError::Unavailable { why: error.to_string() },

@@ -33,6 +33,7 @@ use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
 use crate::control::Loops;
 use crate::metering::Metering;
+use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
@@ -111,6 +112,12 @@ pub enum StartError {
     /// An Alertmanager cannot be told.
     #[error(transparent)]
     Alertmanager(#[from] alerting::AddressError),
+    /// The configured objectives cannot be evaluated.
+    #[error(transparent)]
+    Slo(#[from] crate::config::SloError),
+    /// What objectives counted cannot be taken up.
+    #[error(transparent)]
+    Objectives(#[from] observe::objectives::ObjectivesError),
     /// The OTLP receivers do not start.
     #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
     Otlp(#[from] gateway::otlp::OtlpError),
@@ -178,6 +185,7 @@ pub struct ControlPlane {
     metering: Option<Metering>,
     /// Rules; `None` where none are configured.
     alerts: Option<Alerts>,
+    evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
 
@@ -246,12 +254,15 @@ impl ControlPlane {
             Some(alerts) => observer.with_alerts(alerts.rules().clone()),
             None => observer,
         };
-        let observer = Arc::new(match &receiving {
+        let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
+        let observer = match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
                 observer.with_traces(Arc::new(receiving.store().clone()))
             }
             _ => observer,
-        });
+        };
+        let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
+        let observer = Arc::new(observer.with_objectives(Arc::clone(evaluation.objectives())));
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);
@@ -289,6 +300,8 @@ impl ControlPlane {
                 rules: alerts.as_ref().map(|alerts| alerts.rules().clone() as Arc<dyn RuleStates>),
                 targets: metering.as_ref().map(Metering::scraped),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
+                objectives: Some(Arc::clone(evaluation.objectives())),
+                answers: evaluation.answers(),
             },
         )?;
         let address = format!("http://localhost:{}", gateway.address().port());
@@ -320,6 +333,7 @@ impl ControlPlane {
             telemetry: receiving,
             metering,
             alerts,
+            evaluation: Some(evaluation),
             watch: Some(watch),
         })
     }
@@ -377,6 +391,9 @@ impl ControlPlane {
         }
         if let Some(gateway) = self.gateway.take() {
             gateway.shutdown();
+        }
+        if let Some(evaluation) = self.evaluation.take() {
+            evaluation.stop();
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();

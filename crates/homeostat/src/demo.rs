@@ -4,6 +4,8 @@
 //! and a page that stays up until Ctrl-C. The fleet and its data live in a directory of their own, which
 //! is removed at the end.
 
+pub(crate) mod deploy;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ use crate::signals;
 
 /// The demo fleet.
 pub(crate) const SHOP: &str = include_str!("../../../drills/shop.yaml");
+
+/// What the names of the directories of demos begin with; the process id follows.
+const DIRECTORIES: &str = "homeostat-demo-";
 
 /// Between two looks for Ctrl-C.
 const POLL: Duration = Duration::from_millis(100);
@@ -49,6 +54,7 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
             "  homeostat --dir {} chaos inject pause --target instance/cart-0 --for 2m",
             fleet.dir.display()
         );
+        provider::say!("  homeostat demo deploy --bad");
         provider::say!("Ctrl-C takes the fleet down and removes its data");
         while !signals::ending() {
             std::thread::sleep(POLL);
@@ -146,7 +152,7 @@ impl Drop for TemporaryFleet {
 /// A new directory of this process's own.
 fn temporary_dir() -> std::io::Result<PathBuf> {
     let base = std::env::temp_dir();
-    let dir = base.join(format!("homeostat-demo-{}", std::process::id()));
+    let dir = base.join(format!("{DIRECTORIES}{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     std::fs::canonicalize(dir)
 }

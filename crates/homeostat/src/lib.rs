@@ -19,6 +19,7 @@ mod detach;
 mod drill;
 mod loop_traces;
 mod metering;
+mod objectives;
 mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;

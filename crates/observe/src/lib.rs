@@ -1,4 +1,5 @@
-//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given.
+//! Samples a provider and puts a [`Snapshot`] together, with what spans say where a [`TraceSource`] is given, and how
+//! objectives stand where they are evaluated ([`objectives`]).
 //!
 //! In: [`provider::Sample`]s with per-second counts. Out: snapshots with windows over complete seconds, the
 //! recent ones ([`RECENT`]) beside the usual ([`BEFORE`]). Windows end one second before the sample, so that
@@ -10,6 +11,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+pub mod objectives;
 mod recording;
 mod window;
 
@@ -19,11 +21,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::snapshot::{BackendState, BreakerState, LinkState};
-use domain::{AlertSource, Alerts, Capabilities, Event, LinkName, Snapshot, Time, TraceSource, Traces};
+use domain::snapshot::{BackendState, BreakerState, Lately, LinkState};
+use domain::{
+    AlertSource, Alerts, CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName,
+    ObjectiveSource, ServiceName, ServiceState, Snapshot, Time, TraceSource, Traces,
+};
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+use objectives::Objectives;
 pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
 pub use window::{BEFORE, RECENT};
@@ -32,15 +38,28 @@ pub use window::{BEFORE, RECENT};
 /// look at a crash need not wait for.
 const TRACES_KEPT: Duration = Duration::from_secs(1);
 
+/// Deployments that began this long ago are no longer told: what gets worse then has other causes.
+const DEPLOYED_LATELY: Duration = Duration::from_secs(15 * 60);
+
+/// From how many milliseconds on a request counts as slow, where nobody says otherwise.
+const SLOW_MS: f64 = 200.0;
+
 /// How far before a look the recent windows of [`TracedCalls`](domain::TracedCalls) begin at most: ten seconds, two in
 /// which spans are on their way, and [`TRACES_KEPT`].
 const TRACES_REACH_BACK: Duration = Duration::from_secs(13);
+
+/// How far before a look the seconds begin that say how fast a budget burns lately.
+const OBJECTIVES_REACH_BACK: Duration = Duration::from_secs(13);
 
 /// Takes snapshots of one provider.
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
     alerts: Option<Arc<dyn AlertSource>>,
+    objectives: Option<Arc<Objectives>>,
+    deployments: Option<Arc<dyn DeploymentSource>>,
+    /// From how many milliseconds on a request counts as slow, where its service does not say.
+    slow_ms: f64,
     /// What spans said last, and when.
     told: Mutex<Option<(Time, Traces)>>,
     generation: AtomicU64,
@@ -49,7 +68,16 @@ pub struct Observer {
 impl Observer {
     /// An observer of `look`.
     pub fn new(look: Arc<dyn Look>) -> Self {
-        Self { look, traces: None, alerts: None, told: Mutex::default(), generation: AtomicU64::new(0) }
+        Self {
+            look,
+            traces: None,
+            alerts: None,
+            objectives: None,
+            deployments: None,
+            slow_ms: SLOW_MS,
+            told: Mutex::default(),
+            generation: AtomicU64::new(0),
+        }
     }
 
     /// The same, with what spans say as a second witness.
@@ -64,6 +92,24 @@ impl Observer {
         Self { alerts: Some(alerts), ..self }
     }
 
+    /// The same, with how objectives stand; they are shown the links that every look sees.
+    #[must_use]
+    pub fn with_objectives(self, objectives: Arc<Objectives>) -> Self {
+        Self { objectives: Some(objectives), ..self }
+    }
+
+    /// How objectives stand; none where they are not evaluated.
+    pub fn objectives(&self) -> domain::Objectives {
+        self.objectives.as_ref().map(|objectives| objectives.objectives()).unwrap_or_default()
+    }
+
+    /// The same, with what was deployed lately. Requests to the services are counted as slow from `slow_ms` on, where
+    /// they do not say otherwise.
+    #[must_use]
+    pub fn with_deployments(self, deployments: Arc<dyn DeploymentSource>, slow_ms: f64) -> Self {
+        Self { deployments: Some(deployments), slow_ms, ..self }
+    }
+
     /// Looks at everything, now.
     ///
     /// # Errors
@@ -73,8 +119,19 @@ impl Observer {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let sample = self.look.sample()?;
         let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
+        if let Some(objectives) = &self.objectives {
+            objectives.links(&sample);
+        }
+        let since = sample.taken.minus(DEPLOYED_LATELY);
+        let deployments = self.deployments.as_ref().map(|source| source.deployments_since(since));
         let alerts = self.alerts.as_ref().map(|source| source.alerts()).unwrap_or_default();
-        Ok(Sighting::of(sample, traces, alerts, generation))
+        let said = Said {
+            traces,
+            alerts,
+            objectives: self.objectives(),
+            deployments: deployments.unwrap_or_default(),
+        };
+        Ok(Sighting::of(sample, said, self.slow_ms, generation))
     }
 
     fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {
@@ -119,11 +176,28 @@ impl Observer {
 pub struct Sighting {
     snapshot: Arc<Snapshot>,
     counts: BTreeMap<LinkName, LinkSample>,
+    slow_ms: f64,
+}
+
+/// What is said of a fleet beside what its provider measures.
+#[derive(Debug, Default)]
+struct Said {
+    traces: Traces,
+    alerts: Alerts,
+    objectives: domain::Objectives,
+    deployments: Vec<Deployment>,
 }
 
 impl Sighting {
-    fn of(sample: Sample, traces: Traces, alerts: Alerts, generation: u64) -> Self {
+    fn of(sample: Sample, said: Said, slow_ms: f64, generation: u64) -> Self {
+        let Said { traces, alerts, objectives, deployments } = said;
         let windows = Windows::until(second_of(sample.taken));
+        let counting = Counting { counts: &sample.links, services: &sample.services, slow_ms };
+        let lately = |deployment: Deployment| Lately {
+            since: counting.calls(&deployment.service, deployment.at, sample.taken).unwrap_or_default(),
+            deployment,
+        };
+        let deployments = deployments.into_iter().map(lately).collect();
         let snapshot = Snapshot {
             taken: sample.taken,
             generation,
@@ -133,13 +207,22 @@ impl Sighting {
             fleet_age: sample.fleet_age,
             traces,
             alerts,
+            objectives,
+            deployments,
         };
-        Self { snapshot: Arc::new(snapshot), counts: sample.links }
+        Self { snapshot: Arc::new(snapshot), counts: sample.links, slow_ms }
     }
 
     /// What was seen.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
+    }
+
+    /// What the callers of a service, all together, counted from `from` on until `until`: of whole seconds, and of the
+    /// last minute at most. `None` where no link to it counted anything then.
+    pub fn calls(&self, service: &ServiceName, from: Time, until: Time) -> Option<CallCounts> {
+        let services = &self.snapshot.services;
+        Counting { counts: &self.counts, services, slow_ms: self.slow_ms }.calls(service, from, until)
     }
 
     /// The same look, where the recent windows of the links hold only seconds that began at `since` or later:
@@ -156,7 +239,36 @@ impl Sighting {
         // Spans of the window may have started before: what they say of now is not known yet.
         let began = self.snapshot.taken.minus(TRACES_REACH_BACK);
         let traces = if began.reached(since) { self.snapshot.traces.clone() } else { Traces::default() };
-        Arc::new(Snapshot { links, traces, ..Snapshot::clone(&self.snapshot) })
+        let began = self.snapshot.taken.minus(OBJECTIVES_REACH_BACK);
+        let objectives =
+            if began.reached(since) { self.snapshot.objectives.clone() } else { Default::default() };
+        Arc::new(Snapshot { links, traces, objectives, ..Snapshot::clone(&self.snapshot) })
+    }
+}
+
+/// Counts the requests to services.
+#[derive(Clone, Copy)]
+struct Counting<'a> {
+    counts: &'a BTreeMap<LinkName, LinkSample>,
+    services: &'a BTreeMap<ServiceName, ServiceState>,
+    slow_ms: f64,
+}
+
+impl Counting<'_> {
+    fn calls(self, service: &ServiceName, from: Time, until: Time) -> Option<CallCounts> {
+        let seconds = from.boot_us.div_ceil(1_000_000)..second_of(until);
+        let own = self.services.get(service).and_then(|state| state.thresholds.latency_ms);
+        let slow_ms = own.unwrap_or(self.slow_ms);
+        let mut sum = CallCounts::default();
+        for (_, link) in self.counts.iter().filter(|(name, _)| name.to == *service) {
+            let within = link.seconds.iter().filter(|second| seconds.contains(&second.second));
+            for counts in within.flat_map(|second| &second.counts) {
+                sum.requests += counts.requests;
+                sum.errors += counts.errors;
+                sum.slow += counts.latency.above_ms(slow_ms);
+            }
+        }
+        (sum.requests > 0).then_some(sum)
     }
 }
 

@@ -22,7 +22,7 @@ fn look(boot_us: u64, requests: &[(u64, u64)]) -> Sighting {
         link.seconds.push_back(Arc::new(LinkSecond { second: *second, rejected: 0, counts }));
     }
     let sample = Sample { links: [(name(), link)].into(), ..empty(boot_us) };
-    Sighting::of(sample, Traces::default(), Alerts::default(), 1)
+    Sighting::of(sample, Said::default(), SLOW_MS, 1)
 }
 
 /// At `boot_us`: a fleet of nothing.

@@ -174,6 +174,9 @@ impl ProcessProvider {
                 }),
                 None => self.held(&Attribute::CpuLimit(service.clone())).map(drop),
             },
+            Action::Deploy { service, release } => {
+                self.keeper.ask(&Request::CheckRelease { service: service.clone(), release: release.clone() })
+            }
             Action::SetReplicas { service, replicas } if !(1..=100).contains(replicas) => {
                 Err(failed(&format!("scaling service/{service} to {replicas}"), "1 to 100 are possible"))
             }
@@ -297,7 +300,7 @@ impl Change for ProcessProvider {
             return Ok(proof::present(replaced && now.phase == Phase::Ready));
         }
         if let Some((attribute, value)) = step.action.sets() {
-            return proof::of_attribute(self, token, &attribute, value, captured);
+            return proof::of_attribute(self, token, &attribute, &value, captured);
         }
         match &step.action {
             Action::Inject(fault) => proof::of_fault(self, token, fault, captured),

@@ -12,7 +12,7 @@ use domain::infrastructure::Protocol;
 use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
     Attachment, Attribute, AttributeValue, Captured, Effect, Enforcement, Fault, FaultKind, InstanceName,
-    LinkName, PathScope, ResourceId, ServiceName, StepToken,
+    LinkName, PathScope, ResourceId, ServiceName, ServiceState, StepToken,
 };
 
 use crate::cgroup::Limit;
@@ -42,11 +42,11 @@ pub(crate) fn of_attribute(
     provider: &ProcessProvider,
     token: StepToken,
     attribute: &Attribute,
-    value: AttributeValue,
+    value: &AttributeValue,
     captured: &Captured,
 ) -> Result<Effect, ProviderError> {
     let owns: bool = provider.keeper.ask(&Request::Owns { attribute: attribute.clone(), token })?;
-    if !owns || provider.held(attribute)?.value != value {
+    if !owns || provider.held(attribute)?.value != *value {
         return Ok(Effect::Absent);
     }
     match (attribute, value) {
@@ -62,9 +62,18 @@ pub(crate) fn of_attribute(
                 name.ordinal < before || state.phase == Phase::Ready
             };
             let done = |all: &BTreeMap<InstanceName, InstanceState>| {
-                all.len() == count as usize && all.iter().all(added_are_ready)
+                all.len() == *count as usize && all.iter().all(added_are_ready)
             };
             Ok(present(instances.is_some_and(done)))
+        }
+        (Attribute::Release(service), AttributeValue::Release(_)) => {
+            let sample = provider.sample()?;
+            let runs_it = |state: &InstanceState| state.phase == Phase::Ready && !state.outdated;
+            let all_run_it = |service: &ServiceState| {
+                service.instances.len() == service.replicas as usize
+                    && service.instances.values().all(runs_it)
+            };
+            Ok(present(sample.services.get(service).is_some_and(all_run_it)))
         }
         (Attribute::VolumeSize(instance), AttributeValue::Size(Some(size))) => {
             let space = space_of(provider, instance)?;
@@ -74,19 +83,19 @@ pub(crate) fn of_attribute(
         (Attribute::Ejected(link, instance), AttributeValue::Flag(on)) => {
             let sample = provider.sample()?;
             let backend = sample.links.get(link).and_then(|link| link.backends.get(instance));
-            Ok(backend.map_or(Effect::Unknown, |backend| present(backend.ejected == on)))
+            Ok(backend.map_or(Effect::Unknown, |backend| present(backend.ejected == *on)))
         }
         (Attribute::BreakerHeldOpen(link), AttributeValue::Flag(on)) => {
             let state = provider.sample()?.links.get(link).and_then(|link| link.breaker);
             let open = domain::snapshot::BreakerState::Open;
-            Ok(state.map_or(Effect::Unknown, |state| present((state == open) == on)))
+            Ok(state.map_or(Effect::Unknown, |state| present((state == open) == *on)))
         }
         (Attribute::CpuLimit(service), AttributeValue::Cpu(limit)) => {
-            is_held_everywhere(provider, service, Limit::Cpu(limit))
+            is_held_everywhere(provider, service, Limit::Cpu(*limit))
         }
         (Attribute::MemoryLimit(service), AttributeValue::Size(limit)) => {
             match provider.capabilities().memory_limit {
-                Enforcement::Kernel(_) => is_held_everywhere(provider, service, Limit::Memory(limit)),
+                Enforcement::Kernel(_) => is_held_everywhere(provider, service, Limit::Memory(*limit)),
                 // The keeper reads its table at every look.
                 _ => Ok(Effect::Present),
             }

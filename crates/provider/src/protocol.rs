@@ -11,7 +11,7 @@ use domain::infrastructure::Protocol;
 use domain::units::duration_ms;
 use domain::{
     Attribute, AttributeValue, Capabilities, Fault, FileClass, Incarnation, Infrastructure, InstanceName,
-    LinkName, StepToken, StopManner,
+    LinkName, Release, ServiceName, StepToken, StopManner,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ pub(crate) enum Request {
     Events { after: u64, timeout_ms: u64 },
     /// Answers [`Held`].
     Attribute { attribute: Attribute },
+    /// Whether a service could run something.
+    CheckRelease { service: ServiceName, release: Box<Release> },
     /// Compare-and-set.
     Set { attribute: Attribute, value: AttributeValue, expected: u64, token: StepToken },
     /// Take a step's value away. Answers `Removed`.
@@ -101,7 +103,7 @@ pub(crate) struct Welcome {
 }
 
 /// An attribute's value and generation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) value: AttributeValue,
     pub(crate) generation: u64,
@@ -157,6 +159,7 @@ pub(crate) fn name(attribute: &Attribute) -> String {
         Attribute::Replicas(service) => format!("replicas of service/{service}"),
         Attribute::CpuLimit(service) => format!("CPU limit of service/{service}"),
         Attribute::MemoryLimit(service) => format!("memory limit of service/{service}"),
+        Attribute::Release(service) => format!("what service/{service} runs"),
         Attribute::VolumeSize(instance) => format!("size of volume/{instance}"),
         Attribute::Ejected(link, instance) => format!("ejection of {instance} from link/{link}"),
         Attribute::BreakerHeldOpen(link) => format!("breaker of link/{link}"),

@@ -71,8 +71,8 @@ impl Sums {
 }
 
 impl Budgeting {
-    /// What a minute, or a slice, weighs.
-    pub(crate) fn weigh(self, counts: Option<Counts>) -> Sums {
+    /// What a minute, or a slice, weighs; nothing where it was not measured.
+    pub fn weigh(self, counts: Option<Counts>) -> Sums {
         let Some(Counts { bad, total }) = counts else { return Sums::default() };
         let (bad, total) = (u128::from(bad), u128::from(total));
         let whole = u128::from(WHOLE);

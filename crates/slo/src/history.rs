@@ -10,7 +10,7 @@
 //! needs room, the oldest goes. A clock that runs ahead for a while therefore takes nothing away that is not also pushed
 //! out by counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub(crate) struct History {
     open: Option<(i64, Counts)>,
     /// The first cell that was ever measured.
     first: Option<i64>,
+    /// Blocks that were counted in since they were saved.
+    changed: BTreeSet<i64>,
     blocks_max: usize,
 }
 
@@ -48,7 +50,7 @@ impl History {
     /// For a period of so many cells.
     pub(crate) fn new(cells: u32) -> Self {
         let blocks_max = cells.div_ceil(BLOCK as u32) as usize + 1 + SPARE;
-        Self { blocks: BTreeMap::new(), open: None, first: None, blocks_max }
+        Self { blocks: BTreeMap::new(), open: None, first: None, changed: BTreeSet::new(), blocks_max }
     }
 
     /// Adds to a cell. Answers what it held and holds, and whether something older had to go.
@@ -62,6 +64,7 @@ impl History {
         let before = self.open.map(|(_, counts)| counts);
         let after = before.unwrap_or(Counts::NONE).plus(counts);
         self.open = Some((cell, after));
+        self.changed.insert(cell.div_euclid(BLOCK));
         Counted { before, after, dropped }
     }
 
@@ -113,6 +116,24 @@ impl History {
             .collect()
     }
 
+    /// The blocks that changed since the last call, the oldest that is kept, and whether something older had to go.
+    pub(crate) fn save_changed(&mut self) -> (Vec<SavedBlock>, Option<i64>, Option<Range<i64>>) {
+        let open = self.open;
+        let dropped = self.close();
+        // It goes on to be counted in.
+        self.open = open;
+        let changed = std::mem::take(&mut self.changed);
+        let saved = changed
+            .into_iter()
+            .filter_map(|index| Some(SavedBlock { index, bytes: self.blocks.get(&index)?.to_vec() }));
+        (saved.collect(), self.blocks.first_key_value().map(|(index, _)| *index), dropped)
+    }
+
+    /// Counts every block as changed.
+    pub(crate) fn save_all_next(&mut self) {
+        self.changed.extend(self.blocks.keys());
+    }
+
     /// Takes blocks up again. `None` where one is none, or there are too many.
     pub(crate) fn restore(&mut self, saved: Vec<SavedBlock>) -> Option<()> {
         let mut blocks: BTreeMap<i64, Box<[u8]>> = BTreeMap::new();
@@ -130,6 +151,7 @@ impl History {
             Some(index * BLOCK + Tokens(bytes).position(|counts| counts.is_some())? as i64)
         });
         (self.blocks, self.open, self.first) = (blocks, None, first);
+        self.changed.clear();
         Some(())
     }
 

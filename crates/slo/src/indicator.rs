@@ -135,6 +135,8 @@ pub enum Events {
     },
     /// Repairs that have ended.
     Remediations,
+    /// Requests that Homeostat's own gateway answered: the web page and the API. Bad are answers of status 500 and above.
+    Gateway,
 }
 
 /// The part a span has in a request.

@@ -8,6 +8,8 @@
 //!
 //! Deliberately absent: a clock, targets, alerts.
 
+use std::ops::Range;
+
 use crate::counts::{Counts, Sums};
 use crate::history::{History, SavedBlock};
 use crate::minutes::Minutes;
@@ -57,9 +59,13 @@ impl Ledger {
                 window.sums.subtract(before);
             }
         }
-        // What had to go was older than every window, unless the clock ran ahead: then they are counted anew.
+        self.forget(counted.dropped, head);
+    }
+
+    /// What had to go was older than every window, unless the clock ran ahead: then they are counted anew.
+    fn forget(&mut self, dropped: Option<Range<i64>>, head: i64) {
         let longest = self.windows.last().map_or(0, |window| i64::from(window.cells));
-        if counted.dropped.is_some_and(|dropped| dropped.end > head - longest + 1) {
+        if dropped.is_some_and(|dropped| dropped.end > head - longest + 1) {
             self.recount(head);
         }
     }
@@ -120,6 +126,27 @@ impl Ledger {
 
     pub(crate) fn save(&self) -> Vec<SavedBlock> {
         self.history.save()
+    }
+
+    pub(crate) fn save_changed(&mut self) -> (Vec<SavedBlock>, Option<i64>) {
+        let (saved, oldest, dropped) = self.history.save_changed();
+        if let Some(head) = self.head {
+            self.forget(dropped, head);
+        }
+        (saved, oldest)
+    }
+
+    pub(crate) fn save_all_next(&mut self) {
+        self.history.save_all_next();
+    }
+
+    /// What was counted in the minutes of a range: the first minute of each cell with its counts, in no order.
+    pub(crate) fn counts(&self, minutes: Range<i64>) -> Vec<(i64, Counts)> {
+        let each = i64::from(self.budgeting.cell().get());
+        let cells = self.cell(minutes.start)..self.cell(minutes.end.saturating_sub(1)).saturating_add(1);
+        let mut found = Vec::new();
+        self.history.each(cells, |cell, counts| found.push((cell * each, counts)));
+        found
     }
 
     pub(crate) fn restore(&mut self, blocks: Vec<SavedBlock>) -> Option<()> {

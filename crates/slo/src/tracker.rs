@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use domain::{Burn, SloAlert, SloSeverity, Time};
@@ -148,17 +149,43 @@ impl Tracker {
 
     /// What it knows, to be kept elsewhere.
     pub fn save(&self, now: Time) -> Saved {
+        Saved { blocks: self.ledger.save(), ..self.header(now) }
+    }
+
+    /// What it knows beside the counts.
+    fn header(&self, now: Time) -> Saved {
         let alerts =
             self.objective.alerts.iter().zip(&self.alerts).filter(|(_, watch)| watch.phase != Phase::Quiet);
         Saved {
             version: VERSION,
             cell_minutes: self.objective.budgeting.cell().get(),
             began_s: self.began_s,
-            blocks: self.ledger.save(),
+            blocks: Vec::new(),
             alerts: alerts
                 .map(|(rule, watch)| (rule.severity, rule.name.clone(), SavedPhase::of(watch.phase, now)))
                 .collect(),
         }
+    }
+
+    /// What changed of what it knows since the last call (all of it the first time): the blocks that were counted in, and
+    /// the rest. With it the oldest block that is kept: what was saved of older ones may go.
+    pub fn save_changed(&mut self, now: Time) -> (Saved, Option<i64>) {
+        let (blocks, oldest) = self.ledger.save_changed();
+        let rest = self.header(now);
+        (Saved { blocks, ..rest }, oldest)
+    }
+
+    /// The next [`Self::save_changed`] answers everything: what the last one answered could not be kept.
+    pub fn save_all_next(&mut self) {
+        self.ledger.save_all_next();
+    }
+
+    /// What was counted in a range of minutes since 1970-01-01 UTC: the first minute of each measured minute or slice with
+    /// its counts, in order.
+    pub fn counts(&self, minutes: Range<i64>) -> Vec<(i64, Counts)> {
+        let mut counts = self.ledger.counts(minutes);
+        counts.sort_unstable_by_key(|(minute, _)| *minute);
+        counts
     }
 
     /// What is promised.

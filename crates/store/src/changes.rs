@@ -30,6 +30,8 @@ pub enum Topic {
     Documents,
     /// A deployment; the id is its id.
     Deployments,
+    /// An event was posted; the id is its id.
+    Events,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -47,6 +49,7 @@ impl Topic {
             Self::Health => "health",
             Self::Documents => "documents",
             Self::Deployments => "deployments",
+            Self::Events => "events",
             Self::Retention => "retention",
         }
     }

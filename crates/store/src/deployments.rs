@@ -1,6 +1,6 @@
 //! Deployments: the table `deployments`.
 
-use domain::{Deployment, DeploymentId, PlanId, SeenBy, ServiceName, Time};
+use domain::{Deployment, DeploymentId, DeploymentSource, PlanId, SeenBy, ServiceName, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::LIST_LIMIT_MAX;
@@ -68,6 +68,13 @@ impl Store {
             }
             Ok(found)
         })
+    }
+}
+
+impl DeploymentSource for Store {
+    /// A look at the fleet does not fail because the past cannot be read; who lists deployments is told the error.
+    fn deployments_since(&self, since: Time) -> Vec<Deployment> {
+        self.deployments(since).unwrap_or_default()
     }
 }
 

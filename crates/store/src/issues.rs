@@ -100,6 +100,15 @@ impl Store {
         self.issues_where(&conditions.join(" AND "), &values, filter.limit.min(LIST_LIMIT_MAX))
     }
 
+    /// The issues that were open at some time of a range of the wall clock, newest first, at most [`LIST_LIMIT_MAX`].
+    pub fn issues_within(&self, from: Time, to: Time) -> Result<Vec<Issue>> {
+        self.issues_where(
+            "detected_at <= ?2 AND (closed_at IS NULL OR closed_at >= ?1)",
+            &[&from.rfc3339(), &to.rfc3339()],
+            LIST_LIMIT_MAX,
+        )
+    }
+
     fn issues_where(&self, condition: &str, values: &[&dyn ToSql], limit: usize) -> Result<Vec<Issue>> {
         self.read(|connection| {
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);

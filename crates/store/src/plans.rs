@@ -238,6 +238,18 @@ impl Store {
         self.plans_where(&condition, &values)
     }
 
+    /// The plans of a purpose that were made by the end of a range of the wall clock and not over before it, newest
+    /// first, at most [`LIST_LIMIT_MAX`].
+    pub fn plans_within(&self, purpose: PlanPurpose, from: Time, to: Time) -> Result<Vec<PlanRecord>> {
+        self.plans_where(
+            &format!(
+                "purpose = ?1 AND created_at <= ?3 AND (completed_wall_us IS NULL OR completed_wall_us >= ?2)
+                 ORDER BY id DESC LIMIT {LIST_LIMIT_MAX}"
+            ),
+            &[&purpose.name(), &from.wall_us, &to.rfc3339()],
+        )
+    }
+
     /// The plans of a purpose that got their slot within `window` before `now`, by the boot clock, newest first,
     /// at most [`LIST_LIMIT_MAX`]. What was refused or still waits is not among them.
     ///

@@ -6,9 +6,12 @@
 //! | `plans`, with `plan_resources`, `journal`, `journal_endings` | [`Retention::records`] after its end | unfinished; with a timer; with an entry that is open, or a fault in force |
 //! | `experiments` | [`Retention::records`] after it was made | not over |
 //! | `deployments` | [`Retention::records`] after they began | the last of each service |
+//! | `posted_events` | [`Retention::records`] after their end | not over; more than [`crate::EVENTS_MAX`] are never kept |
 //! | `health_scores` | [`Retention::health`] | |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
+//! | `slo_objectives`, `slo_blocks`, `slo_positions` | counts for the objective's period | |
+//! | `slo_remediations` | with their plan | |
 //! | `timers` | until they are done, or with their plan | |
 //!
 //! Outcomes are columns of their plan. What happened is told to listeners and is not stored.
@@ -51,6 +54,8 @@ pub struct Pruned {
     pub experiments: usize,
     /// Deployments.
     pub deployments: usize,
+    /// Posted events.
+    pub events: usize,
     /// Health scores.
     pub health_scores: usize,
     /// Diagnoses of issues that are gone.
@@ -88,6 +93,7 @@ impl Store {
                          AND (later.began_wall_us, later.id) > (deployments.began_wall_us, deployments.id))",
                 [records.wall_us],
             )?;
+            let events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records.wall_us])?;
             let health_scores =
                 tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
             let diagnoses = tx.execute(
@@ -95,7 +101,7 @@ impl Store {
                      AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
                 [DIAGNOSES],
             )?;
-            Ok(Pruned { issues, plans, experiments, deployments, health_scores, diagnoses })
+            Ok(Pruned { issues, plans, experiments, deployments, events, health_scores, diagnoses })
         })?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");

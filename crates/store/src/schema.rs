@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 3] = [V1, V2, V3];
+pub(crate) const SCRIPTS: [&str; 5] = [V1, V2, V3, V4, V5];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -166,6 +166,34 @@ CREATE TABLE deployments (
 );
 CREATE INDEX deployments_began ON deployments (began_wall_us);
 CREATE INDEX deployments_of_service ON deployments (service, began_wall_us);
+";
+
+/// Events that were posted from outside; the rest of the time line is read where it lies.
+const V4: &str = "
+CREATE TABLE posted_events (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key TEXT,
+    from_wall_us INTEGER NOT NULL,
+    to_wall_us INTEGER,
+    document TEXT NOT NULL
+);
+CREATE INDEX posted_events_begun ON posted_events (from_wall_us, id);
+CREATE UNIQUE INDEX posted_events_key ON posted_events (kind, key) WHERE key IS NOT NULL;
+";
+
+/// What objectives count, with the places up to which it was counted.
+const V5: &str = "
+CREATE TABLE slo_objectives (id TEXT PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE slo_blocks (
+    objective TEXT NOT NULL REFERENCES slo_objectives (id) ON DELETE CASCADE,
+    block INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    PRIMARY KEY (objective, block)
+);
+CREATE TABLE slo_positions (source TEXT PRIMARY KEY, position TEXT NOT NULL);
+CREATE TABLE slo_remediations (plan TEXT PRIMARY KEY REFERENCES plans (id) ON DELETE CASCADE);
+CREATE INDEX plans_with_outcome ON plans (id) WHERE purpose = 'remediation' AND outcome_kind IS NOT NULL;
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

@@ -17,6 +17,7 @@ use crate::block::Encoder;
 use crate::cold;
 use crate::intake::{Gathered, Refusal, Shared};
 use crate::segment::{Outline, Segment};
+use crate::tally::Place;
 use crate::tiers::Tiers;
 
 /// How long a sender is asked to wait when the disk did not take its request: space does not come back in milliseconds.
@@ -32,8 +33,8 @@ pub(crate) struct Roll {
     pub(crate) age: Duration,
 }
 
-/// Sees every committed batch, on the committer's thread, after its senders were answered.
-pub(crate) type Observer = Box<dyn FnMut(&Batch) + Send>;
+/// Sees every committed batch with its place, on the committer's thread, after its senders were answered.
+pub(crate) type Observer = Box<dyn FnMut(&Batch, Place) + Send>;
 
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -104,27 +105,30 @@ impl Committer {
     }
 
     fn round(&mut self, gathered: Vec<Gathered>) {
-        let outcome = self.commit(&gathered).map_err(|error| {
+        let committed = self.commit(&gathered).map_err(|error| {
             self.shared.counters.disk_refused.add(gathered.len() as u64);
             if cold::is_full(&error) {
                 self.shared.want_room(self.buffer.len() as u64 + BESIDE_BYTES);
             }
             Refusal::Disk { message: error.to_string(), retry_after: DISK_RETRY }
         });
+        let outcome = committed.as_ref().map(drop).map_err(Clone::clone);
         for part in &gathered {
             self.shared.waiting.fetch_sub(part.bytes, Ordering::Relaxed);
             part.round.end(outcome.clone());
         }
+        let mut places = committed.into_iter().flatten();
         for batch in gathered.into_iter().flat_map(|mut part| std::mem::take(&mut part.batches)) {
-            if outcome.is_ok() {
-                (self.observe)(&batch);
+            if let Some(place) = places.next() {
+                (self.observe)(&batch, place);
             }
             self.shared.recycle(batch);
         }
         self.roll_by_size();
     }
 
-    fn commit(&mut self, gathered: &[Gathered]) -> io::Result<()> {
+    /// Answers where each batch begins.
+    fn commit(&mut self, gathered: &[Gathered]) -> io::Result<Vec<Place>> {
         let current = match self.current.take() {
             Some(current) => current,
             None => self.begin()?,
@@ -156,9 +160,11 @@ impl Committer {
         let counters = &self.shared.counters;
         counters.commits.add(1);
         counters.bytes_written.add(self.buffer.len() as u64);
+        let segment = current.segment.number;
+        let places = outlines.iter().map(|outline| Place { segment, offset: outline.offset }).collect();
         current.segment.publish(outlines);
         self.current = Some(Current { durable: current.durable + self.buffer.len() as u64, ..current });
-        Ok(())
+        Ok(places)
     }
 
     fn begin(&mut self) -> io::Result<Current> {
@@ -201,7 +207,7 @@ mod tests {
         let tiers: Arc<Tiers> = Arc::default();
         let shared = Arc::new(Shared::new(Limits::default(), 1 << 20, Arc::clone(&tiers)));
         let roll = Roll { bytes: 1 << 20, age: Duration::from_secs(60) };
-        let observe: Observer = Box::new(|_| panic!("a defect of what observes, made for a test"));
+        let observe: Observer = Box::new(|_, _| panic!("a defect of what observes, made for a test"));
         let dir = dir.path().to_owned();
         let committer = Committer::new(Arc::clone(&shared), tiers, dir, 1, roll, observe);
         let intake = Intake::new(Arc::clone(&shared));

@@ -39,6 +39,7 @@ mod round;
 mod rows;
 mod segment;
 mod store;
+mod tally;
 mod tiers;
 mod trace;
 
@@ -62,4 +63,5 @@ pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, Telemetry, backlog_bytes_max};
+pub use tally::{Caught, Place, Tallied, Watched, WatchedRole};
 pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

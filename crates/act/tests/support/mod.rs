@@ -143,7 +143,7 @@ impl Fleet {
     }
 
     pub(crate) fn value(&self, attribute: &Attribute) -> AttributeValue {
-        self.provider.attributes()[attribute]
+        self.provider.attributes()[attribute].clone()
     }
 
     pub(crate) fn has_timer(&self, plan: &Plan, kind: TimerKind) -> bool {

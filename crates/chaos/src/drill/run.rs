@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use domain::snapshot::{BreakerState, Phase};
-use domain::{Clock, Issue, OutcomeKind, Severity, Snapshot, Time};
+use domain::{Clock, Issue, IssueKind, OutcomeKind, Severity, Snapshot, Time};
 use observe::Observer;
 use store::{IssueFilter, PlanFilter, PlanPurpose, Store, TimerKind};
 
@@ -109,6 +109,7 @@ impl Fleet<'_> {
             severity: Severity::Medium,
             safety_level: "dev".to_owned(),
             requested_by: "drill".to_owned(),
+            abort_when: None,
         };
         let name = || row.name.clone();
         let injected =
@@ -125,7 +126,8 @@ impl Fleet<'_> {
         Ok(facts)
     }
 
-    /// Lets time pass without a fault and returns the issues that were opened: false alarms.
+    /// Lets time pass without a fault and returns the issues that were opened: false alarms. An error budget that burns
+    /// within the window after a fault was in force is none: its windows remember the fault's failures.
     ///
     /// # Errors
     ///
@@ -134,7 +136,16 @@ impl Fleet<'_> {
         self.wait_until_quiet(limits.settle)?;
         let from = self.clock.now();
         self.clock.wait(duration);
-        Ok(self.issues_since(from)?)
+        let disturbed = self.last_disturbed()?;
+        let mut issues = self.issues_since(from)?;
+        issues.retain(|issue| !is_consequence(issue, disturbed));
+        Ok(issues)
+    }
+
+    /// When an experiment was last in force.
+    fn last_disturbed(&self) -> store::Result<Option<Time>> {
+        let injected = PlanFilter { only: Some(PlanPurpose::Experiment), limit: 1, ..PlanFilter::default() };
+        Ok(self.store.plans(&injected)?.first().and_then(|record| record.completed_at.or(record.started_at)))
     }
 
     /// Waits until nothing is wrong, nothing runs, and nothing is held out of use.
@@ -152,7 +163,9 @@ impl Fleet<'_> {
 
     /// What is not quiet, if anything.
     fn unrest(&self) -> Result<Option<String>, DrillError> {
-        if let Some(issue) = self.store.open_issues()?.into_iter().next() {
+        // A budget burns on while its windows empty, for minutes to days; what burned it has an issue of its own.
+        let open = self.store.open_issues()?.into_iter().find(|issue| issue.kind != IssueKind::SloBurn);
+        if let Some(issue) = open {
             return Ok(Some(format!("{} on {} is open: {}", issue.kind, issue.resource, issue.description)));
         }
         if let Some(record) = self.store.unfinished_plans()?.into_iter().next() {
@@ -186,7 +199,7 @@ impl Fleet<'_> {
     }
 
     fn is_over(&self, injected: &Injected) -> Result<bool, DrillError> {
-        let issues = self.issues_since(injected.injected_at)?;
+        let issues = self.told_directly(injected.injected_at)?;
         let repairs_run = self
             .store
             .unfinished_plans()?
@@ -204,7 +217,7 @@ impl Fleet<'_> {
 
     fn facts(&self, row: &Row, injected: &Injected, quiet_at: Option<Time>) -> Result<RunFacts, DrillError> {
         let now = self.clock.now();
-        let issues = self.issues_since(injected.injected_at)?;
+        let issues = self.told_directly(injected.injected_at)?;
         let mut diagnoses = Vec::new();
         for issue in &issues {
             let text = self.store.document(&store::diagnosis_key(issue.id))?;
@@ -225,6 +238,14 @@ impl Fleet<'_> {
             requests: requests.witnesses,
             left_behind: Vec::new(),
         })
+    }
+
+    /// The issues opened since that say themselves what is wrong. A burning budget is a consequence of one of them, at the
+    /// disturbed service or at its callers: it is neither what has to be detected nor a false alarm.
+    fn told_directly(&self, since: Time) -> store::Result<Vec<Issue>> {
+        let mut issues = self.issues_since(since)?;
+        issues.retain(|issue| issue.kind != IssueKind::SloBurn);
+        Ok(issues)
     }
 
     fn issues_since(&self, since: Time) -> store::Result<Vec<Issue>> {
@@ -265,6 +286,14 @@ impl Fleet<'_> {
     pub fn measures_in_force(&self) -> store::Result<usize> {
         Ok(self.store.timers()?.iter().filter(|timer| timer.kind == TimerKind::LiftPlan).count())
     }
+}
+
+/// Whether an issue says that a budget burns because of a fault that was in force at a time: its longest window reaches
+/// back that far.
+fn is_consequence(issue: &Issue, disturbed: Option<Time>) -> bool {
+    let minutes = issue.metrics.get("window_minutes").copied().unwrap_or(0.0);
+    let window = Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0);
+    issue.kind == IssueKind::SloBurn && disturbed.is_some_and(|at| issue.detected_at.since(at) <= window)
 }
 
 /// What is not as it should be in a snapshot, if anything.

@@ -24,11 +24,11 @@ pub(super) fn told(issue: &Issue) -> bool {
 
 /// What alerts say of types without an engine of their own.
 pub(super) fn judge(kind: IssueKind, resource: &ResourceId, snapshot: &Snapshot) -> Verdict {
-    if !snapshot.alerts.are_known() {
-        return Verdict::Unknown;
-    }
     if let Some(finding) = found(kind, resource, snapshot) {
         return Verdict::Unhealthy(finding);
+    }
+    if !snapshot.alerts.are_known() {
+        return Verdict::Unknown;
     }
     // Its condition holds again already, or holds still after a restart in which its waiting began anew.
     let pending = snapshot

@@ -28,6 +28,7 @@ mod network_latency;
 pub(crate) mod pod_crash;
 mod reason;
 pub mod severity;
+mod slo_burn;
 mod thresholds;
 mod traced;
 mod track;
@@ -84,13 +85,14 @@ struct Detector {
 }
 
 /// Every engine there is. Of an issue type without one alerts are asked.
-const DETECTORS: [Detector; 6] = [
+const DETECTORS: [Detector; 7] = [
     Detector { kind: IssueKind::PodCrash, judge: pod_crash::judge },
     Detector { kind: IssueKind::HighCpu, judge: high_cpu::judge },
     Detector { kind: IssueKind::HighMemory, judge: high_memory::judge },
     Detector { kind: IssueKind::DiskFull, judge: disk_full::judge },
     Detector { kind: IssueKind::NetworkLatency, judge: network_latency::judge },
     Detector { kind: IssueKind::ErrorRate, judge: error_rate::judge },
+    Detector { kind: IssueKind::SloBurn, judge: slo_burn::judge },
 ];
 
 /// What an engine sees: the world, and the bounds for the resource it is asked about.
@@ -102,17 +104,19 @@ pub(crate) struct View<'a> {
 
 /// Everything wrong in a snapshot, worst first: what is measured, and what alerts of rules say.
 pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = snapshot
+    let found = |kind: IssueKind, resource: &ResourceId| match verdict(kind, resource, snapshot, thresholds) {
+        Verdict::Unhealthy(finding) => Some(finding),
+        Verdict::Healthy | Verdict::Unknown => None,
+    };
+    let measured = DETECTORS.iter().map(|detector| detector.kind).filter(|kind| *kind != IssueKind::SloBurn);
+    let kinds: Vec<IssueKind> = measured.collect();
+    let here = snapshot
         .resources()
-        .flat_map(|resource| {
-            DETECTORS.iter().filter_map(move |detector| {
-                match verdict(detector.kind, &resource, snapshot, thresholds) {
-                    Verdict::Unhealthy(finding) => Some(finding),
-                    Verdict::Healthy | Verdict::Unknown => None,
-                }
-            })
-        })
-        .collect();
+        .flat_map(|resource| kinds.iter().filter_map(|kind| found(*kind, &resource)).collect::<Vec<_>>());
+    // An objective may be about a service as a whole, which nothing else is measured of.
+    let budgets = slo_burn::burning(snapshot);
+    let budgets = budgets.iter().filter_map(|resource| found(IssueKind::SloBurn, resource));
+    let mut findings: Vec<Finding> = here.chain(budgets).collect();
     for said in alert::findings(snapshot) {
         let same = |known: &&mut Finding| known.kind == said.kind && known.resource == said.resource;
         match findings.iter_mut().find(same) {
@@ -154,13 +158,14 @@ impl Measured {
     /// The verdict, with the severity for the resource's place in the fleet.
     fn unhealthy(self, resource: &ResourceId, snapshot: &Snapshot) -> Verdict {
         let dependents = snapshot.reached_by(resource);
+        let burn = slo_burn::beyond(resource, snapshot);
         let mut metrics = self.metrics;
         metrics.insert("dependents".to_owned(), dependents as f64);
         Verdict::Unhealthy(Finding {
             kind: self.kind,
             reason: self.reason,
             resource: resource.clone(),
-            severity: severity::severity(self.excess, dependents, self.urgency),
+            severity: severity::severity(self.excess, dependents, self.urgency, burn),
             description: self.description,
             metrics,
             excess: self.excess.max(0.0),

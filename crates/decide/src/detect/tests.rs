@@ -1,6 +1,7 @@
 //! What a user would see: which fault is noticed where, by which reason, and that noise is not.
 
 mod alerts;
+mod budgets;
 mod paths;
 mod traced;
 
@@ -413,12 +414,14 @@ proptest! {
     }
 
     #[test]
-    fn severity_never_falls_when_excess_dependents_or_urgency_rise(
+    fn severity_never_falls_when_excess_dependents_urgency_or_burn_rise(
         excess in -1.0..5.0f64, more in 0.0..5.0f64, services in 0usize..20, others in 0usize..20,
+        burn in 0.0..100.0f64, faster in 0.0..100.0f64,
     ) {
-        let low = severity(excess, services, Urgency::Soon);
-        prop_assert!(severity(excess + more, services, Urgency::Soon) >= low);
-        prop_assert!(severity(excess, services + others, Urgency::Soon) >= low);
-        prop_assert!(severity(excess, services, Urgency::Now) >= low);
+        let low = severity(excess, services, Urgency::Soon, burn);
+        prop_assert!(severity(excess + more, services, Urgency::Soon, burn) >= low);
+        prop_assert!(severity(excess, services + others, Urgency::Soon, burn) >= low);
+        prop_assert!(severity(excess, services, Urgency::Now, burn) >= low);
+        prop_assert!(severity(excess, services, Urgency::Soon, burn + faster) >= low);
     }
 }

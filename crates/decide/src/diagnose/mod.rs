@@ -16,6 +16,9 @@
 //! Where nothing further down explains a slow or failing callee, what is left is its own (own excess over
 //! its callees).
 //!
+//! A service that began to run something else just before, and of whose requests more are bad since, is to blame
+//! itself (`deployment`).
+//!
 //! Calls that spans alone tell of, where no proxy stands, are walked too; what is found behind one names them as evidence.
 //!
 //! The score ranks. The *confidence* that is stated does not come from it: it is the recorded share of runs
@@ -28,6 +31,7 @@
 //! The first [`EvidenceItem`] names the instance that is in trouble, where it is one of several: for a fault
 //! of a path that is the instance to be taken out of the balancing.
 
+mod deployment;
 mod path;
 mod process;
 mod traced;
@@ -92,6 +96,9 @@ pub fn diagnose(
     thresholds: &Thresholds,
     confidence: &ConfidenceTable,
 ) -> Vec<Cause> {
+    if issue.kind == IssueKind::SloBurn && is_over(&issue.resource, snapshot) {
+        return Vec::new();
+    }
     let view = View { snapshot, thresholds: *thresholds };
     let testimony = traced::testimony(issue, view);
     let mut candidates = strongest(candidates(issue, view));
@@ -113,17 +120,33 @@ pub fn diagnose(
     candidates.into_iter().take(CAUSES_MAX).map(stated).collect()
 }
 
+/// Whether what burned the budgets at a resource is over, so that nothing seen now can have been its cause: its events of
+/// the last seconds are as good as they have to be.
+fn is_over(resource: &ResourceId, snapshot: &Snapshot) -> bool {
+    let burning = snapshot.objectives.burning(resource);
+    burning.into_iter().all(|(_, state, _)| state.lately.is_some_and(|lately| lately <= 1.0))
+}
+
 fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
     let symptom = Symptom::of(issue.kind);
     match &issue.resource {
-        ResourceId::Link(link) => walk(vec![(link.clone(), 1.0)], symptom, view),
+        ResourceId::Link(link) => walk(vec![(link.clone(), 1.0)], symptom, issue, view),
         ResourceId::Instance(name) | ResourceId::Volume(name) => {
             let mut found = process::candidates(name, None, symptom, view);
             // A process that keeps ending may do so because of what it calls.
             if issue.kind == IssueKind::PodCrash {
                 let calls = calls_of(&name.service, view.snapshot).map(|call| (call, UNTROUBLED)).collect();
-                found.extend(walk(calls, Symptom::Failing, view));
+                found.extend(walk(calls, Symptom::Failing, issue, view));
             }
+            found
+        }
+        // A budget is about requests: those to the service, and what the service needs to answer them.
+        ResourceId::Service(service) if matches!(issue.kind, IssueKind::SloBurn | IssueKind::Alert) => {
+            let into = view.snapshot.links_to(service).map(|(name, _)| (name.clone(), 1.0));
+            let calls = calls_of(service, view.snapshot).map(|call| (call, UNTROUBLED));
+            let instances = view.snapshot.services.get(service).into_iter().flat_map(|s| s.instances.keys());
+            let mut found = walk(into.chain(calls).collect(), symptom, issue, view);
+            found.extend(instances.flat_map(|name| process::candidates(name, None, symptom, view)));
             found
         }
         ResourceId::Service(service) => {
@@ -135,7 +158,7 @@ fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
 }
 
 /// Collects the candidates at some links and below them. `open` holds links with their reach.
-fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, view: View<'_>) -> Vec<Candidate> {
+fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, issue: &Issue, view: View<'_>) -> Vec<Candidate> {
     let mut reached: BTreeMap<LinkName, f64> = BTreeMap::new();
     let mut found = Vec::new();
     while let Some((name, reach)) = open.pop() {
@@ -151,6 +174,9 @@ fn walk(mut open: Vec<(LinkName, f64)>, symptom: Symptom, view: View<'_>) -> Vec
                 let seen_through = link.map(|link| (&name, link));
                 here.extend(process::candidates(instance, seen_through, symptom, view));
             }
+        }
+        if let Some(deployed) = deployment::candidate(&name.to, issue, symptom, view) {
+            here.push(deployment::beside(deployed, &here));
         }
         if link.is_none() {
             here.iter_mut().for_each(|candidate| candidate.evidence.extend(traced::called(&name, view)));

@@ -412,3 +412,22 @@ fn a_path_slower_than_its_checks_may_take_is_slow_and_a_throttled_one_is_throttl
         assert!(causes.iter().all(|cause| cause.class != CauseClass::PathBroken));
     }
 }
+
+#[test]
+fn a_burning_budget_is_caused_by_what_the_service_needs_and_by_nothing_once_it_is_over() {
+    let thresholds = Thresholds::default();
+    for (burns, disturbed, expected) in [
+        ("service/cart", "cart-0", "process_hangs instance/cart-0"),
+        ("service/front", "database-0", "process_hangs instance/database-0"),
+    ] {
+        let mut fleet = Fleet::healthy();
+        fleet.paused(disturbed, HUNG).burning(burns, 40.0, 40.0);
+        let open = issues(&fleet);
+        let burn = open.iter().find(|issue| issue.kind == IssueKind::SloBurn).unwrap();
+        let cause = first(burn, &fleet, &open).unwrap();
+        assert_eq!(format!("{} {}", cause.class, cause.resource), expected);
+        fleet.burning(burns, 40.0, 0.5);
+        let causes = diagnose(burn, &fleet.snapshot, &open, &thresholds, &ConfidenceTable::default());
+        assert_eq!(causes, [], "its requests are well: what is seen now did not burn it");
+    }
+}

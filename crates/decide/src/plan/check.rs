@@ -206,6 +206,9 @@ fn check_action(plan: &Plan, index: usize, notes: &mut Vec<Note>) {
         Action::SetMemoryLimit { limit: size, .. } | Action::ResizeVolume { size, .. } if size.0 == 0 => {
             notes.push(Note::ValueOutOfRange(index));
         }
+        Action::Deploy { release, .. } if release.command.first().is_none_or(String::is_empty) => {
+            notes.push(Note::ValueOutOfRange(index));
+        }
         Action::OpenBreaker { .. } | Action::EjectBackend { .. }
             if plan.lift_after.is_none() && matches!(plan.intent, Intent::Remediation { .. }) =>
         {

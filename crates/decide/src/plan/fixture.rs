@@ -93,6 +93,7 @@ fn slot(port: Option<u16>) -> InstanceState {
         unsettled_exits: 0,
         crash_loop: false,
         never_ready: false,
+        outdated: false,
         port,
     }
 }
@@ -112,6 +113,7 @@ pub(super) fn add_service(snapshot: &mut Snapshot, name: &str, replicas: u32, de
         can_drain: true,
         can_clear_caches: false,
         rolling_out: false,
+        release: domain::Release::default(),
         instances,
     };
     snapshot.services.insert(own.clone(), state);
@@ -147,6 +149,8 @@ pub(super) fn shop() -> Snapshot {
         fleet_age: Duration::from_secs(600),
         traces: domain::Traces::default(),
         alerts: domain::Alerts::default(),
+        objectives: domain::Objectives::default(),
+        deployments: Vec::new(),
     };
     add_service(&mut snapshot, "database", 1, &[]);
     add_service(&mut snapshot, "cart", 2, &["database"]);

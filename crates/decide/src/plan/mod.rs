@@ -23,7 +23,7 @@ pub use guard::{
 };
 pub use history::{History, PlanRecord};
 pub use need::Need;
-pub use order::by_priority;
+pub use order::{by_priority, told_directly};
 pub use policy::Policy;
 pub use repair::{PlanContext, Planned, Rejected, WaitReason, plan_repair};
 pub use request::{Refusal, Request, plan_fault, plan_operation};

@@ -45,6 +45,10 @@ impl Need {
             CauseClass::PathBroken | CauseClass::Throttled | CauseClass::ServiceFailing => {
                 (IssueKind::ErrorRate, path(issue, &cause.resource))
             }
+            CauseClass::BadDeployment if issue.kind == IssueKind::NetworkLatency => {
+                (IssueKind::NetworkLatency, cause.resource.clone())
+            }
+            CauseClass::BadDeployment => (IssueKind::ErrorRate, cause.resource.clone()),
         };
         // The cause's own place may be named more closely than the issue's; the reason is the issue's own
         // where both speak of one thing.

@@ -11,7 +11,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use domain::{Cause, Issue, ResourceId, Severity, Time};
+use domain::{Cause, Issue, IssueKind, ResourceId, Severity, Time};
 
 /// Puts diagnosed issues in order. Causes are the more urgent the more severe the worst issue they explain,
 /// then the longer that was seen. Within one: the issue at the cause itself, then severity, then age.
@@ -28,6 +28,31 @@ pub fn by_priority(mut diagnosed: Vec<(&Issue, Vec<Cause>)>) -> Vec<(&Issue, Vec
         (urgency[place], place.clone(), elsewhere, Reverse(issue.severity), issue.detected_at)
     });
     diagnosed
+}
+
+/// The issue that a burning budget, or an alert, leaves the repair to: an open one of the same cause, or at the same place, that says
+/// itself what is wrong. A budget burns on after the repair, while its windows empty; it must not bring a second one.
+pub fn told_directly<'a>(
+    issue: &Issue,
+    causes: &[Cause],
+    diagnosed: &'a [(&'a Issue, Vec<Cause>)],
+) -> Option<&'a Issue> {
+    if !says_symptom(issue.kind) {
+        return None;
+    }
+    let cause = place(issue, causes);
+    let same = |(other, others): &&(&Issue, Vec<Cause>)| {
+        let there = place(other, others);
+        there == cause
+            || other.resource == *cause
+            || (there.service().is_some() && there.service() == cause.service())
+    };
+    diagnosed.iter().filter(|(other, _)| !says_symptom(other.kind)).find(same).map(|(other, _)| *other)
+}
+
+/// Whether a type says that users are hurt, or that somebody wants to know, and not what is wrong. It outlasts the repair.
+fn says_symptom(kind: IssueKind) -> bool {
+    matches!(kind, IssueKind::SloBurn | IssueKind::Alert)
 }
 
 /// Where the likeliest cause is; the issue's own resource as long as none is known.

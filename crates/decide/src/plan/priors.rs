@@ -37,8 +37,8 @@ const fn unproven(rank: u8, strategy: Strategy) -> Candidate {
 
 use Strategy::{
     CircuitBreakDependency, CleanupTempFiles, ClearCaches, ExpandVolume, GracefulRestart, IncreaseCpuLimit,
-    IncreaseMemoryLimit, RerouteTraffic, ResetConnectionPool, RestartPod, RotateLogs, ScaleHorizontally,
-    ScaleReplicas,
+    IncreaseMemoryLimit, RerouteTraffic, ResetConnectionPool, RestartPod, RollbackDeployment, RotateLogs,
+    ScaleHorizontally, ScaleReplicas,
 };
 
 const CRASH: &[Candidate] = &[given(0, RestartPod, 85.0), given(1, ScaleReplicas, 90.0)];
@@ -83,11 +83,21 @@ const DISK_UNSPECIFIED: &[Candidate] = &[
     given(0, ClearCaches, 92.0),
     given(1, ExpandVolume, 95.0),
 ];
-const PATH_ONE: &[Candidate] =
-    &[unproven(0, RerouteTraffic), unproven(1, ResetConnectionPool), unproven(2, CircuitBreakDependency)];
-const PATH_STALE: &[Candidate] =
-    &[unproven(0, ResetConnectionPool), unproven(1, RerouteTraffic), unproven(2, CircuitBreakDependency)];
-const PATH_ALL: &[Candidate] = &[unproven(0, CircuitBreakDependency), unproven(1, ResetConnectionPool)];
+/// A rollback is considered where a deployment is the cause, and then before all else.
+const PATH_ONE: &[Candidate] = &[
+    unproven(0, RollbackDeployment),
+    unproven(1, RerouteTraffic),
+    unproven(2, ResetConnectionPool),
+    unproven(3, CircuitBreakDependency),
+];
+const PATH_STALE: &[Candidate] = &[
+    unproven(0, RollbackDeployment),
+    unproven(1, ResetConnectionPool),
+    unproven(2, RerouteTraffic),
+    unproven(3, CircuitBreakDependency),
+];
+const PATH_ALL: &[Candidate] =
+    &[unproven(0, RollbackDeployment), unproven(1, CircuitBreakDependency), unproven(2, ResetConnectionPool)];
 
 /// The strategies that serve a type and reason, by rank. Empty for types without a strategy so far.
 pub fn candidates(kind: IssueKind, reason: Reason) -> &'static [Candidate] {

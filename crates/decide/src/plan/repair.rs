@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
-    Actor, Capabilities, Cause, InstanceName, Intent, Issue, IssueKind, OutcomeKind, Plan, PlanId, Reason,
-    ResourceId, ServiceName, Snapshot, Strategy, Time,
+    Actor, Capabilities, Cause, CauseClass, InstanceName, Intent, Issue, IssueKind, OutcomeKind, Plan,
+    PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 
 use super::history::{History, PlanRecord};
@@ -291,6 +291,9 @@ fn in_order(case: &Case<'_>) -> Vec<Candidate> {
         case.ctx.rates.estimate(*kind, *reason, candidate.strategy, candidate.prior).rate.0
     };
     let mut order = candidates(case.need.kind, case.need.reason).to_vec();
+    // Where no deployment is the cause there is nothing to roll back, and nothing to say of it.
+    let deployed = case.cause.class == CauseClass::BadDeployment;
+    order.retain(|candidate| deployed || candidate.strategy != Strategy::RollbackDeployment);
     order.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| rate(b).total_cmp(&rate(a))));
     order
 }

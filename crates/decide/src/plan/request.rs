@@ -6,13 +6,14 @@
 
 use domain::{
     Action, Actor, Attachment, Capabilities, Enforcement, ExperimentId, Fault, FaultKind, InstanceName,
-    Intent, LinkName, PathScope, Plan, PlanId, ResourceId, ServiceName, Snapshot, Time,
+    Intent, LinkName, PathScope, Plan, PlanId, Release, ResourceId, ServiceName, ServiceState, Snapshot,
+    Step, Time,
 };
 
 use super::check::{services_of, touched};
 use super::need::exists;
 use super::policy::Policy;
-use super::steps::step;
+use super::steps::{rollout, step};
 
 /// What planning reads beside the request.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +74,15 @@ pub enum Refusal {
     /// The service is labelled hands-off.
     #[error("{0} is labelled hands-off; take the label off first")]
     HandsOff(ServiceName),
+    /// A version that is no name of one.
+    #[error("{0}")]
+    Version(String),
+    /// It runs that already.
+    #[error("{0} runs exactly that already; nothing would change")]
+    RunsAlready(ServiceName),
+    /// It is being given something else just now.
+    #[error("a rollout of {0} is under way; wait until it is over")]
+    RollingOut(ServiceName),
     /// Nothing was asked for.
     #[error("nothing was asked for; name at least one action")]
     Nothing,
@@ -166,12 +176,19 @@ fn assemble(
         requested_by,
         summary,
         expected_effect,
-        steps: actions.into_iter().map(step).collect(),
+        steps: actions.into_iter().map(|action| timed(action, request.snapshot)).collect(),
         verify: None,
         blast_radius,
         lift_after: None,
         created_at: request.now,
     }
+}
+
+/// The step of an action, with the time that so many instances need.
+fn timed(action: Action, snapshot: &Snapshot) -> Step {
+    let Action::Deploy { service, .. } = &action else { return step(action) };
+    let replicas = snapshot.services.get(service).map_or(1, |state| state.replicas);
+    rollout(action, replicas)
 }
 
 /// The instances a scale-down ends: the highest slots.
@@ -277,6 +294,11 @@ fn check_operation(action: &Action, request: &Request<'_>, refused: &mut Vec<Ref
     {
         refused.push(Refusal::NotBehind { instance: instance.clone(), link: link.clone() });
     }
+    if let Action::Deploy { service, release } = action
+        && let Some(state) = request.snapshot.services.get(service)
+    {
+        check_release(service, state, release, refused);
+    }
     match action {
         Action::SetCpuLimit { .. } => need_capability("a CPU limit", &can.cpu_limit, refused),
         Action::SetMemoryLimit { .. } => need_capability("a memory limit", &can.memory_limit, refused),
@@ -285,6 +307,16 @@ fn check_operation(action: &Action, request: &Request<'_>, refused: &mut Vec<Ref
             need_capability("a change of a link", &can.links, refused);
         }
         _ => {}
+    }
+}
+
+fn check_release(service: &ServiceName, state: &ServiceState, to: &Release, refused: &mut Vec<Refusal>) {
+    refused.extend(to.version.as_deref().and_then(Release::version_fault).map(Refusal::Version));
+    if *to == state.release {
+        refused.push(Refusal::RunsAlready(service.clone()));
+    }
+    if state.rolling_out {
+        refused.push(Refusal::RollingOut(service.clone()));
     }
 }
 

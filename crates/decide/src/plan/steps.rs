@@ -5,11 +5,26 @@ use std::time::Duration;
 
 use domain::{Action, FaultKind, Step, Undo};
 
+use super::check::STEP_TIMEOUT_MAX;
+
+/// How long one instance may take to drain, start and become ready.
+const ROLLOUT_PER_INSTANCE: Duration = Duration::from_secs(30);
+
+/// The step that lets every one of `replicas` instances run something else, one after another. One that never gets
+/// ready is taken back by the end of its time.
+pub(super) fn rollout(action: Action, replicas: u32) -> Step {
+    let step = step(action);
+    let timeout = ROLLOUT_PER_INSTANCE.saturating_mul(replicas.saturating_add(1)).min(STEP_TIMEOUT_MAX);
+    Step { timeout, ..step }
+}
+
 /// The step that does `action`.
 pub fn step(action: Action) -> Step {
     let (undo, seconds) = match &action {
         // Includes draining and the start of the successor.
         Action::RestartInstance { .. } => (Undo::NothingToRestore, 30),
+        // For one instance; see `rollout`.
+        Action::Deploy { .. } => (Undo::Exact, ROLLOUT_PER_INSTANCE.as_secs() * 2),
         Action::SetReplicas { .. } => (Undo::Exact, 60),
         Action::SetCpuLimit { .. }
         | Action::SetMemoryLimit { .. }

@@ -11,17 +11,19 @@
 //!     └──────────────▶ NotHealed ◀─────────┘ or not seen well by hold + deadline
 //! ```
 //!
-//! Until the SLO engine exists, "no SLO got worse" means that the callers' error ratio and p95 are not above
-//! their values at detection. Values within the built-in objectives (1 % and 200 ms) are never worse, and
-//! fewer than five requests tell nothing: one failed request more under a light load is noise. For the same
-//! reason a snapshot for an observation should count only requests that ended after the steps (see
-//! `observe::Sighting::since`): the slow requests of before the repair are not its doing.
+//! "No SLO got worse" means that the error budget of no objective about the service, or about one that calls it, burns
+//! faster than at detection and faster than it lasts. Where there is no such objective of failures, or of latency, the
+//! callers' error ratio, or p95, must not be above its value at detection. Values within the built-in bounds (1 % and
+//! 200 ms) are never worse, and fewer than five requests tell nothing: one failed request more under a light load is
+//! noise. For the same reason a snapshot for an observation should count only requests that ended after the steps (see
+//! `observe::Sighting::since`): the slow requests of before the repair are not its doing. Objectives look back ten seconds,
+//! so that they are asked of a repair from then on.
 
 use std::fmt;
 use std::time::Duration;
 
 use domain::units::{duration_ms, show_duration};
-use domain::{OutcomeKind, Plan, ResourceId, Signal, Snapshot, Strategy, Time};
+use domain::{BadEvents, OutcomeKind, Plan, ResourceId, Signal, Snapshot, Strategy, Time};
 use serde::{Deserialize, Serialize};
 
 use super::need::bad_backends;
@@ -32,6 +34,8 @@ use crate::detect::traffic::REQUESTS_MIN;
 const ERROR_RATIO_OBJECTIVE: f64 = 0.01;
 /// Up to this p95 callers are well (H1), in milliseconds.
 const P95_OBJECTIVE_MS: f64 = 200.0;
+/// Up to this burn an error budget lasts.
+const AFFORDABLE: f64 = 1.0;
 
 /// What was seen of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,13 @@ pub struct Baseline {
     pub error_ratio: Option<f64>,
     /// 95th percentile of latency in milliseconds; `None` with fewer than five requests on every link.
     pub p95_ms: Option<f64>,
+    /// How fast the budgets of objectives of failures burn, the fastest; 1 is just affordable. `None` without one that
+    /// saw five events.
+    #[serde(default)]
+    pub failures_burn: Option<f64>,
+    /// The same of objectives of latency.
+    #[serde(default)]
+    pub slowness_burn: Option<f64>,
 }
 
 impl Baseline {
@@ -71,6 +82,8 @@ impl Baseline {
         Self {
             error_ratio: (requests >= REQUESTS_MIN).then(|| errors as f64 / requests as f64),
             p95_ms: enough.filter_map(|link| link.recent.p95_ms).reduce(f64::max),
+            failures_burn: fastest_burn(resource, snapshot, BadEvents::Failed),
+            slowness_burn: fastest_burn(resource, snapshot, BadEvents::Slow),
         }
     }
 
@@ -80,9 +93,23 @@ impl Baseline {
             (Some(then), Some(now)) => now > then && now > objective,
             _ => false,
         };
-        worse(self.error_ratio, now.error_ratio, ERROR_RATIO_OBJECTIVE)
-            || worse(self.p95_ms, now.p95_ms, P95_OBJECTIVE_MS)
+        let either = |budget: [Option<f64>; 2], callers: [Option<f64>; 2], bound: f64| match budget {
+            [Some(_), Some(_)] => worse(budget[0], budget[1], AFFORDABLE),
+            _ => worse(callers[0], callers[1], bound),
+        };
+        let failures = [self.failures_burn, now.failures_burn];
+        let slowness = [self.slowness_burn, now.slowness_burn];
+        either(failures, [self.error_ratio, now.error_ratio], ERROR_RATIO_OBJECTIVE)
+            || either(slowness, [self.p95_ms, now.p95_ms], P95_OBJECTIVE_MS)
     }
+}
+
+/// The fastest burn of the last seconds among the objectives about a resource's service, or about one that calls it.
+fn fastest_burn(resource: &ResourceId, snapshot: &Snapshot, bad: BadEvents) -> Option<f64> {
+    let service = resource.service()?;
+    let concerned = [service].into_iter().chain(snapshot.dependents(service));
+    let about = concerned.flat_map(|service| snapshot.objectives.about(service));
+    about.filter(|state| state.bad == bad).filter_map(|state| state.lately).reduce(f64::max)
 }
 
 /// One look at the signal.
@@ -316,7 +343,20 @@ impl fmt::Display for Unverified {
                     percent(now.error_ratio),
                     then.p95_ms.unwrap_or(0.0),
                     now.p95_ms.unwrap_or(0.0)
-                )
+                )?;
+                let fastest = |side: &Baseline| {
+                    [side.failures_burn, side.slowness_burn].into_iter().flatten().reduce(f64::max)
+                };
+                let burns = [fastest(then), fastest(now)];
+                match burns {
+                    [Some(then), Some(now)] => {
+                        write!(
+                            f,
+                            "; their error budgets burned {then:.1} times as fast as they last, now {now:.1}"
+                        )
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use domain::{
-    Attachment, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName, Severity,
+    Attachment, BurnBound, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName,
+    Severity,
 };
 
 use crate::body::Fields;
@@ -48,6 +49,7 @@ pub(crate) fn read(mut body: Fields, who: &str) -> Result<ExperimentRequest, Pro
             "every fault is taken out when its time is over; leave it out or give true",
         ));
     }
+    let abort_when = read_bound(body.object("abort_when")?)?;
     body.finish()?;
     let request = ExperimentRequest {
         name,
@@ -57,9 +59,31 @@ pub(crate) fn read(mut body: Fields, who: &str) -> Result<ExperimentRequest, Pro
         severity,
         safety_level,
         requested_by: who.to_owned(),
+        abort_when,
     };
     check_ranges(&request)?;
     Ok(request)
+}
+
+/// An objective and how fast its budget may burn; `None` where nothing is said.
+fn read_bound(mut bound: Fields) -> Result<Option<BurnBound>, Problem> {
+    let (objective, burn_rate) = (bound.text_or("objective")?, bound.number_or("burn_rate")?);
+    let read = match (objective, burn_rate) {
+        (None, None) => None,
+        (Some(objective), Some(burn_rate)) if burn_rate > 0.0 => Some(BurnBound { objective, burn_rate }),
+        (None, Some(_)) => {
+            return Err(
+                bound.wrong("objective", "`abort_when.objective` is missing; give the id of an objective")
+            );
+        }
+        (Some(_), _) => {
+            return Err(
+                bound.wrong("burn_rate", "`abort_when.burn_rate` must be a number above 0, such as 14.4")
+            );
+        }
+    };
+    bound.finish()?;
+    Ok(read)
 }
 
 /// Asks the domain what is out of range, and gives its names those of the body.
@@ -205,6 +229,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         read(Fields::parse(&headers, body.to_string().as_bytes())?, "test")
+    }
+
+    #[test]
+    fn an_objective_that_ends_it_is_named_with_its_bound() {
+        let with = |bound: serde_json::Value| {
+            parse(serde_json::json!({
+                "type": "pod_kill", "duration_seconds": 5, "target": {"resource": "instance/cart-0"}, "abort_when": bound,
+            }))
+        };
+        let bound =
+            with(serde_json::json!({"objective": "cart-answers", "burn_rate": 6})).unwrap().abort_when;
+        assert_eq!(bound, Some(BurnBound { objective: "cart-answers".to_owned(), burn_rate: 6.0 }));
+        let error = with(serde_json::json!({"objective": "cart-answers"})).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("abort_when.burn_rate"));
+        let error = with(serde_json::json!({"burn_rate": 6})).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("abort_when.objective"));
     }
 
     #[test]

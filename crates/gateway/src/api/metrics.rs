@@ -6,6 +6,7 @@
 mod chaos;
 mod healing;
 mod series;
+mod slo;
 
 use std::fmt::Write as _;
 
@@ -43,6 +44,9 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     }
     if let Some(rules) = &asked.app.rules {
         rules.write_metrics(&mut text.0);
+    }
+    if let Some(objectives) = &asked.app.objectives {
+        slo::write(&mut text, objectives);
     }
     let mut response = text.0.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

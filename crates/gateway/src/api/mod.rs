@@ -2,11 +2,14 @@
 //! [`Asked`] to an answer.
 
 mod chaos;
+mod deployments;
 pub(crate) mod experiment;
 mod metrics;
 pub(crate) mod observability;
 mod operations;
 mod self_healing;
+mod slo;
+pub(crate) mod timeline;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +22,7 @@ use crate::control::ControlError;
 use crate::problem::Problem;
 use crate::serve::App;
 
-pub(crate) use {chaos::*, metrics::*, operations::*, self_healing::*};
+pub(crate) use {chaos::*, deployments::*, metrics::*, operations::*, self_healing::*, slo::*};
 
 /// Rows of a list where the client does not say.
 const PAGE: usize = store::LIST_LIMIT_DEFAULT;

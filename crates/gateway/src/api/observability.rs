@@ -66,7 +66,7 @@ impl Asked<'_> {
 }
 
 fn no_telemetry() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_telemetry", NoTelemetry::SENTENCE)
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Problem::NOT_KEPT, NoTelemetry::SENTENCE)
 }
 
 /// `GET …/status`: what the store holds, what waits for compaction, and whether intake waits for it.

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use domain::{Issue, IssueKind, PlanId, PlanStatus, ResourceId, Severity};
+use serde::Serialize;
 use serde_json::json as value;
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
@@ -9,9 +10,13 @@ use super::{Answer, Asked, back, json, names};
 use crate::control::{Automation, RunMode};
 use crate::problem::Problem;
 use crate::serve::App;
-use crate::shapes::{HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, status_name};
+use crate::shapes::{
+    HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
+};
 
 const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
+
+const TREND_WINDOWS: [(&str, i64); 4] = [("1h", 3600), ("6h", 6 * 3600), ("24h", 86_400), ("7d", 7 * 86_400)];
 
 const STATUSES: [PlanStatus; 7] = [
     PlanStatus::Pending,
@@ -33,7 +38,43 @@ pub(crate) fn health_score(asked: &Asked<'_>) -> Answer {
             "no health was computed yet; ask again in a few seconds",
         )
     })?;
-    json(StatusCode::OK, &HealthScore::from(&record))
+    let trend = health_trend(asked.app, TREND_WINDOWS[0].1)?;
+    let shape = HealthScoreWithTrend {
+        score: HealthScore::from(&record),
+        trend: trend.as_ref().map(TrendShape::from),
+    };
+    json(StatusCode::OK, &shape)
+}
+
+/// The score with where it was going in the last hour; null where there are too few records of it.
+#[derive(Serialize)]
+struct HealthScoreWithTrend {
+    #[serde(flatten)]
+    score: HealthScore,
+    trend: Option<TrendShape>,
+}
+
+/// `GET …/health-score/trend?window=1h|6h|24h|7d`: where the overall score is going.
+pub(crate) fn health_score_trend(asked: &Asked<'_>) -> Answer {
+    asked.query.only(&["window"])?;
+    let window = |text: &str| TREND_WINDOWS.into_iter().find(|(name, _)| *name == text);
+    let (name, seconds) = asked
+        .query
+        .read("window", window, || names(TREND_WINDOWS.map(|(name, _)| name), |name| name))?
+        .unwrap_or(TREND_WINDOWS[0]);
+    let trend = health_trend(asked.app, seconds)?;
+    let body = value!({"window": name, "trend": trend.as_ref().map(TrendShape::from)});
+    json(StatusCode::OK, &body)
+}
+
+/// Where the overall score is going over the last `seconds`; `None` where there are too few records.
+pub(crate) fn health_trend(app: &App, seconds: i64) -> Result<Option<decide::trend::Trend>, Problem> {
+    let records = app.store.health_since(back(app.clock.now(), seconds))?;
+    let scores: Vec<(f64, f64)> = records
+        .iter()
+        .filter_map(|record| Some((record.at.wall_us as f64 / 1e6, f64::from(record.overall?))))
+        .collect();
+    Ok(decide::trend::trend(&scores))
 }
 
 pub(crate) fn health_history(asked: &Asked<'_>) -> Answer {

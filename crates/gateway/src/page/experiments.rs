@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use domain::units::show_duration;
-use domain::{ExperimentId, Fault, ResourceId, Time};
+use domain::{ExperimentId, Fault, Lane, ResourceId, ServiceName};
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 use store::{ExperimentRecord, ExperimentStatus};
 
-use super::history;
 use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::sentence::{capital, count};
@@ -313,16 +312,10 @@ fn time_line(
         None => now_us,
     };
     let axis = Axis::around(record.created_at.wall_us, end_us, now_us);
-    let since = Time { boot_us: 0, wall_us: axis.begin_us - 600_000_000 };
     let target = target(document).and_then(|target| target.parse::<ResourceId>().ok());
-    let service = target.as_ref().and_then(ResourceId::service);
-    let lanes = history::lanes(
-        &app.store,
-        since,
-        |issue| service.is_some() && issue.resource.service() == service,
-        |plan| plan.plan.steps.iter().any(|step| step.action.resource().service() == service),
-    )?;
+    let service = target.as_ref().and_then(ResourceId::service).map(ServiceName::as_str);
+    let lanes = timeline::shared(app, axis, service, &Lane::ALL)?;
     Ok(html! {
-        section class="timeline" { h2 { "Time line" span class="quiet" { "this experiment and its target" } } (timeline::draw(axis, &lanes)) }
+        section class="timeline" { h2 { "Time line" span class="quiet" { "this experiment and its target" } } (lanes) }
     })
 }

@@ -63,6 +63,16 @@ pub(crate) fn bar(score: Option<u8>) -> Markup {
     }
 }
 
+/// What is left of something as a thin bar; the number stands beside it.
+pub(crate) fn of_share(meaning: Meaning, share: Option<f64>) -> Markup {
+    html! {
+        svg class={ "bar " (meaning.class()) } viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true" {
+            rect class="track" width="100" height="4" {}
+            @if let Some(share) = share { rect class="value" width=(format!("{:.1}", share.clamp(0.0, 1.0) * 100.0)) height="4" {} }
+        }
+    }
+}
+
 /// Scores over time as a line, with the threshold of 70 dashed. The axis ends at 100 and begins at 60, or
 /// at the ten below the lowest score. `points` are a position in the window (0 to 1) and a score.
 pub(crate) fn trend(points: &[(f64, u8)]) -> Markup {
@@ -72,6 +82,34 @@ pub(crate) fn trend(points: &[(f64, u8)]) -> Markup {
     html! {
         svg viewBox={ "0 -2 1000 " (104 - lowest) } preserveAspectRatio="none" role="img" aria-label=(trend_words(points)) {
             line x1="0" x2="1000" y1="30" y2="30" { title { "below 70 an incident review opens" } }
+            polyline points=(line.join(" ")) {}
+        }
+    }
+}
+
+/// Figures over time, as a line without axes beside the newest of them.
+pub(crate) struct Spark<'a> {
+    /// A position in the window (0 to 1) and a value that is not below 0; at least two.
+    pub(crate) points: &'a [(f64, f64)],
+    /// What it is judged by, dashed.
+    pub(crate) limit: Option<f64>,
+    /// What it shows, for those who cannot see it.
+    pub(crate) label: &'a str,
+}
+
+/// A line of figures from 0 to the highest.
+pub(crate) fn spark(spark: &Spark<'_>) -> Markup {
+    let values = spark.points.iter().map(|(_, value)| *value);
+    let highest = values.clone().chain(spark.limit).fold(0.0_f64, f64::max).max(f64::MIN_POSITIVE);
+    let place = |value: f64| 30.0 - value / highest * 28.0;
+    let line: Vec<String> =
+        spark.points.iter().map(|(x, value)| format!("{:.2},{:.2}", x * 200.0, place(*value))).collect();
+    let lowest = values.clone().fold(f64::INFINITY, f64::min);
+    let words = format!("{}: between {lowest:.1} and {:.1}", spark.label, values.fold(0.0_f64, f64::max));
+    html! {
+        svg class="spark" viewBox="0 0 200 32" preserveAspectRatio="none" role="img" aria-label=(words) {
+            title { (words) }
+            @if let Some(limit) = spark.limit { line class="limit" x1="0" x2="200" y1=(format!("{:.2}", place(limit))) y2=(format!("{:.2}", place(limit))) {} }
             polyline points=(line.join(" ")) {}
         }
     }
@@ -94,6 +132,16 @@ mod tests {
         assert!(arc(50).ends_with("74.0 12.0"), "{}", arc(50));
         assert!(arc(100).ends_with("134.0 72.0"), "{}", arc(100));
         assert!(gauge(None).into_string().contains("unknown"));
+    }
+
+    #[test]
+    fn a_line_of_figures_ends_above_at_the_highest() {
+        let text = spark(&Spark { points: &[(0.0, 0.0), (1.0, 4.0)], limit: Some(1.0), label: "failed" });
+        let text = text.into_string();
+        assert!(text.contains("points=\"0.00,30.00 200.00,2.00\""), "{text}");
+        assert!(text.contains("y1=\"23.00\"") && text.contains("failed: between 0.0 and 4.0"), "{text}");
+        let flat = spark(&Spark { points: &[(0.0, 0.0), (1.0, 0.0)], limit: None, label: "failed" });
+        assert!(flat.into_string().contains("points=\"0.00,30.00 200.00,30.00\""));
     }
 
     #[test]

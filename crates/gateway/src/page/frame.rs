@@ -12,11 +12,13 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-const RAIL: [(&str, &str, &str); 8] = [
+const RAIL: [(&str, &str, &str); 10] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
+    ("/timeline", "Time line", "M2 14.5h14M4 11h5M7 7.5h6M5 4h3M11.5 11h3.5"),
     ("/issues", "Issues", "M9 2L16.5 15.5h-15zM9 7v4M9 13h.01"),
     ("/remediations", "Remediations", "M15.5 9a6.5 6.5 0 1 1-2-4.7M15.5 2v3.5H12"),
+    ("/slos", "Objectives", "M9 2a7 7 0 1 0 7 7M9 5.5A3.5 3.5 0 1 0 12.5 9M9 9l6-6"),
     ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
     ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
     ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
@@ -45,6 +47,7 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
                     script src="/assets/uplot.js" defer {}
                     script src="/assets/metrics.js" defer {}
                 }
+                @if has_time_line(path) { script src="/assets/timeline.js" defer {} }
             }
             body {
                 a class="skip" href="#main" { "Skip to content" }
@@ -57,6 +60,11 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
             }
         }
     }
+}
+
+/// Whether a part of a time line can be selected there.
+fn has_time_line(path: &str) -> bool {
+    path == "/" || ["/timeline", "/services/", "/issues/"].iter().any(|address| path.starts_with(address))
 }
 
 /// The address and the word of the rail under which a page stands; none for the overview and what is on no list.

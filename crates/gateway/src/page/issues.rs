@@ -1,6 +1,7 @@
 //! Issues: the list, and one issue in the loop's order: seen, why, plan, proof.
 
-use domain::{Bytes, Issue, IssueId, IssueKind, PlanStatus, Time};
+use decide::correlate::Span;
+use domain::{Bytes, Issue, IssueId, IssueKind, Lane, PlanStatus, ServiceName};
 use maud::{Markup, html};
 use store::{IssueFilter, JournalEntry, PlanRecord};
 
@@ -17,10 +18,17 @@ use super::{Page, Section};
 use crate::api;
 use crate::body::Query;
 use crate::control::Planned;
+use crate::happenings;
 use crate::problem::Problem;
 use crate::serve::App;
 
 const ROWS: usize = 50;
+
+/// How long before an issue a change may have to do with it, microseconds.
+const BEFORE_US: i64 = 900_000_000;
+
+/// How long after its beginning what happens is looked at, microseconds.
+const AFTER_US: i64 = 1_800_000_000;
 
 /// Earlier issues of the same type on the same resource that are shown.
 const EARLIER: usize = 5;
@@ -89,6 +97,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
         Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
         Section::live("timeline", time_line(app, view, &issue)?),
+        Section::live("before", changed_before(app, view, &issue)?),
         Section::rows("history", earlier(app, view, &issue, &plans)?),
     ];
     Ok(Page { title: issue.description.clone(), sections })
@@ -229,16 +238,26 @@ fn time_line(app: &App, view: &View, issue: &Issue) -> Result<Markup, Problem> {
     let now_us = view.stamp.now.wall_us;
     let axis =
         Axis::around(issue.detected_at.wall_us, issue.closed_at.map_or(now_us, |at| at.wall_us), now_us);
-    let since = Time { boot_us: 0, wall_us: axis.begin_us - 600_000_000 };
-    let service = issue.resource.service();
-    let lanes = history::lanes(
-        &app.store,
-        since,
-        |other| other.resource.service() == service,
-        |record| record.plan.steps.iter().any(|step| step.action.resource().service() == service),
-    )?;
+    let lanes = timeline::shared(app, axis, issue.resource.service().map(ServiceName::as_str), &Lane::ALL)?;
     Ok(html! {
-        section class="timeline" { h2 { "Time line" span class="quiet" { "this issue and its service" } } (timeline::draw(axis, &lanes)) }
+        section class="timeline" { h2 { "Time line" span class="quiet" { "this issue and its service" } } (lanes) }
+    })
+}
+
+/// What changed in the quarter of an hour before, and what it looks like together with what happened around it.
+fn changed_before(app: &App, view: &View, issue: &Issue) -> Result<Markup, Problem> {
+    let begun = issue.detected_at.wall_us;
+    let until = issue.closed_at.map_or(view.stamp.now.wall_us, |at| at.wall_us).min(begun + AFTER_US);
+    let window = Span { from_us: begun - BEFORE_US, to_us: until.max(begun) };
+    let service = issue.resource.service().map(ServiceName::as_str);
+    let answer = happenings::correlated(app, window, begun, service)?;
+    let id = issue.id.to_string();
+    let about = answer.patterns.iter().filter(|pattern| pattern.events.contains(&id));
+    let mut about = about.peekable();
+    Ok(html! {
+        @if about.peek().is_some() { h2 { "What it belongs to" } (timeline::patterns(view.stamp, &answer, about)) }
+        h2 { "What changed before" span class="quiet" { "15 min, here and in what it needs" } }
+        (timeline::changed_before(&answer))
     })
 }
 

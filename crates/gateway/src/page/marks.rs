@@ -1,7 +1,9 @@
 //! Status marks: a shape, a colour and a word, so that none has to be believed alone.
 
-use domain::{OutcomeKind, PlanStatus, Severity};
+use domain::{Bearing, OutcomeKind, PlanStatus, Severity};
 use maud::{Markup, html};
+
+pub(crate) use crate::phrases::{outcome as outcome_word, status as status_word};
 
 /// The five meanings and the lack of one, from quiet to loud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +77,18 @@ pub(crate) fn of_severity(severity: Severity) -> Meaning {
     }
 }
 
+/// What a thing on the time line means.
+pub(crate) fn of_bearing(bearing: Bearing) -> Meaning {
+    match bearing {
+        Bearing::Well => Meaning::Good,
+        Bearing::Change => Meaning::Info,
+        Bearing::Attention => Meaning::Attention,
+        Bearing::Bad => Meaning::Bad,
+        Bearing::Disturbance => Meaning::Disturbed,
+        Bearing::Unclear => Meaning::Unknown,
+    }
+}
+
 /// What a plan's status means.
 pub(crate) fn of_status(status: PlanStatus) -> Meaning {
     match status {
@@ -83,31 +97,6 @@ pub(crate) fn of_status(status: PlanStatus) -> Meaning {
         PlanStatus::AwaitingApproval | PlanStatus::RolledBack => Meaning::Attention,
         PlanStatus::Failed => Meaning::Bad,
         PlanStatus::Refused => Meaning::Unknown,
-    }
-}
-
-/// A plan's status in words.
-pub(crate) fn status_word(status: PlanStatus) -> &'static str {
-    match status {
-        PlanStatus::Pending => "pending",
-        PlanStatus::AwaitingApproval => "awaits approval",
-        PlanStatus::InProgress => "in progress",
-        PlanStatus::Verifying => "verifying",
-        PlanStatus::Success => "success",
-        PlanStatus::Failed => "failed",
-        PlanStatus::RolledBack => "rolled back",
-        PlanStatus::Refused => "refused",
-    }
-}
-
-/// An outcome in words.
-pub(crate) fn outcome_word(outcome: OutcomeKind) -> &'static str {
-    match outcome {
-        OutcomeKind::Healed => "healed",
-        OutcomeKind::Mitigated => "mitigated",
-        OutcomeKind::SelfRecovered => "recovered by itself",
-        OutcomeKind::NotHealed => "not healed",
-        OutcomeKind::Refused => "refused",
     }
 }
 

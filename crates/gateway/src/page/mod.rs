@@ -17,10 +17,12 @@ mod marks;
 mod metrics;
 mod overview;
 mod plan;
+mod red;
 mod remediations;
 mod rows;
 mod sentence;
 mod services;
+mod slos;
 mod time;
 mod timeline;
 mod traces;
@@ -44,8 +46,10 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
     include_str!("../assets/traces.css"),
+    include_str!("../assets/slos.css"),
     include_str!("../assets/vendor/uplot.css"),
-    include_str!("../assets/metrics.css")
+    include_str!("../assets/metrics.css"),
+    include_str!("../assets/timeline.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
@@ -55,11 +59,13 @@ pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 pub(crate) const METRICS_SCRIPT: &str = include_str!("../assets/metrics.js");
 /// uPlot, as its package has it. Served at `/assets/uplot.js`.
 pub(crate) const UPLOT: &str = include_str!("../assets/vendor/uplot.js");
+/// Served at `/assets/timeline.js`.
+pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 15] = [
+pub(crate) const PATHS: [&str; 18] = [
     "/",
     "/issues",
     "/issues/{id}",
@@ -69,6 +75,9 @@ pub(crate) const PATHS: [&str; 15] = [
     "/experiments/{id}",
     "/services",
     "/services/{name}",
+    "/timeline",
+    "/slos",
+    "/slos/{id}",
     "/traces",
     "/traces/compare",
     "/traces/{id}",
@@ -200,6 +209,9 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view),
         ["services", name] => services::detail(app, view, name, &query),
+        ["timeline"] => timeline::page(app, view, &query),
+        ["slos"] => slos::list(app),
+        ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),
         ["traces", id] => traces::detail(app, view, id, &query),

@@ -1,6 +1,6 @@
 //! The overview: one sentence, health, the time line, what needs a person, what happens, the services.
 
-use domain::Time;
+use domain::{Lane, Time};
 use maud::{Markup, html};
 use store::{PlanFilter, PlanPurpose};
 
@@ -11,7 +11,7 @@ use super::rows::Rows;
 use super::sentence::{capital, count, overall};
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::View;
-use super::{Page, Section, experiments, services};
+use super::{Page, Section, experiments, services, slos};
 use crate::api::back;
 use crate::body::Query;
 use crate::problem::Problem;
@@ -23,6 +23,9 @@ const DAY_SECONDS: i64 = 86_400;
 const TREND_POINTS: usize = 144;
 
 const HISTORY_ROWS: usize = 8;
+
+/// Single traces say little of a whole fleet.
+const LANES: [Lane; 5] = [Lane::Issues, Lane::Actions, Lane::Faults, Lane::Deployments, Lane::Alerts];
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let window = window(query)?;
@@ -36,6 +39,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         Section::live("sentence", html! { h1 class="sentence" { (overall(view)) } }),
         Section::live("health", health(view, &trend_points(app, view.stamp.now)?)),
         Section::live("timeline", time_line(app, view, query, window)?),
+        Section::live("budgets", slos::line(app)),
         Section::rows("now", now(view)),
     ];
     let rows = Rows::of_overview(view);
@@ -66,7 +70,9 @@ fn window(query: &Query) -> Result<i64, Problem> {
         let seconds: i64 = text.parse().ok()?;
         WINDOWS.iter().any(|(_, known)| *known == seconds).then_some(seconds)
     };
-    Ok(query.read("window", read, || "one of 900, 3600, 21600, 86400".to_owned())?.unwrap_or(WINDOWS[0].1))
+    Ok(query
+        .read("window", read, || "one of 900, 3600, 21600, 86400, 604800".to_owned())?
+        .unwrap_or(WINDOWS[0].1))
 }
 
 fn trend_points(app: &App, now: Time) -> Result<Vec<(f64, u8)>, Problem> {
@@ -120,22 +126,20 @@ fn health(view: &View, points: &[(f64, u8)]) -> Markup {
 
 fn time_line(app: &App, view: &View, query: &Query, window: i64) -> Result<Markup, Problem> {
     let axis = Axis::last(window, view.stamp.now.wall_us);
-    let begin = Time { boot_us: 0, wall_us: axis.begin_us };
-    // Something may have begun before the axis: look back twice as far.
-    let since = back(begin, window);
-    let lanes = history::lanes(&app.store, since, |_| true, |_| true)?;
+    let lanes = timeline::shared(app, axis, None, &LANES)?;
     Ok(html! {
         section class="timeline" aria-label="Time line" {
             h2 {
                 "Time line"
                 span class="windows more" {
+                    a href="/timeline" { "All" }
                     @for (name, seconds) in WINDOWS {
                         a href={ "/?" (query.with("window", &seconds.to_string())) }
                             aria-current=[(seconds == window).then_some("true")] { (name) }
                     }
                 }
             }
-            (timeline::draw(axis, &lanes))
+            (lanes)
         }
     })
 }

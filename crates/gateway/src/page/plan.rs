@@ -9,6 +9,7 @@ use super::sentence::capital;
 use super::services::resource_link;
 use super::time::{Stamp, took};
 use crate::phrases;
+pub(crate) use crate::phrases::words;
 use domain::units::show_duration;
 
 /// Why: the cause a plan goes for.
@@ -41,11 +42,6 @@ fn causes(causes: &[Cause]) -> Markup {
             }
         }
     }
-}
-
-/// `process_hangs` as `process hangs`.
-pub(crate) fn words(name: &str) -> String {
-    name.replace('_', " ")
 }
 
 /// The steps, with what became of each where it ran.

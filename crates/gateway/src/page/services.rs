@@ -3,19 +3,21 @@
 //! A value is shown as over its limit where an open issue says so, against that issue's threshold.
 
 use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
-use domain::{Bytes, InstanceName, IssueKind, LinkName, ResourceId, ServiceName, Snapshot};
+use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot};
 use maud::{Markup, html};
 
 use super::history;
 use super::marks::{Meaning, mark};
+use super::red;
 use super::rows::Rows;
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::{View, of_phase};
 use super::{Page, Section};
-use crate::api::back;
 use crate::body::Query;
 use crate::problem::Problem;
 use crate::serve::App;
+
+pub(crate) use crate::phrases::resource as resource_words;
 
 const LOG_LINES: usize = 60;
 
@@ -325,13 +327,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
         return Err(Problem::not_found(format!("there is no service {name}; the Services page lists them")));
     };
     let axis = Axis::last(WINDOW, view.stamp.now.wall_us);
-    let since = back(view.stamp.now, 2 * WINDOW);
-    let lanes = history::lanes(
-        &app.store,
-        since,
-        |issue| issue.resource.service() == Some(&name),
-        |record| record.plan.steps.iter().any(|step| step.action.resource().service() == Some(&name)),
-    )?;
+    let lanes = timeline::shared(app, axis, Some(name.as_str()), &Lane::ALL)?;
     let issues: Vec<_> =
         view.issues.iter().filter(|issue| issue.resource.service() == Some(&name)).cloned().collect();
     let logs = app.control.logs(&name, LOG_LINES);
@@ -346,9 +342,10 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("actions", actions(view, &name, state)),
+        Section::live("red", red::figures(app, view, name.as_str())?),
         Section::live(
             "timeline",
-            html! { section class="timeline" { h2 { "Time line" span class="quiet" { "1 h" } } (timeline::draw(axis, &lanes)) } },
+            html! { section class="timeline" { h2 { "Time line" span class="quiet" { "1 h" } } (lanes) } },
         ),
         Section::rows(
             "issues",
@@ -357,6 +354,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
                 @if issues.is_empty() { p class="empty" { "No issue is open here." } } @else { (history::issues(view, &issues)) }
             },
         ),
+        Section::live("deployments", red::deployments(app, view, &name)?),
         Section::live("instances", instances(view, state)),
         Section::live("links", links(view, Rows::All, |link| link.to == name || link.from == name)),
         Section::live(
@@ -460,17 +458,6 @@ fn figure(value: f64) -> String {
         v if v >= 1.0 => format!("{value:.1}"),
         0.0 => "0".to_owned(),
         _ => format!("{value:.2}"),
-    }
-}
-
-/// A resource in words: `cart-0`, `front → cart`.
-pub(crate) fn resource_words(resource: &ResourceId) -> String {
-    match resource {
-        ResourceId::Service(name) => name.to_string(),
-        ResourceId::Instance(name) => name.to_string(),
-        ResourceId::Volume(name) => format!("volume of {name}"),
-        ResourceId::Link(link) => format!("{} → {}", link.from, link.to),
-        ResourceId::Node(name) => format!("node {name}"),
     }
 }
 

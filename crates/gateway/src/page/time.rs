@@ -77,6 +77,16 @@ pub(crate) fn clock_face(wall_us: i64, with_seconds: bool) -> String {
     text.get(11..if with_seconds { 19 } else { 16 }).unwrap_or("").to_owned()
 }
 
+/// `21 Nov 14:00`, or `21 Nov` at midnight: on axes of several days.
+pub(crate) fn day_face(wall_us: i64) -> String {
+    let Ok(stamp) = jiff::Timestamp::from_microsecond(wall_us) else { return String::new() };
+    let time = stamp.to_zoned(jiff::tz::TimeZone::UTC);
+    match (time.hour(), time.minute()) {
+        (0, 0) => time.strftime("%-d %b").to_string(),
+        _ => time.strftime("%-d %b %H:%M").to_string(),
+    }
+}
+
 /// Whole units, the same as the script writes.
 fn show_age(age: Duration) -> String {
     let s = age.as_secs();

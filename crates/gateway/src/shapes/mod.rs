@@ -4,6 +4,7 @@
 //! them; a field without a value is null, never left out.
 
 mod fleet;
+mod timeline;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ use crate::control::{Planned, StrategyRate};
 use crate::phrases;
 
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
+pub(crate) use timeline::{
+    CorrelationShape, EventShape, ServiceContext, ServiceHealthShape, TrendShape, WindowShape,
+};
 pub(crate) use trace::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape, plain_value};
 
 #[derive(Serialize)]

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
+pub(crate) mod objectives;
 pub(crate) mod otlp;
 pub(crate) mod scene;
 pub(crate) mod series;
@@ -19,8 +20,8 @@ use domain::{
     StepToken, StopManner, Strategy, Time, Undo,
 };
 use gateway::{
-    Automation, Control, ControlError, ExperimentRequest, Planned, RunMode, RunningFault, StrategyRate,
-    Target,
+    Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
+    StrategyRate, Target,
 };
 use store::{ExperimentRecord, ExperimentStatus, HealthRecord, Store};
 
@@ -200,6 +201,56 @@ impl Control for Fleet {
         } else {
             Err(ControlError::Conflict { why: "only a finished plan can be taken back".to_owned() })
         }
+    }
+
+    fn deploy(
+        &self,
+        service: &ServiceName,
+        request: DeployRequest,
+        _mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        let now = self.clock.now();
+        let version = Some(request.version);
+        let command = request.command.unwrap_or_else(|| vec!["as-it-was".to_owned()]);
+        let release = Box::new(domain::Release { version, command, environment: request.environment });
+        let action = domain::Action::Deploy { service: service.clone(), release };
+        let plan = domain::Plan {
+            id: self.id(now),
+            intent: domain::Intent::Operation { why: "as asked".to_owned() },
+            requested_by: Actor::Operator(who.to_owned()),
+            summary: format!("deploy {service}"),
+            expected_effect: "it runs".to_owned(),
+            blast_radius: vec![action.resource()],
+            steps: vec![domain::Step { action, undo: domain::Undo::Exact, timeout: Duration::from_secs(60) }],
+            verify: None,
+            lift_after: None,
+            created_at: now,
+        };
+        Ok(Planned { plan, status: PlanStatus::Pending, reasons: Vec::new() })
+    }
+
+    fn post_deployment(
+        &self,
+        service: &ServiceName,
+        version: &str,
+        at: Option<Time>,
+    ) -> Result<domain::Deployment, ControlError> {
+        let now = self.clock.now();
+        let deployment = domain::Deployment {
+            id: self.id(now),
+            service: service.clone(),
+            version: Some(version.to_owned()),
+            previous_version: None,
+            at: at.unwrap_or(now),
+            finished_at: None,
+            seen_by: domain::SeenBy::Posted,
+            plan: None,
+            rolls_back: None,
+            former: None,
+            before: None,
+        };
+        self.store.record_deployment(&deployment).map_err(unavailable)
     }
 
     fn set_automation(&self, automation: Automation, _who: &str) -> Result<(), ControlError> {

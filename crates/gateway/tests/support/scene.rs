@@ -10,8 +10,11 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::snapshot::{BreakerState, Phase};
-use domain::{Bytes, IssueKind, LinkName, Reason, ServiceName, Snapshot, Time};
+use domain::snapshot::{BreakerState, Phase, Window};
+use domain::{
+    Bearing, Bytes, Deployment, Happening, HappeningKind, IssueKind, LinkName, Reason, SeenBy, ServiceName,
+    Severity, Sign, Snapshot, Time,
+};
 use store::HealthRecord;
 
 use super::Fleet;
@@ -22,7 +25,7 @@ use shop::window;
 pub(crate) type Scene = fn(&Fleet);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Scene); 11] = [
+pub(crate) const SCENES: [(&str, Scene); 12] = [
     ("busy", busy),
     ("calm", calm),
     ("crowded", crowded),
@@ -31,6 +34,7 @@ pub(crate) const SCENES: [(&str, Scene); 11] = [
     ("long", long_names),
     ("off", off),
     ("paused", paused),
+    ("release", release),
     ("stale", stale),
     ("stopped", stopped),
     ("waiting", waiting),
@@ -87,6 +91,62 @@ pub(crate) fn healing(fleet: &Fleet) {
     show(fleet, seen, health(now, [93, 89, 100, 100, 100]));
     past::past(fleet, now);
     trouble::hang(fleet, now);
+}
+
+/// A release of cart after which it fails, with what was said of it; the traces are in `traces::release`.
+pub(crate) fn release(fleet: &Fleet) {
+    let now = fleet.clock.now();
+    let mut seen = snapshot(now);
+    let link: LinkName = "front->cart".parse().unwrap();
+    seen.links.get_mut(&link).unwrap().recent = Window { errors: 2, ..window(6, 0, 310.0, 540.0) };
+    show(fleet, seen, health(now, [81, 100, 62, 100, 100]));
+    past::past(fleet, now);
+    let released = now.minus(seconds(super::traces::RELEASED_S));
+    for (service, version, before, at) in
+        [("payments", "1.9.0", "1.8.2", now.minus(seconds(2100))), ("cart", "2.0.0", "1.4.2", released)]
+    {
+        let deployment = Deployment {
+            id: fleet.id(at),
+            service: name(service),
+            version: Some(version.to_owned()),
+            previous_version: Some(before.to_owned()),
+            at,
+            finished_at: Some(at.plus(seconds(9))),
+            seen_by: SeenBy::Spans,
+            plan: None,
+            rolls_back: None,
+            former: None,
+            before: None,
+        };
+        fleet.store.record_deployment(&deployment).unwrap();
+    }
+    let text = "33 % of the requests from front to cart fail, limit 1 %";
+    let at = released.plus(seconds(11));
+    let failing =
+        trouble::issue(fleet, at, IssueKind::ErrorRate, Reason::AllBackends, "link/front->cart", text);
+    fleet.store.save_issue(&failing).unwrap();
+    let text = "front waits 540 ms for cart (p95), limit 200 ms";
+    let at = released.plus(seconds(14));
+    let slow =
+        trouble::issue(fleet, at, IssueKind::NetworkLatency, Reason::AllBackends, "link/front->cart", text);
+    fleet.store.save_issue(&slow).unwrap();
+    let at = released.plus(seconds(60));
+    let alert = Happening {
+        id: fleet.id::<domain::EventId>(at).to_string(),
+        kind: HappeningKind::Alert,
+        from_us: at.wall_us,
+        to_us: None,
+        service: Some("front".to_owned()),
+        caller: None,
+        label: "CheckoutErrors".to_owned(),
+        title: "more than 5 % of the checkouts fail".to_owned(),
+        severity: Some(Severity::Critical),
+        bearing: Bearing::Bad,
+        signs: [Sign::Errors].into(),
+        of: None,
+        links: Vec::new(),
+    };
+    fleet.store.post_event(&alert, None).unwrap();
 }
 
 /// A repair that waits for a person, and nothing else.

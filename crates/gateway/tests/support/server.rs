@@ -5,11 +5,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Clock;
+use domain::{Clock, Time};
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
 use gateway::{Gateway, GatewayConfig, ScrapeTargets, serve};
 use homeostat_tracer::Tracer;
 use metrics::{Batch, Metrics, SourceName};
+use observe::objectives::{Answers, Objectives};
 use promql::rules::RuleStates;
 use serde_json::Value;
 use store::Store;
@@ -70,6 +71,8 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
         rules: None,
         targets: None,
         tracer: None,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = serve(listener, store, fleet.clone(), config).unwrap();
@@ -99,6 +102,35 @@ pub(crate) fn start_with_traces(traces: fn(&Telemetry, u64)) -> Server {
     Server { _dir: Some(dir), ..serve_with(super::scene::calm, Kept::of(telemetry)) }
 }
 
+/// With objectives, and what counts the gateway's own answers.
+pub(crate) fn start_with_objectives(
+    scene: fn(&Fleet),
+    objectives: fn(&Store, Time, Answers) -> Arc<Objectives>,
+) -> (Server, Arc<Objectives>, Arc<dyn Clock>) {
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    scene(&fleet);
+    let answers = Answers::default();
+    let objectives = objectives(&store, clock.now(), answers.clone());
+    let config = GatewayConfig {
+        token: TOKEN.to_owned(),
+        token_file: None,
+        clock: Arc::clone(&clock),
+        otlp: None,
+        telemetry: None,
+        metrics: None,
+        rules: None,
+        targets: None,
+        tracer: None,
+        objectives: Some(Arc::clone(&objectives)),
+        answers,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: None }, objectives, clock)
+}
+
 /// What a gateway is given beside the fleet.
 #[derive(Default)]
 pub(crate) struct Kept {
@@ -126,6 +158,14 @@ pub(crate) fn start_with_metrics(batch: Batch, kept: Kept) -> Server {
     Server { _dir: Some(dir), ..server }
 }
 
+/// With a fleet in a state, and a telemetry store that holds a scene of traces.
+pub(crate) fn start_with_both(scene: fn(&Fleet), traces: fn(&Telemetry, u64)) -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    traces(&telemetry, MachineClock::start().now().wall_us as u64 * 1000);
+    Server { _dir: Some(dir), ..serve_with(scene, Kept::of(telemetry)) }
+}
+
 pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
@@ -143,6 +183,8 @@ pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
         rules,
         targets,
         tracer,
+        objectives: None,
+        answers: Default::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }

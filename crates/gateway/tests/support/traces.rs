@@ -1,7 +1,7 @@
 //! Traces to look at, fed into a real store as OTLP.
 //!
 //! `shop` is an hour of checkouts, some slow, some failing, one of each odd kind; `fresh` is the last minute of two services that
-//! sent nothing before; `large` is one trace of 50,000 spans.
+//! sent nothing before; `large` is one trace of 50,000 spans; `release` is cart before and after a bad one.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ const MS: u64 = 1_000_000;
 pub(crate) type Traces = fn(&Telemetry, u64);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Traces); 4] =
-    [("traces", shop), ("large", large), ("fresh", fresh), ("no-spans", |_, _| {})];
+pub(crate) const SCENES: [(&str, Traces); 5] =
+    [("traces", shop), ("large", large), ("fresh", fresh), ("release", release), ("no-spans", |_, _| {})];
 
 /// Spans under construction, by service.
 pub(crate) struct Batch {
@@ -225,6 +225,32 @@ pub(crate) fn fresh(telemetry: &Telemetry, now: u64) {
         };
         let asked = span(0, "front", "GET cart", 3);
         span(asked, "cart", "GET /items", 2);
+    }
+    batch.send(telemetry);
+}
+
+/// Seconds since the release that made cart fail.
+pub(crate) const RELEASED_S: u64 = 400;
+
+/// Two thirds of an hour of front, which calls cart, which calls database: since the release every third call of cart
+/// fails, and the others are slow.
+pub(crate) fn release(telemetry: &Telemetry, now: u64) {
+    let mut batch = Batch::new();
+    let calls = 2400 * 2;
+    for n in 0..calls {
+        let age = (calls - n) * 500 + pick(n, 11, 300);
+        let start = now - age * MS;
+        let bad = age < RELEASED_S * 1000;
+        let failed = (bad && n % 3 == 0).then_some("no such column: amount");
+        let own = if bad && failed.is_none() { 260 + pick(n, 12, 300) } else { 4 + pick(n, 12, 9) };
+        let mut span = |parent, service, name, kind, start, nano, failed| {
+            batch.add(Span { trace: n + 1, parent, service, name, kind, start, nano, failed, more: vec![] })
+        };
+        let root = span(0, "front", "GET /cart", 2, start, (own + 6) * MS, failed);
+        let asked = span(root, "front", "GET cart", 3, start + MS, (own + 4) * MS, failed);
+        let cart = span(asked, "cart", "GET /items", 2, start + 2 * MS, (own + 2) * MS, failed);
+        let query = span(cart, "cart", "select cart", 3, start + 3 * MS, 2 * MS, None);
+        span(query, "database", "select", 2, start + 3 * MS, MS, None);
     }
     batch.send(telemetry);
 }

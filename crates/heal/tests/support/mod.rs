@@ -21,6 +21,7 @@ use domain::{
 use heal::start::Execution;
 use heal::{Healer, Learning, Notice, Parts, Settings, Turn};
 use observe::Observer;
+use observe::objectives::{Answers, Objectives, Sources};
 use provider::{Change, Look};
 use sim::{MemoryProvider, VirtualClock};
 use store::{Retention, SlotLimits, Store, TimerKind};
@@ -37,6 +38,8 @@ pub struct Lab {
     pub provider: MemoryProvider,
     pub store: Store,
     pub observer: Arc<Observer>,
+    /// Evaluated in every turn, where there are any.
+    pub objectives: Option<Arc<Objectives>>,
     pub executor: Arc<Executor>,
     pub healer: Arc<Healer>,
     pub policy: Policy,
@@ -71,7 +74,7 @@ impl Lab {
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let life = control_plane(&store, Reach::of(&provider), &clock, &policy, &notices, seed);
+        let life = control_plane(&store, Reach::of(&provider), None, &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -82,6 +85,7 @@ impl Lab {
             provider,
             store,
             observer: life.observer,
+            objectives: None,
             executor: life.executor,
             healer: life.healer,
             policy,
@@ -108,6 +112,9 @@ impl Lab {
 
     /// One turn, and time passes until the next.
     pub fn turn(&self) -> Turn {
+        if let Some(objectives) = &self.objectives {
+            assert!(objectives.tick(self.now()).is_empty(), "nothing fails in memory");
+        }
         let turn = self.healer.turn().expect("nothing fails in memory");
         self.clock.wait(TURN);
         turn
@@ -153,6 +160,16 @@ impl Lab {
         }
     }
 
+    /// From now on objectives are evaluated.
+    pub fn promise(&mut self, objectives: Vec<slo::Objective>) {
+        let sources =
+            Sources { store: self.store.clone(), spans: None, metrics: None, answers: Answers::default() };
+        let (objectives, _) =
+            Objectives::open(objectives, sources, "simulated".to_owned(), self.now()).unwrap();
+        self.objectives = Some(Arc::new(objectives));
+        self.crash();
+    }
+
     /// The control plane dies and another one begins on what is left.
     pub fn crash(&mut self) {
         self.live_on(Reach::of(&self.provider));
@@ -162,7 +179,9 @@ impl Lab {
     pub fn live_on(&mut self, reach: Reach) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let life = control_plane(&self.store, reach, &self.clock, &self.policy, &self.notices, seed);
+        let objectives = self.objectives.clone();
+        let life =
+            control_plane(&self.store, reach, objectives, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -239,12 +258,17 @@ struct Life {
 fn control_plane(
     store: &Store,
     Reach { look, change, execution, tell }: Reach,
+    objectives: Option<Arc<Objectives>>,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
-    let observer = Arc::new(Observer::new(look));
+    let observer = Observer::new(look).with_deployments(Arc::new(store.clone()), 200.0);
+    let observer = Arc::new(match objectives {
+        Some(objectives) => observer.with_objectives(objectives),
+        None => observer,
+    });
     let executor = Arc::new(Executor::new(store.clone(), change, clock.clone()));
     let told = Arc::clone(notices);
     let parts = Parts {

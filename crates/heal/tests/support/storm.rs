@@ -361,6 +361,7 @@ fn fleet(rng: &mut fastrand::Rng) -> Infrastructure {
             rest.iter().filter(|_| rng.usize(..rest.len().max(2)) < 2).take(2).cloned().collect();
         let hook = Hook { http: Some("/hook".to_owned()), command: None, timeout: Duration::from_secs(2) };
         let spec = ServiceSpec {
+            version: None,
             command: vec!["simulated".to_owned()],
             replicas: rng.u32(1..=4).min(rng.u32(1..=4)),
             environment: BTreeMap::new(),

@@ -181,6 +181,9 @@ fn describe(action: &Action) -> String {
         Action::RemoveFiles { instance, .. } => format!("remove files of {instance}"),
         Action::RotateLogs { instance } => format!("rotate the logs of {instance}"),
         Action::ClearCaches { instance } => format!("clear the caches of {instance}"),
+        Action::Deploy { service, release } => {
+            format!("let {service} run {}", release.version.as_deref().unwrap_or("what was declared"))
+        }
         Action::SetReplicas { service, replicas } => format!("run {replicas} of {service}"),
         Action::SetCpuLimit { service, limit } => format!("give {service} {limit}"),
         Action::SetMemoryLimit { service, limit } => format!("give {service} {limit}"),

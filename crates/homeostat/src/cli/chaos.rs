@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use domain::units::{parse_duration, show_duration};
-use domain::{PlanStatus, ResourceId};
+use domain::{BurnBound, PlanStatus, ResourceId};
 use serde_json::{Map, Value, json};
 
 use super::config::{load, print};
@@ -68,6 +68,18 @@ pub(crate) struct InjectArgs {
     /// cpu_stress, memory_stress: beside the instance instead of inside it; needs cgroups.
     #[arg(long)]
     host: bool,
+    /// End it early where the error budget of this objective burns faster than this, such as api-requests=14.4.
+    #[arg(long, value_name = "OBJECTIVE=BURN", value_parser = burn_bound)]
+    abort_when: Option<BurnBound>,
+}
+
+fn burn_bound(text: &str) -> Result<BurnBound, String> {
+    let parts =
+        text.rsplit_once('=').and_then(|(objective, burn)| Some((objective, burn.parse::<f64>().ok()?)));
+    let (objective, burn_rate) = parts
+        .filter(|(objective, burn)| !objective.is_empty() && burn.is_finite() && *burn > 0.0)
+        .ok_or_else(|| format!("{text:?} is no OBJECTIVE=BURN, such as api-requests=14.4"))?;
+    Ok(BurnBound { objective: objective.to_owned(), burn_rate })
 }
 
 /// A share; which ones are in range depends on the fault. What is no number could not be sent as JSON.
@@ -114,13 +126,16 @@ const EFFECT_WITHIN: Duration = Duration::from_secs(120);
 fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     let client = Client::find(&global.dir)?;
     let name = value_name(&args.fault);
-    let body = json!({
+    let mut body = json!({
         "name": format!("{name} by hand"),
         "type": name,
         "target": { "resource": args.target.to_string() },
         "parameters": parameters(args),
         "duration_seconds": args.time.as_secs_f64(),
     });
+    if let Some(bound) = &args.abort_when {
+        body["abort_when"] = json!(bound);
+    }
     let mut experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
     let id = experiment["id"].as_str().unwrap_or_default().to_owned();
     print(&format!("{id}\n"))?;

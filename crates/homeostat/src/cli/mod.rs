@@ -5,9 +5,12 @@
 
 mod chaos;
 mod config;
+mod deploy;
 mod operate;
 mod rules;
 mod show;
+mod slo;
+mod timeline;
 mod traces;
 
 use std::path::PathBuf;
@@ -20,6 +23,7 @@ use domain::units::parse_duration;
 use domain::{IssueId, PlanId, ServiceName};
 
 pub(crate) use config::{load as load_config, print};
+pub(crate) use deploy::{Rollout, await_plan};
 pub(crate) use operate::wait_until_ready;
 
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
@@ -89,6 +93,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Let a service run another version, one instance after another.
+    Deploy(DeployArgs),
     /// Let a plan run that waits for a person.
     Approve {
         /// Its id, from `homeostat status`.
@@ -119,6 +125,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// What happened: issues, repairs, faults, deployments, alerts, traces that stand out; newest first.
+    Timeline(timeline::TimelineArgs),
+    /// What belongs together around a time, and what changed before, with the evidence.
+    Correlate(timeline::CorrelateArgs),
+    /// Service level objectives: what is promised, and what is left of the error budgets.
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
     /// Disturb on purpose.
     #[command(subcommand)]
     Chaos(chaos::ChaosCommand),
@@ -138,6 +151,9 @@ pub(crate) enum Command {
     DemoService {
         /// Which service.
         name: crate::demo_service::Role,
+        /// The version it was deployed as, where it has several.
+        #[arg(long)]
+        release: Option<String>,
     },
     /// The load generator of the demo fleet.
     #[command(hide = true)]
@@ -147,9 +163,58 @@ pub(crate) enum Command {
     BenchServer(crate::bench::ServerArgs),
 }
 
+/// `deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// Which service.
+    pub(crate) service: ServiceName,
+    /// What it is called, such as 1.4.0; spans of the service carry it as `service.version`.
+    #[arg(long)]
+    pub(crate) version: String,
+    /// An environment variable to set, as NAME=VALUE; may be repeated, the others stay.
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) environment: Vec<(String, String)>,
+    /// Program and arguments, to the end of the line. Default: as they are.
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
+    pub(crate) command: Option<Vec<String>>,
+    /// Show the plan; change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("must be NAME=VALUE".to_owned()),
+    }
+}
+
+/// What can be done with a demo that is up.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// Deploy another version of the shop's catalogue into the demo that runs, and watch what comes of it.
+    Deploy(DemoDeployArgs),
+}
+
+/// `demo deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoDeployArgs {
+    /// The version with a defect: it is to be found, rolled back and verified. Without this a good version is deployed,
+    /// which is to stay.
+    #[arg(long)]
+    pub(crate) bad: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
 /// `demo`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DemoCommand>,
     /// Leave when the report is printed; the fleet is taken down and its data removed.
     #[arg(long)]
     pub(crate) exit: bool,
@@ -287,6 +352,9 @@ impl From<crate::client::ClientError> for Failure {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     match command {
+        Command::Demo(DemoArgs { command: Some(DemoCommand::Deploy(args)), .. }) => {
+            crate::demo::deploy::run(&global, &args)
+        }
         Command::Demo(args) => crate::demo::run(&global, &args),
         Command::Serve(args) => crate::control_plane::run(&global, &args),
         Command::Drill(args) => crate::drill::run(&global, &args),
@@ -295,20 +363,24 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Status(output) => show::status(&global, output),
         Command::Issues { limit, output } => show::issues(&global, limit, output),
         Command::Heal { issue, dry_run, output } => operate::heal(&global, issue, dry_run, output),
+        Command::Deploy(args) => deploy::run(&global, &args),
         Command::Approve { plan } => operate::approve(&global, plan),
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
         Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Timeline(args) => timeline::timeline(&global, &args),
+        Command::Correlate(args) => timeline::correlate(&global, &args),
+        Command::Slo(command) => slo::run(&global, &command),
         Command::Chaos(command) => chaos::run(&global, &command),
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
         Command::Health(output) => show::health(&global, output),
-        Command::DemoService { name } => {
-            crate::demo_service::run(name).map_err(|error| Failure::failed(&error)).map(|()| Exit::Done)
-        }
+        Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
+            .map_err(|error| Failure::failed(&error))
+            .map(|()| Exit::Done),
         Command::DemoLoad(args) => {
             crate::demo_load::run(&args).map_err(|error| Failure::failed(&error)).map(|()| Exit::Done)
         }

@@ -17,6 +17,7 @@ use super::answer::{Answer, Request};
 use super::cache::Cache;
 use super::call::{CallError, Dependency};
 use super::database::{Product, Query};
+use super::edition::Edition;
 use super::search::search;
 use super::server::Application;
 use super::settings::{Settings, dependency};
@@ -42,6 +43,7 @@ pub(super) struct Listing {
 
 /// The service.
 pub(super) struct Catalogue {
+    edition: Edition,
     database: Dependency,
     cache: Cache,
     /// Locked across the refresh, so that one request refreshes and the others wait for it.
@@ -55,8 +57,9 @@ struct Known {
 
 impl Catalogue {
     /// The service with its cache in the volume.
-    pub(super) fn new(settings: &Settings) -> Result<Self, ServiceError> {
+    pub(super) fn new(settings: &Settings, edition: Edition) -> Result<Self, ServiceError> {
         Ok(Self {
+            edition,
             database: dependency("database")?,
             cache: Cache::new(settings.volume.join("cache")),
             products: Mutex::new(None),
@@ -65,6 +68,10 @@ impl Catalogue {
 
     async fn listing(&self, query: &str) -> Result<Answer, CallError> {
         let query: String = query.trim().to_lowercase().chars().take(QUERY_CHARS_MAX).collect();
+        let material = match self.edition.material(&query) {
+            Ok(material) => material,
+            Err(error) => return Ok(Answer::error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())),
+        };
         let key = format!("q={query}");
         if let Some(body) = self.cache.fresh(&key, SEARCH_TTL) {
             return Ok(Answer::json_bytes(body));
@@ -74,7 +81,10 @@ impl Catalogue {
             Err(CallError::BreakerOpen) => (self.last_products().await.ok_or(CallError::BreakerOpen)?, true),
             Err(other) => return Err(other),
         };
-        let found = search(&products, &query).into_iter().cloned().collect();
+        let mut found: Vec<Product> = search(&products, &query).into_iter().cloned().collect();
+        if let Some(material) = material {
+            found.sort_by_key(|product| !product.name.to_lowercase().contains(material));
+        }
         let body = serde_json::to_vec(&Listing { products: found, stale })
             .map_err(|error| CallError::Unreadable(error.to_string()))?;
         let body = Bytes::from(body);

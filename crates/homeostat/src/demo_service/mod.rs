@@ -24,6 +24,7 @@ mod call;
 mod cart;
 mod catalogue;
 mod database;
+mod edition;
 mod front;
 mod metrics;
 mod orders;
@@ -122,8 +123,9 @@ pub enum ServiceError {
     },
 }
 
-/// Runs one instance until SIGTERM or SIGINT, then finishes what is in flight and returns.
-pub fn run(role: Role) -> Result<(), ServiceError> {
+/// Runs one instance until SIGTERM or SIGINT, then finishes what is in flight and returns. `release` is the version it
+/// was deployed as, where its service has several.
+pub fn run(role: Role, release: Option<&str>) -> Result<(), ServiceError> {
     let settings = Settings::from_environment()?;
     let _traces = traces::start(role.service(), &settings.instance, Sampler::adaptive());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -135,7 +137,8 @@ pub fn run(role: Role) -> Result<(), ServiceError> {
         match role {
             Role::Front => server::serve(&settings, Arc::new(front::Front::new()?)).await,
             Role::Catalogue => {
-                server::serve(&settings, Arc::new(catalogue::Catalogue::new(&settings)?)).await
+                let edition = edition::Edition::of(release)?;
+                server::serve(&settings, Arc::new(catalogue::Catalogue::new(&settings, edition)?)).await
             }
             Role::Cart => server::serve(&settings, cart::Cart::start(&settings)?).await,
             Role::Orders => server::serve(&settings, orders::Orders::start(&settings)?).await,

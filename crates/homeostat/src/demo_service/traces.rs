@@ -15,6 +15,9 @@ use super::call::{CallError, Reply};
 /// Where OTLP is received, without the path: the variable of OpenTelemetry's specification.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// What OpenTelemetry's libraries are told of the process.
+const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+
 /// One thread sends what a shop of 40 requests a second makes.
 const EXPORT_THREADS: usize = 1;
 
@@ -35,7 +38,7 @@ pub(crate) fn start(service: &str, instance: &str, sampler: Sampler) -> Traces {
     };
     let built = Tracer::builder(service)
         .attribute("service.instance.id", instance)
-        .attribute("service.version", env!("CARGO_PKG_VERSION"))
+        .attribute("service.version", &version())
         .endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
         .threads(EXPORT_THREADS)
         .queue_bytes(QUEUE_BYTES)
@@ -52,6 +55,13 @@ pub(crate) fn start(service: &str, instance: &str, sampler: Sampler) -> Traces {
             Traces(None)
         }
     }
+}
+
+/// What the keeper says this was deployed as; else the version of the program.
+fn version() -> String {
+    let said = std::env::var(RESOURCE_ATTRIBUTES).unwrap_or_default();
+    let version = said.split(',').find_map(|pair| pair.trim().strip_prefix("service.version="));
+    version.unwrap_or(env!("CARGO_PKG_VERSION")).to_owned()
 }
 
 impl Drop for Traces {

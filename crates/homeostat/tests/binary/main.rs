@@ -10,6 +10,7 @@ mod fleet;
 mod kills;
 mod life;
 mod metrics;
+mod objectives;
 mod processes;
 mod strategies;
 mod telemetry;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         .chain(answers::TESTS)
         .chain(telemetry::TESTS)
         .chain(metrics::TESTS)
+        .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;

@@ -31,6 +31,7 @@ fn sample(second: u64, services: &[(&str, f64)], link_seconds: &[(u64, u64)]) ->
             unsettled_exits: 0,
             crash_loop: false,
             never_ready: false,
+            outdated: false,
             port: None,
         };
         let state = ServiceState {
@@ -43,6 +44,7 @@ fn sample(second: u64, services: &[(&str, f64)], link_seconds: &[(u64, u64)]) ->
             can_drain: false,
             can_clear_caches: false,
             rolling_out: false,
+            release: Default::default(),
             instances: [(format!("{name}-0").parse().unwrap(), instance)].into(),
         };
         (name.parse().unwrap(), state)

@@ -6,10 +6,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::Infrastructure;
+use domain::{Infrastructure, Release, ServiceName};
 
 use super::table::Table;
-use super::{Shared, launch, links, overlay, server, supervise};
+use super::{Keeper, Shared, launch, links, overlay, server, supervise};
 use crate::protocol::Refusal;
 
 /// How long proxies let running requests finish when everything goes down.
@@ -61,6 +61,17 @@ fn check(infrastructure: &Infrastructure) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a service could run something.
+pub(super) fn check_release(keeper: &Keeper, service: &ServiceName, release: Release) -> Result<(), Refusal> {
+    let mut infrastructure = keeper.table.infrastructure.clone();
+    let spec = infrastructure.as_mut().and_then(|it| it.services.get_mut(service));
+    let spec = spec.ok_or_else(|| Refusal::unknown(format!("service/{service}")))?;
+    *spec = spec.clone().with_release(release);
+    infrastructure
+        .map_or(Ok(()), |infrastructure| check(&infrastructure))
+        .map_err(|why| Refusal::failed(format!("deploying service/{service}"), why))
 }
 
 async fn prepare(shared: &Shared) -> Result<(), String> {

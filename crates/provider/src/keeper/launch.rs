@@ -23,6 +23,9 @@ pub(crate) const KEEPER: &str = "HOMEOSTAT_KEEPER";
 /// Set for the keeper's own workers: the step they work for, or `volumes`.
 pub(crate) const WORKER: &str = "HOMEOSTAT_WORKER";
 
+/// Where OpenTelemetry's libraries read what they say of the process.
+const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+
 /// The log file of an instance below the keeper's directory.
 pub(crate) fn log_path(keeper_dir: &Path, instance: &InstanceName) -> PathBuf {
     keeper_dir.join("logs").join(format!("{instance}.log"))
@@ -49,6 +52,7 @@ pub(super) fn command(
             .replace("{volume}", &volume)
             .replace("{state}", &keeper.dir.display().to_string())
             .replace("{instance}", &instance.to_string())
+            .replace("{version}", spec.version.as_deref().unwrap_or_default())
     };
     let words: Vec<String> = hook.unwrap_or(&spec.command).iter().map(fill).collect();
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -59,6 +63,9 @@ pub(super) fn command(
     lead_session(&mut command);
     command.env_remove(WORKER).envs(&spec.environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
+    if let Some(version) = &spec.version {
+        command.env(RESOURCE_ATTRIBUTES, resource_attributes(spec, version));
+    }
     if let Some(port) = port {
         command.env("PORT", port.to_string());
     }
@@ -79,6 +86,16 @@ pub(super) fn command(
         }
     }
     Ok(command)
+}
+
+/// What the service says of itself by its environment, or else ours does, with the version of what it runs.
+fn resource_attributes(spec: &ServiceSpec, version: &str) -> String {
+    let said = spec.environment.get(RESOURCE_ATTRIBUTES).cloned();
+    let said = said.or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
+    let others =
+        said.split(',').filter(|pair| !pair.is_empty() && !pair.trim().starts_with("service.version="));
+    let version = format!("service.version={version}");
+    others.chain([version.as_str()]).collect::<Vec<_>>().join(",")
 }
 
 fn lead_session(command: &mut Command) {

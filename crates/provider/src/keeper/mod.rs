@@ -21,6 +21,7 @@ pub(crate) mod launch;
 mod links;
 mod overlay;
 mod probe;
+mod rollout;
 mod server;
 mod status;
 mod supervise;
@@ -123,6 +124,8 @@ struct Keeper {
     groups: Groups,
     /// Services whose instances are being changed on purpose, and since when.
     rollouts: BTreeMap<ServiceName, Time>,
+    /// Of these, those that are given something else to run.
+    deploying: BTreeSet<ServiceName>,
     /// The last sign of life of a control plane.
     contact: Time,
     /// Children whose end somebody waits for, besides the processes in slots.
@@ -196,6 +199,7 @@ fn keeper(dir: &Path, volumes: Volumes) -> Result<Keeper, KeeperError> {
         volumes,
         groups: Groups::probe(dir),
         rollouts: BTreeMap::new(),
+        deploying: BTreeSet::new(),
         awaited: BTreeSet::new(),
         adopted_strays: BTreeSet::new(),
         finished: Rc::new(Notify::new()),
@@ -205,6 +209,7 @@ fn keeper(dir: &Path, volumes: Volumes) -> Result<Keeper, KeeperError> {
 async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     let socket = |source| KeeperError::Start { what: "the socket keeper.sock", source };
     adopt::adopt(&shared).await;
+    rollout::resume(&shared);
     let listener = listen(&dir).map_err(socket)?;
     let finished = Rc::clone(&shared.borrow().finished);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
@@ -293,8 +298,19 @@ fn rotate_logs(shared: &Shared) {
 }
 
 impl Keeper {
+    /// What is declared of a service, with what it is to run now.
     fn spec(&self, service: &ServiceName) -> Option<ServiceSpec> {
-        self.table.infrastructure.as_ref()?.services.get(service).cloned()
+        let declared = self.table.infrastructure.as_ref()?.services.get(service)?.clone();
+        Some(match self.table.release(service) {
+            Some(release) => declared.with_release(release.clone()),
+            None => declared,
+        })
+    }
+
+    /// Whether the process in a slot was started with something else than what is in force.
+    fn is_outdated(&self, instance: &InstanceName) -> bool {
+        let record = self.table.instances.get(instance).filter(|record| record.incarnation.is_some());
+        record.is_some_and(|record| record.release.as_ref() != self.table.release(&instance.service))
     }
 
     fn incarnation(&self, instance: &InstanceName) -> Option<&Incarnation> {

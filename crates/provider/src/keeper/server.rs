@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use domain::{
-    Attribute, AttributeValue, FileClass, Incarnation, InstanceName, LinkName, StepToken, StopManner,
+    Attribute, AttributeValue, FileClass, Incarnation, InstanceName, LinkName, Release, StepToken, StopManner,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -16,7 +16,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::table::{Removed, Row, Stale};
-use super::{Keeper, Shared, fleet, links, overlay, probe, status, supervise};
+use super::{Keeper, Shared, fleet, links, overlay, probe, rollout, status, supervise};
 use crate::files;
 use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome, name};
 
@@ -106,6 +106,9 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
             let held = shared.borrow().table.attribute(&attribute);
             let (value_, generation) = held.ok_or_else(|| Refusal::unknown(name(&attribute)))?;
             value(Held { value: value_, generation })
+        }
+        Request::CheckRelease { service, release } => {
+            value(fleet::check_release(&shared.borrow(), &service, *release)?)
         }
         Request::Set { attribute, value: to, expected, token } => {
             value(set(shared, attribute, to, expected, token).await?)
@@ -199,6 +202,9 @@ async fn set(
         {
             return Err(Refusal::unsupported("resizing a volume", why));
         }
+        if let (Attribute::Release(service), AttributeValue::Release(release)) = (&attribute, &to) {
+            fleet::check_release(&keeper, service, Release::clone(release))?;
+        }
         let before = keeper.table.row(&attribute).cloned();
         if let Err(Stale { seen }) = keeper.table.set(&attribute, to, expected, token) {
             return Err(Refusal::Conflict { attribute: name(&attribute), seen, expected });
@@ -242,6 +248,11 @@ async fn attribute_recorded(
 fn apply(shared: &Shared, attribute: &Attribute) -> Result<(), Refusal> {
     match attribute {
         Attribute::Replicas(_) => supervise::reconcile(shared),
+        Attribute::Release(service) => {
+            // What waits for its back-off begins with the new one; what runs is replaced in turn.
+            supervise::cause_changed(shared, service);
+            rollout::begin(shared, service);
+        }
         Attribute::CpuLimit(service) | Attribute::MemoryLimit(service) => {
             shared.borrow_mut().hold_all();
             supervise::cause_changed(shared, service)

@@ -63,6 +63,7 @@ fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -
         can_drain: spec.drain.is_some(),
         can_clear_caches: spec.clear_caches.is_some(),
         rolling_out: keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
+        release: keeper.table.release(name).cloned().unwrap_or_else(|| spec.release()),
         instances: slots.map(|(name, slot)| (name.clone(), instance(keeper, name, slot, spec))).collect(),
     }
 }
@@ -81,6 +82,7 @@ fn instance(keeper: &Keeper, name: &InstanceName, slot: &Slot, spec: &ServiceSpe
         unsettled_exits: record.unsettled_exits,
         crash_loop: record.unsettled_exits >= spec.restart.crash_loop_after,
         never_ready: !record.was_ready,
+        outdated: keeper.is_outdated(name),
         port: record.port,
     }
 }
@@ -112,7 +114,7 @@ pub(super) fn settle(keeper: &mut Keeper) {
 fn is_whole(keeper: &Keeper, service: &ServiceName) -> bool {
     let slots: Vec<_> = keeper.slots.iter().filter(|(name, _)| name.service == *service).collect();
     slots.len() == keeper.replicas(service) as usize
-        && slots.iter().all(|(_, slot)| slot.phase == Phase::Ready)
+        && slots.iter().all(|(name, slot)| slot.phase == Phase::Ready && !keeper.is_outdated(name))
 }
 
 /// A rollout that ends in a crash loop is over: it is an issue now.

@@ -173,8 +173,10 @@ pub(super) fn started(
 /// Records that a process was executed in a slot, be it for a moment.
 fn record_start(keeper: &mut Keeper, instance: &InstanceName) {
     let now = keeper.clock.now();
+    let release = keeper.table.release(&instance.service).cloned();
     let record = keeper.table.instances.entry(instance.clone()).or_default();
     record.started_at = Some(now);
+    record.release = release;
     record.stopping = None;
     if let Some(exit) = record.exits.last_mut() {
         exit.successor_at.get_or_insert(now);

@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use domain::snapshot::ExitRecord;
 use domain::{
     Attribute, AttributeValue, Bytes, Cores, Fault, Incarnation, Infrastructure, InstanceName, LinkName,
-    ServiceName, StepToken, StopManner, Time,
+    Release, ServiceName, StepToken, StopManner, Time,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -88,6 +88,9 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) stopping: Option<StopManner>,
     pub(super) exits: Vec<ExitRecord>,
+    /// What its process was started with, where that was not as declared.
+    #[serde(default)]
+    pub(super) release: Option<Release>,
 }
 
 /// A fault that is in force.
@@ -122,6 +125,13 @@ pub(crate) enum Removed {
     Below,
     /// It was not there.
     Nothing,
+}
+
+impl Row {
+    /// The value in force; `None`: the declared one.
+    fn changed(&self) -> Option<&AttributeValue> {
+        self.layers.last().map(|(_, value)| value).or(self.standing.as_ref())
+    }
 }
 
 impl Default for Table {
@@ -171,8 +181,15 @@ impl Table {
     pub(super) fn attribute(&self, attribute: &Attribute) -> Option<(AttributeValue, u64)> {
         let declared = self.declared(attribute)?;
         let Some(row) = self.row(attribute) else { return Some((declared, 0)) };
-        let top = row.layers.last().map(|(_, value)| *value);
-        Some((top.or(row.standing).unwrap_or(declared), row.generation))
+        Some((row.changed().cloned().unwrap_or(declared), row.generation))
+    }
+
+    /// What a service is to run, where that is not as declared.
+    pub(super) fn release(&self, service: &ServiceName) -> Option<&Release> {
+        let row = self.row(&Attribute::Release(service.clone()))?;
+        let Some(AttributeValue::Release(release)) = row.changed() else { return None };
+        let declared = self.infrastructure.as_ref()?.services.get(service)?;
+        (**release != declared.release()).then_some(&**release)
     }
 
     /// The CPU limit of a service that is in force.
@@ -203,6 +220,7 @@ impl Table {
             Attribute::Replicas(name) => AttributeValue::Count(service(name)?.replicas),
             Attribute::CpuLimit(name) => AttributeValue::Cpu(service(name)?.limits.cpu),
             Attribute::MemoryLimit(name) => AttributeValue::Size(service(name)?.limits.memory),
+            Attribute::Release(name) => AttributeValue::Release(Box::new(service(name)?.release())),
             Attribute::VolumeSize(instance) => {
                 self.instances.get(instance)?;
                 AttributeValue::Size(Some(service(&instance.service)?.volume.as_ref()?.size))
@@ -272,7 +290,7 @@ impl Table {
         row.layers.retain(|(owner, _)| *owner != token);
         let mut layers = before.into_iter().flat_map(|row| row.layers.iter().enumerate());
         if let Some((at, layer)) = layers.find(|(_, (owner, _))| *owner == token) {
-            row.layers.insert(at.min(row.layers.len()), *layer);
+            row.layers.insert(at.min(row.layers.len()), layer.clone());
         }
         row.generation += 1;
     }

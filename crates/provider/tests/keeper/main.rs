@@ -8,6 +8,7 @@ mod fleet;
 mod full_disk;
 mod life;
 mod links;
+mod rollout;
 mod service;
 mod volumes;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         .chain(volumes::TESTS)
         .chain(faults::TESTS)
         .chain(links::TESTS)
+        .chain(rollout::TESTS)
         .chain(cgroups::TESTS)
         .chain(full_disk::TESTS)
         .chain(any_instant::TESTS);

@@ -54,7 +54,7 @@ fn the_five_built_in_are_there_and_count_what_is_ours() {
         Indicator::Exact(exact) => exact.clone(),
         other => panic!("{other:?}"),
     };
-    let outside = Events::Requests { from: Some("outside".to_owned()), to: None };
+    let outside = Events::Gateway;
     assert_eq!(exact(0), Exact { events: outside, good: Good::Succeeded });
     let queries = Events::Spans { service: None, operation: None, role: Some(SpanRole::Database) };
     assert_eq!(exact(2), Exact { events: queries, good: Good::Faster(Duration::from_millis(100)) });
@@ -270,7 +270,12 @@ const WRONG: [(&str, &str, &str, &str); 29] = [
         "must be a selector without offset",
     ),
     (BUILT_IN, "outcome: good", "outcome: fine", "is \"fine\"; good or bad was expected"),
-    (BUILT_IN, "from: outside}", "from: inside}", "must be the same events as `good`, without the outcome"),
+    (
+        BUILT_IN,
+        "{events: gateway}",
+        "{events: requests}",
+        "must be the same events as `good`, without the outcome",
+    ),
     (BUILT_IN, "op: lt", "op: gt", "would call slow good"),
     (BUILT_IN, "measure: duration_seconds", "outcome: good", "must have `measure: duration_seconds`"),
 ];

@@ -115,6 +115,7 @@ proptest! {
         // Within three days of minutes nothing has to go; see `History`.
         let (earliest, latest) = (0, 3 * 86_400 - 20_000);
         let (mut clock, mut events) = (86_400_i64, Vec::new());
+        let mut kept = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Count { ago, bad, good } => {
@@ -124,7 +125,12 @@ proptest! {
                 }
                 Step::Move(by) => clock = (clock + by).clamp(earliest, latest),
                 Step::Restart => {
-                    let saved = tracker.save(at(clock));
+                    let (saved, oldest) = tracker.save_changed(at(clock));
+                    kept.extend(saved.blocks.iter().map(|block| (block.index, block.clone())));
+                    kept.retain(|index, _| oldest.is_some_and(|oldest| *index >= oldest));
+                    let blocks: Vec<_> = kept.values().cloned().collect();
+                    let saved = Saved { blocks, ..saved };
+                    prop_assert_eq!(&saved, &tracker.save(at(clock)), "what changed adds up to all");
                     tracker = Tracker::restore(objective.clone(), saved, at(clock)).unwrap();
                 }
                 Step::Look => {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use domain::snapshot::Window as Counted;
+use domain::traces::SeenVersion;
 use domain::{LinkName, ServiceName, Time, TraceSource, TracedCalls, Traces};
 
 use super::{Histogram, Link, SeriesFilter};
@@ -36,7 +37,7 @@ impl TraceSource for Telemetry {
         let before = middle.saturating_sub(BEFORE_S) * NANOS..middle * NANOS;
         let services = self.traced_services(&recent, &before);
         let links = self.traced_links(&recent, &before, &services);
-        Traces { services, links }
+        Traces { services, links, versions: self.versions(now) }
     }
 }
 
@@ -82,6 +83,20 @@ impl Telemetry {
             services.insert(name, traced);
         }
         services
+    }
+
+    /// The version of each service that its spans agree on.
+    fn versions(&self, now: Time) -> BTreeMap<ServiceName, SeenVersion> {
+        let now_s = u32::try_from(now.wall_us / 1_000_000).unwrap_or(0);
+        let told = self.derived().ask(|state, _| state.versions.told(now_s));
+        let seen = |since: u32, version| SeenVersion {
+            version,
+            since: now.minus(Duration::from_secs(now_s.saturating_sub(since).into())),
+        };
+        let named = told.into_iter().filter_map(|(service, version, since)| {
+            Some((ServiceName::try_from(service).ok()?, seen(since, version)))
+        });
+        named.collect()
     }
 
     fn in_and_out(&self, range: &Range<u64>) -> BTreeMap<String, InAndOut> {

@@ -32,7 +32,8 @@ mod scale;
 mod state;
 #[cfg(test)]
 mod tests;
-mod weight;
+mod versions;
+pub(crate) mod weight;
 
 pub use edges::Link;
 pub use exemplar::Exemplar;

@@ -11,6 +11,7 @@ use super::join::{Boundaries, Boundary, Join, Manner, Side, WAIT_S, WAITING_MAX}
 use super::names::{Names, OTHER_NAME, SeriesTable};
 use super::peers::Peers;
 use super::scale;
+use super::versions::Versions;
 use super::weight::{self, ONE};
 use crate::batch::Batch;
 use crate::column::{Form, Strings};
@@ -59,6 +60,7 @@ pub(crate) struct State {
     pub(crate) graph: Graph,
     pub(crate) hours: Hours,
     pub(crate) counters: DerivedCounters,
+    pub(crate) versions: Versions,
     join: Join,
     /// Of the batch that is looked at; kept for its room.
     boundaries: Boundaries,
@@ -96,6 +98,7 @@ impl State {
             graph: Graph::new(),
             hours: Hours::default(),
             counters: DerivedCounters::default(),
+            versions: Versions::default(),
             join: Join::default(),
             boundaries: Boundaries::default(),
             ticked: 0,
@@ -167,6 +170,9 @@ impl State {
     /// without a series of their own, is shown to `learn` with its service.
     pub(crate) fn observe(&mut self, batch: &Batch, now: u64, mut learn: impl FnMut(&str, &str, SpanKind)) {
         self.tick((now / 1_000_000_000) as u32);
+        for (resource, service) in (0..).zip(&batch.origins.services) {
+            self.versions.see(service, batch.origins.resources.entry(resource), self.ticked);
+        }
         let services: Vec<u32> =
             batch.origins.services.iter().map(|service| self.services.intern(service)).collect();
         let services: Vec<u32> =

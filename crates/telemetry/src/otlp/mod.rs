@@ -16,7 +16,7 @@ use limits::Left;
 pub use limits::Limits;
 pub(crate) use logs::walk_logs;
 pub(crate) use traces::walk_traces;
-pub(crate) use value::{attribute, owned, resource, scope, service_name};
+pub(crate) use value::{attribute, owned, resource, scope, service_name, service_version};
 pub(crate) use wire::{Fault, Reader};
 
 /// The numbers fields begin with.

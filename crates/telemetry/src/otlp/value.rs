@@ -145,6 +145,16 @@ pub(crate) fn resource(message: &[u8]) -> Resource {
 
 /// The `service.name` of a `Resource` message.
 pub(crate) fn service_name(message: &[u8]) -> String {
+    resource_text(message, b"service.name").unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())
+}
+
+/// The `service.version` of a `Resource` message.
+pub(crate) fn service_version(message: &[u8]) -> Option<String> {
+    resource_text(message, b"service.version")
+}
+
+/// A text attribute of a `Resource` message; `None` where there is none, or it is empty.
+fn resource_text(message: &[u8], wanted: &[u8]) -> Option<String> {
     let mut reader = Reader::new(message);
     let mut found = None;
     while let Ok(Some(tag)) = reader.tag() {
@@ -155,11 +165,11 @@ pub(crate) fn service_name(message: &[u8]) -> String {
             continue;
         }
         let Ok(Ok((key, value))) = reader.bytes().map(attribute) else { break };
-        if let (b"service.name", Some(Scalar::Text(name))) = (key, value) {
-            found = Some(text(name)).filter(|name| !name.is_empty());
+        if let (true, Some(Scalar::Text(value))) = (key == wanted, value) {
+            found = Some(text(value)).filter(|value| !value.is_empty());
         }
     }
-    found.unwrap_or_else(|| UNKNOWN_SERVICE.to_owned())
+    found
 }
 
 /// An `InstrumentationScope` message, read out.

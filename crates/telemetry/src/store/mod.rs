@@ -21,6 +21,7 @@ use crate::objects::{Bucket, ObjectStorage, ObjectStorageError};
 use crate::otlp::Limits;
 use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
+use crate::tally::Tally;
 use crate::tiers::Tiers;
 
 mod bucket;
@@ -161,6 +162,7 @@ pub(crate) struct Open {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
+    pub(crate) tally: Arc<Mutex<Tally>>,
     recovery: Recovery,
     damaged: Vec<DamagedFiles>,
     committer: Mutex<Option<JoinHandle<()>>>,
@@ -183,7 +185,7 @@ impl Telemetry {
         let lock = take_lock(&config.dir)?;
         let gate = config.compact_after.map_or_else(Gate::default, |_| Gate::new(config.backlog_bytes_max));
         let tiers = Arc::new(Tiers::new(gate));
-        let derived = Arc::new(Derived::new());
+        let (derived, tally) = (Arc::new(Derived::new()), Arc::new(Mutex::new(Tally::default())));
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
         let bucket = bucket::meet(&config, &cold, &hot)?;
@@ -194,8 +196,11 @@ impl Telemetry {
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
         shared.counters.damaged_units.add(damaged.len() as u64);
         let observe: Observer = {
-            let derived = Arc::clone(&derived);
-            Box::new(move |batch: &Batch| derived.observe(batch))
+            let (derived, tally) = (Arc::clone(&derived), Arc::clone(&tally));
+            Box::new(move |batch: &Batch, place| {
+                derived.observe(batch);
+                crate::intake::lock(&tally).observe(batch, place);
+            })
         };
         let roll = Roll { bytes: config.segment_bytes, age: config.segment_age };
         let committer =
@@ -221,6 +226,7 @@ impl Telemetry {
             shared,
             tiers,
             derived,
+            tally,
             recovery,
             damaged,
             committer,

@@ -233,7 +233,12 @@ pub(super) fn definitions() -> Vec<(&'static str, String)> {
              rules"
                 .to_owned(),
         ),
-        ("false alarm", "an issue that was opened while nothing was injected".to_owned()),
+        (
+            "false alarm",
+            "an issue that was opened while nothing was injected; an error budget whose window reaches back to a \
+             fault is none, and in a run it is a consequence that is not scored"
+                .to_owned(),
+        ),
         (
             "what the loop knew",
             "nothing of the drill: a snapshot holds no faults, and what a run expects is read by the scorer alone"

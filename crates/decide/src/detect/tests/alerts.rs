@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{AlertPhase, IdSource, Issue, RuleAlert};
+use domain::{AlertPhase, Alerts, IdSource, Issue, RuleAlert};
 
 use super::*;
 use crate::detect::{IssueChange, track};
@@ -27,7 +27,7 @@ fn firing(name: &str, labels: &[(&str, &str)]) -> RuleAlert {
 /// What is found where these alerts are there.
 fn found(alerts: Vec<RuleAlert>) -> Vec<(IssueKind, String, Severity)> {
     let mut fleet = Fleet::healthy();
-    fleet.snapshot.alerts = Some(alerts).into();
+    fleet.snapshot.alerts = Alerts::known(alerts);
     let findings = detect(&fleet.snapshot, &Thresholds::default());
     findings.into_iter().map(|f| (f.kind, f.resource.to_string(), f.severity)).collect()
 }
@@ -82,7 +82,7 @@ fn several_alerts_about_one_thing_are_one_issue_as_bad_as_the_worst() {
         firing("Bad", &[("service", "cart"), ("severity", "critical")]),
         firing("Other", &[("service", "cart")]),
     ];
-    fleet.snapshot.alerts = Some(alerts).into();
+    fleet.snapshot.alerts = Alerts::known(alerts);
     let findings = detect(&fleet.snapshot, &Thresholds::default());
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, Severity::Critical);
@@ -97,7 +97,7 @@ fn then(opened_by: &RuleAlert, alerts: Option<Vec<RuleAlert>>) -> Vec<IssueChang
     let mut last = Vec::new();
     for alerts in [Some(vec![opened_by.clone()]), alerts.clone(), alerts] {
         fleet.snapshot.taken = fleet.snapshot.taken.plus(std::time::Duration::from_secs(2));
-        fleet.snapshot.alerts = alerts.into();
+        fleet.snapshot.alerts = alerts.map_or_else(Alerts::default, Alerts::known);
         let findings = detect(&fleet.snapshot, &Thresholds::default());
         last = track(&open, &findings, &fleet.snapshot, &Thresholds::default(), &[], &mut || {
             ids.next(fleet.snapshot.taken)

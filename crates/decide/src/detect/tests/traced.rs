@@ -79,7 +79,8 @@ fn services_and_links_of_others_are_not_judged() {
     let mut fleet = Fleet::healthy();
     let failing = calls(window(100, 50, 900.0, 900.0));
     let links = [("front->elsewhere".parse().unwrap(), failing.clone())].into();
-    fleet.snapshot.traces = Traces { links, services: [("elsewhere".parse().unwrap(), failing)].into() };
+    fleet.snapshot.traces =
+        Traces { links, services: [("elsewhere".parse().unwrap(), failing)].into(), ..Traces::default() };
     assert_eq!(found(&fleet), Vec::<String>::new());
 }
 

@@ -40,6 +40,7 @@ fn traced_only(orders: TracedCalls, payments: TracedCalls) -> Fleet {
     fleet.snapshot.traces = Traces {
         links: links.map(|link| (link.parse().unwrap(), orders.clone())).into(),
         services: [("orders".parse().unwrap(), orders), ("payments".parse().unwrap(), payments)].into(),
+        ..Traces::default()
     };
     fleet
 }

@@ -64,7 +64,8 @@ fn services(plan: &Plan) -> BTreeSet<&ServiceName> {
     let of_steps = plan.steps.iter().flat_map(|step| match &step.action {
         Action::SetReplicas { service, .. }
         | Action::SetCpuLimit { service, .. }
-        | Action::SetMemoryLimit { service, .. } => vec![service],
+        | Action::SetMemoryLimit { service, .. }
+        | Action::Deploy { service, .. } => vec![service],
         Action::RestartInstance { instance, .. }
         | Action::ResizeVolume { instance, .. }
         | Action::RemoveFiles { instance, .. }

@@ -43,3 +43,16 @@ fn among_causes_alike_the_one_seen_longer_goes_first() {
     ]);
     assert_eq!(order, ["volume/cart-1", "volume/cart-0"]);
 }
+
+#[test]
+fn a_burning_budget_leaves_the_repair_to_the_issue_that_says_what_is_wrong() {
+    let burn = seen(IssueKind::SloBurn, "service/cart", Severity::Critical, 1.0);
+    let hang = seen(IssueKind::PodCrash, "instance/database-0", Severity::High, 2.0);
+    let slow = seen(IssueKind::NetworkLatency, "link/front->catalogue", Severity::High, 2.0);
+    let at = |place: &str| vec![cause(CauseClass::ProcessHangs, place)];
+    let beside = [(&burn, at("instance/database-0")), (&hang, at("instance/database-0"))];
+    assert_eq!(told_directly(&burn, &at("instance/database-0"), &beside), Some(&hang));
+    assert_eq!(told_directly(&hang, &at("instance/database-0"), &beside), None, "it says so itself");
+    let elsewhere = [(&burn, at("instance/database-0")), (&slow, at("link/front->catalogue"))];
+    assert_eq!(told_directly(&burn, &at("instance/database-0"), &elsewhere), None, "that is another cause");
+}

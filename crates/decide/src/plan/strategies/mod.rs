@@ -15,6 +15,7 @@ mod increase_memory_limit;
 mod reroute_traffic;
 mod reset_connection_pool;
 mod restart_pod;
+mod rollback_deployment;
 mod rotate_logs;
 mod scale_horizontally;
 mod scale_replicas;
@@ -90,6 +91,8 @@ pub enum Unsuited {
     CallerServesNobody(LinkName),
     /// Nothing calls it, so there is no link to act on.
     NoCaller(ResourceId),
+    /// What ran before the deployment is not known here, so it cannot be put back.
+    FormerUnknown(ServiceName),
     /// It was tried for this issue within the recurrence window.
     Tried {
         /// How often.
@@ -122,6 +125,7 @@ pub(super) fn propose(strategy: Strategy, case: &Case<'_>) -> Result<Draft, Unsu
         Strategy::RerouteTraffic => reroute_traffic::propose(case),
         Strategy::CircuitBreakDependency => circuit_break_dependency::propose(case),
         Strategy::ResetConnectionPool => reset_connection_pool::propose(case),
+        Strategy::RollbackDeployment => rollback_deployment::propose(case),
     }
 }
 
@@ -304,6 +308,12 @@ impl fmt::Display for Unsuited {
                 write!(f, "{} serves nobody who would be helped by a quick answer of {}", link.from, link.to)
             }
             Self::NoCaller(at) => write!(f, "no link to {at} is in trouble"),
+            Self::FormerUnknown(service) => {
+                write!(
+                    f,
+                    "what {service} ran before is not known: the deployment was not made through Homeostat"
+                )
+            }
             Self::Tried { times } => {
                 write!(f, "was tried {times} times for this issue and it is still there")
             }

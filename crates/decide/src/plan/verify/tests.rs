@@ -6,8 +6,14 @@ use proptest::prelude::{prop, prop_assert_eq, proptest};
 use super::super::fixture::*;
 use super::*;
 
-const BAD: Baseline = Baseline { error_ratio: Some(0.2), p95_ms: Some(450.0) };
-const GOOD: Baseline = Baseline { error_ratio: Some(0.0), p95_ms: Some(10.0) };
+const BAD: Baseline = callers(0.2, 450.0);
+const GOOD: Baseline = callers(0.0, 10.0);
+
+/// Callers about whom there is no objective.
+const fn callers(error_ratio: f64, p95_ms: f64) -> Baseline {
+    let (error_ratio, p95_ms) = (Some(error_ratio), Some(p95_ms));
+    Baseline { error_ratio, p95_ms, failures_burn: None, slowness_burn: None }
+}
 
 /// Deadline 60 s, hold 30 s.
 fn signal() -> Signal {
@@ -81,9 +87,40 @@ fn a_handful_of_requests_tells_nothing_of_callers() {
     assert_eq!(Baseline::of(&cart, &snapshot), Baseline::default());
     let window = &mut snapshot.links.get_mut(&link("front->cart")).unwrap().recent;
     (window.requests, window.errors) = (5, 1);
-    let seen = Baseline { error_ratio: Some(0.2), p95_ms: Some(2000.0) };
+    let seen = callers(0.2, 2000.0);
     assert_eq!(Baseline::of(&cart, &snapshot), seen);
     assert!(GOOD.got_worse(&seen) && !seen.got_worse(&Baseline::default()));
+}
+
+#[test]
+fn where_there_is_an_objective_its_budget_says_whether_callers_got_worse() {
+    let mut snapshot = shop();
+    let state = |bad, lately| domain::ObjectiveState {
+        service: "cart".to_owned(),
+        resource: Some(resource("service/cart")),
+        specific: true,
+        bad,
+        status: None,
+        budget: 0.05,
+        budget_remaining: 1.0,
+        lately,
+        alert: None,
+    };
+    let cart = resource("instance/cart-0");
+    let mut look = |lately: Option<f64>, errors: u64| {
+        let window = &mut snapshot.links.get_mut(&link("front->cart")).unwrap().recent;
+        (window.requests, window.errors) = (100, errors);
+        let states = [("a".to_owned(), state(BadEvents::Failed, lately))];
+        snapshot.objectives = std::collections::BTreeMap::from(states).into();
+        Baseline::of(&cart, &snapshot)
+    };
+    let (well, affordable, burning) = (look(Some(0.0), 0), look(Some(0.9), 4), look(Some(3.0), 15));
+    assert!(!well.got_worse(&affordable), "4 % failed is within the 5 % that may fail");
+    assert!(well.got_worse(&burning) && !burning.got_worse(&affordable));
+    assert!(
+        look(None, 0).got_worse(&look(None, 4)),
+        "nothing known of the objective: the callers' side tells"
+    );
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub(super) fn of(declared: &[Declared], taken: Time) -> Snapshot {
         fleet_age: seconds(7200),
         traces: domain::Traces::default(),
         alerts: domain::Alerts::default(),
+        objectives: domain::Objectives::default(),
+        deployments: Vec::new(),
     }
 }
 
@@ -74,6 +76,7 @@ fn service_state(service: &ServiceName, replicas: u32, dependencies: &[String], 
         can_drain: true,
         can_clear_caches: true,
         rolling_out: false,
+        release: domain::Release::default(),
         instances: instances.collect(),
     }
 }
@@ -103,6 +106,7 @@ fn instance(service: &ServiceName, n: u32, taken: Time) -> InstanceState {
         unsettled_exits: 0,
         crash_loop: false,
         never_ready: false,
+        outdated: false,
         port: Some(41_000 + spread as u16),
     }
 }

@@ -144,8 +144,10 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
         }),
         "requests" => Some(Events::Requests { from: text("from"), to: text("to") }),
         "remediations" => Some(Events::Remediations),
+        "gateway" => Some(Events::Gateway),
         other => {
-            kind.place.refuse(format_args!("is {other:?}; spans, requests or remediations was expected"));
+            kind.place
+                .refuse(format_args!("is {other:?}; spans, requests, remediations or gateway was expected"));
             None
         }
     });
@@ -175,9 +177,8 @@ fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
         }
     };
     let events = events?;
-    if says == Says::Duration && events == Events::Remediations {
-        spec.place
-            .refuse("measures the duration of remediations, which is not counted; spans and requests are");
+    if says == Says::Duration && matches!(events, Events::Remediations | Events::Gateway) {
+        spec.place.refuse("measures a duration that is not counted; those of spans and of requests are");
         return None;
     }
     Some(Own { spec: spec.clone(), events, says })

@@ -1,4 +1,4 @@
-//! The time line: one horizontal axis, a lane each for issues, actions and faults, drawn as SVG.
+//! The picture: one horizontal axis, a lane each for issues, actions, faults and more, drawn as SVG.
 //!
 //! In: items with a beginning and an end. Out: markup. Positions are percentages, so that the picture
 //! fits every width without a script. Items that overlap in time get rows of their own, at most [`ROWS`];
@@ -6,8 +6,8 @@
 
 use maud::{Markup, html};
 
-use super::marks::{self, Meaning};
-use super::time::clock_face;
+use crate::page::marks::{self, Meaning};
+use crate::page::time::{clock_face, day_face};
 
 /// Rows of one lane. More would push the rest of the page out of sight in a storm.
 const ROWS: usize = 4;
@@ -52,8 +52,8 @@ pub(crate) struct Lane {
 }
 
 /// The windows people can choose, in seconds, with their names.
-pub(crate) const WINDOWS: [(&str, i64); 4] =
-    [("15 min", 900), ("1 h", 3600), ("6 h", 21_600), ("24 h", 86_400)];
+pub(crate) const WINDOWS: [(&str, i64); 5] =
+    [("15 min", 900), ("1 h", 3600), ("6 h", 21_600), ("24 h", 86_400), ("7 days", 604_800)];
 
 /// The axis: wall clock microseconds of its two ends, and of now.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,16 @@ impl Axis {
         Self { begin_us: begin_us - margin_us, end_us: begin_us + width_us + margin_us, now_us }
     }
 
+    /// Exactly from one time to another.
+    pub(crate) fn exact(begin_us: i64, end_us: i64, now_us: i64) -> Self {
+        Self { begin_us, end_us: end_us.max(begin_us + 1_000_000), now_us }
+    }
+
+    /// Both ends in milliseconds, for the script that selects a part.
+    pub(crate) fn ends_ms(self) -> String {
+        format!("{} {}", self.begin_us.div_euclid(1000), self.end_us.div_euclid(1000))
+    }
+
     fn percent(self, us: i64) -> f64 {
         ((us - self.begin_us) as f64 / (self.end_us - self.begin_us) as f64 * 100.0).clamp(0.0, 100.0)
     }
@@ -89,10 +99,16 @@ impl Axis {
 
     /// Round times on the axis, about six.
     fn ticks(self) -> Vec<i64> {
-        const STEPS_S: [i64; 14] = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 21_600];
+        const STEPS_S: [i64; 18] = [
+            1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800,
+            432_000,
+        ];
         let width_us = self.end_us - self.begin_us;
-        let step_us =
-            STEPS_S.iter().map(|s| s * 1_000_000).find(|step| width_us / step <= 7).unwrap_or(86_400_000_000);
+        let step_us = STEPS_S
+            .iter()
+            .map(|s| s * 1_000_000)
+            .find(|step| width_us / step <= 7)
+            .unwrap_or(432_000_000_000);
         let first = self.begin_us.div_euclid(step_us) * step_us + step_us;
         (0..8).map(|n| first + n * step_us).take_while(|us| *us < self.end_us).collect()
     }
@@ -101,14 +117,19 @@ impl Axis {
 /// The lanes over one axis.
 pub(crate) fn draw(axis: Axis, lanes: &[Lane]) -> Markup {
     let ticks = axis.ticks();
-    let with_seconds = axis.end_us - axis.begin_us < 600_000_000;
+    let width_us = axis.end_us - axis.begin_us;
+    let face = |us: i64| match width_us {
+        ..600_000_000 => clock_face(us, true),
+        600_000_000..172_800_000_000 => clock_face(us, false),
+        _ => day_face(us),
+    };
     html! {
         @for lane in lanes { (draw_lane(axis, lane, &ticks)) }
         div class="lane axis" aria-hidden="true" {
             span { "UTC" }
             svg height="20" {
                 @for tick in &ticks {
-                    text x={ (percent(axis.percent(*tick))) } y="14" { (clock_face(*tick, with_seconds)) }
+                    text x={ (percent(axis.percent(*tick))) } y="14" { (face(*tick)) }
                 }
             }
         }

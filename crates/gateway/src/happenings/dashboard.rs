@@ -1,0 +1,103 @@
+//! The unified dashboard document (specification O7): health, services, issues, repairs, experiments, alerts, stores, and
+//! what the last hour looks like.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use decide::correlate::Span;
+use domain::{Happening, HappeningKind, Lane};
+use serde_json::{Value, json};
+use store::PlanPurpose;
+use telemetry::Telemetry;
+
+use super::{DAY_SECONDS, active_alerts, correlated, service};
+use crate::api::{self, back};
+use crate::problem::Problem;
+use crate::serve::App;
+use crate::shapes::{
+    CorrelationShape, EventShape, FaultShape, HealthScore, IssueShape, StatisticsShape, TrendShape,
+};
+
+/// What "lately" is.
+const HOUR_US: i64 = 3_600_000_000;
+
+/// Services shown with their figures; the rest is counted.
+const SERVICES_MAX: usize = 200;
+
+/// The whole document. What is not known is null; what no engine tells is not in it.
+pub(crate) fn document(app: &App) -> Result<Value, Problem> {
+    let now = app.clock.now();
+    let window = Span { from_us: now.wall_us - HOUR_US, to_us: now.wall_us };
+    let lately = correlated(app, window, now.wall_us, None)?;
+    let issues = app.store.open_issues()?;
+    let mut by_severity: BTreeMap<&str, usize> = BTreeMap::new();
+    for issue in &issues {
+        *by_severity.entry(issue.severity.name()).or_default() += 1;
+    }
+    let statistics = app.store.statistics(back(now, DAY_SECONDS))?;
+    let (services, all) = services(app, &issues)?;
+    let alerts = active_alerts(app, None, now)?;
+    let experiments = app.store.plans_within(PlanPurpose::Experiment, super::time(window.from_us), now)?;
+    let count = |lane: Lane| lately.events.iter().filter(|event| event.kind.lane() == lane).count();
+    let lanes: BTreeMap<&str, usize> = Lane::ALL
+        .into_iter()
+        .filter(|lane| *lane != Lane::Budget)
+        .map(|lane| (lane.name(), count(lane)))
+        .collect();
+    let deployments: Vec<&Happening> =
+        lately.events.iter().filter(|event| event.kind == HappeningKind::Deployment).collect();
+    Ok(json!({
+        "timestamp": now.rfc3339(),
+        "health": app.control.health().as_ref().map(HealthScore::from),
+        "health_trend": api::health_trend(app, DAY_SECONDS)?.as_ref().map(TrendShape::from),
+        "services": services,
+        "services_total": all,
+        "issues": {
+            "open": issues.len(),
+            "by_severity": by_severity,
+            "worst": issues.iter().max_by_key(|issue| (issue.severity, issue.id)).map(IssueShape::from),
+        },
+        "remediations": StatisticsShape::new(&statistics, "24h"),
+        "experiments": {
+            "active_faults": app.control.running_faults().iter().map(FaultShape::from).collect::<Vec<_>>(),
+            "last_hour": experiments.len(),
+        },
+        "alerts": alerts.iter().map(EventShape::from).collect::<Vec<_>>(),
+        "deployments": deployments.into_iter().map(EventShape::from).collect::<Vec<_>>(),
+        "traces": app.telemetry.as_ref().map(traces),
+        "series": app.metrics.as_ref().map(|metrics| metrics.status().series),
+        "last_hour": {"events": lanes, "correlation": CorrelationShape::new(&lately, now.wall_us, None)},
+        "troubles": app.control.troubles(),
+    }))
+}
+
+/// The services of the fleet and those that spans tell of, with how each is.
+fn services(app: &App, issues: &[domain::Issue]) -> Result<(Vec<Value>, usize), Problem> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    if let Some(snapshot) = app.control.snapshot() {
+        names.extend(snapshot.services.keys().map(ToString::to_string));
+    }
+    if let Some(telemetry) = &app.telemetry {
+        names.extend(telemetry.services());
+    }
+    let all = names.len();
+    let now = app.clock.now();
+    let mut shapes = Vec::new();
+    for name in names.into_iter().take(SERVICES_MAX) {
+        if let Some(known) = service::of(app, &name, issues)? {
+            let shape = serde_json::to_value(known.shape(now));
+            shapes.push(
+                shape.map_err(|error| Problem::internal(format!("a service cannot be written: {error}")))?,
+            );
+        }
+    }
+    Ok((shapes, all))
+}
+
+fn traces(telemetry: &Telemetry) -> Value {
+    let (backlog, counts) = (telemetry.backlog(), telemetry.counters());
+    json!({
+        "spans_taken": counts.spans.get(),
+        "log_records_taken": counts.log_records.get(),
+        "intake": if backlog.refusing { "refused" } else { "open" },
+    })
+}

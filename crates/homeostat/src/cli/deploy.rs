@@ -1,0 +1,91 @@
+//! `homeostat deploy`: another version of a service, one instance after another.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::config::print;
+use super::{DeployArgs, Exit, Failure, Global};
+use crate::client::{Client, ClientError};
+
+/// Between two looks at a plan.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Deploys, or shows how it would, and waits until the rollout is over.
+pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
+    let client = Client::find(&global.dir)?;
+    let mut body = Map::new();
+    body.insert("version".to_owned(), args.version.clone().into());
+    body.insert("dry_run".to_owned(), args.dry_run.into());
+    let environment = args.environment.iter().map(|(name, value)| (name.clone(), Value::from(value.clone())));
+    body.insert("environment".to_owned(), Value::Object(environment.collect()));
+    if let Some(command) = &args.command {
+        body.insert("command".to_owned(), json!(command));
+    }
+    let path = format!("/api/v3/self-healing/deploy/{}", args.service);
+    let mut answer: Value = client.post(&path, &Value::Object(body))?;
+    let rollout = match args.dry_run {
+        true => Rollout::of(&answer),
+        false => {
+            if !args.output.json {
+                provider::say!("{}", answer["description"].as_str().unwrap_or_default());
+            }
+            let id = answer["id"].as_str().unwrap_or_default().to_owned();
+            let (ended, plan) = await_plan(&client, &id, answer)?;
+            answer = plan;
+            ended
+        }
+    };
+    if args.output.json {
+        print(&format!("{answer:#}\n"))?;
+    } else {
+        print(&super::show::plan_text(&answer))?;
+        if let Some(why) = answer["error_message"].as_str() {
+            provider::say!("{why}");
+        }
+    }
+    Ok(match rollout {
+        _ if args.dry_run => Exit::Done,
+        Rollout::Done => Exit::Done,
+        Rollout::Failed => Exit::Failed,
+        Rollout::Held => Exit::Refused,
+    })
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rollout {
+    /// Every instance runs it.
+    Done,
+    /// It was tried, and taken back as far as it got.
+    Failed,
+    /// It did not begin: the guard refuses it, or it waits.
+    Held,
+}
+
+impl Rollout {
+    fn of(plan: &Value) -> Self {
+        match plan["status"].as_str() {
+            Some("success") => Self::Done,
+            Some("failed" | "rolled_back") => Self::Failed,
+            _ => Self::Held,
+        }
+    }
+}
+
+/// Waits until a plan has ended. One that has not begun within a few seconds, as `plan` shows it, is held.
+pub(crate) fn await_plan(client: &Client, id: &str, plan: Value) -> Result<(Rollout, Value), ClientError> {
+    /// The loop takes a plan that was cleared at once.
+    const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+    let asked = Instant::now();
+    let mut plan = plan;
+    loop {
+        match plan["status"].as_str() {
+            Some("in_progress") => {}
+            Some("pending") if asked.elapsed() < BEGINS_WITHIN => {}
+            _ => return Ok((Rollout::of(&plan), plan)),
+        }
+        std::thread::sleep(POLL);
+        plan = client.get(&format!("/api/v3/self-healing/remediations/{id}"))?;
+    }
+}

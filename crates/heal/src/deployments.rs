@@ -122,7 +122,10 @@ impl Healer {
         }
         for (service, seen) in &snapshot.traces.versions {
             let former = running.versions.insert(service.clone(), seen.version.clone());
-            if let Some(former) = former.filter(|former| *former != seen.version) {
+            // What we give a name ourselves was noticed above, and before its spans came.
+            let named_here = |state: &ServiceState| state.release.version.is_some();
+            let named_here = snapshot.services.get(service).is_some_and(named_here);
+            if let Some(former) = former.filter(|former| !named_here && *former != seen.version) {
                 self.record_version(service, former, seen, sighting)?;
             }
         }

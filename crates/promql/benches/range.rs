@@ -56,6 +56,7 @@ fn range(c: &mut Criterion) {
         "sum by (job) (http_requests_total)",
         "http_requests_total / on (job, instance) http_requests_total",
         "max_over_time(http_requests_total[1h])",
+        "avg_over_time(http_requests_total[1h])",
     ] {
         let expression = engine.parse(text).expect("an expression");
         group.bench_function(text, |b| {

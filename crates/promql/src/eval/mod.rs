@@ -11,6 +11,7 @@ mod grid;
 mod over_range;
 mod rows;
 mod selector;
+mod sliding;
 mod topk;
 
 use std::cell::{Cell, RefCell};

@@ -65,6 +65,7 @@ impl Alerts {
 }
 
 fn reload_on_signal(rules: Arc<Rules>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    signals::catch_reload()?;
     let (stop, stopped) = mpsc::channel::<()>();
     let thread = std::thread::Builder::new().name("rules-reload".to_owned()).spawn(move || {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {

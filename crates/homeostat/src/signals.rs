@@ -1,4 +1,5 @@
-//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop, SIGHUP has the rules read again.
+//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop; SIGHUP has the rules read again
+//! where there are any.
 //!
 //! In: signals. Out: flags that the threads concerned look at. A handler may do almost nothing, so these
 //! only set a flag.
@@ -11,10 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 struct Flags {
     end: Arc<AtomicBool>,
     emergency_stop: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
 }
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
+
+static RELOAD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Begins to catch them. A second SIGINT or SIGTERM ends the process at once.
 ///
@@ -22,18 +24,16 @@ static FLAGS: OnceLock<Flags> = OnceLock::new();
 ///
 /// Where the system refuses.
 pub(crate) fn catch() -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
     let flags = FLAGS.get_or_init(|| Flags {
         end: Arc::new(AtomicBool::new(false)),
         emergency_stop: Arc::new(AtomicBool::new(false)),
-        reload: Arc::new(AtomicBool::new(false)),
     });
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flags.end))?;
         signal_hook::flag::register(signal, Arc::clone(&flags.end))?;
     }
     signal_hook::flag::register(SIGUSR1, Arc::clone(&flags.emergency_stop))?;
-    signal_hook::flag::register(SIGHUP, Arc::clone(&flags.reload))?;
     Ok(())
 }
 
@@ -47,7 +47,17 @@ pub(crate) fn take_emergency_stop() -> bool {
     FLAGS.get().is_some_and(|flags| flags.emergency_stop.swap(false, Ordering::AcqRel))
 }
 
+/// Begins to catch SIGHUP, which else ends the process when its terminal goes.
+///
+/// # Errors
+///
+/// Where the system refuses.
+pub(crate) fn catch_reload() -> io::Result<()> {
+    let asked = RELOAD.get_or_init(Arc::default);
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(asked)).map(drop)
+}
+
 /// Whether somebody asked for the rules to be read again since the last call.
 pub(crate) fn take_reload() -> bool {
-    FLAGS.get().is_some_and(|flags| flags.reload.swap(false, Ordering::AcqRel))
+    RELOAD.get().is_some_and(|asked| asked.swap(false, Ordering::AcqRel))
 }

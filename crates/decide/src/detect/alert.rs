@@ -27,7 +27,7 @@ pub(super) fn judge(kind: IssueKind, resource: &ResourceId, snapshot: &Snapshot)
     if let Some(finding) = found(kind, resource, snapshot) {
         return Verdict::Unhealthy(finding);
     }
-    if !snapshot.alerts.are_known() {
+    if !snapshot.alerts.are_known() || !is_seen(resource, snapshot) {
         return Verdict::Unknown;
     }
     // Its condition holds again already, or holds still after a restart in which its waiting began anew.
@@ -36,6 +36,16 @@ pub(super) fn judge(kind: IssueKind, resource: &ResourceId, snapshot: &Snapshot)
         .iter()
         .any(|alert| subject(alert, snapshot).as_ref() == Some(&(kind, resource.clone())));
     if pending { Verdict::Unknown } else { Verdict::Healthy }
+}
+
+/// Whether a resource was seen: an alert about what was not is told apart from none only where it was.
+fn is_seen(resource: &ResourceId, snapshot: &Snapshot) -> bool {
+    match resource {
+        ResourceId::Service(name) => snapshot.services.contains_key(name),
+        ResourceId::Instance(name) | ResourceId::Volume(name) => snapshot.instance(name).is_some(),
+        ResourceId::Link(name) => snapshot.links.contains_key(name),
+        ResourceId::Node(_) => false,
+    }
 }
 
 /// What fires, each type and resource once.

@@ -89,6 +89,19 @@ fn several_alerts_about_one_thing_are_one_issue_as_bad_as_the_worst() {
     assert_eq!(findings[0].description, "alert Bad fires: too much of it; 2 alerts more fire here");
 }
 
+#[test]
+fn of_what_was_not_seen_nothing_is_known() {
+    let mut fleet = Fleet::healthy();
+    fleet.snapshot.alerts = Alerts::known(Vec::new());
+    let judged = |resource: &str| {
+        let resource = resource.parse().unwrap();
+        verdict(IssueKind::Alert, &resource, &fleet.snapshot, &Thresholds::default())
+    };
+    assert_eq!(judged("service/cart"), Verdict::Healthy);
+    assert_eq!(judged("service/nobody"), Verdict::Unknown);
+    assert_eq!(judged("instance/cart-99"), Verdict::Unknown);
+}
+
 /// What becomes of an issue of an alert when a second later, and another, these alerts are there.
 fn then(opened_by: &RuleAlert, alerts: Option<Vec<RuleAlert>>) -> Vec<IssueChange> {
     let mut fleet = Fleet::healthy();

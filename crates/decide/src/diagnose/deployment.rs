@@ -99,7 +99,7 @@ pub(super) fn beside(candidate: Candidate, others: &[Candidate]) -> Candidate {
 /// The deployment a service runs by, unless that is a rollback.
 fn suspect<'a>(service: &ServiceName, view: View<'a>) -> Option<&'a Lately> {
     let of_service = |lately: &&Lately| lately.deployment.service == *service;
-    let last = view.snapshot.deployments.iter().filter(of_service).next_back()?;
+    let last = view.snapshot.deployments.iter().rfind(of_service)?;
     let id = Some(last.deployment.id);
     let taken_back = view.snapshot.deployments.iter().any(|other| other.deployment.rolls_back == id);
     (last.deployment.rolls_back.is_none() && !taken_back).then_some(last)

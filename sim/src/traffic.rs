@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use domain::fault::{FaultKind, PathScope};
 use domain::{
-    Attribute, AttributeValue, Infrastructure, InstanceName, LinkName, Release, ResourceId, ServiceName, Time,
+    Attribute, AttributeValue, Infrastructure, InstanceName, LinkName, ResourceId, ServiceName, Time,
 };
 use provider::sample::{BackendSample, Counts, LinkSample, LinkSecond};
 
@@ -386,9 +386,10 @@ impl World {
         let work = if self.is_short_of_cpu(instance) { WORK_WITHOUT_CPU } else { WORK };
         let end = if self.is_full(instance) { End::Failed } else { End::Served };
         let release = self.slots.get(instance).and_then(|slot| slot.release.as_deref());
+        let behind = self.behind.get(&instance.service);
         let defect = |name| {
-            let number = release.and_then(|release: &Release| release.environment.get(name))?;
-            number.parse::<u64>().ok()
+            let said = |variables: &BTreeMap<String, String>| variables.get(name)?.parse::<u64>().ok();
+            behind.and_then(said).or_else(|| said(&release?.environment))
         };
         let work = work + Duration::from_millis(defect(SLOWER_MS).unwrap_or(0));
         let fails = defect(FAILS_PERCENT).unwrap_or(0);

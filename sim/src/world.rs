@@ -101,6 +101,8 @@ pub(crate) struct World {
     /// Tokens that were taken back.
     pub(crate) undone: BTreeSet<StepToken>,
     pub(crate) troubles: BTreeSet<(StepToken, Trouble)>,
+    /// What processes do beside what they were started with, by variables.
+    pub(crate) behind: BTreeMap<ServiceName, BTreeMap<String, String>>,
     /// The resources no step can be done on, and how often one was asked about.
     pub(crate) refused: BTreeMap<ResourceId, u32>,
     pub(crate) start_time: Duration,
@@ -127,6 +129,7 @@ impl MemoryProvider {
             undone: BTreeSet::new(),
             troubles: BTreeSet::new(),
             refused: BTreeMap::new(),
+            behind: BTreeMap::new(),
             start_time: Duration::ZERO,
             events: Vec::new(),
             order: callees_first(&infrastructure).into(),
@@ -197,6 +200,14 @@ impl MemoryProvider {
             layered.layers.clear();
             layered.generation += 1;
         }
+    }
+
+    /// What the processes of a service do changes, and nothing that is known of them: somebody replaced a program in
+    /// place.
+    pub fn change_behind(&self, service: &ServiceName, variables: &[(&str, &str)]) {
+        let mut world = self.lock();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        world.behind.insert(service.clone(), variables.collect());
     }
 
     /// Something goes wrong that nobody injected. It ends by itself like a fault; `token` names it. `false`:

@@ -50,7 +50,7 @@ fn until(lab: &Lab, seconds: u64, done: impl Fn(&Lab) -> bool) -> Option<Duratio
 #[test]
 fn a_burning_budget_is_an_issue_of_the_service_and_the_one_repair_is_that_of_its_cause() {
     let mut lab = Lab::shop(automatic());
-    lab.promise(vec![answered("payments", 99.999)]);
+    lab.promise(vec![answered("payments", 99.9999)]);
     assert!(until(&lab, 120, |lab| !budget_issues(lab).is_empty()).is_none(), "nothing burns yet");
     lab.inject(&pause("payments-0")).unwrap();
     let took = until(&lab, 60, |lab| !budget_issues(lab).is_empty()).expect("an issue within a minute");

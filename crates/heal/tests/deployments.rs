@@ -149,6 +149,18 @@ fn a_release_that_somebody_deploys_again_over_its_rollback_stays() {
 }
 
 #[test]
+fn the_same_release_ordered_anew_is_judged_anew() {
+    let lab = shop();
+    let before = runs(&lab);
+    deploy(&lab, version("2", &FAILS));
+    turns(&lab, 150);
+    deploy(&lab, version("2", &FAILS));
+    turns(&lab, 150);
+    assert_eq!(rollbacks(&lab).len(), 2, "{:?}", rollbacks(&lab));
+    assert_eq!(runs(&lab), before);
+}
+
+#[test]
 fn what_somebody_posts_is_recorded_once_and_what_is_wrong_with_it_is_said() {
     let lab = shop();
     let posted = lab.healer.post_deployment(&catalogue(), "7", None).unwrap();
@@ -196,4 +208,39 @@ fn a_dry_run_shows_the_plan_and_changes_nothing_and_what_is_wrong_is_said() {
     deploy(&lab, version("1.1", &[]));
     turns(&lab, 10);
     assert!(refused(version("1.1", &[])).contains("exactly that already"));
+}
+
+/// What spans of the catalogue say it is, and since when.
+struct Spans(std::sync::Mutex<Option<(String, Time)>>);
+
+impl domain::TraceSource for Spans {
+    fn traces(&self, _now: Time) -> domain::Traces {
+        let told = self.0.lock().unwrap().clone();
+        let seen = told.map(|(version, since)| (catalogue(), domain::traces::SeenVersion { version, since }));
+        domain::Traces { versions: seen.into_iter().collect(), ..domain::Traces::default() }
+    }
+}
+
+#[test]
+fn another_version_in_the_spans_is_a_deployment_that_is_blamed_and_cannot_be_put_back() {
+    let spans = std::sync::Arc::new(Spans(std::sync::Mutex::new(None)));
+    let mut lab = Lab::shop(automatic());
+    let said = |version: &str, since| *spans.0.lock().unwrap() = Some((version.to_owned(), since));
+    said("3", lab.now());
+    lab.listen_to(std::sync::Arc::clone(&spans) as std::sync::Arc<dyn domain::TraceSource>);
+    turns(&lab, 10);
+    assert!(deployments(&lab).is_empty(), "the first version that is seen was there before");
+    // Somebody else deploys it where we only see the end of it.
+    said("4", lab.now());
+    lab.provider.change_behind(&catalogue(), &FAILS);
+    turns(&lab, 60);
+    let told = deployments(&lab);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].seen_by, told[0].version.as_deref()), (SeenBy::Spans, Some("4")));
+    assert_eq!(told[0].previous_version.as_deref(), Some("3"));
+    assert!(rollbacks(&lab).is_empty(), "nobody knows what ran before");
+    let blamed = repairs(&lab).into_iter().any(|record| {
+        matches!(&record.plan.intent, Intent::Remediation { cause, .. } if cause.class == CauseClass::BadDeployment)
+    });
+    assert!(blamed, "{:?}", repairs(&lab));
 }

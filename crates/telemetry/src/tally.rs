@@ -114,11 +114,23 @@ impl Tally {
 
     fn count(&mut self, batch: &Batch) {
         let databases = Databases::of(batch);
-        let mut known: HashMap<(u32, u32, u8), Box<[usize]>> = HashMap::new();
+        let (mut runs, mut known): (Vec<Run>, HashMap<u64, usize>) = Default::default();
+        let mut last = None;
         for row in 0..batch.rows() {
-            let key = (batch.origin[row], batch.name.code(row), batch.kind[row]);
-            let watches = known.entry(key).or_insert_with(|| self.matching(batch, row));
-            if watches.is_empty() {
+            let kind = batch.kind[row];
+            let key =
+                u64::from(batch.origin[row]) << 40 | u64::from(batch.name.code(row)) << 8 | u64::from(kind);
+            // Rows of one kind often follow each other.
+            let at = match last {
+                Some((before, at)) if before == key => at,
+                _ => *known.entry(key).or_insert_with(|| {
+                    runs.push(Run::new(self.matching(batch, row), batch.origins.service(batch.origin[row])));
+                    runs.len() - 1
+                }),
+            };
+            last = Some((key, at));
+            let run = &mut runs[at];
+            if run.sums.is_empty() {
                 continue;
             }
             let failed = batch.status[row] == StatusCode::Error as u8;
@@ -127,18 +139,21 @@ impl Tally {
             let weight = weight::of(states.entry(states.code(row)));
             let spans = ((weight + weight::ONE / 2) / weight::ONE).max(1);
             let second = (batch.start[row].saturating_add(duration) / 1_000_000_000) as i64;
-            for watch in watches.iter() {
+            if run.second != second {
+                run.put_into(&mut self.counts);
+                run.second = second;
+            }
+            for (watch, bad, total) in &mut run.sums {
                 let Watched { role, slow_from_nano, .. } = &self.watched[*watch];
                 if *role == WatchedRole::Database && !databases.has(batch, row) {
                     continue;
                 }
-                let bad = failed || slow_from_nano.is_some_and(|limit| duration >= limit);
-                let service = Arc::clone(batch.origins.service(batch.origin[row]));
-                let (bads, total) = self.counts.entry((*watch, second, service)).or_default();
-                *bads += spans * u64::from(bad);
+                let is_bad = failed || slow_from_nano.is_some_and(|limit| duration >= limit);
+                *bad += spans * u64::from(is_bad);
                 *total += spans;
             }
         }
+        runs.iter_mut().for_each(|run| run.put_into(&mut self.counts));
     }
 
     /// The watched that a row's service, name and kind do not rule out.
@@ -156,6 +171,29 @@ impl Tally {
                 && watched.operation.as_deref().is_none_or(|wanted| wanted == name)
         };
         self.watched.iter().enumerate().filter(|(_, watched)| matches(watched)).map(|(at, _)| at).collect()
+    }
+}
+
+/// Rows of one service, name and kind that ended in one second.
+struct Run {
+    service: Arc<str>,
+    second: i64,
+    /// Of each that watches them: its number, the bad ones, all.
+    sums: Box<[(usize, u64, u64)]>,
+}
+
+impl Run {
+    fn new(watches: Box<[usize]>, service: &Arc<str>) -> Self {
+        let sums = watches.iter().map(|watch| (*watch, 0, 0)).collect();
+        Self { service: Arc::clone(service), second: 0, sums }
+    }
+
+    /// Adds what was counted to the rest, and begins anew.
+    fn put_into(&mut self, counts: &mut BTreeMap<(usize, i64, Arc<str>), (u64, u64)>) {
+        for (watch, bad, total) in self.sums.iter_mut().filter(|(_, _, total)| *total > 0) {
+            let sum = counts.entry((*watch, self.second, Arc::clone(&self.service))).or_default();
+            *sum = (sum.0 + std::mem::take(bad), sum.1 + std::mem::take(total));
+        }
     }
 }
 

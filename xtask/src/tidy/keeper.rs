@@ -8,9 +8,9 @@ use super::finding::Finding;
 use super::source::Source;
 use super::tree::Tree;
 
-/// What one person can read in an hour or so and then vouch for. Wished were 2,000; probes, measuring and
-/// adoption proved to need the rest, and what is more belongs elsewhere.
-const LINES_MAX: usize = 2_600;
+/// What one person can read in an hour or so and then vouch for. Wished were 2,000; probes, measuring, adoption and
+/// rollouts proved to need the rest, and what is more belongs elsewhere.
+const LINES_MAX: usize = 2_750;
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let files: Vec<(&str, usize)> = tree

@@ -7,6 +7,7 @@ use domain::snapshot::{ExitCause, ProbeState, Window};
 use domain::{FileClass, IdSource};
 use proptest::prelude::*;
 
+mod deployment;
 mod traced;
 
 use super::*;

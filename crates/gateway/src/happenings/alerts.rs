@@ -1,4 +1,4 @@
-//! Alerts of rules as happenings.
+//! Alerts of rules and of objectives as happenings.
 //!
 //! Which alerts fire now, and in which words, the rules say; when they fired before, the series `ALERTS` that rules
 //! keep. A run of its samples is one alert: it ends with a stale marker, or where no sample came for [`STALE_MS`], the
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use decide::correlate::Span;
-use domain::{Bearing, Happening, HappeningKind, HappeningLink, Severity};
+use domain::{Bearing, Happening, HappeningKind, HappeningLink, Severity, SloAlert, SloSeverity};
 use promql::rules::{ActiveAlert, ActivePhase, RuleKind};
 use promql::{Labels, MatchOp, Matcher, Select, Series, Source as _};
 
@@ -51,6 +51,59 @@ pub(super) fn of_rules(app: &App, span: Span, now_us: i64) -> Vec<Happening> {
     }
     found.retain(|alert| span.holds(alert));
     found
+}
+
+/// The alerts of objectives that fire; where their budgets burned before, the issues say.
+pub(super) fn of_objectives(app: &App, span: Span) -> Vec<Happening> {
+    let Some(objectives) = app.objectives.as_deref() else { return Vec::new() };
+    let states = app.control.snapshot().map(|snapshot| snapshot.objectives.clone()).unwrap_or_default();
+    let mut found = Vec::new();
+    for detail in objectives.details() {
+        let id = &detail.objective.id;
+        let place =
+            states.get(id).and_then(|state| state.resource.as_ref()?.service()).map(ToString::to_string);
+        let service =
+            place.or_else(|| Some(detail.objective.service.clone()).filter(|name| !name.is_empty()));
+        for alert in &detail.firing {
+            found.push(of_objective(alert, service.clone()));
+        }
+    }
+    found.retain(|alert| span.holds(alert));
+    found
+}
+
+fn of_objective(alert: &SloAlert, service: Option<String>) -> Happening {
+    let severity = match alert.severity {
+        SloSeverity::Page => Severity::Critical,
+        SloSeverity::Ticket => Severity::Medium,
+    };
+    let fastest = alert.burns.iter().map(|burn| burn.rate).fold(0.0_f64, f64::max);
+    let burns = match alert.burns.is_empty() {
+        true => "was not measured".to_owned(),
+        false => format!("burns {fastest:.1} times as fast as it may"),
+    };
+    Happening {
+        id: format!("{}/{}@{}", alert.objective, alert.name, alert.started_at.wall_us),
+        kind: HappeningKind::Alert,
+        from_us: alert.started_at.wall_us,
+        to_us: alert.ended_at.map(|at| at.wall_us.max(alert.started_at.wall_us)),
+        service,
+        caller: None,
+        label: format!("{} budget", alert.objective),
+        title: format!(
+            "the error budget of {} {burns}; {:.1} % of it is left",
+            alert.objective,
+            alert.budget_remaining * 100.0
+        ),
+        severity: Some(severity),
+        bearing: Bearing::of_severity(severity),
+        signs: Default::default(),
+        of: None,
+        links: vec![HappeningLink {
+            rel: "page".to_owned(),
+            href: format!("/slos/{}", encode(&alert.objective)),
+        }],
+    }
 }
 
 fn kept(app: &App, span: Span) -> Vec<Series> {

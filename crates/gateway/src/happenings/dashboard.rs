@@ -10,7 +10,7 @@ use store::PlanPurpose;
 use telemetry::Telemetry;
 
 use super::{DAY_SECONDS, active_alerts, correlated, service};
-use crate::api::{self, back};
+use crate::api::{self, SloShape, back};
 use crate::problem::Problem;
 use crate::serve::App;
 use crate::shapes::{
@@ -61,6 +61,7 @@ pub(crate) fn document(app: &App) -> Result<Value, Problem> {
             "active_faults": app.control.running_faults().iter().map(FaultShape::from).collect::<Vec<_>>(),
             "last_hour": experiments.len(),
         },
+        "slos": app.objectives.as_ref().map(|objectives| objectives.details().iter().map(SloShape::of).collect::<Vec<_>>()),
         "alerts": alerts.iter().map(EventShape::from).collect::<Vec<_>>(),
         "deployments": deployments.into_iter().map(EventShape::from).collect::<Vec<_>>(),
         "traces": app.telemetry.as_ref().map(traces),

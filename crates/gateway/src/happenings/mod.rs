@@ -67,6 +67,7 @@ pub(crate) fn gather(
     }
     if wants(Lane::Alerts) {
         found.extend(alerts::of_rules(app, span, app.clock.now().wall_us));
+        found.extend(alerts::of_objectives(app, span));
     }
     found.extend(
         app.store.posted_events(None, from, to)?.into_iter().filter(|event| wants(event.kind.lane())),
@@ -123,6 +124,7 @@ pub(crate) fn active_alerts(app: &App, service: Option<&str>, now: Time) -> Resu
     let mut alerts = app.store.posted_events(Some(HappeningKind::Alert), now, now)?;
     let instant = Span { from_us: now.wall_us, to_us: now.wall_us };
     alerts.extend(alerts::of_rules(app, instant, now.wall_us));
+    alerts.extend(alerts::of_objectives(app, instant));
     alerts.retain(|alert| {
         alert.to_us.is_none_or(|end| end > now.wall_us)
             && service.is_none_or(|service| alert.service.as_deref() == Some(service))

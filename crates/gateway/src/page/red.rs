@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use super::figures::{Spark, spark};
 use super::marks::{Meaning, mark, of_bearing};
 use super::view::View;
+use super::{slos, timeline};
 use crate::api::back;
 use crate::happenings::{self, service::KnownService, time};
 use crate::problem::Problem;
@@ -123,6 +124,18 @@ fn word(known: &KnownService) -> Markup {
         None => (Meaning::Unknown, "unknown"),
     };
     html! { span title=(title) { (mark(meaning, word)) } }
+}
+
+/// The error budgets of objectives about a service; nothing where there are none.
+pub(super) fn budgets(app: &App, name: &ServiceName) -> Markup {
+    let Some(objectives) = app.objectives.as_deref() else { return html! {} };
+    let details = timeline::budgets_about(app, objectives, name.as_str());
+    html! {
+        @if !details.is_empty() {
+            h2 { "Error budgets" a class="more" href="/slos" { "All objectives" } }
+            (slos::table(&details))
+        }
+    }
 }
 
 /// The last deployments of a service, newest first.

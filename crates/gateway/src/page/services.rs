@@ -354,6 +354,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
                 @if issues.is_empty() { p class="empty" { "No issue is open here." } } @else { (history::issues(view, &issues)) }
             },
         ),
+        Section::live("budgets", red::budgets(app, &name)),
         Section::live("deployments", red::deployments(app, view, &name)?),
         Section::live("instances", instances(view, state)),
         Section::live("links", links(view, Rows::All, |link| link.to == name || link.from == name)),

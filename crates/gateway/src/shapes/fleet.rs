@@ -11,6 +11,7 @@ use crate::phrases;
 #[derive(Serialize)]
 pub(crate) struct ServiceShape {
     service: String,
+    version: Option<String>,
     replicas: u32,
     ready: usize,
     hands_off: bool,
@@ -32,6 +33,8 @@ struct InstanceShape {
     pid: Option<u32>,
     port: Option<u16>,
     crash_loop: bool,
+    /// Whether it still runs what the service ran before a rollout that is under way.
+    outdated: bool,
     exits: usize,
     cpu_cores: Option<f64>,
     memory_bytes: Option<u64>,
@@ -62,6 +65,7 @@ impl ServiceShape {
     ) -> Self {
         Self {
             service: name.to_string(),
+            version: state.release.version.clone(),
             replicas: state.replicas,
             ready: state.instances.values().filter(|instance| instance.phase == Phase::Ready).count(),
             hands_off: state.hands_off,
@@ -86,6 +90,7 @@ impl From<(&InstanceName, &domain::InstanceState)> for InstanceShape {
             pid: state.incarnation.as_ref().map(|incarnation| incarnation.pid),
             port: state.port,
             crash_loop: state.crash_loop,
+            outdated: state.outdated,
             exits: state.exits.len(),
             cpu_cores: state.usage.cpu.map(|cores| cores.0),
             memory_bytes: state.usage.memory.map(|bytes| bytes.0),

@@ -74,7 +74,8 @@ impl Lab {
         // Not what drills recorded: their next record would change what a test sees.
         store.put_document(heal::CONFIDENCE, r#"{"patterns": {}}"#).unwrap();
         let notices = Arc::default();
-        let life = control_plane(&store, Reach::of(&provider), None, &clock, &policy, &notices, seed);
+        let witnesses = Witnesses::default();
+        let life = control_plane(&store, Reach::of(&provider), witnesses, &clock, &policy, &notices, seed);
         clock.wait(WARM_UP);
         Self {
             declared: provider.attributes(),
@@ -177,11 +178,20 @@ impl Lab {
 
     /// The same, and the next control plane sees and changes the fleet like this.
     pub fn live_on(&mut self, reach: Reach) {
+        self.begin_anew(reach, None);
+    }
+
+    /// The next control plane also listens to spans.
+    pub fn listen_to(&mut self, spans: Arc<dyn domain::TraceSource>) {
+        self.begin_anew(Reach::of(&self.provider), Some(spans));
+    }
+
+    fn begin_anew(&mut self, reach: Reach, spans: Option<Arc<dyn domain::TraceSource>>) {
         self.lives += 1;
         let seed = self.seed.wrapping_add(self.lives << 32);
-        let objectives = self.objectives.clone();
+        let witnesses = Witnesses { objectives: self.objectives.clone(), spans };
         let life =
-            control_plane(&self.store, reach, objectives, &self.clock, &self.policy, &self.notices, seed);
+            control_plane(&self.store, reach, witnesses, &self.clock, &self.policy, &self.notices, seed);
         self.observer = life.observer;
         self.executor = life.executor;
         self.healer = life.healer;
@@ -255,17 +265,28 @@ struct Life {
     healer: Arc<Healer>,
 }
 
+/// What a control plane is told beside what it sees.
+#[derive(Default)]
+struct Witnesses {
+    objectives: Option<Arc<Objectives>>,
+    spans: Option<Arc<dyn domain::TraceSource>>,
+}
+
 fn control_plane(
     store: &Store,
     Reach { look, change, execution, tell }: Reach,
-    objectives: Option<Arc<Objectives>>,
+    witnesses: Witnesses,
     clock: &Arc<VirtualClock>,
     policy: &Policy,
     notices: &Arc<Mutex<Vec<Notice>>>,
     seed: u64,
 ) -> Life {
     let observer = Observer::new(look).with_deployments(Arc::new(store.clone()), 200.0);
-    let observer = Arc::new(match objectives {
+    let observer = match witnesses.spans {
+        Some(spans) => observer.with_traces(spans),
+        None => observer,
+    };
+    let observer = Arc::new(match witnesses.objectives {
         Some(objectives) => observer.with_objectives(objectives),
         None => observer,
     });

@@ -141,7 +141,7 @@ struct Kept {
 
 /// In milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Quantiles {
+pub(super) struct Quantiles {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
@@ -149,13 +149,17 @@ struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(mut us: Vec<u32>) -> Self {
+    pub(super) fn of(mut us: Vec<u32>) -> Self {
         us.sort_unstable();
         let at = |share: f64| {
             let rank = (us.len() as f64 * share).ceil() as usize;
             us.get(rank.saturating_sub(1)).map_or(0.0, |us| f64::from(*us) / 1000.0)
         };
         Self { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0), count: us.len() }
+    }
+
+    pub(super) fn in_words(self) -> String {
+        format!("p50 {:.1} ms, p99 {:.1} ms", self.p50_ms, self.p99_ms)
     }
 }
 
@@ -402,14 +406,13 @@ fn report(args: &IngestArgs, figures: &Figures) -> Result<(), Failure> {
 
 fn in_words(figures: &Figures) -> String {
     let mut text = format!(
-        "method      {}\ncorpus      {}\nspans/s     {:.0}  ({} in {:.1} s)\nack         p50 {:.1} ms, p99 {:.1} ms\nrefused     {} ({} of them taken later)\ngenerator   {:.0} ns a span\n",
+        "method      {}\ncorpus      {}\nspans/s     {:.0}  ({} in {:.1} s)\nack         {}\nrefused     {} ({} of them taken later)\ngenerator   {:.0} ns a span\n",
         figures.method,
         figures.corpus,
         figures.spans_per_s,
         figures.spans,
         figures.seconds,
-        figures.ack.p50_ms,
-        figures.ack.p99_ms,
+        figures.ack.in_words(),
         figures.refused,
         figures.retried,
         figures.generator_ns_per_span,

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use metrics::bench::{self, Figures, Plan};
+use metrics::bench::{self, Figures, Plan, Recorded};
 use serde::Serialize;
 
 use super::ingest::Scratch;
@@ -30,6 +30,9 @@ pub(crate) struct MetricsArgs {
     /// Active series of the second store, 0 to leave it out.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     many_series: u32,
+    /// Pages of real targets, recorded by benches/metrics/record: what they take on disk in a third store.
+    #[arg(long, value_name = "FILE")]
+    corpus: Option<PathBuf>,
     /// Decides all values.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -58,6 +61,27 @@ struct Report {
     many_series: u64,
     many_series_s: f64,
     rss_peak_mib: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<OnDisk>,
+}
+
+/// What pages of real targets took.
+#[derive(Debug, Serialize)]
+struct OnDisk {
+    pages: u64,
+    samples: u64,
+    series: u64,
+    seconds: f64,
+    bytes_per_sample: f64,
+    bytes_per_sample_all_tiers: f64,
+}
+
+impl From<Recorded> for OnDisk {
+    fn from(recorded: Recorded) -> Self {
+        let Recorded { pages, samples, series, seconds, bytes_per_sample, bytes_per_sample_all_tiers } =
+            recorded;
+        Self { pages, samples, series, seconds, bytes_per_sample, bytes_per_sample_all_tiers }
+    }
 }
 
 /// Runs it.
@@ -70,6 +94,7 @@ pub(crate) fn run(global: &Global, args: &MetricsArgs) -> Result<Exit, Failure> 
         senders: args.senders,
         queries: args.queries,
         many_series: args.many_series,
+        recorded: args.corpus.clone(),
         seed: args.seed,
     };
     let figures = bench::run(&plan).map_err(|error| Failure::failed(&error))?;
@@ -105,6 +130,7 @@ impl Report {
             many_series,
             many_series_s,
             rss_peak_mib,
+            recorded,
         } = figures;
         Self {
             method: bench::method(plan),
@@ -124,11 +150,12 @@ impl Report {
             many_series,
             many_series_s,
             rss_peak_mib,
+            recorded: recorded.map(OnDisk::from),
         }
     }
 
     fn in_words(&self) -> String {
-        format!(
+        let mut text = format!(
             "method      {}\ncorpus      {}\nsamples/s   {:.0}  ({}, {:.0} ns of CPU time each)\n\
              on disk     {:.3} B a sample, {:.3} B with all tiers\n\
              query       {} series, p95 {:.1} ms with a step of a minute ({} samples), {:.1} ms for all ({} samples)\n\
@@ -148,6 +175,17 @@ impl Report {
             self.many_series,
             self.many_series_s,
             self.rss_peak_mib
-        )
+        );
+        if let Some(recorded) = &self.recorded {
+            text.push_str(&format!(
+                "recorded    {:.3} B a sample, {:.3} B with all tiers ({} samples of {} series in {:.0} s)\n",
+                recorded.bytes_per_sample,
+                recorded.bytes_per_sample_all_tiers,
+                recorded.samples,
+                recorded.series,
+                recorded.seconds
+            ));
+        }
+        text
     }
 }

@@ -12,6 +12,8 @@ mod kill;
 mod load;
 mod machine;
 mod metrics;
+mod metrics_load;
+mod metrics_settle;
 mod query;
 mod server;
 mod shapes;
@@ -34,6 +36,10 @@ pub(crate) enum BenchCommand {
     FullDisk(full_disk::FullDiskArgs),
     /// How many samples a second are taken, what they take on disk and how fast series are read back.
     Metrics(metrics::MetricsArgs),
+    /// Send hours of series to a server by Prometheus' remote-write, as fast as it acknowledges them.
+    MetricsLoad(metrics_load::MetricsLoadArgs),
+    /// Write the series that a stopped server holds in its log to blocks, merge these, and say what they take.
+    MetricsSettle(metrics_settle::MetricsSettleArgs),
     /// What a span of the tracing library costs.
     Tracer(tracer::TracerArgs),
 }
@@ -51,6 +57,8 @@ pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failu
         BenchCommand::Kill(args) => kill::run(global, args),
         BenchCommand::FullDisk(args) => full_disk::run(args),
         BenchCommand::Metrics(args) => metrics::run(global, args),
+        BenchCommand::MetricsLoad(args) => metrics_load::run(global, args),
+        BenchCommand::MetricsSettle(args) => metrics_settle::run(args),
         BenchCommand::Tracer(args) => tracer::run(args),
     }
 }

@@ -102,8 +102,6 @@ struct Story {
     version: String,
     /// The plan that deployed it.
     plan: String,
-    #[serde(skip)]
-    deployment: Option<Value>,
     rolled_out_after_s: Option<f64>,
     detected_after_s: Option<f64>,
     /// What was found, in the loop's words.
@@ -145,7 +143,10 @@ impl Story {
                 let line = |s| format!("{s:5.1} s  rolled back: every instance runs what ran before");
                 said.extend(self.rolled_back_after_s.map(line));
             }
-            if self.outcome.is_none() {
+            if came_to_nothing(&plan) {
+                said.push(format!("         that came to nothing: {}", plan["error_message"]));
+                self.rollback = None;
+            } else if self.outcome.is_none() {
                 self.outcome = plan["outcome"]["kind"].as_str().map(ToOwned::to_owned);
                 if self.outcome.as_deref() == Some("healed") {
                     self.verified_after_s = after(&plan["outcome"]["verified_at"]);
@@ -167,8 +168,8 @@ impl Story {
         let plans: Vec<Value> = client
             .get(&format!("/api/v3/self-healing/remediations?resource=service%2F{SERVICE}&limit=20"))?;
         let newer = |plan: &&Value| after(&plan["created_at"]).is_some_and(|s| s > 0.0);
-        let Some(plan) = plans.iter().filter(newer).find(|plan| plan["action_type"] == "rollback_deployment")
-        else {
+        let wanted = |plan: &&Value| plan["action_type"] == "rollback_deployment" && !came_to_nothing(plan);
+        let Some(plan) = plans.iter().filter(newer).find(wanted) else {
             return Ok(());
         };
         self.rollback = plan["id"].as_str().map(ToOwned::to_owned);
@@ -209,6 +210,11 @@ impl Story {
         }
         text
     }
+}
+
+/// Whether a plan ended without having done what it was for; the loop may make another one.
+fn came_to_nothing(plan: &Value) -> bool {
+    matches!(plan["status"].as_str(), Some("refused" | "failed" | "rolled_back"))
 }
 
 /// A time of the API as seconds since 1970.

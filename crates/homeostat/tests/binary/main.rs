@@ -5,6 +5,7 @@
 //! runs many kills instead; that is what `cargo xtask crash` does.
 
 mod answers;
+mod deployments;
 mod emergency;
 mod fleet;
 mod kills;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         .chain(wrong_state::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
+        .chain(deployments::TESTS)
         .chain(telemetry::TESTS)
         .chain(metrics::TESTS)
         .chain(objectives::TESTS)

@@ -14,8 +14,8 @@ use crate::{Batch, lock};
 /// Series of a target.
 pub(super) const SERIES: usize = 1000;
 
-/// In words.
-pub(super) const SHAPE: &str = "430 that stand still, 120 counters that seldom rise, 150 buckets of latencies, 100 \
+/// The series of a target, in words.
+pub const SHAPE: &str = "430 that stand still, 120 counters that seldom rise, 150 buckets of latencies, 100 \
      counters of events, 64 of CPU seconds (hundredths), 60 of bytes (bursts of sectors or packets), 40 gauges of memory \
      (pages), 20 small gauges, 10 of seconds stalled (millionths), 4 of load and CPU (hundredths), 2 of durations and \
      times (nanoseconds)";
@@ -190,10 +190,20 @@ impl Target {
     pub(super) fn scrape(&mut self, at_ms: i64) -> Batch {
         let at_ms = at_ms + self.jitter.i64(0..=3);
         self.last.clear();
-        for (_, moving) in &mut self.series {
-            self.last.push(Sample { at_ms, value: Value::Float(moving.next()) });
+        for value in self.values() {
+            self.last.push(Sample { at_ms, value: Value::Float(value) });
         }
         self.again()
+    }
+
+    /// The next value of each series.
+    pub(super) fn values(&mut self) -> Vec<f64> {
+        self.series.iter_mut().map(|(_, moving)| moving.next()).collect()
+    }
+
+    /// What tells its series apart, in the order of their values.
+    pub(super) fn labels(&self) -> impl Iterator<Item = &Labels> {
+        self.series.iter().map(|(labels, _)| labels)
     }
 
     /// What was shown last, once more.

@@ -5,6 +5,8 @@
 //! acknowledged.
 
 mod corpus;
+mod recorded;
+mod remote;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -17,6 +19,10 @@ use promql::{MatchOp, Matcher, Select, Source, SourceError};
 
 use crate::{Config, Limits, Metrics, OpenError, Pending, Refusal, SourceName, Tier};
 use corpus::Target;
+
+pub use corpus::SHAPE;
+pub use recorded::Recorded;
+pub use remote::{Scrapes, Settled, settle};
 
 /// When samples begin: any time will do, the same for each run.
 const BEGIN_MS: i64 = 1_767_225_600_000;
@@ -39,6 +45,8 @@ pub struct Plan {
     pub queries: u32,
     /// Active series of the second store; 0 leaves it out.
     pub many_series: u32,
+    /// Pages of real targets, recorded by `benches/metrics/record`, for a third store.
+    pub recorded: Option<PathBuf>,
     /// Decides all values.
     pub seed: u64,
 }
@@ -74,6 +82,8 @@ pub struct Figures {
     pub many_series_s: f64,
     /// Peak of this process's memory with them, MiB.
     pub rss_peak_mib: f64,
+    /// What the recording took, where there is one.
+    pub recorded: Option<Recorded>,
 }
 
 /// Why there are no figures.
@@ -124,7 +134,7 @@ struct Sent(AtomicI64);
 impl Clock for Sent {
     fn now(&self) -> Time {
         let now_ms = self.0.load(Ordering::Relaxed);
-        Time { boot_us: (now_ms - BEGIN_MS) as u64 * 1000, wall_us: now_ms * 1000 }
+        Time { boot_us: (now_ms - BEGIN_MS).max(0) as u64 * 1000, wall_us: now_ms * 1000 }
     }
 
     fn wait(&self, duration: Duration) {
@@ -155,6 +165,9 @@ pub fn run(plan: &Plan) -> Result<Figures, BenchError> {
     let all_bytes: u64 = tiers.iter().map(|tier| tier.bytes).sum();
     drop(store);
     let (many_series, many_series_s) = many(plan)?;
+    let rss_peak_mib = rss_peak_mib()?;
+    let recorded = plan.recorded.as_deref().map(|file| recorded::take(file, &plan.dir.join("recorded")));
+    let recorded = recorded.transpose()?;
     Ok(Figures {
         samples_per_s: samples as f64 / elapsed.as_secs_f64(),
         samples,
@@ -169,7 +182,8 @@ pub fn run(plan: &Plan) -> Result<Figures, BenchError> {
         query_raw_samples: raw.samples,
         many_series,
         many_series_s,
-        rss_peak_mib: rss_peak_mib()?,
+        rss_peak_mib,
+        recorded,
     })
 }
 

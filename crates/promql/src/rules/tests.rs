@@ -1,3 +1,5 @@
+//! Rules as a user writes them, and what becomes of them over time.
+
 mod alerts;
 mod files;
 mod groups;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use domain::snapshot::Phase;
 use domain::{Incarnation, InstanceName, ServiceName, StopManner};
 
-use super::supervise::{self, Fate};
+use super::supervise::{self, Fate, Slot};
 use super::{Keeper, Shared};
 
 /// Time between two looks.
@@ -51,9 +51,10 @@ async fn roll(shared: Shared, service: ServiceName) {
     loop {
         let next = {
             let mut keeper = shared.borrow_mut();
-            let outdated =
-                keeper.slots.keys().any(|name| name.service == service && keeper.is_outdated(name));
-            if !outdated {
+            let over = |(name, slot): (&InstanceName, &Slot)| {
+                name.service != service || slot.phase == Phase::Ready && !keeper.is_outdated(name)
+            };
+            if keeper.slots.iter().all(over) {
                 keeper.deploying.remove(&service);
                 return;
             }

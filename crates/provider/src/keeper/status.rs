@@ -62,7 +62,9 @@ fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -
         hands_off: spec.hands_off,
         can_drain: spec.drain.is_some(),
         can_clear_caches: spec.clear_caches.is_some(),
-        rolling_out: keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
+        // A deployment ends by itself, or its order is taken back when its time is over.
+        rolling_out: keeper.deploying.contains(name)
+            || keeper.rollouts.get(name).is_some_and(|since| now.since(*since) < ROLLOUT_MAX),
         release: keeper.table.release(name).cloned().unwrap_or_else(|| spec.release()),
         instances: slots.map(|(name, slot)| (name.clone(), instance(keeper, name, slot, spec))).collect(),
     }

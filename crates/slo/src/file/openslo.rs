@@ -7,7 +7,7 @@
 //! metricSource:
 //!   type: Homeostat
 //!   spec:
-//!     events: requests        # spans, requests or remediations
+//!     events: requests        # spans, requests, remediations or gateway (our own answers)
 //!     from: outside           # of requests: from, to; of spans: service, operation, role (server, client, database)
 //!     outcome: good           # in `good` and `bad`, not in `total`; of a thresholdMetric `measure: duration_seconds`
 //! ```

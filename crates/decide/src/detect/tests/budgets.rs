@@ -36,7 +36,7 @@ fn it_is_over_when_no_alert_fires_there_and_not_known_without_objectives() {
 fn what_burns_a_budget_is_worse_than_what_does_not() {
     let severity = |rate: Option<f64>| {
         let mut fleet = Fleet::healthy();
-        fleet.memory("cart-0", 95.0);
+        fleet.memory("cart-0", 97.0);
         if let Some(rate) = rate {
             fleet.burning("service/cart", rate, rate);
         }

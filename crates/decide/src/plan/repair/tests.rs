@@ -8,6 +8,7 @@ use super::super::fixture::*;
 use super::*;
 
 mod anything;
+mod deployment;
 
 struct World {
     snapshot: Snapshot,

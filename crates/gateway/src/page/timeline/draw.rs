@@ -89,7 +89,7 @@ impl Axis {
         format!("{} {}", self.begin_us.div_euclid(1000), self.end_us.div_euclid(1000))
     }
 
-    fn percent(self, us: i64) -> f64 {
+    pub(super) fn percent(self, us: i64) -> f64 {
         ((us - self.begin_us) as f64 / (self.end_us - self.begin_us) as f64 * 100.0).clamp(0.0, 100.0)
     }
 
@@ -115,7 +115,8 @@ impl Axis {
 }
 
 /// The lanes over one axis.
-pub(crate) fn draw(axis: Axis, lanes: &[Lane]) -> Markup {
+/// `first` stands above them.
+pub(crate) fn draw(axis: Axis, first: &Markup, lanes: &[Lane]) -> Markup {
     let ticks = axis.ticks();
     let width_us = axis.end_us - axis.begin_us;
     let face = |us: i64| match width_us {
@@ -124,6 +125,7 @@ pub(crate) fn draw(axis: Axis, lanes: &[Lane]) -> Markup {
         _ => day_face(us),
     };
     html! {
+        (first)
         @for lane in lanes { (draw_lane(axis, lane, &ticks)) }
         div class="lane axis" aria-hidden="true" {
             span { "UTC" }
@@ -250,7 +252,7 @@ fn span(axis: Axis, item: &Item) -> (f64, f64) {
     (begin, begin + BAR_WIDTH_MIN)
 }
 
-fn percent(value: f64) -> String {
+pub(super) fn percent(value: f64) -> String {
     format!("{value:.2}%")
 }
 

@@ -1,10 +1,12 @@
 //! The time line: the picture that several pages share, and the page of its own.
 
+mod budget;
 mod draw;
 mod lanes;
 mod page;
 mod told;
 
+pub(crate) use budget::about as budgets_about;
 pub(crate) use draw::{Axis, WINDOWS};
 pub(crate) use page::page;
 pub(crate) use told::{changed_before, patterns};
@@ -32,7 +34,8 @@ pub(crate) fn shared(
     let events =
         happenings::gather(app, Span { from_us: axis.begin_us, to_us: axis.end_us }, wanted, service)?;
     let lanes = lanes::lanes(&events, wanted, &ALWAYS, |_| None);
-    Ok(selectable(axis, service, &draw::draw(axis, &lanes)))
+    let budget = budget::lane(app, axis, service);
+    Ok(selectable(axis, service, &draw::draw(axis, &budget, &lanes)))
 }
 
 /// Lanes in which a part can be selected, or zoomed into.

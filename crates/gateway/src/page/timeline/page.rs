@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use std::time::Duration;
 
 use super::draw::{self, Axis, WINDOWS};
-use super::{ALWAYS, lanes, selectable, told};
+use super::{ALWAYS, budget, lanes, selectable, told};
 use crate::api;
 use crate::body::Query;
 use crate::happenings::{self, time};
@@ -120,7 +120,7 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
                 html! { h1 class="sentence" { (sentence(&window, &events, answer.as_ref(), service)) } },
             ),
             Section::still("filters", filters(app, view, &window, query, &wanted)),
-            section("timeline", picture(&window, query, &events, answer.as_ref(), &wanted)),
+            section("timeline", picture(app, &window, query, &events, answer.as_ref(), &wanted)),
             section("patterns", together(view, answer.as_ref())),
             match window.last {
                 Some(_) => Section::rows("events", list(view, &events)),
@@ -216,6 +216,7 @@ fn filters(app: &App, view: &View, window: &Window, query: &Query, wanted: &[Lan
 }
 
 fn picture(
+    app: &App,
     window: &Window,
     query: &Query,
     events: &[Happening],
@@ -229,6 +230,10 @@ fn picture(
         None => ALWAYS.to_vec(),
     };
     let drawn = lanes::lanes(events, wanted, &always, |event| groups.get(event.id.as_str()).cloned());
+    let budget = match query.all("lane").next() {
+        Some(_) => html! {},
+        None => budget::lane(app, window.axis, query.text("service")),
+    };
     let steps = [
         ("earlier", "Earlier", "ArrowLeft", window.address(query, -0.5, 1.0)),
         ("later", "Later", "ArrowRight", window.address(query, 0.5, 1.0)),
@@ -247,7 +252,7 @@ fn picture(
                     }
                 }
             }
-            (selectable(window.axis, query.text("service"), &draw::draw(window.axis, &drawn)))
+            (selectable(window.axis, query.text("service"), &draw::draw(window.axis, &budget, &drawn)))
             @if events.is_empty() {
                 p class="empty" {
                     "What is detected, repaired, injected, deployed and alerted stands here. Tell of what happens elsewhere with "

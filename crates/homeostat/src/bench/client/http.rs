@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1 on a blocking socket: head and body go out in one call.
+//! HTTP/1.1 on a blocking socket: head and body go out in one call. OTLP, and Prometheus' remote-write.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,22 +18,33 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// To a receiver of OTLP.
     pub(super) fn open(to: SocketAddr, packing: Packing) -> io::Result<Self> {
-        let stream = TcpStream::connect(to)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
-        stream.set_write_timeout(Some(ANSWER_TIME))?;
         let encoding = match packing {
             Packing::Plain => "",
             Packing::Gzip => "content-encoding: gzip\r\n",
         };
+        Self::posting(to, "/v1/traces", encoding)
+    }
+
+    /// To a receiver of remote-write 1 at this path.
+    pub(crate) fn remote_write(to: SocketAddr, path: &str) -> io::Result<Self> {
+        let headers = "content-encoding: snappy\r\nx-prometheus-remote-write-version: 0.1.0\r\n";
+        Self::posting(to, path, headers)
+    }
+
+    fn posting(to: SocketAddr, path: &str, headers: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIME))?;
+        stream.set_write_timeout(Some(ANSWER_TIME))?;
         let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/x-protobuf\r\n{encoding}content-length: "
+            "POST {path} HTTP/1.1\r\nhost: {to}\r\ncontent-type: application/x-protobuf\r\n{headers}content-length: "
         );
         Ok(Self { stream, head, answer: Vec::new() })
     }
 
-    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn send(&mut self, message: &[u8]) -> io::Result<Answer> {
         let head = format!("{}{}\r\n\r\n", self.head, message.len());
         let mut parts = &mut [IoSlice::new(head.as_bytes()), IoSlice::new(message)][..];
         while !parts.is_empty() {
@@ -84,6 +95,7 @@ fn read_answer(head: &str, body: &[u8]) -> Answer {
     let status = head.split(' ').nth(1).unwrap_or_default();
     match status {
         "200" if super::is_whole(body) => Answer::Acknowledged,
+        "204" => Answer::Acknowledged,
         "200" => Answer::Refused(format!("a part: {}", String::from_utf8_lossy(body))),
         "429" | "502" | "503" | "504" => {
             let wait = header(head, "retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -113,6 +125,7 @@ mod tests {
             Answer::Acknowledged,
             "the Collector's whole success"
         );
+        assert_eq!(read("HTTP/1.1 204 No Content\r\n\r\n"), Answer::Acknowledged, "remote-write");
         assert!(
             matches!(read("HTTP/1.1 200 OK\r\n\r\nx"), Answer::Refused(_)),
             "a partial success is a loss"

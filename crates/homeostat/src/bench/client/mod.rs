@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::corpus::PREFIX;
 
+pub(crate) use http::Connection as HttpConnection;
+
 /// How long a client waits for an answer before it takes the server for dead.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 

@@ -1,6 +1,6 @@
 //! The functions of templates: Go's own that rules use, and Prometheus'.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::rc::Rc;
 
 use super::expand::{Given, Value, of_sample};

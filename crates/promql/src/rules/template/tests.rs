@@ -1,3 +1,5 @@
+//! What templates print, and what is refused where it stands.
+
 use super::Template;
 use super::expand::Given;
 use crate::{Labels, Point, Value};

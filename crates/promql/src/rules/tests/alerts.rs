@@ -1,3 +1,5 @@
+//! Alerts from inactive to resolved, and over restarts.
+
 use proptest::prelude::*;
 
 use super::{MINUTE, Memory, Running, SECOND, shown};

@@ -1,3 +1,5 @@
+//! Files that are read, and files of which every fault is named with its place.
+
 use std::time::Duration;
 
 use crate::Engine;

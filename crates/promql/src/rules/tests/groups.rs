@@ -1,3 +1,5 @@
+//! What a group records and when.
+
 use super::{MINUTE, Running, SECOND, group, shown};
 use crate::rules::{Beginning, Health, Progress};
 

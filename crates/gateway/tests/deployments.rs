@@ -1,0 +1,67 @@
+//! Deployments over real HTTP: ordered, posted, listed.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::scene;
+use support::server::{HEALING, assert_problem, start};
+
+const DEPLOYMENTS: &str = "/api/v3/observability/deployments";
+
+#[test]
+fn what_somebody_deployed_is_taken_down_once_and_listed_newest_first() {
+    let server = start(scene::calm);
+    let body = |version: &str| json!({ "service": "cart", "version": version });
+    let first = server.post(DEPLOYMENTS, body("1.4.0"));
+    assert_eq!(first.status, 201, "{}", first.body);
+    let again = server.post(DEPLOYMENTS, body("1.4.0"));
+    assert_eq!(again.json()["id"], first.json()["id"]);
+    server.post(DEPLOYMENTS, body("1.4.1"));
+    let listed = server.get(DEPLOYMENTS).json();
+    let versions: Vec<&Value> = listed.as_array().unwrap().iter().map(|one| &one["version"]).collect();
+    assert_eq!(versions, ["1.4.1", "1.4.0"]);
+    for field in ["id", "service", "at", "seen_by"] {
+        assert!(listed[0][field].is_string(), "{field} in {}", listed[0]);
+    }
+    assert_eq!((&listed[0]["seen_by"], &listed[0]["reversible"]), (&json!("posted"), &json!(false)));
+    let count = |query: &str| server.get(&format!("{DEPLOYMENTS}?{query}")).json().as_array().unwrap().len();
+    assert_eq!((count("service=cart"), count("service=front"), count("limit=1")), (2, 0, 1));
+    assert_eq!(count("since=2999-01-01T00:00:00Z"), 0);
+}
+
+#[test]
+fn a_deployment_is_ordered_with_what_changes() {
+    let server = start(scene::calm);
+    let path = format!("{HEALING}/deploy/cart");
+    let body = json!({ "version": "2", "command": ["cart", "--fast"], "environment": { "A": "b" } });
+    let reply = server.post(&path, body);
+    assert_eq!(reply.status, 202, "{}", reply.body);
+    let plan = reply.json();
+    assert_eq!(plan["steps"][0]["action"], "let cart run 2, one instance after another");
+    assert_eq!(plan["steps"][0]["undo"], "exact");
+    assert_eq!(plan["action_type"], "operation");
+    assert_eq!(server.post(&path, json!({ "version": "2", "dry_run": true })).status, 200);
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_field() {
+    let server = start(scene::calm);
+    let deploy = format!("{HEALING}/deploy/cart");
+    for (path, body, field) in [
+        (deploy.as_str(), json!({}), "version"),
+        (&deploy, json!({ "version": 2 }), "version"),
+        (&deploy, json!({ "version": "2", "command": "cart" }), "command"),
+        (&deploy, json!({ "version": "2", "command": ["cart", 1] }), "command"),
+        (&deploy, json!({ "version": "2", "environment": { "A": 1 } }), "environment.A"),
+        (&deploy, json!({ "version": "2", "dryrun": true }), "dryrun"),
+        (DEPLOYMENTS, json!({ "version": "2" }), "service"),
+        (DEPLOYMENTS, json!({ "service": "a b", "version": "2" }), "service"),
+        (DEPLOYMENTS, json!({ "service": "cart", "version": "2", "at": "noon" }), "at"),
+    ] {
+        let problem = server.post(path, body);
+        assert_eq!(problem.json()["field"], field, "{}", problem.body);
+    }
+    assert_problem(&server.get(&format!("{DEPLOYMENTS}?servce=cart")), 422, "invalid_field");
+    let nobody = server.post(&format!("{HEALING}/deploy/a%20b"), json!({ "version": "2" }));
+    assert_problem(&nobody, 404, "not_found");
+}

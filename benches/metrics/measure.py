@@ -98,7 +98,8 @@ class Store:
             return False
         try:
             return self.ask("/api/v1/query", query="vector(1)")["status"] == "success"
-        except (OSError, ValueError, KeyError, http.client.HTTPException):
+        except (OSError, ValueError, KeyError, http.client.HTTPException, SystemExit):
+            # It listens, and does not answer queries yet.
             return False
 
     def request(self, method, path, **parameters):
@@ -130,6 +131,10 @@ class Store:
     def bytes(self):
         return sum(disk_bytes(directory) for directory in self.kept())
 
+    def raw_bytes(self):
+        """The part that samples as they came take, when it is at rest; `None` where nothing else is kept."""
+        return None
+
     def to_rest(self):
         """Brings everything into files as the store wants to have them, and ends it; answers CPU seconds of that."""
         raise NotImplementedError
@@ -156,7 +161,7 @@ class Homeostat(Store):
 
     def __init__(self, options):
         super().__init__(options)
-        self.receiver = free_port()
+        self.receiver, self.raw = free_port(), None
         (self.directory / "homeostat.toml").write_text(
             f"[gateway]\nport = {self.port}\n[otlp]\nhttp_port = {self.receiver}\ngrpc_port = {free_port()}\n"
             # Its own series are not what is measured.
@@ -205,9 +210,13 @@ class Homeostat(Store):
     def to_rest(self):
         self.stop()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run_json(self.own("bench", "metrics-settle", str(self.data / "metrics"), "--json", "-"), SETTLE_S)
+        settled = run_json(self.own("bench", "metrics-settle", str(self.data / "metrics"), "--json", "-"), SETTLE_S)
+        self.raw = settled["bytes"]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def raw_bytes(self):
+        return self.raw
 
     def remove(self):
         # The keeper outlives the control plane.
@@ -340,7 +349,7 @@ def measure(options, store):
         as_loaded, (warm, _) = store.bytes(), ranges(options, store)
         found = count(options, store)
         resting = store.to_rest()
-        size = store.bytes()
+        size, raw = store.bytes(), store.raw_bytes()
         store.start()
         (cold, answers), again = ranges(options, store), count(options, store)
         rss_queries = store.rss_peak_mib()
@@ -354,6 +363,7 @@ def measure(options, store):
         "ack_p50_ms": sent["ack"]["p50_ms"], "ack_p99_ms": sent["ack"]["p99_ms"], "refused": sent["refused"],
         "rss_peak_mib": rss, "bytes_per_sample_as_loaded": as_loaded / samples,
         "to_rest_cpu_s": resting, "bytes_per_sample": size / samples,
+        "bytes_per_sample_without_tiers": raw / samples if raw else None,
         **{f"{name}_{key}_as_loaded": value for name, one in warm.items() for key, value in one.items()},
         **{f"{name}_{key}": value for name, one in cold.items() for key, value in one.items()},
         "rss_peak_of_queries_mib": rss_queries,

@@ -11,9 +11,10 @@
 //! Alertmanagers, how the rules stand. What a rule means is `promql::rules`' business.
 //!
 //! Deliberately absent: routing, silences, and who is called: that is what Alertmanager is for. What is being injected is
-//! not known here; alerts come from series alone.
+//! not known here: alerts come from series alone, and those that read series about experiments are kept from the loop.
 
 mod alertmanager;
+mod barrier;
 mod counters;
 mod files;
 mod runner;
@@ -22,7 +23,7 @@ mod schedule;
 pub use alertmanager::{Address, AddressError, Alertmanager, EndpointState};
 pub use counters::{Counter, Counters};
 pub use files::{LoadError, load};
-pub use runner::{Rules, Settings, StartError};
+pub use runner::{Rules, Settings, StartError, engine};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

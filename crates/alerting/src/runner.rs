@@ -1,6 +1,6 @@
 //! The thread that evaluates groups when they are due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -9,14 +9,16 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use domain::Clock;
+use domain::{AlertPhase, AlertSource, Alerts, Clock, RuleAlert};
 use metrics::{Batch, Metrics, SourceName};
 use promql::rules::{
-    self, Alert, Beginning, Evaluated, GroupState, Phase, Progress, RuleFiles, RuleGroup, RuleStates, World,
+    self, ALERT_NAME, Alert, Beginning, Evaluated, GroupState, Phase, Progress, RuleFiles, RuleGroup,
+    RuleStates, World,
 };
-use promql::{Engine, Labels, Limits, Options, Sample};
+use promql::{Engine, Experimental, Labels, Limits, Options, Sample};
 
-use crate::alertmanager::{Alertmanager, EndpointState, Notification};
+use crate::alertmanager::{self, Alertmanager, EndpointState, Notification};
+use crate::barrier::barred;
 use crate::counters::Counters;
 use crate::files::{LoadError, load};
 use crate::lock;
@@ -71,7 +73,7 @@ impl Default for Settings {
 /// Rules that are evaluated. Dropping it stops them; what they recorded stays.
 pub struct Rules {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 type Say = dyn Fn(&str) + Send + Sync;
@@ -94,6 +96,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     running: Vec<Running>,
+    /// Alerts that the loop is not told of: place of the group, place of the rule.
+    barred: BTreeSet<(usize, usize)>,
     /// Groups that were read, and are taken over before the next evaluation.
     next: Option<Vec<RuleGroup>>,
     /// Why the store last took nothing, which is said once.
@@ -128,8 +132,7 @@ impl Rules {
         alertmanager: Option<Alertmanager>,
         say: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let subquery_step_ms = ms(settings.interval);
-        let engine = Engine::new(Options { subquery_step_ms, ..Options::default() });
+        let engine = engine(settings.interval);
         let files = load(&settings.files, &engine)?;
         let external_labels = Labels::new(settings.external_labels.iter().map(|(k, v)| (&**k, &**v)));
         let shared = Shared {
@@ -150,7 +153,7 @@ impl Rules {
         let shared = Arc::new(shared);
         let running = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("rules".to_owned()).spawn(move || running.run());
-        Ok(Self { shared, thread: Some(thread.map_err(StartError::Thread)?) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread.map_err(StartError::Thread)?)) })
     }
 
     /// Reads the files again. Rules that did not change go on as if nothing was; where anything is wrong, all of them do.
@@ -196,15 +199,59 @@ impl RuleStates for Rules {
         let interval = self.shared.settings.interval;
         state.running.iter().map(|running| running.progress.state(&running.group, interval)).collect()
     }
+
+    fn write_metrics(&self, out: &mut String) {
+        self.shared.counters.write_to(out);
+        alertmanager::write_to(&self.alertmanagers(), out);
+    }
+}
+
+impl AlertSource for Rules {
+    fn alerts(&self) -> Alerts {
+        let state = lock(&self.shared.state);
+        let mut alerts = Vec::new();
+        for (group, running) in state.running.iter().enumerate() {
+            let told = running.progress.alerts().filter(|(rule, _)| !state.barred.contains(&(group, *rule)));
+            alerts.extend(told.filter_map(|(_, alert)| rule_alert(alert)));
+        }
+        match state.running.iter().all(|running| running.progress.was_evaluated()) {
+            true => Alerts::known(alerts),
+            false => Alerts::at_least(alerts),
+        }
+    }
+}
+
+fn rule_alert(alert: &Alert) -> Option<RuleAlert> {
+    let phase = match alert.phase {
+        Phase::Pending => AlertPhase::Pending,
+        Phase::Firing => AlertPhase::Firing,
+        Phase::Resolved { .. } => return None,
+    };
+    let others = alert.labels.iter().filter(|(name, _)| *name != ALERT_NAME);
+    Some(RuleAlert {
+        name: alert.labels.get(ALERT_NAME).to_owned(),
+        phase,
+        labels: others.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        annotations: alert.annotations.clone(),
+        value: alert.value,
+    })
 }
 
 impl Drop for Rules {
     fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Rules {
+    /// Evaluates nothing any more. How the rules stood can still be asked.
+    pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         // Behind the lock, so that it is not missed between a look and a wait.
         drop(lock(&self.shared.state));
         self.shared.news.notify_all();
-        if let Some(thread) = self.thread.take() {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             // A panic of the thread was printed when it happened.
             let _ = thread.join();
         }
@@ -279,6 +326,7 @@ impl Shared {
                     None => self.begun(group, beginning, now_ms),
                 });
             }
+            state.barred = barred(state.running.iter().map(|running| &*running.group));
             for gone in known {
                 ended.extend(gone.progress.ended(now_ms));
             }
@@ -425,6 +473,16 @@ impl Shared {
             generator_url: format!("{}{}", self.settings.external_url, rules::table_link(expression)).into(),
         }
     }
+}
+
+/// How expressions of rules are understood: as Prometheus does, with what it calls experimental. A subquery that names no
+/// step has the `interval` of evaluation.
+pub fn engine(interval: Duration) -> Engine {
+    Engine::new(Options {
+        experimental: Experimental::Known,
+        subquery_step_ms: ms(interval),
+        ..Options::default()
+    })
 }
 
 /// What is to be done next.

@@ -72,6 +72,7 @@ impl Fleet {
             links: BTreeMap::new(),
             fleet_age: Duration::from_secs(600),
             traces: domain::Traces::default(),
+            alerts: domain::Alerts::default(),
             objectives: domain::Objectives::default(),
             deployments: Vec::new(),
         };

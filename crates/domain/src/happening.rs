@@ -217,7 +217,8 @@ impl Sign {
             | IssueKind::CertificateExpiry
             | IssueKind::SecurityVulnerability
             | IssueKind::ConfigurationDrift
-            | IssueKind::SloBurn => None,
+            | IssueKind::SloBurn
+            | IssueKind::Alert => None,
         }
     }
 }

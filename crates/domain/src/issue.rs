@@ -9,7 +9,7 @@ use crate::id::IssueId;
 use crate::resource::ResourceId;
 use crate::time::Time;
 
-/// The nine issue types and the two derived ones.
+/// The nine issue types and the derived ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IssueKind {
@@ -35,6 +35,8 @@ pub enum IssueKind {
     ErrorRate,
     /// Derived: an error budget burns too fast.
     SloBurn,
+    /// Derived: an alert of a rule fires.
+    Alert,
 }
 
 /// The finer reason within an issue type; strategies are chosen per type and reason (H3).
@@ -133,7 +135,7 @@ impl Issue {
 
 impl IssueKind {
     /// Every kind, in the specification's order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PodCrash,
         Self::HighCpu,
         Self::HighMemory,
@@ -145,6 +147,7 @@ impl IssueKind {
         Self::ConfigurationDrift,
         Self::ErrorRate,
         Self::SloBurn,
+        Self::Alert,
     ];
 
     /// The name in the API, the CLI and the database.
@@ -161,6 +164,7 @@ impl IssueKind {
             Self::ConfigurationDrift => "configuration_drift",
             Self::ErrorRate => "error_rate",
             Self::SloBurn => "slo_burn",
+            Self::Alert => "alert",
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alerts;
 use crate::deployment::{CallCounts, Deployment, Release};
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
@@ -37,6 +38,9 @@ pub struct Snapshot {
     /// What spans say of the services and links; empty where none come.
     #[serde(default, skip_serializing_if = "Traces::is_empty")]
     pub traces: Traces,
+    /// What alerting rules say; nothing is known of it where none are evaluated.
+    #[serde(default)]
+    pub alerts: Alerts,
     /// How the objectives stand; empty where none are evaluated.
     #[serde(default, skip_serializing_if = "no_objectives")]
     pub objectives: Objectives,

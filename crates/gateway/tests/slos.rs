@@ -115,5 +115,5 @@ fn pages_show_what_is_left_and_what_burned_it() {
     assert_eq!(server.get("/slos/none").status, 404);
     assert!(server.get("/").body.contains("All objectives"));
     let (server, ..) = start_with_objectives(scene::calm, empty);
-    assert!(server.get("/slos").body.contains("Nothing was measured of any objective yet."));
+    assert!(server.get("/slos").body.contains("The 1 measured objective keeps within its error budget."));
 }

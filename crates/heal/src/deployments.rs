@@ -5,7 +5,7 @@
 //! hand are all noticed alike; what spans call it is compared likewise, for services that others deploy. What was
 //! known is a document, so that a restart of the control plane makes no deployment.
 //!
-//! A release that is what ran before the last deployment takes that deployment back: its record says so.
+//! A rollback, and what the undo of a deployment leaves, takes the last deployment back: its record says so.
 //!
 //! Deliberately absent: blame. Diagnosis reads the records.
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::snapshot::Phase;
-use domain::{Action, Deployment, Release, SeenBy, ServiceName, ServiceState, Time};
+use domain::{Action, Deployment, Release, SeenBy, ServiceName, ServiceState, Strategy, Time};
 use observe::Sighting;
 use serde::{Deserialize, Serialize};
 use store::{PlanFilter, PlanRecord, Store, StoreError};
@@ -154,8 +154,10 @@ impl Healer {
             return Ok(());
         }
         let taken = sighting.snapshot().taken;
-        let at = plan.and_then(|record| record.started_at).unwrap_or(taken);
-        let takes_back = |last: &Deployment| last.former.as_ref() == Some(&state.release);
+        let at = plan.as_ref().and_then(|record| record.started_at).unwrap_or(taken);
+        // Who orders the same once more, as any other release, wants to know what becomes of it.
+        let ordered = plan.as_ref().is_some_and(|record| !is_rollback(record));
+        let takes_back = |last: &Deployment| !ordered && last.former.as_ref() == Some(&state.release);
         let deployment = Deployment {
             id: self.state().ids.next(taken),
             service: service.clone(),
@@ -248,6 +250,10 @@ impl Healer {
         };
         self.parts.store.record_deployment(&deployment).map(drop)
     }
+}
+
+fn is_rollback(record: &PlanRecord) -> bool {
+    record.plan.strategy() == Some(Strategy::RollbackDeployment)
 }
 
 /// What services ran when the last control plane looked; nothing where it cannot be read.

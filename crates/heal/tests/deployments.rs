@@ -149,6 +149,18 @@ fn a_release_that_somebody_deploys_again_over_its_rollback_stays() {
 }
 
 #[test]
+fn the_same_release_ordered_anew_is_judged_anew() {
+    let lab = shop();
+    let before = runs(&lab);
+    deploy(&lab, version("2", &FAILS));
+    turns(&lab, 150);
+    deploy(&lab, version("2", &FAILS));
+    turns(&lab, 150);
+    assert_eq!(rollbacks(&lab).len(), 2, "{:?}", rollbacks(&lab));
+    assert_eq!(runs(&lab), before);
+}
+
+#[test]
 fn what_somebody_posts_is_recorded_once_and_what_is_wrong_with_it_is_said() {
     let lab = shop();
     let posted = lab.healer.post_deployment(&catalogue(), "7", None).unwrap();

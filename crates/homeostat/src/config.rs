@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use store::Retention;
 
 mod metrics;
+mod rules;
 mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
+pub use rules::{Alertmanager, Rules};
 pub use slo::{Slo, SloError, read as read_objectives};
 pub use telemetry::{Objects, Otlp, Telemetry};
 
@@ -34,6 +36,10 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Series of numbers: which are taken, and how long they are kept.
     pub metrics: Metrics,
+    /// Recording and alerting rules.
+    pub rules: Rules,
+    /// Who is told of alerts.
+    pub alertmanager: Alertmanager,
     /// Service level objectives.
     pub slo: Slo,
     /// The loop.
@@ -55,6 +61,8 @@ impl Default for Config {
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
             metrics: Metrics::default(),
+            rules: Rules::default(),
+            alertmanager: Alertmanager::default(),
             slo: Slo::default(),
             healing: Healing::default(),
             notify: Notify::default(),
@@ -235,6 +243,7 @@ impl Config {
                 line: error.span().map_or(1, |span| line_of(text, span.start)),
                 why: error.message().to_owned(),
             })?;
+            config.rules.relative_to(path);
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
@@ -267,6 +276,10 @@ impl Config {
             *target = value.trim().parse().map_err(|_| ConfigError::Variable { name, value, expected })?;
             Ok(())
         }
+        const ALERTMANAGER: &str = "ALERTMANAGER_URL";
+        self.alertmanager
+            .apply(variable(ALERTMANAGER))
+            .map_err(|(value, expected)| ConfigError::Variable { name: ALERTMANAGER, value, expected })?;
         const SWITCH: &str = "true or false";
         const NUMBER: &str = "a whole number";
         let healing = &mut self.healing;
@@ -317,6 +330,8 @@ impl Config {
         self.otlp.check()?;
         self.telemetry.check()?;
         self.metrics.check()?;
+        self.rules.check(self.metrics.enabled)?;
+        self.alertmanager.check()?;
         if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
             let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
             return Err(("notify.webhook_url".to_owned(), why));

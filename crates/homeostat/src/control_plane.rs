@@ -21,11 +21,13 @@ use domain::{Clock, Infrastructure};
 use gateway::{Gateway, GatewayConfig, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
+use promql::rules::RuleStates;
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
 use store::Store;
 
+use crate::alerts::Alerts;
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
 use crate::config::{Config, Witness};
@@ -104,6 +106,12 @@ pub enum StartError {
     /// What is to be scraped cannot be.
     #[error("cannot scrape what [[metrics.scrape]] says")]
     Scrape(#[from] metrics::scrape::TargetError),
+    /// The configured rules cannot be evaluated.
+    #[error(transparent)]
+    Rules(#[from] alerting::StartError),
+    /// An Alertmanager cannot be told.
+    #[error(transparent)]
+    Alertmanager(#[from] alerting::AddressError),
     /// The configured objectives cannot be evaluated.
     #[error(transparent)]
     Slo(#[from] crate::config::SloError),
@@ -175,6 +183,8 @@ pub struct ControlPlane {
     telemetry: Option<Receiving>,
     /// Series of numbers; `None` where `metrics.enabled` is false.
     metering: Option<Metering>,
+    /// Rules; `None` where none are configured.
+    alerts: Option<Alerts>,
     evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
 }
@@ -230,10 +240,20 @@ impl ControlPlane {
         }
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
+        let own = listener.local_addr().map_err(|source| StartError::Port { port: 0, source })?;
+        let own = format!("http://localhost:{}", own.port());
+        let alerts = match &metering {
+            Some(metering) => Alerts::start(config, metering.store(), &clock, own)?,
+            None => None,
+        };
         let observer = Observer::new(match &metering {
             Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
             None => provider.clone(),
         });
+        let observer = match &alerts {
+            Some(alerts) => observer.with_alerts(alerts.rules().clone()),
+            None => observer,
+        };
         let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
         let observer = match &receiving {
             Some(receiving) if config.healing.witness == Witness::Spans => {
@@ -277,7 +297,7 @@ impl ControlPlane {
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),
-                rules: None,
+                rules: alerts.as_ref().map(|alerts| alerts.rules().clone() as Arc<dyn RuleStates>),
                 targets: metering.as_ref().map(Metering::scraped),
                 tracer: receiving.as_ref().and_then(Receiving::tracer),
                 objectives: Some(Arc::clone(evaluation.objectives())),
@@ -312,6 +332,7 @@ impl ControlPlane {
             gateway: Some(gateway),
             telemetry: receiving,
             metering,
+            alerts,
             evaluation: Some(evaluation),
             watch: Some(watch),
         })
@@ -376,6 +397,9 @@ impl ControlPlane {
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();
+        }
+        if let Some(alerts) = self.alerts.take() {
+            alerts.stop();
         }
         if let Some(metering) = self.metering.take() {
             metering.stop();

@@ -4,6 +4,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod alerts;
 mod allocator;
 mod bench;
 pub mod cli;

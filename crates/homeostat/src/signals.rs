@@ -1,4 +1,5 @@
-//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop.
+//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop; SIGHUP has the rules read again
+//! where there are any.
 //!
 //! In: signals. Out: flags that the threads concerned look at. A handler may do almost nothing, so these
 //! only set a flag.
@@ -14,6 +15,8 @@ struct Flags {
 }
 
 static FLAGS: OnceLock<Flags> = OnceLock::new();
+
+static RELOAD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Begins to catch them. A second SIGINT or SIGTERM ends the process at once.
 ///
@@ -42,4 +45,19 @@ pub(crate) fn ending() -> bool {
 /// Whether somebody asked for the emergency stop since the last call.
 pub(crate) fn take_emergency_stop() -> bool {
     FLAGS.get().is_some_and(|flags| flags.emergency_stop.swap(false, Ordering::AcqRel))
+}
+
+/// Begins to catch SIGHUP, which else ends the process when its terminal goes.
+///
+/// # Errors
+///
+/// Where the system refuses.
+pub(crate) fn catch_reload() -> io::Result<()> {
+    let asked = RELOAD.get_or_init(Arc::default);
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(asked)).map(drop)
+}
+
+/// Whether somebody asked for the rules to be read again since the last call.
+pub(crate) fn take_reload() -> bool {
+    RELOAD.get().is_some_and(|asked| asked.swap(false, Ordering::AcqRel))
 }

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, Lately, LinkState};
 use domain::{
-    CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName, ObjectiveSource, ServiceName,
-    ServiceState, Snapshot, Time, TraceSource, Traces,
+    AlertSource, Alerts, CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName,
+    ObjectiveSource, ServiceName, ServiceState, Snapshot, Time, TraceSource, Traces,
 };
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
@@ -55,6 +55,7 @@ const OBJECTIVES_REACH_BACK: Duration = Duration::from_secs(13);
 pub struct Observer {
     look: Arc<dyn Look>,
     traces: Option<Arc<dyn TraceSource>>,
+    alerts: Option<Arc<dyn AlertSource>>,
     objectives: Option<Arc<Objectives>>,
     deployments: Option<Arc<dyn DeploymentSource>>,
     /// From how many milliseconds on a request counts as slow, where its service does not say.
@@ -70,6 +71,7 @@ impl Observer {
         Self {
             look,
             traces: None,
+            alerts: None,
             objectives: None,
             deployments: None,
             slow_ms: SLOW_MS,
@@ -82,6 +84,12 @@ impl Observer {
     #[must_use]
     pub fn with_traces(self, traces: Arc<dyn TraceSource>) -> Self {
         Self { traces: Some(traces), ..self }
+    }
+
+    /// The same, with what alerting rules say.
+    #[must_use]
+    pub fn with_alerts(self, alerts: Arc<dyn AlertSource>) -> Self {
+        Self { alerts: Some(alerts), ..self }
     }
 
     /// The same, with how objectives stand; they are shown the links that every look sees.
@@ -116,8 +124,13 @@ impl Observer {
         }
         let since = sample.taken.minus(DEPLOYED_LATELY);
         let deployments = self.deployments.as_ref().map(|source| source.deployments_since(since));
-        let said =
-            Said { traces, objectives: self.objectives(), deployments: deployments.unwrap_or_default() };
+        let alerts = self.alerts.as_ref().map(|source| source.alerts()).unwrap_or_default();
+        let said = Said {
+            traces,
+            alerts,
+            objectives: self.objectives(),
+            deployments: deployments.unwrap_or_default(),
+        };
         Ok(Sighting::of(sample, said, self.slow_ms, generation))
     }
 
@@ -170,13 +183,14 @@ pub struct Sighting {
 #[derive(Debug, Default)]
 struct Said {
     traces: Traces,
+    alerts: Alerts,
     objectives: domain::Objectives,
     deployments: Vec<Deployment>,
 }
 
 impl Sighting {
     fn of(sample: Sample, said: Said, slow_ms: f64, generation: u64) -> Self {
-        let Said { traces, objectives, deployments } = said;
+        let Said { traces, alerts, objectives, deployments } = said;
         let windows = Windows::until(second_of(sample.taken));
         let counting = Counting { counts: &sample.links, services: &sample.services, slow_ms };
         let lately = |deployment: Deployment| Lately {
@@ -192,6 +206,7 @@ impl Sighting {
             links: link_states(&sample.links, &windows),
             fleet_age: sample.fleet_age,
             traces,
+            alerts,
             objectives,
             deployments,
         };

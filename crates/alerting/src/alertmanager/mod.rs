@@ -8,7 +8,7 @@ mod queue;
 mod send;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +18,8 @@ use promql::Labels;
 use serde::Serialize;
 
 use send::Endpoint;
+
+use crate::counters;
 
 /// Where an Alertmanager is: `http://HOST:PORT`, with a path where it is served under one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,11 @@ impl Address {
         let (scheme, rest) = trimmed.split_once("://").ok_or_else(malformed)?;
         let host = rest.split('/').next().unwrap_or_default();
         // Who writes a password into an address finds it in logs.
-        if host.is_empty() || host.contains(['@', ' ']) || rest.contains(['?', '#']) {
+        if host.is_empty()
+            || host.contains(['@', ' '])
+            || rest.contains(char::is_control)
+            || rest.contains(['?', '#'])
+        {
             return Err(malformed());
         }
         match scheme {
@@ -117,6 +123,28 @@ pub struct EndpointState {
     pub waiting: u64,
     /// Why the last try failed; `None` where it did not.
     pub trouble: Option<String>,
+}
+
+/// How it goes with each, in Prometheus' text format.
+pub(crate) fn write_to(states: &[EndpointState], out: &mut String) {
+    if states.is_empty() {
+        return;
+    }
+    type Read = fn(&EndpointState) -> u64;
+    let all: [(&str, &str, &str, Read); 4] = [
+        ("alertmanager_alerts_sent_total", "counter", "alerts an Alertmanager took", |state| state.sent),
+        ("alertmanager_send_failures_total", "counter", "tries to send that failed", |state| state.failures),
+        ("alertmanager_alerts_dropped_total", "counter", "alerts given up", |state| state.dropped),
+        ("alertmanager_alerts_waiting", "gauge", "alerts that wait to be sent", |state| state.waiting),
+    ];
+    for (name, kind, help, read) in all {
+        counters::head(out, name, kind, help);
+        for state in states {
+            // Writing to a String does not fail; an address has neither quotes nor line ends that parsed.
+            let address = state.address.0.replace('\\', "\\\\").replace('"', "\\\"");
+            let _ = writeln!(out, "{name}{{alertmanager=\"{address}\"}} {}", read(state));
+        }
+    }
 }
 
 /// Alertmanagers that are told of alerts. Dropping it tries what waits once more, then stops.

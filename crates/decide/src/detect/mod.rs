@@ -19,6 +19,7 @@
 //! requests of some part of the link (an instance, the old connections, all) are slow, which a stall
 //! shorter than half of the window cannot bring about.
 
+mod alert;
 pub(crate) mod disk_full;
 mod error_rate;
 pub(crate) mod high_cpu;
@@ -83,7 +84,7 @@ struct Detector {
     judge: fn(&ResourceId, View<'_>) -> Verdict,
 }
 
-/// Every engine there is. An issue type without one is always unknown.
+/// Every engine there is. Of an issue type without one alerts are asked.
 const DETECTORS: [Detector; 7] = [
     Detector { kind: IssueKind::PodCrash, judge: pod_crash::judge },
     Detector { kind: IssueKind::HighCpu, judge: high_cpu::judge },
@@ -101,7 +102,7 @@ pub(crate) struct View<'a> {
     pub(crate) thresholds: Thresholds,
 }
 
-/// Everything wrong in a snapshot, worst first.
+/// Everything wrong in a snapshot, worst first: what is measured, and what alerts of rules say.
 pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let found = |kind: IssueKind, resource: &ResourceId| match verdict(kind, resource, snapshot, thresholds) {
         Verdict::Unhealthy(finding) => Some(finding),
@@ -116,11 +117,20 @@ pub fn detect(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let budgets = slo_burn::burning(snapshot);
     let budgets = budgets.iter().filter_map(|resource| found(IssueKind::SloBurn, resource));
     let mut findings: Vec<Finding> = here.chain(budgets).collect();
+    for said in alert::findings(snapshot) {
+        let same = |known: &&mut Finding| known.kind == said.kind && known.resource == said.resource;
+        match findings.iter_mut().find(same) {
+            // What is measured says more of it; that somebody wrote a rule for it says how bad it is.
+            Some(known) => known.severity = known.severity.max(said.severity),
+            None => findings.push(said),
+        }
+    }
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(b.excess.total_cmp(&a.excess)));
     findings
 }
 
-/// One issue type on one resource. [`detect`] finds exactly what this calls unhealthy.
+/// One issue type on one resource. [`detect`] finds exactly what this calls unhealthy, and what alerts say of types with an
+/// engine.
 pub fn verdict(
     kind: IssueKind,
     resource: &ResourceId,
@@ -131,7 +141,7 @@ pub fn verdict(
     DETECTORS
         .iter()
         .find(|detector| detector.kind == kind)
-        .map_or(Verdict::Unknown, |detector| (detector.judge)(resource, view))
+        .map_or_else(|| alert::judge(kind, resource, snapshot), |detector| (detector.judge)(resource, view))
 }
 
 /// What an engine has measured, before its severity is known.

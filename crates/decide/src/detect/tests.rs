@@ -1,5 +1,6 @@
 //! What a user would see: which fault is noticed where, by which reason, and that noise is not.
 
+mod alerts;
 mod budgets;
 mod paths;
 mod traced;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use domain::{InstanceName, Issue, IssueId, IssueKind, ResourceId, Snapshot, Time};
 
 use super::reason::restated;
-use super::{Finding, Thresholds, Verdict, pod_crash, traffic, verdict};
+use super::{Finding, Thresholds, Verdict, alert, pod_crash, traffic, verdict};
 
 /// Healthy looks in a row that close an issue: one may be luck.
 const WELL_LOOKS: f64 = 2.0;
@@ -125,7 +125,11 @@ fn unseen(issue: &Issue, snapshot: &Snapshot, thresholds: &Thresholds) -> Option
     if withdrawn(&issue.resource, snapshot) {
         return Some(IssueChange::Closed(Issue { closed_at: Some(snapshot.taken), ..issue.clone() }));
     }
-    let judged = verdict(issue.kind, &issue.resource, snapshot, thresholds);
+    let judged = match verdict(issue.kind, &issue.resource, snapshot, thresholds) {
+        // An alert told of a resource that the type's engine does not judge.
+        Verdict::Unknown if alert::told(issue) => alert::judge(issue.kind, &issue.resource, snapshot),
+        judged => judged,
+    };
     if judged != Verdict::Healthy || ejected_unwell(issue, snapshot, thresholds) {
         return None;
     }

@@ -7,9 +7,9 @@
 //!
 //! Three things have to come together: the issue was first seen after the deployment began, the callers of the service
 //! count more bad requests since than chance would bring about ([`chance`], one-sided), and nothing the service
-//! calls explains them. Within a minute of the rollout's end that outranks what else is seen, except a path
-//! whose own checks are in trouble, which no release of the callee brings about. Later it is one of several
-//! explanations, above those that say no more than "the callee fails".
+//! calls explains them. Within a minute of the rollout's end that outranks what else is seen, except a path whose
+//! own checks are in trouble or that turns requests away, and one instance that hangs, ended or has no room. Later it
+//! is one of several explanations, above those that say no more than "the callee fails".
 //!
 //! Never suspected: a rollback, and a deployment that was rolled back before.
 
@@ -83,19 +83,23 @@ pub(super) fn candidate(
     })
 }
 
-/// How strong a suspicion is left beside what is seen of the path to the service itself.
+/// How strong a suspicion is left beside what is seen of the path to the service, and of one instance: all run the
+/// release.
 pub(super) fn beside(candidate: Candidate, others: &[Candidate]) -> Candidate {
-    let on_the_path = |other: &Candidate| {
-        matches!(other.class, CauseClass::PathSlow | CauseClass::PathBroken) && other.score >= 0.9
+    use CauseClass::{DiskExhausted, PathBroken, PathSlow, ProcessEnded, ProcessHangs, Throttled};
+    let explains = |other: &Candidate| {
+        let on_the_path = matches!(other.class, PathSlow | PathBroken | Throttled);
+        let of_one_instance = matches!(other.class, ProcessHangs | ProcessEnded | DiskExhausted);
+        (on_the_path || of_one_instance) && other.score >= 0.9
     };
-    let score = if others.iter().any(on_the_path) { candidate.score.min(0.5) } else { candidate.score };
+    let score = if others.iter().any(explains) { candidate.score.min(0.5) } else { candidate.score };
     Candidate { score, ..candidate }
 }
 
 /// The deployment a service runs by, unless that is a rollback.
 fn suspect<'a>(service: &ServiceName, view: View<'a>) -> Option<&'a Lately> {
     let of_service = |lately: &&Lately| lately.deployment.service == *service;
-    let last = view.snapshot.deployments.iter().filter(of_service).next_back()?;
+    let last = view.snapshot.deployments.iter().rfind(of_service)?;
     let id = Some(last.deployment.id);
     let taken_back = view.snapshot.deployments.iter().any(|other| other.deployment.rolls_back == id);
     (last.deployment.rolls_back.is_none() && !taken_back).then_some(last)

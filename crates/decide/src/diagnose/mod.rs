@@ -69,7 +69,7 @@ impl Symptom {
     fn of(kind: IssueKind) -> Self {
         match kind {
             IssueKind::NetworkLatency | IssueKind::DatabaseSlow => Self::Slow,
-            IssueKind::ErrorRate | IssueKind::SloBurn => Self::Failing,
+            IssueKind::ErrorRate | IssueKind::SloBurn | IssueKind::Alert => Self::Failing,
             own => Self::Own(own),
         }
     }
@@ -141,7 +141,7 @@ fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
             found
         }
         // A budget is about requests: those to the service, and what the service needs to answer them.
-        ResourceId::Service(service) if issue.kind == IssueKind::SloBurn => {
+        ResourceId::Service(service) if matches!(issue.kind, IssueKind::SloBurn | IssueKind::Alert) => {
             let into = view.snapshot.links_to(service).map(|(name, _)| (name.clone(), 1.0));
             let calls = calls_of(service, view.snapshot).map(|call| (call, UNTROUBLED));
             let instances = view.snapshot.services.get(service).into_iter().flat_map(|s| s.instances.keys());

@@ -148,6 +148,7 @@ pub(super) fn shop() -> Snapshot {
         links: Default::default(),
         fleet_age: Duration::from_secs(600),
         traces: domain::Traces::default(),
+        alerts: domain::Alerts::default(),
         objectives: domain::Objectives::default(),
         deployments: Vec::new(),
     };

@@ -30,14 +30,14 @@ pub fn by_priority(mut diagnosed: Vec<(&Issue, Vec<Cause>)>) -> Vec<(&Issue, Vec
     diagnosed
 }
 
-/// The issue that a burning budget leaves the repair to: an open one of the same cause, or at the same place, that says
+/// The issue that a burning budget, or an alert, leaves the repair to: an open one of the same cause, or at the same place, that says
 /// itself what is wrong. A budget burns on after the repair, while its windows empty; it must not bring a second one.
 pub fn told_directly<'a>(
     issue: &Issue,
     causes: &[Cause],
     diagnosed: &'a [(&'a Issue, Vec<Cause>)],
 ) -> Option<&'a Issue> {
-    if issue.kind != IssueKind::SloBurn {
+    if !says_symptom(issue.kind) {
         return None;
     }
     let cause = place(issue, causes);
@@ -47,7 +47,12 @@ pub fn told_directly<'a>(
             || other.resource == *cause
             || (there.service().is_some() && there.service() == cause.service())
     };
-    diagnosed.iter().filter(|(other, _)| other.kind != IssueKind::SloBurn).find(same).map(|(other, _)| *other)
+    diagnosed.iter().filter(|(other, _)| !says_symptom(other.kind)).find(same).map(|(other, _)| *other)
+}
+
+/// Whether a type says that users are hurt, or that somebody wants to know, and not what is wrong. It outlasts the repair.
+fn says_symptom(kind: IssueKind) -> bool {
+    matches!(kind, IssueKind::SloBurn | IssueKind::Alert)
 }
 
 /// Where the likeliest cause is; the issue's own resource as long as none is known.

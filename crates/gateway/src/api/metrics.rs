@@ -42,6 +42,9 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     if let Some(store) = &asked.app.metrics {
         series::write(&mut text, store);
     }
+    if let Some(rules) = &asked.app.rules {
+        rules.write_metrics(&mut text.0);
+    }
     if let Some(objectives) = &asked.app.objectives {
         slo::write(&mut text, objectives);
     }

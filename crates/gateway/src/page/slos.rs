@@ -9,7 +9,7 @@ use store::IssueFilter;
 use super::figures::of_share;
 use super::history;
 use super::marks::{Meaning, mark};
-use super::sentence::{capital, count};
+use super::sentence::count;
 use super::time::clock_face;
 use super::view::View;
 use super::{Page, Section};
@@ -71,14 +71,14 @@ pub(super) fn sentence(details: &[Detail]) -> String {
         (_, 0, 0) if known == 0 => "Nothing was measured of any objective yet.".to_owned(),
         (_, 0, 0) => format!("{} its error budget.", keeps(known)),
         (all, 0, burning) => {
-            format!("{burning} of {} need attention.", count(all, "objective", "objectives"))
+            let verb = if burning == 1 { "needs" } else { "need" };
+            format!("{burning} of {} {verb} attention.", count(all, "objective", "objectives"))
         }
-        (all, missed, 0) => format!("{missed} of {} missed.", count(all, "objective is", "objectives are")),
         (all, missed, burning) => {
-            format!(
-                "{missed} of {} missed, {burning} more need attention.",
-                count(all, "objective is", "objectives are")
-            )
+            let verb = if missed == 1 { "is" } else { "are" };
+            let missed = format!("{missed} of {} {verb} missed", count(all, "objective", "objectives"));
+            let more = if burning > 0 { format!("; {burning} more burn too fast") } else { String::new() };
+            format!("{missed}{more}.")
         }
     }
 }
@@ -119,7 +119,7 @@ fn row(detail: &Detail) -> Markup {
                 a href={ "/slos/" (encode(&objective.id)) } { (objective.id) }
                 @if !objective.description.is_empty() { div class="quiet" { (objective.description) } }
             }
-            td class="budget" data-label="Budget left" { (of_share(meaning, remaining)) span { (percent_or(remaining)) } }
+            td class="budget" data-label="Budget left" { (percent_or(remaining)) (of_share(meaning, remaining)) }
             td class="number" data-label="Target" { (share(objective.target.ratio())) }
             td class="number" data-label="Current" { (standing.and_then(|standing| standing.good).map_or("–".to_owned(), share)) }
             td class="number" data-label="Burn, 1 h" { (lately(detail).map_or("–".to_owned(), rate)) }
@@ -186,7 +186,7 @@ fn header(detail: &Detail, forecast: Forecast) -> Markup {
     let (meaning, word) = status(standing.and_then(|standing| standing.status));
     html! {
         p class="crumb" { a href="/slos" { "Objectives" } }
-        h1 class="sentence" { (capital(&promise(objective))) }
+        h1 class="sentence" { (promise(objective)) }
         div class="facts" {
             (mark(meaning, word))
             span { "over " (objective.period) }
@@ -360,7 +360,7 @@ fn gaps(points: &[BudgetPoint]) -> Vec<(usize, usize)> {
 
 fn burns(detail: &Detail) -> Markup {
     html! {
-        h2 { "How fast it burns" span class="quiet" { "1× lasts exactly as long as the period" } }
+        h2 { "How fast it burns" span class="quiet" { "1× lasts exactly as long as the period; time before the first measurement counts as well" } }
         div class="scroll" { table {
             thead { tr { th { "Window" } th class="number" { "Burn" } th class="number" { "Too fast above" } th { "Then" } } }
             tbody {

@@ -7,6 +7,7 @@ mod chaos;
 mod config;
 mod deploy;
 mod operate;
+mod rules;
 mod show;
 mod slo;
 mod timeline;
@@ -140,6 +141,9 @@ pub(crate) enum Command {
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Check recording and alerting rules.
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
     /// One service of the demo fleet.
@@ -372,6 +376,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
+        Command::Rules(command) => rules::run(&command),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
             .map_err(|error| Failure::failed(&error))

@@ -42,7 +42,7 @@ pub enum SloError {
     },
     /// Something is wrong in files.
     #[error("nothing of the objectives was loaded:\n{0}")]
-    Wrong(#[from] FileError),
+    Wrong(FileError),
     /// A budget for each value of a label.
     #[error(
         "objective {objective} has a budget for each value of {labels}, which is not evaluated yet; leave `grouping` out, or write an objective for each value"
@@ -89,7 +89,8 @@ pub fn read<P: AsRef<Path>>(files: &[P], first: Option<&str>) -> Result<Vec<Obje
     }
     let named: Vec<(&str, &[u8])> = texts.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
     let engine = Engine::new(Options::default());
-    Ok(slo::read_checked(&named, &|query| engine.parse(query).map(drop).map_err(|error| error.to_string()))?)
+    let check = |query: &str| engine.parse(query).map(drop).map_err(|error| error.to_string());
+    slo::read_checked(&named, &check).map_err(SloError::Wrong)
 }
 
 #[cfg(test)]

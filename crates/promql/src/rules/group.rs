@@ -133,6 +133,11 @@ impl Progress {
         all.map(|labels| (labels.clone(), stale(at_ms))).collect()
     }
 
+    /// Whether there was an evaluation.
+    pub fn was_evaluated(&self) -> bool {
+        self.evaluations > 0
+    }
+
     /// Its alerts, pending, firing and resolved not long ago, each with the place of its rule in the group.
     pub fn alerts(&self) -> impl Iterator<Item = (usize, &Alert)> {
         self.rules

@@ -10,6 +10,9 @@ use crate::Labels;
 pub trait RuleStates: fmt::Debug + Send + Sync {
     /// Every group, in the order of files and within them.
     fn groups(&self) -> Vec<GroupState>;
+
+    /// Appends what they did since the start, in Prometheus' text format; nothing where that is not counted.
+    fn write_metrics(&self, _out: &mut String) {}
 }
 
 /// A group of rules that are evaluated one after the other.

@@ -95,8 +95,11 @@ fn no_deployment_is_blamed_without_a_rise_that_only_it_explains() {
 }
 
 #[test]
-fn a_path_whose_own_checks_fail_is_to_blame_before_a_deployment_behind_it() {
+fn what_no_release_brings_about_is_to_blame_before_a_deployment() {
     let mut fleet = deployed(12);
     fleet.broken_path("front->cart", Part::Backend("cart-0"));
     assert_eq!(blamed(&fleet).0, CauseClass::PathBroken);
+    let mut fleet = deployed(12);
+    fleet.throttled_path("front->cart", Part::All);
+    assert_eq!(blamed(&fleet).0, CauseClass::Throttled);
 }

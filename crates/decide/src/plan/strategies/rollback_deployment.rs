@@ -11,8 +11,9 @@ pub(super) fn propose(case: &Case<'_>) -> Result<Draft, Unsuited> {
     if case.cause.class != CauseClass::BadDeployment {
         return Err(case.unknown("a deployment that is the cause"));
     }
-    let of_service = case.ctx.snapshot.deployments.iter().filter(|lately| lately.deployment.service == *name);
-    let last = &of_service.last().ok_or_else(|| case.unknown("the deployment"))?.deployment;
+    let mut of_service =
+        case.ctx.snapshot.deployments.iter().filter(|lately| lately.deployment.service == *name);
+    let last = &of_service.next_back().ok_or_else(|| case.unknown("the deployment"))?.deployment;
     let former = last.former.clone().ok_or_else(|| Unsuited::FormerUnknown(name.clone()))?;
     let summary = format!(
         "run {} again in place of {}, because of {}",

@@ -53,6 +53,7 @@ pub(super) fn of(declared: &[Declared], taken: Time) -> Snapshot {
         links,
         fleet_age: seconds(7200),
         traces: domain::Traces::default(),
+        alerts: domain::Alerts::default(),
         objectives: domain::Objectives::default(),
         deployments: Vec::new(),
     }

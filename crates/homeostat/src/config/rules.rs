@@ -1,0 +1,93 @@
+//! What of the configuration concerns rules, and who is told of alerts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alerting::{Address, AddressError, Settings};
+use serde::{Deserialize, Serialize};
+
+/// Recording and alerting rules in Prometheus' file format. They are read at start, and again on SIGHUP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rules {
+    /// Files, relative to this one; a `*` in the last part of a path stands for anything.
+    pub files: Vec<PathBuf>,
+    /// Seconds between two evaluations of a group that says none, 1 to 3600.
+    pub evaluation_interval_seconds: u64,
+    /// Labels that every alert gets which does not have them, and `$externalLabels` of templates.
+    pub external_labels: BTreeMap<String, String>,
+}
+
+/// Alertmanagers that are told of alerts.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alertmanager {
+    /// `http://HOST:PORT` of each (`ALERTMANAGER_URL`, several with commas between them).
+    pub urls: Vec<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { files: Vec::new(), evaluation_interval_seconds: 60, external_labels: BTreeMap::new() }
+    }
+}
+
+impl Rules {
+    /// The same as the crate that evaluates them takes it.
+    pub fn settings(&self, external_url: String) -> Settings {
+        Settings {
+            files: self.files.clone(),
+            interval: Duration::from_secs(self.evaluation_interval_seconds),
+            external_labels: self.external_labels.clone(),
+            external_url,
+            ..Settings::default()
+        }
+    }
+
+    /// Files of a configuration are named as seen from where that is.
+    pub(super) fn relative_to(&mut self, configuration: &Path) {
+        let Some(folder) = configuration.parent() else { return };
+        for file in &mut self.files {
+            *file = folder.join(&*file);
+        }
+    }
+
+    pub(super) fn check(&self, series_are_kept: bool) -> Result<(), (String, String)> {
+        let seconds = self.evaluation_interval_seconds;
+        if !(1..=3600).contains(&seconds) {
+            let why = format!("is {seconds}, must be 1 to 3600");
+            return Err(("rules.evaluation_interval_seconds".to_owned(), why));
+        }
+        if !self.files.is_empty() && !series_are_kept {
+            let why = "names rules, which need series; set metrics.enabled = true".to_owned();
+            return Err(("rules.files".to_owned(), why));
+        }
+        Ok(())
+    }
+}
+
+impl Alertmanager {
+    /// Where they are.
+    ///
+    /// # Errors
+    /// Where one is no address, or needs what this program has not.
+    pub fn addresses(&self) -> Result<Vec<Address>, AddressError> {
+        self.urls.iter().map(|url| Address::parse(url)).collect()
+    }
+
+    pub(super) fn apply(&mut self, variable: Option<String>) -> Result<(), (String, &'static str)> {
+        let Some(value) = variable else { return Ok(()) };
+        let urls: Vec<String> =
+            value.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
+        if urls.iter().any(|url| Address::parse(url).is_err()) {
+            return Err((value, "http://HOST:PORT, several with commas between them"));
+        }
+        self.urls = urls;
+        Ok(())
+    }
+
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        self.addresses().map(drop).map_err(|error| ("alertmanager.urls".to_owned(), error.to_string()))
+    }
+}

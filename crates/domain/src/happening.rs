@@ -82,7 +82,7 @@ pub enum Bearing {
     Bad,
     /// We did it ourselves, on purpose.
     Disturbance,
-    /// It never took effect.
+    /// It has not taken effect, and may never.
     Unclear,
 }
 

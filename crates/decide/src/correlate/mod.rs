@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{Happening, HappeningKind, Percent};
+use domain::{Bearing, Happening, HappeningKind, Percent};
 use serde::Serialize;
 
 pub use graph::Graph;
@@ -229,8 +229,7 @@ fn changes(seen: &Seen<'_>, question: &Question<'_>) -> Vec<Change> {
             .collect(),
     };
     let distances = question.graph.distances(&troubled);
-    let before =
-        seen.events.iter().filter(|event| event.kind.is_change() && event.from_us <= question.around_us);
+    let before = seen.events.iter().filter(|event| is_change(event) && event.from_us <= question.around_us);
     let mut changes: Vec<Change> = before
         .map(|event| Change {
             id: event.id.clone(),
@@ -244,6 +243,11 @@ fn changes(seen: &Seen<'_>, question: &Question<'_>) -> Vec<Change> {
         key(a).cmp(&key(b))
     });
     changes
+}
+
+/// Whether the world was changed by it: what never took effect, such as a plan that waits for somebody, changed nothing.
+pub(crate) fn is_change(event: &Happening) -> bool {
+    event.kind.is_change() && event.bearing != Bearing::Unclear
 }
 
 /// Whether something is wrong there.

@@ -6,7 +6,8 @@
 //!
 //! Confidence: 100 · (2A − 1) · (1 − p) ÷ c of the surer of the two, where c counts the changes that could explain it:
 //! deployments, experiments and repairs on the service, or on one that it calls, that began in the range before or
-//! within a minute after; the deployment itself is one of them.
+//! within a minute after; the deployment itself is one of them. What came after it as an answer is none: a repair, and
+//! the deployment that takes it back.
 
 use domain::{Happening, HappeningKind, Percent};
 
@@ -66,8 +67,12 @@ fn rivals<'a>(seen: &Seen<'a>, deployment: &Happening, service: &str, before: Sp
         let name = event.service.as_deref();
         name.is_some_and(|name| name == service || seen.graph.callees(service).any(|callee| callee == name))
     };
-    let changes = seen.events.iter().filter(|event| event.kind.is_change() && event.id != deployment.id);
-    changes.filter(|event| near.contains(&event.from_us)).filter(concerns).collect()
+    let changes = seen.events.iter().filter(|event| super::is_change(event) && event.id != deployment.id);
+    let answers = |event: &&Happening| {
+        let repair = event.kind == HappeningKind::Remediation && event.from_us > deployment.from_us;
+        repair || event.of.as_ref() == Some(&deployment.id)
+    };
+    changes.filter(|event| near.contains(&event.from_us) && !answers(event)).filter(concerns).collect()
 }
 
 /// What went wrong on the service since.

@@ -136,6 +136,14 @@ fn another_change_at_that_time_halves_the_confidence() {
     let fault = event(HappeningKind::Experiment, "f", "database", 890, Some(950));
     let both = ask(&[deployed.clone(), fault], &bad, 1000).patterns[0].confidence.0;
     assert!((both - alone / 2.0).abs() < 1e-9, "{alone} {both}");
+    let back = Happening {
+        of: Some("d".to_owned()),
+        ..event(HappeningKind::Deployment, "back", "cart", 955, Some(955))
+    };
+    let repair = event(HappeningKind::Remediation, "r", "cart", 950, Some(956));
+    let answered = ask(&[deployed.clone(), back, repair], &bad, 1000).patterns;
+    let first = answered.iter().find(|pattern| pattern.events.contains(&"d".to_owned())).unwrap();
+    assert!(first.confidence.0 > alone / 2.0, "what answers it explains nothing: {}", first.confidence);
     let elsewhere = event(HappeningKind::Experiment, "f", "payments", 890, Some(950));
     let unrelated = ask(&[deployed, elsewhere], &bad, 1000).patterns[0].confidence.0;
     assert_eq!(unrelated, alone, "cart does not call payments");

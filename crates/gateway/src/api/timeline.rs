@@ -2,12 +2,7 @@
 
 use axum::http::StatusCode;
 use decide::correlate::Span;
-use std::time::Duration;
-
-use domain::{
-    Bearing, Deployment, Happening, HappeningKind, HappeningLink, Lane, Release, SeenBy, ServiceName,
-    Severity, Sign,
-};
+use domain::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Release, ServiceName, Severity, Sign};
 use serde_json::json as value;
 use store::Posted;
 
@@ -196,36 +191,18 @@ fn read(fields: &mut Fields, kind: HappeningKind, now_us: i64) -> Result<Happeni
 /// A deployment has a home of its own, where those seen in spans and those made by plans are too. The same version
 /// again is the same deployment.
 fn post_deployment(asked: &Asked<'_>, mut fields: Fields) -> Answer {
-    let now = asked.app.clock.now();
     let name = fields.text("service", "the name of a service, such as cart")?;
     let service = ServiceName::new(name).map_err(|error| fields.wrong("service", error.to_string()))?;
     let version = fields.text("version", "the name of the version that runs since then")?;
     if let Some(fault) = Release::version_fault(&version) {
         return Err(fields.wrong("version", fault));
     }
-    let from_us = moment(&mut fields, "time", now.wall_us)?.unwrap_or(now.wall_us);
-    let end_us = moment(&mut fields, "end", now.wall_us)?.unwrap_or(from_us);
-    if end_us < from_us {
-        return Err(fields.wrong("end", "`end` lies before `time`; swap them"));
-    }
+    let at = moment(&mut fields, "time", asked.app.clock.now().wall_us)?.map(happenings::time);
     fields.finish()?;
-    let previous = asked.app.store.last_deployment(&service)?;
-    let at = |wall_us: i64| now.minus(Duration::from_micros((now.wall_us - wall_us).max(0).unsigned_abs()));
-    let deployment = Deployment {
-        id: crate::serve::lock(&asked.app.ids).next(now),
-        service,
-        version: Some(version),
-        previous_version: previous.and_then(|last| last.version),
-        at: at(from_us),
-        finished_at: Some(at(end_us)),
-        seen_by: SeenBy::Posted,
-        plan: None,
-        rolls_back: None,
-        former: None,
-        before: None,
-    };
-    let stands = asked.app.store.record_deployment(&deployment)?;
-    let status = if stands.id == deployment.id { StatusCode::CREATED } else { StatusCode::OK };
+    let last = asked.app.store.last_deployment(&service)?;
+    let stands = asked.app.control.post_deployment(&service, &version, at)?;
+    let status =
+        if last.is_some_and(|last| last.id == stands.id) { StatusCode::OK } else { StatusCode::CREATED };
     json(status, &EventShape::from(&happenings::of_deployment(&stands)))
 }
 

@@ -23,7 +23,8 @@ pub(crate) const DAY_SECONDS: i64 = 86_400;
 
 /// Seconds of spans are kept for ten minutes; a little less, so that all of them are there.
 const FINE_US: i64 = 540_000_000;
-const FINE_STEP_US: i64 = 10_000_000;
+/// A release that is taken back after a quarter of a minute has enough of them to be judged by.
+const FINE_STEP_US: i64 = 2_000_000;
 const MINUTE_US: i64 = 60_000_000;
 
 /// Services of one question. Each is read step by step.
@@ -95,7 +96,7 @@ fn look(app: &App, service: &str) -> Option<Calls> {
     found
 }
 
-/// What services were asked in a range, step by step: ten seconds each in the newest nine minutes, else a minute.
+/// What services were asked in a range, step by step: two seconds each in the newest nine minutes, else a minute.
 pub(crate) fn steps<'a>(
     app: &App,
     services: impl IntoIterator<Item = &'a str>,
@@ -121,17 +122,30 @@ fn span_steps(telemetry: &Telemetry, service: &str, span: Span, now_us: i64) -> 
     let fine_from = up(now_us - FINE_US, MINUTE_US);
     let coarse = Span { from_us: up(span.from_us, MINUTE_US), to_us: span.to_us.min(fine_from) };
     let fine = Span { from_us: up(span.from_us.max(fine_from), FINE_STEP_US), to_us: span.to_us.min(now_us) };
-    let of = |span: Span, step_us: i64| -> Vec<RedPoint> {
-        // Whole steps alone: half a step is not to be compared with a whole one.
-        let end = span.from_us + (span.to_us - span.from_us).div_euclid(step_us) * step_us;
-        if end <= span.from_us {
-            return Vec::new();
-        }
-        let step = Duration::from_micros(step_us.unsigned_abs());
-        let window = Window::new(nano(span.from_us), nano(end), step);
-        window.map(|window| telemetry.red(&SeriesFilter::incoming(service), window)).unwrap_or_default()
-    };
+    let of = |span: Span, step_us: i64| points(telemetry, service, span, step_us);
     of(coarse, MINUTE_US).iter().chain(&of(fine, FINE_STEP_US)).map(step).collect()
+}
+
+/// Whole steps alone: half a step is not to be compared with a whole one.
+fn points(telemetry: &Telemetry, service: &str, span: Span, step_us: i64) -> Vec<RedPoint> {
+    let end = span.from_us + (span.to_us - span.from_us).div_euclid(step_us) * step_us;
+    if end <= span.from_us {
+        return Vec::new();
+    }
+    let step = Duration::from_micros(step_us.unsigned_abs());
+    let window = Window::new(nano(span.from_us), nano(end), step);
+    window.map(|window| telemetry.red(&SeriesFilter::incoming(service), window)).unwrap_or_default()
+}
+
+/// What a service was asked in a range, minute by minute; the one that is not over is left out.
+pub(crate) fn minutes(app: &App, service: &str, span: Span) -> Vec<Step> {
+    let whole = Span { from_us: span.from_us.div_euclid(MINUTE_US) * MINUTE_US, ..span };
+    let of_spans = app.telemetry.as_ref().map(|telemetry| points(telemetry, service, whole, MINUTE_US));
+    of_spans
+        .map(|points| points.iter().map(step).collect::<Vec<Step>>())
+        .filter(|steps| steps.iter().any(|step| step.calls > 0.0))
+        .or_else(|| link_steps(app, service, whole, MINUTE_US))
+        .unwrap_or_default()
 }
 
 fn step(point: &RedPoint) -> Step {

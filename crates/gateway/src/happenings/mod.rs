@@ -24,7 +24,7 @@ use crate::serve::App;
 
 pub(crate) use records::of_deployment;
 
-pub(crate) use counted::{DAY_SECONDS, RECENT_SECONDS, Source, calls_over, steps};
+pub(crate) use counted::{DAY_SECONDS, RECENT_SECONDS, Source, calls_over, minutes, steps};
 
 /// A fault is in force at most this long after its plan is over (see `domain::fault`), and the plan of a longer one is
 /// over when the fault is proven: so far back plans of experiments are looked for.

@@ -65,7 +65,10 @@ pub(super) fn of_repair(record: &PlanRecord) -> Happening {
         },
         title: format!("{} ({verdict})", plan.summary),
         severity: None,
-        bearing: outcome.map_or(bearing_of_status(record.status), bearing_of_outcome),
+        bearing: match record.started_at {
+            None => Bearing::Unclear,
+            Some(_) => outcome.map_or(bearing_of_status(record.status), bearing_of_outcome),
+        },
         signs: BTreeSet::new(),
         of,
         links: page(format!("/remediations/{}", plan.id)),

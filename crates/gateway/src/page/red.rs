@@ -30,7 +30,7 @@ pub(super) fn figures(app: &App, view: &View, name: &str) -> Result<Markup, Prob
     let Some(known) = happenings::service::of(app, name, &view.issues)? else { return Ok(html! {}) };
     let now_us = view.stamp.now.wall_us;
     let span = Span { from_us: now_us - HOUR * 1_000_000, to_us: now_us };
-    let steps = happenings::steps(app, [name], span).remove(name).unwrap_or_default();
+    let steps = happenings::minutes(app, name, span);
     let health = &known.health;
     let rate = health
         .requests_per_minute
@@ -38,7 +38,10 @@ pub(super) fn figures(app: &App, view: &View, name: &str) -> Result<Markup, Prob
     let of = |value: &dyn Fn(&Step) -> Option<f64>| -> Vec<(f64, f64)> {
         let placed = steps.iter().filter(|step| step.calls > 0.0).filter_map(|step| {
             let middle = i64::midpoint(step.span.from_us, step.span.to_us);
-            Some(((middle - span.from_us) as f64 / (span.to_us - span.from_us) as f64, value(step)?))
+            Some((
+                ((middle - span.from_us) as f64 / (span.to_us - span.from_us) as f64).max(0.0),
+                value(step)?,
+            ))
         });
         placed.collect()
     };

@@ -76,6 +76,16 @@ fn guarded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
         .layer(from_fn_with_state(Arc::clone(app), count))
 }
 
+/// What every request passes that only reads, though it may be a `POST`: Host alone. It limits its time itself.
+fn guarded_reads(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(app), guard_reads))
+        .layer(from_fn(finish))
+        .layer(from_fn_with_state(Arc::clone(app), count))
+}
+
 /// Counts every answer for the objective of our own availability; those of status 500 and above failed, unless they say
 /// that something is not kept here. What `/health` answers is a state, and says nothing of whether we answer.
 async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

@@ -68,7 +68,9 @@ fn variables(fleet: &Fleet, name: &str) -> [String; 2] {
 
 fn one_after_another() {
     let fleet = Fleet::up(WEB);
-    ["web-0", "web-1"].iter().for_each(|name| { fleet.ready(name); });
+    ["web-0", "web-1"].iter().for_each(|name| {
+        fleet.ready(name);
+    });
     assert_eq!(variables(&fleet, "OTEL_RESOURCE_ATTRIBUTES"), ["team=shop,service.version=1"; 2]);
     let before = release(&fleet);
     let ordered = order(&fleet, spicy(&fleet));
@@ -125,7 +127,9 @@ fn never_ready() {
 
 fn next_keeper() {
     let fleet = Fleet::up(WEB);
-    ["web-0", "web-1"].iter().for_each(|name| { fleet.ready(name); });
+    ["web-0", "web-1"].iter().for_each(|name| {
+        fleet.ready(name);
+    });
     let ordered = order(&fleet, spicy(&fleet));
     fleet.kill_keeper();
     until("every instance runs it", || is_there(&fleet, &ordered));

@@ -340,8 +340,8 @@ def difference(one, other):
 
 def measure(options, store):
     """One load into one store, asked as it is then and again after it was brought to rest and started anew."""
-    store.start()
     try:
+        store.start()
         cpu = store.cpu_seconds()
         sent = load(options, store)
         cpu, rss = store.cpu_seconds() - cpu, store.rss_peak_mib()

@@ -124,7 +124,7 @@ impl Tally {
             let at = match last {
                 Some((before, at)) if before == key => at,
                 _ => *known.entry(key).or_insert_with(|| {
-                    runs.push(Run::new(self.matching(batch, row), batch.origins.service(batch.origin[row])));
+                    runs.push(Run::new(&self.matching(batch, row), batch.origins.service(batch.origin[row])));
                     runs.len() - 1
                 }),
             };
@@ -183,7 +183,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(watches: Box<[usize]>, service: &Arc<str>) -> Self {
+    fn new(watches: &[usize], service: &Arc<str>) -> Self {
         let sums = watches.iter().map(|watch| (*watch, 0, 0)).collect();
         Self { service: Arc::clone(service), second: 0, sums }
     }

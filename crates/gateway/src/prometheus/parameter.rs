@@ -160,7 +160,6 @@ mod tests {
         for text in ["", "foo", "NaN", "inf", "1e40", "2015-06-03T13:21:58"] {
             assert_eq!(time_ms(text), None, "{text}");
         }
-        assert!(FIRST_MS < LAST_MS);
     }
 
     #[test]

@@ -12,12 +12,14 @@ use super::traces::{self, trace_id};
 const EVERY_MS: i64 = 15_000;
 const SAMPLES: i64 = 240;
 
-/// The scenes by name: what is in the store of series at a time, milliseconds since 1970.
-pub(crate) const SCENES: [(&str, fn(i64) -> Batch); 2] =
-    [("metrics", shop), ("metrics-empty", |_| Batch::default())];
+/// What is in the store of series at a time, milliseconds since 1970.
+pub(crate) type Scene = fn(i64) -> Batch;
+
+/// The scenes by name.
+pub(crate) const SCENES: [(&str, Scene); 2] = [("metrics", shop), ("metrics-empty", |_| Batch::default())];
 
 /// A store with a scene in it, in a directory.
-pub(crate) fn store(dir: &std::path::Path, clock: Arc<dyn Clock>, scene: fn(i64) -> Batch) -> Metrics {
+pub(crate) fn store(dir: &std::path::Path, clock: Arc<dyn Clock>, scene: Scene) -> Metrics {
     let now_ms = clock.now().wall_us / 1000;
     let metrics = Metrics::open(metrics::Config::new(dir.join("metrics"), clock)).unwrap();
     let admission = metrics.append(&SourceName::new("shop"), scene(now_ms)).unwrap();

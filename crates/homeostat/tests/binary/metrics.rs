@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use domain::Clock;
+use provider::clock::SystemClock;
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -57,7 +59,7 @@ fn kept() {
     );
     found("itself", "count(self_healing_issues_detected_total{job=\"homeostat\"})", &[(json!({}), "1")]);
 
-    let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let at = SystemClock.now().wall_us * 1000;
     let body = json!({"resourceMetrics": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "till"}}]},
         "scopeMetrics": [{"metrics": [{"name": "queue.length",

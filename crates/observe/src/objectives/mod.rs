@@ -197,7 +197,7 @@ impl Objectives {
                 inner.followed.iter_mut().map(|one| (one.id().to_owned(), one.evaluate(now))).collect();
             *self.published.lock().unwrap_or_else(PoisonError::into_inner) = states.into();
             let pause = SAVE_EVERY + Duration::from_secs((inner.followed.len() / OBJECTIVES_A_SECOND) as u64);
-            inner.keeping.due(now, pause).then(|| inner.to_save(now))
+            inner.keeping.due(now, pause).then(|| inner.take_changes(now))
         };
         if let Some(Err(error)) = save.map(|save| self.save(&save)) {
             troubles.push(format!("what objectives counted cannot be kept: {error}"));
@@ -245,7 +245,7 @@ impl Objectives {
             inner.count_spans(&self.sources, now);
             inner.count_answers(&self.sources.answers, now);
             inner.count_remediations(&self.sources.store)?;
-            inner.to_save(now)
+            inner.take_changes(now)
         };
         Ok(self.save(&save)?)
     }
@@ -368,7 +368,7 @@ impl Inner {
         }
     }
 
-    fn to_save(&mut self, now: Time) -> ObjectiveSave {
+    fn take_changes(&mut self, now: Time) -> ObjectiveSave {
         self.keeping.collect(&mut self.followed, self.links.as_ref(), now)
     }
 }

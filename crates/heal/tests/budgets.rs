@@ -13,7 +13,9 @@ use support::{Lab, automatic};
 fn answered(service: &str, percent: f64) -> slo::Objective {
     let text = format!(
         "apiVersion: openslo/v1\nkind: SLO\nmetadata: {{name: answers}}\nspec:\n  service: {service}\n  budgetingMethod: Occurrences\n  \
-         timeWindow: [{{duration: 30d, isRolling: true}}]\n  objectives: [{{targetPercent: {percent}}}]\n  indicator:\n    spec:\n      \
+         timeWindow: [{{duration: 30d, isRolling: true}}]\n  alertPolicies: [{{kind: AlertPolicy, metadata: {{name: fast}}, spec: {{alertWhenBreaching: true, \
+         conditions: [{{kind: AlertCondition, metadata: {{name: fast}}, spec: {{severity: page, condition: {{kind: burnrate, op: gt, \
+         threshold: 14.4, lookbackWindow: 5m, alertAfter: 0m}}}}}}], notificationTargets: []}}}}]\n  objectives: [{{targetPercent: {percent}}}]\n  indicator:\n    spec:\n      \
          ratioMetric:\n        counter: true\n        bad: {{metricSource: {{type: Homeostat, spec: {{events: requests, to: {service}, outcome: bad}}}}}}\n        \
          total: {{metricSource: {{type: Homeostat, spec: {{events: requests, to: {service}}}}}}}\n"
     );

@@ -20,6 +20,11 @@ fn catalogue() -> ServiceName {
     ServiceName::new("catalogue").unwrap()
 }
 
+/// One whose releases have no name here: only its spans say which it is.
+fn cart() -> ServiceName {
+    ServiceName::new("cart").unwrap()
+}
+
 /// A version with a defect, or without one.
 fn version(name: &str, defect: &[(&str, &str)]) -> Deploy {
     let environment = defect.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -216,7 +221,7 @@ struct Spans(std::sync::Mutex<Option<(String, Time)>>);
 impl domain::TraceSource for Spans {
     fn traces(&self, _now: Time) -> domain::Traces {
         let told = self.0.lock().unwrap().clone();
-        let seen = told.map(|(version, since)| (catalogue(), domain::traces::SeenVersion { version, since }));
+        let seen = told.map(|(version, since)| (cart(), domain::traces::SeenVersion { version, since }));
         domain::Traces { versions: seen.into_iter().collect(), ..domain::Traces::default() }
     }
 }
@@ -232,7 +237,7 @@ fn another_version_in_the_spans_is_a_deployment_that_is_blamed_and_cannot_be_put
     assert!(deployments(&lab).is_empty(), "the first version that is seen was there before");
     // Somebody else deploys it where we only see the end of it.
     said("4", lab.now());
-    lab.provider.change_behind(&catalogue(), &FAILS);
+    lab.provider.change_behind(&cart(), &FAILS);
     turns(&lab, 60);
     let told = deployments(&lab);
     assert_eq!(told.len(), 1, "{told:?}");

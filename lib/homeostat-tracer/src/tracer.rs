@@ -33,9 +33,9 @@ const LANE_PARTS: usize = 4096;
 /// Used buffers a thread keeps.
 const SPARE_BUFFERS: usize = 64;
 
-/// Parts after which the export threads are woken without waiting for their interval: half the spare buffers, so that
-/// used ones are back before the others have run out. A new one costs a root more than all else, and is cold.
-const WAKE_PARTS: u32 = SPARE_BUFFERS as u32 / 2;
+/// Parts after which the export threads are woken without waiting for their interval. Woken more often, they send smaller
+/// requests, and a service that makes roots as fast as it can runs ahead of them.
+const WAKE_PARTS: u32 = 512;
 
 /// Names of operations a thread remembers; then it forgets them all and asks again.
 const REMEMBERED_NAMES: usize = 1024;

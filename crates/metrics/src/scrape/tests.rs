@@ -368,7 +368,7 @@ fn a_page_that_is_not_stored_is_told() {
     recorder.refuses.store(true, Ordering::Relaxed);
     scraper.set_targets(vec![target(&server.url())]).expect("a target");
     let error = until("a complaint", || scraper.targets()[0].error.clone());
-    assert_eq!(error, "the page was not stored: the store of series is closing");
+    assert_eq!(error, format!("the page was not stored: {}", Refusal::Closing));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn what_got_worse_with_a_deployment_is_its_fault_and_the_counts_say_so() {
     let open = issues(&fleet);
     let cause = first(&open[0], &fleet, &open).unwrap();
     assert_eq!(cause.resource.to_string(), "service/cart");
-    let said = "version 2 was deployed in place of 1, 12s before: 36 of 120 requests failed since, 2 of 900 in the minute before it";
+    let said = "version 2 was deployed in place of 1, 12 s before: 36 of 120 requests failed since, 2 of 900 in the minute before it";
     assert_eq!(cause.evidence[0].text, said);
 }
 

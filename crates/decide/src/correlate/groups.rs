@@ -2,7 +2,7 @@
 //!
 //! Two belong together where one brought the other about (a repair and its issue), or where both are troubles, lie on
 //! the same service or on two of which one calls the other, and lasted at the same time or up to
-//! [`TOGETHER_US`](super::TOGETHER_US) apart. Belonging together goes on from one to the next.
+//! [`TOGETHER_US`] apart. Belonging together goes on from one to the next.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@
 //!
 //! Bounds: services, versions of one service, length of a version. What goes over is not looked at.
 
+use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::otlp;
@@ -37,7 +38,7 @@ struct Seen {
 /// What is known of all services.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    by_service: HashMap<String, Vec<Seen>>,
+    by_service: HashMap<String, Vec<Seen>, RandomState>,
 }
 
 impl Versions {

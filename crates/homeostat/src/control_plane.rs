@@ -5,6 +5,7 @@
 //! what it was repairing is settled, or left to the loop where a step may still come to its effect), gateway,
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
+mod start_error;
 mod wiring;
 
 use std::fs;
@@ -37,6 +38,7 @@ use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
+pub use start_error::StartError;
 use wiring::Wiring;
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
@@ -55,105 +57,6 @@ pub enum OccupiedPort {
     Refuse,
     /// Take a free one.
     TakeAnother,
-}
-
-/// Why a control plane does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {}", dir.display())]
-    Directory {
-        /// Which.
-        dir: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The state in it cannot be used.
-    #[error(transparent)]
-    Store(#[from] store::StoreError),
-    /// The keeper cannot be reached or started.
-    #[error("cannot start or reach the keeper")]
-    Provider(#[from] ProviderError),
-    /// What a predecessor left cannot be settled.
-    #[error("cannot settle what an earlier control plane left behind")]
-    Recover(#[from] act::ActError),
-    /// Its verdicts cannot be written.
-    #[error("cannot conclude what an earlier control plane left behind")]
-    Conclude(#[from] heal::TurnError),
-    /// The port is occupied.
-    #[error(
-        "port {port} on 127.0.0.1 is occupied; stop what listens there, set gateway.port, or pass --any-port"
-    )]
-    Port {
-        /// Which.
-        port: u16,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The gateway does not start.
-    #[error("cannot start the gateway")]
-    Gateway(#[from] gateway::GatewayError),
-    /// Telemetry that was stored cannot be used.
-    #[error("cannot use the telemetry in the data directory")]
-    Telemetry(#[from] telemetry::OpenError),
-    /// Series that were stored cannot be used.
-    #[error(
-        "cannot use the series in the data directory; move DIR/metrics away, or set metrics.enabled = false"
-    )]
-    Metrics(#[from] metrics::OpenError),
-    /// What is to be scraped cannot be.
-    #[error("cannot scrape what [[metrics.scrape]] says")]
-    Scrape(#[from] metrics::scrape::TargetError),
-    /// The configured rules cannot be evaluated.
-    #[error(transparent)]
-    Rules(#[from] alerting::StartError),
-    /// An Alertmanager cannot be told.
-    #[error(transparent)]
-    Alertmanager(#[from] alerting::AddressError),
-    /// The configured objectives cannot be evaluated.
-    #[error(transparent)]
-    Slo(#[from] crate::config::SloError),
-    /// What objectives counted cannot be taken up.
-    #[error(transparent)]
-    Objectives(#[from] observe::objectives::ObjectivesError),
-    /// The OTLP receivers do not start.
-    #[error("cannot receive telemetry; pass --any-port to take free ports, or set otlp.enabled = false")]
-    Otlp(#[from] gateway::otlp::OtlpError),
-    /// The webhook does not start.
-    #[error("cannot start the webhook")]
-    Webhook(#[from] gateway::WebhookError),
-    /// The machine gives no thread.
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
-    /// The token is no text.
-    #[error(
-        "the token file {} is no UTF-8 text; put the token back into it, or remove the file, and a new one is made",
-        path.display()
-    )]
-    TokenText {
-        /// Its file.
-        path: PathBuf,
-    },
-    /// The token is there and cannot be read.
-    #[error("cannot read the token {}; make it readable, or remove what is there, and a new one is made", path.display())]
-    TokenRead {
-        /// Its file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The machine gives no randomness for the token.
-    #[error("cannot make the token {}; remove what is there, and one is made", path.display())]
-    Token {
-        /// Its file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 /// A running control plane.

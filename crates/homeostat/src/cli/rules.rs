@@ -20,17 +20,25 @@ pub(crate) enum RulesCommand {
 
 pub(super) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
     let RulesCommand::Check { files } = command;
-    let read = alerting::load(files, &alerting::engine(Settings::default().interval)).map_err(|error| {
-        let exit = match error {
-            alerting::LoadError::Unreadable { .. } => Exit::Usage,
-            alerting::LoadError::Wrong(_) => Exit::Failed,
-        };
-        Failure::new(exit, &error)
-    })?;
+    let read = alerting::load(files, &alerting::engine(Settings::default().interval))
+        .map_err(|error| Failure::new(Exit::Usage, &error))?;
     for note in &read.notes {
         provider::say!("{note}");
     }
     let rules: usize = read.groups.iter().map(|group| group.rules.len()).sum();
     provider::say!("{} groups with {rules} rules are well", read.groups.len());
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_is_wrong_input_as_everywhere() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "groups: [{name: a, rules: [{alert: X, expr: 'sum('}]}]\n").unwrap();
+        let refused = run(&RulesCommand::Check { files: vec![file.path().to_owned()] }).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+    }
 }

@@ -112,6 +112,7 @@ impl World {
                 disk_temporary_old: class(FileClass::Temporary),
                 disk_logs: class(FileClass::Logs),
                 disk_cache: class(FileClass::Cache),
+                ..Usage::default()
             },
             exits: slot.exits.clone(),
             unsettled_exits: slot.unsettled,

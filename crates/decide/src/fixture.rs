@@ -407,6 +407,7 @@ fn instance_state(taken: Time, started: Time, index: u32, listens: bool) -> Inst
             disk_temporary_old: listens.then_some(Bytes(0)),
             disk_logs: listens.then(|| Bytes::mib(1)),
             disk_cache: listens.then(|| Bytes::mib(1)),
+            ..Usage::default()
         },
         exits: Vec::new(),
         unsettled_exits: 0,

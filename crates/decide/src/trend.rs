@@ -6,8 +6,11 @@
 //! all pairs (Theil, Sen). Rising or falling is said where p ≤ [`P_MAX`] (both sides) and the median slope makes
 //! [`CHANGE_MIN`] points or more over the window; steady is said otherwise, and nothing below [`POINTS_MIN`] points.
 
+mod growth;
+
 use std::fmt;
 
+pub use growth::growth;
 use serde::Serialize;
 
 use crate::correlate::shift::upper_tail;
@@ -75,8 +78,8 @@ pub fn trend(scores: &[(f64, f64)]) -> Option<Trend> {
     if window_seconds.is_nan() || window_seconds <= 0.0 {
         return None;
     }
-    let points: Vec<(f64, f64)> = scores.chunks(scores.len().div_ceil(POINTS_MAX)).map(mean).collect();
-    let slope = median_slope(&points);
+    let points = average(scores);
+    let slope = median(&slopes(&points));
     let p = chance(&points);
     let direction = match slope * window_seconds {
         change if p > P_MAX || change.abs() < CHANGE_MIN => Direction::Steady,
@@ -84,6 +87,11 @@ pub fn trend(scores: &[(f64, f64)]) -> Option<Trend> {
         _ => Direction::Falling,
     };
     Some(Trend { direction, points_per_hour: slope * 3600.0, window_seconds, scores: scores.len() })
+}
+
+/// At most [`POINTS_MAX`] points, each the mean of as many that follow each other.
+fn average(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    points.chunks(points.len().div_ceil(POINTS_MAX)).map(mean).collect()
 }
 
 fn mean(chunk: &[(f64, f64)]) -> (f64, f64) {
@@ -96,14 +104,20 @@ fn pairs(points: &[(f64, f64)]) -> impl Iterator<Item = ((f64, f64), (f64, f64))
     points.iter().enumerate().flat_map(|(at, one)| points[at + 1..].iter().map(|other| (*one, *other)))
 }
 
-fn median_slope(points: &[(f64, f64)]) -> f64 {
+/// The slopes of all pairs, smallest first.
+fn slopes(points: &[(f64, f64)]) -> Vec<f64> {
     let later = pairs(points).filter(|(a, b)| b.0 > a.0);
     let mut slopes: Vec<f64> = later.map(|(a, b)| (b.1 - a.1) / (b.0 - a.0)).collect();
     slopes.sort_by(f64::total_cmp);
-    match slopes.len() {
+    slopes
+}
+
+/// The middle of what is in order; 0 of nothing.
+fn median(ordered: &[f64]) -> f64 {
+    match ordered.len() {
         0 => 0.0,
-        n if n % 2 == 1 => slopes[n / 2],
-        n => f64::midpoint(slopes[n / 2 - 1], slopes[n / 2]),
+        n if n % 2 == 1 => ordered[n / 2],
+        n => f64::midpoint(ordered[n / 2 - 1], ordered[n / 2]),
     }
 }
 
@@ -116,12 +130,18 @@ fn chance(points: &[(f64, f64)]) -> f64 {
             std::cmp::Ordering::Greater => 1.0,
         })
         .sum();
+    let variance = spread_of_order(points);
+    if variance > 0.0 { (2.0 * upper_tail((order.abs() - 1.0) / variance.sqrt())).min(1.0) } else { 1.0 }
+}
+
+/// The variance of the number of pairs in order less those out of order, where there is no order but chance; with the
+/// correction for equal values.
+fn spread_of_order(points: &[(f64, f64)]) -> f64 {
     let spread = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
     let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
     values.sort_by(f64::total_cmp);
     let ties: f64 = values.chunk_by(|a, b| a == b).map(|same| spread(same.len() as f64)).sum();
-    let variance = (spread(points.len() as f64) - ties) / 18.0;
-    if variance > 0.0 { (2.0 * upper_tail((order.abs() - 1.0) / variance.sqrt())).min(1.0) } else { 1.0 }
+    (spread(points.len() as f64) - ties) / 18.0
 }
 
 #[cfg(test)]

@@ -54,6 +54,9 @@ pub enum FaultKind {
         fill: Percent,
         /// Where it lives.
         attachment: Attachment,
+        /// The time in which it gets there, evenly, as a leak does; 0: at once.
+        #[serde(default, with = "duration_ms")]
+        ramp: Duration,
     },
     /// Files written until the volume is this full.
     DiskFill {
@@ -61,6 +64,9 @@ pub enum FaultKind {
         fill: Percent,
         /// What kind of files, and so where and how old.
         class: FileClass,
+        /// The time in which it gets there, evenly; 0: at once.
+        #[serde(default, with = "duration_ms")]
+        ramp: Duration,
     },
     /// Answers through the link come later.
     NetworkLatency {
@@ -140,8 +146,14 @@ impl Fault {
         within("duration", self.duration.as_secs_f64(), 1.0, 3600.0, " s");
         match &self.kind {
             FaultKind::CpuStress { load, .. } => within("load", load.0, 1.0, 100.0, " %"),
-            FaultKind::MemoryStress { fill, .. } => within("fill", fill.0, 1.0, 150.0, " %"),
-            FaultKind::DiskFill { fill, .. } => within("fill", fill.0, 1.0, 100.0, " %"),
+            FaultKind::MemoryStress { fill, ramp, .. } => {
+                within("fill", fill.0, 1.0, 150.0, " %");
+                within("ramp", ramp.as_secs_f64(), 0.0, self.duration.as_secs_f64(), " s");
+            }
+            FaultKind::DiskFill { fill, ramp, .. } => {
+                within("fill", fill.0, 1.0, 100.0, " %");
+                within("ramp", ramp.as_secs_f64(), 0.0, self.duration.as_secs_f64(), " s");
+            }
             FaultKind::NetworkLatency { delay, jitter, .. } => {
                 within("delay", delay.as_secs_f64() * 1e3, 1.0, 5000.0, " ms");
                 within("jitter", jitter.as_secs_f64() * 1e3, 0.0, delay.as_secs_f64() * 1e3, " ms");

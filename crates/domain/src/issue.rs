@@ -123,9 +123,19 @@ impl Issue {
     pub const REASON_EVIDENCE: &str = "reason_evidence";
     /// The metric that says since when something else is told, in seconds on the boot clock.
     pub const REASON_DOUBTED: &str = "reason_doubted_s";
+    /// The metric of an issue that is foretold: in how many seconds its bound will be crossed.
+    pub const FORECAST: &str = "forecast_seconds";
+    /// The metric of an issue that was foretold and came to pass: how many seconds before its bound was crossed it was
+    /// raised.
+    pub const LEAD: &str = "forecast_lead_seconds";
     /// The metrics that detection keeps for its next look, and that say nothing of the resource.
     pub const NOTES: [&str; 4] =
         [Self::WELL_LOOKS, Self::WELL_SINCE, Self::REASON_EVIDENCE, Self::REASON_DOUBTED];
+
+    /// Whether it was raised before it came to pass: its bound is not crossed yet, and will be as things go.
+    pub fn is_foretold(&self) -> bool {
+        self.metrics.contains_key(Self::FORECAST)
+    }
 
     /// Whether an open issue looked well the last time it could be judged.
     pub fn is_recovering(&self) -> bool {

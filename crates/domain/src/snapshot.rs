@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::Alerts;
 use crate::deployment::{CallCounts, Deployment, Release};
+use crate::growth::Growth;
 use crate::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::slo::Objectives;
@@ -174,6 +175,12 @@ pub struct Usage {
     pub disk_logs: Option<Bytes>,
     /// Used in the subdirectory of cached files.
     pub disk_cache: Option<Bytes>,
+    /// How memory grows; `None` where it does not grow steadily, or was not watched for long enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_growth: Option<Growth>,
+    /// How what is used in the volume grows, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_growth: Option<Growth>,
 }
 
 /// One slot.

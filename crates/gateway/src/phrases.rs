@@ -63,8 +63,12 @@ pub(crate) fn fault(fault: &Fault) -> String {
         FaultKind::PodDeletion => "stop".to_owned(),
         FaultKind::Pause => format!("pause for {time}"),
         FaultKind::CpuStress { load, .. } => format!("CPU stress of {load} for {time}"),
-        FaultKind::MemoryStress { fill, .. } => format!("memory stress to {fill} for {time}"),
-        FaultKind::DiskFill { fill, class } => format!("fill with {} to {fill} for {time}", files(*class)),
+        FaultKind::MemoryStress { fill, ramp, .. } => {
+            format!("memory stress to {fill}{} for {time}", within(*ramp))
+        }
+        FaultKind::DiskFill { fill, class, ramp } => {
+            format!("fill with {} to {fill}{} for {time}", files(*class), within(*ramp))
+        }
         FaultKind::NetworkLatency { delay, jitter, scope } => {
             let jitter = match jitter.is_zero() {
                 true => String::new(),
@@ -77,6 +81,11 @@ pub(crate) fn fault(fault: &Fault) -> String {
             format!("throttling to {requests_per_second}/s of {} for {time}", path(scope))
         }
     }
+}
+
+/// ` within 2.0 min`, where it is not at once.
+fn within(ramp: std::time::Duration) -> String {
+    if ramp.is_zero() { String::new() } else { format!(" within {}", show_duration(ramp)) }
 }
 
 fn path(scope: &PathScope) -> String {

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use store::Retention;
 
 mod metrics;
+mod proactive;
 mod rules;
 mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
+pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
 pub use slo::{Slo, SloError, read as read_objectives};
 pub use telemetry::{Objects, Otlp, Telemetry};
@@ -50,6 +52,8 @@ pub struct Config {
     pub retention: Records,
     /// When something counts as wrong.
     pub thresholds: Thresholds,
+    /// Whether issues are raised before they come to pass.
+    pub proactive: Proactive,
     /// What may be repaired and disturbed, and how much of it.
     pub policy: Policy,
 }
@@ -68,6 +72,7 @@ impl Default for Config {
             notify: Notify::default(),
             retention: Records::default(),
             thresholds: Thresholds::default(),
+            proactive: Proactive::default(),
             policy: Policy { ladder: Ladder::started_by_up(), ..Policy::default() },
         }
     }
@@ -332,6 +337,7 @@ impl Config {
         self.metrics.check()?;
         self.rules.check(self.metrics.enabled)?;
         self.alertmanager.check()?;
+        self.proactive.check()?;
         if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
             let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
             return Err(("notify.webhook_url".to_owned(), why));

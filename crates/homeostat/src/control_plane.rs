@@ -31,7 +31,7 @@ use store::Store;
 use crate::alerts::Alerts;
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::client::{address_file, token_file};
-use crate::config::{Config, Witness};
+use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
@@ -39,7 +39,7 @@ use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
 pub use start_error::StartError;
-use wiring::Wiring;
+use wiring::{Wiring, Witnesses};
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -149,23 +149,16 @@ impl ControlPlane {
             Some(metering) => Alerts::start(config, metering.store(), &clock, own)?,
             None => None,
         };
-        let observer = Observer::new(match &metering {
-            Some(metering) => metering.recorder(provider.clone()).map_err(StartError::Thread)?,
-            None => provider.clone(),
-        });
-        let observer = match &alerts {
-            Some(alerts) => observer.with_alerts(alerts.rules().clone()),
-            None => observer,
-        };
-        let observer = observer.with_deployments(Arc::new(store.clone()), config.thresholds.latency_ms);
-        let observer = match &receiving {
-            Some(receiving) if config.healing.witness == Witness::Spans => {
-                observer.with_traces(Arc::new(receiving.store().clone()))
-            }
-            _ => observer,
-        };
         let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
-        let observer = Arc::new(observer.with_objectives(Arc::clone(evaluation.objectives())));
+        let witnesses = Witnesses {
+            config,
+            deployments: &store,
+            series: metering.as_ref(),
+            alerts: alerts.as_ref(),
+            spans: receiving.as_ref(),
+            objectives: evaluation.objectives(),
+        };
+        let observer = Arc::new(witnesses.observer(provider.clone()).map_err(StartError::Thread)?);
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
         policy.protect(&provider.infrastructure()?);

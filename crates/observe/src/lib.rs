@@ -11,6 +11,7 @@
 //! Deliberately absent: any knowledge of faults, and any judgement. A value that was not measured stays
 //! `None`.
 
+mod growth;
 pub mod objectives;
 mod recording;
 mod window;
@@ -29,6 +30,8 @@ use domain::{
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
 
+use growth::Accumulation;
+pub use growth::Foresight;
 use objectives::Objectives;
 pub use recording::{FleetSeries, Recorder};
 use window::{Ages, window};
@@ -62,6 +65,7 @@ pub struct Observer {
     slow_ms: f64,
     /// What spans said last, and when.
     told: Mutex<Option<(Time, Traces)>>,
+    accumulation: Option<Mutex<Accumulation>>,
     generation: AtomicU64,
 }
 
@@ -76,6 +80,7 @@ impl Observer {
             deployments: None,
             slow_ms: SLOW_MS,
             told: Mutex::default(),
+            accumulation: None,
             generation: AtomicU64::new(0),
         }
     }
@@ -110,6 +115,12 @@ impl Observer {
         Self { deployments: Some(deployments), slow_ms, ..self }
     }
 
+    /// The same, with how memory and volumes fill up.
+    #[must_use]
+    pub fn with_foresight(self, foresight: Foresight) -> Self {
+        Self { accumulation: Some(Mutex::new(Accumulation::new(foresight))), ..self }
+    }
+
     /// Looks at everything, now.
     ///
     /// # Errors
@@ -117,7 +128,10 @@ impl Observer {
     /// The provider's, when it does not answer. Nothing is guessed then.
     pub fn look(&self) -> Result<Sighting, ProviderError> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let sample = self.look.sample()?;
+        let mut sample = self.look.sample()?;
+        if let Some(accumulation) = &self.accumulation {
+            accumulation.lock().unwrap_or_else(PoisonError::into_inner).tell(&mut sample);
+        }
         let traces = self.traces.as_ref().map(|source| self.ask(&**source, sample.taken)).unwrap_or_default();
         if let Some(objectives) = &self.objectives {
             objectives.links(&sample);

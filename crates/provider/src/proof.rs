@@ -161,6 +161,10 @@ pub(crate) fn of_fault(
         return Ok(Effect::Absent);
     }
     match (&fault.kind, &fault.target) {
+        // On its way; nothing says how far it should have come by now.
+        (FaultKind::MemoryStress { ramp, .. } | FaultKind::DiskFill { ramp, .. }, _) if !ramp.is_zero() => {
+            Ok(Effect::Present)
+        }
         (FaultKind::Pause, _) => {
             let state = victim.filter(|_| alive).and_then(|it| process::stat(it.pid)).map(|stat| stat.state);
             Ok(present(state == Some('T')))

@@ -22,6 +22,8 @@ use crate::{cgroup, files, process};
 const FILLER_AGE: Duration = Duration::from_secs(8 * 86_400);
 /// Size of one filler file.
 const FILLER_FILE: u64 = 4 * 1024 * 1024;
+/// What is missing at least before another file is written, while the level rises.
+const FILLER_STEP: u64 = 64 * 1024;
 /// Memory is taken in pieces of this size, measured after each.
 const PIECE: usize = 1024 * 1024;
 /// Most pieces taken between two measurements.
@@ -56,6 +58,8 @@ pub enum WorkKind {
         target: Bytes,
         /// For a worker beside an instance: who is counted in place of a process it is attached to.
         beside: Option<Beside>,
+        /// The time in which it gets there, evenly.
+        ramp: Duration,
     },
     /// Write files until the file system is this full.
     Disk {
@@ -67,6 +71,8 @@ pub enum WorkKind {
         class: FileClass,
         /// How full.
         fill: Percent,
+        /// The time in which it gets there, evenly.
+        ramp: Duration,
     },
 }
 
@@ -102,8 +108,35 @@ pub(crate) fn end_with_parent(command: &mut Command) {
 pub fn run(work: &Work) -> io::Result<()> {
     match &work.kind {
         WorkKind::Cpu { cores } => run_cpu(work, *cores),
-        WorkKind::Memory { target, beside } => run_memory(work, *target, beside.as_ref()),
-        WorkKind::Disk { dir, prefix, class, fill } => run_disk(dir, prefix, *class, *fill),
+        WorkKind::Memory { target, beside, ramp } => run_memory(work, *target, beside.as_ref(), *ramp),
+        WorkKind::Disk { dir, prefix, class, fill, ramp } => {
+            let files = Filler { dir, prefix, class: *class };
+            run_disk(work, &files, *fill, *ramp)
+        }
+    }
+}
+
+/// A level that is reached evenly in a time.
+struct Rise {
+    begun: Instant,
+    from: u64,
+    to: u64,
+    within: Duration,
+}
+
+impl Rise {
+    fn new(from: u64, to: u64, within: Duration) -> Self {
+        Self { begun: Instant::now(), from, to, within }
+    }
+
+    /// Where it has to be now.
+    fn level(&self) -> u64 {
+        let passed = self.begun.elapsed();
+        if passed >= self.within || self.from >= self.to {
+            return self.to;
+        }
+        let share = passed.as_secs_f64() / self.within.as_secs_f64();
+        self.from + ((self.to - self.from) as f64 * share) as u64
     }
 }
 
@@ -141,8 +174,9 @@ fn thread_cpu_time() -> Duration {
     Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
 }
 
-/// Takes memory until `target` is reached in total and keeps it there until the work is over.
-pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>) -> io::Result<()> {
+/// Takes memory until `target` is reached in total, after `ramp`, and keeps it there until the work is over.
+pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>, ramp: Duration) -> io::Result<()> {
+    let rise = Rise::new(resident_in_total(work, beside), target.0, ramp);
     let mut held: Vec<Vec<u8>> = Vec::new();
     let most = match beside {
         Some(beside) => beside.limit.0.saturating_sub(SPARE),
@@ -150,14 +184,15 @@ pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>) -> io::Re
     };
     loop {
         let total = resident_in_total(work, beside);
-        let pause = if total < target.0 && ((held.len() + 1) * PIECE) as u64 <= most {
+        let level = rise.level();
+        let pause = if total < level && ((held.len() + 1) * PIECE) as u64 <= most {
             // Most of what is missing at once: measuring costs processor, which the instance's limit holds too.
-            let room = target.0.min(total + most - (held.len() * PIECE) as u64) - total;
+            let room = level.min(total + most - (held.len() * PIECE) as u64) - total;
             let pieces = (room / 2 / PIECE as u64).clamp(1, PIECES_MAX);
             held.extend((0..pieces).map(|_| vec![1; PIECE]));
             Duration::ZERO
         } else {
-            if total > target.0 + 2 * PIECE as u64 {
+            if total > level + 2 * PIECE as u64 {
                 held.pop();
             }
             Duration::from_millis(50)
@@ -180,8 +215,16 @@ fn resident_in_total(work: &Work, beside: Option<&Beside>) -> u64 {
     members.into_iter().filter_map(process::stat).map(|stat| stat.resident).sum()
 }
 
-/// Writes files of a class into `dir` until its file system is `fill` full.
-pub fn run_disk(dir: &Path, prefix: &str, class: FileClass, fill: Percent) -> io::Result<()> {
+/// The files a disk fault writes.
+struct Filler<'a> {
+    dir: &'a Path,
+    prefix: &'a str,
+    class: FileClass,
+}
+
+/// Writes files until their file system is `fill` full, after `ramp`.
+fn run_disk(work: &Work, files: &Filler<'_>, fill: Percent, ramp: Duration) -> io::Result<()> {
+    let Filler { dir, prefix, class } = *files;
     let end = match class {
         FileClass::Temporary => "tmp",
         FileClass::Logs => "log",
@@ -189,14 +232,23 @@ pub fn run_disk(dir: &Path, prefix: &str, class: FileClass, fill: Percent) -> io
         FileClass::Data => "data",
     };
     std::fs::create_dir_all(dir)?;
-    for number in 0u32.. {
-        let space = files::space(dir)?;
-        let wanted = (space.size.0 as f64 * fill.ratio()).ceil() as u64;
-        let missing = wanted.saturating_sub(space.used.0).min(FILLER_FILE);
-        if missing == 0 {
+    let space = files::space(dir)?;
+    let rise = Rise::new(space.used.0, (space.size.0 as f64 * fill.ratio()).ceil() as u64, ramp);
+    let mut number = 0u32;
+    loop {
+        let level = rise.level();
+        let missing = level.saturating_sub(files::space(dir)?.used.0).min(FILLER_FILE);
+        if level == rise.to && missing == 0 {
             break;
         }
+        if level < rise.to && missing < FILLER_STEP {
+            if is_over(work, Duration::from_millis(50)) {
+                break;
+            }
+            continue;
+        }
         let mut file = File::create(dir.join(format!("{prefix}{number}.{end}")))?;
+        number += 1;
         let full = write_lines(&mut file, missing)?;
         if class == FileClass::Temporary {
             #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]

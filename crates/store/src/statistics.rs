@@ -10,7 +10,7 @@ use domain::Time;
 use crate::error::Result;
 use crate::store::Store;
 
-pub use times::Repairs;
+pub use times::{Foretold, Repairs};
 
 /// What happened since a time, by wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,4 +1,4 @@
-//! `disk_full`: a volume is filled beyond its threshold.
+//! `disk_full`: a volume is filled beyond its threshold, or will be soon as it fills up.
 //!
 //! The reason names the class of files whose removal frees most: old temporary files, logs, cached files;
 //! otherwise the service's own data, which no repair removes.
@@ -6,6 +6,7 @@
 use domain::snapshot::Usage;
 use domain::{Bytes, IssueKind, Percent, Reason, ResourceId};
 
+use super::forecast::forecast;
 use super::severity::Urgency;
 use super::{Measured, Verdict, View, metrics, share_excess};
 
@@ -20,9 +21,13 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let (Some(used), Some(size)) = (usage.disk_used, usage.disk_size) else { return Verdict::Unknown };
     let Some(Percent(share)) = Percent::of(used.0 as f64, size.0 as f64) else { return Verdict::Unknown };
     let threshold = view.thresholds.disk.0;
-    if share <= threshold {
-        return Verdict::Healthy;
-    }
+    let foretold = forecast(used, size.0 as f64 * view.thresholds.disk.ratio(), usage.disk_growth);
+    let is = format!("the volume of {name} is {share:.1} % full, {used} of {size}");
+    let is = match foretold {
+        _ if share > threshold => format!("{is} (limit {threshold:.0} %)"),
+        Some(foretold) => format!("{is}, and will be {threshold:.0} % full {}", foretold.words()),
+        None => return Verdict::Healthy,
+    };
     let (reason, held) = fills(&usage, size);
     let holds = match reason {
         Reason::TemporaryFiles => format!("temporary files older than 7 days hold {held}"),
@@ -44,14 +49,13 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     ] {
         values.extend(bytes(held).map(|held| (key.to_owned(), held)));
     }
+    values.extend(foretold.filter(|_| share <= threshold).map(|it| it.metrics()).unwrap_or_default());
     Measured {
         kind: IssueKind::DiskFull,
         reason,
-        excess: share_excess(share, threshold),
+        excess: share_excess(share, threshold).max(0.0),
         urgency: Urgency::Now,
-        description: format!(
-            "the volume of {name} is {share:.1} % full, {used} of {size} (limit {threshold:.0} %); {holds}"
-        ),
+        description: format!("{is}; {holds}"),
         metrics: values,
     }
     .unhealthy(resource, view.snapshot)

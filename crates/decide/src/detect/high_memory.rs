@@ -1,9 +1,10 @@
-//! `high_memory`: an instance uses more than its share of its memory limit.
+//! `high_memory`: an instance uses more than its share of its memory limit, or will soon as its memory grows.
 //!
 //! Beyond 100 % the instance is killed; that is `pod_crash` with reason out of memory.
 
 use domain::{IssueKind, Percent, Reason, ResourceId};
 
+use super::forecast::forecast;
 use super::severity::Urgency;
 use super::{Measured, Verdict, View, metrics, share_excess, traffic};
 
@@ -13,22 +14,23 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let (Some(used), Some(limit)) = (state.usage.memory, limit) else { return Verdict::Unknown };
     let Some(Percent(share)) = Percent::of(used.0 as f64, limit.0 as f64) else { return Verdict::Unknown };
     let threshold = view.thresholds.memory.0;
-    if share <= threshold {
-        return Verdict::Healthy;
-    }
+    let foretold = forecast(used, limit.0 as f64 * view.thresholds.memory.ratio(), state.usage.memory_growth);
+    let uses = format!("{name} uses {used}, {share:.0} % of its memory limit of {limit}");
+    let description = match foretold {
+        _ if share > threshold => format!("{uses} (limit {threshold:.0} %)"),
+        Some(foretold) => format!("{uses}, and will use {threshold:.0} % {}", foretold.words()),
+        None => return Verdict::Healthy,
+    };
+    let mut values =
+        metrics([("threshold", threshold), ("memory_percent", share), ("memory_bytes", used.0 as f64)]);
+    values.extend(foretold.filter(|_| share <= threshold).map(|it| it.metrics()).unwrap_or_default());
     Measured {
         kind: IssueKind::HighMemory,
         reason: Reason::Unspecified,
-        excess: share_excess(share, threshold),
+        excess: share_excess(share, threshold).max(0.0),
         urgency: Urgency::Now,
-        description: format!(
-            "{name} uses {used}, {share:.0} % of its memory limit of {limit} (limit {threshold:.0} %)"
-        ),
-        metrics: metrics([
-            ("threshold", threshold),
-            ("memory_percent", share),
-            ("memory_bytes", used.0 as f64),
-        ]),
+        description,
+        metrics: values,
     }
     .unhealthy(resource, view.snapshot)
 }

@@ -12,6 +12,12 @@
 //! - Nothing here has a memory. What has to be remembered between two looks lives in the issue.
 //! - What is being injected is not part of a snapshot and so cannot be used here.
 //!
+//! # Before it comes to pass
+//!
+//! Memory and volumes fill up, and where that goes on steadily the bound is as good as crossed: the issue is raised
+//! before, with the forecast as its evidence (`forecast`, proactive mode of SPEC H5). What goes up and down with the
+//! requests (CPU, latency, errors) is not foretold from a line.
+//!
 //! # Against noise
 //!
 //! A busy machine stalls, and a stall is not a fault. Rates are judged only over enough requests, not in the
@@ -22,6 +28,7 @@
 mod alert;
 pub(crate) mod disk_full;
 mod error_rate;
+mod forecast;
 pub(crate) mod high_cpu;
 mod high_memory;
 mod network_latency;
@@ -39,7 +46,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use domain::{IssueKind, Reason, ResourceId, Severity, Snapshot};
+use domain::{Issue, IssueKind, Reason, ResourceId, Severity, Snapshot};
 
 pub use thresholds::Thresholds;
 pub use track::{IssueChange, track};
@@ -76,6 +83,13 @@ pub struct Finding {
     /// How far beyond the threshold: 0 at it, 1 where the resource can no longer do its work; see
     /// [`severity`].
     pub excess: f64,
+}
+
+impl Finding {
+    /// Whether its bound is not crossed yet, and will be as things go.
+    pub fn is_foretold(&self) -> bool {
+        self.metrics.contains_key(Issue::FORECAST)
+    }
 }
 
 /// One issue type's engine.

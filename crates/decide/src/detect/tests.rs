@@ -2,6 +2,7 @@
 
 mod alerts;
 mod budgets;
+mod foretold;
 mod paths;
 mod traced;
 

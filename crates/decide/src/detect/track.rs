@@ -8,6 +8,7 @@
 //! - An issue of a link stays open while an instance that was taken out of its balancing cannot be reached
 //!   well: the requests are well because they go elsewhere.
 //! - An issue that comes back within a minute of its close is the same issue with one recurrence more.
+//! - An issue that was foretold is the same issue once it comes to pass, and keeps how long before that it was raised.
 //! - An instance that is no longer declared (its slot is gone after a scale-back) takes its issues with it.
 //!   Any other absence is unknown.
 
@@ -109,7 +110,11 @@ fn begin(finding: &Finding, now: Time, history: &[Issue], next_id: &mut dyn FnMu
 }
 
 fn again(issue: &Issue, finding: &Finding, now: Time) -> Issue {
-    let (reason, description, metrics) = restated(issue, finding, now);
+    let (reason, description, mut metrics) = restated(issue, finding, now);
+    let came_to_pass = issue.is_foretold() && !finding.is_foretold();
+    let lead = came_to_pass.then(|| now.since(issue.detected_at).as_secs_f64());
+    let lead = issue.metrics.get(Issue::LEAD).copied().or(lead);
+    metrics.extend(lead.map(|seconds| (Issue::LEAD.to_owned(), seconds)));
     Issue {
         reason,
         severity: issue.severity.max(finding.severity),

@@ -7,6 +7,7 @@
 //! | `out_of_memory_kill`, `memory_over_threshold` | memory_exhausted |
 //! | `cpu_over_threshold+request_rate_usual`, `cpu_over_threshold+request_rate_up` | cpu_exhausted |
 //! | `disk_over_threshold` | disk_exhausted |
+//! | `memory_growing`, `disk_filling` | memory_exhausted, disk_exhausted, before it comes to that; explains nothing else |
 
 use std::time::Duration;
 
@@ -144,6 +145,9 @@ fn exhausted(name: &InstanceName, symptom: Symptom, view: View<'_>) -> Vec<Candi
     let mut found = Vec::new();
     let mut add = |finding: Finding, class, pattern, slow: f64, failing: f64| {
         let score = match symptom {
+            // What is foretold hurts nobody yet.
+            Symptom::Own(kind) if kind == finding.kind => 0.95,
+            _ if finding.is_foretold() => return,
             Symptom::Slow => slow,
             Symptom::Failing => failing,
             Symptom::Own(_) => 0.95 * own(symptom, finding.kind),
@@ -159,10 +163,12 @@ fn exhausted(name: &InstanceName, symptom: Symptom, view: View<'_>) -> Vec<Candi
         add(finding, CauseClass::CpuExhausted, pattern, 0.85, 0.5);
     }
     if let Some(finding) = over(IssueKind::HighMemory, &instance) {
-        add(finding, CauseClass::MemoryExhausted, "memory_over_threshold", 0.4, 0.4);
+        let pattern = if finding.is_foretold() { "memory_growing" } else { "memory_over_threshold" };
+        add(finding, CauseClass::MemoryExhausted, pattern, 0.4, 0.4);
     }
     if let Some(finding) = over(IssueKind::DiskFull, &volume) {
-        add(finding, CauseClass::DiskExhausted, "disk_over_threshold", 0.6, 0.88);
+        let pattern = if finding.is_foretold() { "disk_filling" } else { "disk_over_threshold" };
+        add(finding, CauseClass::DiskExhausted, pattern, 0.6, 0.88);
     }
     found
 }

@@ -88,6 +88,7 @@ fn slot(port: Option<u16>) -> InstanceState {
             disk_temporary_old: Some(Bytes(0)),
             disk_logs: Some(Bytes::mib(1)),
             disk_cache: Some(Bytes::mib(1)),
+            ..Usage::default()
         },
         exits: Vec::new(),
         unsettled_exits: 0,

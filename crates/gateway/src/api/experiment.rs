@@ -151,6 +151,7 @@ fn read_kind(name: &str, parameters: &mut Fields) -> Result<FaultKind, Problem> 
         "memory_stress" => FaultKind::MemoryStress {
             fill: Percent(parameters.number_or("fill_percent")?.unwrap_or(95.0)),
             attachment: attachment(parameters)?,
+            ramp: seconds(parameters, "ramp_seconds")?,
         },
         "disk_fill" => FaultKind::DiskFill {
             fill: Percent(parameters.number_or("fill_percent")?.unwrap_or(97.0)),
@@ -164,6 +165,7 @@ fn read_kind(name: &str, parameters: &mut Fields) -> Result<FaultKind, Problem> 
                 ],
                 Some(FileClass::Temporary),
             )?,
+            ramp: seconds(parameters, "ramp_seconds")?,
         },
         "network_latency" => FaultKind::NetworkLatency {
             delay: milliseconds(parameters, "delay_ms")?.ok_or_else(|| {
@@ -190,6 +192,11 @@ fn read_kind(name: &str, parameters: &mut Fields) -> Result<FaultKind, Problem> 
 fn attachment(parameters: &mut Fields) -> Result<Attachment, Problem> {
     let choices = [("attached", Attachment::Attached), ("host", Attachment::Host)];
     parameters.choice("attachment", &choices, Some(Attachment::Attached))
+}
+
+fn seconds(parameters: &mut Fields, name: &str) -> Result<Duration, Problem> {
+    let seconds = parameters.number_or(name)?.unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds).map_err(|_| parameters.wrong(name, "must be seconds from 0 to 3600"))
 }
 
 fn milliseconds(parameters: &mut Fields, name: &str) -> Result<Option<Duration>, Problem> {

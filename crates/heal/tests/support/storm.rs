@@ -264,7 +264,11 @@ impl Run {
         let kind = match self.rng.u32(0..3) {
             0 => FaultKind::Pause,
             1 => FaultKind::PodKill,
-            _ => FaultKind::MemoryStress { fill: Percent(130.0), attachment: Attachment::Host },
+            _ => FaultKind::MemoryStress {
+                fill: Percent(130.0),
+                attachment: Attachment::Host,
+                ramp: Duration::ZERO,
+            },
         };
         let share = self.rng.f64() * 0.5 + 0.5;
         let duration = Duration::from_secs(self.rng.u64(1..=left));
@@ -306,11 +310,15 @@ impl Run {
                 1 => FaultKind::PodDeletion,
                 2 => FaultKind::Pause,
                 3 => FaultKind::CpuStress { load: Percent(rng.f64() * 99.0 + 1.0), attachment },
-                4 => FaultKind::MemoryStress { fill: Percent(rng.f64() * 149.0 + 1.0), attachment },
+                4 => FaultKind::MemoryStress {
+                    fill: Percent(rng.f64() * 149.0 + 1.0),
+                    attachment,
+                    ramp: Duration::ZERO,
+                },
                 _ => {
                     let classes = [FileClass::Temporary, FileClass::Logs, FileClass::Cache, FileClass::Data];
                     let fill = Percent(rng.f64() * 60.0 + 40.0);
-                    FaultKind::DiskFill { fill, class: classes[rng.usize(..4)] }
+                    FaultKind::DiskFill { fill, class: classes[rng.usize(..4)], ramp: Duration::ZERO }
                 }
             };
             let volume = matches!(kind, FaultKind::DiskFill { .. });

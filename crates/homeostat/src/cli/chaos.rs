@@ -47,6 +47,9 @@ pub(crate) struct InjectArgs {
     /// cpu_stress, memory_stress, disk_fill: percent of the limit.
     #[arg(long, value_parser = percent, allow_hyphen_values = true)]
     percent: Option<f64>,
+    /// memory_stress, disk_fill: the time in which it gets there, evenly, such as 2m; at once where it is left out.
+    #[arg(long, value_parser = parse_duration, allow_hyphen_values = true)]
+    ramp: Option<Duration>,
     /// disk_fill: which files.
     #[arg(long, value_enum)]
     class: Option<Files>,
@@ -165,6 +168,7 @@ fn parameters(args: &InjectArgs) -> Map<String, Value> {
     let percent = if matches!(args.fault, FaultName::CpuStress) { "load_percent" } else { "fill_percent" };
     let millis = |time: Duration| json!(time.as_secs_f64() * 1000.0);
     set(percent, args.percent.map(Value::from));
+    set("ramp_seconds", args.ramp.map(|ramp| json!(ramp.as_secs_f64())));
     set("class", args.class.as_ref().map(|class| value_name(class).into()));
     set("delay_ms", args.delay.map(millis));
     set("jitter_ms", args.jitter.map(millis));

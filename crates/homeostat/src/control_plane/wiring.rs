@@ -1,6 +1,6 @@
-//! How the two loops, healing and chaos, are put together.
+//! How the observer and the two loops, healing and chaos, are put together.
 //!
-//! In: what a control plane has opened, and its configuration. Out: a [`Healer`] and [`Experiments`].
+//! In: what a control plane has opened, and its configuration. Out: an [`Observer`], a [`Healer`] and [`Experiments`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,49 @@ use heal::start::Execution;
 use heal::{Healer, Learning};
 use homeostat_tracer::Tracer;
 use observe::Observer;
+use observe::objectives::Objectives;
+use provider::Look;
 use store::Store;
 
 use super::StartError;
-use crate::config::Config;
+use crate::alerts::Alerts;
+use crate::config::{Config, Witness};
 use crate::loop_traces::LoopTraces;
+use crate::metering::Metering;
+use crate::receiving::Receiving;
+
+/// Who is asked about the fleet beside its provider.
+pub(super) struct Witnesses<'a> {
+    pub(super) config: &'a Config,
+    pub(super) deployments: &'a Store,
+    pub(super) series: Option<&'a Metering>,
+    pub(super) alerts: Option<&'a Alerts>,
+    pub(super) spans: Option<&'a Receiving>,
+    pub(super) objectives: &'a Arc<Objectives>,
+}
+
+impl Witnesses<'_> {
+    /// An observer of `provider` that asks them all. What it sees is kept as series, where there is a store of them.
+    pub(super) fn observer(&self, provider: Arc<dyn Look>) -> std::io::Result<Observer> {
+        let look = match self.series {
+            Some(series) => series.recorder(provider)?,
+            None => provider,
+        };
+        let mut observer = Observer::new(look)
+            .with_deployments(Arc::new(self.deployments.clone()), self.config.thresholds.latency_ms)
+            .with_objectives(Arc::clone(self.objectives));
+        if let Some(alerts) = self.alerts {
+            observer = observer.with_alerts(alerts.rules().clone());
+        }
+        if let Some(spans) = self.spans.filter(|_| self.config.healing.witness == Witness::Spans) {
+            observer = observer.with_traces(Arc::new(spans.store().clone()));
+        }
+        if let Some(foresight) = self.config.proactive.foresight() {
+            observer = observer.with_foresight(foresight);
+        }
+        Ok(observer)
+    }
+}
 
 /// What the two loops are made from.
 pub(super) struct Wiring<'a> {

@@ -152,14 +152,14 @@ fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Opti
             let limit = keeper.table.cpu_limit(&instance.service).ok_or_else(|| undeclared("cpu"))?;
             Ok(Some(WorkKind::Cpu { cores: Cores(limit.0 * load.ratio()) }))
         }
-        (FaultKind::MemoryStress { fill, .. }, ResourceId::Instance(instance)) => {
+        (FaultKind::MemoryStress { fill, ramp, .. }, ResourceId::Instance(instance)) => {
             let limit = keeper.table.memory_limit(&instance.service).ok_or_else(|| undeclared("memory"))?;
             let target = Bytes((limit.0 as f64 * fill.ratio()) as u64);
             let members = keeper.groups.memory_members(instance).filter(|_| is_beside(&fault.kind));
             let beside = members.map(|members| Beside { members, limit });
-            Ok(Some(WorkKind::Memory { target, beside }))
+            Ok(Some(WorkKind::Memory { target, beside, ramp: *ramp }))
         }
-        (FaultKind::DiskFill { fill, class }, ResourceId::Volume(instance)) => {
+        (FaultKind::DiskFill { fill, class, ramp }, ResourceId::Volume(instance)) => {
             let spec = keeper.spec(&instance.service).and_then(|spec| spec.volume);
             let volume = spec.ok_or_else(|| Refusal::unknown(&fault.target))?;
             if let Some(why) = keeper.volumes.enforcement().unavailable() {
@@ -167,7 +167,7 @@ fn work(keeper: &Keeper, fault: &Fault, token: Option<StepToken>) -> Result<Opti
             }
             let dir = files::directory(&keeper.reach_volume(instance), &volume, *class);
             let prefix = token.map(files::filler_prefix).unwrap_or_default();
-            Ok(Some(WorkKind::Disk { dir, prefix, class: *class, fill: *fill }))
+            Ok(Some(WorkKind::Disk { dir, prefix, class: *class, fill: *fill, ramp: *ramp }))
         }
         _ => Ok(None),
     }

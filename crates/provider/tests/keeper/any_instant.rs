@@ -51,7 +51,7 @@ fn any_instant() {
 fn disturbance(fleet: &Fleet, random: &mut fastrand::Rng) -> Vec<Value> {
     let expected = fleet.instance("cart-1").incarnation;
     let cpu = FaultKind::CpuStress { load: Percent(50.0), attachment: Attachment::Attached };
-    let disk = FaultKind::DiskFill { fill: Percent(80.0), class: FileClass::Data };
+    let disk = FaultKind::DiskFill { fill: Percent(80.0), class: FileClass::Data, ramp: Duration::ZERO };
     let delay = Duration::from_millis(50);
     let latency = FaultKind::NetworkLatency { delay, jitter: Duration::ZERO, scope: PathScope::All };
     let all = [

@@ -270,7 +270,8 @@ fn host_memory_stress() {
     if !held(&fleet) {
         return;
     }
-    let kind = FaultKind::MemoryStress { fill: Percent(90.0), attachment: Attachment::Host };
+    let kind =
+        FaultKind::MemoryStress { fill: Percent(90.0), attachment: Attachment::Host, ramp: Duration::ZERO };
     let fault = fault("instance/cart-0", kind, 60);
     let (token, captured) = (token(), captured(&fleet));
     fleet.inject(token, &fault).unwrap();

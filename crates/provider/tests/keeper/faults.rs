@@ -148,7 +148,11 @@ fn cpu_stress() {
 fn memory_stress() {
     let fleet = Fleet::up(CART);
     let pid = fleet.ready("cart-0");
-    let memory = |fill| FaultKind::MemoryStress { fill: Percent(fill), attachment: Attachment::Attached };
+    let memory = |fill| FaultKind::MemoryStress {
+        fill: Percent(fill),
+        attachment: Attachment::Attached,
+        ramp: Duration::ZERO,
+    };
     let high = fault("instance/cart-0", memory(92.0), 60);
     let (token, captured) = inject(&fleet, &high);
     until("the level is reached", || {
@@ -183,7 +187,8 @@ fn fillers(fleet: &Fleet) -> Vec<String> {
 }
 
 fn fill(fleet: &Fleet, class: FileClass, level: f64) -> (StepToken, Fault) {
-    let fault = fault("volume/cart-0", FaultKind::DiskFill { fill: Percent(level), class }, 60);
+    let fault =
+        fault("volume/cart-0", FaultKind::DiskFill { fill: Percent(level), class, ramp: Duration::ZERO }, 60);
     let (token, captured) = inject(fleet, &fault);
     until("the disk is full", || (effect(fleet, token, &fault, &captured) == Effect::Present).then_some(()));
     (token, fault)
@@ -254,13 +259,17 @@ fn refusals() {
         None => "declares no cpu limit",
     };
     assert!(refused["unsupported"]["why"].as_str().unwrap().contains(why), "{refused}");
-    let unlimited = FaultKind::MemoryStress { fill: Percent(90.0), attachment: Attachment::Attached };
+    let unlimited = FaultKind::MemoryStress {
+        fill: Percent(90.0),
+        attachment: Attachment::Attached,
+        ramp: Duration::ZERO,
+    };
     let refused = fleet.inject(token(), &fault("instance/job-0", unlimited, 10)).unwrap_err();
     assert!(
         refused["unsupported"]["why"].as_str().unwrap().contains("declares no memory limit"),
         "{refused}"
     );
-    let disk = FaultKind::DiskFill { fill: Percent(90.0), class: FileClass::Data };
+    let disk = FaultKind::DiskFill { fill: Percent(90.0), class: FileClass::Data, ramp: Duration::ZERO };
     assert!(fleet.inject(token(), &fault("volume/job-0", disk, 10)).is_err());
     let link = fault("link/job->job", FaultKind::NetworkPartition { scope: domain::PathScope::All }, 10);
     assert!(fleet.inject(token(), &link).unwrap_err()["unknown"].is_object());

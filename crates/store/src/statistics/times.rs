@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::Time;
+use domain::{Issue, Time};
 
 use crate::documents::DIAGNOSES;
 use crate::error::Result;
@@ -23,6 +23,19 @@ pub struct Repairs {
     pub open_issues: Vec<(String, String, u64)>,
     /// Mean confidence of the cause ranked first, over first diagnoses; `None` without any.
     pub mean_confidence: Option<f64>,
+    /// What was raised before it came to pass.
+    pub foretold: Foretold,
+}
+
+/// Issues that were raised before their bound was crossed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Foretold {
+    /// How many.
+    pub issues: u64,
+    /// Of these, repaired without their bound ever being crossed.
+    pub prevented: u64,
+    /// Of those whose bound was crossed after all, how long before that they were raised.
+    pub lead: Vec<Duration>,
 }
 
 impl Store {
@@ -68,9 +81,28 @@ impl Store {
                      WHERE key >= ?1 AND key < ?2",
                 )?
                 .query_row([DIAGNOSES, &past(DIAGNOSES)], |row| row.get(0))?;
+            repairs.foretold = foretold(connection, &since)?;
             Ok(repairs)
         })
     }
+}
+
+fn foretold(connection: &rusqlite::Connection, since: &str) -> Result<Foretold> {
+    let mut statement = connection.prepare_cached(
+        "SELECT json_extract(metrics, '$.' || ?2), remediated AND closed_at IS NOT NULL
+         FROM self_healing_issues WHERE detected_at >= ?1
+             AND (json_extract(metrics, '$.' || ?2) IS NOT NULL OR json_extract(metrics, '$.' || ?3) IS NOT NULL)",
+    )?;
+    let mut rows = statement.query([since, Issue::LEAD, Issue::FORECAST])?;
+    let mut foretold = Foretold::default();
+    while let Some(row) = rows.next()? {
+        foretold.issues += 1;
+        match row.get::<_, Option<f64>>(0)?.map(Duration::try_from_secs_f64) {
+            Some(lead) => foretold.lead.extend(lead.ok()),
+            None => foretold.prevented += u64::from(row.get::<_, bool>(1)?),
+        }
+    }
+    Ok(foretold)
 }
 
 /// The first key behind those that begin with `prefix`, whose last byte is ASCII.

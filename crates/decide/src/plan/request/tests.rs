@@ -28,9 +28,13 @@ fn every_fault_of_the_matrix_becomes_a_plan_the_checker_accepts() {
         fault("instance/cart-0", FaultKind::Pause),
         fault(
             "instance/cart-0",
-            FaultKind::MemoryStress { fill: Percent(110.0), attachment: Attachment::Attached },
+            FaultKind::MemoryStress {
+                fill: Percent(110.0),
+                attachment: Attachment::Attached,
+                ramp: Duration::ZERO,
+            },
         ),
-        fault("volume/cart-0", FaultKind::DiskFill { fill, class: FileClass::Logs }),
+        fault("volume/cart-0", FaultKind::DiskFill { fill, class: FileClass::Logs, ramp: Duration::ZERO }),
         fault(link, FaultKind::NetworkPartition { scope: PathScope::All }),
         fault(link, FaultKind::ApiThrottling { requests_per_second: 10, scope: scope.clone() }),
     ] {

@@ -55,6 +55,13 @@ fn repairs(text: &mut Exposition, repairs: &Repairs, issues: u64) {
         let help = "repairs that ended well and that no person decided, a detected issue, 0 to 1";
         text.gauge("auto_remediation_rate", help, &[("", rate)]);
     }
+    let foretold = &repairs.foretold;
+    let help = "issues raised before their bound was crossed";
+    text.counter("predicted_failures_total", help, foretold.issues);
+    let help = "of predicted failures, those repaired without their bound ever being crossed";
+    text.counter("prevented_incidents_total", help, foretold.prevented);
+    let help = "how long before its bound was crossed an issue was raised, where it was";
+    text.histogram("prediction_lead_time_seconds", help, &BOUNDS, &seconds(&foretold.lead));
     if let Some(confidence) = repairs.mean_confidence {
         let help = "mean confidence of the cause ranked first, over first diagnoses, 0 to 1";
         text.gauge("rca_confidence_average", help, &[("", confidence / 100.0)]);

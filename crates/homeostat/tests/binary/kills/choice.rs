@@ -111,10 +111,10 @@ fn request(fault: &Fault) -> Value {
         FaultKind::CpuStress { load, attachment: place } => {
             json!({ "load_percent": load.0, "attachment": attachment(place) })
         }
-        FaultKind::MemoryStress { fill, attachment: place } => {
+        FaultKind::MemoryStress { fill, attachment: place, .. } => {
             json!({ "fill_percent": fill.0, "attachment": attachment(place) })
         }
-        FaultKind::DiskFill { fill, class } => json!({ "fill_percent": fill.0, "class": class }),
+        FaultKind::DiskFill { fill, class, .. } => json!({ "fill_percent": fill.0, "class": class }),
         FaultKind::NetworkLatency { delay, jitter, scope: part } => {
             json!({ "delay_ms": ms(delay), "jitter_ms": ms(jitter), "scope": scope(part) })
         }

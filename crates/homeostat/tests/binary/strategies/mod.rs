@@ -6,6 +6,7 @@
 
 mod cpu_limit;
 mod crash_loop;
+mod foretold;
 mod load;
 mod memory;
 
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_service_that_runs_out_of_memory_again_gets_a_higher_limit", memory::higher_limit),
     ("more_load_than_one_instance_serves_is_spread_over_more", load::spread),
     ("a_store_that_its_cpu_limit_throttles_under_load_gets_a_higher_one", cpu_limit::higher_limit),
+    ("what_grows_is_restarted_before_it_is_over_its_bound", foretold::restarted_before),
     ("a_crash_loop_gets_an_instance_more_until_its_time_is_over", crash_loop::one_more),
 ];
 

@@ -15,6 +15,24 @@ pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objecti
     storm(plan, ctx, found);
     trust(plan, ctx, found);
     repeats(plan, ctx, found);
+    overtaken(plan, ctx, found);
+}
+
+/// A rollback is from what ran when it was planned. It may wait for a person, and the issue may come back meanwhile with
+/// another deployment as its cause: that one is not to be rolled back by a plan that never saw it.
+fn overtaken(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
+    for step in &plan.steps {
+        let Action::Deploy { service, .. } = &step.action else { continue };
+        let later = ctx.snapshot.deployments.iter().map(|lately| &lately.deployment).rfind(|deployment| {
+            deployment.service == *service
+                && deployment.at.reached(plan.created_at)
+                && deployment.plan != Some(plan.id)
+        });
+        found.extend(later.map(|deployment| Objection::DeployedSince {
+            service: service.clone(),
+            version: deployment.version.clone(),
+        }));
+    }
 }
 
 /// Share of failed remediations and their number, where automation has to be switched off for it: the

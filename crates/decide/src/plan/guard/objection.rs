@@ -40,6 +40,13 @@ pub enum Objection {
     },
     /// A change of version or replicas is under way.
     RollingOut(ServiceName),
+    /// The service began to run something else after the plan that changes what it runs was made.
+    DeployedSince {
+        /// Which service.
+        service: ServiceName,
+        /// What it runs since then, where that has a name.
+        version: Option<String>,
+    },
     /// Another plan works on the same resource.
     Busy {
         /// On what.
@@ -241,6 +248,7 @@ impl Objection {
             | Self::NoBackendLeft(_)
             | Self::Protected(_)
             | Self::ControlPath(_)
+            | Self::DeployedSince { .. }
             | Self::Ladder { rung: Rung::Observe, .. } => Weight::Refuse,
             _ => Weight::Wait,
         }
@@ -299,6 +307,13 @@ impl fmt::Display for Objection {
             }
             Self::Paused { service, until: None } => write!(f, "{service} is paused until it is resumed"),
             Self::RollingOut(service) => write!(f, "{service} is being rolled out"),
+            Self::DeployedSince { service, version } => {
+                let version = version.as_deref().unwrap_or("another release");
+                write!(
+                    f,
+                    "{service} was given {version} since this was planned; what it would replace is gone"
+                )
+            }
             Self::Busy { resource, plan } => write!(f, "plan {plan} works on {resource}"),
             Self::InstanceSlots { service, limit, seen } => {
                 write!(

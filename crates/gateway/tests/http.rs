@@ -325,6 +325,22 @@ fn metrics_are_prometheus_text() {
 }
 
 #[test]
+fn distributions_are_there_before_their_first_value() {
+    let text = start(scene::calm).get("/metrics").body;
+    for name in [
+        "self_healing_remediation_duration_seconds",
+        "healing_duration_seconds",
+        "chaos_recovery_time_seconds",
+    ] {
+        for line in
+            [format!("{name}_bucket{{le=\"60\"}} 0"), format!("{name}_count 0"), format!("{name}_sum 0")]
+        {
+            assert!(text.lines().any(|have| have == line), "{line} in {text}");
+        }
+    }
+}
+
+#[test]
 fn errors_of_every_kind_are_problem_details() {
     let server = start(scene::calm);
     assert_problem(&server.get("/api/v3/nothing"), 404, "not_found");

@@ -190,17 +190,16 @@ impl Exposition {
         }
     }
 
-    /// A distribution in buckets; nothing where there is no value.
+    /// A distribution in buckets, zeros where there is no value yet: a series that appears with its first value has not
+    /// risen by it, and `increase` would miss the first repair.
     fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], values: &[f64]) {
-        if values.is_empty() {
-            return;
-        }
         self.head(name, "histogram", help);
         for bound in bounds {
             let within = values.iter().filter(|value| *value <= bound).count();
             let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {within}");
         }
-        let (sum, count) = (values.iter().sum::<f64>(), values.len());
+        // The sum of nothing is -0.
+        let (sum, count) = (values.iter().sum::<f64>() + 0.0, values.len());
         let _ =
             writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
     }

@@ -17,6 +17,11 @@ pub fn address_file(dir: &Path) -> PathBuf {
     dir.join("address")
 }
 
+/// Where it says at which address services send their telemetry over HTTP; absent where it takes none.
+pub fn endpoint_file(dir: &Path) -> PathBuf {
+    dir.join("otlp-endpoint")
+}
+
 /// Where the token that every write needs is kept, readable by its owner alone.
 pub fn token_file(dir: &Path) -> PathBuf {
     dir.join("token")

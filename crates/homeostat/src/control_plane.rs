@@ -30,7 +30,7 @@ use store::Store;
 
 use crate::alerts::Alerts;
 use crate::cli::{Exit, Failure, Global, ServeArgs};
-use crate::client::{address_file, token_file};
+use crate::client::{address_file, endpoint_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
@@ -210,7 +210,8 @@ impl ControlPlane {
         };
         let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
-        fs::write(address_file(&dir), &address)
+        let endpoint = receiving.as_ref().map(Receiving::endpoint);
+        say_where(&dir, &address, endpoint.as_deref())
             .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
             store,
@@ -395,13 +396,26 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
     Ok((stop, threads))
 }
 
+/// Writes where it is spoken with, the address last: who finds that may use all of it.
+fn say_where(dir: &Path, address: &str, endpoint: Option<&str>) -> std::io::Result<()> {
+    match endpoint {
+        Some(endpoint) => fs::write(endpoint_file(dir), endpoint)?,
+        None if endpoint_file(dir).exists() => fs::remove_file(endpoint_file(dir))?,
+        None => {}
+    }
+    fs::write(address_file(dir), address)
+}
+
 /// `homeostat serve`: runs until it is asked to end. Services and traffic go on then.
 pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     signals::catch().map_err(|error| Failure::failed(&error))?;
     let config = crate::cli::load_config(global)?;
     let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
-    let plane =
-        ControlPlane::start(&global.dir, &config, port, None).map_err(|error| Failure::failed(&error))?;
+    let file = args.infrastructure.as_deref();
+    let infrastructure = file.map(provider::manifest::read).transpose();
+    let infrastructure = infrastructure.map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let plane = ControlPlane::start(&global.dir, &config, port, infrastructure.as_ref())
+        .map_err(|error| Failure::failed(&error))?;
     provider::say!("page {}  data {}", plane.address(), global.dir.display());
     let recovered = &plane.recovered;
     if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {

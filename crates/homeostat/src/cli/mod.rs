@@ -232,6 +232,9 @@ pub(crate) struct ServeArgs {
     /// Take another free port where the configured one is occupied, instead of refusing to start.
     #[arg(long)]
     pub(crate) any_port: bool,
+    /// Bring up this Infrastructure first (YAML); without it what is up already is looked after.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) infrastructure: Option<PathBuf>,
 }
 
 /// `up`.

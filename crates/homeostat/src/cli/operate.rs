@@ -1,5 +1,6 @@
 //! Commands that change something: up, down, heal, approve, pause.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::config::{load, print};
 use super::{Exit, Failure, Global, Output, UpArgs};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, endpoint_file};
 use crate::control_plane::take_back;
+use crate::receiving::with_endpoint;
 
 /// How long a control plane may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -36,15 +38,15 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     let keeper_ran = ProcessProvider::runs(&global.dir);
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
     let was_up = provider.infrastructure().is_ok();
-    if let Err(error) = provider.up(&infrastructure) {
-        if provider.infrastructure().is_err() {
-            take_back(&provider, keeper_ran);
-        }
-        return Err(Failure::failed(&error));
-    }
     let client = match Client::find(&global.dir).map_err(Failure::from) {
-        Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global),
-        found => found,
+        // It brings the services up itself, once it knows where they send their telemetry.
+        Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),
+        Err(failure) => Err(failure),
+        Ok(client) => {
+            let endpoint = std::fs::read_to_string(endpoint_file(&global.dir)).ok();
+            let infrastructure = with_endpoint(&infrastructure, endpoint.as_deref());
+            provider.up(&infrastructure).map(|()| client).map_err(|error| Failure::failed(&error))
+        }
     };
     let client = client.inspect_err(|_| {
         // Services that nobody looks after would be half of what was asked for.
@@ -66,13 +68,15 @@ fn check_state(dir: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
-/// Starts `homeostat serve` as a process of its own that outlives this one.
-fn start_control_plane(global: &Global) -> Result<Client, Failure> {
+/// Starts `homeostat serve` as a process of its own that outlives this one. It brings up what the file says.
+fn start_control_plane(global: &Global, infrastructure: &Path) -> Result<Client, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
+    let infrastructure = infrastructure.canonicalize().map_err(failed)?;
     let log_path = global.dir.join("control-plane.log");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.arg("serve").arg("--any-port").arg("--dir").arg(&global.dir);
+    command.arg("--infrastructure").arg(infrastructure);
     if let Some(config) = &global.config {
         command.arg("--config").arg(config);
     }
@@ -86,14 +90,11 @@ fn start_control_plane(global: &Global) -> Result<Client, Failure> {
         }
         if let Some(status) = child.try_wait().map_err(failed)? {
             let said = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let last = said.lines().last().unwrap_or("it said nothing").to_owned();
-            return Err(Failure {
-                exit: Exit::Failed,
-                message: format!(
-                    "the control plane ended with {status}: {last} (see {})",
-                    log_path.display()
-                ),
-            });
+            let last = said.lines().last().unwrap_or("it said nothing");
+            let last = last.strip_prefix("homeostat: ").unwrap_or(last);
+            let message =
+                format!("{last} (the control plane ended with {status}; see {})", log_path.display());
+            return Err(Failure { exit: Exit::Failed, message });
         }
         if began.elapsed() > START_LIMIT {
             return Err(Failure {

@@ -15,7 +15,26 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_acknowledged_span_is_lost_when_the_server_is_killed", kills),
     ("a_full_disk_is_refused_and_taken_again_when_there_is_space", full_disk),
     ("a_control_plane_takes_spans_and_counts_what_it_refuses", control_plane),
+    ("services_that_are_brought_up_send_their_spans_to_who_looks_after_them", brought_up),
 ];
+
+const SHOP: &str = include_str!("../../../../drills/shop.yaml");
+
+fn brought_up() {
+    let fleet = Fleet::up("", SHOP);
+    let traced = || {
+        let answer = fleet.get("/api/services")?;
+        let names = answer["data"].as_array().ok_or_else(|| answer.to_string())?;
+        let all = ["front", "cart", "database"].iter().all(|name| names.iter().any(|it| it == name));
+        if all { Ok(()) } else { Err(answer.to_string()) }
+    };
+    until("their spans are there", traced);
+    // Declared again while it runs, nothing changes and nobody is restarted.
+    let before = fleet.pid("cart-0");
+    let file = fleet.dir.parent().unwrap().join("fleet.yaml");
+    fleet.run(&["up", file.to_str().unwrap()]).done();
+    assert_eq!(fleet.pid("cart-0"), before);
+}
 
 fn ingest() {
     let fleet = Fleet::new("");

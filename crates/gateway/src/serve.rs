@@ -22,6 +22,7 @@ use store::Store;
 use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
+use crate::api::Carried;
 use crate::control::Control;
 use crate::otlp;
 use crate::prometheus::ScrapeTargets;
@@ -127,6 +128,8 @@ pub(crate) struct App {
     pub(crate) tracer: Option<Tracer>,
     /// The ids of what is posted.
     pub(crate) ids: Mutex<IdSource>,
+    /// What retention removed of what is counted.
+    pub(crate) carried: Mutex<Carried>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// One permit for each page that is updated live.
@@ -168,6 +171,7 @@ pub fn serve(
     let now = config.clock.now();
     let app = Arc::new(App {
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
+        carried: Mutex::new(Carried::load(&store)),
         store,
         control,
         clock: config.clock,

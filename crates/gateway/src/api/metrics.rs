@@ -1,8 +1,9 @@
 //! `GET /metrics`: the names of the specification (§8) that have an engine, as Prometheus text.
 //!
-//! Counters are counted from what the store keeps, so they survive a restart and fall when retention
-//! removes records; Prometheus takes a fall as a reset.
+//! Counters are counted from what the store keeps, so they survive a restart; what retention removed is added
+//! ([`carried`]).
 
+mod carried;
 mod chaos;
 mod healing;
 mod series;
@@ -15,47 +16,61 @@ use axum::response::IntoResponse;
 use domain::Time;
 use telemetry::{Counters, Telemetry};
 
+pub(crate) use carried::Carried;
+
 use super::{Answer, Asked};
 use crate::otlp::Running;
-use crate::serve::App;
+use crate::problem::Problem;
+use crate::serve::{App, lock};
 
 /// The store has nothing older than this: since the beginning of its time.
 const BEGINNING: Time = Time { boot_us: 0, wall_us: 0 };
 
 pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     let mut text = Exposition::default();
-    healing::write(&mut text, asked.app)?;
+    counted(&mut text, asked.app)?;
     scores(&mut text, asked.app);
-    chaos::write(&mut text, asked.app)?;
     if let Some(Running { counts, .. }) = &asked.app.otlp {
-        counts.write_to(&mut text.0);
+        counts.write_to(&mut text.text);
     }
     if let Some(telemetry) = &asked.app.telemetry {
         stored(&mut text, telemetry.counters());
         waiting(&mut text, telemetry);
         moved(&mut text, telemetry);
-        text.0.push_str(&telemetry.span_metrics());
+        text.text.push_str(&telemetry.span_metrics());
     }
     if let Some(tracer) = &asked.app.tracer {
-        text.0.push_str(&tracer.metrics().prometheus());
+        text.text.push_str(&tracer.metrics().prometheus());
     }
     if let Some(store) = &asked.app.metrics {
         series::write(&mut text, store);
     }
     if let Some(rules) = &asked.app.rules {
-        rules.write_metrics(&mut text.0);
+        rules.write_metrics(&mut text.text);
     }
     if let Some(objectives) = &asked.app.objectives {
         slo::write(&mut text, objectives);
     }
-    let mut response = text.0.into_response();
+    let mut response = text.text.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
 }
 
+/// What is counted from records of the store.
+fn counted(text: &mut Exposition<'_>, app: &App) -> Result<(), Problem> {
+    let mut carried = lock(&app.carried);
+    carried.begin();
+    let mut records = Exposition { text: String::new(), carried: Some(&mut carried) };
+    healing::write(&mut records, app)?;
+    chaos::write(&mut records, app)?;
+    text.text.push_str(&records.text);
+    carried.end(&app.store)?;
+    Ok(())
+}
+
 /// What the store of spans and logs took, left out and refused.
-fn stored(text: &mut Exposition, counts: &Counters) {
+fn stored(text: &mut Exposition<'_>, counts: &Counters) {
     for (name, help, counter) in [
         ("telemetry_spans_total", "spans taken in", &counts.spans),
         ("telemetry_log_records_total", "log records taken in", &counts.log_records),
@@ -94,7 +109,7 @@ fn stored(text: &mut Exposition, counts: &Counters) {
 }
 
 /// What waits for compaction, and what came out of it.
-fn waiting(text: &mut Exposition, telemetry: &Telemetry) {
+fn waiting(text: &mut Exposition<'_>, telemetry: &Telemetry) {
     let (backlog, (files, bytes)) = (telemetry.backlog(), telemetry.compacted());
     for (name, help, value) in [
         ("telemetry_backlog_bytes", "bytes that wait for compaction", backlog.bytes as f64),
@@ -108,7 +123,7 @@ fn waiting(text: &mut Exposition, telemetry: &Telemetry) {
 }
 
 /// What is in object storage, what went there and what was read from it; nothing where none is configured.
-fn moved(text: &mut Exposition, telemetry: &Telemetry) {
+fn moved(text: &mut Exposition<'_>, telemetry: &Telemetry) {
     let (Some(moved), Some(counts)) = (telemetry.moved(), telemetry.object_counters()) else { return };
     for (name, help, value) in [
         ("telemetry_moved_files", "compacted files whose rows are in object storage", moved.units as f64),
@@ -135,7 +150,7 @@ fn moved(text: &mut Exposition, telemetry: &Telemetry) {
     }
 }
 
-fn scores(text: &mut Exposition, app: &App) {
+fn scores(text: &mut Exposition<'_>, app: &App) {
     let Some(record) = app.control.health() else { return };
     let components = [
         ("component=\"overall\"", record.overall),
@@ -156,36 +171,50 @@ fn scores(text: &mut Exposition, app: &App) {
 
 /// Text in the Prometheus exposition format, version 0.0.4.
 #[derive(Default)]
-struct Exposition(String);
+struct Exposition<'a> {
+    text: String,
+    /// For counts of records that retention removes.
+    carried: Option<&'a mut Carried>,
+}
 
-impl Exposition {
+impl Exposition<'_> {
+    /// One count, with what was removed of it.
+    fn count(&mut self, series: &str, counted: f64) {
+        let said = self.carried.as_mut().map_or(counted, |carried| carried.carry(series, counted));
+        let _ = writeln!(self.text, "{series} {said}");
+    }
+
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a String does not fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {
         self.head(name, "counter", help);
-        let _ = writeln!(self.0, "{name} {value}");
+        self.count(name, value as f64);
     }
 
-    /// One sample for each label set; an empty one has no labels.
-    fn gauge(&mut self, name: &str, help: &str, samples: &[(&str, f64)]) {
-        self.labelled(name, "gauge", help, samples);
-    }
-
-    /// One sample for each label set, of any kind; nothing where there is none.
-    fn labelled(&mut self, name: &str, kind: &str, help: &str, samples: &[(impl AsRef<str>, f64)]) {
-        if samples.is_empty() {
-            return;
+    /// One count for each label set; nothing where there is none.
+    fn counters(&mut self, name: &str, help: &str, samples: &[(impl AsRef<str>, f64)]) {
+        if !samples.is_empty() {
+            self.head(name, "counter", help);
         }
-        self.head(name, kind, help);
+        for (labels, value) in samples {
+            self.count(&format!("{name}{{{}}}", labels.as_ref()), *value);
+        }
+    }
+
+    /// One value for each label set, an empty one has no labels; nothing where there is none.
+    fn gauge(&mut self, name: &str, help: &str, samples: &[(impl AsRef<str>, f64)]) {
+        if !samples.is_empty() {
+            self.head(name, "gauge", help);
+        }
         for (labels, value) in samples {
             let labels = labels.as_ref();
             let _ = if labels.is_empty() {
-                writeln!(self.0, "{name} {value}")
+                writeln!(self.text, "{name} {value}")
             } else {
-                writeln!(self.0, "{name}{{{labels}}} {value}")
+                writeln!(self.text, "{name}{{{labels}}} {value}")
             };
         }
     }
@@ -196,12 +225,13 @@ impl Exposition {
         self.head(name, "histogram", help);
         for bound in bounds {
             let within = values.iter().filter(|value| *value <= bound).count();
-            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {within}");
+            self.count(&format!("{name}_bucket{{le=\"{bound}\"}}"), within as f64);
         }
+        let all = values.len() as f64;
+        self.count(&format!("{name}_bucket{{le=\"+Inf\"}}"), all);
         // The sum of nothing is -0.
-        let (sum, count) = (values.iter().sum::<f64>() + 0.0, values.len());
-        let _ =
-            writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}");
+        self.count(&format!("{name}_sum"), values.iter().sum::<f64>() + 0.0);
+        self.count(&format!("{name}_count"), all);
     }
 }
 

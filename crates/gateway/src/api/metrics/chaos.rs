@@ -17,7 +17,7 @@ const PAGES: usize = 10;
 const BOUNDS: [f64; 9] = [0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// Writes it.
-pub(super) fn write(text: &mut Exposition, app: &App) -> Result<(), Problem> {
+pub(super) fn write(text: &mut Exposition<'_>, app: &App) -> Result<(), Problem> {
     let all = experiments(app)?;
     let verdicts: Vec<bool> =
         all.iter().filter_map(|record| shapes::document(record).get("passed")?.as_bool()).collect();
@@ -36,14 +36,14 @@ pub(super) fn write(text: &mut Exposition, app: &App) -> Result<(), Problem> {
     let by_status: Vec<_> =
         by_status.into_iter().map(|(status, count)| (format!("status=\"{status}\""), count)).collect();
     let help = "experiments recorded, by how they stand";
-    text.labelled("chaos_experiments", "gauge", help, &by_status);
+    text.gauge("chaos_experiments", help, &by_status);
     let help = "end of the fault's effect to the steady state";
     text.histogram("chaos_recovery_time_seconds", help, &BOUNDS, &recovery);
     running(text, app)
 }
 
 /// How far the faults reach that are in effect now.
-fn running(text: &mut Exposition, app: &App) -> Result<(), Problem> {
+fn running(text: &mut Exposition<'_>, app: &App) -> Result<(), Problem> {
     let faults = app.control.running_faults();
     text.gauge("chaos_active_faults", "faults in effect now", &[("", faults.len() as f64)]);
     let Some(snapshot) = app.control.snapshot() else { return Ok(()) };
@@ -62,9 +62,9 @@ fn running(text: &mut Exposition, app: &App) -> Result<(), Problem> {
         radii.push((label, affected.len() as f64));
     }
     let help = "services in a row, from the disturbed one along its callers, with issues since a fault began";
-    text.labelled("chaos_cascade_depth", "gauge", help, &depths);
+    text.gauge("chaos_cascade_depth", help, &depths);
     let help = "services with issues that were detected since a fault began";
-    text.labelled("chaos_blast_radius", "gauge", help, &radii);
+    text.gauge("chaos_blast_radius", help, &radii);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::shapes;
 const BOUNDS: [f64; 11] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// Writes it, counted since the beginning of the store.
-pub(super) fn write(text: &mut Exposition, app: &App) -> Result<(), Problem> {
+pub(super) fn write(text: &mut Exposition<'_>, app: &App) -> Result<(), Problem> {
     const SINCE: Time = BEGINNING;
     let counts = app.store.statistics(SINCE)?;
     let ended = counts.successful + counts.failed;
@@ -28,7 +28,7 @@ pub(super) fn write(text: &mut Exposition, app: &App) -> Result<(), Problem> {
     Ok(())
 }
 
-fn repairs(text: &mut Exposition, repairs: &Repairs, issues: u64) {
+fn repairs(text: &mut Exposition<'_>, repairs: &Repairs, issues: u64) {
     let seconds = |times: &[std::time::Duration]| -> Vec<f64> {
         times.iter().map(std::time::Duration::as_secs_f64).collect()
     };
@@ -47,9 +47,9 @@ fn repairs(text: &mut Exposition, repairs: &Repairs, issues: u64) {
     let by_resource: Vec<_> =
         repairs.issues_by_resource.iter().map(|row| labels(["resource", "type"], row)).collect();
     let help = "issues detected, by resource and type";
-    text.labelled("self_healing_resource_issues_total", "counter", help, &by_resource);
+    text.counters("self_healing_resource_issues_total", help, &by_resource);
     let open: Vec<_> = repairs.open_issues.iter().map(|row| labels(["type", "severity"], row)).collect();
-    text.labelled("self_healing_open_issues", "gauge", "issues that are open, by type and severity", &open);
+    text.gauge("self_healing_open_issues", "issues that are open, by type and severity", &open);
     if issues > 0 {
         let rate = repairs.without_a_person as f64 / issues as f64;
         let help = "repairs that ended well and that no person decided, a detected issue, 0 to 1";

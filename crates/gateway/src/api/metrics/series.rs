@@ -5,12 +5,12 @@ use metrics::{Counters, Metrics, Status, Tier};
 use super::{Exposition, escaped};
 
 /// Writes it.
-pub(super) fn write(text: &mut Exposition, store: &Metrics) {
+pub(super) fn write(text: &mut Exposition<'_>, store: &Metrics) {
     counted(text, store.counters());
     held(text, &store.status());
 }
 
-fn counted(text: &mut Exposition, counts: &Counters) {
+fn counted(text: &mut Exposition<'_>, counts: &Counters) {
     text.counter("metrics_samples_total", "samples taken in", counts.accepted.get());
     let refused = [
         ("repeated", &counts.repeated),
@@ -21,7 +21,7 @@ fn counted(text: &mut Exposition, counts: &Counters) {
         ("malformed", &counts.malformed),
     ];
     let refused = refused.map(|(reason, counter)| (format!("reason=\"{reason}\""), counter.get() as f64));
-    text.labelled("metrics_samples_refused_total", "counter", "samples left out, by reason", &refused);
+    text.counters("metrics_samples_refused_total", "samples left out, by reason", &refused);
     for (name, help, counter) in [
         ("metrics_exemplars_refused_total", "exemplars left out", &counts.exemplars_refused),
         ("metrics_metadata_refused_total", "descriptions left out by a limit", &counts.metadata_refused),
@@ -39,7 +39,7 @@ fn counted(text: &mut Exposition, counts: &Counters) {
     }
 }
 
-fn held(text: &mut Exposition, status: &Status) {
+fn held(text: &mut Exposition<'_>, status: &Status) {
     for (name, help, value) in [
         ("metrics_active_series", "series that got a sample of late", status.series as f64),
         ("metrics_active_series_limit", "from so many on new ones are refused", status.series_max as f64),
@@ -59,34 +59,18 @@ fn held(text: &mut Exposition, status: &Status) {
         };
         status.sources.iter().map(one).collect()
     };
-    for (name, kind, help, value) in [
-        (
-            "metrics_source_active_series",
-            "gauge",
-            "active series, by who sent them first",
-            (|source| source.series) as fn(&metrics::SourceStatus) -> u64,
-        ),
-        ("metrics_source_samples_total", "counter", "samples taken in, by source", |source| source.accepted),
-        (
-            "metrics_source_over_limit_total",
-            "counter",
-            "samples of series beyond the limit, by source",
-            |source| source.over_limit,
-        ),
-    ] {
-        text.labelled(name, kind, help, &of_sources(value));
-    }
+    let help = "active series, by who sent them first";
+    text.gauge("metrics_source_active_series", help, &of_sources(|source| source.series));
+    let help = "samples taken in, by source";
+    text.counters("metrics_source_samples_total", help, &of_sources(|source| source.accepted));
+    let help = "samples of series beyond the limit, by source";
+    text.counters("metrics_source_over_limit_total", help, &of_sources(|source| source.over_limit));
     let tiers = |value: fn(&metrics::TierStatus) -> u64| -> Vec<(String, f64)> {
         let tiers = status.tiers.iter();
         tiers.map(|tier| (format!("tier=\"{}\"", word(tier.tier)), value(tier) as f64)).collect()
     };
-    text.labelled("metrics_stored_bytes", "gauge", "bytes of blocks, by tier", &tiers(|tier| tier.bytes));
-    text.labelled(
-        "metrics_stored_samples",
-        "gauge",
-        "samples in blocks, by tier",
-        &tiers(|tier| tier.samples),
-    );
+    text.gauge("metrics_stored_bytes", "bytes of blocks, by tier", &tiers(|tier| tier.bytes));
+    text.gauge("metrics_stored_samples", "samples in blocks, by tier", &tiers(|tier| tier.samples));
 }
 
 fn word(tier: Tier) -> &'static str {

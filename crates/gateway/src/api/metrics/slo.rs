@@ -6,12 +6,12 @@ use observe::objectives::{Detail, Objectives};
 use super::Exposition;
 
 /// Writes the gauges of every objective.
-pub(super) fn write(text: &mut Exposition, objectives: &Objectives) {
+pub(super) fn write(text: &mut Exposition<'_>, objectives: &Objectives) {
     let details = objectives.details();
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&Detail) -> Option<f64>| {
         let samples: Vec<(String, f64)> =
             details.iter().filter_map(|detail| Some((labels(detail), value(detail)?))).collect();
-        text.labelled(name, "gauge", help, &samples);
+        text.gauge(name, help, &samples);
     };
     gauge("homeostat_slo_objective_ratio", "share of events that has to be good", &|detail| {
         Some(detail.objective.target.ratio())
@@ -52,7 +52,7 @@ pub(super) fn write(text: &mut Exposition, objectives: &Objectives) {
         })
         .collect();
     let help = "times as fast as the error budget lasts, by window";
-    text.labelled("homeostat_slo_burn_rate", "gauge", help, &burns);
+    text.gauge("homeostat_slo_burn_rate", help, &burns);
 }
 
 fn labels(detail: &Detail) -> String {

@@ -222,7 +222,8 @@ struct Filler<'a> {
     class: FileClass,
 }
 
-/// Writes files until their file system is `fill` full, after `ramp`.
+/// Writes files until their file system is `fill` full; with a `ramp` as much as is missing at first, evenly, so that it
+/// helps to remove some meanwhile.
 fn run_disk(work: &Work, files: &Filler<'_>, fill: Percent, ramp: Duration) -> io::Result<()> {
     let Filler { dir, prefix, class } = *files;
     let end = match class {
@@ -234,10 +235,11 @@ fn run_disk(work: &Work, files: &Filler<'_>, fill: Percent, ramp: Duration) -> i
     std::fs::create_dir_all(dir)?;
     let space = files::space(dir)?;
     let rise = Rise::new(space.used.0, (space.size.0 as f64 * fill.ratio()).ceil() as u64, ramp);
-    let mut number = 0u32;
+    let (mut number, mut written) = (0u32, 0);
     loop {
         let level = rise.level();
-        let missing = level.saturating_sub(files::space(dir)?.used.0).min(FILLER_FILE);
+        let there = if ramp.is_zero() { files::space(dir)?.used.0 } else { rise.from + written };
+        let missing = level.saturating_sub(there).min(FILLER_FILE);
         if level == rise.to && missing == 0 {
             break;
         }
@@ -249,6 +251,7 @@ fn run_disk(work: &Work, files: &Filler<'_>, fill: Percent, ramp: Duration) -> i
         }
         let mut file = File::create(dir.join(format!("{prefix}{number}.{end}")))?;
         number += 1;
+        written += missing;
         let full = write_lines(&mut file, missing)?;
         if class == FileClass::Temporary {
             #[expect(clippy::disallowed_methods, reason = "file times are of the wall clock")]

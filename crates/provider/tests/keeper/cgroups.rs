@@ -252,7 +252,7 @@ fn load_comes_back() {
 }
 
 /// The running stress worker of a step.
-fn worker(token: domain::StepToken) -> Option<u32> {
+pub(crate) fn worker(token: domain::StepToken) -> Option<u32> {
     let mark = format!("HOMEOSTAT_WORKER={token}");
     let pids = std::fs::read_dir("/proc")
         .unwrap()

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("cpu_stress_is_measured_and_dies_with_its_process", cpu_stress),
     ("memory_stress_rises_to_its_level_and_beyond_the_limit_is_oom", memory_stress),
     ("a_filled_disk_is_emptied_of_the_filler_alone", disk_fill),
+    ("a_fault_with_a_ramp_gets_there_bit_by_bit_and_what_is_removed_meanwhile_stays_removed", ramps),
     ("an_emergency_stop_ends_a_hundred_faults_within_a_second", emergency_stop),
     ("what_cannot_be_done_is_refused_by_name", refusals),
 ];
@@ -221,6 +222,50 @@ fn disk_fill() {
     assert_eq!(std::fs::metadata(volume.join("written")).unwrap().len(), 100_000);
     let events = fleet.provider.events(0, Duration::ZERO).unwrap();
     assert!(events.iter().any(|event| event.kind == EventKind::DiskPressure));
+}
+
+fn ramps() {
+    let fleet = Fleet::up(CART);
+    fleet.ready("cart-0");
+    let ramp = Duration::from_secs(4);
+    let attachment = Attachment::Attached;
+    let leak = FaultKind::MemoryStress { fill: Percent(92.0), attachment, ramp };
+    let leak = fault("instance/cart-0", leak, 60);
+    let (token, captured) = inject(&fleet, &leak);
+    assert_eq!(effect(&fleet, token, &leak, &captured), Effect::Present, "it is on its way");
+    let mut seen = Vec::new();
+    until("the level is reached", || {
+        fleet.provider.heartbeat().unwrap();
+        let used = fleet.instance("cart-0").usage.memory?.0 as f64 / (96 << 20) as f64;
+        seen.push(used);
+        (used > 0.88).then_some(())
+    });
+    assert!(seen.iter().any(|used| (0.4..0.7).contains(used)), "not bit by bit: {seen:?}");
+    assert_eq!(fleet.provider.undo(token, &step(&leak), &captured).unwrap(), Undone::Restored);
+    if !held(&fleet) {
+        return;
+    }
+    let disk = FaultKind::DiskFill { fill: Percent(90.0), class: FileClass::Temporary, ramp };
+    let disk = fault("volume/cart-0", disk, 60);
+    let (token, _) = inject(&fleet, &disk);
+    let share = || {
+        let usage = fleet.instance("cart-0").usage;
+        Some(usage.disk_used?.0 as f64 / usage.disk_size?.0 as f64)
+    };
+    until("it fills up", || share().filter(|share| *share > 0.4).map(drop));
+    let tmp = fleet.provider.volume_path(&named("cart-0")).unwrap().join("tmp");
+    for name in fillers(&fleet) {
+        // The one that is being written may be there no longer than this look.
+        let _ = std::fs::remove_file(tmp.join(name));
+    }
+    until("it has written all it had to", || {
+        fleet.provider.heartbeat().unwrap();
+        crate::cgroups::worker(token).is_none().then_some(())
+    });
+    let at_the_end = until("it is measured", share);
+    assert!(at_the_end < 0.75, "what was removed was written again: {at_the_end}");
+    assert_eq!(fleet.provider.undo(token, &step(&disk), &Captured::Nothing).unwrap(), Undone::Restored);
+    assert!(fillers(&fleet).is_empty());
 }
 
 fn emergency_stop() {

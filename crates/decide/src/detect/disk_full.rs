@@ -24,8 +24,8 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let foretold = forecast(used, size.0 as f64 * view.thresholds.disk.ratio(), usage.disk_growth);
     let is = format!("the volume of {name} is {share:.1} % full, {used} of {size}");
     let is = match foretold {
-        _ if share > threshold => format!("{is} (limit {threshold:.0} %)"),
         Some(foretold) => format!("{is}, and will be {threshold:.0} % full {}", foretold.words()),
+        None if share > threshold => format!("{is} (limit {threshold:.0} %)"),
         None => return Verdict::Healthy,
     };
     let (reason, held) = fills(&usage, size);
@@ -49,12 +49,13 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     ] {
         values.extend(bytes(held).map(|held| (key.to_owned(), held)));
     }
-    values.extend(foretold.filter(|_| share <= threshold).map(|it| it.metrics()).unwrap_or_default());
+    let urgency = foretold.map_or(Urgency::Now, |foretold| foretold.urgency());
+    values.extend(foretold.map(|foretold| foretold.metrics()).unwrap_or_default());
     Measured {
         kind: IssueKind::DiskFull,
         reason,
         excess: share_excess(share, threshold).max(0.0),
-        urgency: Urgency::Now,
+        urgency,
         description: format!("{is}; {holds}"),
         metrics: values,
     }

@@ -2,12 +2,20 @@
 //!
 //! In: what is used now, its bound, and its [`Growth`] as it was watched. Out: a forecast, where the bound is crossed within
 //! the time the growth may be carried on, at the slowest pace it may have. The issue that is raised is that of the bound
-//! itself, at the severity it has when it is crossed; once it is, nothing of it is foretold any more.
+//! itself; once it is crossed, nothing of it is foretold any more.
+//!
+//! What grows may stop by itself, so that the further ahead the less it is worth a repair: until [`NEAR`] it is an issue for
+//! people, whose severity is as low as its dependents let it be. From then on it is as urgent as it is when it is crossed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::{Bytes, Growth, Issue, units};
+
+use super::severity::Urgency;
+
+/// A bound that is crossed within this time, in seconds, is near: who is called now comes too late.
+const NEAR: f64 = 300.0;
 
 /// When a bound is crossed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +53,11 @@ impl Forecast {
             Bytes((self.growth.per_second * 60.0) as u64),
             shown(self.growth.watched.as_secs_f64())
         )
+    }
+
+    /// How soon something has to be done.
+    pub(super) fn urgency(&self) -> Urgency {
+        if self.seconds <= NEAR { Urgency::Now } else { Urgency::Later }
     }
 
     /// The evidence, as metrics of the issue.

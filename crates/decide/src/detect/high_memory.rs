@@ -17,18 +17,19 @@ pub(super) fn judge(resource: &ResourceId, view: View<'_>) -> Verdict {
     let foretold = forecast(used, limit.0 as f64 * view.thresholds.memory.ratio(), state.usage.memory_growth);
     let uses = format!("{name} uses {used}, {share:.0} % of its memory limit of {limit}");
     let description = match foretold {
-        _ if share > threshold => format!("{uses} (limit {threshold:.0} %)"),
         Some(foretold) => format!("{uses}, and will use {threshold:.0} % {}", foretold.words()),
+        None if share > threshold => format!("{uses} (limit {threshold:.0} %)"),
         None => return Verdict::Healthy,
     };
     let mut values =
         metrics([("threshold", threshold), ("memory_percent", share), ("memory_bytes", used.0 as f64)]);
-    values.extend(foretold.filter(|_| share <= threshold).map(|it| it.metrics()).unwrap_or_default());
+    let urgency = foretold.map_or(Urgency::Now, |foretold| foretold.urgency());
+    values.extend(foretold.map(|foretold| foretold.metrics()).unwrap_or_default());
     Measured {
         kind: IssueKind::HighMemory,
         reason: Reason::Unspecified,
         excess: share_excess(share, threshold).max(0.0),
-        urgency: Urgency::Now,
+        urgency,
         description,
         metrics: values,
     }

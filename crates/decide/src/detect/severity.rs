@@ -9,7 +9,7 @@
 //!   five times the latency bound, half of the requests failing, every instance of the service out.
 //! - *dependents* are the services whose requests reach the resource, directly or through others ([`domain::Snapshot::reached_by`]).
 //! - *urgency* says how soon the kind turns into failed requests: 0.5 where that is at once, 0.25 where it
-//!   is not.
+//!   is not, 0 where it is foretold and there is time left for a person.
 //!
 //! - *burn* is how many times faster than the limit that pages the error budget of the resource's service burns; 0
 //!   while no page fires, so that it raises the severity of whatever is wrong there by up to a step.
@@ -21,6 +21,8 @@ use domain::Severity;
 /// How soon an issue turns into failed requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
+    /// Nothing is hurt yet, nor will be for a while.
+    Later,
     /// The service still serves, worse.
     Soon,
     /// Requests or writes fail now.
@@ -31,6 +33,7 @@ pub enum Urgency {
 /// of the limit that pages (0 where none does).
 pub fn severity(excess: f64, dependents: usize, urgency: Urgency, burn: f64) -> Severity {
     let urgency = match urgency {
+        Urgency::Later => 0.0,
         Urgency::Soon => 0.25,
         Urgency::Now => 0.5,
     };

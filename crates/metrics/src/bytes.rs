@@ -156,43 +156,73 @@ pub(crate) fn put_bits(out: &mut Vec<u8>, values: impl IntoIterator<Item = u64>,
     out.extend_from_slice(&(waiting as u64).to_le_bytes()[..len]);
 }
 
-/// Reads `count` values of `width` bits and shows each with its place.
-pub(crate) fn each_bits(
-    bytes: &[u8],
-    count: usize,
-    width: u32,
-    mut each: impl FnMut(usize, u64),
-) -> Result<(), Damaged> {
-    match width {
-        0 => (0..count).for_each(|at| each(at, 0)),
-        64 => {
-            let (values, _) = bytes.as_chunks::<8>();
-            let values = values.get(..count).ok_or(Damaged)?;
-            values.iter().enumerate().for_each(|(at, value)| each(at, u64::from_le_bytes(*value)));
-        }
-        1..=WIDTH_MAX => {
-            let mask = (1u64 << width) - 1;
-            // The last values lie in a copy with zeros behind, so that 8 bytes can be read for each.
-            let mut padded = [0u8; 16];
-            let tail_from = bytes.len().saturating_sub(8);
-            padded[..bytes.len() - tail_from].copy_from_slice(&bytes[tail_from..]);
-            if bytes.len() < bits_len(count, width) {
-                return Err(Damaged);
-            }
-            for at in 0..count {
-                let bit = at * width as usize;
-                let byte = bit / 8;
-                let word = match bytes.get(byte..byte + 8) {
-                    Some(word) => word,
-                    None => &padded[byte - tail_from..byte - tail_from + 8],
-                };
-                let word = u64::from_le_bytes(word.try_into().map_err(|_| Damaged)?);
-                each(at, (word >> (bit % 8)) & mask);
-            }
-        }
-        _ => return Err(Damaged),
+/// Values that are read at once: as many bytes as one has bits.
+const GROUP: usize = 8;
+
+/// Bytes in which a group of any width lies, with as many behind as its last value is read with.
+const GROUP_BYTES: usize = 64;
+
+/// Reads values of `width` bits, as many as there is room for.
+pub(crate) fn read_bits(bytes: &[u8], width: u32, values: &mut [i64]) -> Result<(), Damaged> {
+    if bytes.len() < bits_len(values.len(), width) {
+        return Err(Damaged);
     }
+    // Each width has its own code, in which places and shifts are constants.
+    macro_rules! of_width {
+        ($($width:literal)*) => {
+            match width {
+                0 => values.fill(0),
+                64 => {
+                    let (words, _) = bytes.as_chunks::<8>();
+                    values.iter_mut().zip(words).for_each(|(value, word)| *value = i64::from_le_bytes(*word));
+                }
+                $($width => read_groups::<$width>(bytes, values),)*
+                _ => return Err(Damaged),
+            }
+        };
+    }
+    of_width!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28
+        29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56
+    );
     Ok(())
+}
+
+/// The same for a width up to [`WIDTH_MAX`].
+fn read_groups<const WIDTH: usize>(bytes: &[u8], values: &mut [i64]) {
+    let mut rest = bytes;
+    let (groups, last) = values.as_chunks_mut::<GROUP>();
+    for group in groups {
+        match rest.first_chunk::<GROUP_BYTES>() {
+            Some(bytes) => read_group::<WIDTH>(bytes, group),
+            None => read_group::<WIDTH>(&padded(rest), group),
+        }
+        rest = rest.get(WIDTH..).unwrap_or_default();
+    }
+    if !last.is_empty() {
+        let mut group = [0; GROUP];
+        read_group::<WIDTH>(&padded(rest), &mut group);
+        last.copy_from_slice(&group[..last.len()]);
+    }
+}
+
+#[inline]
+fn read_group<const WIDTH: usize>(bytes: &[u8; GROUP_BYTES], values: &mut [i64; GROUP]) {
+    let mask = (1u64 << WIDTH) - 1;
+    for (at, value) in values.iter_mut().enumerate() {
+        let bit = at * WIDTH;
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[bit / 8..bit / 8 + 8]);
+        *value = ((u64::from_le_bytes(word) >> (bit % 8)) & mask) as i64;
+    }
+}
+
+/// Bytes with zeros behind.
+fn padded(bytes: &[u8]) -> [u8; GROUP_BYTES] {
+    let mut padded = [0; GROUP_BYTES];
+    let len = bytes.len().min(GROUP_BYTES);
+    padded[..len].copy_from_slice(&bytes[..len]);
+    padded
 }
 
 #[cfg(test)]
@@ -221,12 +251,16 @@ mod tests {
         fn bits_read_back(values in proptest::collection::vec(any::<u64>(), 0..200), shift in 0u32..64) {
             let values: Vec<u64> = values.into_iter().map(|value| value >> shift).collect();
             let width = width_of(values.iter().copied().max().unwrap_or(0));
+            let count = values.len();
             let mut bytes = Vec::new();
             put_bits(&mut bytes, values.iter().copied(), width);
             prop_assert_eq!(bytes.len(), bits_len(values.len(), width));
-            let mut read = Vec::new();
-            prop_assert_eq!(each_bits(&bytes, values.len(), width, |_, value| read.push(value)), Ok(()));
-            prop_assert_eq!(read, values);
+            let mut read = vec![-1; values.len()];
+            prop_assert_eq!(read_bits(&bytes, width, &mut read), Ok(()));
+            prop_assert_eq!(read, values.into_iter().map(|value| value as i64).collect::<Vec<i64>>());
+            if !bytes.is_empty() {
+                prop_assert_eq!(read_bits(&bytes[1..], width, &mut vec![0; count]), Err(Damaged));
+            }
         }
     }
 

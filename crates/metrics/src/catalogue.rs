@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use promql::{Labels, Sample, Value};
+use promql::{Labels, Samples, Value};
 
 use crate::batch::Metadata;
 use crate::bytes::{Damaged, Reader, put_signed, put_varint};
@@ -264,13 +264,13 @@ impl Catalogue {
             let damaged = |_| part.damaged("its index makes no sense");
             let Some(id) = index.find(labels).map_err(damaged)? else { continue };
             let mut columns = Columns::of(part);
-            let mut found: Vec<Sample> = Vec::new();
+            let mut found = Samples::default();
             for chunk in index.chunks(id).map_err(damaged)? {
                 if chunk.min_ms <= at_ms && chunk.max_ms >= at_ms {
                     columns.samples(&chunk, within, &mut found)?;
                 }
             }
-            if let Some(sample) = found.pop() {
+            if let Some(sample) = found.to_vec().pop() {
                 return Ok(Some(sample.value));
             }
         }

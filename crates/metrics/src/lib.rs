@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Batch ─ series by labels ─► group commit ─► head ─────────► Series, as a promql::Source
-//!         limits (intake)     log (wal,       in memory           ▲  (query)
+//!         limits (intake)     log (wal,       in memory           ▲  (gather, query)
 //!                             commit)         (head)              │
 //!                                               └─ parts: raw, minute, hour (compact, part, merge)
 //! ```
@@ -27,6 +27,7 @@ mod counters;
 mod exemplars;
 #[cfg(test)]
 mod fixture;
+mod gather;
 mod head;
 mod intake;
 mod matching;

@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use promql::{Labels, Sample};
+use promql::{Column, Labels, Sample, Samples};
 
 use crate::bytes::Damaged;
 use crate::catalogue::{Catalogue, Written};
@@ -106,7 +106,11 @@ impl<'a> Input<'a> {
         for chunk in chunks.map_err(|Damaged| self.part.damaged("its index makes no sense"))? {
             match chunk.kind {
                 crate::part::ChunkKind::Windows => windows.push(self.columns.windows(&chunk)?),
-                _ => self.columns.samples(&chunk, ALWAYS, samples)?,
+                _ => {
+                    let mut read = Samples::default();
+                    self.columns.samples(&chunk, ALWAYS, &mut read)?;
+                    samples.append(&mut read.to_vec());
+                }
             }
         }
         self.id += 1;
@@ -154,4 +158,29 @@ pub(crate) fn in_order(samples: &mut Vec<Sample>) {
         samples.sort_by_key(|sample| sample.at_ms);
         samples.dedup_by_key(|sample| sample.at_ms);
     }
+}
+
+/// The same of samples in columns, behind these places. Of a number and a histogram of one time the number stays.
+pub(crate) fn columns_in_order(samples: &mut Samples, [floats, histograms]: [usize; 2]) {
+    column_in_order(&mut samples.floats, floats);
+    column_in_order(&mut samples.histograms, histograms);
+    let floats = &samples.floats.times[floats..];
+    let twice = |at_ms: &i64| floats.binary_search(at_ms).is_ok();
+    if !floats.is_empty() && samples.histograms.times[histograms..].iter().any(twice) {
+        let Column { times, values } = std::mem::take(&mut samples.histograms);
+        let all = times.into_iter().zip(values).enumerate();
+        let kept = all.filter(|(at, (at_ms, _))| *at < histograms || !twice(at_ms)).map(|(_, both)| both);
+        (samples.histograms.times, samples.histograms.values) = kept.unzip();
+    }
+}
+
+fn column_in_order<T>(column: &mut Column<T>, from: usize) {
+    if column.times[from..].is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let (times, values) = (column.times.split_off(from), column.values.split_off(from));
+    let mut both: Vec<(i64, T)> = times.into_iter().zip(values).collect();
+    both.sort_by_key(|(at_ms, _)| *at_ms);
+    both.dedup_by_key(|(at_ms, _)| *at_ms);
+    both.into_iter().for_each(|(at_ms, value)| column.push(at_ms, value));
 }

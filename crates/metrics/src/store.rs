@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
-use promql::{Labels, Matcher, Sample, Select, Source, SourceError};
+use promql::{Labels, Matcher, Sample, Select, Source, SourceError, Take};
 
 use crate::admission::{Outcome, Pending, Refusal, SourceName};
 use crate::batch::{Batch, Exemplar, Metadata};
@@ -210,6 +210,10 @@ impl Source for Metrics {
     /// See [`crate::Tier`] for which tier answers.
     fn select(&self, select: &Select) -> Result<Vec<promql::Series>, SourceError> {
         query::select(&self.open.shared, select)
+    }
+
+    fn each(&self, select: &Select, take: &Take<'_>) -> Result<(), SourceError> {
+        query::each(&self.open.shared, select, take)
     }
 }
 

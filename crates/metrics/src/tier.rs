@@ -17,7 +17,7 @@
 //! A query takes the coarsest tier whose width is at most its `Select::step_ms`, and every sample where that is 0; for
 //! times of which a tier no longer has anything, the next coarser one.
 
-use promql::{Histogram, Labels, METRIC_NAME, Sample, Value};
+use promql::{Column, Histogram, Labels, METRIC_NAME, Sample, Samples, Value};
 
 use crate::batch::{Kind, Metadata};
 
@@ -102,45 +102,93 @@ pub(crate) fn nature(labels: &Labels, kind: impl Fn(&str) -> Option<Metadata>) -
     }
 }
 
-/// Whether a value says that its series ended.
-pub(crate) fn is_stale(value: &Value) -> bool {
-    const STALE: u64 = 0x7ff0_0000_0000_0002;
-    match value {
-        Value::Float(value) => value.to_bits() == STALE,
-        Value::Histogram(histogram) => histogram.sum.to_bits() == STALE,
-    }
-}
-
 /// Keeps of sorted samples what a tier keeps.
 pub(crate) fn thin(samples: &mut Vec<Sample>, tier: Tier, nature: Nature) {
-    let Some(oldest) = samples.first() else { return };
     if tier == Tier::Raw {
         return;
     }
+    let marks = |before: usize, after: usize| {
+        let (before, after) = (&samples[before].value, &samples[after].value);
+        before.is_stale() || after.is_stale() || began_anew(before, after, nature)
+    };
+    let kept = kept(samples.len(), |at| samples[at].at_ms, marks, tier);
+    for (to, at) in kept.iter().enumerate() {
+        samples.swap(to, *at);
+    }
+    samples.truncate(kept.len());
+}
+
+/// Keeps of sorted samples in columns what a tier keeps; what is in front of these places is left as it is.
+pub(crate) fn thin_behind(
+    samples: &mut Samples,
+    [floats, histograms]: [usize; 2],
+    tier: Tier,
+    nature: Nature,
+) {
+    if tier == Tier::Raw {
+        return;
+    }
+    if samples.histograms.len() > histograms {
+        // Both kinds tell of each other.
+        let split =
+            |column: &mut Column<f64>| (column.times.split_off(floats), column.values.split_off(floats));
+        let (times, values) = split(&mut samples.floats);
+        let mut behind = Samples { floats: Column { times, values }, ..Samples::default() };
+        behind.histograms.times = samples.histograms.times.split_off(histograms);
+        behind.histograms.values = samples.histograms.values.split_off(histograms);
+        let mut behind = behind.to_vec();
+        thin(&mut behind, tier, nature);
+        behind.into_iter().for_each(|sample| samples.push(sample));
+        return;
+    }
+    let Column { times, values } = &mut samples.floats;
+    let (seen_times, seen) = (&mut times[floats..], &mut values[floats..]);
+    let stale = |at: usize| promql::is_stale(seen[at]);
+    let marks = |before: usize, after: usize| {
+        stale(before) || stale(after) || (nature == Nature::Counter && seen[after] < seen[before])
+    };
+    let kept = kept(seen.len(), |at| seen_times[at], marks, tier);
+    for (to, at) in kept.iter().enumerate() {
+        seen_times[to] = seen_times[*at];
+        seen[to] = seen[*at];
+    }
+    times.truncate(floats + kept.len());
+    values.truncate(floats + kept.len());
+}
+
+/// The places of the samples that a tier keeps, of so many: their times, and whether something happened between two
+/// neighbours for which both are kept.
+fn kept(
+    count: usize,
+    at_ms: impl Fn(usize) -> i64,
+    marks: impl Fn(usize, usize) -> bool,
+    tier: Tier,
+) -> Vec<usize> {
+    let mut kept = Vec::new();
+    if count == 0 {
+        return kept;
+    }
     let width_ms = tier.width_ms();
-    let mut end_ms = begin_of(oldest.at_ms, width_ms).saturating_add(width_ms);
-    let (mut kept, mut first, mut marked) = (0, true, false);
-    for at in 0..samples.len() {
+    let mut end_ms = begin_of(at_ms(0), width_ms).saturating_add(width_ms);
+    let (mut first, mut marked) = (true, false);
+    for at in 0..count {
         let (mut last, mut marks_next, mut next_first) = (true, false, false);
-        if let [sample, next, ..] = &samples[at..] {
-            last = next.at_ms >= end_ms;
-            marks_next = is_stale(&sample.value)
-                || is_stale(&next.value)
-                || began_anew(&sample.value, &next.value, nature);
+        if at + 1 < count {
+            let next_ms = at_ms(at + 1);
+            last = next_ms >= end_ms;
+            marks_next = marks(at, at + 1);
             if last {
-                let begin_ms = begin_of(next.at_ms, width_ms);
+                let begin_ms = begin_of(next_ms, width_ms);
                 next_first = begin_ms > end_ms;
                 end_ms = begin_ms.saturating_add(width_ms);
             }
         }
         if last || first || marked || marks_next {
-            // What lies between is not looked at any more.
-            samples.swap(kept, at);
-            kept += 1;
+            kept.push(at);
         }
         (first, marked) = (next_first, marks_next);
     }
-    samples.truncate(kept);
+    kept
 }
 
 /// When the window begins that a time is in. Windows are counted from 1970.
@@ -184,16 +232,26 @@ pub(crate) struct Windows {
 impl Windows {
     /// Of sorted samples. Histograms and stale markers do not count.
     pub(crate) fn of(samples: &[Sample], tier: Tier) -> Self {
+        let number = |sample: &Sample| match sample.value {
+            Value::Float(value) => Some((sample.at_ms, value)),
+            Value::Histogram(_) => None,
+        };
+        Self::of_numbers(samples.iter().filter_map(number), tier)
+    }
+
+    /// Of a column of numbers.
+    pub(crate) fn of_floats(floats: &Column<f64>, tier: Tier) -> Self {
+        Self::of_numbers(floats.times.iter().copied().zip(floats.values.iter().copied()), tier)
+    }
+
+    /// Of numbers sorted by time.
+    fn of_numbers(numbers: impl Iterator<Item = (i64, f64)>, tier: Tier) -> Self {
         let mut windows = Self::default();
         let width_ms = tier.width_ms();
         let mut begin_ms = i64::MIN;
-        for sample in samples {
-            let Value::Float(value) = sample.value else { continue };
-            if is_stale(&sample.value) {
-                continue;
-            }
-            if begin_ms == i64::MIN || sample.at_ms - begin_ms >= width_ms {
-                begin_ms = begin_of(sample.at_ms, width_ms);
+        for (at_ms, value) in numbers.filter(|(_, value)| !promql::is_stale(*value)) {
+            if begin_ms == i64::MIN || at_ms - begin_ms >= width_ms {
+                begin_ms = begin_of(at_ms, width_ms);
             }
             windows.add(begin_ms, [1.0, value, value, value]);
         }
@@ -304,6 +362,31 @@ mod tests {
                 let mut again = left.clone();
                 thin(&mut again, tier, Nature::Counter);
                 prop_assert_eq!(again, left);
+            }
+        }
+
+        #[test]
+        fn columns_are_thinned_as_samples_are(
+            steps in vec((1i64..40_000, prop_oneof![4 => (0u32..100).prop_map(Some), 1 => Just(None)]), 0..100),
+            before in 0usize..3,
+        ) {
+            let stale = f64::from_bits(promql::STALE_BITS);
+            let mut at_ms = 0;
+            let all: Vec<(i64, f64)> = steps.into_iter().map(|(step_ms, value)| {
+                at_ms += step_ms;
+                (at_ms, value.map_or(stale, f64::from))
+            }).collect();
+            let before = before.min(all.len());
+            for nature in [Nature::Counter, Nature::Other] {
+                let mut columns = Samples::default();
+                all.iter().for_each(|(at_ms, value)| columns.floats.push(*at_ms, *value));
+                thin_behind(&mut columns, [before, 0], Tier::Minute, nature);
+                let mut wanted = samples(&all[before..]);
+                thin(&mut wanted, Tier::Minute, nature);
+                let times: Vec<i64> = wanted.iter().map(|sample| sample.at_ms).collect();
+                prop_assert_eq!(&columns.floats.times[before..], times);
+                let shown = columns.to_vec();
+                prop_assert_eq!(format!("{:?}", &shown[before..]), format!("{wanted:?}"));
             }
         }
 

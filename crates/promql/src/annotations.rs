@@ -62,6 +62,13 @@ impl Annotations {
         self.add(format!("{text} for metric {metric:?}"), Level::Warning, at, Detail::Overlap(1));
     }
 
+    /// Adds what was said elsewhere, after what was said here.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (text, Note { level, at, detail }) in other.0 {
+            self.add(text, level, at, detail);
+        }
+    }
+
     fn add(&mut self, text: String, level: Level, at: usize, detail: Detail) {
         let Some(known) = self.0.get_mut(&text) else {
             self.0.insert(text, Note { level, at, detail });

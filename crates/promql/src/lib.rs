@@ -7,7 +7,7 @@
 //! ```text
 //! text ──parse──► Expression ──eval──► Answer
 //!                                ▲
-//!               Source.select ───┘ once for each selector, for all times of the query
+//!                 Source.each ───┘ once for each selector, for all times of the query
 //! ```
 //!
 //! What it has to mean is what Prometheus 3 makes of it; `tests/promqltest` holds its scripts. Deliberately absent:
@@ -39,5 +39,6 @@ pub use matcher::{CompiledMatcher, PatternError};
 pub use options::{Experimental, Limits, MetricNames, Options, StartTimes, UnquotedNames};
 pub use parse::{Expression, callable_names, parse_duration_ms, parse_selector};
 pub use series::{
-    MatchOp, Matcher, STALE_BITS, Sample, Select, Series, Source, SourceError, StartedSeries, Value, is_stale,
+    Column, MatchOp, Matcher, STALE_BITS, Sample, Samples, Select, Series, Source, SourceError,
+    StartedSeries, Take, Value, is_stale,
 };

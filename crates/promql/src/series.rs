@@ -1,5 +1,6 @@
 //! Series, and where they come from.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::{Histogram, Labels};
@@ -30,6 +31,99 @@ pub struct Series {
     /// Sorted by time, every time once.
     pub samples: Vec<Sample>,
 }
+
+/// Samples of one series in columns: what is evaluated fastest, and what stores keep anyway.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Samples {
+    /// Numbers, stale markers among them.
+    pub floats: Column<f64>,
+    /// Native histograms.
+    pub histograms: Column<Arc<Histogram>>,
+}
+
+/// Samples of one kind, sorted by time, every time once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column<T> {
+    /// Milliseconds since 1970-01-01 UTC.
+    pub times: Vec<i64>,
+    /// As many.
+    pub values: Vec<T>,
+}
+
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self { times: Vec::new(), values: Vec::new() }
+    }
+}
+
+impl<T> Column<T> {
+    /// Adds a sample that is later than all before.
+    pub fn push(&mut self, at_ms: i64, value: T) {
+        self.times.push(at_ms);
+        self.values.push(value);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// Takes all of them out; what they took is kept for others.
+    pub fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+}
+
+impl Samples {
+    /// Adds a sample that is later than all of its kind before.
+    pub fn push(&mut self, sample: Sample) {
+        match sample.value {
+            Value::Float(value) => self.floats.push(sample.at_ms, value),
+            Value::Histogram(histogram) => self.histograms.push(sample.at_ms, histogram),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.floats.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Takes all of them out; what they took is kept for others.
+    pub fn clear(&mut self) {
+        self.floats.clear();
+        self.histograms.clear();
+    }
+
+    /// One by one, by time.
+    pub fn to_vec(&self) -> Vec<Sample> {
+        let mut all = Vec::with_capacity(self.len());
+        let floats = self.floats.times.iter().zip(&self.floats.values);
+        all.extend(floats.map(|(at_ms, value)| Sample { at_ms: *at_ms, value: Value::Float(*value) }));
+        let histograms = self.histograms.times.iter().zip(&self.histograms.values);
+        all.extend(histograms.map(|(at_ms, histogram)| Sample {
+            at_ms: *at_ms,
+            value: Value::Histogram(Arc::clone(histogram)),
+        }));
+        if !self.floats.is_empty() && !self.histograms.is_empty() {
+            all.sort_by_key(|sample| sample.at_ms);
+        }
+        all
+    }
+}
+
+/// What is done with each series that is read: see [`Source::each`].
+pub type Take<'a> = dyn Fn(&Labels, &mut Samples) -> ControlFlow<()> + Sync + 'a;
 
 /// How a label is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +172,24 @@ pub trait Source: Sync {
     /// # Errors
     /// Where it cannot be read, or a limit on how much may be read is passed.
     fn select(&self, select: &Select) -> Result<Vec<Series>, SourceError>;
+
+    /// The same series, handed over one by one while they are read: in any order, and by several threads at once where the
+    /// source likes. No more than a few are in memory at a time. `take` may do with the samples what it likes, and says
+    /// when it has enough.
+    ///
+    /// # Errors
+    /// As [`Self::select`]; some series may have been handed over before.
+    fn each(&self, select: &Select, take: &Take<'_>) -> Result<(), SourceError> {
+        let mut samples = Samples::default();
+        for series in self.select(select)? {
+            samples.clear();
+            series.samples.into_iter().for_each(|sample| samples.push(sample));
+            if take(&series.labels, &mut samples).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// The same, with the times at which counters began: asked for where [`crate::StartTimes::Used`] says so and the
     /// expression looks at them. A source that does not keep them need not answer otherwise than it does here.

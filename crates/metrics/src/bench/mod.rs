@@ -344,10 +344,48 @@ pub fn put_floats(values: &[f64]) -> Vec<u8> {
 
 /// A column of numbers read; for `benches/parts`.
 pub fn read_floats(bytes: &[u8], count: usize) -> Vec<f64> {
-    crate::codec::read_floats(bytes, count).unwrap_or_default()
+    let mut values = Vec::new();
+    match crate::codec::read_floats(bytes, count, &mut values) {
+        Ok(()) => values,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Columns of each kind of series of the corpus, by name; for `benches/parts`.
 pub fn columns(seconds: u32, seed: u64) -> Vec<(&'static str, Vec<Vec<f64>>)> {
     corpus::columns(seconds, seed)
 }
+
+/// A store with the samples of some targets, one each second, for `benches/query`. Where `flushed`, all are in merged
+/// blocks; else those of the last hours are in memory, as they are while a store is fed.
+///
+/// # Errors
+/// Where the store or the system refuses.
+pub fn filled(
+    dir: &std::path::Path,
+    targets: u32,
+    seconds: u32,
+    flushed: bool,
+) -> Result<Metrics, BenchError> {
+    let clock = Arc::new(Sent(AtomicI64::new(BEGIN_MS)));
+    let store = Metrics::open(Config::new(dir.to_owned(), Arc::<Sent>::clone(&clock)))?;
+    let plan = Plan {
+        dir: dir.to_owned(),
+        targets,
+        seconds,
+        senders: targets,
+        queries: 0,
+        many_series: 0,
+        recorded: None,
+        seed: 1,
+    };
+    load(&store, &clock, &plan, targets, seconds)?;
+    if flushed {
+        store.flush()?;
+        store.compact()?;
+    }
+    Ok(store)
+}
+
+/// Milliseconds since 1970 at which the samples of [`filled`] begin.
+pub const FILLED_FROM_MS: i64 = BEGIN_MS;

@@ -53,13 +53,14 @@ pub(crate) fn put(out: &mut Vec<u8>, values: &[f64]) {
     integers::put(out, &bits);
 }
 
-/// Reads a column of `count` numbers.
-pub(crate) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Damaged> {
+/// Reads a column of `count` numbers, and adds them to others.
+pub(crate) fn read_to(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>) -> Result<(), Damaged> {
     if count == 0 {
-        return Ok(Vec::new());
+        return Ok(());
     }
+    out.reserve(count);
     match reader.byte()? {
-        CONSTANT => Ok(vec![reader.f64()?; count]),
+        CONSTANT => out.resize(out.len() + count, reader.f64()?),
         DECIMAL => {
             let power = *POWERS.get(usize::from(reader.byte()?)).ok_or(Damaged)?;
             let mut apart = Vec::new();
@@ -69,23 +70,33 @@ pub(crate) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Da
                 apart.push((at, reader.f64()?));
                 next = at + 1;
             }
-            let integers = integers::read(reader, count)?;
-            let mut values: Vec<f64> = if power == 1.0 {
-                integers.into_iter().map(|integer| integer as f64).collect()
+            let begin = out.len();
+            if power == 1.0 {
+                integers::each(reader, count, |block| {
+                    out.extend(block.iter().map(|integer| *integer as f64))
+                })?;
             } else {
-                integers.into_iter().map(|integer| integer as f64 / power).collect()
-            };
-            for (at, value) in apart {
-                *values.get_mut(at).ok_or(Damaged)? = value;
+                let number = |integer: &i64| *integer as f64 / power;
+                integers::each(reader, count, |block| out.extend(block.iter().map(number)))?;
             }
-            Ok(values)
+            for (at, value) in apart {
+                *out[begin..].get_mut(at).ok_or(Damaged)? = value;
+            }
         }
         BITS => {
-            let bits = integers::read(reader, count)?;
-            Ok(bits.into_iter().map(|bits| f64::from_bits(bits as u64)).collect())
+            let number = |bits: &i64| f64::from_bits(*bits as u64);
+            integers::each(reader, count, |block| out.extend(block.iter().map(number)))?;
         }
-        _ => Err(Damaged),
+        _ => return Err(Damaged),
     }
+    Ok(())
+}
+
+/// Reads a column of `count` numbers.
+pub(crate) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<f64>, Damaged> {
+    let mut values = Vec::new();
+    read_to(reader, count, &mut values)?;
+    Ok(values)
 }
 
 struct Decimal {

@@ -11,7 +11,7 @@
 //! read back.
 
 use crate::bytes::{
-    Damaged, Reader, bits_len, each_bits, put_bits, put_signed, put_varint, width_of, zigzag,
+    Damaged, Reader, bits_len, put_bits, put_signed, put_varint, read_bits, width_of, zigzag,
 };
 
 /// Values of a block: a few bytes of header are little for so many, and a place fits a byte.
@@ -76,42 +76,68 @@ fn common_factor(values: &[i64]) -> i64 {
     i64::try_from(factor).unwrap_or(1)
 }
 
-/// Reads a column of `count` integers.
-pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damaged> {
+/// Reads a column of `count` integers and shows them in their order, a block at a time: one that is read, summed up and
+/// made something else of while it is at hand costs less than the three one after the other for the whole column.
+pub(super) fn each(
+    reader: &mut Reader<'_>,
+    count: usize,
+    mut show: impl FnMut(&[i64]),
+) -> Result<(), Damaged> {
     let head = reader.byte()?;
     let order = usize::from(head & !(ZERO | MULTIPLES));
     if order >= ORDERS {
         return Err(Damaged);
     }
+    // The value and the difference before the next.
+    let (mut value, mut difference) = (0i64, 0i64);
     let first = order.min(count);
-    let mut values = vec![0; count];
-    for value in &mut values[..first] {
-        *value = reader.signed()?;
+    for at in 0..first {
+        let next = reader.signed()?;
+        value = value.wrapping_add(next);
+        if at > 0 {
+            difference = next;
+        }
+        show(&[value]);
     }
-    if head & ZERO == 0 {
-        let factor = if head & MULTIPLES != 0 { reader.signed()? } else { 1 };
-        values[first..].chunks_mut(BLOCK).try_for_each(|block| read_block(reader, block))?;
+    let factor = if head & MULTIPLES != 0 && head & ZERO == 0 { reader.signed()? } else { 1 };
+    let mut buffer = [0i64; BLOCK];
+    for from in (first..count).step_by(BLOCK) {
+        let block = &mut buffer[..BLOCK.min(count - from)];
+        if head & ZERO == 0 {
+            read_block(reader, block)?;
+        } else {
+            block.fill(0);
+        }
         if factor != 1 {
-            values[first..].iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
+            block.iter_mut().for_each(|value| *value = value.wrapping_mul(factor));
         }
-    }
-    match first {
-        0 => {}
-        1 => sum(&mut values),
-        _ => {
-            sum(&mut values[1..]);
-            sum(&mut values);
+        match order {
+            0 => {}
+            1 => value = sum(block, value),
+            _ => {
+                difference = sum(block, difference);
+                value = sum(block, value);
+            }
         }
+        show(block);
     }
+    Ok(())
+}
+
+/// Reads a column of `count` integers.
+pub(super) fn read(reader: &mut Reader<'_>, count: usize) -> Result<Vec<i64>, Damaged> {
+    let mut values = Vec::with_capacity(count);
+    each(reader, count, |block| values.extend_from_slice(block))?;
     Ok(values)
 }
 
-fn sum(values: &mut [i64]) {
-    let mut before = 0i64;
+/// Makes of each value the sum of all up to it and of what was before; answers the last.
+fn sum(values: &mut [i64], mut before: i64) -> i64 {
     for value in values {
         before = before.wrapping_add(*value);
         *value = before;
     }
+    before
 }
 
 /// The order of differences that needs the fewest bits, as a few blocks show.
@@ -172,7 +198,8 @@ fn read_block(reader: &mut Reader<'_>, block: &mut [i64]) -> Result<(), Damaged>
     }
     let base = reader.signed()?;
     let bytes = reader.take(bits_len(block.len(), width))?;
-    each_bits(bytes, block.len(), width, |at, bits| block[at] = base.wrapping_add(bits as i64))?;
+    read_bits(bytes, width, block)?;
+    block.iter_mut().for_each(|value| *value = value.wrapping_add(base));
     if head & PATCHED != 0 {
         for _ in 0..reader.count(block.len())? {
             let at = usize::from(reader.byte()?);

@@ -37,9 +37,9 @@ pub(crate) fn put_floats(out: &mut Vec<u8>, values: &[f64]) {
     floats::put(out, values);
 }
 
-/// Reads numbers.
-pub(crate) fn read_floats(bytes: &[u8], count: usize) -> Result<Vec<f64>, Damaged> {
-    whole(bytes, |reader| floats::read(reader, count))
+/// Reads numbers, and adds them to others; where they cannot be read, something may have been added.
+pub(crate) fn read_floats(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Damaged> {
+    whole(bytes, |reader| floats::read_to(reader, count, out))
 }
 
 /// Writes columns of numbers of the same length, one behind the other.

@@ -7,4 +7,4 @@ mod open;
 mod series;
 
 pub(crate) use index::{Index, SourceState, labels_hash};
-pub(crate) use series::{Active, Judged, OnDisk, Series};
+pub(crate) use series::{Active, Judged, OnDisk, Series, Snapshot};

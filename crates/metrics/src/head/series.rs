@@ -6,7 +6,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use promql::{Histogram, Labels, Sample, Value};
+use promql::{Histogram, Labels, Sample, Samples, Value};
 
 use super::index::SourceState;
 use super::open::Open;
@@ -148,22 +148,30 @@ impl State {
 
     /// Whether there are samples here in a time, both ends included.
     pub(crate) fn has_between(&self, from_ms: i64, to_ms: i64) -> bool {
-        let has = |active: &Active| active.oldest_ms() <= to_ms && active.newest_ms() >= from_ms;
-        (!self.active.is_empty() && has(&self.active))
-            || self.frozen.as_ref().is_some_and(|frozen| has(frozen))
+        self.active.has_between(from_ms, to_ms)
+            || self.frozen.as_ref().is_some_and(|frozen| frozen.has_between(from_ms, to_ms))
     }
 
-    /// Its samples in a time, both ends included, sorted.
-    pub(crate) fn read(&self, from_ms: i64, to_ms: i64) -> Vec<Sample> {
-        let mut samples = Vec::new();
-        if let Some(frozen) = &self.frozen {
-            frozen.read(from_ms, to_ms, &mut samples);
-        }
-        self.active.read(from_ms, to_ms, &mut samples);
-        if !samples.is_sorted_by_key(|sample| sample.at_ms) {
-            samples.sort_by_key(|sample| sample.at_ms);
-        }
-        samples
+    /// Its samples as they are now, packed, where there are any in a time, both ends included.
+    pub(crate) fn snapshot(&self, from_ms: i64, to_ms: i64) -> Option<Snapshot> {
+        let active = self.active.has_between(from_ms, to_ms).then(|| self.active.clone());
+        let frozen = self.frozen.as_ref().filter(|frozen| frozen.has_between(from_ms, to_ms)).cloned();
+        (active.is_some() || frozen.is_some()).then_some(Snapshot { frozen, active })
+    }
+}
+
+/// The samples of a series as they were at a time.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    frozen: Option<Arc<Active>>,
+    active: Option<Active>,
+}
+
+impl Snapshot {
+    /// Adds the samples in a time, both ends included. What came late does not stand where it belongs.
+    pub(crate) fn read(&self, from_ms: i64, to_ms: i64, samples: &mut Samples) {
+        let both = self.frozen.as_deref().into_iter().chain(&self.active);
+        both.for_each(|active| active.columns(from_ms, to_ms, samples));
     }
 }
 
@@ -182,7 +190,7 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Samples of a series.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Active {
     open: Open,
     /// What came late, and histograms; sorted by time.
@@ -192,6 +200,10 @@ pub(crate) struct Active {
 impl Active {
     fn is_empty(&self) -> bool {
         self.open.len() == 0 && self.others.is_empty()
+    }
+
+    fn has_between(&self, from_ms: i64, to_ms: i64) -> bool {
+        !self.is_empty() && self.oldest_ms() <= to_ms && self.newest_ms() >= from_ms
     }
 
     /// Takes a sample later than all others; answers by how many bytes it grew.
@@ -252,6 +264,22 @@ impl Active {
             false
         });
         oldest_ms
+    }
+
+    /// Adds its samples in a time, both ends included; what came late, behind the others.
+    fn columns(&self, from_ms: i64, to_ms: i64, samples: &mut Samples) {
+        if self.open.last().is_some_and(|(last_ms, _)| last_ms >= from_ms) {
+            samples.floats.times.reserve(self.open.len());
+            samples.floats.values.reserve(self.open.len());
+            self.open.each(|at_ms, value| {
+                if (from_ms..=to_ms).contains(&at_ms) {
+                    samples.floats.push(at_ms, value);
+                }
+                at_ms < to_ms
+            });
+        }
+        let within = self.others.iter().filter(|sample| (from_ms..=to_ms).contains(&sample.at_ms));
+        within.for_each(|sample| samples.push(sample.clone()));
     }
 
     /// Adds its samples in a time, both ends included; sorted by time where nothing came late.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use promql::{Sample, Value};
+use promql::{Column, Samples};
 
 use super::index::PartIndex;
 use super::{Chunk, ChunkKind, FOOT_BYTES, FORMAT, Foot, FootError, HEAD_BYTES, Place};
@@ -138,7 +138,7 @@ impl<'a> Columns<'a> {
         &mut self,
         chunk: &Chunk,
         within: Between,
-        out: &mut Vec<Sample>,
+        out: &mut Samples,
     ) -> Result<(), PartError> {
         let times = self.times_of(chunk)?;
         let from = times.partition_point(|at_ms| *at_ms < within.from_ms);
@@ -149,17 +149,17 @@ impl<'a> Columns<'a> {
         let count = chunk.count as usize;
         match chunk.kind {
             ChunkKind::Floats => {
-                let values = self.decoded(chunk.values, |bytes| codec::read_floats(bytes, count))?;
-                let both = times[from..to].iter().zip(&values[from..to]);
-                out.extend(both.map(|(at_ms, value)| Sample { at_ms: *at_ms, value: Value::Float(*value) }));
+                let Column { times: all_times, values } = &mut out.floats;
+                let begin = values.len();
+                self.decoded(chunk.values, |bytes| codec::read_floats(bytes, count, values))?;
+                values.truncate(begin + to);
+                values.drain(begin..begin + from);
+                all_times.extend_from_slice(&times[from..to]);
             }
             ChunkKind::Histograms => {
                 let values = self.decoded(chunk.values, |bytes| codec::read_histograms(bytes, count))?;
-                let both = times[from..to].iter().zip(&values[from..to]);
-                out.extend(both.map(|(at_ms, histogram)| Sample {
-                    at_ms: *at_ms,
-                    value: Value::Histogram(Arc::clone(histogram)),
-                }));
+                out.histograms.times.extend_from_slice(&times[from..to]);
+                out.histograms.values.extend_from_slice(&values[from..to]);
             }
             ChunkKind::Windows => {}
         }

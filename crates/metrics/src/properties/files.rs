@@ -44,10 +44,12 @@ pub fn columns(input: &[u8]) {
             }
         }
         1 => {
-            if let Ok(values) = codec::read_floats(column, count) {
+            let mut values = Vec::new();
+            if codec::read_floats(column, count, &mut values).is_ok() {
                 let mut bytes = Vec::new();
                 codec::put_floats(&mut bytes, &values);
-                let again = codec::read_floats(&bytes, count).expect("what was just written");
+                let mut again = Vec::new();
+                codec::read_floats(&bytes, count, &mut again).expect("what was just written");
                 assert!(values.iter().map(|v| v.to_bits()).eq(again.iter().map(|v| v.to_bits())));
             }
         }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::functions::{over_time, rate};
-use super::grid::Grid;
+use super::grid::{Grid, Shift};
 use super::rows::{Row, merged};
 use super::selector::{Apart, Part, Ranged};
 use super::sliding::Sliding;
@@ -11,7 +11,7 @@ use super::{Evaluated, Query};
 use crate::annotations::Annotations;
 use crate::error::Fault;
 use crate::parse::ast::{Boundary, Call, Expr, Kind};
-use crate::{Histogram, Labels, METRIC_NAME, MatchOp, Matcher, MetricNames, StartTimes, Value};
+use crate::{Histogram, Labels, METRIC_NAME, MatchOp, Matcher, MetricNames, Options, StartTimes, Value};
 use std::sync::Arc;
 
 /// What a function over a range is given: the samples of one series in the range of one time.
@@ -27,11 +27,29 @@ pub(super) struct Window<'w> {
     pub(super) at: i64,
     pub(super) boundary: Boundary,
     pub(super) lookback: i64,
+    /// Of the values those that are less than the one before them, as far as that was looked for.
+    pub(super) falls: Option<Falls<'w>>,
     /// The other arguments at this time.
     pub(super) scalars: &'w [f64],
     /// Where each argument begins in the text.
     pub(super) places: &'w [usize],
     pub(super) notes: &'w RefCell<Annotations>,
+}
+
+/// Where the numbers of a window are less than the one before them, which is in the window as well.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Falls<'w> {
+    /// Among all numbers of the series.
+    places: &'w [usize],
+    /// The place of the window's first.
+    first: usize,
+}
+
+impl Falls<'_> {
+    /// Places in the window.
+    pub(super) fn places(self) -> impl Iterator<Item = usize> {
+        self.places.iter().map(move |place| place - self.first)
+    }
 }
 
 impl Window<'_> {
@@ -76,19 +94,13 @@ impl Query<'_> {
                 scalars.push(self.eval(arg, grid)?.scalar());
             }
         }
-        let (all, shift, range) = match &argument.kind {
-            Kind::Matrix(matrix) => self.ranged(matrix, apart(name), grid, at)?,
-            Kind::Subquery(subquery) => self.ranged_subquery(subquery, grid, at)?,
-            _ => return Err(Fault::execution(at, "this is no range vector")),
-        };
         let boundary = boundary_of(argument);
         allowed_at_boundary(name, boundary, expr.place.start)?;
-        let range_s = match &argument.kind {
-            Kind::Matrix(matrix) => self.seconds(&matrix.range)?,
-            Kind::Subquery(subquery) => self.seconds(&subquery.range)?,
-            _ => 0.0,
-        };
-        let looks = Looks {
+        let looks = |shift: Shift, range: i64, range_s: f64| Looks {
+            function,
+            name,
+            options: self.options,
+            grid,
             shift,
             range,
             range_s,
@@ -96,50 +108,106 @@ impl Query<'_> {
             scalars,
             places: call.args.iter().map(|arg| arg.bare().place.start).collect(),
         };
-        self.may_hold(all.len(), grid, at)?;
-        let mut rows = Vec::with_capacity(all.len());
-        for ranged in all {
-            self.go_on(at)?;
-            let row = self.row_over_range(function, name, ranged, grid, &looks)?;
-            if !row.is_empty() {
-                rows.push(row);
+        let rows = match &argument.kind {
+            Kind::Matrix(matrix) => {
+                let range_s = self.seconds(&matrix.range)?;
+                let range = self.positive_ms(&matrix.range)?;
+                let shift = self.shift(matrix.selector.pin, matrix.selector.offset.as_ref())?;
+                let looks = looks(shift, range, range_s);
+                let row = |ranged: &mut Ranged, notes: &RefCell<Annotations>| {
+                    let row = looks.row(ranged, notes);
+                    (!row.as_ref().is_ok_and(Row::is_empty)).then_some(row)
+                };
+                let rows = self.of_ranged(matrix, apart(name), grid, at, row)?;
+                rows.into_iter().collect::<Result<Vec<Row>, Fault>>()?
             }
-        }
+            Kind::Subquery(subquery) => {
+                let range_s = self.seconds(&subquery.range)?;
+                let (all, shift, range) = self.ranged_subquery(subquery, grid, at)?;
+                self.may_hold(all.len(), grid, at)?;
+                let looks = looks(shift, range, range_s);
+                let mut rows = Vec::with_capacity(all.len());
+                for mut ranged in all {
+                    self.go_on(at)?;
+                    let row = looks.row(&mut ranged, &self.notes)?;
+                    if !row.is_empty() {
+                        rows.push(row);
+                    }
+                }
+                rows
+            }
+            _ => return Err(Fault::execution(at, "this is no range vector")),
+        };
         if name == "absent_over_time" {
             return Ok(Evaluated::Vector(absent(&rows, argument, grid)));
         }
         merged(rows, expr.place.start).map(Evaluated::Vector)
     }
+}
 
-    fn row_over_range(
-        &self,
-        function: OverRange,
-        name: &str,
-        mut ranged: Ranged,
-        grid: Grid,
-        looks: &Looks,
-    ) -> Result<Row, Fault> {
-        let uses_starts = matches!(name, "rate" | "irate" | "increase" | "resets");
+/// A function over ranges, and where it looks.
+struct Looks<'q> {
+    function: OverRange,
+    name: &'q str,
+    options: &'q Options,
+    grid: Grid,
+    shift: Shift,
+    range: i64,
+    range_s: f64,
+    boundary: Boundary,
+    /// The other arguments at all times.
+    scalars: Vec<Vec<f64>>,
+    places: Vec<usize>,
+}
+
+impl Looks<'_> {
+    /// Whether it asks by how much a counter rose.
+    fn counts(&self) -> bool {
+        matches!(self.name, "rate" | "increase")
+    }
+
+    /// What the function makes of a series.
+    fn row(&self, ranged: &mut Ranged, notes: &RefCell<Annotations>) -> Result<Row, Fault> {
+        let uses_starts = self.counts() || matches!(self.name, "irate" | "resets");
         if self.options.start_times == StartTimes::Ignored || !uses_starts {
             ranged.floats.starts.clear();
             ranged.histograms.starts.clear();
         }
+        let points = self.points(ranged, notes)?;
+        if self.counts() {
+            let metric = ranged.labels.get(METRIC_NAME);
+            rate::note_counter(metric, &points, self.places[0], notes);
+        }
+        // These two act like an offset: it is still the metric.
+        let keeps_name = matches!(self.name, "last_over_time" | "first_over_time");
+        let drop_name = !keeps_name || ranged.drop_name;
+        let mut row = Row { labels: ranged.labels.clone(), drop_name, points };
+        if drop_name && self.options.metric_names == MetricNames::RemovedAtOnce {
+            row.labels = row.labels.without_metadata();
+        }
+        Ok(row)
+    }
+
+    fn points(&self, ranged: &Ranged, notes: &RefCell<Annotations>) -> Result<Vec<Option<Value>>, Fault> {
         let lookback = self.options.lookback_ms;
-        let (before, beyond) = match looks.boundary {
+        let (before, beyond) = match self.boundary {
             Boundary::Plain => (0, 0),
             Boundary::Anchored => (lookback, 0),
             Boundary::Smoothed => (lookback, lookback),
         };
+        let values = &ranged.floats.values;
         // Ranges that hardly overlap are looked at as fast.
-        let overlap = looks.range / 2 >= grid.step && looks.boundary == Boundary::Plain;
+        let overlap = self.range / 2 >= self.grid.step && self.boundary == Boundary::Plain;
         let slides = overlap && ranged.histograms.times.is_empty();
-        let mut sliding = slides.then(|| Sliding::new(name, &ranged.floats.values)).flatten();
-        let mut points = Vec::with_capacity(grid.steps());
+        let mut sliding = slides.then(|| Sliding::new(self.name, values)).flatten();
+        let counts = self.counts() && self.boundary == Boundary::Plain && ranged.floats.starts.is_empty();
+        let falls = counts.then(|| falls(values));
+        let mut points = Vec::with_capacity(self.grid.steps());
         let (mut float_cursor, mut histogram_cursor) = ((0, 0), (0, 0));
-        let mut scalars = vec![0.0; looks.scalars.len()];
-        for (step, time) in grid.times().enumerate() {
-            let to = looks.shift.of(time);
-            let from = to.saturating_sub(looks.range);
+        let mut scalars = vec![0.0; self.scalars.len()];
+        for (step, time) in self.grid.times().enumerate() {
+            let to = self.shift.of(time);
+            let from = to.saturating_sub(self.range);
             let (behind, until) = (from.saturating_sub(before), to.saturating_add(beyond));
             let floats = ranged.floats.part(behind, until, &mut float_cursor);
             let histograms = ranged.histograms.part(behind, until, &mut histogram_cursor);
@@ -147,44 +215,48 @@ impl Query<'_> {
                 points.push(None);
                 continue;
             }
+            let first = float_cursor.0;
             if let Some(sliding) = &mut sliding {
-                let first = float_cursor.0;
-                let value = sliding.at(&ranged.floats.values, first, first + floats.len());
+                let value = sliding.at(values, first, first + floats.len());
                 points.push(Some(Value::Float(value)));
                 continue;
             }
-            for (scalar, values) in scalars.iter_mut().zip(&looks.scalars) {
+            for (scalar, values) in scalars.iter_mut().zip(&self.scalars) {
                 *scalar = values.get(step).copied().unwrap_or(f64::NAN);
             }
+            let falls = falls.as_deref().map(|places| falls_within(places, first, first + floats.len()));
             let window = Window {
                 labels: &ranged.labels,
                 floats,
                 histograms,
                 from,
                 to,
-                range_s: looks.range_s,
+                range_s: self.range_s,
                 at: time,
-                boundary: looks.boundary,
+                boundary: self.boundary,
                 lookback,
+                falls,
                 scalars: &scalars,
-                places: &looks.places,
-                notes: &self.notes,
+                places: &self.places,
+                notes,
             };
-            points.push(function(&window)?);
+            points.push((self.function)(&window)?);
         }
-        if matches!(name, "rate" | "increase") {
-            let metric = ranged.labels.get(METRIC_NAME);
-            rate::note_counter(metric, &points, looks.places[0], &self.notes);
-        }
-        // These two act like an offset: it is still the metric.
-        let keeps_name = matches!(name, "last_over_time" | "first_over_time");
-        let drop_name = !keeps_name || ranged.drop_name;
-        let mut row = Row { labels: ranged.labels, drop_name, points };
-        if drop_name && self.options.metric_names == MetricNames::RemovedAtOnce {
-            row.labels = row.labels.without_metadata();
-        }
-        Ok(row)
+        Ok(points)
     }
+}
+
+/// Places of values that are less than the one before: found once, not again for each range.
+fn falls(values: &[f64]) -> Vec<usize> {
+    let pairs = values.windows(2).enumerate();
+    pairs.filter(|(_, pair)| pair[1] < pair[0]).map(|(before, _)| before + 1).collect()
+}
+
+/// Those of a window from one place to another, the latter not included; what fell to the first is not in the window.
+fn falls_within(places: &[usize], first: usize, end: usize) -> Falls<'_> {
+    let from = places.partition_point(|place| *place <= first);
+    let to = places.partition_point(|place| *place < end);
+    Falls { places: &places[from..to.max(from)], first }
 }
 
 /// Which samples of its range a function has to see. Of a counter a coarser tier keeps what it rose by, of everything the
@@ -195,16 +267,6 @@ fn apart(name: &str) -> Apart {
         | "present_over_time" | "absent_over_time" => Apart::Sparse,
         _ => Apart::All,
     }
-}
-
-/// Where a function over ranges looks.
-struct Looks {
-    shift: super::grid::Shift,
-    range: i64,
-    range_s: f64,
-    boundary: Boundary,
-    scalars: Vec<Vec<f64>>,
-    places: Vec<usize>,
 }
 
 fn boundary_of(argument: &Expr) -> Boundary {

@@ -1,16 +1,20 @@
 //! Samples from the source: as instant vectors, and as ranges.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Query;
 use super::functions::boundary;
 use super::grid::{Grid, Shift};
 use super::rows::Row;
+use crate::annotations::Annotations;
 use crate::error::Fault;
 use crate::parse::ast::{Boundary, Matrix, Needs, Selector, Subquery};
 use crate::{
-    Buckets, CounterReset, Histogram, Labels, Sample, Select, Series, StartTimes, StartedSeries, Value,
-    is_stale,
+    Buckets, Column, CounterReset, Histogram, Labels, Sample, Samples, Select, Series, StartTimes,
+    StartedSeries, Value, is_stale,
 };
 
 /// A series of a range vector: what lies in the ranges of all times together.
@@ -52,6 +56,12 @@ impl<T> Default for Track<T> {
 }
 
 impl<T> Track<T> {
+    /// Takes what is in a column.
+    fn of(column: &mut Column<T>) -> Self {
+        let Column { times, values } = std::mem::take(column);
+        Self { times, values, starts: Vec::new() }
+    }
+
     fn push(&mut self, time: i64, value: T, start: Option<i64>) {
         self.times.push(time);
         self.values.push(value);
@@ -126,17 +136,17 @@ impl Apart {
 
 impl Query<'_> {
     /// Everything a selector needs, read at once.
-    fn load(
-        &self,
-        selector: &Selector,
-        (from, to): (i64, i64),
-        step_ms: i64,
-        at: usize,
-    ) -> Result<Vec<StartedSeries>, Fault> {
-        let select = Select { matchers: selector.matchers.clone(), from_ms: from, to_ms: to, step_ms };
-        let mut series = self.select(&select, at)?;
+    fn load(&self, selector: &Selector, select: &Select, at: usize) -> Result<Vec<StartedSeries>, Fault> {
+        let mut series = self.select(select, at)?;
         if selector.needs == Needs::CountAndSum {
-            series.iter_mut().for_each(|started| without_buckets(&mut started.series));
+            let values = |started: &'_ mut StartedSeries| {
+                let values = started.series.samples.iter_mut().map(|sample| &mut sample.value);
+                without_buckets(values.filter_map(|value| match value {
+                    Value::Histogram(histogram) => Some(histogram),
+                    Value::Float(_) => None,
+                }));
+            };
+            series.iter_mut().for_each(values);
         }
         Ok(series)
     }
@@ -153,18 +163,100 @@ impl Query<'_> {
             }),
         };
         let series = series.map_err(|error| Fault::source(at, &error))?;
-        let mut loaded = self.loaded.get();
-        for started in &series {
-            loaded += started.series.samples.iter().map(weight).sum::<u64>();
-        }
-        self.loaded.set(loaded);
-        if loaded > self.limits.samples {
-            let limit = self.limits.samples;
-            let message =
-                format!("the query needs more than {limit} samples; ask for fewer series or a shorter time");
-            return Err(Fault::too_much(at, message));
-        }
+        let weights = series.iter().flat_map(|started| &started.series.samples).map(weight);
+        self.have_loaded(self.loaded.get() + weights.sum::<u64>(), at)?;
         Ok(series)
+    }
+
+    /// Remembers how many samples were read so far.
+    ///
+    /// # Errors
+    /// Where it is too many.
+    fn have_loaded(&self, loaded: u64, at: usize) -> Result<(), Fault> {
+        self.loaded.set(loaded);
+        let limit = self.limits.samples;
+        if loaded <= limit {
+            return Ok(());
+        }
+        let message =
+            format!("the query needs more than {limit} samples; ask for fewer series or a shorter time");
+        Err(Fault::too_much(at, message))
+    }
+
+    /// What `make` makes of each series that is read, by labels. It is made on the threads that read, as soon as a series
+    /// is there, so that no more than what is made is held; not asked for the times at which counters began.
+    fn of_each<R: Send>(
+        &self,
+        selector: &Selector,
+        select: &Select,
+        grid: Grid,
+        at: usize,
+        make: impl Fn(&Labels, &mut Samples, &RefCell<Annotations>) -> Option<R> + Sync,
+    ) -> Result<Vec<R>, Fault> {
+        if select.from_ms > select.to_ms {
+            return Ok(Vec::new());
+        }
+        self.go_on(at)?;
+        let (limits, steps) = (self.limits, grid.step_count());
+        let (loaded, rows) = (AtomicU64::new(self.loaded.get()), AtomicUsize::new(0));
+        let made: Mutex<Vec<(Labels, R, Annotations)>> = Mutex::default();
+        let take = |labels: &Labels, samples: &mut Samples| {
+            let weight = samples_weight(samples);
+            let loaded = loaded.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
+            if loaded > limits.samples || (limits.cancelled)() {
+                return ControlFlow::Break(());
+            }
+            let rows = rows.fetch_add(1, Ordering::Relaxed) as u64 + 1;
+            // What is too much is only counted, to say how much it is.
+            if rows.saturating_mul(steps) > limits.points {
+                return ControlFlow::Continue(());
+            }
+            if selector.needs == Needs::CountAndSum {
+                without_buckets(samples.histograms.values.iter_mut());
+            }
+            let notes = RefCell::default();
+            if let Some(row) = make(labels, samples, &notes) {
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+                made.push((labels.clone(), row, notes.into_inner()));
+            }
+            ControlFlow::Continue(())
+        };
+        self.source.each(select, &take).map_err(|error| Fault::source(at, &error))?;
+        self.have_loaded(loaded.into_inner(), at)?;
+        self.go_on(at)?;
+        self.may_hold(rows.into_inner(), grid, at)?;
+        let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        made.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        let mut all = self.notes.borrow_mut();
+        let each = made.into_iter().map(|(_, row, notes)| {
+            all.extend(notes);
+            row
+        });
+        Ok(each.collect())
+    }
+
+    /// What `make` makes of each series of a range vector, with what lies in the ranges of all times; by labels.
+    pub(super) fn of_ranged<R: Send>(
+        &self,
+        matrix: &Matrix,
+        apart: Apart,
+        grid: Grid,
+        at: usize,
+        make: impl Fn(&mut Ranged, &RefCell<Annotations>) -> Option<R> + Sync,
+    ) -> Result<Vec<R>, Fault> {
+        if self.options.start_times == StartTimes::Used {
+            let (all, _, _) = self.ranged(matrix, apart, grid, at)?;
+            self.may_hold(all.len(), grid, at)?;
+            let made = all.into_iter().filter_map(|mut ranged| make(&mut ranged, &self.notes));
+            return Ok(made.collect());
+        }
+        let Some((select, _, _)) = self.ranged_select(matrix, apart, grid)? else { return Ok(Vec::new()) };
+        self.of_each(&matrix.selector, &select, grid, at, |labels, samples, notes| {
+            let mut ranged = Ranged::of_samples(labels.clone(), samples);
+            let made = make(&mut ranged, notes);
+            ranged.give_back(samples);
+            made
+        })
     }
 
     /// At each time the last sample of each series, unless it is older than the lookback or says that the series ended.
@@ -175,22 +267,34 @@ impl Query<'_> {
         at: usize,
     ) -> Result<Vec<Row>, Fault> {
         let shift = self.shift(selector.pin, selector.offset.as_ref())?;
-        let series = self.instant_samples(selector, shift, grid, at)?;
         if selector.boundary == Boundary::Smoothed {
+            let series = self.instant_samples(selector, shift, grid, at)?;
             return boundary::smoothed(self, series, shift, grid, at);
         }
-        self.may_hold(series.len(), grid, at)?;
-        let mut rows = Vec::with_capacity(series.len());
-        for StartedSeries { series, .. } in series {
-            let mut latest = Latest::new(&series.samples, self.options.lookback_ms);
-            let points =
-                grid.times().map(|time| latest.at(shift.of(time)).map(|(_, sample)| sample.value.clone()));
-            let row = Row { labels: series.labels, drop_name: false, points: points.collect() };
-            if !row.is_empty() {
-                rows.push(row);
-            }
+        if grid.steps() == 0 {
+            return Ok(Vec::new());
         }
-        Ok(rows)
+        let lookback = self.options.lookback_ms;
+        let select = self.instant_select(selector, shift, grid);
+        self.of_each(selector, &select, grid, at, |labels, samples, _| {
+            let points = latest_of(samples, grid, shift, lookback);
+            let row = Row { labels: labels.clone(), drop_name: false, points };
+            (!row.is_empty()).then_some(row)
+        })
+    }
+
+    /// What has to be read for an instant vector.
+    fn instant_select(&self, selector: &Selector, shift: Shift, grid: Grid) -> Select {
+        let (first, last) = shift.bounds(grid);
+        let lookback = self.options.lookback_ms;
+        let smoothed = selector.boundary == Boundary::Smoothed;
+        let (beyond, apart) = if smoothed { (lookback, Apart::All) } else { (0, Apart::Last) };
+        Select {
+            matchers: selector.matchers.clone(),
+            from_ms: first.saturating_sub(lookback).saturating_add(1),
+            to_ms: last.saturating_add(beyond),
+            step_ms: apart.step(grid, lookback),
+        }
     }
 
     pub(super) fn instant_samples(
@@ -203,12 +307,7 @@ impl Query<'_> {
         if grid.steps() == 0 {
             return Ok(Vec::new());
         }
-        let (first, last) = shift.bounds(grid);
-        let lookback = self.options.lookback_ms;
-        let beyond = if selector.boundary == Boundary::Smoothed { lookback } else { 0 };
-        let wanted = (first.saturating_sub(lookback).saturating_add(1), last.saturating_add(beyond));
-        let apart = if beyond == 0 { Apart::Last } else { Apart::All };
-        self.load(selector, wanted, apart.step(grid, lookback), at)
+        self.load(selector, &self.instant_select(selector, shift, grid), at)
     }
 
     /// What lies in the ranges of all times, by series.
@@ -219,10 +318,24 @@ impl Query<'_> {
         grid: Grid,
         at: usize,
     ) -> Result<(Vec<Ranged>, Shift, i64), Fault> {
+        let Some((select, shift, range)) = self.ranged_select(matrix, apart, grid)? else {
+            return Ok((Vec::new(), Shift::new(None, 0), 0));
+        };
+        let series = self.load(&matrix.selector, &select, at)?;
+        Ok((series.into_iter().map(Ranged::of).collect(), shift, range))
+    }
+
+    /// What has to be read for a range vector, with how it moves times and its range; none where there are no times.
+    fn ranged_select(
+        &self,
+        matrix: &Matrix,
+        apart: Apart,
+        grid: Grid,
+    ) -> Result<Option<(Select, Shift, i64)>, Fault> {
         let range = self.positive_ms(&matrix.range)?;
         let shift = self.shift(matrix.selector.pin, matrix.selector.offset.as_ref())?;
         if grid.steps() == 0 {
-            return Ok((Vec::new(), shift, range));
+            return Ok(None);
         }
         let (first, last) = shift.bounds(grid);
         let lookback = self.options.lookback_ms;
@@ -231,13 +344,14 @@ impl Query<'_> {
             Boundary::Anchored => (lookback, 0),
             Boundary::Smoothed => (lookback, lookback),
         };
-        let wanted = (
-            first.saturating_sub(range).saturating_sub(before).saturating_add(1),
-            last.saturating_add(beyond),
-        );
         let apart = if matrix.selector.boundary == Boundary::Plain { apart } else { Apart::All };
-        let series = self.load(&matrix.selector, wanted, apart.step(grid, range), at)?;
-        Ok((series.into_iter().map(Ranged::of).collect(), shift, range))
+        let select = Select {
+            matchers: matrix.selector.matchers.clone(),
+            from_ms: first.saturating_sub(range).saturating_sub(before).saturating_add(1),
+            to_ms: last.saturating_add(beyond),
+            step_ms: apart.step(grid, range),
+        };
+        Ok(Some((select, shift, range)))
     }
 
     /// A range vector as it is, at one time.
@@ -294,10 +408,9 @@ impl Query<'_> {
 }
 
 /// Finds out of every histogram but the first whether it was reset, and leaves its buckets out.
-fn without_buckets(series: &mut Series) {
+fn without_buckets<'h>(histograms: impl Iterator<Item = &'h mut Arc<Histogram>>) {
     let mut before: Option<Arc<Histogram>> = None;
-    for sample in &mut series.samples {
-        let Value::Histogram(value) = &mut sample.value else { continue };
+    for value in histograms {
         let h = Arc::clone(value);
         let mut reset = h.reset;
         if let (CounterReset::Unknown, Some(before), false) = (reset, &before, h.is_stale()) {
@@ -325,8 +438,17 @@ fn without_buckets(series: &mut Series) {
 fn weight(sample: &Sample) -> u64 {
     match &sample.value {
         Value::Float(_) => 1,
-        Value::Histogram(h) => 1 + (h.positive.counts.len() + h.negative.counts.len()) as u64,
+        Value::Histogram(h) => histogram_weight(h),
     }
+}
+
+fn histogram_weight(h: &Histogram) -> u64 {
+    1 + (h.positive.counts.len() + h.negative.counts.len()) as u64
+}
+
+fn samples_weight(samples: &Samples) -> u64 {
+    let histograms = samples.histograms.values.iter().map(|h| histogram_weight(h));
+    samples.floats.len() as u64 + histograms.sum::<u64>()
 }
 
 /// The last samples of a series at rising times.
@@ -353,6 +475,40 @@ impl<'s> Latest<'s> {
     }
 }
 
+/// The last value of a series at each time.
+fn latest_of(samples: &Samples, grid: Grid, shift: Shift, lookback: i64) -> Vec<Option<Value>> {
+    if !samples.histograms.is_empty() {
+        let samples = samples.to_vec();
+        let mut latest = Latest::new(&samples, lookback);
+        let points = grid.times().map(|time| Some(latest.at(shift.of(time))?.1.value.clone()));
+        return points.collect();
+    }
+    let Column { times, values } = &samples.floats;
+    let mut behind = 0;
+    let points = grid.times().map(|time| {
+        let time = shift.of(time);
+        while times.get(behind).is_some_and(|at_ms| *at_ms <= time) {
+            behind += 1;
+        }
+        let at = behind.checked_sub(1)?;
+        let fresh = times[at] > time.saturating_sub(lookback);
+        (fresh && !is_stale(values[at])).then_some(Value::Float(values[at]))
+    });
+    points.collect()
+}
+
+/// Takes stale markers out; mostly there are none.
+fn without_stale<T>(column: &mut Column<T>, is_stale: impl Fn(&T) -> bool) {
+    // All are looked at whatever the first are: so several are at once.
+    let stale = column.values.iter().filter(|value| is_stale(value)).count();
+    if stale == 0 {
+        return;
+    }
+    let mut kept = column.values.iter().map(|value| !is_stale(value)).collect::<Vec<bool>>().into_iter();
+    column.times.retain(|_| kept.next().unwrap_or(false));
+    column.values.retain(|value| !is_stale(value));
+}
+
 impl Ranged {
     pub(super) fn of(started: StartedSeries) -> Self {
         let StartedSeries { series, starts_ms } = started;
@@ -371,6 +527,20 @@ impl Ranged {
             }
         }
         Self { labels: series.labels, drop_name: false, floats, histograms }
+    }
+
+    /// Takes the samples of a series; stale markers are left out.
+    fn of_samples(labels: Labels, samples: &mut Samples) -> Self {
+        without_stale(&mut samples.floats, |value| is_stale(*value));
+        without_stale(&mut samples.histograms, |value| value.is_stale());
+        let (floats, histograms) = (Track::of(&mut samples.floats), Track::of(&mut samples.histograms));
+        Self { labels, drop_name: false, floats, histograms }
+    }
+
+    /// Gives the memory of what was taken back to where it came from.
+    fn give_back(self, samples: &mut Samples) {
+        samples.floats = Column { times: self.floats.times, values: self.floats.values };
+        samples.histograms = Column { times: self.histograms.times, values: self.histograms.values };
     }
 
     /// Of what a subquery yields. What histograms say of resets holds between samples that are next to each other, and of

@@ -145,12 +145,8 @@ fn float_change(window: &Window<'_>, kind: Kind) -> Option<f64> {
     if kind == Kind::Gauge {
         return Some(changed);
     }
-    if !part.knows_starts() {
-        for pair in part.values.windows(2) {
-            if pair[1] < pair[0] {
-                changed += pair[0];
-            }
-        }
+    if let Some(falls) = window.falls {
+        falls.places().for_each(|at| changed += part.values[at - 1]);
         return Some(changed);
     }
     note_overlap(window, part);

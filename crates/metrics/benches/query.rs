@@ -1,7 +1,7 @@
 //! What it costs to read 1,000 series of 6 h at 1 s (21.6 M samples), and to evaluate expressions over them.
 //!
-//! Corpus: two targets shaped like node-exporter (`metrics::bench`), one of which is asked. "blocks": all samples on disk,
-//! merged; "fed": the last ones in memory, as while a store is fed. Run:
+//! Corpus: a target shaped like node-exporter (`metrics::bench`). "blocks": all samples on disk, merged; "fed": the last
+//! ones in memory, as while a store is fed. Bytes of each sample on disk are printed before the times. Run:
 //! `cargo bench -p metrics --features bench --bench query`.
 
 use std::hint::black_box;
@@ -55,10 +55,25 @@ fn asked(criterion: &mut Criterion, name: &str, store: &Metrics) {
     group.finish();
 }
 
+/// What samples take on disk, in bytes for each, by tier.
+fn sizes() {
+    for (targets, step) in [(2, 1), (10, 15), (10, 30)] {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let store = filled(dir.path(), targets, SECONDS, step, true).expect("a store");
+        let tiers = store.status().tiers;
+        let samples = f64::from(targets * 1000 * (SECONDS / step));
+        let each: Vec<String> =
+            tiers.iter().map(|tier| format!("{:.3}", tier.bytes as f64 / samples)).collect();
+        let all: u64 = tiers.iter().map(|tier| tier.bytes).sum();
+        eprintln!("every {step} s: {:.3} B a sample; {} by tier", all as f64 / samples, each.join(" + "));
+    }
+}
+
 fn query(criterion: &mut Criterion) {
+    sizes();
     for (name, flushed) in [("blocks", true), ("fed", false)] {
         let dir = tempfile::TempDir::new().expect("a directory");
-        let store = filled(dir.path(), 2, SECONDS, flushed).expect("a store");
+        let store = filled(dir.path(), 1, SECONDS, 1, flushed).expect("a store");
         asked(criterion, name, &store);
     }
 }

@@ -4,7 +4,7 @@
 //! catalogue:  "HMSC" │ format u32 │ crc of the rest u32 │ log through │ next number │ floors │ parts │ metadata
 //! ```
 //!
-//! A file replaced as a whole, so that several parts come and go at once: the three tiers of one flush, or a merged part
+//! A file replaced as a whole, so that several parts come and go at once: the tiers of one flush, or a merged part
 //! and those it was made of. Parts that it does not name are left-overs of a crash. Should it be damaged, which no crash
 //! does, it is set aside, every sound part is taken, and the log is read from its beginning.
 
@@ -58,6 +58,11 @@ impl Live {
     /// All parts.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Arc<Part>> {
         self.parts.iter().flatten()
+    }
+
+    /// Parts that answer for a tier: its own, and finer ones beside which none was written.
+    pub(crate) fn answering(&self, tier: Tier) -> impl Iterator<Item = &Arc<Part>> {
+        self.parts().filter(move |part| part.foot.tier <= tier && part.foot.through >= tier)
     }
 
     /// Adds a part.

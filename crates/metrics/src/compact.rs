@@ -18,9 +18,9 @@ use crate::head::{Active, Series};
 use crate::intake::millis;
 use crate::lock;
 use crate::merge;
-use crate::part::PartWriter;
+use crate::part::{Part, PartWriter};
 use crate::shared::Shared;
-use crate::tier::{Nature, Tier, Windows, nature, thin};
+use crate::tier::{Nature, Tier, Windows, beside, nature, thinned, through};
 use crate::wal::Segment;
 
 /// Between two looks at what there may be to do. Tests say when.
@@ -120,27 +120,31 @@ impl Chores {
         }
     }
 
-    /// Writes samples, and what minutes and hours keep of them.
+    /// Writes samples, and what minutes and hours keep of them where that is less.
     fn write_tiers(&self, series: &[(Arc<Series>, Arc<Active>)]) -> io::Result<Written> {
         let catalogue = &self.shared.catalogue;
-        let create = |tier| PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier);
-        let (mut raw, mut minute, mut hour) =
-            (create(Tier::Raw)?, create(Tier::Minute)?, create(Tier::Hour)?);
+        let through = through(series.iter().map(|(_, active)| active.extent()));
+        let mut writers = Vec::new();
+        for tier in Tier::ALL.into_iter().filter(|tier| *tier == Tier::Raw || *tier > through) {
+            let own = if tier == Tier::Raw { through } else { tier };
+            let number = catalogue.next_number();
+            writers.push((tier, PartWriter::create(&catalogue.parts_dir, number, tier, own)?));
+        }
+        let mut all = Vec::new();
         for (series, active) in series {
             let labels = &series.labels;
             let nature = self.nature(labels);
-            let mut samples = Vec::new();
-            active.read(i64::MIN, i64::MAX, &mut samples);
-            raw.series(labels, &samples, &Windows::default())?;
-            let windows = Windows::of(&samples, Tier::Minute);
-            thin(&mut samples, Tier::Minute, nature);
-            minute.series(labels, &samples, &windows)?;
-            // What an hour keeps is among what its minutes keep.
-            thin(&mut samples, Tier::Hour, nature);
-            hour.series(labels, &samples, &windows.coarser(Tier::Hour))?;
+            all.clear();
+            active.read(i64::MIN, i64::MAX, &mut all);
+            for (tier, writer) in &mut writers {
+                match beside(&all, *tier) {
+                    None => writer.series(labels, &all, &Windows::default())?,
+                    Some(windows) => writer.series(labels, &thinned(&all, *tier, nature), &windows)?,
+                }
+            }
         }
         let mut written = Written::default();
-        for writer in [raw, minute, hour] {
+        for (_, writer) in writers {
             written.add(writer.finish()?);
         }
         Ok(written)
@@ -164,20 +168,29 @@ impl Chores {
         for tier in Tier::ALL {
             let live = catalogue.live();
             let Some(parts) = merge::choose(&live.parts[tier.place()], tier) else { continue };
-            match merge::merge(catalogue, &parts, tier, |labels| self.nature(labels)) {
-                Ok(merged) => {
-                    catalogue.replace(&parts, merged, |_| {})?;
-                    self.shared.counters.merges.add(1);
-                }
-                Err(merge::MergeError::Damaged { part, why }) => catalogue.set_aside(&part, why)?,
-                Err(merge::MergeError::Io(error)) => return Err(error),
+            if let Some(merged) = self.merged(&parts, tier)? {
+                catalogue.replace(&parts, merged, |_| {})?;
+                self.shared.counters.merges.add(1);
             }
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// Lets go of what is too old, and of the oldest where there is too much.
+    /// What several parts have, as one part of a tier; none where one of them turned out to be damaged and was set aside.
+    fn merged(&self, parts: &[Arc<Part>], tier: Tier) -> io::Result<Option<Written>> {
+        match merge::merge(&self.shared.catalogue, parts, tier, |labels| self.nature(labels)) {
+            Ok(merged) => Ok(Some(merged)),
+            Err(merge::MergeError::Damaged { part, why }) => {
+                self.shared.catalogue.set_aside(&part, why)?;
+                Ok(None)
+            }
+            Err(merge::MergeError::Io(error)) => Err(error),
+        }
+    }
+
+    /// Lets go of what is too old, and of the oldest where there is too much. What answered for coarser tiers becomes a part
+    /// of the next of them.
     pub(crate) fn retire(&self) -> io::Result<()> {
         let _one_at_a_time = lock(&self.frozen);
         let (catalogue, config) = (&self.shared.catalogue, &self.shared.config);
@@ -195,13 +208,22 @@ impl Chores {
                 bytes -= part.bytes;
                 gone.push(part);
             }
-            let Some(last) = gone.last() else { continue };
-            let floor_ms = last.foot.max_ms;
-            catalogue.replace(&gone, Written::default(), |live| {
-                let floor = &mut live.floors[tier.place()];
-                *floor = floor_ms.max(*floor);
-            })?;
-            self.shared.counters.retired.add(gone.len() as u64);
+            // Alone, so that a disk that is nearly full needs room for no more than one at a time.
+            for part in gone {
+                let coarser = if part.foot.through > tier { tier.coarser() } else { None };
+                let one = std::slice::from_ref(&part);
+                let kept = match coarser {
+                    Some(coarser) => self.merged(one, coarser)?,
+                    None => Some(Written::default()),
+                };
+                // What was damaged is gone already.
+                let Some(kept) = kept else { continue };
+                catalogue.replace(one, kept, |live| {
+                    let floor = &mut live.floors[tier.place()];
+                    *floor = part.foot.max_ms.max(*floor);
+                })?;
+                self.shared.counters.retired.add(1);
+            }
         }
         Ok(())
     }

@@ -18,8 +18,7 @@ use crate::catalogue::Live;
 use crate::head::Snapshot;
 use crate::lock;
 use crate::matching::{Condition, find};
-use crate::merge::columns_in_order;
-use crate::part::{Between, Chunk, ChunkKind, Columns, Part, PartError, PartIndex, Strings};
+use crate::part::{Between, Chunk, Columns, Part, PartError, PartIndex, Strings};
 use crate::shared::Shared;
 use crate::tier::Tier;
 
@@ -132,11 +131,9 @@ pub(crate) fn gather(
 fn asked(shared: &Shared, live: &Live, within: Between, tier: Tier) -> Result<Vec<Asked>, PartError> {
     let mut asked = Vec::new();
     for Piece { tier, within } in pieces(live, tier, within) {
-        for part in &live.parts[tier.place()] {
-            if part.overlaps(within.from_ms, within.to_ms) {
-                let index = shared.catalogue.indexes.get(part)?;
-                asked.push(Asked { part: Arc::clone(part), index, within });
-            }
+        for part in live.answering(tier).filter(|part| part.overlaps(within.from_ms, within.to_ms)) {
+            let index = shared.catalogue.indexes.get(part)?;
+            asked.push(Asked { part: Arc::clone(part), index, within });
         }
     }
     asked.sort_by_key(|asked| (asked.part.foot.min_ms, asked.part.foot.number));
@@ -193,34 +190,27 @@ impl<'g> Readers<'g> {
         Self { gathered, columns, read, samples: Samples::default() }
     }
 
-    /// Shows the chunks that a series has in each part, in the order of parts, with how to read them.
+    /// Shows the chunks that a series has in each part, in the order of parts, with how to read them. Those of another
+    /// time are among them.
     pub(crate) fn each_part(
         &mut self,
         found: &Found,
-        wants: impl Fn(ChunkKind) -> bool,
         mut show: impl FnMut(&mut Columns<'g>, &[Chunk], Between, &mut Samples) -> Result<(), PartError>,
     ) -> Result<(), SourceError> {
         for (place, id) in &found.places {
             let Asked { part, index, within } = &self.gathered.asked[*place as usize];
-            let mut chunks = index.chunks(*id).map_err(|Damaged| nonsense(part))?;
-            let Between { from_ms, to_ms } = *within;
-            chunks.retain(|chunk| wants(chunk.kind) && chunk.min_ms <= to_ms && chunk.max_ms >= from_ms);
-            if !chunks.is_empty() {
-                show(&mut self.columns[*place as usize], &chunks, *within, &mut self.samples)?;
-            }
+            let chunks = index.chunks(*id).map_err(|Damaged| nonsense(part))?;
+            show(&mut self.columns[*place as usize], &chunks, *within, &mut self.samples)?;
         }
         Ok(())
     }
 
-    /// Adds what the head has, and answers behind which places it stands; it is sorted there.
-    pub(crate) fn head(&mut self, found: &Found) -> [usize; 2] {
-        let before = [self.samples.floats.len(), self.samples.histograms.len()];
+    /// Adds what the head has; what came late is not where it belongs.
+    pub(crate) fn head(&mut self, found: &Found) {
         let Between { from_ms, to_ms } = self.gathered.within;
         if let Some(head) = &found.head {
             head.read(from_ms, to_ms, &mut self.samples);
-            columns_in_order(&mut self.samples, before);
         }
-        before
     }
 
     /// Counts what was read.

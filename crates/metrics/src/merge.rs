@@ -9,7 +9,7 @@ use promql::{Column, Labels, Sample, Samples};
 
 use crate::bytes::Damaged;
 use crate::catalogue::{Catalogue, Written};
-use crate::part::{Between, Columns, Part, PartError, PartIndex, PartWriter, Strings};
+use crate::part::{Between, ChunkKind, Columns, Part, PartError, PartIndex, PartWriter, Strings};
 use crate::tier::{Nature, Tier, Windows, thin};
 
 /// So many parts are worth being one.
@@ -32,7 +32,7 @@ fn span_max_ms(tier: Tier) -> i64 {
 }
 
 /// Which parts are to become one: neighbours in time, of which none is larger than the others together, so that no
-/// sample is written again and again.
+/// sample is written again and again, and which answer for the same tiers.
 pub(crate) fn choose(parts: &[Arc<Part>], tier: Tier) -> Option<Vec<Arc<Part>>> {
     for from in 0..parts.len() {
         let (mut min_ms, mut max_ms) = (i64::MAX, i64::MIN);
@@ -40,7 +40,8 @@ pub(crate) fn choose(parts: &[Arc<Part>], tier: Tier) -> Option<Vec<Arc<Part>>> 
         for to in from..parts.len().min(from + PARTS_MAX) {
             min_ms = min_ms.min(parts[to].foot.min_ms);
             max_ms = max_ms.max(parts[to].foot.max_ms);
-            if max_ms.saturating_sub(min_ms) > span_max_ms(tier) {
+            let differs = parts[to].foot.through != parts[from].foot.through;
+            if differs || max_ms.saturating_sub(min_ms) > span_max_ms(tier) {
                 break;
             }
             let chosen = &parts[from..=to];
@@ -100,26 +101,61 @@ impl<'a> Input<'a> {
         labels.map(Some).map_err(|Damaged| self.part.damaged("its index makes no sense"))
     }
 
-    /// Takes the series that is next.
-    fn take(&mut self, samples: &mut Vec<Sample>, windows: &mut Vec<Windows>) -> Result<(), PartError> {
+    /// Takes the series that is next: adds its samples, and what stands beside them.
+    fn take(&mut self, samples: &mut Vec<Sample>, beside: &mut Vec<Beside>) -> Result<(), PartError> {
         let chunks = self.index.chunks(self.id);
+        let (begin, mut windows) = (samples.len(), Vec::new());
         for chunk in chunks.map_err(|Damaged| self.part.damaged("its index makes no sense"))? {
             match chunk.kind {
-                crate::part::ChunkKind::Windows => windows.push(self.columns.windows(&chunk)?),
-                _ => {
+                ChunkKind::Windows => windows.push(self.columns.windows(&chunk)?),
+                ChunkKind::Floats | ChunkKind::Histograms => {
                     let mut read = Samples::default();
                     self.columns.samples(&chunk, ALWAYS, &mut read)?;
                     samples.append(&mut read.to_vec());
                 }
             }
         }
+        beside.push(if windows.is_empty() {
+            Beside::Nothing(begin..samples.len())
+        } else {
+            Beside::Windows(windows)
+        });
         self.id += 1;
         self.labels = self.labels_now()?;
         Ok(())
     }
 }
 
-/// Makes one part of several; none where nothing is in them.
+/// What stands beside the samples of a series in a part.
+enum Beside {
+    /// Windows, since they are not all samples there were.
+    Windows(Vec<Windows>),
+    /// Nothing: these are all.
+    Nothing(std::ops::Range<usize>),
+}
+
+/// What a tier keeps of a series that is in several parts, and what stands beside it.
+fn kept(mut samples: Vec<Sample>, beside: Vec<Beside>, tier: Tier, nature: Nature) -> (Vec<Sample>, Windows) {
+    let windows = if beside.iter().all(|beside| matches!(beside, Beside::Nothing(_))) {
+        in_order(&mut samples);
+        match crate::tier::beside(&samples, tier) {
+            None => return (samples, Windows::default()),
+            Some(windows) => windows,
+        }
+    } else {
+        let of = |beside| match beside {
+            Beside::Windows(windows) => windows,
+            Beside::Nothing(range) => vec![Windows::of(&samples[range], tier)],
+        };
+        let windows: Vec<Windows> = beside.into_iter().flat_map(of).collect();
+        in_order(&mut samples);
+        Windows::merged(&windows)
+    };
+    thin(&mut samples, tier, nature);
+    (samples, windows)
+}
+
+/// Makes one part of a tier of several, which are of that tier or finer; none where nothing is in them.
 pub(crate) fn merge(
     catalogue: &Catalogue,
     parts: &[Arc<Part>],
@@ -134,15 +170,14 @@ pub(crate) fn merge(
     for part in parts {
         inputs.push(Input::open(part).map_err(|error| blame(part, error))?);
     }
-    let mut writer = PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier)?;
+    let through = parts.iter().map(|part| part.foot.through).min().unwrap_or(tier).max(tier);
+    let mut writer = PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier, through)?;
     while let Some(labels) = inputs.iter().filter_map(|input| input.labels.as_ref()).min().cloned() {
-        let (mut samples, mut windows) = (Vec::new(), Vec::new());
+        let (mut samples, mut beside) = (Vec::new(), Vec::new());
         for input in inputs.iter_mut().filter(|input| input.labels.as_ref() == Some(&labels)) {
-            input.take(&mut samples, &mut windows).map_err(|error| blame(input.part, error))?;
+            input.take(&mut samples, &mut beside).map_err(|error| blame(input.part, error))?;
         }
-        in_order(&mut samples);
-        thin(&mut samples, tier, nature(&labels));
-        let windows = if windows.len() == 1 { windows.remove(0) } else { Windows::merged(&windows) };
+        let (samples, windows) = kept(samples, beside, tier, nature(&labels));
         writer.series(&labels, &samples, &windows)?;
     }
     let mut written = Written::default();
@@ -160,27 +195,26 @@ pub(crate) fn in_order(samples: &mut Vec<Sample>) {
     }
 }
 
-/// The same of samples in columns, behind these places. Of a number and a histogram of one time the number stays.
-pub(crate) fn columns_in_order(samples: &mut Samples, [floats, histograms]: [usize; 2]) {
-    column_in_order(&mut samples.floats, floats);
-    column_in_order(&mut samples.histograms, histograms);
-    let floats = &samples.floats.times[floats..];
+/// The same of samples in columns. Of a number and a histogram of one time the number stays.
+pub(crate) fn columns_in_order(samples: &mut Samples) {
+    column_in_order(&mut samples.floats);
+    column_in_order(&mut samples.histograms);
+    let floats = &samples.floats.times;
     let twice = |at_ms: &i64| floats.binary_search(at_ms).is_ok();
-    if !floats.is_empty() && samples.histograms.times[histograms..].iter().any(twice) {
+    if !floats.is_empty() && samples.histograms.times.iter().any(twice) {
         let Column { times, values } = std::mem::take(&mut samples.histograms);
-        let all = times.into_iter().zip(values).enumerate();
-        let kept = all.filter(|(at, (at_ms, _))| *at < histograms || !twice(at_ms)).map(|(_, both)| both);
-        (samples.histograms.times, samples.histograms.values) = kept.unzip();
+        let both = times.into_iter().zip(values).filter(|(at_ms, _)| !twice(at_ms));
+        (samples.histograms.times, samples.histograms.values) = both.unzip();
     }
 }
 
-fn column_in_order<T>(column: &mut Column<T>, from: usize) {
-    if column.times[from..].is_sorted_by(|a, b| a < b) {
+fn column_in_order<T>(column: &mut Column<T>) {
+    if column.times.is_sorted_by(|a, b| a < b) {
         return;
     }
-    let (times, values) = (column.times.split_off(from), column.values.split_off(from));
+    let Column { times, values } = std::mem::take(column);
     let mut both: Vec<(i64, T)> = times.into_iter().zip(values).collect();
     both.sort_by_key(|(at_ms, _)| *at_ms);
     both.dedup_by_key(|(at_ms, _)| *at_ms);
-    both.into_iter().for_each(|(at_ms, value)| column.push(at_ms, value));
+    (column.times, column.values) = both.into_iter().unzip();
 }

@@ -10,9 +10,9 @@ use crate::gather::{Found, Readers, active, gather, pieces};
 use crate::lock;
 use crate::matching::{Condition, find};
 use crate::merge::columns_in_order;
-use crate::part::{Between, ChunkKind, PartError, PartIndex, Strings};
+use crate::part::{Between, Chunk, ChunkKind, PartError, PartIndex, Strings};
 use crate::shared::Shared;
-use crate::tier::{Aggregate, Nature, Tier, Windows, nature, thin_behind};
+use crate::tier::{Aggregate, Nature, Tier, Windows, nature, thin_columns};
 
 impl From<PartError> for SourceError {
     fn from(error: PartError) -> Self {
@@ -71,16 +71,27 @@ fn read(
     nature: impl Fn(&Labels) -> Nature,
 ) -> Result<(), SourceError> {
     readers.samples.clear();
-    let wants = |kind| kind != ChunkKind::Windows;
-    readers.each_part(found, wants, |columns, chunks, within, samples| {
-        chunks.iter().try_for_each(|chunk| columns.samples(chunk, within, samples))
+    readers.each_part(found, |columns, chunks, within, samples| {
+        chunks
+            .iter()
+            .filter(|chunk| holds_samples(chunk, within))
+            .try_for_each(|chunk| columns.samples(chunk, within, samples))
     })?;
-    let before = readers.head(found);
+    readers.head(found);
+    columns_in_order(&mut readers.samples);
     if tier != Tier::Raw {
-        thin_behind(&mut readers.samples, before, tier, nature(&found.labels));
+        // What the head has, and what is kept as it came because there is little of it.
+        thin_columns(&mut readers.samples, tier, nature(&found.labels));
     }
-    columns_in_order(&mut readers.samples, [0, 0]);
     readers.count(readers.samples.len() as u64)
+}
+
+fn holds_samples(chunk: &Chunk, within: Between) -> bool {
+    chunk.kind != ChunkKind::Windows && overlaps(chunk, within)
+}
+
+fn overlaps(chunk: &Chunk, within: Between) -> bool {
+    chunk.min_ms <= within.to_ms && chunk.max_ms >= within.from_ms
 }
 
 fn sorted(mut series: Vec<Series>) -> Vec<Series> {
@@ -101,9 +112,11 @@ pub(crate) fn aggregates(
             "aggregates are kept of minutes and hours; ask with a step of at least {least} ms, or for samples"
         )));
     }
-    // Windows as a whole: one that begins before the first time is there with its beginning.
-    let from_ms = select.from_ms.div_euclid(tier.width_ms()).saturating_mul(tier.width_ms());
-    let within = Between { from_ms, to_ms: select.to_ms };
+    // Windows as a whole: one that begins before the first time is there with its beginning, the last with its end.
+    let begin_of = |at_ms: i64| at_ms.div_euclid(tier.width_ms()).saturating_mul(tier.width_ms());
+    let from_ms = begin_of(select.from_ms);
+    let to_ms = begin_of(select.to_ms).saturating_add(tier.width_ms() - 1);
+    let within = Between { from_ms, to_ms };
     let conditions = Condition::all_of(&select.matchers)?;
     let gathered = gather(shared, &conditions, within, tier)?;
     let series = gathered.each(|found, readers| {
@@ -121,15 +134,25 @@ pub(crate) fn aggregates(
 /// What is kept of the windows of a series beside samples.
 fn windows(found: &Found, readers: &mut Readers<'_>, tier: Tier) -> Result<Windows, SourceError> {
     let mut parts = Vec::new();
-    let wants = |kind| kind == ChunkKind::Windows;
-    readers.each_part(found, wants, |columns, chunks, _, _| {
-        for chunk in chunks {
-            parts.push(columns.windows(chunk)?);
+    readers.each_part(found, |columns, chunks, within, samples| {
+        let mut kept = chunks.iter().filter(|chunk| chunk.kind == ChunkKind::Windows).peekable();
+        if kept.peek().is_some() {
+            for chunk in kept.filter(|chunk| overlaps(chunk, within)) {
+                parts.push(columns.windows(chunk)?);
+            }
+            return Ok(());
         }
+        // All samples are there.
+        samples.clear();
+        for chunk in chunks.iter().filter(|chunk| holds_samples(chunk, within)) {
+            columns.samples(chunk, within, samples)?;
+        }
+        parts.push(Windows::of_floats(&samples.floats, tier));
         Ok(())
     })?;
     readers.samples.clear();
     readers.head(found);
+    columns_in_order(&mut readers.samples);
     parts.push(Windows::of_floats(&readers.samples.floats, tier));
     readers.count(parts.iter().map(|windows| windows.times.len() as u64).sum())?;
     Ok(Windows::merged(&parts))
@@ -151,7 +174,7 @@ pub(crate) fn series(
     let live = shared.catalogue.live();
     for piece in pieces(&live, Tier::Raw, within) {
         let Between { from_ms, to_ms } = piece.within;
-        for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
+        for part in live.answering(piece.tier).filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
             let damaged = |Damaged| part.damaged("its index makes no sense");
             let mut strings = Strings::default();
@@ -229,7 +252,7 @@ fn each_index(
     let live = shared.catalogue.live();
     for piece in pieces(&live, Tier::Raw, within) {
         let Between { from_ms, to_ms } = piece.within;
-        for part in live.parts[piece.tier.place()].iter().filter(|part| part.overlaps(from_ms, to_ms)) {
+        for part in live.answering(piece.tier).filter(|part| part.overlaps(from_ms, to_ms)) {
             let index = shared.catalogue.indexes.get(part)?;
             each(&index).map_err(|Damaged| part.damaged("its index makes no sense"))?;
         }

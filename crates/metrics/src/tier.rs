@@ -14,6 +14,15 @@
 //! What is a counter, metadata says; where there is none, the name (`_total`, `_count`, `_sum`, `_bucket`). For other
 //! series a fall is no new beginning: `increase` of what nobody called a counter may miss one within a minute.
 //!
+//! A tier is made of samples that it makes fewer. Where there are fewer than ten for each of its windows, four columns
+//! beside one sample a window take as much as all samples do, so:
+//!
+//! - a flush writes no part of minutes (hours) where its samples together are so few; its raw part answers for minutes as
+//!   well, thinned while it is read. When raw samples have to go, their part becomes one of the tier of minutes first. What
+//!   is scraped every 15 s lies on disk once, not twice.
+//! - a part of minutes (hours) keeps all samples of a series that has so few, and nothing beside them: they are thinned, and
+//!   what stands beside is found, when they are asked for.
+//!
 //! A query takes the coarsest tier whose width is at most its `Select::step_ms`, and every sample where that is 0; for
 //! times of which a tier no longer has anything, the next coarser one.
 
@@ -49,6 +58,11 @@ impl Tier {
     pub fn for_step(step_ms: i64) -> Self {
         let fits = |tier: &Self| *tier == Self::Raw || tier.width_ms() <= step_ms;
         Self::ALL.into_iter().rev().find(fits).unwrap_or(Self::Raw)
+    }
+
+    /// The next one.
+    pub(crate) fn coarser(self) -> Option<Self> {
+        Self::ALL.get(self.place() + 1).copied()
     }
 
     /// In file names.
@@ -102,58 +116,93 @@ pub(crate) fn nature(labels: &Labels, kind: impl Fn(&str) -> Option<Metadata>) -
     }
 }
 
+/// So many samples of a window are worth a tier.
+const DENSE: u64 = 10;
+
+/// The coarsest tier for which no part is worth being written beside the samples themselves; of each series how many
+/// samples there are, when the first and the last is.
+pub(crate) fn through(series: impl Iterator<Item = (usize, i64, i64)> + Clone) -> Tier {
+    let is_sparse = |tier: &Tier| {
+        let (mut samples, mut windows) = (0, 0);
+        for (count, first_ms, last_ms) in series.clone() {
+            samples += count as u64;
+            windows += window_of(last_ms, *tier).abs_diff(window_of(first_ms, *tier)) + 1;
+        }
+        samples < DENSE * windows
+    };
+    Tier::ALL.into_iter().rev().find(|tier| *tier == Tier::Raw || is_sparse(tier)).unwrap_or(Tier::Raw)
+}
+
+fn window_of(at_ms: i64, tier: Tier) -> i64 {
+    at_ms.div_euclid(tier.width_ms())
+}
+
+/// What has to stand beside samples of a tier; none where all samples are to stay, because there are few of them. Given are
+/// all there were, sorted.
+pub(crate) fn beside(samples: &[Sample], tier: Tier) -> Option<Windows> {
+    if tier == Tier::Raw {
+        return None;
+    }
+    let (mut windows, mut end_ms) = (0, i64::MIN);
+    for sample in samples {
+        if sample.at_ms >= end_ms {
+            windows += 1;
+            end_ms = begin_of(sample.at_ms, tier.width_ms()).saturating_add(tier.width_ms());
+        }
+    }
+    (samples.len() as u64 >= DENSE * windows && windows > 0).then(|| Windows::of(samples, tier))
+}
+
+/// What a tier keeps of sorted samples.
+pub(crate) fn thinned(samples: &[Sample], tier: Tier, nature: Nature) -> Vec<Sample> {
+    places(samples, tier, nature).into_iter().map(|at| samples[at].clone()).collect()
+}
+
+fn places(samples: &[Sample], tier: Tier, nature: Nature) -> Vec<usize> {
+    let marks = |before: usize, after: usize| {
+        let (before, after) = (&samples[before].value, &samples[after].value);
+        before.is_stale() || after.is_stale() || began_anew(before, after, nature)
+    };
+    kept(samples.len(), |at| samples[at].at_ms, marks, tier)
+}
+
 /// Keeps of sorted samples what a tier keeps.
 pub(crate) fn thin(samples: &mut Vec<Sample>, tier: Tier, nature: Nature) {
     if tier == Tier::Raw {
         return;
     }
-    let marks = |before: usize, after: usize| {
-        let (before, after) = (&samples[before].value, &samples[after].value);
-        before.is_stale() || after.is_stale() || began_anew(before, after, nature)
-    };
-    let kept = kept(samples.len(), |at| samples[at].at_ms, marks, tier);
+    let kept = places(samples, tier, nature);
     for (to, at) in kept.iter().enumerate() {
         samples.swap(to, *at);
     }
     samples.truncate(kept.len());
 }
 
-/// Keeps of sorted samples in columns what a tier keeps; what is in front of these places is left as it is.
-pub(crate) fn thin_behind(
-    samples: &mut Samples,
-    [floats, histograms]: [usize; 2],
-    tier: Tier,
-    nature: Nature,
-) {
+/// Keeps of sorted samples in columns what a tier keeps.
+pub(crate) fn thin_columns(samples: &mut Samples, tier: Tier, nature: Nature) {
     if tier == Tier::Raw {
         return;
     }
-    if samples.histograms.len() > histograms {
+    if !samples.histograms.is_empty() {
         // Both kinds tell of each other.
-        let split =
-            |column: &mut Column<f64>| (column.times.split_off(floats), column.values.split_off(floats));
-        let (times, values) = split(&mut samples.floats);
-        let mut behind = Samples { floats: Column { times, values }, ..Samples::default() };
-        behind.histograms.times = samples.histograms.times.split_off(histograms);
-        behind.histograms.values = samples.histograms.values.split_off(histograms);
-        let mut behind = behind.to_vec();
-        thin(&mut behind, tier, nature);
-        behind.into_iter().for_each(|sample| samples.push(sample));
+        let mut all = samples.to_vec();
+        thin(&mut all, tier, nature);
+        samples.clear();
+        all.into_iter().for_each(|sample| samples.push(sample));
         return;
     }
     let Column { times, values } = &mut samples.floats;
-    let (seen_times, seen) = (&mut times[floats..], &mut values[floats..]);
-    let stale = |at: usize| promql::is_stale(seen[at]);
+    let stale = |at: usize| promql::is_stale(values[at]);
     let marks = |before: usize, after: usize| {
-        stale(before) || stale(after) || (nature == Nature::Counter && seen[after] < seen[before])
+        stale(before) || stale(after) || (nature == Nature::Counter && values[after] < values[before])
     };
-    let kept = kept(seen.len(), |at| seen_times[at], marks, tier);
+    let kept = kept(times.len(), |at| times[at], marks, tier);
     for (to, at) in kept.iter().enumerate() {
-        seen_times[to] = seen_times[*at];
-        seen[to] = seen[*at];
+        times[to] = times[*at];
+        values[to] = values[*at];
     }
-    times.truncate(floats + kept.len());
-    values.truncate(floats + kept.len());
+    times.truncate(kept.len());
+    values.truncate(kept.len());
 }
 
 /// The places of the samples that a tier keeps, of so many: their times, and whether something happened between two
@@ -258,16 +307,6 @@ impl Windows {
         windows
     }
 
-    /// The same of a coarser tier.
-    pub(crate) fn coarser(&self, tier: Tier) -> Self {
-        let mut windows = Self::default();
-        for (at, time) in self.times.iter().enumerate() {
-            let columns = [self.counts[at], self.sums[at], self.mins[at], self.maxs[at]];
-            windows.add(begin_of(*time, tier.width_ms()), columns);
-        }
-        windows
-    }
-
     /// Adds the count, sum, least and greatest of some samples to a window; windows come in order of time.
     pub(crate) fn add(&mut self, begin_ms: i64, [count, sum, min, max]: [f64; 4]) {
         if self.times.last() != Some(&begin_ms) {
@@ -368,7 +407,6 @@ mod tests {
         #[test]
         fn columns_are_thinned_as_samples_are(
             steps in vec((1i64..40_000, prop_oneof![4 => (0u32..100).prop_map(Some), 1 => Just(None)]), 0..100),
-            before in 0usize..3,
         ) {
             let stale = f64::from_bits(promql::STALE_BITS);
             let mut at_ms = 0;
@@ -376,17 +414,13 @@ mod tests {
                 at_ms += step_ms;
                 (at_ms, value.map_or(stale, f64::from))
             }).collect();
-            let before = before.min(all.len());
             for nature in [Nature::Counter, Nature::Other] {
                 let mut columns = Samples::default();
                 all.iter().for_each(|(at_ms, value)| columns.floats.push(*at_ms, *value));
-                thin_behind(&mut columns, [before, 0], Tier::Minute, nature);
-                let mut wanted = samples(&all[before..]);
+                thin_columns(&mut columns, Tier::Minute, nature);
+                let mut wanted = samples(&all);
                 thin(&mut wanted, Tier::Minute, nature);
-                let times: Vec<i64> = wanted.iter().map(|sample| sample.at_ms).collect();
-                prop_assert_eq!(&columns.floats.times[before..], times);
-                let shown = columns.to_vec();
-                prop_assert_eq!(format!("{:?}", &shown[before..]), format!("{wanted:?}"));
+                prop_assert_eq!(format!("{:?}", columns.to_vec()), format!("{wanted:?}"));
             }
         }
 
@@ -420,6 +454,29 @@ mod tests {
         let ends =
             [(0, 1.0), (1000, 1.0), (2000, 1.0), (3000, stale), (9000, 1.0), (10_000, 1.0), (11_000, 1.0)];
         assert_eq!(kept(&ends, Nature::Other), [0, 2000, 3000, 9000, 11_000]);
+    }
+
+    #[test]
+    fn a_tier_is_worth_it_where_it_makes_ten_of_one() {
+        let scraped_every = |step_s: i64| {
+            let last_s = 7200 / step_s * step_s - step_s;
+            through(std::iter::repeat_n(((7200 / step_s) as usize, 0, last_s * 1000), 3))
+        };
+        let tiers = [1, 6, 7, 30, 360, 361].map(scraped_every);
+        assert_eq!(tiers, [Tier::Raw, Tier::Raw, Tier::Minute, Tier::Minute, Tier::Minute, Tier::Hour]);
+        assert_eq!(through(std::iter::empty()), Tier::Raw);
+    }
+
+    #[test]
+    fn a_series_with_few_samples_keeps_all_of_them() {
+        let every = |step_s: i64| {
+            let all: Vec<(i64, f64)> = (0..3600 / step_s).map(|at| (at * step_s * 1000, at as f64)).collect();
+            samples(&all)
+        };
+        assert_eq!([7, 30, 600].map(|step_s| beside(&every(step_s), Tier::Minute)), [None, None, None]);
+        assert_eq!(beside(&every(5), Tier::Minute), Some(Windows::of(&every(5), Tier::Minute)));
+        assert_eq!(beside(&every(5), Tier::Raw), None);
+        assert_eq!(beside(&[], Tier::Hour), None);
     }
 
     #[test]

@@ -356,8 +356,8 @@ pub fn columns(seconds: u32, seed: u64) -> Vec<(&'static str, Vec<Vec<f64>>)> {
     corpus::columns(seconds, seed)
 }
 
-/// A store with the samples of some targets, one each second, for `benches/query`. Where `flushed`, all are in merged
-/// blocks; else those of the last hours are in memory, as they are while a store is fed.
+/// A store with the samples of some targets, one each so many seconds, for `benches/query`. Where `flushed`, all are in
+/// merged blocks; else those of the last hours are in memory, as they are while a store is fed.
 ///
 /// # Errors
 /// Where the store or the system refuses.
@@ -365,21 +365,19 @@ pub fn filled(
     dir: &std::path::Path,
     targets: u32,
     seconds: u32,
+    step: u32,
     flushed: bool,
 ) -> Result<Metrics, BenchError> {
     let clock = Arc::new(Sent(AtomicI64::new(BEGIN_MS)));
     let store = Metrics::open(Config::new(dir.to_owned(), Arc::<Sent>::clone(&clock)))?;
-    let plan = Plan {
-        dir: dir.to_owned(),
-        targets,
-        seconds,
-        senders: targets,
-        queries: 0,
-        many_series: 0,
-        recorded: None,
-        seed: 1,
-    };
-    load(&store, &clock, &plan, targets, seconds)?;
+    let mut targets: Vec<Target> = (0..targets).map(|target| Target::new(target, 1)).collect();
+    let mut sender = Sender::new(&store, "filled".to_owned());
+    for second in (0..seconds).step_by(step.max(1) as usize) {
+        let at_ms = BEGIN_MS + i64::from(second) * 1000;
+        clock.0.fetch_max(at_ms, Ordering::Relaxed);
+        targets.iter_mut().try_for_each(|target| sender.send(target, at_ms))?;
+    }
+    sender.finish()?;
     if flushed {
         store.flush()?;
         store.compact()?;

@@ -7,11 +7,13 @@
 //! difference of two neighbours of like size is small there, too.
 
 use super::integers;
-use crate::bytes::{Damaged, Reader, put_varint};
+use crate::bytes::{Damaged, Reader, put_signed, put_varint, zigzag};
 
 const CONSTANT: u8 = 0;
 const DECIMAL: u8 = 1;
 const BITS: u8 = 2;
+/// All the same whole number.
+const WHOLE: u8 = 3;
 
 /// Powers of ten that are tried: exact as floating-point numbers, and more digits than instruments have.
 const POWERS: [f64; 13] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12];
@@ -21,6 +23,9 @@ const INTEGER_MAX: f64 = (1u64 << 51) as f64;
 
 /// Added and taken away again it rounds to an integer: no digits are left behind the point at this size.
 const ROUNDER: f64 = 3.0 * (1u64 << 51) as f64;
+
+/// Smaller ones are shorter as integers of any length than as numbers.
+const WHOLE_MAX: u64 = 1 << 49;
 
 /// One of so many may stand apart.
 const APART: usize = 16;
@@ -32,8 +37,16 @@ const LOOKED_AT: usize = 32;
 pub(crate) fn put(out: &mut Vec<u8>, values: &[f64]) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value.to_bits() == first.to_bits()) {
-        out.push(CONSTANT);
-        out.extend_from_slice(&first.to_bits().to_le_bytes());
+        match integer_of(*first, 1.0) {
+            Some(integer) if zigzag(integer) < WHOLE_MAX => {
+                out.push(WHOLE);
+                put_signed(out, integer);
+            }
+            _ => {
+                out.push(CONSTANT);
+                out.extend_from_slice(&first.to_bits().to_le_bytes());
+            }
+        }
         return;
     }
     if let Some((exponent, decimal)) = decimals(values) {
@@ -61,6 +74,7 @@ pub(crate) fn read_to(reader: &mut Reader<'_>, count: usize, out: &mut Vec<f64>)
     out.reserve(count);
     match reader.byte()? {
         CONSTANT => out.resize(out.len() + count, reader.f64()?),
+        WHOLE => out.resize(out.len() + count, reader.signed()? as f64),
         DECIMAL => {
             let power = *POWERS.get(usize::from(reader.byte()?)).ok_or(Damaged)?;
             let mut apart = Vec::new();
@@ -202,8 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn what_never_changes_takes_nine_bytes() {
-        assert_eq!(written(&[0.1; 5000]).len(), 9);
+    fn what_never_changes_takes_nine_bytes_or_fewer() {
+        assert_eq!([0.0, 60.0, -60.0, 8192.0].map(|whole| written(&[whole; 5000]).len()), [2, 2, 2, 4]);
+        assert_eq!([0.1, -0.0, 1e300, 2f64.powi(50)].map(|odd| written(&[odd; 5000]).len()), [9; 4]);
         assert_eq!(written(&[f64::from_bits(STALE); 3]).len(), 9);
     }
 

@@ -202,6 +202,11 @@ impl Active {
         self.open.len() == 0 && self.others.is_empty()
     }
 
+    /// How many samples there are, and the times of the first and the last.
+    pub(crate) fn extent(&self) -> (usize, i64, i64) {
+        (self.open.len() + self.others.len(), self.oldest_ms(), self.newest_ms())
+    }
+
     fn has_between(&self, from_ms: i64, to_ms: i64) -> bool {
         !self.is_empty() && self.oldest_ms() <= to_ms && self.newest_ms() >= from_ms
     }

@@ -25,8 +25,8 @@ pub(crate) use write::PartWriter;
 /// What a part begins with, and ends with.
 const MAGIC: [u8; 4] = *b"HSMP";
 
-/// The format written here.
-pub(crate) const FORMAT: u32 = 1;
+/// The format written here. In the first a part answered for its own tier alone, and columns had fewer shapes.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Bytes of the head: magic and format.
 const HEAD_BYTES: usize = 8;
@@ -104,6 +104,8 @@ impl Chunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Foot {
     pub(crate) tier: Tier,
+    /// The coarsest tier it answers for: coarser parts of its samples were not written, see [`crate::tier`].
+    pub(crate) through: Tier,
     pub(crate) number: u64,
     pub(crate) index_offset: u64,
     pub(crate) index_len: u64,
@@ -118,7 +120,7 @@ impl Foot {
     fn bytes(&self) -> [u8; FOOT_BYTES] {
         let mut bytes = Vec::with_capacity(FOOT_BYTES);
         bytes.extend(FORMAT.to_le_bytes());
-        bytes.extend((self.tier.place() as u32).to_le_bytes());
+        bytes.extend([self.tier.place() as u8, self.through.place() as u8, 0, 0]);
         bytes.extend(self.number.to_le_bytes());
         bytes.extend(self.index_offset.to_le_bytes());
         bytes.extend(self.index_len.to_le_bytes());
@@ -145,9 +147,12 @@ impl Foot {
         if format > FORMAT {
             return Err(FootError::Newer { found: format });
         }
-        let tier = *Tier::ALL.get(reader.u32()? as usize).ok_or(Damaged)?;
+        let [tier, through, _, _] = reader.fixed()?;
+        let of = |place: u8| Tier::ALL.get(usize::from(place)).copied().ok_or(Damaged);
+        let (tier, through) = (of(tier)?, of(through)?);
         Ok(Self {
             tier,
+            through: through.max(tier),
             number: reader.u64()?,
             index_offset: reader.u64()?,
             index_len: reader.u64()?,

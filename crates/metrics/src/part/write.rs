@@ -24,6 +24,8 @@ const TIMES_MAX: usize = 4096;
 /// Writes a part. What is not finished is removed.
 pub(crate) struct PartWriter {
     tier: Tier,
+    /// The coarsest tier it will answer for.
+    through: Tier,
     number: u64,
     /// The name it will have.
     path: PathBuf,
@@ -45,8 +47,8 @@ pub(crate) struct PartWriter {
 }
 
 impl PartWriter {
-    /// Begins a part in a directory.
-    pub(crate) fn create(dir: &Path, number: u64, tier: Tier) -> io::Result<Self> {
+    /// Begins a part in a directory, which will answer for a tier and those up to another.
+    pub(crate) fn create(dir: &Path, number: u64, tier: Tier, through: Tier) -> io::Result<Self> {
         let path = dir.join(format!("{number:020}.{}", tier.name()));
         let unfinished = dir.join(format!("{number:020}.{}.{UNFINISHED}", tier.name()));
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&unfinished)?);
@@ -55,6 +57,7 @@ impl PartWriter {
         let (times, strings, by_number, labels, chunks, series) = Default::default();
         Ok(Self {
             tier,
+            through,
             number,
             path,
             unfinished,
@@ -79,7 +82,8 @@ impl PartWriter {
         self.series.is_empty()
     }
 
-    /// Adds a series; they come sorted by labels. Samples are sorted by time, none twice.
+    /// Adds a series; they come sorted by labels. Samples are sorted by time, none twice. Windows are those of all samples
+    /// there were, where these are not all.
     pub(crate) fn series(
         &mut self,
         labels: &Labels,
@@ -189,6 +193,7 @@ impl PartWriter {
         let index = bytes_of(&contents).map_err(io::Error::other)?;
         let foot = Foot {
             tier: self.tier,
+            through: self.through,
             number: self.number,
             index_offset: self.offset,
             index_len: index.len() as u64,

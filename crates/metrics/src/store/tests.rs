@@ -316,6 +316,36 @@ fn a_damaged_block_is_set_aside_and_the_rest_is_read() {
     assert_eq!(only(&ask(BEGIN_MS + 500, i64::MAX).expect("sound")), [(1000, 1.0)]);
 }
 
+/// Makes a block say that it is of a format.
+fn of_format(part: &Path, format: u8) {
+    let mut bytes = fs::read(part).expect("a block");
+    let foot = bytes.len() - 72;
+    bytes[foot] = format;
+    if format == 1 {
+        // There was nothing else than the tier.
+        bytes[foot + 5] = 0;
+    }
+    let crc = crc32fast::hash(&bytes[foot..foot + 64]).to_le_bytes();
+    bytes[foot + 64..foot + 68].copy_from_slice(&crc);
+    fs::write(part, bytes).expect("a block of another format");
+}
+
+#[test]
+fn what_the_first_format_kept_is_found() {
+    let dir = dir();
+    let store = fixture::open(dir.path());
+    hour(&store);
+    let answers = |store: &Metrics| [0, 60_000, 3_600_000].map(|step_ms| only(&all(store, step_ms)));
+    let before = answers(&store);
+    drop(store);
+    for tier in ["raw", "minute", "hour"] {
+        files(&dir.path().join("parts"), tier).iter().for_each(|part| of_format(part, 1));
+    }
+    let store = fixture::open(dir.path());
+    assert_eq!(answers(&store), before);
+    assert_eq!(store.status().damaged, []);
+}
+
 #[test]
 fn what_a_later_version_wrote_is_refused() {
     let dir = dir();
@@ -331,13 +361,8 @@ fn what_a_later_version_wrote_is_refused() {
     let refused = Metrics::open(fixture::config(dir.path()).0).expect_err("refused").to_string();
     assert!(refused.contains("later version (format 9"), "{refused}");
     fs::write(&catalogue, bytes).expect("as it was");
-    let part = files(&dir.path().join("parts"), "hour").pop().expect("a block");
-    let mut bytes = fs::read(&part).expect("a block");
-    let foot = bytes.len() - 72;
-    bytes[foot] = 7;
-    let crc = crc32fast::hash(&bytes[foot..foot + 64]).to_le_bytes();
-    bytes[foot + 64..foot + 68].copy_from_slice(&crc);
-    fs::write(&part, bytes).expect("a later block");
+    let part = files(&dir.path().join("parts"), "raw").pop().expect("a block");
+    of_format(&part, 7);
     let refused = Metrics::open(fixture::config(dir.path()).0).expect_err("refused").to_string();
     assert!(refused.contains("later version (format 7"), "{refused}");
 }
@@ -427,6 +452,48 @@ fn a_step_of_a_minute_is_answered_from_the_tier_of_minutes_with_the_same_rise() 
             assert_eq!(only(&store.aggregates(&select, aggregate).expect("readable")), [(0, wanted)]);
         }
     }
+}
+
+#[test]
+fn what_is_scraped_seldom_lies_on_disk_once_and_is_answered_as_if_there_were_a_tier() {
+    let dir = dir();
+    let (config, clock) = fixture::config(dir.path());
+    clock.set_ms(BEGIN_MS + 3_600_000);
+    let raw = Retention { age: Duration::from_secs(7200), ..config.raw };
+    let config = || Config { raw, ..config.clone() };
+    let store = Metrics::open(config()).expect("a store opens");
+    let series = labels("requests_total", "a");
+    let value = |at: i64| if at < 70 { at } else { at - 69 };
+    let blocks = |store: &Metrics| store.status().tiers.iter().map(|tier| tier.blocks).collect::<Vec<_>>();
+    let minutes_and_their_sums = |store: &Metrics| {
+        let select = Select { matchers: Vec::new(), from_ms: BEGIN_MS, to_ms: i64::MAX, step_ms: 60_000 };
+        let sums = only(&store.aggregates(&select, Aggregate::Sum).expect("readable"));
+        (only(&all(store, 60_000)), sums, only(&all(store, 3_600_000)))
+    };
+    let wanted: Vec<(i64, f64)> = (0..120).map(|at| (at * 30_000, value(at) as f64)).collect();
+    let sums: Vec<(i64, f64)> = wanted.chunks(2).map(|two| (two[0].0, two[0].1 + two[1].1)).collect();
+    send(&store, &series, (0..60).map(|at| sample(at * 30_000, value(at) as f64)));
+    store.flush().expect("blocks");
+    assert_eq!(blocks(&store), [1, 0, 1], "an hour is made of 60, a minute of two");
+    send(&store, &series, (60..120).map(|at| sample(at * 30_000, value(at) as f64)));
+    let in_memory = minutes_and_their_sums(&store);
+    store.flush().expect("blocks");
+    assert_eq!(blocks(&store), [2, 0, 2]);
+    // The last of each minute, the first of all, and both sides of the new beginning.
+    assert_eq!(in_memory.0.len(), 60 + 1 + 1);
+    assert_eq!((rise(&in_memory.0), &in_memory.1), (rise(&wanted), &sums));
+    assert_eq!(minutes_and_their_sums(&store).0, in_memory.0);
+    assert_eq!(only(&all(&store, 0)), wanted);
+    drop(store);
+    let store = Metrics::open(config()).expect("it opens again");
+    let on_disk = minutes_and_their_sums(&store);
+    assert_eq!((on_disk.0, on_disk.1), (in_memory.0.clone(), sums.clone()));
+    clock.set_ms(BEGIN_MS + 3_600_000 + 7_200_000);
+    store.compact().expect("old blocks go");
+    assert_eq!(blocks(&store), [0, 2, 2], "minutes are there once raw samples are gone");
+    let retired = minutes_and_their_sums(&store);
+    assert_eq!((retired.0, retired.1, rise(&retired.2)), (in_memory.0, sums, rise(&wanted)));
+    assert_eq!(only(&all(&store, 0)), wanted, "there are so few of them that all are kept");
 }
 
 #[test]

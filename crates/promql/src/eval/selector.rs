@@ -71,16 +71,25 @@ impl<T> Track<T> {
     /// What is behind the one time and up to the other. The cursor remembers where the last range was, since ranges rise.
     pub(super) fn part(&self, behind: i64, to: i64, cursor: &mut (usize, usize)) -> Part<'_, T> {
         let (from, end) = cursor;
-        while self.times.get(*from).is_some_and(|time| *time <= behind) {
-            *from += 1;
-        }
-        while self.times.get(*end).is_some_and(|time| *time <= to) {
-            *end += 1;
-        }
+        *from = later_than(&self.times, *from, behind);
+        *end = later_than(&self.times, *end, to);
         let (from, end) = (*from, (*end).max(*from));
         let starts = if self.starts.is_empty() { &[][..] } else { &self.starts[from..end] };
         Part { times: &self.times[from..end], values: &self.values[from..end], starts }
     }
+}
+
+/// The first place, from one on, whose time is later.
+fn later_than(times: &[i64], mut from: usize, time: i64) -> usize {
+    /// Places that are passed at once: ranges mostly move on by a few, or by very many.
+    const LEAP: usize = 16;
+    while times.get(from + LEAP - 1).is_some_and(|last| *last <= time) {
+        from += LEAP;
+    }
+    while times.get(from).is_some_and(|at_ms| *at_ms <= time) {
+        from += 1;
+    }
+    from
 }
 
 impl<'t, T> Part<'t, T> {
@@ -487,9 +496,7 @@ fn latest_of(samples: &Samples, grid: Grid, shift: Shift, lookback: i64) -> Vec<
     let mut behind = 0;
     let points = grid.times().map(|time| {
         let time = shift.of(time);
-        while times.get(behind).is_some_and(|at_ms| *at_ms <= time) {
-            behind += 1;
-        }
+        behind = later_than(times, behind, time);
         let at = behind.checked_sub(1)?;
         let fresh = times[at] > time.saturating_sub(lookback);
         (fresh && !is_stale(values[at])).then_some(Value::Float(values[at]))

@@ -99,6 +99,10 @@ impl Written {
         self.parts.push(Arc::new(part));
     }
 
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.parts.append(&mut other.parts);
+    }
+
     fn claim(mut self) {
         self.parts.clear();
     }

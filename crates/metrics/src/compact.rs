@@ -168,7 +168,8 @@ impl Chores {
         for tier in Tier::ALL {
             let live = catalogue.live();
             let Some(parts) = merge::choose(&live.parts[tier.place()], tier) else { continue };
-            if let Some(merged) = self.merged(&parts, tier)? {
+            let through = parts.first().map_or(tier, |part| part.foot.through);
+            if let Some(merged) = self.merged(&parts, tier, through)? {
                 catalogue.replace(&parts, merged, |_| {})?;
                 self.shared.counters.merges.add(1);
             }
@@ -178,8 +179,8 @@ impl Chores {
     }
 
     /// What several parts have, as one part of a tier; none where one of them turned out to be damaged and was set aside.
-    fn merged(&self, parts: &[Arc<Part>], tier: Tier) -> io::Result<Option<Written>> {
-        match merge::merge(&self.shared.catalogue, parts, tier, |labels| self.nature(labels)) {
+    fn merged(&self, parts: &[Arc<Part>], tier: Tier, through: Tier) -> io::Result<Option<Written>> {
+        match merge::merge(&self.shared.catalogue, parts, (tier, through), |labels| self.nature(labels)) {
             Ok(merged) => Ok(Some(merged)),
             Err(merge::MergeError::Damaged { part, why }) => {
                 self.shared.catalogue.set_aside(&part, why)?;
@@ -189,8 +190,19 @@ impl Chores {
         }
     }
 
-    /// Lets go of what is too old, and of the oldest where there is too much. What answered for coarser tiers becomes a part
-    /// of the next of them.
+    /// What coarser tiers keep of a part that answered for them; none where it turned out to be damaged and was set aside.
+    fn coarser(&self, part: &Arc<Part>) -> io::Result<Option<Written>> {
+        let mut written = Written::default();
+        for tier in Tier::ALL.into_iter().filter(|tier| *tier > part.foot.tier && *tier <= part.foot.through)
+        {
+            let Some(of_tier) = self.merged(std::slice::from_ref(part), tier, tier)? else { return Ok(None) };
+            written.append(of_tier);
+        }
+        Ok(Some(written))
+    }
+
+    /// Lets go of what is too old, and of the oldest where there is too much. What answered for coarser tiers is written
+    /// for them first.
     pub(crate) fn retire(&self) -> io::Result<()> {
         let _one_at_a_time = lock(&self.frozen);
         let (catalogue, config) = (&self.shared.catalogue, &self.shared.config);
@@ -210,15 +222,8 @@ impl Chores {
             }
             // Alone, so that a disk that is nearly full needs room for no more than one at a time.
             for part in gone {
-                let coarser = if part.foot.through > tier { tier.coarser() } else { None };
-                let one = std::slice::from_ref(&part);
-                let kept = match coarser {
-                    Some(coarser) => self.merged(one, coarser)?,
-                    None => Some(Written::default()),
-                };
-                // What was damaged is gone already.
-                let Some(kept) = kept else { continue };
-                catalogue.replace(one, kept, |live| {
+                let Some(kept) = self.coarser(&part)? else { continue };
+                catalogue.replace(std::slice::from_ref(&part), kept, |live| {
                     let floor = &mut live.floors[tier.place()];
                     *floor = part.foot.max_ms.max(*floor);
                 })?;

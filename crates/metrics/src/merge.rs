@@ -155,11 +155,12 @@ fn kept(mut samples: Vec<Sample>, beside: Vec<Beside>, tier: Tier, nature: Natur
     (samples, windows)
 }
 
-/// Makes one part of a tier of several, which are of that tier or finer; none where nothing is in them.
+/// Makes one part of a tier, which answers for those up to another, of several, which are of that tier or finer; none where
+/// nothing is in them.
 pub(crate) fn merge(
     catalogue: &Catalogue,
     parts: &[Arc<Part>],
-    tier: Tier,
+    (tier, through): (Tier, Tier),
     nature: impl Fn(&Labels) -> Nature,
 ) -> Result<Written, MergeError> {
     let blame = |part: &Arc<Part>, error: PartError| match error {
@@ -170,7 +171,6 @@ pub(crate) fn merge(
     for part in parts {
         inputs.push(Input::open(part).map_err(|error| blame(part, error))?);
     }
-    let through = parts.iter().map(|part| part.foot.through).min().unwrap_or(tier).max(tier);
     let mut writer = PartWriter::create(&catalogue.parts_dir, catalogue.next_number(), tier, through)?;
     while let Some(labels) = inputs.iter().filter_map(|input| input.labels.as_ref()).min().cloned() {
         let (mut samples, mut beside) = (Vec::new(), Vec::new());

@@ -14,14 +14,15 @@
 //! What is a counter, metadata says; where there is none, the name (`_total`, `_count`, `_sum`, `_bucket`). For other
 //! series a fall is no new beginning: `increase` of what nobody called a counter may miss one within a minute.
 //!
-//! A tier is made of samples that it makes fewer. Where there are fewer than ten for each of its windows, four columns
-//! beside one sample a window take as much as all samples do, so:
+//! Tiers are there to be read faster, and to be kept longer. Where there are fewer than ten samples a minute neither is to be
+//! had: one sample a minute with four columns beside it takes as much as all of them, and all of them are read fast enough.
+//! So:
 //!
-//! - a flush writes no part of minutes (hours) where its samples together are so few; its raw part answers for minutes as
-//!   well, thinned while it is read. When raw samples have to go, their part becomes one of the tier of minutes first. What
-//!   is scraped every 15 s lies on disk once, not twice.
-//! - a part of minutes (hours) keeps all samples of a series that has so few, and nothing beside them: they are thinned, and
-//!   what stands beside is found, when they are asked for.
+//! - a flush whose series have so few, on average, writes the raw part alone. It answers for minutes and hours as well,
+//!   thinned while it is read. Before retention lets go of it, what minutes and hours keep of it is written: a tier is there
+//!   once the finer one is not. What is scraped every 15 s lies on disk once, not three times.
+//! - a part of minutes (hours) keeps all samples of a series that has fewer than ten for each of its minutes (hours), and
+//!   nothing beside them: they are thinned, and what stands beside is found, when they are asked for.
 //!
 //! A query takes the coarsest tier whose width is at most its `Select::step_ms`, and every sample where that is 0; for
 //! times of which a tier no longer has anything, the next coarser one.
@@ -58,11 +59,6 @@ impl Tier {
     pub fn for_step(step_ms: i64) -> Self {
         let fits = |tier: &Self| *tier == Self::Raw || tier.width_ms() <= step_ms;
         Self::ALL.into_iter().rev().find(fits).unwrap_or(Self::Raw)
-    }
-
-    /// The next one.
-    pub(crate) fn coarser(self) -> Option<Self> {
-        Self::ALL.get(self.place() + 1).copied()
     }
 
     /// In file names.
@@ -116,25 +112,19 @@ pub(crate) fn nature(labels: &Labels, kind: impl Fn(&str) -> Option<Metadata>) -
     }
 }
 
-/// So many samples of a window are worth a tier.
+/// So many samples of a window are worth being made one.
 const DENSE: u64 = 10;
 
-/// The coarsest tier for which no part is worth being written beside the samples themselves; of each series how many
-/// samples there are, when the first and the last is.
-pub(crate) fn through(series: impl Iterator<Item = (usize, i64, i64)> + Clone) -> Tier {
-    let is_sparse = |tier: &Tier| {
-        let (mut samples, mut windows) = (0, 0);
-        for (count, first_ms, last_ms) in series.clone() {
-            samples += count as u64;
-            windows += window_of(last_ms, *tier).abs_diff(window_of(first_ms, *tier)) + 1;
-        }
-        samples < DENSE * windows
-    };
-    Tier::ALL.into_iter().rev().find(|tier| *tier == Tier::Raw || is_sparse(tier)).unwrap_or(Tier::Raw)
-}
-
-fn window_of(at_ms: i64, tier: Tier) -> i64 {
-    at_ms.div_euclid(tier.width_ms())
+/// The coarsest tier for which raw samples are to answer, written together; of each series how many there are, when the
+/// first and the last is. It is the coarsest of all, or none but their own.
+pub(crate) fn through(series: impl Iterator<Item = (usize, i64, i64)>) -> Tier {
+    let minute_of = |at_ms: i64| at_ms.div_euclid(Tier::Minute.width_ms());
+    let (mut samples, mut minutes) = (0, 0);
+    for (count, first_ms, last_ms) in series {
+        samples += count as u64;
+        minutes += minute_of(last_ms).abs_diff(minute_of(first_ms)) + 1;
+    }
+    if samples < DENSE * minutes { Tier::Hour } else { Tier::Raw }
 }
 
 /// What has to stand beside samples of a tier; none where all samples are to stay, because there are few of them. Given are
@@ -457,14 +447,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_is_worth_it_where_it_makes_ten_of_one() {
+    fn tiers_are_worth_it_where_they_make_one_of_ten() {
         let scraped_every = |step_s: i64| {
-            let last_s = 7200 / step_s * step_s - step_s;
-            through(std::iter::repeat_n(((7200 / step_s) as usize, 0, last_s * 1000), 3))
+            let count = 7200 / step_s;
+            through(std::iter::repeat_n((count as usize, 0, (count - 1) * step_s * 1000), 3))
         };
-        let tiers = [1, 6, 7, 30, 360, 361].map(scraped_every);
-        assert_eq!(tiers, [Tier::Raw, Tier::Raw, Tier::Minute, Tier::Minute, Tier::Minute, Tier::Hour]);
-        assert_eq!(through(std::iter::empty()), Tier::Raw);
+        let tiers = [1, 6, 7, 30, 360].map(scraped_every);
+        assert_eq!(tiers, [Tier::Raw, Tier::Raw, Tier::Hour, Tier::Hour, Tier::Hour]);
+        // On average: most are scraped each second.
+        let (often, seldom) = ((7200, 0, 7_199_000), (240, 0, 7_170_000));
+        assert_eq!(through([often, seldom, seldom].into_iter()), Tier::Raw);
+        assert_eq!(
+            through([often, seldom, seldom, seldom, seldom, seldom, seldom, seldom].into_iter()),
+            Tier::Hour
+        );
     }
 
     #[test]

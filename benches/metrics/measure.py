@@ -156,8 +156,8 @@ class Store:
 class Homeostat(Store):
     name = "homeostat"
     acknowledges = "on the disk (fdatasync) and found by queries"
-    rest = ("ended; `homeostat bench metrics-settle` writes the log's samples to blocks, with tiers of minutes and hours, "
-            "and merges what is due")
+    rest = ("ended; `homeostat bench metrics-settle` writes the log's samples to blocks, with tiers of minutes and hours "
+            "where samples come ten times a minute or more, and merges what is due")
 
     def __init__(self, options):
         super().__init__(options)

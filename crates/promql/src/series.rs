@@ -180,14 +180,7 @@ pub trait Source: Sync {
     /// # Errors
     /// As [`Self::select`]; some series may have been handed over before.
     fn each(&self, select: &Select, take: &Take<'_>) -> Result<(), SourceError> {
-        let mut samples = Samples::default();
-        for series in self.select(select)? {
-            samples.clear();
-            series.samples.into_iter().for_each(|sample| samples.push(sample));
-            if take(&series.labels, &mut samples).is_break() {
-                break;
-            }
-        }
+        hand_over(self.select(select)?, take);
         Ok(())
     }
 
@@ -199,6 +192,18 @@ pub trait Source: Sync {
     fn select_started(&self, select: &Select) -> Result<Vec<StartedSeries>, SourceError> {
         let series = self.select(select)?;
         Ok(series.into_iter().map(|series| StartedSeries { series, starts_ms: Vec::new() }).collect())
+    }
+}
+
+/// Hands over series that are all there, one by one.
+pub(crate) fn hand_over(all: Vec<Series>, take: &Take<'_>) {
+    let mut samples = Samples::default();
+    for Series { labels, samples: one_by_one } in all {
+        samples.clear();
+        one_by_one.into_iter().for_each(|sample| samples.push(sample));
+        if take(&labels, &mut samples).is_break() {
+            break;
+        }
     }
 }
 

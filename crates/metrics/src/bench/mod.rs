@@ -9,6 +9,7 @@ mod recorded;
 mod remote;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -109,8 +110,8 @@ pub fn method(plan: &Plan) -> String {
         "in one process, {} senders, each with {UNDER_WAY} batches under way: one scrape of one target each, a sample a \
          series; \
          acknowledged after fdatasync; flushed, merged and tiered meanwhile with the defaults of the store; the clock \
-         is virtual. Queries: all series of a target over the whole time, {} times each, step 60 s (the tier of minutes \
-         and what is in memory) and step 0 (every sample). A second store with {} series, two scrapes, for the peak of \
+         is virtual. Queries: all series of a target over the whole time, {} times each, handed over one by one as an \
+         expression reads them, step 60 s (the tier of minutes and what is in memory) and step 0 (every sample). A second store with {} series, two scrapes, for the peak of \
          memory, senders included",
         plan.senders, plan.queries, plan.many_series
     )
@@ -282,11 +283,15 @@ fn queries(store: &Metrics, plan: &Plan, step_ms: i64) -> Result<(Asked, u64), B
             vec![Matcher { name: "instance".into(), op: MatchOp::Equal, value: instance.as_str().into() }];
         let to_ms = BEGIN_MS + i64::from(plan.seconds) * 1000;
         let select = Select { matchers, from_ms: BEGIN_MS, to_ms, step_ms };
+        let (all_series, all_samples) = (AtomicU64::new(0), AtomicU64::new(0));
         let began = Instant::now();
-        let found = store.select(&select)?;
+        store.each(&select, &|_, found| {
+            all_series.fetch_add(1, Ordering::Relaxed);
+            all_samples.fetch_add(found.len() as u64, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        })?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
-        series = found.len() as u64;
-        samples = found.iter().map(|series| series.samples.len() as u64).sum();
+        (series, samples) = (all_series.into_inner(), all_samples.into_inner());
     }
     times.sort_unstable_by(f64::total_cmp);
     let rank = (times.len() as f64 * 0.95).ceil() as usize;

@@ -1,11 +1,14 @@
 //! The store: what is acknowledged is found, at once and after a restart, whatever the tail of a file looks like.
 
 use std::fs::{self, OpenOptions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use promql::{Labels, MatchOp, Sample, Select, Series, Source, SourceError, Value};
+use promql::{Labels, MatchOp, Sample, Samples, Select, Series, Source, SourceError, Value};
 use tempfile::TempDir;
 
 use super::Metrics;
@@ -314,6 +317,45 @@ fn a_damaged_block_is_set_aside_and_the_rest_is_read() {
     let error = ask(BEGIN_MS, BEGIN_MS + 500).expect_err("damaged").to_string();
     assert!(error.contains(".raw is damaged") && error.contains("byte 8"), "{error}");
     assert_eq!(only(&ask(BEGIN_MS + 500, i64::MAX).expect("sound")), [(1000, 1.0)]);
+}
+
+#[test]
+fn series_handed_over_one_by_one_are_those_that_are_selected_until_it_is_enough() {
+    let dir = dir();
+    let store = fixture::open(dir.path());
+    for instance in 0..300 {
+        let up = labels("up", &instance.to_string());
+        send(&store, &up, [sample(0, 1.0), sample(90_000, f64::from(instance))]);
+        if instance == 150 {
+            store.flush().expect("blocks");
+        }
+        // Late, so that it stands behind what is later.
+        send(&store, &up, [sample(30_000, 2.0)]);
+    }
+    for step_ms in [0, 60_000] {
+        let select = Select { matchers: Vec::new(), from_ms: BEGIN_MS, to_ms: i64::MAX, step_ms };
+        let handed: Mutex<Vec<Series>> = Mutex::default();
+        let take = |labels: &Labels, samples: &mut Samples| {
+            let series = Series { labels: labels.clone(), samples: samples.to_vec() };
+            handed.lock().expect("no panic").push(series);
+            ControlFlow::Continue(())
+        };
+        store.each(&select, &take).expect("readable");
+        let mut handed = handed.into_inner().expect("no panic");
+        handed.sort_by(|a, b| a.labels.cmp(&b.labels));
+        assert_eq!(handed, store.select(&select).expect("readable"));
+        let times =
+            |series: &Series| series.samples.iter().map(|sample| sample.at_ms - BEGIN_MS).collect::<Vec<_>>();
+        assert!(handed.iter().all(|series| times(series) == [0, 30_000, 90_000]), "{handed:?}");
+        let taken = AtomicUsize::new(0);
+        let first = |_: &Labels, _: &mut Samples| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Break(())
+        };
+        store.each(&select, &first).expect("readable");
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!((1..=threads).contains(&taken.into_inner()), "each thread ends where it is");
+    }
 }
 
 /// Makes a block say that it is of a format.

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Labels, Sample, Select, Series, Source, SourceError, StartedSeries};
+use crate::series::hand_over;
+use crate::{Labels, Sample, Select, Series, Source, SourceError, StartedSeries, Take};
 
 /// Series of a source, and newer samples.
 pub(super) struct Overlay<'a> {
@@ -48,6 +49,14 @@ impl Source for Overlay<'_> {
             }
         }
         Ok(series)
+    }
+
+    fn each(&self, select: &Select, take: &Take<'_>) -> Result<(), SourceError> {
+        if self.matching(select)?.is_empty() {
+            return self.below.each(select, take);
+        }
+        hand_over(self.select(select)?, take);
+        Ok(())
     }
 
     fn select_started(&self, select: &Select) -> Result<Vec<StartedSeries>, SourceError> {

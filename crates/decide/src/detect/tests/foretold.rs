@@ -90,7 +90,8 @@ fn what_is_over_its_bound_already_is_no_longer_foretold() {
     let found = finding(&fleet, IssueKind::HighMemory, "instance/cart-0");
     assert!(!found.is_foretold() && found.excess > 0.0);
     let mut none = || unreachable!("it is the same issue");
-    let now = track(&[foretold.clone()], &[found], &fleet.snapshot, &Thresholds::default(), &[], &mut none);
+    let open = std::slice::from_ref(&foretold);
+    let now = track(open, &[found], &fleet.snapshot, &Thresholds::default(), &[], &mut none);
     let now = now[0].issue();
     assert_eq!((now.id, now.is_foretold(), now.metrics[Issue::LEAD]), (foretold.id, false, 290.0));
 }

@@ -144,10 +144,11 @@ fn exhausted(name: &InstanceName, symptom: Symptom, view: View<'_>) -> Vec<Candi
     };
     let mut found = Vec::new();
     let mut add = |finding: Finding, class, pattern, slow: f64, failing: f64| {
+        let of_itself = matches!(symptom, Symptom::Own(kind) if kind == finding.kind);
+        if finding.is_foretold() && !of_itself {
+            return; // It hurts nobody yet.
+        }
         let score = match symptom {
-            // What is foretold hurts nobody yet.
-            Symptom::Own(kind) if kind == finding.kind => 0.95,
-            _ if finding.is_foretold() => return,
             Symptom::Slow => slow,
             Symptom::Failing => failing,
             Symptom::Own(_) => 0.95 * own(symptom, finding.kind),

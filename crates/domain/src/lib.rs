@@ -8,6 +8,7 @@
 //! [`issue`] and [`cause`] (what is wrong and why), [`plan`] and [`fault`] (what is to be changed, and how
 //! it is undone), [`outcome`] (what came of it), [`happening`] (all of it on one axis).
 
+pub mod access;
 pub mod alert;
 pub mod capability;
 pub mod cause;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod traces;
 pub mod units;
 
+pub use access::{AnonymousReads, Identity, Permission, Permissions, Proof, Role};
 pub use alert::{AlertPhase, AlertSource, Alerts, RuleAlert};
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};

@@ -3,12 +3,31 @@
 //! In: bytes from outside. Out: values, or a [`Problem`] with `field` and what was expected. Unknown
 //! fields are refused: a misspelt `duration_second` must not become a default.
 
-use std::collections::BTreeMap;
-
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
+
+/// Reads a body as JSON of one shape; the problem names the field at fault by its path. An empty body is an empty object.
+pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let fields = Fields::parse(headers, body)?;
+    serde_path_to_error::deserialize(Value::Object(fields.fields)).map_err(|error| {
+        let path = error.path().to_string();
+        let why = error.inner().to_string();
+        // What serde says of a field that is missing or not known stands in back quotes; its path is the object's.
+        let named = why
+            .split('`')
+            .nth(1)
+            .filter(|_| why.starts_with("missing field") || why.starts_with("unknown field"));
+        let field = match (path.as_str(), named) {
+            (".", Some(name)) => name.to_owned(),
+            (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
+            (path, _) => path.to_owned(),
+        };
+        Problem::field(field.clone(), format!("`{field}`: {why}"))
+    })
+}
 
 /// The fields of a JSON object that were not read yet.
 #[derive(Debug)]
@@ -27,8 +46,7 @@ impl Fields {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         if !kind.to_ascii_lowercase().starts_with("application/json") {
             return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not_json",
+                Code::NotJson,
                 "send the body as JSON with `Content-Type: application/json`",
             ));
         }
@@ -51,10 +69,6 @@ impl Fields {
 
     pub(crate) fn missing(&self, name: &str, expected: &str) -> Problem {
         self.wrong(name, format!("`{}{name}` is missing; give {expected}", self.at))
-    }
-
-    pub(crate) fn boolean(&mut self, name: &str) -> Result<bool, Problem> {
-        self.boolean_or(name)?.ok_or_else(|| self.missing(name, "true or false"))
     }
 
     pub(crate) fn boolean_or(&mut self, name: &str) -> Result<Option<bool>, Problem> {
@@ -133,26 +147,6 @@ impl Fields {
         }
     }
 
-    /// A list of strings.
-    pub(crate) fn texts_or(&mut self, name: &str) -> Result<Option<Vec<String>>, Problem> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let texts = value.as_array().and_then(|all| {
-            all.iter().map(|one| one.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<_>>>()
-        });
-        texts.map(Some).ok_or_else(|| self.not(name, &value, "a list of strings"))
-    }
-
-    /// All that is left, each a string: for objects whose keys are the client's.
-    pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, Problem> {
-        let names: Vec<String> = self.fields.keys().cloned().collect();
-        let mut texts = BTreeMap::new();
-        for name in names {
-            let text = self.text(&name, "a string")?;
-            texts.insert(name, text);
-        }
-        Ok(texts)
-    }
-
     /// One of a set of names.
     pub(crate) fn choice<T: Copy>(
         &mut self,
@@ -187,7 +181,7 @@ impl Fields {
 }
 
 fn malformed(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
+    Problem::new(Code::MalformedJson, detail)
 }
 
 /// The query parameters of a request, in the order in which they came.
@@ -311,15 +305,15 @@ mod tests {
     #[test]
     fn a_misspelt_field_is_refused() {
         let mut body = fields(r#"{"enabled": true, "enable": 1}"#).unwrap();
-        assert_eq!(body.boolean("enabled"), Ok(true));
+        assert_eq!(body.boolean_or("enabled"), Ok(Some(true)));
         assert_eq!(body.finish().unwrap_err().field.as_deref(), Some("enable"));
     }
 
     #[test]
     fn what_is_no_json_object_is_malformed() {
-        assert_eq!(fields("{").unwrap_err().code, "malformed_json");
-        assert_eq!(fields("[]").unwrap_err().code, "malformed_json");
-        assert_eq!(Fields::parse(&HeaderMap::new(), b"{}").unwrap_err().code, "not_json");
+        assert_eq!(fields("{").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(fields("[]").unwrap_err().code, Code::MalformedJson);
+        assert_eq!(Fields::parse(&HeaderMap::new(), b"{}").unwrap_err().code, Code::NotJson);
     }
 
     #[test]

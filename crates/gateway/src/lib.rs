@@ -14,10 +14,13 @@
 mod api;
 mod body;
 mod control;
+mod endpoint;
+mod guard;
 mod happenings;
 mod jaeger;
 mod live;
 mod notify;
+mod openapi;
 pub mod otlp;
 mod page;
 mod phrases;

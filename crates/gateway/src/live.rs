@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde_json::json;
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use crate::body::Query;
 use crate::page;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::serve::App;
 
 /// Open pages at the same time; a person has a few.
@@ -57,8 +57,7 @@ fn open(app: Arc<App>, uri: &Uri) -> Result<Response, Problem> {
         .ok_or_else(|| Problem::field("page", "give the path of a page, such as /issues"))?;
     let permit = Arc::clone(&app.live_pages).try_acquire_owned().map_err(|_| {
         Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_pages",
+            Code::TooManyPages,
             format!("{PAGES} pages are updated live already; close one, or reload instead"),
         )
     })?;

@@ -29,8 +29,11 @@ pub fn experiment(input: &[u8]) {
             assert!(!request.name.chars().any(char::is_control) && request.requested_by == "fuzz");
         }
         Err(problem) => {
-            assert!(problem.status.is_client_error() && !problem.detail.is_empty(), "{problem:?}");
-            assert!(problem.code == "malformed_json" || problem.field.is_some(), "{problem:?}");
+            assert!(problem.status().is_client_error() && !problem.detail.is_empty(), "{problem:?}");
+            assert!(
+                problem.code == crate::problem::Code::MalformedJson || problem.field.is_some(),
+                "{problem:?}"
+            );
         }
     }
 }

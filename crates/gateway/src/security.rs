@@ -14,10 +14,10 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 
 /// A request body may have 1 MiB: the largest real one, an experiment, has under 4 KiB.
 pub(crate) const BODY_LIMIT: usize = 1 << 20;
@@ -78,8 +78,7 @@ impl Door {
             return Ok(());
         }
         Err(Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "wrong_host",
+            Code::WrongHost,
             format!("this server answers only to localhost; open http://localhost:{}/", self.port),
         ))
     }
@@ -92,15 +91,13 @@ impl Door {
                 return Ok(Via::Bearer);
             }
             return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong_token",
+                Code::WrongToken,
                 "the token is not the one of this server; it is in the file `token` in the data directory",
             ));
         }
         if !self.is_signed_in(headers) {
             return Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "token_missing",
+                Code::TokenMissing,
                 "writing needs the token: send `Authorization: Bearer TOKEN`; it is in the file `token` in the data directory",
             ));
         }
@@ -174,8 +171,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn wrong_origin(port: u16) -> Problem {
     Problem::new(
-        StatusCode::FORBIDDEN,
-        "wrong_origin",
+        Code::WrongOrigin,
         format!("a write from a web page must come from this server's own page, http://localhost:{port}/"),
     )
 }
@@ -221,10 +217,10 @@ mod tests {
         assert!(!cookie.contains("secret"));
         let ours = headers(&[("cookie", &cookie), ("origin", "http://localhost:4000")]);
         assert_eq!(door.check_write(&ours), Ok(Via::Cookie));
-        assert_eq!(door.check_write(&headers(&[("cookie", &cookie)])).unwrap_err().code, "wrong_origin");
+        assert_eq!(door.check_write(&headers(&[("cookie", &cookie)])).unwrap_err().code, Code::WrongOrigin);
         let (_, value) = cookie.split_once('=').unwrap();
         let as_bearer = headers(&[("authorization", &format!("Bearer {value}"))]);
-        assert_eq!(door.check_write(&as_bearer).unwrap_err().code, "wrong_token");
+        assert_eq!(door.check_write(&as_bearer).unwrap_err().code, Code::WrongToken);
         assert!(!Door::new("other", 4000).is_signed_in(&ours), "another token ends the session");
     }
 
@@ -234,7 +230,7 @@ mod tests {
         for origin in ["http://localhost:3000", "https://localhost:4000", "null", "http://evil.example:4000"]
         {
             let asked = headers(&[("authorization", "Bearer secret"), ("origin", origin)]);
-            assert_eq!(door.check_write(&asked).unwrap_err().code, "wrong_origin", "{origin}");
+            assert_eq!(door.check_write(&asked).unwrap_err().code, Code::WrongOrigin, "{origin}");
         }
         assert_eq!(door.check_write(&headers(&[("authorization", "bearer secret")])), Ok(Via::Bearer));
     }

@@ -51,7 +51,7 @@ fn what_is_wrong_is_named_by_its_field() {
         (deploy.as_str(), json!({}), "version"),
         (&deploy, json!({ "version": 2 }), "version"),
         (&deploy, json!({ "version": "2", "command": "cart" }), "command"),
-        (&deploy, json!({ "version": "2", "command": ["cart", 1] }), "command"),
+        (&deploy, json!({ "version": "2", "command": ["cart", 1] }), "command[1]"),
         (&deploy, json!({ "version": "2", "environment": { "A": 1 } }), "environment.A"),
         (&deploy, json!({ "version": "2", "dryrun": true }), "dryrun"),
         (DEPLOYMENTS, json!({ "version": "2" }), "service"),

@@ -2,12 +2,73 @@
 //! no continuous mode yet, so these addresses do not exist.
 
 use axum::http::StatusCode;
-use serde_json::json as value;
+use domain::Permission;
+use schemars::JsonSchema;
+use serde::Serialize;
 use store::ExperimentRecord;
 
-use super::{Answer, Asked, experiment as request, json};
+use super::experiment::{self as request, ExperimentBody};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, json};
+use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::Problem;
-use crate::shapes::{self, FaultShape};
+use crate::shapes::{self, ExperimentShape, FaultShape};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let id = || Parameter::id("id", "The id of an experiment");
+    let (one, stop) = ("/api/v3/chaos/experiment/{id}", "/api/v3/chaos/emergency-stop");
+    vec![
+        Endpoint::post(
+            Permission::ChaosRun,
+            "/api/v3/chaos/experiment",
+            "experiments.create",
+            start_experiment,
+        )
+        .says("Starts an experiment: injects a fault, and takes it out when its time is over")
+        .takes::<ExperimentBody>()
+        .answers_with::<ExperimentShape>(StatusCode::ACCEPTED, "The experiment, on its way"),
+        Endpoint::get(Permission::StateRead, "/api/v3/chaos/experiments", "experiments.list", experiments)
+            .says("Experiments, newest first")
+            .query([
+                Parameter::limit(LIMIT_MAX, PAGE),
+                Parameter::id("before", "Only older ones than this experiment; the Link header has it"),
+            ])
+            .answers::<Vec<ExperimentShape>>("Experiments"),
+        Endpoint::get(Permission::StateRead, one, "experiments.get", experiment)
+            .says("One experiment")
+            .placeholder(id())
+            .answers::<ExperimentShape>("The experiment"),
+        Endpoint::delete(Permission::ChaosRun, one, "experiments.abort", abort_experiment)
+            .says("Ends an experiment and takes its faults out")
+            .placeholder(id())
+            .answers::<ExperimentShape>("The experiment"),
+        Endpoint::get(Permission::StateRead, "/api/v3/chaos/faults", "faults.list", running_faults)
+            .says("Faults that are in effect now")
+            .answers::<Vec<FaultShape>>("Faults"),
+        Endpoint::get(Permission::StateRead, stop, "emergency_stop.get", emergency_stop_state)
+            .says("Whether the emergency stop is engaged")
+            .answers::<EmergencyStop>("Its state"),
+        Endpoint::post(Permission::EmergencyStop, stop, "emergency_stop.engage", emergency_stop)
+            .says("Takes every fault out, stops every plan, and lets none begin until it is cleared")
+            .answers::<Stopped>("What was taken out"),
+        Endpoint::delete(Permission::PlansApprove, stop, "emergency_stop.clear", clear_emergency_stop)
+            .says("Lets plans begin again; starts none")
+            .answers::<EmergencyStop>("Its state"),
+    ]
+}
+
+/// Whether everything is stopped.
+#[derive(Serialize, JsonSchema)]
+struct EmergencyStop {
+    engaged: bool,
+    since: Option<String>,
+}
+
+/// What the emergency stop did.
+#[derive(Serialize, JsonSchema)]
+struct Stopped {
+    engaged: bool,
+    faults_removed: u32,
+}
 
 pub(crate) fn start_experiment(asked: &Asked<'_>) -> Answer {
     let id = asked.app.control.inject(request::read(asked.fields()?, asked.who)?)?;
@@ -45,16 +106,16 @@ pub(crate) fn running_faults(asked: &Asked<'_>) -> Answer {
 
 pub(crate) fn emergency_stop_state(asked: &Asked<'_>) -> Answer {
     let since = asked.app.store.switches()?.emergency_stop;
-    json(StatusCode::OK, &value!({"engaged": since.is_some(), "since": since.map(domain::Time::rfc3339)}))
+    json(StatusCode::OK, &EmergencyStop { engaged: since.is_some(), since: since.map(domain::Time::rfc3339) })
 }
 
 pub(crate) fn emergency_stop(asked: &Asked<'_>) -> Answer {
     asked.takes_nothing()?;
     let removed = asked.app.control.emergency_stop(asked.who)?;
-    json(StatusCode::OK, &value!({"engaged": true, "faults_removed": removed}))
+    json(StatusCode::OK, &Stopped { engaged: true, faults_removed: removed })
 }
 
 pub(crate) fn clear_emergency_stop(asked: &Asked<'_>) -> Answer {
     asked.app.control.clear_emergency_stop(asked.who)?;
-    json(StatusCode::OK, &value!({"engaged": false}))
+    json(StatusCode::OK, &EmergencyStop { engaged: false, since: None })
 }

@@ -1,14 +1,17 @@
 //! Deployments: `POST self-healing/deploy/{service}` makes one, `observability/deployments` lists them and takes those
 //! that others made.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use domain::{CallCounts, Deployment, ServiceName, Time};
-use serde::Serialize;
+use domain::{CallCounts, Deployment, Permission, ServiceName, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{Answer, Asked, json, time};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, json, time};
 use crate::control::{DeployRequest, RunMode};
+use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::Problem;
 use crate::shapes::RemediationShape;
 
@@ -16,7 +19,7 @@ use crate::shapes::RemediationShape;
 const LISTED: Duration = Duration::from_secs(24 * 3600);
 
 /// A deployment on the wire.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct DeploymentShape {
     id: String,
     service: String,
@@ -29,6 +32,7 @@ pub(crate) struct DeploymentShape {
     rolls_back: Option<String>,
     /// Whether what ran before is known, so that it could be put back.
     reversible: bool,
+    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     calls_before: Option<CallCounts>,
 }
 
@@ -50,28 +54,79 @@ impl From<&Deployment> for DeploymentShape {
     }
 }
 
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let listed = "/api/v3/observability/deployments";
+    vec![
+        Endpoint::post(
+            Permission::ServicesOperate,
+            "/api/v3/self-healing/deploy/{name}",
+            "deployments.create",
+            deploy,
+        )
+        .says("Lets a service run something else, one instance after another")
+        .placeholder(Parameter::text("name", "The name of a service"))
+        .takes::<DeployBody>()
+        .answers::<RemediationShape>("The plan, of a dry run")
+        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
+        Endpoint::get(Permission::StateRead, listed, "deployments.list", deployments)
+            .says("Deployments of late, newest first, whoever made them")
+            .query([
+                Parameter::text("service", "Only those of this service"),
+                Parameter::time("since", "Since when; a day ago where it is left out"),
+                Parameter::limit(LIMIT_MAX, PAGE),
+            ])
+            .answers::<Vec<DeploymentShape>>("Deployments"),
+        Endpoint::post(Permission::TelemetryWrite, listed, "deployments.report", post_deployment)
+            .says("Tells of a deployment that somebody else made")
+            .takes::<ReportedDeployment>()
+            .answers_with::<DeploymentShape>(StatusCode::CREATED, "The deployment that stands for it"),
+    ]
+}
+
+/// What a service is to run; what is left out stays as it is.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DeployBody {
+    /// What it is called, such as `1.4.0`.
+    version: String,
+    /// Program and arguments.
+    command: Option<Vec<String>>,
+    /// Environment variables that are set; the others stay.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// Shows the plan; changes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A deployment that somebody else made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReportedDeployment {
+    /// The name of a service.
+    service: String,
+    /// The version that runs since then.
+    version: String,
+    /// When, as an RFC 3339 time; now where it is left out.
+    #[schemars(extend("format" = "date-time"))]
+    at: Option<String>,
+}
+
 /// `POST self-healing/deploy/{service}`: lets it run something else.
 pub(crate) fn deploy(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let service = ServiceName::new(asked.name).map_err(|error| Problem::not_found(error.to_string()))?;
-    let mut fields = asked.fields()?;
-    let request = DeployRequest {
-        version: fields.text("version", "the name of the version, such as 1.4.0")?,
-        command: fields.texts_or("command")?,
-        environment: fields.object("environment")?.into_texts()?,
+    let DeployBody { version, command, environment, dry_run } = asked.body()?;
+    let request = DeployRequest { version, command, environment };
+    let (mode, status) = match dry_run {
+        true => (RunMode::DryRun, StatusCode::OK),
+        false => (RunMode::Run, StatusCode::ACCEPTED),
     };
-    let (mode, status) = match fields.boolean_or("dry_run")? {
-        Some(true) => (RunMode::DryRun, StatusCode::OK),
-        _ => (RunMode::Run, StatusCode::ACCEPTED),
-    };
-    fields.finish()?;
     let planned = asked.app.control.deploy(&service, request, mode, asked.who)?;
     json(status, &RemediationShape::planned(&planned))
 }
 
 /// `GET observability/deployments`: those of late, newest first.
 pub(crate) fn deployments(asked: &Asked<'_>) -> Answer {
-    asked.query.only(&["service", "since", "limit"])?;
     let limit = asked.limit()?;
     let name = |text: &str| ServiceName::new(text).ok();
     let service = asked.query.read("service", name, || "the name of a service".to_owned())?;
@@ -84,19 +139,12 @@ pub(crate) fn deployments(asked: &Asked<'_>) -> Answer {
 
 /// `POST observability/deployments`: somebody else made one.
 pub(crate) fn post_deployment(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
-    let mut fields = asked.fields()?;
-    let service = fields.text("service", "the name of a service")?;
-    let service = ServiceName::new(service).map_err(|error| fields.wrong("service", error.to_string()))?;
-    let version = fields.text("version", "the name of the version, such as 1.4.0")?;
-    let at = match fields.text_or("at")? {
-        None => None,
-        Some(text) => {
-            let expected = || format!("{text:?} is no RFC 3339 time, such as 2026-11-21T03:00:00Z");
-            Some(time(&text).ok_or_else(|| fields.wrong("at", expected()))?)
-        }
-    };
-    fields.finish()?;
-    let stands = asked.app.control.post_deployment(&service, &version, at)?;
+    let body: ReportedDeployment = asked.body()?;
+    let service =
+        ServiceName::new(body.service).map_err(|error| Problem::field("service", error.to_string()))?;
+    let expected = |text: &str| format!("{text:?} is no RFC 3339 time, such as 2026-11-21T03:00:00Z");
+    let read = |text: String| time(&text).ok_or_else(|| Problem::field("at", expected(&text)));
+    let at = body.at.map(read).transpose()?;
+    let stands = asked.app.control.post_deployment(&service, &body.version, at)?;
     json(StatusCode::CREATED, &DeploymentShape::from(&stands))
 }

@@ -6,12 +6,15 @@
 //! `auto_rollback` must be true where it is given: every fault here is taken out when its time is over.
 //! `steady_state` is refused until there is an engine that watches one.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use domain::{
     Attachment, BurnBound, Fault, FaultKind, FileClass, InstanceName, PathScope, Percent, ServiceName,
     Severity,
 };
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::body::Fields;
 use crate::control::{ExperimentRequest, SafetyLevel, Target};
@@ -23,6 +26,62 @@ const SEVERITIES: [(&str, Severity); 4] = [
     ("high", Severity::High),
     ("critical", Severity::Critical),
 ];
+
+/// What [`read`] takes, for the document: which parameters there are depends on `type`.
+pub(crate) struct ExperimentBody;
+
+impl JsonSchema for ExperimentBody {
+    fn schema_name() -> Cow<'static, str> {
+        "ExperimentBody".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let types: Vec<&str> = TYPES.split(", ").collect();
+        let levels = SafetyLevel::ALL.map(SafetyLevel::name);
+        let severities = SEVERITIES.map(|(name, _)| name);
+        json_schema!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["type", "target", "duration_seconds"],
+            "properties": {
+                "name": {"type": "string", "maxLength": 100},
+                "type": {"type": "string", "enum": types},
+                "target": {
+                    "description": "Either one resource, such as instance/cart-0, or some instances of a service",
+                    "oneOf": [
+                        {
+                            "type": "object", "additionalProperties": false, "required": ["resource"],
+                            "properties": {"resource": {"type": "string"}, "max_targets": {"type": ["number", "null"]}}
+                        },
+                        {
+                            "type": "object", "additionalProperties": false, "required": ["selector"],
+                            "properties": {
+                                "selector": {
+                                    "type": "object", "additionalProperties": false, "required": ["service"],
+                                    "properties": {"service": {"type": "string"}}
+                                },
+                                "max_targets": {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}
+                            }
+                        }
+                    ]
+                },
+                "parameters": {
+                    "type": "object",
+                    "description": "Of the fault: load_percent, fill_percent, ramp_seconds, class, delay_ms, jitter_ms, requests_per_second, scope, attachment, as its type has them"
+                },
+                "duration_seconds": {"type": "number", "minimum": 1, "maximum": 3600},
+                "severity": {"type": "string", "enum": severities, "default": "medium"},
+                "safety_level": {"type": "string", "enum": levels, "default": "dev"},
+                "auto_rollback": {"type": "boolean", "const": true, "default": true},
+                "abort_when": {
+                    "type": "object", "additionalProperties": false,
+                    "description": "Ends it early where an error budget burns this many times as fast as it lasts",
+                    "properties": {"objective": {"type": "string"}, "burn_rate": {"type": "number", "exclusiveMinimum": 0}}
+                }
+            }
+        })
+    }
+}
 
 const TYPES: &str = "pod_kill, pod_deletion, pause, cpu_stress, memory_stress, disk_fill, network_latency, network_partition, api_throttling";
 

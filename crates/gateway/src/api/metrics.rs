@@ -13,18 +13,27 @@ use std::fmt::Write as _;
 
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
-use domain::Time;
+use domain::{Permission, Time};
 use telemetry::{Counters, Telemetry};
 
 pub(crate) use carried::Carried;
 
 use super::{Answer, Asked};
+use crate::endpoint::Endpoint;
 use crate::otlp::Running;
 use crate::problem::Problem;
 use crate::serve::{App, lock};
 
 /// The store has nothing older than this: since the beginning of its time.
 const BEGINNING: Time = Time { boot_us: 0, wall_us: 0 };
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get(Permission::MetricsScrape, "/metrics", "server.metrics", metrics)
+            .says("Our own metrics, as Prometheus scrapes them")
+            .answers_text("text/plain; version=0.0.4; charset=utf-8", "Prometheus' text format"),
+    ]
+}
 
 pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     let mut text = Exposition::default();

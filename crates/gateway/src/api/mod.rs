@@ -4,7 +4,7 @@
 mod chaos;
 mod deployments;
 pub(crate) mod experiment;
-mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
 mod self_healing;
@@ -15,17 +15,43 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::Time;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
 use crate::body::{Fields, Query};
 use crate::control::ControlError;
-use crate::problem::Problem;
+use crate::endpoint::Endpoint;
+use crate::problem::{Code, Problem};
 use crate::serve::App;
 
-pub(crate) use {chaos::*, deployments::*, metrics::*, operations::*, self_healing::*, slo::*};
+pub(crate) use {metrics::Carried, operations::*, self_healing::*, slo::*};
 
 /// Rows of a list where the client does not say.
 const PAGE: usize = store::LIST_LIMIT_DEFAULT;
+
+/// Rows of a list at most: one more is read, to know whether there is a next page.
+const LIMIT_MAX: usize = store::LIST_LIMIT_MAX - 1;
+
+/// Every endpoint of our own.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut all = self_healing::endpoints();
+    all.extend(operations::endpoints());
+    all.extend(deployments::endpoints());
+    all.extend(chaos::endpoints());
+    all.extend(observability::endpoints());
+    all.extend(timeline::endpoints());
+    all.extend(slo::endpoints());
+    all.extend(metrics::endpoints());
+    // The specification promises these without the version, too.
+    let alias = |endpoint: Endpoint| match endpoint.path.strip_prefix("/api/v3/self-healing/") {
+        Some(rest) => {
+            let path = format!("/api/self-healing/{rest}");
+            endpoint.alias(path)
+        }
+        None => endpoint,
+    };
+    all.into_iter().map(alias).collect()
+}
 
 /// One request, as handlers see it.
 pub(crate) struct Asked<'a> {
@@ -37,7 +63,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a [u8],
     /// Who is recorded to have asked.
-    pub(crate) who: &'static str,
+    pub(crate) who: &'a str,
 }
 
 /// What a handler gives.
@@ -51,19 +77,22 @@ impl Asked<'_> {
             .map_err(|_| Problem::not_found(format!("there is no {what} {:?}; ids are UUIDs", self.name)))
     }
 
+    /// The body, as JSON of this shape. An empty one is an empty object.
+    fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        crate::body::read(self.headers, self.body)
+    }
+
     fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.headers, self.body)
     }
 
-    /// For writes that take nothing: no body or `{}`, and no query. `?dry_run=true` where it means nothing would
-    /// run what was only to be looked at.
+    /// For writes that take nothing: no body or `{}`.
     fn takes_nothing(&self) -> Result<(), Problem> {
-        self.query.finish()?;
         self.fields()?.finish()
     }
 
     fn limit(&self) -> Result<usize, Problem> {
-        Ok(self.query.count("limit", 1, store::LIST_LIMIT_MAX - 1)?.unwrap_or(PAGE))
+        Ok(self.query.count("limit", 1, LIMIT_MAX)?.unwrap_or(PAGE))
     }
 
     fn since(&self) -> Result<Option<Time>, Problem> {
@@ -120,15 +149,11 @@ impl From<ControlError> for Problem {
         let detail = error.to_string();
         match error {
             ControlError::NotFound { .. } => Self::not_found(detail),
-            ControlError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", detail),
-            ControlError::Refused { .. } => Self::new(StatusCode::CONFLICT, "refused", detail),
-            ControlError::Unsupported { .. } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unsupported", detail)
-            }
+            ControlError::Conflict { .. } => Self::new(Code::Conflict, detail),
+            ControlError::Refused { .. } => Self::new(Code::Refused, detail),
+            ControlError::Unsupported { .. } => Self::new(Code::Unsupported, detail),
             ControlError::Invalid { field, .. } => Self::field(field, detail),
-            ControlError::Unavailable { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
-            }
+            ControlError::Unavailable { .. } => Self::new(Code::Unavailable, detail),
         }
     }
 }

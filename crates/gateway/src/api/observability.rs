@@ -4,9 +4,11 @@
 //! (`offset`): a trace stands in a list by its newest matching span, so no position within it would do for the next
 //! page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::{HeaderValue, StatusCode, header};
+use domain::Permission;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use telemetry::{
     LogFilter, ReadError, Refusal, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
@@ -15,10 +17,11 @@ use telemetry::{
 
 use super::{Answer, Asked, json};
 use crate::body::Query;
+use crate::endpoint::{Endpoint, Kind, Parameter};
 use crate::jaeger::NoTelemetry;
 use crate::otlp::{self, refused::Refused, signal::Signal};
 use crate::pieces::{self, Broken, More, Pieces};
-use crate::problem::{Problem, chain};
+use crate::problem::{Code, Problem, chain};
 use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
 use crate::span_time::{read_length, read_time, show_time};
 
@@ -31,28 +34,72 @@ const RECORDS_MAX: usize = 1_000;
 /// How far into a list one can go: what is further back is found by its time.
 const OFFSET_MAX: usize = 10_000;
 
-const TRACE_PARAMETERS: [&str; 11] = [
-    "service",
-    "operation",
-    "kind",
-    "tag",
-    "since",
-    "until",
-    "min_duration",
-    "max_duration",
-    "status",
-    "limit",
-    "offset",
-];
-const LOG_PARAMETERS: [&str; 8] =
-    ["service", "trace", "severity", "text", "since", "until", "limit", "offset"];
-
 /// Severity by name: the least number of each (OpenTelemetry logs data model).
 const SEVERITIES: [(&str, u8); 6] =
     [("trace", 1), ("debug", 5), ("info", 9), ("warn", 13), ("error", 17), ("fatal", 21)];
 
 const KINDS: [SpanKind; 5] =
     [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str| format!("/api/v3/observability/{path}");
+    let read = Permission::TelemetryRead;
+    vec![
+        Endpoint::post(Permission::TelemetryWrite, &at("trace"), "traces.create", take_trace)
+            .says("Takes the spans of one trace as OTLP's JSON; answered when the disk has them")
+            .takes::<BTreeMap<String, serde_json::Value>>()
+            .answers_with::<Taken>(StatusCode::CREATED, "What was taken"),
+        Endpoint::get(read, &at("traces"), "traces.list", traces)
+            .says("Summaries of traces, those with the newest matching spans first")
+            .query([
+                Parameter::text("service", "Only traces in which this service has a matching span"),
+                Parameter::text("operation", "The name of a span"),
+                Parameter::choice("kind", KINDS.map(SpanKind::word), "The kind of a span"),
+                Parameter::new("tag", Kind::Repeated, "An attribute of a span, as key=value"),
+                Parameter::text("min_duration", "The shortest span, such as 250ms"),
+                Parameter::text("max_duration", "The longest span, such as 1.5s"),
+                Parameter::choice("status", ["error", "not_error"], "The status of a span"),
+            ])
+            .query(pages(TRACES_MAX, TRACES))
+            .answers::<Vec<TraceSummaryShape>>("Traces"),
+        Endpoint::get(read, &at("trace/{id}"), "traces.get", trace)
+            .says("One trace: its summary, its critical path, its spans in the order of the tree")
+            .placeholder(Parameter::text("id", "A trace id: 32 hexadecimal digits"))
+            .answers::<WholeTraceShape>("The trace"),
+        Endpoint::get(read, &at("logs"), "logs.list", log_records)
+            .says("Log records, the newest first")
+            .query([
+                Parameter::text("service", "Only records of this service"),
+                Parameter::text("trace", "Only records of this trace: 32 hexadecimal digits"),
+                Parameter::text("severity", "The least severity: 1 to 24, or a name such as warn"),
+                Parameter::text("text", "Only records with this text in their body"),
+            ])
+            .query(pages(RECORDS_MAX, RECORDS))
+            .answers::<Vec<LogRecordShape>>("Log records"),
+        Endpoint::get(read, &at("status"), "telemetry.status", status)
+            .says("What the store of spans and logs holds, and whether it takes more")
+            .answers::<StoreStatus>("Its state"),
+    ]
+}
+
+/// Which part of a list.
+fn pages(most: usize, default: usize) -> [Parameter; 4] {
+    [
+        Parameter::time("since", "Nothing older"),
+        Parameter::time("until", "Nothing newer; the first page fixes it for the next ones"),
+        Parameter::limit(most, default),
+        Parameter::new("offset", Kind::Count { least: 0, most: OFFSET_MAX, default: 0 }, "Rows to pass over"),
+    ]
+}
+
+/// What [`WholeTrace`] writes.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is written span by span, never as a whole")]
+struct WholeTraceShape {
+    summary: TraceSummaryShape,
+    spans: Vec<SpanShape<'static>>,
+    critical_path: Vec<SectionShape<'static>>,
+}
 
 impl Asked<'_> {
     fn telemetry(&self) -> Result<&Telemetry, Problem> {
@@ -66,12 +113,11 @@ impl Asked<'_> {
 }
 
 fn no_telemetry() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Problem::NOT_KEPT, NoTelemetry::SENTENCE)
+    Problem::new(Code::NoTelemetry, NoTelemetry::SENTENCE)
 }
 
 /// `GET …/status`: what the store holds, what waits for compaction, and whether intake waits for it.
 pub(crate) fn status(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let telemetry = asked.telemetry()?;
     let (backlog, counts) = (telemetry.backlog(), telemetry.counters());
     let (files, bytes) = telemetry.compacted();
@@ -94,7 +140,7 @@ pub(crate) fn status(asked: &Asked<'_>) -> Answer {
 }
 
 /// The state of the store of spans and logs; what was taken is counted from the start of the process.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StoreStatus {
     /// `open`, or `refused` while compaction catches up.
     intake: &'static str,
@@ -110,7 +156,7 @@ struct StoreStatus {
 }
 
 /// What of the compacted files is in object storage.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MovedStatus {
     url: String,
     files: u64,
@@ -137,7 +183,6 @@ pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
 
 /// `GET …/trace/{id}`: its summary, its critical path, and all spans in the order of the tree.
 pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let id: TraceId = asked.name.parse().map_err(|error| Problem::field("id", format!("{error}")))?;
     match Trace::assemble(asked.telemetry()?.trace(id)?) {
         Some(trace) => Ok(pieces::json(WholeTrace::new(trace))),
@@ -149,7 +194,6 @@ pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
 
 /// `POST …/trace`: takes the spans of one trace as OTLP's JSON, and answers when the disk has them.
 pub(crate) fn take_trace(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let intake = asked.app.intake.as_ref().ok_or_else(no_telemetry)?;
     let id = the_one_trace(asked.body)?;
     let request =
@@ -170,7 +214,7 @@ pub(crate) fn take_trace(asked: &Asked<'_>) -> Answer {
 }
 
 /// What was taken of a trace.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Taken {
     trace_id: String,
     accepted: u64,
@@ -220,34 +264,29 @@ fn the_one_trace(body: &[u8]) -> Result<TraceId, Problem> {
 }
 
 fn not_otlp(why: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "malformed_json",
-        format!("the body is no OTLP ExportTraceServiceRequest in JSON: {why}"),
-    )
+    Problem::new(Code::MalformedJson, format!("the body is no OTLP ExportTraceServiceRequest in JSON: {why}"))
 }
 
 impl From<Refusal> for Problem {
     /// Status and time to come back are those of the OTLP receivers.
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::Malformed { .. } => "malformed_json",
-            Refusal::Overloaded { .. } => "overloaded",
-            Refusal::Backlog { .. } => "backlog",
-            Refusal::Disk { .. } => "disk",
-            Refusal::Closing => "unavailable",
+            Refusal::Malformed { .. } => Code::MalformedJson,
+            Refusal::Overloaded { .. } => Code::Overloaded,
+            Refusal::Backlog { .. } => Code::Backlog,
+            Refusal::Disk { .. } => Code::Disk,
+            Refusal::Closing => Code::Unavailable,
         };
         let detail = refusal.to_string();
         let refused = Refused::from(refusal);
         let retry_after_seconds = refused.retry_after_seconds();
-        Self { retry_after_seconds, ..Self::new(refused.status(), code, detail) }
+        Self { retry_after_seconds, ..Self::new(code, detail) }
     }
 }
 
 /// `GET …/logs`: records, the newest first.
 pub(crate) fn log_records(asked: &Asked<'_>) -> Answer {
     let query = &asked.query;
-    query.only(&LOG_PARAMETERS)?;
     let page = Page::read(query, RECORDS, RECORDS_MAX, asked.now_nano())?;
     let filter = LogFilter {
         service: query.text("service").map(str::to_owned),
@@ -273,7 +312,6 @@ pub(crate) fn log_records(asked: &Asked<'_>) -> Answer {
 }
 
 fn trace_filter(query: &Query, page: &Page) -> Result<TraceFilter, Problem> {
-    query.only(&TRACE_PARAMETERS)?;
     let kind = |text: &str| KINDS.into_iter().find(|kind| kind.word() == text);
     let status = |text: &str| match text {
         "error" => Some(StatusFilter::Error),
@@ -325,9 +363,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             // Later, or for less, there is an answer.
-            ReadError::Away { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "object_storage_away", chain(&error))
-            }
+            ReadError::Away { .. } => Self::new(Code::ObjectStorageAway, chain(&error)),
             _ => Self::internal(format!("the telemetry store did not answer: {}", chain(&error))),
         }
     }
@@ -456,9 +492,9 @@ mod tests {
     fn storage_that_is_away_is_no_defect_of_ours() {
         let away = || ReadError::Away { url: "s3://spans/p".to_owned(), why: "it did not answer".to_owned() };
         let problem = Problem::from(away());
-        assert_eq!((problem.status, problem.code), (StatusCode::SERVICE_UNAVAILABLE, "object_storage_away"));
+        assert_eq!(problem.code, Code::ObjectStorageAway);
         assert!(problem.detail.starts_with("part of the answer is in s3://spans/p"), "{}", problem.detail);
         let broken = ReadError::Compacted { path: "a.parquet".into(), what: "page" };
-        assert_eq!(Problem::from(broken).status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(Problem::from(broken).code, Code::Internal);
     }
 }

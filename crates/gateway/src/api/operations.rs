@@ -1,15 +1,18 @@
 //! What people need besides: services, logs, pauses, capabilities, and `GET /health`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use domain::units::parse_duration;
-use domain::{ServiceName, Snapshot};
-use serde_json::json as value;
-use std::sync::Arc;
+use domain::{Permission, ServiceName, Snapshot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, json};
-use crate::problem::Problem;
+use crate::endpoint::{Access, Endpoint, Kind, Parameter};
+use crate::problem::{Code, Problem};
 use crate::serve::App;
 use crate::shapes::{PauseShape, ServiceShape};
 
@@ -22,6 +25,73 @@ const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 const LOG_LINES_DEFAULT: usize = 200;
 const LOG_LINES_MAX: usize = 5000;
 
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str| format!("/api/v3/self-healing/{path}");
+    let service_name = || Parameter::text("name", "The name of a service");
+    vec![
+        Endpoint::get(Access::Open, "/health", "server.health", health)
+            .says("Whether the loops turn; for health checks")
+            .answers::<Health>("They do")
+            .answers_with::<Health>(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "They do not, or have only just started",
+            ),
+        Endpoint::get(Permission::StateRead, &at("services"), "services.list", services)
+            .says("What runs, by name")
+            .answers::<Vec<ServiceShape>>("Services with their instances and the links to them"),
+        Endpoint::get(Permission::StateRead, &at("services/{name}"), "services.get", service)
+            .says("One service")
+            .placeholder(service_name())
+            .answers::<ServiceShape>("The service"),
+        Endpoint::get(Permission::TelemetryRead, &at("services/{name}/logs"), "services.logs", logs)
+            .says("The last lines that a service wrote")
+            .placeholder(service_name())
+            .query([Parameter::new(
+                "lines",
+                Kind::Count { least: 1, most: LOG_LINES_MAX, default: LOG_LINES_DEFAULT },
+                "At most this many lines of each instance",
+            )])
+            .answers::<Vec<String>>("Lines"),
+        Endpoint::get(Permission::StateRead, &at("pauses"), "pauses.list", pauses)
+            .says("Where nothing is repaired or disturbed, and until when")
+            .answers::<Vec<PauseShape>>("Pauses in force"),
+        Endpoint::post(Permission::ServicesOperate, &at("pauses"), "pauses.create", pause)
+            .says("Repairs and disturbs nothing at a service for a while")
+            .takes::<PauseBody>()
+            .answers::<Vec<PauseShape>>("Pauses in force"),
+        Endpoint::delete(Permission::ServicesOperate, &at("pauses/{name}"), "pauses.delete", resume)
+            .says("Ends a pause")
+            .placeholder(service_name())
+            .answers::<Vec<PauseShape>>("Pauses in force"),
+        Endpoint::get(Permission::StateRead, &at("capabilities"), "capabilities.get", capabilities)
+            .says("What the provider can do on this machine")
+            .answers::<BTreeMap<String, serde_json::Value>>("Capabilities"),
+    ]
+}
+
+/// How the control plane is.
+#[derive(Serialize, JsonSchema)]
+struct Health {
+    /// `healthy`, `stale` or `starting`.
+    status: &'static str,
+    version: &'static str,
+    /// Null before the first snapshot.
+    snapshot_age_seconds: Option<f64>,
+    /// What the loop cannot do now and tries again.
+    troubles: Vec<String>,
+    timestamp: String,
+}
+
+/// A pause that is asked for.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PauseBody {
+    /// The name of a service.
+    service: String,
+    /// How long, such as `1h`; at most 7 days.
+    r#for: String,
+}
+
 /// For container health checks: 200 while the loops give snapshots, 503 otherwise. What the loop cannot do and
 /// tries again is in `troubles`; a restart would not mend a full disk.
 pub(crate) fn health(asked: &Asked<'_>) -> Answer {
@@ -32,13 +102,13 @@ pub(crate) fn health(asked: &Asked<'_>) -> Answer {
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "stale"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
     };
-    let body = value!({
-        "status": word,
-        "version": env!("CARGO_PKG_VERSION"),
-        "snapshot_age_seconds": age.map(|age| age.as_secs_f64()),
-        "troubles": asked.app.control.troubles(),
-        "timestamp": now.rfc3339(),
-    });
+    let body = Health {
+        status: word,
+        version: env!("CARGO_PKG_VERSION"),
+        snapshot_age_seconds: age.map(|age| age.as_secs_f64()),
+        troubles: asked.app.control.troubles(),
+        timestamp: now.rfc3339(),
+    };
     json(status, &body)
 }
 
@@ -62,11 +132,7 @@ pub(crate) fn service(asked: &Asked<'_>) -> Answer {
 
 fn snapshot(app: &App) -> Result<Arc<Snapshot>, Problem> {
     app.control.snapshot().ok_or_else(|| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_known_yet",
-            "nothing was looked at yet; ask again in a few seconds",
-        )
+        Problem::new(Code::NotKnownYet, "nothing was looked at yet; ask again in a few seconds")
     })
 }
 
@@ -95,12 +161,10 @@ fn pause_shapes(app: &App) -> Result<Vec<PauseShape>, Problem> {
 }
 
 pub(crate) fn pause(asked: &Asked<'_>) -> Answer {
-    let mut fields = asked.fields()?;
-    let name = fields.text("service", "the name of a service")?;
-    let name = ServiceName::new(name).map_err(|error| fields.wrong("service", error.to_string()))?;
-    let text = fields.text("for", "a duration, such as 1h")?;
-    let time = pause_time(&text).map_err(|why| fields.wrong("for", why))?;
-    fields.finish()?;
+    let body: PauseBody = asked.body()?;
+    let name =
+        ServiceName::new(body.service).map_err(|error| Problem::field("service", error.to_string()))?;
+    let time = pause_time(&body.r#for).map_err(|why| Problem::field("for", why))?;
     asked.app.control.pause(&name, time, asked.who)?;
     json(StatusCode::OK, &pause_shapes(asked.app)?)
 }

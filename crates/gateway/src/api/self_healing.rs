@@ -1,14 +1,15 @@
 //! `/api/v3/self-healing/…` (specification §2).
 
 use axum::http::StatusCode;
-use domain::{Issue, IssueKind, PlanId, PlanStatus, ResourceId, Severity};
-use serde::Serialize;
-use serde_json::json as value;
+use domain::{Issue, IssueKind, Permission, PlanId, PlanStatus, ResourceId, Severity};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
-use super::{Answer, Asked, back, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, back, json, names};
 use crate::control::{Automation, RunMode};
-use crate::problem::Problem;
+use crate::endpoint::{Endpoint, Parameter};
+use crate::problem::{Code, Problem};
 use crate::serve::App;
 use crate::shapes::{
     HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
@@ -30,13 +31,128 @@ const STATUSES: [PlanStatus; 7] = [
 
 const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
 
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str| format!("/api/v3/self-healing/{path}");
+    let read = Permission::StateRead;
+    let mut all = scores(at);
+    all.extend([
+        Endpoint::get(read, &at("issues"), "issues.list", issues)
+            .says("What is wrong, or was, newest first")
+            .query([
+                Parameter::limit(LIMIT_MAX, PAGE),
+                Parameter::id("before", "Only older ones than this issue; the Link header has it"),
+                Parameter::choice("type", IssueKind::ALL.map(IssueKind::name), "Only issues of this type"),
+                Parameter::choice("severity", SEVERITIES.map(Severity::name), "Only issues of this severity"),
+                Parameter::text("resource", "Only issues of this resource, such as instance/cart-0"),
+                Parameter::time("since", "Only issues detected since"),
+            ])
+            .answers::<Vec<IssueShape>>("Issues"),
+        Endpoint::get(read, &at("issues/{id}"), "issues.get", issue)
+            .says("One issue")
+            .placeholder(Parameter::id("id", "The id of an issue"))
+            .answers::<IssueShape>("The issue"),
+        Endpoint::get(read, &at("statistics"), "statistics.get", statistics)
+            .says("What was detected and repaired within a window")
+            .query([Parameter::choice("window", WINDOWS.map(|(name, _)| name), "How far back")])
+            .answers::<StatisticsShape>("Counts, rates and times"),
+        Endpoint::get(read, &at("strategies"), "strategies.list", strategies)
+            .says("What may be tried for which issue, with its learned success rate")
+            .answers::<Vec<StrategyShape>>("Strategies"),
+        Endpoint::post(Permission::ServicesOperate, &at("toggle-auto-remediation"), "automation.set", toggle)
+            .says("Switches automatic repair on or off")
+            .takes::<Toggle>()
+            .answers::<Toggled>("How it is now"),
+        Endpoint::post(
+            Permission::ServicesOperate,
+            &at("manual-remediate/{id}"),
+            "issues.remediate",
+            manual_remediate,
+        )
+        .says("Repairs an issue now, as far as guard and ladder allow")
+        .placeholder(Parameter::id("id", "The id of an issue"))
+        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
+        Endpoint::post(Permission::ServicesOperate, &at("dry-run/{id}"), "issues.dry_run", dry_run)
+            .says("Shows the plan that a repair would run; changes nothing")
+            .placeholder(Parameter::id("id", "The id of an issue"))
+            .answers::<RemediationShape>("The plan"),
+    ]);
+    all.extend(remediation_endpoints(at));
+    all
+}
+
+fn scores(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
+    let read = Permission::StateRead;
+    vec![
+        Endpoint::get(read, &at("health-score"), "health_score.get", health_score)
+            .says("How well everything is, 0 to 100")
+            .answers::<HealthScoreWithTrend>("The score with its components; unknown ones are null"),
+        Endpoint::get(read, &at("health-score/history"), "health_score.history", health_history)
+            .says("Recorded scores, oldest first")
+            .query([Parameter::time("since", "From when on; a day ago where it is left out")])
+            .answers::<Vec<HealthScore>>("Scores"),
+        Endpoint::get(read, &at("health-score/trend"), "health_score.trend", health_score_trend)
+            .says("Where the score is going")
+            .query([Parameter::choice("window", TREND_WINDOWS.map(|(name, _)| name), "How far back")])
+            .answers::<TrendOfWindow>("The trend; null where there are too few records"),
+    ]
+}
+
+fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
+    let id = || Parameter::id("id", "The id of a remediation");
+    let decides = |path: &str, name, handler| {
+        Endpoint::post(Permission::PlansApprove, &at(path), name, handler).placeholder(id())
+    };
+    vec![
+        Endpoint::get(Permission::StateRead, &at("remediations"), "remediations.list", remediations)
+            .says("Repairs, newest first")
+            .query([
+                Parameter::limit(LIMIT_MAX, PAGE),
+                Parameter::id("before", "Only older ones than this remediation; the Link header has it"),
+                Parameter::choice("status", STATUSES.map(status_name), "Only remediations in this state"),
+                Parameter::text("resource", "Only remediations of this resource, such as instance/cart-0"),
+                Parameter::time("since", "Only remediations made since"),
+            ])
+            .answers::<Vec<RemediationShape>>("Remediations, without the state of their steps"),
+        Endpoint::get(Permission::StateRead, &at("remediations/{id}"), "remediations.get", remediation)
+            .says("One remediation with its steps")
+            .placeholder(id())
+            .answers::<RemediationShape>("The remediation"),
+        decides("remediations/{id}/approve", "remediations.approve", approve)
+            .says("Lets a plan run that waits for a person")
+            .answers::<RemediationShape>("The remediation"),
+        decides("remediations/{id}/reject", "remediations.reject", reject)
+            .says("Ends a plan that waits for a person")
+            .answers::<RemediationShape>("The remediation"),
+        decides("remediations/{id}/rollback", "remediations.roll_back", roll_back)
+            .says("Takes a finished plan back")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The remediation, being taken back"),
+    ]
+}
+
+/// Whether repairs are to run by themselves.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Toggle {
+    enabled: bool,
+}
+
+/// Whether repairs run by themselves.
+#[derive(Serialize, JsonSchema)]
+struct Toggled {
+    auto_remediation_enabled: bool,
+    message: &'static str,
+}
+
+/// Where the score was going within a window.
+#[derive(Serialize, JsonSchema)]
+struct TrendOfWindow {
+    window: &'static str,
+    trend: Option<TrendShape>,
+}
+
 pub(crate) fn health_score(asked: &Asked<'_>) -> Answer {
     let record = asked.app.control.health().ok_or_else(|| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_known_yet",
-            "no health was computed yet; ask again in a few seconds",
-        )
+        Problem::new(Code::NotKnownYet, "no health was computed yet; ask again in a few seconds")
     })?;
     let trend = health_trend(asked.app, TREND_WINDOWS[0].1)?;
     let shape = HealthScoreWithTrend {
@@ -47,7 +163,7 @@ pub(crate) fn health_score(asked: &Asked<'_>) -> Answer {
 }
 
 /// The score with where it was going in the last hour; null where there are too few records of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct HealthScoreWithTrend {
     #[serde(flatten)]
     score: HealthScore,
@@ -56,15 +172,13 @@ struct HealthScoreWithTrend {
 
 /// `GET …/health-score/trend?window=1h|6h|24h|7d`: where the overall score is going.
 pub(crate) fn health_score_trend(asked: &Asked<'_>) -> Answer {
-    asked.query.only(&["window"])?;
     let window = |text: &str| TREND_WINDOWS.into_iter().find(|(name, _)| *name == text);
     let (name, seconds) = asked
         .query
         .read("window", window, || names(TREND_WINDOWS.map(|(name, _)| name), |name| name))?
         .unwrap_or(TREND_WINDOWS[0]);
     let trend = health_trend(asked.app, seconds)?;
-    let body = value!({"window": name, "trend": trend.as_ref().map(TrendShape::from)});
-    json(StatusCode::OK, &body)
+    json(StatusCode::OK, &TrendOfWindow { window: name, trend: trend.as_ref().map(TrendShape::from) })
 }
 
 /// Where the overall score is going over the last `seconds`; `None` where there are too few records.
@@ -153,16 +267,14 @@ pub(crate) fn strategies(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn toggle(asked: &Asked<'_>) -> Answer {
-    let mut fields = asked.fields()?;
-    let enabled = fields.boolean("enabled")?;
-    fields.finish()?;
+    let Toggle { enabled } = asked.body()?;
     let (automation, message) = if enabled {
         (Automation::On, "automatic repair is on, as far as the trust ladder allows")
     } else {
         (Automation::Off, "automatic repair is off; standing restarts go on")
     };
     asked.app.control.set_automation(automation, asked.who)?;
-    json(StatusCode::OK, &value!({"auto_remediation_enabled": enabled, "message": message}))
+    json(StatusCode::OK, &Toggled { auto_remediation_enabled: enabled, message })
 }
 
 pub(crate) fn manual_remediate(asked: &Asked<'_>) -> Answer {

@@ -3,16 +3,19 @@
 //!
 //! Shares are percent; a latency's threshold is in milliseconds; what was not measured is null.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use domain::{SloAlert, Time};
+use domain::{Permission, SloAlert, Time};
 use observe::objectives::{Detail, Objectives};
+use schemars::JsonSchema;
 use serde::Serialize;
 use slo::{AlertRule, Forecast, Minutes, Objective, Standing};
 
 use super::{Answer, Asked, json, time};
-use crate::problem::Problem;
+use crate::endpoint::{Endpoint, Parameter};
+use crate::problem::{Code, Problem};
 
 /// Points of a history at most: a day of minutes, or 60 days of hours.
 const POINTS_MAX: i64 = 1440;
@@ -22,16 +25,38 @@ const BY_MINUTE_MAX: i64 = 12 * 60;
 
 const MINUTE_US: i64 = 60_000_000;
 
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let id = || Parameter::text("id", "The id of an objective");
+    let read = Permission::StateRead;
+    let at = |path: &str| format!("/api/v3/observability/{path}");
+    vec![
+        Endpoint::get(read, &at("slos"), "slos.list", slos)
+            .says("Service level objectives, by id")
+            .answers::<Vec<SloShape>>("Objectives with what is left of their error budgets"),
+        Endpoint::get(read, &at("slo/{id}"), "slos.get", slo)
+            .says("One objective, with its alerts and how long its budget lasts")
+            .placeholder(id())
+            .answers::<WholeSlo>("The objective"),
+        Endpoint::get(read, &at("slo/{id}/budget"), "slos.budget", slo_budget)
+            .says("How an error budget was spent, by minute or hour")
+            .placeholder(id())
+            .query([
+                Parameter::time("from", "Where it begins; the window of the objective where it is left out"),
+                Parameter::time("to", "Where it ends; now where it is left out"),
+                Parameter::choice("step", ["minute", "hour"], "How long a point is"),
+            ])
+            .answers::<BudgetShape<'static>>("Points, oldest first"),
+    ]
+}
+
 /// `GET …/slos`: every objective, by id.
 pub(crate) fn slos(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let shapes: Vec<SloShape> = objectives(asked)?.details().iter().map(SloShape::of).collect();
     json(StatusCode::OK, &shapes)
 }
 
 /// `GET …/slo/{id}`: one, with its alerts and when its budget will be used up.
 pub(crate) fn slo(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let objectives = objectives(asked)?;
     let detail = objectives.detail(asked.name).ok_or_else(|| unknown(asked.name))?;
     let forecast = objectives.forecast(asked.name).unwrap_or(Forecast::Unknown);
@@ -48,7 +73,6 @@ pub(crate) fn slo_budget(asked: &Asked<'_>) -> Answer {
     let begin = now.wall_us - i64::from(detail.objective.period.get()) * MINUTE_US;
     let from = asked.query.read("from", time, expected)?.unwrap_or(Time { boot_us: 0, wall_us: begin });
     let step = asked.query.read("step", step, || "minute or hour".to_owned())?;
-    asked.query.finish()?;
     let (from, to) = (from.wall_us.div_euclid(MINUTE_US), to.wall_us.div_euclid(MINUTE_US) + 1);
     if from >= to {
         return Err(Problem::field("from", "is not before `to`; give an earlier time"));
@@ -82,7 +106,7 @@ fn objectives<'a>(asked: &'a Asked<'_>) -> Result<&'a Arc<Objectives>, Problem> 
 /// None are evaluated here.
 pub(crate) fn no_objectives() -> Problem {
     let why = "no objectives are evaluated by this process; run `homeostat serve`";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why)
+    Problem::new(Code::Unavailable, why)
 }
 
 pub(crate) fn unknown(id: &str) -> Problem {
@@ -92,7 +116,7 @@ pub(crate) fn unknown(id: &str) -> Problem {
 }
 
 /// An objective as the specification shows it (§4).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SloShape {
     id: String,
     name: String,
@@ -115,7 +139,7 @@ pub(crate) struct SloShape {
     alerts_firing: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ErrorBudget {
     total_minutes: f64,
     consumed_percent: f64,
@@ -123,13 +147,13 @@ struct ErrorBudget {
 }
 
 /// Events of the window; of an objective of time slices, slices.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct EventsShape {
     bad: f64,
     total: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct BurnShape {
     window: String,
     window_minutes: u32,
@@ -197,10 +221,11 @@ pub(crate) fn limit(alerts: &[AlertRule], window: Minutes) -> Option<(f64, &'sta
 }
 
 /// An objective with everything about it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WholeSlo {
     #[serde(flatten)]
     slo: SloShape,
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     alerts: Vec<SloAlert>,
     /// `unknown`, `never`, `exhausted`, or `in`.
     budget_lasts: &'static str,
@@ -220,7 +245,7 @@ impl WholeSlo {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BudgetShape<'a> {
     id: &'a str,
     step_minutes: i64,
@@ -228,7 +253,7 @@ struct BudgetShape<'a> {
 }
 
 /// What was counted in a step, and what was left at its end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct BudgetPoint {
     /// Where the step begins.
     pub(crate) time: String,

@@ -1,16 +1,22 @@
 //! `observability/timeline`, `…/correlate`, `…/events`, `…/service/{name}/health`, `…/dashboard`.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use decide::correlate::Span;
-use domain::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Release, ServiceName, Severity, Sign};
-use serde_json::json as value;
+use domain::{
+    Bearing, Happening, HappeningKind, HappeningLink, Lane, Permission, Release, ServiceName, Severity, Sign,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use store::Posted;
 
 use super::{Answer, Asked, json, names, time};
 use crate::body::Fields;
+use crate::endpoint::{Endpoint, Kind, Parameter, choices};
 use crate::happenings::{self, service};
 use crate::problem::Problem;
-use crate::shapes::{CorrelationShape, EventShape, WindowShape};
+use crate::shapes::{CorrelationShape, EventShape, ServiceHealthShape, WindowShape};
 
 /// How far before and after a time is looked, where the client does not say.
 const WINDOW_SECONDS: i64 = 900;
@@ -45,6 +51,117 @@ const SEVERITIES: [(&str, Severity); 4] = [
     ("low", Severity::Low),
 ];
 
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str| format!("/api/v3/observability/{path}");
+    let read = Permission::StateRead;
+    let service = || Parameter::text("service", "Only what is about this service");
+    vec![
+        Endpoint::get(read, &at("timeline"), "timeline.get", timeline)
+            .says("What happened within a range, lane by lane, newest first")
+            .query([
+                Parameter::time("from", "Where it begins; an hour before its end where it is left out"),
+                Parameter::time("to", "Where it ends; now where it is left out"),
+                Parameter::duration("within", "How long it is, where `from` is left out"),
+                service(),
+                Parameter::new(
+                    "lanes",
+                    Kind::Choices(known_lanes().map(Lane::name).collect()),
+                    "Only these lanes",
+                ),
+            ])
+            .answers::<TimeLine>("The lanes with their events"),
+        Endpoint::get(read, &at("correlate"), "correlate.get", correlate)
+            .says("What belongs together around a time, and what changed before")
+            .query([
+                Parameter::time("around", "Around when; now where it is left out"),
+                Parameter::duration("window", "How far before and after; 15m where it is left out"),
+                service(),
+            ])
+            .answers::<CorrelationShape>("Events, patterns, groups and changes"),
+        Endpoint::post(Permission::TelemetryWrite, &at("events"), "events.create", post_event)
+            .says("Tells of an event; the same key again says more of the same event")
+            .takes::<EventBody>()
+            .answers::<EventShape>("The event that was known by its key")
+            .answers_with::<EventShape>(StatusCode::CREATED, "The event"),
+        Endpoint::get(read, &at("service/{name}/health"), "services.health", service_health)
+            .says("How a service is: availability, latency, errors, requests")
+            .placeholder(Parameter::text("name", "The name of a service"))
+            .answers::<ServiceHealthShape>("How it is"),
+        Endpoint::get(read, &at("dashboard"), "dashboard.get", dashboard)
+            .says("Everything that is shown first, in one document")
+            .answers::<BTreeMap<String, serde_json::Value>>("The document"),
+    ]
+}
+
+/// Lanes that have events.
+fn known_lanes() -> impl Iterator<Item = Lane> {
+    Lane::ALL.into_iter().filter(|lane| *lane != Lane::Budget)
+}
+
+/// A range with what lies in it.
+#[derive(Serialize, JsonSchema)]
+struct TimeLine {
+    window: WindowShape,
+    service: Option<String>,
+    lanes: Vec<LaneOfEvents>,
+}
+
+/// One lane of a range.
+#[derive(Serialize, JsonSchema)]
+struct LaneOfEvents {
+    lane: &'static str,
+    events: Vec<EventShape>,
+}
+
+/// An event from outside, as it is posted. A deployment takes `service`, `version` and `time` alone.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it describes what `read` and `post_deployment` take")]
+struct EventBody {
+    /// `deployment`, `incident`, `alert` or `anomaly`.
+    #[schemars(schema_with = "event_types")]
+    r#type: String,
+    /// Names the event, so that it can be told of again.
+    key: Option<String>,
+    /// One sentence of at most 300 characters.
+    title: Option<String>,
+    service: Option<String>,
+    /// When it began; now where it is left out.
+    #[schemars(extend("format" = "date-time"))]
+    time: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    end: Option<String>,
+    #[schemars(schema_with = "severities")]
+    severity: Option<String>,
+    #[schemars(schema_with = "signs")]
+    signs: Option<Vec<String>>,
+    links: Option<Vec<LinkBody>>,
+    /// Of a deployment: the version that runs since then.
+    version: Option<String>,
+}
+
+/// Where more is told.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it describes what `links` takes")]
+struct LinkBody {
+    rel: Option<String>,
+    /// An address that begins with `https://` or `http://`.
+    href: String,
+}
+
+fn event_types(_: &mut SchemaGenerator) -> Schema {
+    choices(POSTED.map(|(name, _)| name))
+}
+
+fn severities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "null"], "enum": ["critical", "high", "medium", "low", null]})
+}
+
+fn signs(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["array", "null"], "items": {"type": "string", "enum": ["slow", "errors"]}})
+}
+
 impl Asked<'_> {
     fn wall_us(&self, name: &str) -> Result<Option<i64>, Problem> {
         let read =
@@ -65,7 +182,6 @@ impl Asked<'_> {
 
 /// `GET …/correlate?around=&window=&service=`: what belongs together around a time, and what changed before.
 pub(crate) fn correlate(asked: &Asked<'_>) -> Answer {
-    asked.query.only(&["around", "window", "service"])?;
     let now_us = asked.app.clock.now().wall_us;
     let around_us = asked.wall_us("around")?.unwrap_or(now_us);
     let seconds = asked.query.read("window", seconds, || {
@@ -91,7 +207,6 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// `GET …/timeline?from=&to=&within=&service=&lanes=`: what lies in a range, lane by lane, newest first.
 pub(crate) fn timeline(asked: &Asked<'_>) -> Answer {
-    asked.query.only(&["from", "to", "within", "service", "lanes"])?;
     let now_us = asked.app.clock.now().wall_us;
     let to_us = asked.wall_us("to")?.unwrap_or(now_us);
     let within = |text: &str| {
@@ -112,28 +227,25 @@ pub(crate) fn timeline(asked: &Asked<'_>) -> Answer {
     let of = |lane: Lane| -> Vec<EventShape> {
         events.iter().filter(|event| event.kind.lane() == lane).map(EventShape::from).collect()
     };
-    let lanes: Vec<_> =
-        lanes.into_iter().map(|lane| value!({"lane": lane.name(), "events": of(lane)})).collect();
-    let body = value!({"window": WindowShape::from(span), "service": service, "lanes": lanes});
-    json(StatusCode::OK, &body)
+    let lanes = lanes.into_iter().map(|lane| LaneOfEvents { lane: lane.name(), events: of(lane) });
+    let service = service.map(str::to_owned);
+    json(StatusCode::OK, &TimeLine { window: span.into(), service, lanes: lanes.collect() })
 }
 
 /// The lanes of a list of names; those that have events where none is given.
 pub(crate) fn lanes(text: Option<&str>) -> Result<Vec<Lane>, Problem> {
-    let known = || Lane::ALL.into_iter().filter(|lane| *lane != Lane::Budget);
-    let Some(text) = text else { return Ok(known().collect()) };
+    let Some(text) = text else { return Ok(known_lanes().collect()) };
     let wanted: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    if let Some(name) = wanted.iter().find(|name| !known().any(|lane| lane.name() == **name)) {
+    if let Some(name) = wanted.iter().find(|name| !known_lanes().any(|lane| lane.name() == **name)) {
         let detail =
-            format!("`lanes` has {name:?}; give {}, separated by commas", names(known(), Lane::name));
+            format!("`lanes` has {name:?}; give {}, separated by commas", names(known_lanes(), Lane::name));
         return Err(Problem::field("lanes", detail));
     }
-    Ok(known().filter(|lane| wanted.contains(&lane.name())).collect())
+    Ok(known_lanes().filter(|lane| wanted.contains(&lane.name())).collect())
 }
 
 /// `POST …/events`: takes an event from outside. The same `key` again says more of the same event.
 pub(crate) fn post_event(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let now = asked.app.clock.now();
     let mut fields = asked.fields()?;
     let kind = fields.choice("type", &POSTED, None)?;
@@ -253,7 +365,6 @@ fn links(fields: &mut Fields) -> Result<Vec<HappeningLink>, Problem> {
 
 /// `GET …/service/{name}/health`.
 pub(crate) fn service_health(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     let known = service::known(asked.app, asked.name)?.ok_or_else(|| {
         Problem::not_found(format!(
             "nothing is known of a service {}; GET /api/v3/self-healing/services lists those of the fleet",
@@ -265,6 +376,5 @@ pub(crate) fn service_health(asked: &Asked<'_>) -> Answer {
 
 /// `GET …/dashboard`: everything that is shown first, in one document.
 pub(crate) fn dashboard(asked: &Asked<'_>) -> Answer {
-    asked.query.finish()?;
     json(StatusCode::OK, &happenings::dashboard::document(asked.app)?)
 }

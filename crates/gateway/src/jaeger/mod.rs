@@ -28,15 +28,45 @@ use std::collections::VecDeque;
 use axum::response::Response;
 use telemetry::{ReadError, Telemetry, Trace, TraceId};
 
-pub(crate) use metrics::{calls, errors, latencies, min_step};
-pub(crate) use v1::{dependencies, operations, operations_of_service, search, services, trace};
-pub(crate) use v3::{
-    operations as operations_v3, search as search_v3, services as services_v3, summaries as summaries_v3,
-    trace as trace_v3,
-};
+use axum::http::Method;
+use axum::response::IntoResponse;
+use domain::Permission;
 
 use crate::body::Query;
+use crate::endpoint::Endpoint;
+use crate::problem::Problem;
+use crate::routes::asks;
 use crate::serve::App;
+
+/// The API of others whose addresses these are.
+const API: &str = "Jaeger";
+
+/// Its endpoints, at addresses of its own.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    fn at<E>(path: &str, name: &'static str, handler: fn(&AskedJaeger<'_>) -> Result<Response, E>) -> Endpoint
+    where
+        E: IntoResponse + From<Problem> + Send + 'static,
+    {
+        Endpoint::foreign(Method::GET, Permission::TelemetryRead, path, API, name, asks(handler))
+    }
+    vec![
+        at("/api/services", "jaeger.services", v1::services),
+        at("/api/services/{service}/operations", "jaeger.operations_of_service", v1::operations_of_service),
+        at("/api/operations", "jaeger.operations", v1::operations),
+        at("/api/traces", "jaeger.search", v1::search),
+        at("/api/traces/{id}", "jaeger.trace", v1::trace),
+        at("/api/dependencies", "jaeger.dependencies", v1::dependencies),
+        at("/api/metrics/latencies", "jaeger.latencies", metrics::latencies),
+        at("/api/metrics/calls", "jaeger.calls", metrics::calls),
+        at("/api/metrics/errors", "jaeger.errors", metrics::errors),
+        at("/api/metrics/minstep", "jaeger.min_step", metrics::min_step),
+        at("/api/v3/services", "jaeger.v3_services", v3::services),
+        at("/api/v3/operations", "jaeger.v3_operations", v3::operations),
+        at("/api/v3/traces", "jaeger.v3_search", v3::search),
+        at("/api/v3/traces/{id}", "jaeger.v3_trace", v3::trace),
+        at("/api/v3/trace-summaries", "jaeger.v3_summaries", v3::summaries),
+    ]
+}
 
 /// One request of Jaeger's API.
 pub(crate) struct AskedJaeger<'a> {

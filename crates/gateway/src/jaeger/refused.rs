@@ -55,7 +55,7 @@ impl From<ReadError> for RefusedV1 {
 /// From the surface every request passes: a query string that cannot be read, a handler that ended early.
 impl From<Problem> for RefusedV1 {
     fn from(problem: Problem) -> Self {
-        let status = match problem.status {
+        let status = match problem.status() {
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
             status => status,
         };

@@ -30,6 +30,7 @@ mod view;
 
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use domain::Permission;
 use maud::{Markup, html};
 
 use crate::body::Query;
@@ -85,6 +86,26 @@ pub(crate) const PATHS: [&str; 18] = [
     "/latency",
     "/metrics-explorer",
 ];
+
+/// Who may see a page.
+pub(crate) fn needed(path: &str) -> Permission {
+    let telemetry = ["/traces", "/service-map", "/latency", "/metrics-explorer"];
+    match telemetry.iter().any(|address| path.starts_with(address)) {
+        true => Permission::TelemetryRead,
+        false => Permission::StateRead,
+    }
+}
+
+/// Who may do what a form of a page asks for.
+pub(crate) fn needed_to_act(path: &str) -> Permission {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    match last {
+        "approve" | "reject" | "rollback" | "clear" => Permission::PlansApprove,
+        "abort" => Permission::ChaosRun,
+        "emergency-stop" => Permission::EmergencyStop,
+        _ => Permission::ServicesOperate,
+    }
+}
 
 /// A page without its frame.
 pub(crate) struct Page {
@@ -172,7 +193,7 @@ pub(crate) fn error(app: &App, uri: &Uri, problem: &Problem) -> Response {
     let body = html! {
         div class="card" {
             h1 class="sentence" { (sentence::with_code(&sentence::capital(&problem.detail))) "." }
-            p class="facts" { span { "Status " (problem.status.as_u16()) } code { (problem.code) } }
+            p class="facts" { span { "Status " (problem.status().as_u16()) } code { (problem.code.name()) } }
             p class="facts" {
                 @if let Some((field, address)) = without_field(uri, problem) { a href=(address) { "Leave out " code { (field) } } }
                 @match frame::word_of(uri.path()) {
@@ -184,7 +205,7 @@ pub(crate) fn error(app: &App, uri: &Uri, problem: &Problem) -> Response {
         }
     };
     let page = Page { title: problem.title().to_owned(), sections: vec![Section::still("error", body)] };
-    html_response(problem.status, frame::document(&view, uri.path(), &page))
+    html_response(problem.status(), frame::document(&view, uri.path(), &page))
 }
 
 /// The address that was asked for without the parameter at fault.

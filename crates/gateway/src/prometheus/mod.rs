@@ -39,9 +39,38 @@ pub(crate) use rules::{alerts, rules};
 pub use targets::ScrapeTargets;
 pub(crate) use targets::targets;
 
+use axum::http::Method;
+use domain::Permission;
+
+use crate::endpoint::Endpoint;
+use crate::routes::queries;
 use crate::serve::App;
 use form::Form;
 use refused::Refused;
+
+/// The API of others whose addresses these are.
+pub(crate) const API: &str = "Prometheus";
+
+/// Its endpoints, at addresses of its own. Nothing here may change anything: what is asked by `POST` is read as well.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str, name, handler: Handler| {
+        let read = Permission::TelemetryRead;
+        Endpoint::foreign(Method::GET, read, &format!("/api/v1/{path}"), API, name, queries(handler))
+    };
+    vec![
+        at("query", "prometheus.query", instant),
+        at("query_range", "prometheus.query_range", range),
+        at("query_exemplars", "prometheus.query_exemplars", exemplars),
+        at("series", "prometheus.series", series),
+        at("labels", "prometheus.labels", labels),
+        at("label/{name}/values", "prometheus.label_values", label_values),
+        at("metadata", "prometheus.metadata", metadata),
+        at("rules", "prometheus.rules", rules),
+        at("alerts", "prometheus.alerts", alerts),
+        at("targets", "prometheus.targets", targets),
+        at("status/buildinfo", "prometheus.buildinfo", build),
+    ]
+}
 
 /// How long a query may take: Prometheus' default.
 pub(crate) const QUERY_TIME: Duration = Duration::from_secs(120);

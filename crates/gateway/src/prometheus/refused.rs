@@ -106,7 +106,7 @@ impl From<SourceError> for Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        let kind = if problem.status.is_client_error() { Kind::BadData } else { Kind::Internal };
+        let kind = if problem.status().is_client_error() { Kind::BadData } else { Kind::Internal };
         Self::new(kind, problem.detail)
     }
 }

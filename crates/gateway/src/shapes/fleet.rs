@@ -3,12 +3,13 @@
 use domain::snapshot::{BreakerState, Phase, Window};
 use domain::units::show_duration;
 use domain::{InstanceName, ServiceName, ServiceState, Snapshot, Time};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::control::RunningFault;
 use crate::phrases;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ServiceShape {
     service: String,
     version: Option<String>,
@@ -25,9 +26,10 @@ pub(crate) struct ServiceShape {
     timestamp: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct InstanceShape {
     instance: String,
+    #[schemars(with = "String")]
     phase: Phase,
     since: String,
     pid: Option<u32>,
@@ -43,7 +45,7 @@ struct InstanceShape {
     disk_size_bytes: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LinkShape {
     link: String,
     requests_per_second: f64,
@@ -51,7 +53,9 @@ struct LinkShape {
     p50_ms: Option<f64>,
     p95_ms: Option<f64>,
     rejected: u64,
+    #[schemars(with = "String")]
     breaker: BreakerState,
+    #[schemars(with = "Vec<String>")]
     ejected: Vec<InstanceName>,
     window_seconds: u32,
 }
@@ -119,7 +123,7 @@ impl From<(&domain::LinkName, &domain::LinkState)> for LinkShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct FaultShape {
     token: String,
     r#type: &'static str,
@@ -144,7 +148,7 @@ impl From<&RunningFault> for FaultShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct PauseShape {
     service: String,
     until: String,

@@ -7,11 +7,13 @@ mod fleet;
 mod timeline;
 mod trace;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use domain::{Cause, Intent, Issue, Plan, PlanStatus, Time};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use store::{ExperimentRecord, HealthRecord, JournalEntry, PlanRecord, Statistics};
 
 use crate::control::{Planned, StrategyRate};
@@ -23,7 +25,7 @@ pub(crate) use timeline::{
 };
 pub(crate) use trace::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape, plain_value};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct HealthScore {
     overall_score: Option<u8>,
     compute_score: Option<u8>,
@@ -54,7 +56,7 @@ impl From<&HealthRecord> for HealthScore {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct IssueShape {
     id: String,
     r#type: &'static str,
@@ -87,7 +89,7 @@ impl From<&Issue> for IssueShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct RemediationShape {
     id: String,
     issue_id: Option<String>,
@@ -112,7 +114,7 @@ pub(crate) struct RemediationShape {
     steps: Vec<StepShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CauseShape {
     resource: String,
     class: &'static str,
@@ -121,13 +123,13 @@ struct CauseShape {
     evidence: Vec<EvidenceShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EvidenceShape {
     resource: String,
     text: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct VerificationShape {
     r#type: &'static str,
     resource: String,
@@ -135,14 +137,15 @@ struct VerificationShape {
     hold_seconds: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DecisionShape {
     who: String,
     at: String,
+    #[schemars(with = "String")]
     verdict: store::Verdict,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct OutcomeShape {
     kind: &'static str,
     verified_at: Option<String>,
@@ -150,7 +153,7 @@ struct OutcomeShape {
     explanation: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StepShape {
     index: usize,
     action: String,
@@ -276,7 +279,7 @@ fn steps(plan: &Plan, journal: &[JournalEntry]) -> Vec<StepShape> {
 }
 
 /// `uptime_improvement` and `mttr_reduction` need a baseline of the user's own; without one they are null.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct StatisticsShape {
     total_issues_detected: u64,
     total_remediations: u64,
@@ -321,7 +324,7 @@ pub(crate) fn success_rate(statistics: &Statistics) -> Option<f64> {
     (ended > 0).then(|| statistics.successful as f64 / ended as f64 * 100.0)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct StrategyShape {
     issue_type: &'static str,
     reason: &'static str,
@@ -348,29 +351,51 @@ impl From<&StrategyRate> for StrategyShape {
     }
 }
 
+/// The specified fields of an experiment beside its id and status.
+const EXPERIMENT_FIELDS: [&str; 16] = [
+    "name",
+    "type",
+    "target",
+    "parameters",
+    "duration_seconds",
+    "severity",
+    "safety_level",
+    "auto_rollback",
+    "steady_state",
+    "started_at",
+    "completed_at",
+    "blast_radius",
+    "recovery_time_seconds",
+    "passed",
+    "verdict",
+    "created_at",
+];
+
+/// The schema of [`experiment`]: a document with every specified field.
+pub(crate) struct ExperimentShape;
+
+impl JsonSchema for ExperimentShape {
+    fn schema_name() -> Cow<'static, str> {
+        "Experiment".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut properties: Map<String, Value> = EXPERIMENT_FIELDS
+            .iter()
+            .map(|field| ((*field).to_owned(), json!({"description": "Null where it is not known"})))
+            .collect();
+        properties.insert("id".to_owned(), json!({"type": "string", "format": "uuid"}));
+        properties.insert("status".to_owned(), json!({"type": "string"}));
+        let required: Vec<String> = properties.keys().cloned().collect();
+        json_schema!({"type": "object", "properties": properties, "required": required})
+    }
+}
+
 /// An experiment: the specified fields that its document lacks are null, the document's own follow, and
 /// id and status are the store's.
 pub(crate) fn experiment(record: &ExperimentRecord) -> Value {
-    const FIELDS: [&str; 16] = [
-        "name",
-        "type",
-        "target",
-        "parameters",
-        "duration_seconds",
-        "severity",
-        "safety_level",
-        "auto_rollback",
-        "steady_state",
-        "started_at",
-        "completed_at",
-        "blast_radius",
-        "recovery_time_seconds",
-        "passed",
-        "verdict",
-        "created_at",
-    ];
     let mut shape = document(record);
-    for field in FIELDS {
+    for field in EXPERIMENT_FIELDS {
         shape.entry(field).or_insert(Value::Null);
     }
     shape.insert("id".to_owned(), record.id.to_string().into());

@@ -1,14 +1,17 @@
 //! What lies on the time line, on the wire (specification §4: `correlate`, `service/{name}/health`).
 
+use std::collections::BTreeMap;
+
 use decide::correlate::{Correlation, PatternName, Span};
 use decide::service::{ServiceHealth, ServiceStatus};
 use decide::trend::Trend;
 use domain::{Happening, HappeningLink};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::happenings::time;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WindowShape {
     from: String,
     to: String,
@@ -20,13 +23,14 @@ impl From<Span> for WindowShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct EventShape {
     id: String,
     r#type: &'static str,
     time: String,
     service: Option<String>,
     title: String,
+    #[schemars(with = "Vec<BTreeMap<String, String>>")]
     links: Vec<HappeningLink>,
     end: Option<String>,
     lane: &'static str,
@@ -59,7 +63,7 @@ impl From<&Happening> for EventShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct CorrelationShape {
     window: WindowShape,
     around: String,
@@ -70,8 +74,9 @@ pub(crate) struct CorrelationShape {
     changes: Vec<ChangeShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PatternShape {
+    #[schemars(with = "String")]
     name: PatternName,
     /// 0 to 100.
     confidence: f64,
@@ -83,13 +88,13 @@ struct PatternShape {
     affected_services: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct GroupShape {
     window: WindowShape,
     events: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChangeShape {
     id: String,
     seconds_before: f64,
@@ -139,9 +144,10 @@ impl CorrelationShape {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ServiceHealthShape {
     service: String,
+    #[schemars(with = "Option<String>")]
     status: Option<ServiceStatus>,
     availability_percent: Option<f64>,
     average_latency_ms: Option<f64>,
@@ -196,7 +202,7 @@ fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 /// Where a score is going.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct TrendShape {
     direction: &'static str,
     points_per_hour: f64,

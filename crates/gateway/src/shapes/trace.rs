@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use telemetry::{
@@ -12,7 +13,7 @@ use telemetry::{
 use crate::span_time::show_time;
 
 /// A trace in a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct TraceSummaryShape {
     trace_id: String,
     root_service: String,
@@ -27,7 +28,7 @@ pub(crate) struct TraceSummaryShape {
     services: Vec<ServiceShareShape>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ServiceShareShape {
     service: String,
     spans: usize,
@@ -57,7 +58,7 @@ impl From<TraceSummary> for TraceSummaryShape {
 }
 
 /// A stretch of the critical path.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SectionShape<'a> {
     span_id: String,
     service: &'a str,
@@ -80,7 +81,7 @@ impl<'a> SectionShape<'a> {
 }
 
 /// A span with everything known about it, and its place in the trace.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct SpanShape<'a> {
     span_id: String,
     parent_span_id: Option<String>,
@@ -107,13 +108,13 @@ pub(crate) struct SpanShape<'a> {
     dropped: DroppedShape,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ScopeShape<'a> {
     name: &'a str,
     version: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EventShape<'a> {
     time: String,
     name: &'a str,
@@ -121,7 +122,7 @@ struct EventShape<'a> {
     dropped_attributes: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LinkShape {
     trace_id: String,
     span_id: String,
@@ -129,7 +130,7 @@ struct LinkShape {
     dropped_attributes: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DroppedShape {
     attributes: u32,
     events: u32,
@@ -164,7 +165,7 @@ impl<'a> SpanShape<'a> {
 }
 
 /// A log record.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct LogRecordShape {
     time: String,
     service: String,

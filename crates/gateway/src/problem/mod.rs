@@ -4,16 +4,19 @@
 //! same sentence in the frame (see [`crate::page`]). Every `detail` says what to do; `field` names the
 //! part of the request at fault, where one is.
 
+mod code;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+pub(crate) use code::Code;
+
 /// One refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    pub(crate) status: StatusCode,
-    /// Stable; clients match on it.
-    pub(crate) code: &'static str,
+    /// Stable; clients match on it. The status is the code's.
+    pub(crate) code: Code,
     /// What was wrong and what to do.
     pub(crate) detail: String,
     /// The part of the request at fault.
@@ -24,7 +27,7 @@ pub(crate) struct Problem {
 
 #[derive(Serialize)]
 struct Wire<'a> {
-    r#type: &'static str,
+    r#type: &'a str,
     title: &'a str,
     status: u16,
     code: &'a str,
@@ -34,33 +37,31 @@ struct Wire<'a> {
 }
 
 impl Problem {
-    /// The code of answers to questions about what is not kept here.
-    pub(crate) const NOT_KEPT: &str = "no_telemetry";
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), field: None, retry_after_seconds: None }
+    }
 
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None, retry_after_seconds: None }
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
     }
 
     /// A field of the body or a query parameter that cannot be read or is out of range.
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail)
-        }
+        Self { field: Some(field.into()), ..Self::new(Code::InvalidField, detail) }
     }
 
     pub(crate) fn not_found(what: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", what)
+        Self::new(Code::NotFound, what)
     }
 
     /// The store or a loop failed; the request itself was fine.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+        Self::new(Code::Internal, detail)
     }
 
     /// The sentence, with a capital letter, as pages show it.
     pub(crate) fn title(&self) -> &'static str {
-        self.status.canonical_reason().unwrap_or("Error")
+        self.status().canonical_reason().unwrap_or("Error")
     }
 }
 
@@ -71,26 +72,26 @@ pub(crate) struct NotKept;
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let wire = Wire {
-            r#type: "about:blank",
+            r#type: &format!("/docs/errors/{}", self.code.name()),
             title: self.title(),
-            status: self.status.as_u16(),
-            code: self.code,
+            status: self.status().as_u16(),
+            code: self.code.name(),
             detail: &self.detail,
             field: self.field.as_deref(),
         };
         // A struct of strings and a number always serialises.
         let body = serde_json::to_vec(&wire).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status(), body).into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.code == Self::NOT_KEPT {
+        if self.code == Code::NoTelemetry {
             response.extensions_mut().insert(NotKept);
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

@@ -1,0 +1,154 @@
+//! The stable codes of errors: what clients match on, and what the page of each code says.
+//!
+//! A code has one status, one meaning and one remedy. Served at `/docs/errors/CODE`, and part of the reference.
+
+use axum::http::StatusCode;
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:ident $meaning:literal $remedy:literal;)+) => {
+        /// What went wrong, for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Code {
+            $(#[doc = $meaning] $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the reference.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name on the wire.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            /// When it is given, as one sentence.
+            pub(crate) fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)+ }
+            }
+
+            /// What to do about it, as one sentence.
+            pub(crate) fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest "bad_request" BAD_REQUEST
+        "The request cannot be read: its address or its headers are malformed."
+        "Check the address and the headers.";
+    MalformedJson "malformed_json" BAD_REQUEST
+        "The body is no valid JSON, or not of the kind that is expected."
+        "Correct the body; the detail says where it stops making sense.";
+    TokenMissing "token_missing" UNAUTHORIZED
+        "What was asked for needs to know who asks, and nothing said so."
+        "Send `Authorization: Bearer TOKEN`, or sign in on the page.";
+    WrongToken "wrong_token" UNAUTHORIZED
+        "The token is not known here."
+        "Make a new one with `homeostat token create`, or read the one in the file `token` in the data directory.";
+    TokenExpired "token_expired" UNAUTHORIZED
+        "The token was good until a time that is over."
+        "Make a new one with `homeostat token create`.";
+    TokenRevoked "token_revoked" UNAUTHORIZED
+        "The token was taken back."
+        "Ask who took it back, or make a new one with `homeostat token create`.";
+    WrongCredentials "wrong_credentials" UNAUTHORIZED
+        "Name, password or code are not those of a user who may sign in."
+        "Try again; after several attempts each takes longer.";
+    Forbidden "forbidden" FORBIDDEN
+        "Who asks is known, and holds no role that allows this."
+        "Ask an admin for one of the roles that the detail names.";
+    WrongOrigin "wrong_origin" FORBIDDEN
+        "A write came from a web page that is not ours, or without saying from which."
+        "Write from this server's own page, or with a token instead of the page's cookie.";
+    NotFound "not_found" NOT_FOUND
+        "There is nothing of this name or id."
+        "The detail says where a list of those there are is found.";
+    WrongMethod "wrong_method" METHOD_NOT_ALLOWED
+        "The address exists and does not take this method."
+        "Use one of those that the `Allow` header names.";
+    Conflict "conflict" CONFLICT
+        "It is not in a state in which this could be done."
+        "Read it again; the detail says in which state it is.";
+    Refused "refused" CONFLICT
+        "The guard, a safety check or a switch refuses."
+        "The detail names the rule with its limit and the value that was seen.";
+    IdempotencyInUse "idempotency_in_use" CONFLICT
+        "A request with the same idempotency key is being answered."
+        "Wait for its answer, then send it again: the same answer is given.";
+    PreconditionFailed "precondition_failed" PRECONDITION_FAILED
+        "What is to be overwritten changed since it was read."
+        "Read it again, and send `If-Match` with its new `ETag`.";
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE
+        "The body has more bytes than are taken."
+        "Send less at a time.";
+    NotJson "not_json" UNSUPPORTED_MEDIA_TYPE
+        "The body is not declared to be JSON."
+        "Send it with `Content-Type: application/json`.";
+    WrongHost "wrong_host" MISDIRECTED_REQUEST
+        "The request names a host that is not this server."
+        "Open the address that the detail names.";
+    InvalidField "invalid_field" UNPROCESSABLE_ENTITY
+        "A field of the body or a query parameter is missing, unknown or out of range; `field` names it."
+        "Correct the field; the detail says what is allowed.";
+    Unsupported "unsupported" UNPROCESSABLE_ENTITY
+        "The provider cannot do this on this machine."
+        "The detail says what would change that; `homeostat status` lists what can be done.";
+    IdempotencyMismatch "idempotency_mismatch" UNPROCESSABLE_ENTITY
+        "The idempotency key was used before, for another request."
+        "Use a new key for a new request.";
+    TooManyRequests "too_many_requests" TOO_MANY_REQUESTS
+        "More is asked than is answered at a time."
+        "Wait as long as `Retry-After` says.";
+    Overloaded "overloaded" TOO_MANY_REQUESTS
+        "More telemetry comes than can be stored."
+        "Wait as long as `Retry-After` says, then send it again.";
+    Backlog "backlog" TOO_MANY_REQUESTS
+        "Compaction of telemetry falls behind, and intake waits for it."
+        "Wait as long as `Retry-After` says, then send it again.";
+    Internal "internal" INTERNAL_SERVER_ERROR
+        "The store or a loop failed; the request was fine."
+        "Read the log of `homeostat serve`; send it again when the cause is mended.";
+    NoTelemetry "no_telemetry" SERVICE_UNAVAILABLE
+        "What is asked about is not kept here: telemetry is switched off."
+        "Set `otlp.enabled = true` in the configuration and restart.";
+    NotKnownYet "not_known_yet" SERVICE_UNAVAILABLE
+        "Nothing was looked at yet: the control plane has just started."
+        "Ask again in a few seconds.";
+    Unavailable "unavailable" SERVICE_UNAVAILABLE
+        "A loop or the provider does not answer."
+        "The detail says which, and what to do.";
+    TooManyPages "too_many_pages" SERVICE_UNAVAILABLE
+        "More pages are updated live than are served at a time."
+        "Close one, or reload instead.";
+    Disk "disk" SERVICE_UNAVAILABLE
+        "The disk does not take what was sent."
+        "Make room, then send it again.";
+    ObjectStorageAway "object_storage_away" SERVICE_UNAVAILABLE
+        "Part of the answer is in object storage, which does not answer."
+        "Ask for a later time, or again when the storage is back.";
+    TooSlow "too_slow" GATEWAY_TIMEOUT
+        "There was no answer within the time that a request may take."
+        "What was asked may still happen: look before asking again.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_named_once_and_is_an_error() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+        }
+    }
+}

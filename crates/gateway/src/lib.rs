@@ -35,6 +35,11 @@ mod serve;
 mod shapes;
 mod span_time;
 
+/// The addresses of pages, as the router reads them.
+pub fn pages() -> impl Iterator<Item = &'static str> {
+    page::PATHS.into_iter()
+}
+
 /// The name under which the control plane sends its own spans.
 pub const OWN_SERVICE: &str = "homeostat";
 

@@ -41,6 +41,7 @@ mod plan_cache;
 mod plans;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod records;
 mod retention;
 mod schema;
 mod slots;

@@ -146,48 +146,9 @@ impl Store {
         reasons: &[String],
         timers: &[Timer],
     ) -> Result<()> {
-        let (document, reasons) = (to_json(plan)?, to_json(&reasons)?);
-        let issue = match &plan.intent {
-            Intent::Remediation { issue, .. } => Some(issue.to_string()),
-            _ => None,
-        };
-        // A plan that is refused at once is complete at once; its own time is the only one at hand.
-        let completed = status.is_final().then_some(plan.created_at);
         self.write(Purpose::Repair, |tx| {
-            let added = tx
-                .prepare_cached(
-                    "INSERT INTO plans (id, purpose, issue_id, action_type, description, status, reasons,
-                         created_at, completed_boot_us, completed_wall_us, document)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
-                )?
-                .execute(params![
-                    plan.id.to_string(),
-                    PlanPurpose::of(plan).name(),
-                    issue,
-                    action_type(plan),
-                    plan.summary,
-                    status.name(),
-                    reasons,
-                    plan.created_at.rfc3339(),
-                    completed.map(|at| column(at).0),
-                    completed.map(|at| column(at).1),
-                    document,
-                ])?;
-            if added == 0 {
+            if !insert_plan(tx, plan, status, reasons)? {
                 return Ok(());
-            }
-            let mut insert = tx.prepare_cached(
-                "INSERT INTO plan_resources (plan, resource, service, instance, target)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for (resource, target) in resources(plan) {
-                insert.execute(params![
-                    plan.id.to_string(),
-                    resource.to_string(),
-                    resource.service().map(|service| service.as_str().to_owned()),
-                    resource.instance().is_some(),
-                    target,
-                ])?;
             }
             timers.iter().try_for_each(|timer| insert_timer(tx, timer))
         })?;
@@ -410,6 +371,57 @@ impl Store {
             Ok(found)
         })
     }
+}
+
+/// Writes a new plan, inside a transaction; `false` where it is there already.
+pub(crate) fn insert_plan(
+    tx: &Connection,
+    plan: &Plan,
+    status: PlanStatus,
+    reasons: &[String],
+) -> Result<bool> {
+    let issue = match &plan.intent {
+        Intent::Remediation { issue, .. } => Some(issue.to_string()),
+        _ => None,
+    };
+    // A plan that is refused at once is complete at once; its own time is the only one at hand.
+    let completed = status.is_final().then_some(column(plan.created_at));
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO plans (id, purpose, issue_id, action_type, description, status, reasons,
+                 created_at, completed_boot_us, completed_wall_us, document)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![
+            plan.id.to_string(),
+            PlanPurpose::of(plan).name(),
+            issue,
+            action_type(plan),
+            plan.summary,
+            status.name(),
+            to_json(&reasons)?,
+            plan.created_at.rfc3339(),
+            completed.map(|at| at.0),
+            completed.map(|at| at.1),
+            to_json(plan)?,
+        ])?;
+    if added == 0 {
+        return Ok(false);
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO plan_resources (plan, resource, service, instance, target)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for (resource, target) in resources(plan) {
+        insert.execute(params![
+            plan.id.to_string(),
+            resource.to_string(),
+            resource.service().map(|service| service.as_str().to_owned()),
+            resource.instance().is_some(),
+            target,
+        ])?;
+    }
+    Ok(true)
 }
 
 const COLUMNS: &str = "id, document, status, reasons, error_message, decision, started_boot_us,

@@ -1,9 +1,10 @@
-//! Benchmarks and campaigns of the span store, as a user would meet it: over OTLP, in a process of its own; and of the
-//! store of series.
+//! Benchmarks and campaigns: of the span store, as a user would meet it, over OTLP, in a process of its own; of the
+//! store of series; of endpoints and pages.
 //!
 //! In: what to send and for how long. Out: figures with method, corpus and machine; or, of a campaign, how much of
 //! what was acknowledged could not be found again, which must be nothing.
 
+mod api;
 mod client;
 mod corpus;
 mod full_disk;
@@ -26,6 +27,8 @@ use crate::cli::{Exit, Failure, Global};
 /// What to measure or to try.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchCommand {
+    /// How fast endpoints and pages answer, with a store full of records.
+    Api(api::ApiArgs),
     /// How many spans a second are taken and acknowledged after the disk has them.
     Ingest(ingest::IngestArgs),
     /// How fast a trace is found by its id and by a search with three filters.
@@ -52,6 +55,7 @@ fn line(value: &impl serde::Serialize) -> Result<String, Failure> {
 /// Runs it.
 pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
+        BenchCommand::Api(args) => api::run(global, args),
         BenchCommand::Ingest(args) => ingest::run(global, args),
         BenchCommand::Query(args) => query::run(args),
         BenchCommand::Kill(args) => kill::run(global, args),

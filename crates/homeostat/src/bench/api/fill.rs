@@ -1,0 +1,140 @@
+//! A data directory as it is after a busy quarter: issues and their remediations, one pair every few minutes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    Action, Actor, Cause, CauseClass, Clock, EvidenceItem, IdSource, InstanceName, Intent, Issue, IssueKind,
+    Outcome, OutcomeKind, Percent, Plan, PlanStatus, Reason, ResourceId, ServiceName, Severity, Signal, Step,
+    StopManner, Strategy, Time, Undo,
+};
+use provider::clock::SystemClock;
+use store::{PlanRecord, Store};
+
+use crate::cli::Failure;
+
+/// What is in the store goes back so far: as long as records are kept.
+const STRETCH_US: i64 = 90 * 86_400 * 1_000_000;
+
+/// Records of one transaction.
+const AT_ONCE: u32 = 2_000;
+
+/// The services of the demo fleet that the records are about.
+const SERVICES: [&str; 6] = ["front", "catalogue", "cart", "orders", "payments", "database"];
+
+/// The demo fleet without its load.
+pub(super) fn fleet() -> String {
+    let (fleet, _load) =
+        crate::demo::SHOP.split_once("\n  # The visitors.").unwrap_or((crate::demo::SHOP, ""));
+    format!("{fleet}\n")
+}
+
+/// Fills the store of a directory.
+pub(super) fn fill(dir: &Path, records: u32) -> Result<(), Failure> {
+    let failed = |error: store::StoreError| Failure::failed(&error);
+    let store = Store::take_over(dir, &SystemClock).map_err(failed)?;
+    let now = SystemClock.now();
+    let mut ids = IdSource::seeded(41);
+    for begin in (0..records).step_by(AT_ONCE as usize) {
+        let part = begin..(begin + AT_ONCE).min(records);
+        let pairs: Vec<(Issue, PlanRecord)> = part
+            .map(|number| {
+                let back = STRETCH_US / i64::from(records) * i64::from(records - number);
+                pair(number, Time { boot_us: 0, wall_us: now.wall_us - back }, &mut ids)
+            })
+            .collect();
+        let issues: Vec<&Issue> = pairs.iter().map(|(issue, _)| issue).collect();
+        store.save_issues(&issues).map_err(failed)?;
+        let plans: Vec<PlanRecord> = pairs.into_iter().map(|(_, plan)| plan).collect();
+        store.add_records(&plans).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// An issue that was repaired, and its repair.
+fn pair(number: u32, at: Time, ids: &mut IdSource) -> (Issue, PlanRecord) {
+    let service: ServiceName =
+        SERVICES[number as usize % SERVICES.len()].parse().expect("a name of the demo fleet");
+    let instance = InstanceName { service, ordinal: number / 6 % 2 };
+    let resource = ResourceId::Instance(instance.clone());
+    let (kind, reason, strategy) = match number % 3 {
+        0 => (IssueKind::PodCrash, Reason::Exit, Strategy::RestartPod),
+        1 => (IssueKind::PodCrash, Reason::Unresponsive, Strategy::RestartPod),
+        _ => (IssueKind::HighMemory, Reason::Unexplained, Strategy::GracefulRestart),
+    };
+    let later = |seconds: u64| at.plus(Duration::from_secs(seconds));
+    let issue = Issue {
+        id: ids.next(at),
+        kind,
+        reason,
+        resource: resource.clone(),
+        severity: Severity::High,
+        description: format!("{instance} answered none of 3 health checks, limit 3"),
+        detected_at: at,
+        last_seen: later(4),
+        closed_at: Some(later(35)),
+        metrics: BTreeMap::from([("threshold".to_owned(), 3.0), ("failures".to_owned(), 3.0)]),
+        recurrences: number % 2,
+    };
+    let cause = Cause {
+        resource: resource.clone(),
+        class: CauseClass::ProcessHangs,
+        confidence: Percent(97.0),
+        pattern: "unresponsive".to_owned(),
+        evidence: vec![EvidenceItem {
+            resource: resource.clone(),
+            text: "3 of 3 health checks failed".to_owned(),
+        }],
+    };
+    let plan = Plan {
+        id: ids.next(at),
+        intent: Intent::Remediation {
+            issue: issue.id,
+            kind,
+            reason,
+            severity: issue.severity,
+            strategy,
+            cause,
+        },
+        requested_by: Actor::Healing,
+        summary: format!("restart {instance}"),
+        expected_effect: "it answers health checks again".to_owned(),
+        steps: vec![Step {
+            action: Action::RestartInstance { instance, manner: StopManner::Kill },
+            undo: Undo::NothingToRestore,
+            timeout: Duration::from_secs(30),
+        }],
+        verify: Some(Signal {
+            kind,
+            resource: resource.clone(),
+            deadline: Duration::from_secs(30),
+            hold: Duration::from_secs(30),
+        }),
+        blast_radius: vec![resource],
+        lift_after: None,
+        created_at: at,
+    };
+    let outcome = Outcome {
+        plan: plan.id,
+        kind: OutcomeKind::Healed,
+        started_at: Some(later(1)),
+        verified_at: Some(later(4)),
+        decided_at: later(35),
+        rolled_back: false,
+        explanation: None,
+    };
+    let record = PlanRecord {
+        plan: Arc::new(plan),
+        status: PlanStatus::Success,
+        reasons: Vec::new(),
+        error: None,
+        decision: None,
+        started_at: Some(later(1)),
+        completed_at: Some(later(35)),
+        rolled_back: false,
+        outcome: Some(outcome),
+    };
+    (issue, record)
+}

@@ -22,8 +22,9 @@ use store::Store;
 use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
-use crate::api::Carried;
+use crate::api::{Carried, Settled};
 use crate::control::Control;
+use crate::live::LivePages;
 use crate::otlp;
 use crate::prometheus::ScrapeTargets;
 use crate::routes;
@@ -130,10 +131,12 @@ pub(crate) struct App {
     pub(crate) ids: Mutex<IdSource>,
     /// What retention removed of what is counted.
     pub(crate) carried: Mutex<Carried>,
+    /// What was counted of what is old.
+    pub(crate) settled: Mutex<Option<Settled>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// One permit for each page that is updated live.
-    pub(crate) live_pages: Arc<Semaphore>,
+    /// The pages that are updated live.
+    pub(crate) live_pages: LivePages,
 }
 
 /// A panic of another handler leaves what it held as it was.
@@ -172,6 +175,7 @@ pub fn serve(
     let app = Arc::new(App {
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         carried: Mutex::new(Carried::load(&store)),
+        settled: Mutex::default(),
         store,
         control,
         clock: config.clock,
@@ -188,7 +192,7 @@ pub fn serve(
         answers: config.answers,
         tracer: config.tracer.clone(),
         stopping: stopping.clone(),
-        live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
+        live_pages: LivePages::default(),
     });
     let thread = std::thread::Builder::new()
         .name("gateway".to_owned())

@@ -103,7 +103,9 @@ impl Store {
     /// The issues that were open at some time of a range of the wall clock, newest first, at most [`LIST_LIMIT_MAX`].
     pub fn issues_within(&self, from: Time, to: Time) -> Result<Vec<Issue>> {
         self.issues_where(
-            "detected_at <= ?2 AND (closed_at IS NULL OR closed_at >= ?1)",
+            "detected_at <= ?2 AND id IN (
+                 SELECT id FROM self_healing_issues WHERE closed_at >= ?1
+                 UNION ALL SELECT id FROM self_healing_issues WHERE closed_at IS NULL)",
             &[&from.rfc3339(), &to.rfc3339()],
             LIST_LIMIT_MAX,
         )

@@ -63,7 +63,7 @@ pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{Decision, PlanFilter, PlanPurpose, PlanRecord, Verdict};
 pub use retention::{Pruned, Retention};
 pub use slots::{SlotLimits, Started};
-pub use statistics::{Foretold, Repairs, Statistics};
+pub use statistics::{Confidences, Foretold, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;
 pub use timers::{Timer, TimerKind};

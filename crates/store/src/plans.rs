@@ -204,7 +204,9 @@ impl Store {
     pub fn plans_within(&self, purpose: PlanPurpose, from: Time, to: Time) -> Result<Vec<PlanRecord>> {
         self.plans_where(
             &format!(
-                "purpose = ?1 AND created_at <= ?3 AND (completed_wall_us IS NULL OR completed_wall_us >= ?2)
+                "created_at <= ?3 AND id IN (
+                     SELECT id FROM plans WHERE purpose = ?1 AND completed_wall_us >= ?2
+                     UNION ALL SELECT id FROM plans WHERE purpose = ?1 AND completed_wall_us IS NULL)
                  ORDER BY id DESC LIMIT {LIST_LIMIT_MAX}"
             ),
             &[&purpose.name(), &from.wall_us, &to.rfc3339()],

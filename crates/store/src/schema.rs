@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 5] = [V1, V2, V3, V4, V5];
+pub(crate) const SCRIPTS: [&str; 6] = [V1, V2, V3, V4, V5, INDEXES];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -194,6 +194,15 @@ CREATE TABLE slo_blocks (
 CREATE TABLE slo_positions (source TEXT PRIMARY KEY, position TEXT NOT NULL);
 CREATE TABLE slo_remediations (plan TEXT PRIMARY KEY REFERENCES plans (id) ON DELETE CASCADE);
 CREATE INDEX plans_with_outcome ON plans (id) WHERE purpose = 'remediation' AND outcome_kind IS NOT NULL;
+";
+
+/// Indexes for lists and time lines, so that a page costs what it shows and not all that is kept.
+const INDEXES: &str = "
+CREATE INDEX plans_listed ON plans (purpose, id);
+CREATE INDEX plans_completed ON plans (purpose, completed_wall_us);
+CREATE INDEX issues_closed ON self_healing_issues (closed_at);
+CREATE INDEX issues_counted ON self_healing_issues (detected_at, resource, type, remediated);
+DROP INDEX issues_detected;
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

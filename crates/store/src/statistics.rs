@@ -10,7 +10,7 @@ use domain::Time;
 use crate::error::Result;
 use crate::store::Store;
 
-pub use times::{Foretold, Repairs};
+pub use times::{Confidences, Foretold, Repairs};
 
 /// What happened since a time, by wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,25 +37,54 @@ pub struct Statistics {
     pub faults_injected: u64,
 }
 
+impl Statistics {
+    /// The counts of two ranges that do not overlap, together; the mean time is that of the first alone.
+    #[must_use]
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            issues_detected: self.issues_detected + other.issues_detected,
+            issues_remediated: self.issues_remediated + other.issues_remediated,
+            remediations: self.remediations + other.remediations,
+            successful: self.successful + other.successful,
+            failed: self.failed + other.failed,
+            rolled_back: self.rolled_back + other.rolled_back,
+            refused: self.refused + other.refused,
+            awaiting_approval: self.awaiting_approval + other.awaiting_approval,
+            faults_injected: self.faults_injected + other.faults_injected,
+            average_remediation: self.average_remediation,
+        }
+    }
+}
+
+/// The end of a range as text that sorts behind every time in it.
+pub(super) fn before(until: Option<Time>) -> String {
+    until.map_or_else(|| "9999".to_owned(), Time::rfc3339)
+}
+
 impl Store {
     /// Counts what happened at or after `since`.
     pub fn statistics(&self, since: Time) -> Result<Statistics> {
-        let since = since.rfc3339();
+        self.statistics_between(since, None)
+    }
+
+    /// Counts what happened at or after `since`, and before `until` where it is given.
+    pub fn statistics_between(&self, since: Time, until: Option<Time>) -> Result<Statistics> {
+        let (since, until) = (since.rfc3339(), before(until));
         self.read(|connection| {
             let (issues_detected, issues_remediated) = connection
                 .prepare_cached(
                     "SELECT count(*), count(CASE WHEN remediated THEN 1 END)
-                     FROM self_healing_issues WHERE detected_at >= ?1",
+                     FROM self_healing_issues WHERE detected_at >= ?1 AND detected_at < ?2",
                 )?
-                .query_row([&since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                .query_row([&since, &until], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let faults_injected = connection
                 .prepare_cached(
                     "SELECT count(*) FROM journal j JOIN plans p ON p.id = j.plan
-                     WHERE j.fault = 1 AND p.created_at >= ?1 AND EXISTS
+                     WHERE j.fault = 1 AND p.created_at >= ?1 AND p.created_at < ?2 AND EXISTS
                          (SELECT 1 FROM journal_endings e WHERE e.plan = j.plan
                           AND e.step_index = j.step_index AND e.ending = '\"done\"')",
                 )?
-                .query_row([&since], |row| row.get(0))?;
+                .query_row([&since, &until], |row| row.get(0))?;
             let mut statistics = connection
                 .prepare_cached(
                     "SELECT count(*), count(CASE WHEN status = 'success' THEN 1 END),
@@ -66,9 +95,9 @@ impl Store {
                          avg(CASE WHEN status = 'success' THEN
                              coalesce(json_extract(outcome, '$.verified_at.boot_us'), completed_boot_us)
                              - started_boot_us END)
-                     FROM plans WHERE purpose = 'remediation' AND created_at >= ?1",
+                     FROM plans WHERE purpose = 'remediation' AND created_at >= ?1 AND created_at < ?2",
                 )?
-                .query_row([&since], |row| {
+                .query_row([&since, &until], |row| {
                     Ok(Statistics {
                         remediations: row.get(0)?,
                         successful: row.get(1)?,

@@ -290,10 +290,10 @@ fn statistics_count_what_ended_and_how_long_it_took() {
 
     let cause = r#"{"causes": [{"confidence": 90.0}, {"confidence": 10.0}]}"#;
     store.put_document(&diagnosis_key(issue.id), cause).unwrap();
-    let repairs = store.repairs(at(0)).unwrap();
+    let repairs = store.repairs_between(at(0), None).unwrap();
     let detected = at(14).since(issue.detected_at);
     assert_eq!((repairs.remediation, repairs.healing), (vec![Duration::from_secs(4)], vec![detected]));
-    assert_eq!((repairs.without_a_person, repairs.mean_confidence), (1, Some(90.0)));
+    assert_eq!((repairs.without_a_person, repairs.confidences.mean()), (1, Some(90.0)));
     let (kind, severity) = (issue.kind.name().to_owned(), issue.severity.name().to_owned());
     assert_eq!(repairs.issues_by_resource, [(issue.resource.to_string(), kind.clone(), 1)]);
     assert_eq!(repairs.open_issues, [(kind, severity, 1)]);

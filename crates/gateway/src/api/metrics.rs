@@ -5,6 +5,7 @@
 
 mod carried;
 mod chaos;
+mod distribution;
 mod healing;
 mod series;
 mod slo;
@@ -17,12 +18,14 @@ use domain::{Permission, Time};
 use telemetry::{Counters, Telemetry};
 
 pub(crate) use carried::Carried;
+pub(crate) use healing::Settled;
 
 use super::{Answer, Asked};
 use crate::endpoint::Endpoint;
 use crate::otlp::Running;
 use crate::problem::Problem;
 use crate::serve::{App, lock};
+use distribution::Distribution;
 
 /// The store has nothing older than this: since the beginning of its time.
 const BEGINNING: Time = Time { boot_us: 0, wall_us: 0 };
@@ -230,16 +233,14 @@ impl Exposition<'_> {
 
     /// A distribution in buckets, zeros where there is no value yet: a series that appears with its first value has not
     /// risen by it, and `increase` would miss the first repair.
-    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], values: &[f64]) {
+    fn histogram(&mut self, name: &str, help: &str, values: &Distribution) {
         self.head(name, "histogram", help);
-        for bound in bounds {
-            let within = values.iter().filter(|value| *value <= bound).count();
+        for (bound, within) in values.buckets() {
             self.count(&format!("{name}_bucket{{le=\"{bound}\"}}"), within as f64);
         }
-        let all = values.len() as f64;
+        let all = values.all() as f64;
         self.count(&format!("{name}_bucket{{le=\"+Inf\"}}"), all);
-        // The sum of nothing is -0.
-        self.count(&format!("{name}_sum"), values.iter().sum::<f64>() + 0.0);
+        self.count(&format!("{name}_sum"), values.sum());
         self.count(&format!("{name}_count"), all);
     }
 }

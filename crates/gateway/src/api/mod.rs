@@ -24,7 +24,7 @@ use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
 
-pub(crate) use {metrics::Carried, operations::*, self_healing::*, slo::*};
+pub(crate) use {metrics::Carried, metrics::Settled, operations::*, self_healing::*, slo::*};
 
 /// Rows of a list where the client does not say.
 const PAGE: usize = store::LIST_LIMIT_DEFAULT;

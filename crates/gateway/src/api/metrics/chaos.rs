@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use domain::ServiceName;
 use store::ExperimentRecord;
 
+use super::distribution::Distribution;
 use super::{Exposition, escaped};
 use crate::problem::Problem;
 use crate::serve::App;
@@ -38,7 +39,7 @@ pub(super) fn write(text: &mut Exposition<'_>, app: &App) -> Result<(), Problem>
     let help = "experiments recorded, by how they stand";
     text.gauge("chaos_experiments", help, &by_status);
     let help = "end of the fault's effect to the steady state";
-    text.histogram("chaos_recovery_time_seconds", help, &BOUNDS, &recovery);
+    text.histogram("chaos_recovery_time_seconds", help, &Distribution::of(&BOUNDS, recovery));
     running(text, app)
 }
 

@@ -14,19 +14,14 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::ConnectionLimits;
 use super::entry::{Entry, Wire};
 use super::handshake::handshake;
 use super::hosts::Hosts;
 use super::patient::Patient;
 use super::places::Places;
 use super::rated::Activity;
+use super::{ConnectionLimits, ERROR_STREAMS, RESET_STREAMS};
 use crate::serve::GatewayError;
-
-/// Streams a client reset before we took them, and streams we reset for its errors: more is an attack (CVE-2023-44487,
-/// CVE-2025-8671), and ends the connection.
-const RESET_STREAMS: usize = 20;
-const ERROR_STREAMS: usize = 64;
 
 /// Between two pings of HTTP/2, and for the answer: a client that is gone frees its place.
 const PING_INTERVAL: Duration = Duration::from_secs(30);

@@ -32,6 +32,11 @@ use crate::tls::{Speaks, Tls};
 use connection::Way;
 use hosts::{Hosts, Scheme};
 
+/// Streams a client reset before we took them, and streams we reset for its errors: more is an attack (CVE-2023-44487,
+/// CVE-2025-8671), and ends the connection.
+pub(crate) const RESET_STREAMS: usize = 20;
+pub(crate) const ERROR_STREAMS: usize = 64;
+
 /// Where a gateway listens, and for whom.
 #[derive(Debug)]
 pub struct Listening {

@@ -127,7 +127,8 @@ impl Activity {
             if !busy && over <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(over).await;
+            // What was asked meanwhile may have changed which time counts.
+            tokio::time::sleep_until(over.min(Instant::now() + idle)).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod limits;
+mod receivers;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -130,31 +130,39 @@ pub(crate) struct Ways {
 }
 
 impl Listening {
-    /// Checks that it may be listened so, and makes what serves it. Must be called inside the runtime.
-    pub(crate) fn ways(self) -> Result<Ways, GatewayError> {
-        let Self { listener, local, tls, hosts, anonymous, limits } = self;
-        let failed = |step| move |source| GatewayError::Start { step, source };
-        let address_of =
-            |listener: &TcpListener| listener.local_addr().map_err(failed("reading the listener's address"));
-        let address = address_of(&listener)?;
+    /// Whether it may be listened so.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError::ExposedWithoutTls`], [`GatewayError::ExposedToAnybody`].
+    pub fn check(&self) -> Result<(), GatewayError> {
+        let address = address_of(&self.listener)?;
         if !is_loopback(address.ip()) {
-            if tls.is_none() {
+            if self.tls.is_none() {
                 return Err(GatewayError::ExposedWithoutTls { address });
             }
-            if anonymous == AnonymousReads::Allowed {
+            if self.anonymous == AnonymousReads::Allowed {
                 return Err(GatewayError::ExposedToAnybody { address });
             }
         }
+        let local = self.local.as_ref().map(address_of).transpose()?;
+        match local.filter(|local| !is_loopback(local.ip())) {
+            Some(address) => Err(GatewayError::ExposedWithoutTls { address }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks it, and makes what serves it. Must be called inside the runtime.
+    pub(crate) fn ways(self) -> Result<Ways, GatewayError> {
+        self.check()?;
+        let Self { listener, local, tls, hosts, limits, .. } = self;
+        let address = address_of(&listener)?;
         let port = address.port();
-        let local = local.filter(|_| tls.is_some()).map(|listener| (address_of(&listener), listener));
-        let (local, local_address) = match local {
-            Some((local_address, listener)) => {
-                let local_address = local_address?;
-                if !is_loopback(local_address.ip()) {
-                    return Err(GatewayError::ExposedWithoutTls { address: local_address });
-                }
-                let hosts = Hosts::of(local_address, Scheme::Http, None, Vec::new());
-                (Some(Way::new(listener, None, Some(hosts), port, ConnectionLimits::local())?), local_address)
+        let (local, local_address) = match local.filter(|_| tls.is_some()) {
+            Some(listener) => {
+                let address = address_of(&listener)?;
+                let hosts = Hosts::of(address, Scheme::Http, None, Vec::new());
+                (Some(Way::new(listener, None, Some(hosts), port, ConnectionLimits::local())?), address)
             }
             None => (None, address),
         };
@@ -168,6 +176,11 @@ impl Listening {
         };
         Ok(Ways { door, local, address, local_address })
     }
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, GatewayError> {
+    let failed = |source| GatewayError::Start { step: "reading the listener's address", source };
+    listener.local_addr().map_err(failed)
 }
 
 impl Ways {

@@ -1,5 +1,6 @@
 //! Why a control plane does not start, told to whoever started it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use provider::ProviderError;
@@ -30,15 +31,18 @@ pub enum StartError {
     Conclude(#[from] heal::TurnError),
     /// The port is occupied.
     #[error(
-        "port {port} on 127.0.0.1 is occupied; stop what listens there, set gateway.port, or pass --any-port"
+        "cannot listen on {address}; stop what listens there, set gateway.port or gateway.listen, or pass --any-port"
     )]
     Port {
-        /// Which.
-        port: u16,
+        /// Where.
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot listen with TLS")]
+    Tls(#[from] gateway::TlsError),
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::GatewayError),

@@ -46,5 +46,6 @@ pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
 pub use tls::{
-    CertificateFacts, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles, TlsWatch, self_signed,
+    CertificateFacts, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles, TlsWatch,
+    choose_provider, self_signed,
 };

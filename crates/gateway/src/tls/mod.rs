@@ -138,6 +138,13 @@ pub enum TlsError {
     },
 }
 
+/// Makes the provider of what listens that of every client in the process, where none was chosen for it. To be called once,
+/// first thing; later calls change nothing.
+pub fn choose_provider() {
+    // Somebody did already, and it is the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {

@@ -53,6 +53,10 @@ impl Gateway {
         if !is_loopback(address.ip()) && tls.files().is_none() {
             return wrong(format!("is {address}, beyond loopback: that needs tls.certificate and tls.key"));
         }
+        if !self.hosts.is_empty() && tls.files().is_none() {
+            let why = "are names for https: that needs tls.certificate and tls.key".to_owned();
+            return Err(("gateway.hosts".to_owned(), why));
+        }
         let bad = self.hosts.iter().find(|host| host.is_empty() || host.contains(['/', ':', ' ']));
         if let Some(host) = bad {
             return Err((

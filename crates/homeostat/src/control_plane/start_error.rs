@@ -29,9 +29,9 @@ pub enum StartError {
     /// Its verdicts cannot be written.
     #[error("cannot conclude what an earlier control plane left behind")]
     Conclude(#[from] heal::TurnError),
-    /// The port is occupied.
+    /// The port is occupied, or the address is none of this machine.
     #[error(
-        "cannot listen on {address}; stop what listens there, set gateway.port or gateway.listen, or pass --any-port"
+        "{address} is occupied or may not be listened on; stop what listens there, set gateway.port or gateway.listen, or pass --any-port"
     )]
     Port {
         /// Where.

@@ -178,7 +178,9 @@ fn the_gateway_listens_where_the_port_or_the_address_says() {
             .contains("gateway.port is 4001")
     );
     assert!(address("[gateway]\nlisten = \"localhost\"\n").unwrap_err().starts_with("homeostat.toml:2:"));
-    assert!(
-        address("[gateway]\nhosts = [\"https://ops.example\"]\n").unwrap_err().contains("without scheme")
-    );
+    let error = address("[gateway]\nhosts = [\"ops.example\"]\n").unwrap_err();
+    assert!(error.contains("names for https"), "{error}");
+    let tls = "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+    let error = address(&format!("[gateway]\nhosts = [\"https://ops.example\"]\n{tls}")).unwrap_err();
+    assert!(error.contains("without scheme"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Test;
 use crate::fleet::Fleet;
-use crate::wrong_input::{nothing_runs, refused};
+use crate::wrong_input::{SMALL, nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
     ("with_a_certificate_the_page_is_https_and_the_command_line_goes_on", https),
@@ -42,10 +42,10 @@ fn free_port() -> u16 {
 }
 
 fn https() {
-    let mut fleet = certified();
+    let fleet = certified();
     let port = free_port();
     configured(&fleet, port, "");
-    fleet.serve();
+    up(&fleet, SMALL).done();
     assert!(fleet.run(&["health", "--json"]).out.contains("status"), "the command line finds it");
 
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();

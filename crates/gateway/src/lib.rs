@@ -1,7 +1,7 @@
 //! REST and web pages; owns all wire shapes.
 //!
-//! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], the series
-//! of a [`metrics::Metrics`], and the running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
+//! In: bound listeners, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], the series
+//! of a [`metrics::Metrics`], and the running loops behind [`Control`]. Out: HTTP from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
 //! ([`Webhook`]).
 //!
 //! Everything that is stored is read from the store; everything that is live or changes the world goes
@@ -9,7 +9,7 @@
 //!
 //! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
 //!
-//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
+//! Deliberately absent: users and roles (one token until they exist), GraphQL.
 
 mod api;
 mod body;
@@ -18,6 +18,7 @@ mod endpoint;
 mod guard;
 mod happenings;
 mod jaeger;
+mod listen;
 mod live;
 mod notify;
 mod openapi;
@@ -34,6 +35,7 @@ mod security;
 mod serve;
 mod shapes;
 mod span_time;
+mod tls;
 
 /// The addresses of pages, as the router reads them.
 pub fn pages() -> impl Iterator<Item = &'static str> {
@@ -47,6 +49,11 @@ pub use control::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
     SafetyLevel, StrategyRate, Target,
 };
+pub use listen::{ConnectionLimits, Listening, is_loopback};
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
+pub use tls::{
+    CertificateFacts, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles, TlsWatch,
+    choose_provider, self_signed,
+};

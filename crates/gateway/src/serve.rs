@@ -1,11 +1,11 @@
 //! The server: one thread with its own runtime, from [`serve`] to [`Gateway::shutdown`].
 //!
-//! In: a bound listener, the store, the loops behind [`Control`]. Out: HTTP/1.1 on loopback. At rest the
+//! In: bound listeners ([`Listening`]), the store, the loops behind [`Control`]. Out: HTTP. At rest the
 //! thread sleeps in the kernel: there is no timer until a page listens for live updates.
 //!
 //! Calls to store and loops block, so handlers make them on the runtime's small blocking pool.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use metrics::Metrics;
 use observe::objectives::{Answers, Objectives};
 use promql::rules::RuleStates;
@@ -24,22 +22,16 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::{Carried, Settled};
 use crate::control::Control;
+use crate::listen::Listening;
 use crate::live::LivePages;
 use crate::otlp;
 use crate::prometheus::ScrapeTargets;
 use crate::routes;
 use crate::security::Door;
 
-/// More open connections than this wait in the kernel's queue. A browser keeps six, each open page one
-/// more for live updates.
-const CONNECTIONS: usize = 256;
-
 /// Threads for blocking calls; they end when idle. Enough that an emergency stop finds a free one while a
 /// few slow calls wait for the keeper.
 const BLOCKING_THREADS: usize = 16;
-
-/// How long a client may take to send the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// How long open connections may take to finish at shutdown.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
@@ -73,11 +65,19 @@ pub struct GatewayConfig {
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Not a loopback address.
+    /// Beyond loopback, and what is said could be read on the way.
     #[error(
-        "the gateway listens on loopback only, not on {address}: it has neither TLS nor users yet; bind 127.0.0.1 or [::1], and reach it from elsewhere through an SSH tunnel"
+        "the gateway listens beyond loopback only with TLS, not on {address} without; set [tls] certificate and key, or listen on 127.0.0.1 and reach it through an SSH tunnel"
     )]
-    NotLoopback {
+    ExposedWithoutTls {
+        /// The address of the listener.
+        address: SocketAddr,
+    },
+    /// Beyond loopback, and who asks would not have to say who it is.
+    #[error(
+        "the gateway listens beyond loopback only where everybody has to sign in, not on {address} with anonymous reads; switch them off, or listen on 127.0.0.1"
+    )]
+    ExposedToAnybody {
         /// The address of the listener.
         address: SocketAddr,
     },
@@ -103,6 +103,7 @@ pub enum GatewayError {
 #[derive(Debug)]
 pub struct Gateway {
     address: SocketAddr,
+    local_address: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -144,32 +145,28 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts to serve on `listener` and returns at once.
+/// Starts to serve and returns at once. A listener alone is served on loopback without TLS.
 pub fn serve(
-    listener: TcpListener,
+    listening: impl Into<Listening>,
     store: Store,
     control: Arc<dyn Control>,
     config: GatewayConfig,
 ) -> Result<Gateway, GatewayError> {
     let failed = |step| move |source| GatewayError::Start { step, source };
-    let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
-    if !address.ip().is_loopback() {
-        return Err(GatewayError::NotLoopback { address });
-    }
     if config.token.len() < 16 {
         return Err(GatewayError::WeakToken { length: config.token.len() });
     }
-    listener.set_nonblocking(true).map_err(failed("making the listener non-blocking"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("gateway-call")
         .build()
         .map_err(failed("building the runtime"))?;
-    let listener = {
+    let ways = {
         let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener).map_err(failed("registering the listener"))?
+        listening.into().ways()?
     };
+    let (address, local_address) = (ways.address, ways.local_address);
     let (stop, stopping) = watch::channel(false);
     let now = config.clock.now();
     let app = Arc::new(App {
@@ -197,17 +194,23 @@ pub fn serve(
     let thread = std::thread::Builder::new()
         .name("gateway".to_owned())
         .spawn(move || {
-            runtime.block_on(accept(listener, app, config.tracer, stopping));
+            let router = routes::router(app, config.tracer);
+            runtime.block_on(ways.serve(router, stopping, SHUTDOWN_TIME));
             runtime.shutdown_timeout(SHUTDOWN_TIME);
         })
         .map_err(failed("starting the thread"))?;
-    Ok(Gateway { address, stop, thread: Some(thread) })
+    Ok(Gateway { address, local_address, stop, thread: Some(thread) })
 }
 
 impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves programs of this machine by plain HTTP; the same where it has no TLS.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
     }
 
     /// Takes no more requests, lets those under way finish for half a second, and waits for the thread.
@@ -228,48 +231,4 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop_and_join();
     }
-}
-
-async fn accept(
-    listener: tokio::net::TcpListener,
-    app: Arc<App>,
-    tracer: Option<Tracer>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let router = routes::router(app, tracer);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Out of descriptors, or the client is gone already: trying again at once would spin.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = tokio::time::timeout(SHUTDOWN_TIME, connection).await;
-        });
-    }
-    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(SHUTDOWN_TIME, room.acquire_many(all)).await;
 }

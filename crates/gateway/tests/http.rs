@@ -428,8 +428,8 @@ fn only_loopback_and_a_real_token_are_served() {
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()
     };
     let error = refuse("0.0.0.0:0", TOKEN);
-    assert!(matches!(error, GatewayError::NotLoopback { .. }), "{error}");
-    assert!(error.to_string().contains("loopback only"), "{error}");
+    assert!(matches!(error, GatewayError::ExposedWithoutTls { .. }), "{error}");
+    assert!(error.to_string().contains("only with TLS"), "{error}");
     assert!(matches!(refuse("127.0.0.1:0", "short"), GatewayError::WeakToken { length: 5 }));
 }
 

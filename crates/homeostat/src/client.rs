@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 /// No answer is longer than this, in bytes: a trace of 100,000 spans has about 100 MB as JSON.
 const ANSWER_MAX: u64 = 256 << 20;
 
-/// Where the running control plane of a data directory says where it listens.
+/// Where the running control plane of a data directory says where programs of this machine find it: plain HTTP on loopback,
+/// also where it speaks TLS to others.
 pub fn address_file(dir: &Path) -> PathBuf {
     dir.join("address")
 }
@@ -100,9 +101,13 @@ impl Client {
         &self.address
     }
 
-    /// Reads.
+    /// Reads; with the token, since reading may need one too.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let sent = self.agent.get(format!("{}{path}", self.address)).call();
+        let sent = self
+            .agent
+            .get(format!("{}{path}", self.address))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .call();
         self.answer(path, sent)
     }
 

@@ -12,12 +12,14 @@ use decide::plan::policy::Ladder;
 use serde::{Deserialize, Serialize};
 use store::Retention;
 
+mod listening;
 mod metrics;
 mod proactive;
 mod rules;
 mod slo;
 mod telemetry;
 
+pub use listening::{Gateway, Tls};
 pub use metrics::{Metrics, Scrape};
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
@@ -32,6 +34,8 @@ const DAY_SECONDS: u64 = 86_400;
 pub struct Config {
     /// The web page and the API.
     pub gateway: Gateway,
+    /// The certificate of what listens.
+    pub tls: Tls,
     /// Where spans and logs come in.
     pub otlp: Otlp,
     /// How long spans and logs are kept, and which.
@@ -62,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             gateway: Gateway::default(),
+            tls: Tls::default(),
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
             metrics: Metrics::default(),
@@ -75,20 +80,6 @@ impl Default for Config {
             proactive: Proactive::default(),
             policy: Policy { ladder: Ladder::started_by_up(), ..Policy::default() },
         }
-    }
-}
-
-/// The web page and the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gateway {
-    /// 1 to 65535, on 127.0.0.1.
-    pub port: u16,
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        Self { port: 4000 }
     }
 }
 
@@ -249,6 +240,7 @@ impl Config {
                 why: error.message().to_owned(),
             })?;
             config.rules.relative_to(path);
+            config.tls.relative_to(path);
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
@@ -258,8 +250,7 @@ impl Config {
         }
         config.apply_environment(variable)?;
         config.check().map_err(|(field, why)| {
-            let key = field.rsplit('.').next().unwrap_or(&field).to_owned();
-            let origin = match (path, text.find(&key)) {
+            let origin = match (path, place_of(text, &field)) {
                 (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
                 (Some(path), None) => format!("{} and the environment", path.display()),
                 (None, _) => "the environment".to_owned(),
@@ -329,10 +320,9 @@ impl Config {
                 return Err((field.to_owned(), format!("is {days}, must be 1 to 3650")));
             }
         }
-        if self.gateway.port == 0 {
-            return Err(("gateway.port".to_owned(), "is 0, must be 1 to 65535".to_owned()));
-        }
-        self.otlp.check()?;
+        self.tls.check()?;
+        self.gateway.check(&self.tls)?;
+        self.otlp.check(&self.tls)?;
         self.telemetry.check()?;
         self.metrics.check()?;
         self.rules.check(self.metrics.enabled)?;
@@ -360,6 +350,13 @@ impl Config {
              # Read at start: homeostat serve --config FILE, or HOMEOSTAT_CONFIG.\n\n{body}"
         )
     }
+}
+
+/// Where a field is written: its key, in its own section where that is there.
+fn place_of(text: &str, field: &str) -> Option<usize> {
+    let (section, key) = field.rsplit_once('.').unwrap_or(("", field));
+    let begins = text.find(&format!("[{section}]")).unwrap_or(0);
+    text[begins..].find(key).map(|at| begins + at).or_else(|| text.find(key))
 }
 
 /// The line of a byte offset, from 1.

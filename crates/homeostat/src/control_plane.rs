@@ -5,11 +5,11 @@
 //! what it was repairing is settled, or left to the loop where a step may still come to its effect), gateway,
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
+mod listening;
 mod start_error;
 mod wiring;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use std::time::Duration;
 use act::{Executor, Recovered};
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
-use gateway::{Gateway, GatewayConfig, Webhook};
+use gateway::{Gateway, GatewayConfig, TlsWatch, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
 use promql::rules::RuleStates;
@@ -38,6 +38,7 @@ use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::signals;
 use crate::token::token;
+use listening::Bound;
 pub use start_error::StartError;
 use wiring::{Wiring, Witnesses};
 
@@ -90,6 +91,8 @@ pub struct ControlPlane {
     alerts: Option<Alerts>,
     evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+    /// Takes a new certificate as long as it lives.
+    _tls_watch: Option<TlsWatch>,
 }
 
 impl ControlPlane {
@@ -109,13 +112,13 @@ impl ControlPlane {
         fs::create_dir_all(dir).map_err(directory)?;
         let dir = fs::canonicalize(dir).map_err(directory)?;
         let store = Store::take_over(&dir, &SystemClock)?;
-        let listener = bind(config.gateway.port, port)?;
+        let bound = listening::bind(config, port)?;
         let token = token(&dir)?;
         let keeper_ran = ProcessProvider::runs(&dir);
         let provider = Arc::new(ProcessProvider::open(&dir)?);
         let before = provider.infrastructure().is_ok();
         let started = Self::start_on(
-            Ground { dir, store, listener, token, provider: &provider, occupied: port },
+            Ground { dir, store, bound, token, provider: &provider, occupied: port },
             config,
             infrastructure,
         );
@@ -131,22 +134,26 @@ impl ControlPlane {
         config: &Config,
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
-        let Ground { dir, store, listener, token, provider, occupied } = ground;
+        let Ground { dir, store, bound, token, provider, occupied } = ground;
         let provider = Arc::clone(provider);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metering = Metering::start(&dir, config, &clock)?;
         let series = metering.as_ref().map(Metering::store);
-        let receiving = Receiving::start(&dir, config, occupied, series)?;
+        let receiving = Receiving::start(
+            &dir,
+            config,
+            occupied,
+            series,
+            receiving::exposure(bound.tls.as_ref(), &token).as_ref(),
+        )?;
         if let Some(infrastructure) = infrastructure {
             let endpoint = receiving.as_ref().map(Receiving::endpoint);
             provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
         let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
         let recovered = executor.recover()?;
-        let own = listener.local_addr().map_err(|source| StartError::Port { port: 0, source })?;
-        let own = format!("http://localhost:{}", own.port());
         let alerts = match &metering {
-            Some(metering) => Alerts::start(config, metering.store(), &clock, own)?,
+            Some(metering) => Alerts::start(config, metering.store(), &clock, bound.address.clone())?,
             None => None,
         };
         let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
@@ -183,7 +190,7 @@ impl ControlPlane {
             clock: Arc::clone(&clock),
         });
         let gateway = gateway::serve(
-            listener,
+            bound.listening,
             store.clone(),
             loops.clone(),
             GatewayConfig {
@@ -200,18 +207,15 @@ impl ControlPlane {
                 answers: evaluation.answers(),
             },
         )?;
-        let address = format!("http://localhost:{}", gateway.address().port());
+        let port = gateway.local_address().port();
         let metering = match metering {
-            Some(metering) => {
-                let port = gateway.address().port();
-                Some(metering.follow(port, Arc::clone(&loops)).map_err(StartError::Thread)?)
-            }
+            Some(metering) => Some(metering.follow(port, Arc::clone(&loops)).map_err(StartError::Thread)?),
             None => None,
         };
         let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
         let endpoint = receiving.as_ref().map(Receiving::endpoint);
-        say_where(&dir, &address, endpoint.as_deref())
+        say_where(&dir, &format!("http://localhost:{port}"), endpoint.as_deref())
             .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
             store,
@@ -223,7 +227,7 @@ impl ControlPlane {
             recovered,
             executor,
             token,
-            address,
+            address: bound.address,
             dir,
             driver: Some(driver),
             gateway: Some(gateway),
@@ -232,10 +236,11 @@ impl ControlPlane {
             alerts,
             evaluation: Some(evaluation),
             watch: Some(watch),
+            _tls_watch: bound.watch,
         })
     }
 
-    /// Where the page and the API are: `http://localhost:4000`.
+    /// Where the page and the API are, for people: `http://localhost:4000`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -316,7 +321,7 @@ impl Drop for ControlPlane {
 struct Ground<'a> {
     dir: PathBuf,
     store: Store,
-    listener: TcpListener,
+    bound: Bound,
     token: String,
     provider: &'a Arc<ProcessProvider>,
     occupied: OccupiedPort,
@@ -331,16 +336,6 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
     };
     if let Err(error) = taken {
         provider::say!("what was started could not be ended: {error}; run `homeostat down`");
-    }
-}
-
-fn bind(port: u16, occupied: OccupiedPort) -> Result<TcpListener, StartError> {
-    match (TcpListener::bind(("127.0.0.1", port)), occupied) {
-        (Ok(listener), _) => Ok(listener),
-        (Err(_), OccupiedPort::TakeAnother) => {
-            TcpListener::bind(("127.0.0.1", 0)).map_err(|source| StartError::Port { port: 0, source })
-        }
-        (Err(source), OccupiedPort::Refuse) => Err(StartError::Port { port, source }),
     }
 }
 

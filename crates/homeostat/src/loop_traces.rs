@@ -94,9 +94,10 @@ mod tests {
     #[test]
     fn a_turn_that_did_something_is_a_trace_and_an_idle_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let receiving = Receiving::start(dir.path(), &Config::default(), OccupiedPort::TakeAnother, None)
-            .unwrap()
-            .unwrap();
+        let receiving =
+            Receiving::start(dir.path(), &Config::default(), OccupiedPort::TakeAnother, None, None)
+                .unwrap()
+                .unwrap();
         let tracer = receiving.tracer().unwrap();
         let traces = LoopTraces::new(tracer.clone());
         let idle = traces.begin(Phase::Turn);

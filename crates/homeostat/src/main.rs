@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     if let Some(code) = provider::role::run(&arguments) {
         return code;
     }
+    gateway::choose_provider();
     match run(Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(failure) => {

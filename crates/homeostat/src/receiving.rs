@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Infrastructure;
-use gateway::otlp::{OtlpReceivers, Protocol, Running};
+use gateway::Tls;
+use gateway::otlp::{Denial, Denied, Exposure, OtlpReceivers, Protocol, Running};
 use homeostat_tracer::Tracer;
+use hyper::HeaderMap;
+use sha2::{Digest, Sha256};
 use telemetry::Telemetry;
 
 use crate::allocator;
@@ -35,12 +38,13 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     /// Opens the store in the data directory and listens; `None` where `otlp.enabled` is false. Metrics go to `series`,
-    /// and are refused where there is no such store.
+    /// and are refused where there is no such store. Beyond loopback it takes an `exposure`.
     pub(crate) fn start(
         dir: &Path,
         config: &Config,
         occupied: OccupiedPort,
         series: Option<&metrics::Metrics>,
+        exposure: Option<&Exposure>,
     ) -> Result<Option<Self>, StartError> {
         if !config.otlp.enabled {
             return Ok(None);
@@ -62,9 +66,11 @@ impl Receiving {
         });
         let receivers = loop {
             let intake = || telemetry.intake();
-            let started = match series.clone() {
-                Some(series) => OtlpReceivers::start_with_metrics(&ports, intake, series),
-                None => OtlpReceivers::start(&ports, intake),
+            let exposure = exposure.filter(|_| !gateway::is_loopback(ports.listen));
+            let started = match (exposure, series.clone()) {
+                (Some(exposure), series) => OtlpReceivers::start_exposed(&ports, intake, series, exposure),
+                (None, Some(series)) => OtlpReceivers::start_with_metrics(&ports, intake, series),
+                (None, None) => OtlpReceivers::start(&ports, intake),
             };
             match started {
                 Err(error) if occupied == OccupiedPort::TakeAnother => match error.occupied() {
@@ -101,13 +107,19 @@ impl Receiving {
 
     /// Where services send over HTTP, as OpenTelemetry's variable wants it.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.receivers.http_address().port())
+        format!("http://127.0.0.1:{}", self.receivers.local_http_address().port())
     }
 
     /// Where telemetry is taken, for people.
     pub(crate) fn for_people(&self) -> String {
-        let (grpc, http) = (self.receivers.grpc_address().port(), self.receivers.http_address().port());
-        format!("gRPC on localhost:{grpc}, HTTP on localhost:{http}")
+        let (grpc, http) = (self.receivers.grpc_address(), self.receivers.http_address());
+        if gateway::is_loopback(grpc.ip()) {
+            return format!("gRPC on localhost:{}, HTTP on localhost:{}", grpc.port(), http.port());
+        }
+        let local = self.receivers.local_http_address().port();
+        format!(
+            "gRPC on {grpc}, HTTP on {http}, both with TLS and a token; HTTP on localhost:{local} without"
+        )
     }
 
     /// Traces this process.
@@ -124,6 +136,26 @@ impl Receiving {
         self.receivers.shutdown();
         self.telemetry.close();
     }
+}
+
+/// What it takes to receive beyond loopback: the certificate, and the token of the data directory with every request.
+pub(crate) fn exposure(tls: Option<&Tls>, token: &str) -> Option<Exposure> {
+    let token: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let authorize = move |headers: &HeaderMap| {
+        let given = headers.get("authorization").and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.split_once(' '));
+        let bearer = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        // Digests, so that the time it takes says nothing of the token.
+        match bearer.map(|(_, given)| <[u8; 32]>::from(Sha256::digest(given.trim().as_bytes()))) {
+            Some(given) if given == token => Ok(()),
+            _ => Err(Denied {
+                denial: Denial::Unauthenticated,
+                message: "beyond loopback telemetry needs the token: send `Authorization: Bearer TOKEN`"
+                    .to_owned(),
+            }),
+        }
+    };
+    tls.map(|tls| Exposure::new(tls.clone(), Arc::new(authorize)))
 }
 
 /// The Infrastructure with the receiver's address wherever an environment asks for it with `{otlp}`; where nothing

@@ -53,9 +53,19 @@ enum Outcome {
     Later(String),
 }
 
+/// The usual authorities, by the provider of everything that speaks TLS here.
+#[cfg(feature = "tls")]
+fn trust() -> ureq::tls::TlsConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build()
+}
+
 impl Endpoint {
     pub(super) fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder();
+        #[cfg(feature = "tls")]
+        let config = config.tls_config(trust());
+        let agent = config
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST_TIME))
             .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))

@@ -1,13 +1,16 @@
 //! What the receivers are told at start: ports and limits, each with its default and the reason for it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Where the receivers listen and what they refuse.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtlpConfig {
-    /// Port of OTLP over gRPC on 127.0.0.1; 0 takes a free one. Default 4317, the registered one.
+    /// Where to listen. Beyond loopback that takes an [`super::Exposure`]. Default 127.0.0.1.
+    pub listen: IpAddr,
+    /// Port of OTLP over gRPC; 0 takes a free one. Default 4317, the registered one.
     pub grpc_port: u16,
-    /// Port of OTLP over HTTP on 127.0.0.1; 0 takes a free one. Default 4318, the registered one.
+    /// Port of OTLP over HTTP; 0 takes a free one. Default 4318, the registered one.
     pub http_port: u16,
     /// Receiver threads, 1 to 64; each serves both protocols with a runtime of its own. Default: one for each
     /// core, at most 8.
@@ -19,7 +22,13 @@ pub struct OtlpConfig {
 impl Default for OtlpConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { grpc_port: 4317, http_port: 4318, receivers: cores.min(8), limits: Limits::default() }
+        Self {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            grpc_port: 4317,
+            http_port: 4318,
+            receivers: cores.min(8),
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -59,7 +59,9 @@ pub enum Reason {
     Backlog,
     /// The disk does not take it.
     Disk,
-    /// The store does not take anything from this source.
+    /// Beyond loopback without a token that holds.
+    Unauthenticated,
+    /// The store does not take anything from this source, or the token does not allow it.
     Forbidden,
     /// The store is closing.
     Closing,
@@ -67,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::TooLarge,
         Self::Encoding,
@@ -81,6 +83,7 @@ impl Reason {
         Self::Overloaded,
         Self::Backlog,
         Self::Disk,
+        Self::Unauthenticated,
         Self::Forbidden,
         Self::Closing,
     ];
@@ -101,6 +104,7 @@ impl Reason {
             Self::Overloaded => "overloaded",
             Self::Backlog => "backlog",
             Self::Disk => "disk",
+            Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::Closing => "closing",
         }

@@ -54,6 +54,12 @@ where
     }
 }
 
+/// Answers a call that may not send here.
+pub(crate) fn denied<S: Sink>(receiver: &Receiver<S>, refused: &Refused) -> Response<Reply> {
+    receiver.counts.refuse(Protocol::Grpc, refused.reason);
+    refusal(refused)
+}
+
 async fn export<S, B>(receiver: &Receiver<S>, request: Request<B>) -> Result<Done, Refused>
 where
     S: Sink,

@@ -39,6 +39,26 @@ where
     }
 }
 
+/// Answers a request that may not send here.
+pub(crate) fn denied<S: Sink, B>(
+    receiver: &Receiver<S>,
+    request: &Request<B>,
+    refused: &Refused,
+) -> Response<Full<Bytes>> {
+    let mut response = if receiver.series.is_some() && request.uri().path() == remote_write::PATH {
+        remote_write::denied(receiver, refused)
+    } else {
+        receiver.counts.refuse(Protocol::Http, refused.reason);
+        refusal(refused, format_of(request.headers()).unwrap_or(Format::Json))
+    };
+    if refused.reason == Reason::Unauthenticated {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    // Its body is not read.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 async fn export<S, B>(
     receiver: &Receiver<S>,
     request: Request<B>,

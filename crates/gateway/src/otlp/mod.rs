@@ -1,4 +1,4 @@
-//! OTLP receivers: gRPC and HTTP on loopback, traces, logs and metrics.
+//! OTLP receivers: gRPC and HTTP, traces, logs and metrics.
 //!
 //! ```text
 //! connection ─► receiver thread: head ─► body ─► decompress ─► Sink ─► group commit ─► answer
@@ -13,13 +13,18 @@
 //! remote-write comes by the same port as OTLP over HTTP, at `/api/v1/write`. Without one, metrics are answered as
 //! partial success with every data point rejected, and remote-write is not found.
 //!
+//! Beyond loopback they speak TLS and ask for a token ([`Exposure`]); programs of this machine are served on loopback
+//! as before, then on ports of their own where the wide address has taken the configured ones.
+//!
 //! Deliberately absent: a message tree (the store walks the bytes), queues (a request that cannot be taken is
-//! refused, its client keeps it), TLS and users (loopback only, until they exist).
+//! refused, its client keeps it).
 
 mod body;
 mod config;
+mod connection;
 mod counts;
 pub(crate) mod decompress;
+mod exposed;
 pub(crate) mod grpc;
 mod http;
 pub(crate) mod json;
@@ -34,6 +39,7 @@ pub mod wire;
 
 pub use config::{Limits, OtlpConfig};
 pub use counts::{Counts, Protocol, Reason, Via};
+pub use exposed::{Authorize, Denial, Denied, Exposure};
 pub use series::Metrics;
 pub use serve::{OtlpError, OtlpReceivers, Running};
 pub use sink::{Admission, Sink};

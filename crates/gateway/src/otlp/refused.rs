@@ -31,6 +31,7 @@ pub(crate) enum GrpcCode {
     ResourceExhausted = 8,
     Unimplemented = 12,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 impl Refused {
@@ -59,6 +60,7 @@ impl Refused {
             Reason::Encoding | Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Method => StatusCode::METHOD_NOT_ALLOWED,
             Reason::Path => StatusCode::NOT_FOUND,
+            Reason::Unauthenticated => StatusCode::UNAUTHORIZED,
             Reason::Browser | Reason::Forbidden => StatusCode::FORBIDDEN,
             Reason::Slow => StatusCode::REQUEST_TIMEOUT,
             Reason::InFlight | Reason::Overloaded | Reason::Backlog => StatusCode::TOO_MANY_REQUESTS,
@@ -73,6 +75,7 @@ impl Refused {
                 GrpcCode::ResourceExhausted
             }
             Reason::Encoding | Reason::Method | Reason::Path => GrpcCode::Unimplemented,
+            Reason::Unauthenticated => GrpcCode::Unauthenticated,
             Reason::Browser | Reason::Forbidden => GrpcCode::PermissionDenied,
             Reason::Slow => GrpcCode::DeadlineExceeded,
             Reason::Disk | Reason::Closing => GrpcCode::Unavailable,

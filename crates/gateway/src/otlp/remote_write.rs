@@ -54,6 +54,12 @@ where
     }
 }
 
+/// Answers a request that may not write here.
+pub(crate) fn denied<S: Sink>(receiver: &Receiver<S>, refused: &Refused) -> Response<Full<Bytes>> {
+    receiver.counts.series.refuse(refused.reason);
+    refusal(refused)
+}
+
 async fn write<S, B>(receiver: &Receiver<S>, request: Request<B>) -> Result<Outcome, Refused>
 where
     S: Sink,

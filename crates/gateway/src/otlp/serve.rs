@@ -4,60 +4,47 @@
 //! Sharing the port by `SO_REUSEPORT` would spread connections by a hash of their addresses: the few that exporters
 //! keep would often land on one core, and a port that another program of the same user has taken would go unnoticed.
 
-use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::config::OtlpConfig;
+use super::connection::serve;
 use super::counts::{Counts, Protocol};
+use super::exposed::{Exposure, Gate, Manner};
 use super::receiver::Receiver;
 use super::series::Metrics;
 use super::sink::Sink;
-use super::{grpc, http};
-
-/// A connection that has not sent one gRPC request after this time is closed.
-const FIRST_CALL_TIME: Duration = Duration::from_secs(30);
-
-/// Between two pings of an HTTP/2 connection, and for the answer: a client that is gone frees its place.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIME: Duration = Duration::from_secs(20);
-
-/// Flow-control windows of HTTP/2. A stream may send the usual batch of 215 KB without waiting for an update; a
-/// connection four of them. 512 connections can make us hold 512 MiB at worst, where all of them are hostile.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-
-/// The largest frame a client may send: fewer frames, less work for each byte. Most clients send 16 KiB anyway.
-const FRAME_BYTES: u32 = 1 << 20;
-
-/// Calls at a time in one connection.
-const STREAMS: u32 = 128;
-
-/// The head of a gRPC request has under 1 KiB.
-const HEAD_BYTES: u32 = 16 << 10;
+use crate::listen::handshake::handshake;
+use crate::listen::is_loopback;
+use crate::listen::places::{self, Places};
 
 /// Why the receivers did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
     /// A port is occupied, or may not be used.
-    #[error("cannot listen for OTLP over {} on 127.0.0.1:{port}; stop what listens there, or set otlp.{}_port", protocol.name(), protocol.name())]
+    #[error("cannot listen for OTLP over {} on {address}; stop what listens there, or set otlp.{}_port", protocol.name(), protocol.name())]
     Listen {
         /// For which protocol.
         protocol: Protocol,
-        /// Which port.
-        port: u16,
+        /// Where.
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: std::io::Error,
+    },
+    /// Beyond loopback, and anybody could send.
+    #[error(
+        "telemetry is received beyond loopback only with TLS and tokens, not on {address} without; set [tls] certificate and key, or otlp.listen = \"127.0.0.1\""
+    )]
+    Exposed {
+        /// Where it was to listen.
+        address: IpAddr,
     },
     /// The machine gives no thread or no runtime.
     #[error("cannot start the OTLP receivers: {step} failed")]
@@ -87,9 +74,9 @@ impl OtlpError {
 pub struct Running {
     /// What came in and what was refused; shown by `/metrics`.
     pub counts: Arc<Counts>,
-    /// Port of OTLP over gRPC on 127.0.0.1.
+    /// Port of OTLP over gRPC.
     pub grpc_port: u16,
-    /// Port of OTLP over HTTP on 127.0.0.1.
+    /// Port of OTLP over HTTP.
     pub http_port: u16,
 }
 
@@ -98,6 +85,7 @@ pub struct Running {
 pub struct OtlpReceivers {
     grpc: SocketAddr,
     http: SocketAddr,
+    local_http: SocketAddr,
     counts: Arc<Counts>,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -107,12 +95,14 @@ pub struct OtlpReceivers {
 struct Arrival {
     protocol: Protocol,
     stream: std::net::TcpStream,
+    manner: Manner,
     place: Place,
 }
 
 /// A place among the connections; free again when dropped.
 struct Place {
     _permit: OwnedSemaphorePermit,
+    _of_address: Option<places::Place>,
     open: Arc<AtomicUsize>,
 }
 
@@ -135,7 +125,7 @@ impl OtlpReceivers {
     ///
     /// [`OtlpError`]; nothing runs then.
     pub fn start<S: Sink>(config: &OtlpConfig, sink: impl FnMut() -> S) -> Result<Self, OtlpError> {
-        Self::start_all(config, sink, None)
+        Self::start_all(config, sink, None, None)
     }
 
     /// The same, with metrics taken too: as OTLP, and as Prometheus' remote-write at `/api/v1/write` of the port of HTTP.
@@ -148,16 +138,41 @@ impl OtlpReceivers {
         sink: impl FnMut() -> S,
         metrics: Metrics,
     ) -> Result<Self, OtlpError> {
-        Self::start_all(config, sink, Some(metrics))
+        Self::start_all(config, sink, Some(metrics), None)
+    }
+
+    /// With TLS and tokens, wherever `listen` is, and plain on loopback beside it; with metrics where they are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`OtlpError`]; nothing runs then.
+    pub fn start_exposed<S: Sink>(
+        config: &OtlpConfig,
+        sink: impl FnMut() -> S,
+        metrics: Option<Metrics>,
+        exposure: &Exposure,
+    ) -> Result<Self, OtlpError> {
+        Self::start_all(config, sink, metrics, Some(exposure))
     }
 
     fn start_all<S: Sink>(
         config: &OtlpConfig,
         mut sink: impl FnMut() -> S,
         metrics: Option<Metrics>,
+        exposure: Option<&Exposure>,
     ) -> Result<Self, OtlpError> {
-        let grpc = listen(Protocol::Grpc, config.grpc_port)?;
-        let http = listen(Protocol::Http, config.http_port)?;
+        if exposure.is_none() && !is_loopback(config.listen) {
+            return Err(OtlpError::Exposed { address: config.listen });
+        }
+        let grpc = listen(Protocol::Grpc, config.listen, config.grpc_port)?;
+        let http = listen(Protocol::Http, config.listen, config.http_port)?;
+        let local = match exposure {
+            Some(_) => Some((
+                listen_locally(Protocol::Grpc, config.grpc_port)?,
+                listen_locally(Protocol::Http, config.http_port)?,
+            )),
+            None => None,
+        };
         let failed = |step| move |source| OtlpError::Start { step, source };
         let address = |listener: &TcpListener| listener.local_addr().map_err(failed("reading an address"));
         let (stop, stopping) = watch::channel(false);
@@ -165,6 +180,7 @@ impl OtlpReceivers {
         let mut receivers = Self {
             grpc: address(&grpc)?,
             http: address(&http)?,
+            local_http: address(local.as_ref().map_or(&http, |(_, http)| http))?,
             counts: Arc::default(),
             stop,
             threads: Vec::new(),
@@ -175,25 +191,31 @@ impl OtlpReceivers {
             desks.push(Desk { arrivals: sender, open: Arc::default() });
             let (sink, limits, metrics) = (sink(), config.limits.clone(), metrics.clone());
             let (counts, stopping) = (Arc::clone(&receivers.counts), stopping.clone());
+            let gate = exposure.map(Gate::of);
             let runtime = runtime().map_err(failed("building a runtime"))?;
             receivers.spawn(&format!("otlp-{number}"), move || {
                 let receiver = Rc::new(Receiver::new(sink, limits, counts, metrics));
                 let tasks = tokio::task::LocalSet::new();
-                tasks.block_on(&runtime, receive(receiver, arrivals, stopping));
+                tasks.block_on(&runtime, receive(receiver, gate, arrivals, stopping));
             })?;
         }
         let runtime = runtime().map_err(failed("building a runtime"))?;
-        let connections = config.limits.connections;
-        let counts = Arc::clone(&receivers.counts);
+        let accepting =
+            Accepting { desks, connections: config.limits.connections, counts: receivers.counts(), stopping };
+        let manner =
+            || exposure.map_or(Manner::Open, |exposure| Manner::Guarded(Places::new(exposure.per_address)));
+        let mut listeners = vec![(Protocol::Grpc, grpc, manner()), (Protocol::Http, http, manner())];
+        if let Some((grpc, http)) = local {
+            listeners.push((Protocol::Grpc, grpc, Manner::Open));
+            listeners.push((Protocol::Http, http, Manner::Open));
+        }
         receivers.spawn("otlp-accept", move || {
-            let desks = Rc::new(desks);
-            let accept_both = async {
-                tokio::join!(
-                    accept(Protocol::Grpc, grpc, connections, &desks, &counts, stopping.clone()),
-                    accept(Protocol::Http, http, connections, &desks, &counts, stopping.clone()),
-                )
-            };
-            runtime.block_on(accept_both);
+            let accepting = Rc::new(accepting);
+            let tasks = tokio::task::LocalSet::new();
+            for (protocol, listener, manner) in listeners {
+                tasks.spawn_local(accept(protocol, listener, manner, Rc::clone(&accepting)));
+            }
+            runtime.block_on(tasks);
         })?;
         Ok(receivers)
     }
@@ -215,6 +237,11 @@ impl OtlpReceivers {
     /// Where HTTP is served.
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where HTTP is served for programs of this machine, without TLS and tokens.
+    pub fn local_http_address(&self) -> SocketAddr {
+        self.local_http
     }
 
     /// What came in and what was refused.
@@ -255,25 +282,36 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-fn listen(protocol: Protocol, port: u16) -> Result<TcpListener, OtlpError> {
+fn listen(protocol: Protocol, address: IpAddr, port: u16) -> Result<TcpListener, OtlpError> {
+    let address = SocketAddr::new(address, port);
     let listen = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    listen().map_err(|source| OtlpError::Listen { protocol, port, source })
+    listen().map_err(|source| OtlpError::Listen { protocol, address, source })
+}
+
+/// On loopback: at the configured port, or at a free one where the wide address has taken that.
+fn listen_locally(protocol: Protocol, port: u16) -> Result<TcpListener, OtlpError> {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    listen(protocol, loopback, port).or_else(|_| listen(protocol, loopback, 0))
+}
+
+/// What the accepting thread holds.
+struct Accepting {
+    desks: Vec<Desk>,
+    /// For each listener.
+    connections: usize,
+    counts: Arc<Counts>,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Accepts until it is stopped.
-async fn accept(
-    protocol: Protocol,
-    listener: TcpListener,
-    connections: usize,
-    desks: &[Desk],
-    counts: &Counts,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let room = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+async fn accept(protocol: Protocol, listener: TcpListener, manner: Manner, accepting: Rc<Accepting>) {
+    let Accepting { desks, connections, counts, stopping } = &*accepting;
+    let mut stopping = stopping.clone();
+    let room = Arc::new(Semaphore::new((*connections).clamp(1, Semaphore::MAX_PERMITS)));
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let next = async || {
         let permit = Arc::clone(&room).acquire_owned().await.ok()?;
@@ -285,23 +323,27 @@ async fn accept(
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let Some((permit, accepted)) = arrived else { return };
-        let Ok(stream) = accepted.and_then(|(stream, _)| stream.into_std()) else {
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
+        let Ok((stream, peer)) = accepted else {
             // Out of descriptors, or the client is gone already: trying again at once would spin.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        // Too many from there: closed without a word, which costs least.
+        let Some(of_address) = manner.place(peer) else { continue };
         let Some(desk) = desks.iter().min_by_key(|desk| desk.open.load(Ordering::Relaxed)) else { return };
         desk.open.fetch_add(1, Ordering::Relaxed);
         counts.connected(protocol);
-        let place = Place { _permit: permit, open: Arc::clone(&desk.open) };
+        let place = Place { _permit: permit, _of_address: of_address, open: Arc::clone(&desk.open) };
         // A receiver thread that ended drops the connection; it has said why.
-        let _ = desk.arrivals.send(Arrival { protocol, stream, place });
+        let _ = desk.arrivals.send(Arrival { protocol, stream, manner: manner.clone(), place });
     }
 }
 
 /// Serves the connections handed to one thread, until it is stopped and they have ended or their time is over.
 async fn receive<S: Sink>(
     receiver: Rc<Receiver<S>>,
+    gate: Option<Gate>,
     mut arrivals: mpsc::UnboundedReceiver<Arrival>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -312,90 +354,23 @@ async fn receive<S: Sink>(
             Some(_) = connections.join_next() => continue,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
-        let Some(Arrival { protocol, stream, place }) = arrival else { break };
+        let Some(Arrival { protocol, stream, manner, place }) = arrival else { break };
         let _ = stream.set_nodelay(true);
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
-        let (receiver, stopping) = (Rc::clone(&receiver), stopping.clone());
+        let (receiver, gate, stopping) = (Rc::clone(&receiver), gate.clone(), stopping.clone());
         connections.spawn_local(async move {
             let _place = place;
-            match protocol {
-                Protocol::Http => serve_http(receiver, stream, stopping).await,
-                Protocol::Grpc => serve_grpc(receiver, stream, stopping).await,
+            match (manner, gate) {
+                (Manner::Open, _) => serve(protocol, receiver, stream, None, stopping).await,
+                (Manner::Guarded(_), Some(gate)) => {
+                    let acceptor = gate.acceptor(protocol);
+                    let Some(stream) = handshake(acceptor, stream, gate.handshake_time).await else { return };
+                    serve(protocol, receiver, stream, Some(gate.authorize), stopping).await;
+                }
+                (Manner::Guarded(_), None) => {}
             }
         });
     }
     let all_ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(receiver.limits.shutdown_time, all_ended).await;
-}
-
-async fn serve_http<S: Sink>(
-    receiver: Rc<Receiver<S>>,
-    stream: tokio::net::TcpStream,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let head_time = receiver.limits.head_time;
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let receiver = Rc::clone(&receiver);
-        async move { Ok::<_, std::convert::Infallible>(http::answer(&receiver, request).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_time)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
-async fn serve_grpc<S: Sink>(
-    receiver: Rc<Receiver<S>>,
-    stream: tokio::net::TcpStream,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let called = Rc::new(Cell::new(false));
-    let service = {
-        let (receiver, called) = (Rc::clone(&receiver), Rc::clone(&called));
-        service_fn(move |request: hyper::Request<Incoming>| {
-            called.set(true);
-            let receiver = Rc::clone(&receiver);
-            async move { Ok::<_, std::convert::Infallible>(grpc::answer(&receiver, request).await) }
-        })
-    };
-    let connection = hyper::server::conn::http2::Builder::new(Here)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES)
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_BYTES)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIME)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let silent = async {
-        tokio::time::sleep(FIRST_CALL_TIME).await;
-        if called.get() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = silent => return,
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
-/// Runs the tasks of an HTTP/2 connection on the thread it is on.
-#[derive(Clone)]
-struct Here;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Here {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
-    }
 }

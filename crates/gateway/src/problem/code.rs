@@ -72,6 +72,9 @@ codes! {
     WrongMethod "wrong_method" METHOD_NOT_ALLOWED
         "The address exists and does not take this method."
         "Use one of those that the `Allow` header names.";
+    BodyTooSlow "body_too_slow" REQUEST_TIMEOUT
+        "The body came too slowly, and was not waited for."
+        "Send it again, in one go.";
     Conflict "conflict" CONFLICT
         "It is not in a state in which this could be done."
         "Read it again; the detail says in which state it is.";

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gateway::otlp::{Counts, Limits, Metrics, OtlpConfig, OtlpReceivers, Reason, Via};
+use gateway::otlp::{Counts, Metrics, OtlpConfig, OtlpReceivers, Reason, Via};
 use metrics::wire::Cause;
 use metrics::{Admission, Appending, Batch, MetricSink, Refusal, RefusedSamples};
 use promql::{Labels, Value};
@@ -58,7 +58,7 @@ struct Receiving {
 impl Receiving {
     fn start() -> Self {
         let recorder = Arc::new(Recorder::default());
-        let config = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 2, limits: Limits::default() };
+        let config = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 2, ..OtlpConfig::default() };
         let sink: Arc<dyn MetricSink> = Arc::clone(&recorder) as _;
         let metrics = Metrics { sink, limits: Default::default(), otlp: Default::default() };
         let receivers = OtlpReceivers::start_with_metrics(&config, Script::default, metrics).unwrap();

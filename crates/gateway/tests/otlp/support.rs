@@ -77,7 +77,7 @@ impl Sink for Script {
 
 pub(crate) fn start(limits: Limits) -> (OtlpReceivers, Script) {
     let script = Script::default();
-    let config = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 2, limits };
+    let config = OtlpConfig { grpc_port: 0, http_port: 0, receivers: 2, limits, ..OtlpConfig::default() };
     let receivers = OtlpReceivers::start(&config, || script.clone()).unwrap();
     (receivers, script)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::{Clock, Time};
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
-use gateway::{Gateway, GatewayConfig, ScrapeTargets, serve};
+use gateway::{Gateway, GatewayConfig, GatewayError, Listening, ScrapeTargets, serve};
 use homeostat_tracer::Tracer;
 use metrics::{Batch, Metrics, SourceName};
 use observe::objectives::{Answers, Objectives};
@@ -167,6 +167,12 @@ pub(crate) fn start_with_both(scene: fn(&Fleet), traces: fn(&Telemetry, u64)) ->
 }
 
 pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_on(listener.into(), scene, kept).unwrap()
+}
+
+/// On listeners of the test's own.
+pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> Result<Server, GatewayError> {
     let store = Store::in_memory().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
@@ -186,8 +192,7 @@ pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
         objectives: None,
         answers: Default::default(),
     };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server { gateway: serve(listener, store, fleet.clone(), config).unwrap(), fleet, _dir: None }
+    Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })
 }
 
 impl Server {

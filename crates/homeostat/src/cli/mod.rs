@@ -11,6 +11,7 @@ mod rules;
 mod show;
 mod slo;
 mod timeline;
+mod tls;
 mod traces;
 
 use std::path::PathBuf;
@@ -144,6 +145,9 @@ pub(crate) enum Command {
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Make a certificate.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
     /// One service of the demo fleet.
@@ -380,6 +384,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
+        Command::Tls(command) => tls::run(&global, &command),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
             .map_err(|error| Failure::failed(&error))

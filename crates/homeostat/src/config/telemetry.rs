@@ -1,5 +1,6 @@
 //! What of the configuration concerns spans and logs: how they come in, how long they stay.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,14 +8,16 @@ use gateway::otlp::{Limits, OtlpConfig};
 use serde::{Deserialize, Serialize};
 use telemetry::ObjectStorage;
 
-use super::DAY_SECONDS;
+use super::{DAY_SECONDS, Tls};
 
-/// Where spans and logs come in: OTLP on 127.0.0.1, over gRPC and HTTP. What exceeds a limit is refused and counted.
+/// Where spans and logs come in: OTLP, over gRPC and HTTP. What exceeds a limit is refused and counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// Whether anything is received at all.
     pub enabled: bool,
+    /// An address of this machine. Beyond loopback that needs `[tls]`, and a token with every request.
+    pub listen: IpAddr,
     /// 1 to 65535.
     pub grpc_port: u16,
     /// 1 to 65535.
@@ -35,9 +38,10 @@ pub struct Otlp {
 
 impl Default for Otlp {
     fn default() -> Self {
-        let OtlpConfig { grpc_port, http_port, limits, .. } = OtlpConfig::default();
+        let OtlpConfig { listen, grpc_port, http_port, limits, .. } = OtlpConfig::default();
         Self {
             enabled: true,
+            listen,
             grpc_port,
             http_port,
             compressed_bytes_max: limits.compressed_bytes,
@@ -63,10 +67,20 @@ impl Otlp {
             body_time: Duration::from_secs(self.body_seconds),
             ..defaults.limits
         };
-        OtlpConfig { grpc_port: self.grpc_port, http_port: self.http_port, limits, ..defaults }
+        OtlpConfig {
+            listen: self.listen,
+            grpc_port: self.grpc_port,
+            http_port: self.http_port,
+            limits,
+            ..defaults
+        }
     }
 
-    pub(super) fn check(&self) -> Result<(), (String, String)> {
+    pub(super) fn check(&self, tls: &Tls) -> Result<(), (String, String)> {
+        if self.enabled && !gateway::is_loopback(self.listen) && tls.files().is_none() {
+            let why = format!("is {}, beyond loopback: that needs tls.certificate and tls.key", self.listen);
+            return Err(("otlp.listen".to_owned(), why));
+        }
         let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let (message, port) = (wide(self.message_bytes_max), |port: u16| u64::from(port));
         for (field, value, low, high) in [

@@ -147,3 +147,40 @@ proptest! {
         let _ = Config::load_with(None, |_| Some(value.clone()));
     }
 }
+
+#[test]
+fn what_listens_beyond_loopback_needs_a_certificate() {
+    let tls = "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+    for (section, listen) in [("gateway", "0.0.0.0:4000"), ("gateway", "[::]:4000"), ("otlp", "192.0.2.7")] {
+        let text = format!("[{section}]\nlisten = \"{listen}\"\n");
+        let error = load(&text).unwrap_err();
+        assert!(error.starts_with(&format!("homeostat.toml:2: {section}.listen is ")), "{error}");
+        assert!(error.contains("tls.certificate and tls.key"), "{error}");
+        assert!(load(&format!("{text}{tls}")).is_ok(), "{section}");
+    }
+    let both = "[gateway]\nlisten = \"127.0.0.1:4000\"\n[otlp]\nlisten = \"0.0.0.0\"\n";
+    assert!(load(both).unwrap_err().starts_with("homeostat.toml:4: otlp.listen"), "in its own section");
+    let files = load(tls).unwrap().tls.files().unwrap();
+    assert!(files.key.is_absolute() && files.key.ends_with("k.pem"), "beside the file: {files:?}");
+    let error = load("[tls]\nkey = \"k.pem\"\n").unwrap_err();
+    assert!(error.starts_with("homeostat.toml:2: tls.key needs tls.certificate"), "{error}");
+}
+
+#[test]
+fn the_gateway_listens_where_the_port_or_the_address_says() {
+    let address = |text: &str| load(text).map(|config| config.gateway.address().to_string());
+    assert_eq!(address(""), Ok("127.0.0.1:4000".to_owned()));
+    assert_eq!(address("[gateway]\nport = 4001\n"), Ok("127.0.0.1:4001".to_owned()));
+    assert_eq!(address("[gateway]\nlisten = \"[::1]:4002\"\n"), Ok("[::1]:4002".to_owned()));
+    assert!(
+        address("[gateway]\nport = 4001\nlisten = \"127.0.0.1:4002\"\n")
+            .unwrap_err()
+            .contains("gateway.port is 4001")
+    );
+    assert!(address("[gateway]\nlisten = \"localhost\"\n").unwrap_err().starts_with("homeostat.toml:2:"));
+    let error = address("[gateway]\nhosts = [\"ops.example\"]\n").unwrap_err();
+    assert!(error.contains("names for https"), "{error}");
+    let tls = "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+    let error = address(&format!("[gateway]\nhosts = [\"https://ops.example\"]\n{tls}")).unwrap_err();
+    assert!(error.contains("without scheme"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! Why a control plane does not start, told to whoever started it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use provider::ProviderError;
@@ -28,17 +29,20 @@ pub enum StartError {
     /// Its verdicts cannot be written.
     #[error("cannot conclude what an earlier control plane left behind")]
     Conclude(#[from] heal::TurnError),
-    /// The port is occupied.
+    /// The port is occupied, or the address is none of this machine.
     #[error(
-        "port {port} on 127.0.0.1 is occupied; stop what listens there, set gateway.port, or pass --any-port"
+        "{address} is occupied or may not be listened on; stop what listens there, set gateway.port or gateway.listen, or pass --any-port"
     )]
     Port {
-        /// Which.
-        port: u16,
+        /// Where.
+        address: SocketAddr,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("cannot listen with TLS")]
+    Tls(#[from] gateway::TlsError),
     /// The gateway does not start.
     #[error("cannot start the gateway")]
     Gateway(#[from] gateway::GatewayError),

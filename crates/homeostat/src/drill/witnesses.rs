@@ -133,9 +133,10 @@ mod tests {
     /// how long that took.
     fn asked(numbers: &[i64]) -> (String, Duration) {
         let dir = tempfile::tempdir().unwrap();
-        let receiving = Receiving::start(dir.path(), &Config::default(), OccupiedPort::TakeAnother, None)
-            .unwrap()
-            .unwrap();
+        let receiving =
+            Receiving::start(dir.path(), &Config::default(), OccupiedPort::TakeAnother, None, None)
+                .unwrap()
+                .unwrap();
         let load = Tracer::builder(spans::SERVICE)
             .sampler(Sampler::Always)
             .endpoint(format!("{}/v1/traces", receiving.endpoint()))

@@ -15,6 +15,7 @@ mod objectives;
 mod processes;
 mod strategies;
 mod telemetry;
+mod tls;
 mod wrong_input;
 mod wrong_state;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         .chain(answers::TESTS)
         .chain(deployments::TESTS)
         .chain(telemetry::TESTS)
+        .chain(tls::TESTS)
         .chain(metrics::TESTS)
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -332,7 +333,10 @@ impl Bucket {
 /// Whose certificates are believed: those of the file that the environment names, or else those of the usual authorities,
 /// which are built in.
 fn trust(bundle: Option<String>) -> Result<TlsConfig, ObjectStorageError> {
-    let Some(path) = bundle else { return Ok(TlsConfig::default()) };
+    // The one of everything that speaks TLS here.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+    let Some(path) = bundle else { return Ok(config.build()) };
     let wrong =
         |why: String| ObjectStorageError::new("endpoint", format!("cannot be trusted: AWS_CA_BUNDLE {why}"));
     let pem =
@@ -346,7 +350,7 @@ fn trust(bundle: Option<String>) -> Result<TlsConfig, ObjectStorageError> {
     if certificates.is_empty() {
         return Err(wrong(format!("is {path}, which has no certificate in PEM form")));
     }
-    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
+    Ok(config.root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 fn etag(answer: &Response<Body>) -> String {

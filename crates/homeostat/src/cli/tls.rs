@@ -1,0 +1,77 @@
+//! `homeostat tls`: makes a certificate for first use.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use domain::Clock;
+use provider::clock::SystemClock;
+
+use super::{Exit, Failure, Global};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TlsCommand {
+    /// Make a certificate that vouches for itself: for tests and first use, until an authority issues one. Clients have to
+    /// be given the certificate to trust it; browsers warn.
+    SelfSigned(SelfSignedArgs),
+}
+
+/// `tls self-signed`.
+#[derive(Debug, Args)]
+pub(crate) struct SelfSignedArgs {
+    /// A host name or an address that it is for; may be repeated.
+    #[arg(long = "name", required = true, value_name = "HOST")]
+    pub(crate) names: Vec<String>,
+    /// Where the certificate is written. Default: certificate.pem in the data directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Where its key is written, readable by its owner alone. Default: key.pem in the data directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// How many days it is valid.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+}
+
+pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure> {
+    let TlsCommand::SelfSigned(args) = command;
+    let made = gateway::self_signed(&args.names, SystemClock.now(), DAY.saturating_mul(args.days))
+        .map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let certificate = args.certificate.clone().unwrap_or_else(|| global.dir.join("certificate.pem"));
+    let key = args.key.clone().unwrap_or_else(|| global.dir.join("key.pem"));
+    if let Some(dir) = [&certificate, &key].into_iter().find(|file| file.starts_with(&global.dir)) {
+        let dir = dir.parent().unwrap_or(&global.dir);
+        std::fs::create_dir_all(dir).map_err(|error| failed("make", dir, &error))?;
+    }
+    // The key first: a certificate whose key could not be written would be of no use.
+    write(&key, 0o600, &made.key)?;
+    write(&certificate, 0o644, &made.certificate)?;
+    super::print(&format!(
+        "[tls]\ncertificate = {:?}\nkey = {:?}\n",
+        certificate.display().to_string(),
+        key.display().to_string()
+    ))?;
+    provider::say!("put these lines into the configuration; clients trust it by {}", certificate.display());
+    Ok(Exit::Done)
+}
+
+/// Writes a file that is not there yet: what is there may be in use.
+fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| failed("write", path, &error))
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure { exit: Exit::Failed, message: format!("cannot {what} {}: {error}", path.display()) }
+}

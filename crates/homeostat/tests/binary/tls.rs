@@ -1,0 +1,76 @@
+//! TLS of the binary: a certificate for first use, https for others, and the command line as ever.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::Test;
+use crate::fleet::Fleet;
+use crate::wrong_input::{SMALL, nothing_runs, refused, up};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("with_a_certificate_the_page_is_https_and_the_command_line_goes_on", https),
+    ("a_certificate_that_cannot_be_used_is_named_and_nothing_is_started", unusable),
+    ("beyond_loopback_nothing_is_started_that_anybody_could_read", exposed),
+];
+
+/// A fleet with a certificate in its data directory.
+fn certified() -> Fleet {
+    let fleet = Fleet::new("");
+    let made = fleet.run(&["tls", "self-signed", "--name", "localhost", "--name", "127.0.0.1"]).done();
+    assert!(made.out.starts_with("[tls]\ncertificate = "), "{}", made.out);
+    let mode = fs::metadata(fleet.dir.join("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the key is its owner's alone");
+    let again = fleet.run(&["tls", "self-signed", "--name", "localhost"]);
+    refused(&again, 1, &["cannot write", "key.pem", "exists"]);
+    fleet
+}
+
+fn configured(fleet: &Fleet, port: u16, more: &str) {
+    let dir = fleet.dir.display();
+    let text = format!(
+        "[gateway]\nport = {port}\n{more}\n[otlp]\nenabled = false\n\
+         [tls]\ncertificate = \"{dir}/certificate.pem\"\nkey = \"{dir}/key.pem\"\n"
+    );
+    fleet.write("homeostat.toml", &text);
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn https() {
+    let fleet = certified();
+    let port = free_port();
+    configured(&fleet, port, "");
+    up(&fleet, SMALL).done();
+    assert!(fleet.run(&["health", "--json"]).out.contains("status"), "the command line finds it");
+
+    let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    plain.write_all(format!("GET / HTTP/1.1\r\nhost: localhost:{port}\r\n\r\n").as_bytes()).unwrap();
+    let mut said = String::new();
+    plain.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("https://"), "{said}");
+}
+
+fn unusable() {
+    let fleet = certified();
+    configured(&fleet, free_port(), "");
+    let key = fleet.dir.join("key.pem");
+    fs::rename(&key, fleet.dir.join("kept.pem")).unwrap();
+    refused(&fleet.run(&["serve"]), 1, &["cannot listen with TLS", "key.pem"]);
+    fs::write(&key, "no key").unwrap();
+    refused(&fleet.run(&["serve"]), 1, &["key.pem holds no private key"]);
+    nothing_runs(&fleet);
+}
+
+fn exposed() {
+    let fleet = certified();
+    let port = free_port();
+    configured(&fleet, 4000, &format!("listen = \"0.0.0.0:{port}\""));
+    refused(&fleet.run(&["serve"]), 1, &["everybody has to sign in"]);
+    nothing_runs(&fleet);
+}

@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`]. Every command that changes something asks the running control plane
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
+mod audit;
 mod chaos;
 mod config;
 mod deploy;
@@ -141,6 +142,9 @@ pub(crate) enum Command {
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Verify, prove and export the audit trail; needs no control plane.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -379,6 +383,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
+        Command::Audit(command) => audit::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())

@@ -73,7 +73,7 @@ pub enum AuditError {
     },
     /// No checkpoint is signed that covers what was asked for.
     #[error(
-        "no signed checkpoint covers record {sequence} yet; one is written within a minute of the last record"
+        "no signed checkpoint covers record {sequence} yet; one is written ten minutes after the first record that none covers, and when the control plane ends"
     )]
     NotCovered {
         /// The sequence asked for.

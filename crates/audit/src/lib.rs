@@ -18,7 +18,7 @@
 //!   and what the tree is made of.
 //! - **Who has the private keys can sign another log**: root on the machine, say. What helps is a checkpoint that lies
 //!   elsewhere (`homeostat audit checkpoint`): no other log gives its root. See [`verify`].
-//! - **Records are kept for ever**; they take about 300 bytes each, and 24 in memory.
+//! - **Records are kept for ever**; they take about 350 bytes each, and 24 in memory.
 //!
 //! Deliberately absent: a say in what is recorded. Whoever changes something appends, before it answers.
 

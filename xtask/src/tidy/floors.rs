@@ -6,12 +6,13 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("domain", 0),
     ("decide", 1),
     ("promql", 1),
     ("slo", 1),
     ("store", 2),
+    ("audit", 2),
     ("provider", 2),
     ("telemetry", 2),
     ("metrics", 2),

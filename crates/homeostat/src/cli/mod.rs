@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`]. Every command that changes something asks the running control plane
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
+mod audit;
 mod chaos;
 mod config;
 mod deploy;
@@ -142,6 +143,9 @@ pub(crate) enum Command {
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Verify, prove and export the audit trail; needs no control plane.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -383,6 +387,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Bench(command) => crate::bench::run(&global, &command),
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
+        Command::Audit(command) => audit::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
         Command::Tls(command) => tls::run(&global, &command),
         Command::Health(output) => show::health(&global, output),

@@ -1,0 +1,123 @@
+//! Where what lies, below the data directory.
+//!
+//! ```text
+//! audit/log/00000000000000000000.jsonl   records, a line each; the name is the sequence of the first one
+//! audit/checkpoints                      signed checkpoints behind each other, an empty line after each
+//! audit/head                             size and root after the last commit, signed, in two places by turns
+//! audit/keys/audit.key, audit.pub        what checkpoints are signed with, and known by
+//! ```
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{AuditError, Problem, Result};
+
+/// Digits of the name of a segment: those of the largest sequence.
+const NAME_DIGITS: usize = 20;
+
+/// The paths of one trail.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    data: PathBuf,
+    audit: PathBuf,
+}
+
+/// A file of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentFile {
+    pub(crate) path: PathBuf,
+    /// The sequence of its first record.
+    pub(crate) first: u64,
+    pub(crate) len: u64,
+}
+
+impl Layout {
+    pub(crate) fn new(data: &Path) -> Self {
+        Self { data: data.to_owned(), audit: data.join("audit") }
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.audit.join("log")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.audit.join("keys")
+    }
+
+    pub(crate) fn private_key(&self) -> PathBuf {
+        self.keys().join("audit.key")
+    }
+
+    pub(crate) fn public_keys(&self) -> PathBuf {
+        self.keys().join("audit.pub")
+    }
+
+    pub(crate) fn head(&self) -> PathBuf {
+        self.audit.join("head")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.audit.join("checkpoints")
+    }
+
+    pub(crate) fn segment(&self, first: u64) -> PathBuf {
+        self.log().join(format!("{first:0NAME_DIGITS$}.jsonl"))
+    }
+
+    /// As it is named to people: below the data directory.
+    pub(crate) fn shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.data).unwrap_or(path).to_owned()
+    }
+
+    /// Makes the directories that are missing, for their owner alone.
+    pub(crate) fn make(&self) -> Result<()> {
+        for dir in [self.log(), self.keys()] {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(&dir).map_err(AuditError::file("make", &dir))?;
+        }
+        self.sync(&self.audit)?;
+        self.sync(&self.data)
+    }
+
+    /// Makes names in a directory durable.
+    pub(crate) fn sync(&self, dir: &Path) -> Result<()> {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(AuditError::file("sync", dir))
+    }
+
+    /// The segments in their order, and what lies among them and is none.
+    pub(crate) fn segments(&self) -> Result<(Vec<SegmentFile>, Vec<Problem>)> {
+        let dir = self.log();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+            Err(error) => return Err(AuditError::file("list", &dir)(error)),
+        };
+        let (mut segments, mut problems) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let path = entry.map_err(AuditError::file("list", &dir))?.path();
+            match first_of(&path) {
+                Some(first) => {
+                    let len = fs::metadata(&path).map_err(AuditError::file("read", &path))?.len();
+                    segments.push(SegmentFile { path, first, len });
+                }
+                None => problems.push(Problem::of_file(self.shown(&path), "it is no file of records")),
+            }
+        }
+        segments.sort_by_key(|segment| segment.first);
+        problems.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok((segments, problems))
+    }
+}
+
+/// The sequence in the name of a segment.
+fn first_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
+    (name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| name.parse().ok())?
+}

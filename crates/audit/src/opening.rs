@@ -1,0 +1,174 @@
+//! What a start finds: all of it is read and checked, and what was never acknowledged is cut off.
+//!
+//! In: a directory. Out: a writer that goes on where the last one ended, or an error that says what does not fit. Nothing
+//! that was acknowledged is ever repaired, for it cannot be told from what somebody changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::checkpoints::{CheckpointFile, Checkpoints};
+use crate::commit::{Committer, Current};
+use crate::error::{AuditError, Problem, Result};
+use crate::head::{Head, HeadRead};
+use crate::index::Segment;
+use crate::keys::SigningKeys;
+use crate::layout::{Layout, SegmentFile};
+use crate::merkle::{Frontier, Hash};
+use crate::note::Checkpoint;
+use crate::record::{Action, NewRecord, Outcome, Record, Via};
+use crate::scan::{Scanned, Signed, Walk, walk};
+use crate::shared::{Shared, lock};
+use crate::trail::Options;
+
+const TAIL_CUT: Action = Action::new("audit.tail_cut");
+
+/// Opens a trail. Beside the writer: what is to be recorded about the opening itself.
+pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Option<NewRecord>)> {
+    layout.make()?;
+    let (mut segments, _) = layout.segments()?;
+    let unused = segments.iter().all(|segment| segment.len == 0) && is_empty(&layout.checkpoints());
+    if !unused && is_empty(&layout.private_key()) {
+        let why =
+            "it is gone, so what is recorded cannot be signed any more; put back a backup of audit/keys"
+                .into();
+        return Err(AuditError::Key { path: layout.private_key(), why });
+    }
+    let keys = SigningKeys::load_or_make(layout)?;
+    let (head, read) = Head::open(layout, keys.public(), unused)?;
+    let checkpoints = Checkpoints::read(layout, keys.public())?;
+    let (head, read) = begun(head, read, &keys)?;
+    not_behind(&read.newest, &checkpoints, layout)?;
+
+    let shared = Arc::new(Shared::default());
+    let walk = index(layout, &segments, &shared, &read.newest, &checkpoints)?;
+    let cut = cut_tail(layout, &mut segments, &walk, read.newest.size)?;
+    let current = current(&segments, &shared)?;
+    let torn = (checkpoints.torn > 0)
+        .then(|| format!("{} bytes of a checkpoint that was not finished", checkpoints.torn));
+    let damaged = read.damaged.map(|what| format!("audit/head was not finished: {what}"));
+    let newest = checkpoints.all.last().cloned();
+    lock(&shared.status).checkpoint_size = newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
+    let file = CheckpointFile::open(layout, &checkpoints)?;
+    let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
+    let committer =
+        Committer { shared, layout, keys, options, head, checkpoints: file, newest, current, frontier, last };
+    let found: Vec<String> = [cut, torn, damaged].into_iter().flatten().collect();
+    let record = (!found.is_empty()).then(|| {
+        NewRecord::new("homeostat", Via::Server, TAIL_CUT, "audit", Outcome::Done)
+            .why("what was being written when the last control plane ended was never acknowledged")
+            .detail(found.join("; "))
+    });
+    Ok((committer, record))
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).map_or(true, |found| found.len() == 0)
+}
+
+/// The head of a log that is new counts nothing.
+fn begun(mut head: Head, read: Option<HeadRead>, keys: &SigningKeys) -> Result<(Head, HeadRead)> {
+    if let Some(read) = read {
+        return Ok((head, read));
+    }
+    let nothing =
+        Checkpoint { origin: keys.public().origin.clone(), size: 0, root: Frontier::default().root() };
+    head.fill(keys, &nothing)?;
+    Ok((head, HeadRead::of(nothing)))
+}
+
+/// A checkpoint is written after the head that counts as much.
+pub(crate) fn not_behind(head: &Checkpoint, checkpoints: &Checkpoints, layout: &Layout) -> Result<()> {
+    let newest = checkpoints.all.last().map_or(0, |newest| newest.checkpoint.size);
+    if newest > head.size {
+        let what = format!(
+            "it counts {} records, a checkpoint {newest}: an older one was put in its place",
+            head.size
+        );
+        return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&layout.head()), what)));
+    }
+    Ok(())
+}
+
+/// Checks all that is acknowledged, and makes the index of it.
+fn index(
+    layout: &Layout,
+    segments: &[SegmentFile],
+    shared: &Shared,
+    head: &Checkpoint,
+    checkpoints: &Checkpoints,
+) -> Result<Walk> {
+    let mut signed = checkpoints.signed();
+    signed.push(Signed { checkpoint: head.clone(), by: "the head".to_owned() });
+    let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+    let mut opened: Vec<Arc<File>> = Vec::new();
+    for segment in segments {
+        let file = File::options().read(true).write(true).open(&segment.path);
+        opened.push(Arc::new(file.map_err(AuditError::file("open", &segment.path))?));
+    }
+    let mut begun = 0;
+    let keep = |record: Record| shared.names.row(&record);
+    let walk = walk(layout, segments, signed, Some(head.size), keep, |record: Scanned<_>| {
+        while begun <= record.segment {
+            let (first, file) = (segments[begun].first, Arc::clone(&opened[begun]));
+            index.begin(Segment { first, file, len: 0 });
+            begun += 1;
+        }
+        // Segments have a gibibyte at most.
+        index.push(&record.value, record.offset as u32);
+        index.set_len(record.offset + record.len as u64 + 1);
+    })?;
+    match walk.stop {
+        Some(stop) => Err(AuditError::Inconsistent(stop.problem)),
+        None => Ok(walk),
+    }
+}
+
+/// Cuts off what lies behind the last acknowledged record. Returns what that was.
+fn cut_tail(layout: &Layout, segments: &mut [SegmentFile], walk: &Walk, size: u64) -> Result<Option<String>> {
+    let (at, end) = walk.end;
+    // A segment is begun when the one before it is full, and only one at a time.
+    let behind = if size == 0 { 0 } else { at + 1 };
+    if let Some(foreign) = segments.iter().skip(behind).find(|segment| segment.first != size) {
+        let what = format!("no record of it is counted by the head, which counts {size}");
+        return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&foreign.path), what)));
+    }
+    let mut cut = Vec::new();
+    for (segment, keep) in segments.iter_mut().skip(at).zip([end, 0]) {
+        if segment.len > keep {
+            let digest = digest(&segment.path, keep).map_err(AuditError::file("read", &segment.path))?;
+            let shown = layout.shown(&segment.path);
+            cut.push(format!("{} bytes of {} (SHA-256 {digest})", segment.len - keep, shown.display()));
+            let file = OpenOptions::new().write(true).open(&segment.path);
+            let done = file.and_then(|file| file.set_len(keep).and_then(|()| file.sync_all()));
+            done.map_err(AuditError::file("cut", &segment.path))?;
+            segment.len = keep;
+        }
+    }
+    Ok((!cut.is_empty()).then(|| cut.join(", ")))
+}
+
+/// SHA-256 over a file from an offset on.
+fn digest(path: &Path, from: u64) -> io::Result<Hash> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let (mut digest, mut block) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(Hash(digest.finalize().into())),
+            read => digest.update(&block[..read]),
+        }
+    }
+}
+
+/// The segment that is written on.
+fn current(segments: &[SegmentFile], shared: &Shared) -> Result<Option<Current>> {
+    let Some(last) = segments.last() else { return Ok(None) };
+    let file = File::options().read(true).write(true).open(&last.path);
+    let file = Arc::new(file.map_err(AuditError::file("open", &last.path))?);
+    let size = shared.index.read().unwrap_or_else(PoisonError::into_inner).size();
+    Ok(Some(Current { file, first: last.first, len: last.len, known: last.first < size }))
+}

@@ -1,0 +1,293 @@
+//! `homeostat audit`: verify, prove and export the audit trail of the data directory.
+//!
+//! In: the files of the trail, which are read and never written; no control plane is needed, and one may run. Out: JSON and
+//! tables on stdout.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use audit::{AuditError, Fact, Format, Proof, Proven, Trust, Trusted, VerifyingKeys};
+use clap::{Args, Subcommand, ValueEnum};
+use domain::units::parse_duration;
+use serde_json::{Value, json};
+
+use super::config::print;
+use super::{Exit, Failure, Global, Output};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Whether every record is as it was written: none changed, removed, added, swapped or cut off.
+    Verify(VerifyArgs),
+    /// Print the records, oldest first.
+    Export(ExportArgs),
+    /// Print a proof, to be checked without the log: that a record is in it, or that it only grew.
+    Prove(ProveArgs),
+    /// Print the newest signed checkpoint; kept elsewhere, it shows what even root on this machine changed since.
+    Checkpoint,
+    /// Print the public keys by which checkpoints and proofs are known.
+    Keys,
+}
+
+/// `audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A checkpoint that was kept elsewhere: the log has to go on where it ended. May be given several times.
+    #[arg(long, value_name = "FILE", conflicts_with = "proof")]
+    checkpoint: Vec<PathBuf>,
+    /// Check this proof, without the log.
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+    /// The public keys, kept elsewhere; default: those of the data directory.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// `audit export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Only what was recorded since: a time (RFC 3339) or how far back, such as 24h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<i64>,
+    /// How records are written.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    format: ExportFormat,
+    /// Write to this file instead, readable by its owner alone; it is there whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    /// A JSON object a line, exactly as in the log.
+    Jsonl,
+    /// A table with a line of names.
+    Csv,
+}
+
+/// `audit prove`.
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// The record, by its sequence, counted from 0.
+    #[arg(required_unless_present = "since_checkpoint")]
+    sequence: Option<u64>,
+    /// Prove it by this checkpoint instead of the newest.
+    #[arg(long, value_name = "FILE", requires = "sequence")]
+    checkpoint: Option<PathBuf>,
+    /// Prove that the log only grew since this checkpoint.
+    #[arg(long, value_name = "FILE", conflicts_with = "sequence")]
+    since_checkpoint: Option<PathBuf>,
+}
+
+/// Microseconds since 1970-01-01 UTC.
+fn since(text: &str) -> Result<i64, String> {
+    if let Ok(back) = parse_duration(text) {
+        let back = i64::try_from(back.as_micros()).unwrap_or(i64::MAX);
+        return Ok(jiff::Timestamp::now().as_microsecond().saturating_sub(back));
+    }
+    let stamp: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "must be a time such as 2026-11-21T03:00:00Z, or how far back such as 24h")?;
+    Ok(stamp.as_microsecond())
+}
+
+pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failure> {
+    let dir = &global.dir;
+    match command {
+        AuditCommand::Verify(args) => match &args.proof {
+            Some(proof) => check(dir, proof, args),
+            None => verify(dir, args),
+        },
+        AuditCommand::Export(args) => export(dir, args),
+        AuditCommand::Prove(args) => prove(dir, args),
+        AuditCommand::Checkpoint => checkpoint(dir),
+        AuditCommand::Keys => {
+            print(&audit::public_keys(dir).map_err(failure)?.text())?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// What was asked for that is not there is wrong input; the rest is what a check found, or what failed.
+fn failure(error: AuditError) -> Failure {
+    let exit = match &error {
+        AuditError::Absent { .. } | AuditError::NoSuchRecord { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, &error)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: format!("cannot read {}: {error}", path.display()),
+    })
+}
+
+/// A checkpoint with where it was read. A blank line at its end, as in the file of checkpoints, does not count.
+fn read_checkpoint(path: &Path) -> Result<(PathBuf, String), Failure> {
+    Ok((path.to_owned(), format!("{}\n", read(path)?.trim_end_matches('\n'))))
+}
+
+fn read_keys(path: Option<&PathBuf>) -> Result<Option<VerifyingKeys>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let keys = VerifyingKeys::parse(&read(path)?);
+    let message = |error| format!("{} holds no public keys: {error}", path.display());
+    keys.map(Some).map_err(|error| Failure { exit: Exit::Usage, message: message(error) })
+}
+
+fn verify(dir: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
+    let checkpoints = args.checkpoint.iter().map(|path| read_checkpoint(path)).collect::<Result<_, _>>()?;
+    let trusted = Trusted { keys: read_keys(args.keys.as_ref())?, checkpoints };
+    let report = audit::verify(dir, &trusted).map_err(failure)?;
+    if args.output.json {
+        let mut value = serde_json::to_value(&report).map_err(|error| Failure::failed(&error))?;
+        value["holds"] = report.holds().into();
+        print(&format!("{value:#}\n"))?;
+    } else {
+        let mut text = format!(
+            "log          {}\nrecords      {}, {} of them covered by {} checkpoints\nbytes        {} in {} segments\nroot         {}\nkeys         {}{}\n",
+            report.origin,
+            report.records,
+            report.covered,
+            report.checkpoints,
+            report.bytes,
+            report.segments,
+            report.root,
+            report.keys,
+            if trusted.keys.is_some() { ", as given" } else { ", from the data directory itself" },
+        );
+        for problem in &report.problems {
+            text.push_str(&format!("WRONG        {problem}\n"));
+        }
+        print(&text)?;
+        let verdict =
+            if report.holds() { "every record is as it was written" } else { "this is not what was written" };
+        provider::say!("{verdict}");
+    }
+    Ok(if report.holds() { Exit::Done } else { Exit::Failed })
+}
+
+fn check(dir: &Path, proof: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
+    let text = read(proof)?;
+    let wrong = |error: &dyn std::error::Error| {
+        let inner = Failure::failed(error).message;
+        Failure { exit: Exit::Failed, message: format!("{}: {inner}", proof.display()) }
+    };
+    let parsed = Proof::from_json(&text).map_err(|error| Failure { exit: Exit::Usage, ..wrong(&error) })?;
+    // Keys of the data directory are those of somebody else where the proof is about another log.
+    let given = match read_keys(args.keys.as_ref())? {
+        Some(keys) => Some(keys),
+        None => audit::public_keys(dir).ok().filter(|keys| text.contains(keys.origin())),
+    };
+    let proven = parsed.check(given.as_ref()).map_err(|error| wrong(&error))?;
+    let shown = if args.output.json { format!("{:#}\n", as_json(&proven)) } else { as_text(&proven) };
+    print(&shown)?;
+    if proven.trust == Trust::Itself {
+        provider::say!(
+            "the keys are those in the proof: compare {} with what `homeostat audit verify` says, or give --keys",
+            proven.keys.fingerprint()
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn as_json(proven: &Proven) -> Value {
+    let fact = match &proven.fact {
+        Fact::Recorded(record, checkpoint) => {
+            json!({ "proves": "inclusion", "record": record, "size": checkpoint.size, "root": checkpoint.root })
+        }
+        Fact::Grown(old, new) => json!({
+            "proves": "consistency",
+            "old": { "size": old.size, "root": old.root },
+            "new": { "size": new.size, "root": new.root },
+        }),
+    };
+    let keys =
+        json!({ "fingerprint": proven.keys.fingerprint(), "from_proof": proven.trust == Trust::Itself });
+    json!({ "holds": true, "log": proven.keys.origin(), "fact": fact, "keys": keys })
+}
+
+fn as_text(proven: &Proven) -> String {
+    let origin = proven.keys.origin();
+    match &proven.fact {
+        Fact::Recorded(record, checkpoint) => format!(
+            "record {} is in the log {origin} of {} records:\n{}\n",
+            record.sequence,
+            checkpoint.size,
+            record.line()
+        ),
+        Fact::Grown(old, new) => {
+            format!(
+                "the first {} records of the log {origin} are the same at {} records\n",
+                old.size, new.size
+            )
+        }
+    }
+}
+
+fn export(dir: &Path, args: &ExportArgs) -> Result<Exit, Failure> {
+    let format = match args.format {
+        ExportFormat::Jsonl => Format::Jsonl,
+        ExportFormat::Csv => Format::Csv,
+    };
+    let Some(path) = &args.output else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return match audit::export(dir, args.since, format, &mut out) {
+            Err(error) if !audit::is_closed(&error) => Err(failure(error)),
+            _ => Ok(Exit::Done),
+        };
+    };
+    let new = path.with_added_extension("new");
+    let written = create(&new).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        let count = audit::export(dir, args.since, format, &mut out).map_err(failure)?;
+        out.flush().and_then(|()| fs::rename(&new, path)).map_err(|error| not_written(path, &error))?;
+        Ok(count)
+    });
+    if written.is_err() {
+        // It may not even have been made.
+        let _ = fs::remove_file(&new);
+    }
+    provider::say!("{} records are in {}", written?, path.display());
+    Ok(Exit::Done)
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.map_err(|error| not_written(path, &error))
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure { exit: Exit::Failed, message: format!("cannot write {}: {error}", path.display()) }
+}
+
+fn prove(dir: &Path, args: &ProveArgs) -> Result<Exit, Failure> {
+    let proof = match (&args.since_checkpoint, args.sequence) {
+        (Some(old), _) => audit::prove_growth(dir, &read_checkpoint(old)?),
+        (None, sequence) => {
+            let by = args.checkpoint.as_deref().map(read_checkpoint).transpose()?;
+            audit::prove_record(dir, sequence.unwrap_or_default(), by.as_ref())
+        }
+    };
+    print(&proof.map_err(failure)?.to_json())?;
+    Ok(Exit::Done)
+}
+
+fn checkpoint(dir: &Path) -> Result<Exit, Failure> {
+    let newest = audit::newest_checkpoint(dir).map_err(failure)?;
+    let nothing = || Failure {
+        exit: Exit::Failed,
+        message: "no checkpoint was signed yet: nothing was recorded, or not ten minutes ago".to_owned(),
+    };
+    print(&newest.ok_or_else(nothing)?.note)?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

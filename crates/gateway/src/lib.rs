@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
 
+pub mod access;
 mod api;
 mod body;
 mod control;

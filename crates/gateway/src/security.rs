@@ -10,13 +10,17 @@
 //!   know ports, so another server on localhost could otherwise make the browser write here.
 //! - *Bodies* of at most [`BODY_LIMIT`], answers within [`REQUEST_TIME`].
 //!
-//! Deliberately absent: users and roles; one token is one operator. Reads on loopback need no token.
+//! [`Door::identify`] and [`Door::require`] ask [`crate::access`], which knows users, tokens, sessions and roles.
+//! [`Door::check_write`] knows the token of the data directory alone, which may do everything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use domain::{Identity, Permission, Proof};
 use sha2::{Digest, Sha256};
 
+use crate::access::{Access, AccessError, SessionCookie};
 use crate::problem::Problem;
 
 /// A request body may have 1 MiB: the largest real one, an experiment, has under 4 KiB.
@@ -51,6 +55,17 @@ pub(crate) struct Door {
     cookie_name: String,
     cookie_value: String,
     port: u16,
+    access: Access,
+    session_cookie: SessionCookie,
+}
+
+/// What a request says of itself, beside who asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    /// What a form carries as `csrf_token`.
+    pub(crate) form_token: Option<&'a str>,
 }
 
 /// By what a write was let in.
@@ -61,14 +76,76 @@ pub(crate) enum Via {
 }
 
 impl Door {
-    pub(crate) fn new(token: &str, port: u16) -> Self {
+    pub(crate) fn new(token: &str, port: u16, access: Access) -> Self {
         Self {
+            access,
+            session_cookie: SessionCookie::of_port(port),
             token: Sha256::digest(token.as_bytes()).into(),
             // The port is part of the name because cookies are shared by all ports of a host.
             cookie_name: format!("homeostat-{port}"),
             cookie_value: hex(&Sha256::digest(format!("homeostat page session\n{token}").as_bytes())),
             port,
         }
+    }
+
+    /// Who asks: by bearer, by the cookie of a session, or nobody in particular.
+    #[cfg_attr(
+        not(any(test, feature = "fuzz")),
+        expect(dead_code, reason = "the table of endpoints asks by it, once it is there")
+    )]
+    pub(crate) fn identify(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Identity, Problem> {
+        Ok(self.access.identify(headers, &self.session_cookie, peer)?)
+    }
+
+    /// Lets a request pass, or says what it lacks.
+    ///
+    /// A write of a browser must be one of our own pages': it names our Origin, where it names one, and by cookie it must.
+    /// Beside that, a write by cookie says `Sec-Fetch-Site: same-origin`, which no script can set and every browser since
+    /// 2023 sends to localhost and over TLS; one that says nothing of its site brings the session's own token, as
+    /// `X-CSRF-Token` or in the form.
+    #[cfg_attr(
+        not(any(test, feature = "fuzz")),
+        expect(dead_code, reason = "the table of endpoints asks by it, once it is there")
+    )]
+    pub(crate) fn require(
+        &self,
+        identity: &Identity,
+        permission: Permission,
+        asking: &Asking<'_>,
+    ) -> Result<(), Problem> {
+        if is_write(asking.method) {
+            self.check_origin(asking.headers)?;
+            if identity.proof == Proof::Session {
+                self.check_forgery(asking)?;
+            }
+        }
+        if identity.may(permission) {
+            return Ok(());
+        }
+        Err(AccessError::lacks(identity, permission).into())
+    }
+
+    fn check_forgery(&self, asking: &Asking<'_>) -> Result<(), Problem> {
+        if asking.headers.get(header::ORIGIN).is_none() {
+            return Err(wrong_origin(self.port));
+        }
+        let forged = || {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "forged_request",
+                "this was not sent by a page of this server; open the page again and repeat it there",
+            )
+        };
+        if let Some(site) = asking.headers.get("sec-fetch-site") {
+            return if site == "same-origin" { Ok(()) } else { Err(forged()) };
+        }
+        let header = asking.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+        let given = header.or(asking.form_token).unwrap_or("");
+        let ours = self.access.csrf_token(asking.headers, &self.session_cookie)?;
+        if ours.is_some_and(|ours| equal(ours.expose().as_bytes(), given.as_bytes())) {
+            return Ok(());
+        }
+        Err(forged())
     }
 
     /// Refuses every name but this machine's own with our port.
@@ -193,6 +270,14 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn door() -> Door {
+        door_with("secret")
+    }
+
+    fn door_with(token: &str) -> Door {
+        Door::new(token, 4000, crate::access::fixture::access(token).0)
+    }
+
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
@@ -204,7 +289,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_by_name_and_port_is_a_host() {
-        let door = Door::new("secret", 4000);
+        let door = door();
         for host in ["localhost:4000", "127.0.0.1:4000", "[::1]:4000"] {
             assert_eq!(door.check_host(&headers(&[("host", host)])), Ok(()), "{host}");
         }
@@ -216,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_cookie_is_not_the_token_and_needs_an_origin() {
-        let door = Door::new("secret", 4000);
+        let door = door();
         let cookie = door.sign_in().to_str().unwrap().split(';').next().unwrap().to_owned();
         assert!(!cookie.contains("secret"));
         let ours = headers(&[("cookie", &cookie), ("origin", "http://localhost:4000")]);
@@ -225,12 +310,66 @@ mod tests {
         let (_, value) = cookie.split_once('=').unwrap();
         let as_bearer = headers(&[("authorization", &format!("Bearer {value}"))]);
         assert_eq!(door.check_write(&as_bearer).unwrap_err().code, "wrong_token");
-        assert!(!Door::new("other", 4000).is_signed_in(&ours), "another token ends the session");
+        assert!(!door_with("other").is_signed_in(&ours), "another token ends the session");
+    }
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const WRITE: Permission = Permission::ServicesOperate;
+
+    fn write<'a>(headers: &'a HeaderMap, form_token: Option<&'a str>) -> Asking<'a> {
+        Asking { method: &Method::POST, headers, form_token }
+    }
+
+    #[test]
+    fn a_write_by_cookie_comes_from_our_own_page() {
+        let (access, _) = crate::access::fixture::access("secret");
+        let door = Door::new("secret", 4000, access.clone());
+        let signed_in =
+            access.sign_in_by_local_token(&crate::access::Secret::new("secret"), "", &[]).unwrap();
+        let cookie = format!("homeostat-4000={}", signed_in.cookie.expose());
+        let ours = ("origin", "http://localhost:4000");
+        let try_to = |pairs: &[(&str, &str)], form: Option<&str>| {
+            let headers = headers(&[&[("cookie", cookie.as_str())], pairs].concat());
+            let identity = door.identify(&headers, HERE).unwrap();
+            assert_eq!(identity.name, "local token");
+            door.require(&identity, WRITE, &write(&headers, form)).map_err(|problem| problem.code)
+        };
+        assert_eq!(try_to(&[ours, ("sec-fetch-site", "same-origin")], None), Ok(()));
+        for site in ["same-site", "cross-site", "none"] {
+            assert_eq!(try_to(&[ours, ("sec-fetch-site", site)], None), Err("forged_request"), "{site}");
+        }
+        assert_eq!(try_to(&[("sec-fetch-site", "same-origin")], None), Err("wrong_origin"));
+        let other = ("origin", "http://localhost:3000");
+        assert_eq!(try_to(&[other, ("sec-fetch-site", "same-origin")], None), Err("wrong_origin"));
+        // A browser that says nothing of its site.
+        let sent = headers(&[("cookie", &cookie)]);
+        let token = access.csrf_token(&sent, &SessionCookie::of_port(4000)).unwrap().unwrap();
+        assert_eq!(try_to(&[ours], None), Err("forged_request"));
+        assert_eq!(try_to(&[ours], Some("guessed")), Err("forged_request"));
+        assert_eq!(try_to(&[ours], Some(token.expose())), Ok(()));
+        assert_eq!(try_to(&[ours, ("x-csrf-token", token.expose())], None), Ok(()));
+        let again = access.sign_in_by_local_token(&crate::access::Secret::new("secret"), "", &[]).unwrap();
+        let another = headers(&[("cookie", &format!("homeostat-4000={}", again.cookie.expose()))]);
+        let another = access.csrf_token(&another, &SessionCookie::of_port(4000)).unwrap().unwrap();
+        assert_eq!(try_to(&[ours], Some(another.expose())), Err("forged_request"), "of another session");
+    }
+
+    #[test]
+    fn who_proves_nothing_reads_from_this_machine_alone_and_writes_nowhere() {
+        let door = door();
+        let nobody = HeaderMap::new();
+        let read = Asking { method: &Method::GET, headers: &nobody, form_token: None };
+        let here = door.identify(&nobody, HERE).unwrap();
+        assert_eq!(door.require(&here, Permission::StateRead, &read), Ok(()));
+        assert_eq!(door.require(&here, WRITE, &write(&nobody, None)).unwrap_err().code, "token_missing");
+        let there = door.identify(&nobody, "192.0.2.1".parse().unwrap()).unwrap();
+        let refused = door.require(&there, Permission::StateRead, &read).unwrap_err();
+        assert_eq!((refused.status, refused.code), (StatusCode::UNAUTHORIZED, "token_missing"));
     }
 
     #[test]
     fn another_server_on_localhost_is_another_origin() {
-        let door = Door::new("secret", 4000);
+        let door = door();
         for origin in ["http://localhost:3000", "https://localhost:4000", "null", "http://evil.example:4000"]
         {
             let asked = headers(&[("authorization", "Bearer secret"), ("origin", origin)]);

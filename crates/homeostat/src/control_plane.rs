@@ -19,6 +19,7 @@ use std::time::Duration;
 use act::{Executor, Recovered};
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
+use gateway::access::{AccessConfig, SealingKey};
 use gateway::{Gateway, GatewayConfig, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
@@ -190,6 +191,10 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
+                access: AccessConfig {
+                    key: Some(SealingKey::of_file(&dir.join("access.key"))?),
+                    ..AccessConfig::default()
+                },
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),

@@ -51,8 +51,8 @@ mod switches;
 mod timers;
 
 pub use access::{
-    Hash, NewToken, OidcSubject, PasswordHash, SealedSecret, SessionHolder, SessionRecord, SignedInBy, TokenOwner,
-    TokenRecord, UserRecord, UserSaved,
+    Hash, NewToken, OidcSubject, PasswordHash, SealedSecret, SessionHolder, SessionRecord, SignedInBy,
+    TokenOwner, TokenRecord, UserRecord, UserSaved,
 };
 pub use changes::{Changed, Subscription, Topic};
 pub use directory::{Reserve, holder};

@@ -19,6 +19,9 @@ pub enum StartError {
     /// The state in it cannot be used.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// There is no key to seal what people sign in with.
+    #[error(transparent)]
+    AccessKey(#[from] gateway::access::KeyFileError),
     /// The keeper cannot be reached or started.
     #[error("cannot start or reach the keeper")]
     Provider(#[from] ProviderError),

@@ -55,13 +55,8 @@ pub enum SignedInBy {
 }
 
 impl SignedInBy {
-    const ALL: [Self; 5] = [
-        Self::LocalToken,
-        Self::Password,
-        Self::PasswordAndTotp,
-        Self::PasswordAndRecoveryCode,
-        Self::Oidc,
-    ];
+    const ALL: [Self; 5] =
+        [Self::LocalToken, Self::Password, Self::PasswordAndTotp, Self::PasswordAndRecoveryCode, Self::Oidc];
 
     /// The name in the API.
     pub fn name(self) -> &'static str {
@@ -88,8 +83,8 @@ impl Store {
             let (created, used, expires) =
                 (column(session.created), column(session.used), column(session.expires));
             tx.execute("DELETE FROM sessions WHERE expires_boot_us <= ?1", [created.0])?;
-            let added = tx
-                .prepare_cached(
+            let added =
+                tx.prepare_cached(
                     "INSERT INTO sessions (id, value_hash, user, local_token, signed_in_by, user_agent,
                          created_boot_us, created_wall_us, used_boot_us, used_wall_us, expires_boot_us,
                          expires_wall_us)
@@ -111,8 +106,7 @@ impl Store {
                     expires.0,
                     expires.1,
                     password,
-                ])?
-                == 1;
+                ])? == 1;
             if added {
                 tx.execute(
                     "UPDATE users SET signed_in_boot_us = ?2, signed_in_wall_us = ?3 WHERE id = ?1",

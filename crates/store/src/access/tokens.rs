@@ -162,11 +162,7 @@ fn select(condition: &str) -> String {
     )
 }
 
-fn one(
-    connection: &Connection,
-    condition: &str,
-    value: &dyn rusqlite::ToSql,
-) -> Result<Option<TokenRecord>> {
+fn one(connection: &Connection, condition: &str, value: &dyn rusqlite::ToSql) -> Result<Option<TokenRecord>> {
     connection
         .prepare_cached(&select(condition))?
         .query_row([value], |row| Ok(read(row)))

@@ -103,8 +103,9 @@ impl Store {
     /// All users by name, [`LIST_LIMIT_MAX`] at most.
     pub fn users(&self) -> Result<Vec<UserRecord>> {
         self.read(|connection| {
-            let mut statement = connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM users ORDER BY name LIMIT {LIST_LIMIT_MAX}"))?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM users ORDER BY name LIMIT {LIST_LIMIT_MAX}"
+            ))?;
             let mut rows = statement.query([])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
@@ -282,8 +283,7 @@ pub(super) fn read(row: &Row<'_>, at: usize) -> Result<UserRecord> {
 }
 
 fn end_sessions(connection: &Connection, name: &str) -> Result<()> {
-    connection
-        .execute("DELETE FROM sessions WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
+    connection.execute("DELETE FROM sessions WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Signing in by a real OpenID provider: npm's `oidc-provider`, installed once under `target/` and started by each test.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -37,6 +37,8 @@ static INSTALLED: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
 
 struct Provider {
     child: Child,
+    /// Held, for it still writes there.
+    _said: Lines<BufReader<ChildStdout>>,
     issuer: String,
 }
 
@@ -56,7 +58,7 @@ impl Provider {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let issuer =
             lines.find_map(|line| line.ok().filter(|line| line.starts_with("http"))).expect("an issuer");
-        Some(Self { child, issuer })
+        Some(Self { child, _said: lines, issuer })
     }
 
     fn config(&self, client: &str) -> OidcConfig {

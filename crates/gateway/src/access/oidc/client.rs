@@ -74,6 +74,8 @@ impl Client {
             .timeout_global(Some(REQUEST_TIME))
             .http_status_as_error(false)
             .max_redirects(0)
+            // Sign-ins are far apart: a connection kept from the last one is closed by the time it is asked again.
+            .max_idle_connections(0)
             .tls_config(tls)
             .build()
             .into();

@@ -1,3 +1,5 @@
+//! TOTP and recovery codes: taken once, asked for once confirmed.
+
 use std::time::Duration;
 
 use domain::Clock;

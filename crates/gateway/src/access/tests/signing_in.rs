@@ -1,3 +1,5 @@
+//! Passwords, sessions, and how guessing is slowed down.
+
 use std::time::Duration;
 
 use domain::Clock;

@@ -1,3 +1,5 @@
+//! API tokens: who they are, when they end, and that none does more than its owner.
+
 use std::time::Duration;
 
 use domain::{Clock, Permission, Proof};

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use store::Retention;
 
 mod metrics;
+mod oidc;
 mod proactive;
 mod rules;
 mod slo;
 mod telemetry;
 
 pub use metrics::{Metrics, Scrape};
+pub use oidc::Oidc;
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
 pub use slo::{Slo, SloError, read as read_objectives};
@@ -32,6 +34,9 @@ const DAY_SECONDS: u64 = 86_400;
 pub struct Config {
     /// The web page and the API.
     pub gateway: Gateway,
+    /// By whom people may sign in, beside their passwords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
     /// Where spans and logs come in.
     pub otlp: Otlp,
     /// How long spans and logs are kept, and which.
@@ -62,6 +67,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             gateway: Gateway::default(),
+            oidc: None,
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
             metrics: Metrics::default(),
@@ -313,6 +319,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
         for (field, seconds) in [
             ("healing.scan_interval_seconds", self.healing.scan_interval_seconds),
             ("healing.health_check_interval_seconds", self.healing.health_check_interval_seconds),

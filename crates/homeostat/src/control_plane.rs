@@ -183,6 +183,8 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
+        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose();
+        let oidc = oidc.map_err(StartError::OidcSecret)?;
         let gateway = gateway::serve(
             listener,
             store.clone(),
@@ -193,6 +195,7 @@ impl ControlPlane {
                 clock: Arc::clone(&clock),
                 access: AccessConfig {
                     key: Some(SealingKey::of_file(&dir.join("access.key"))?),
+                    oidc,
                     ..AccessConfig::default()
                 },
                 otlp: receiving.as_ref().map(Receiving::running),

@@ -48,19 +48,19 @@ impl Access {
     /// [`AccessError::CodeNeeded`] where all that was sent is right and the code is missing; wrong and unknown are
     /// [`AccessError::SignInRefused`].
     pub fn sign_in(&self, sent: &SignIn) -> Result<SignedIn, AccessError> {
-        crate::serve::lock(&self.inner.attempts)
-            .begin(&sent.name, sent.address, self.now())
-            .map_err(|seconds| AccessError::TooManyAttempts { seconds })?;
-        let result = self.judge(sent);
-        let ended = match &result {
-            Ok(_) => Some(Ended::SignedIn),
-            Err(AccessError::SignInRefused) => None,
-            Err(_) => Some(Ended::Open),
-        };
-        if let Some(ended) = ended {
-            crate::serve::lock(&self.inner.attempts).end(&sent.name, sent.address, ended, self.now());
-        }
-        result
+        self.counted(&sent.name, sent.address, Ended::SignedIn, || self.judge(sent))
+    }
+
+    /// Asks for a user's password again, before what a browser left alone must not do: another password, another second
+    /// factor. Attempts are counted as those to sign in are.
+    pub fn confirm_password(
+        &self,
+        name: &str,
+        password: &Secret,
+        address: IpAddr,
+    ) -> Result<(), AccessError> {
+        // Right, but nobody signed in: what was wrong before, a code above all, stays counted.
+        self.counted(name, address, Ended::Open, || self.user_of_password(name, password).map(|_| ()))
     }
 
     /// Signs in by the token of the data directory.
@@ -77,11 +77,36 @@ impl Access {
         self.begin_session(holder, SignedInBy::LocalToken, user_agent, before)
     }
 
-    fn judge(&self, sent: &SignIn) -> Result<SignedIn, AccessError> {
-        let user = self.store().user(&sent.name)?.filter(|user| !user.disabled);
+    /// Judges an attempt where it is not too soon, and takes it back where nothing was wrong with it.
+    fn counted<T>(
+        &self,
+        name: &str,
+        address: IpAddr,
+        right: Ended,
+        judge: impl FnOnce() -> Result<T, AccessError>,
+    ) -> Result<T, AccessError> {
+        crate::serve::lock(&self.inner.attempts)
+            .begin(name, address, self.now())
+            .map_err(|seconds| AccessError::TooManyAttempts { seconds })?;
+        let result = judge();
+        let ended = match &result {
+            Ok(_) => right,
+            Err(AccessError::SignInRefused) => return result,
+            Err(_) => Ended::Open,
+        };
+        crate::serve::lock(&self.inner.attempts).end(name, address, ended, self.now());
+        result
+    }
+
+    fn user_of_password(&self, name: &str, password: &Secret) -> Result<UserRecord, AccessError> {
+        let user = self.store().user(name)?.filter(|user| !user.disabled);
         let hash = user.as_ref().and_then(|user| user.password_hash.as_ref());
-        let right = self.inner.hashing.is_right(&sent.password, hash)?;
-        let Some(user) = user.filter(|_| right) else { return Err(AccessError::SignInRefused) };
+        let right = self.inner.hashing.is_right(password, hash)?;
+        user.filter(|_| right).ok_or(AccessError::SignInRefused)
+    }
+
+    fn judge(&self, sent: &SignIn) -> Result<SignedIn, AccessError> {
+        let user = self.user_of_password(&sent.name, &sent.password)?;
         let by = self.second_factor(&user, sent.code.as_ref())?;
         self.begin_session(SessionHolder::User(user), by, &sent.user_agent, &sent.before)
     }

@@ -101,7 +101,8 @@ impl Access {
         self.known(name, self.store().set_user_disabled(name, admission == Admission::Disabled)?)
     }
 
-    /// Gives a user another password, which ends all its sessions.
+    /// Gives a user another password, which ends all its sessions. Where it is the user who asks, ask for
+    /// the present one first ([`Access::confirm_password`]).
     pub fn set_password(&self, name: &str, new: &Secret) -> Result<(), AccessError> {
         let user = self.user(name)?;
         password::check(new, &user.name)?;

@@ -133,6 +133,19 @@ fn guessing_is_slowed_down_for_known_and_unknown_names_alike() {
 }
 
 #[test]
+fn a_password_is_asked_for_again_and_guessing_it_there_is_slowed_down_too() {
+    let (access, _) = access();
+    add(&access, "ada", &[Role::Viewer]);
+    access.confirm_password("ada", &Secret::new(PASSWORD), HERE).unwrap();
+    for _ in 0..4 {
+        let asked = access.confirm_password("ada", &Secret::new("wrong"), HERE);
+        assert_eq!(code(asked), "sign_in_refused");
+    }
+    assert_eq!(code(access.confirm_password("ada", &Secret::new(PASSWORD), HERE)), "too_many_attempts");
+    assert_eq!(code(access.sign_in(&sent("ada", PASSWORD))), "too_many_attempts", "one count for both");
+}
+
+#[test]
 fn weak_passwords_and_names_that_stand_for_others_are_refused() {
     let (access, _) = access();
     let make = |name: &str, password: &str| {

@@ -67,6 +67,19 @@ typed_id!(
     DeploymentId
 );
 
+typed_id!(
+    /// Names one person who may sign in.
+    UserId
+);
+typed_id!(
+    /// Names one API token; the token itself is a secret, this is not.
+    TokenId
+);
+typed_id!(
+    /// Names one session of a browser; the cookie's value is a secret, this is not.
+    SessionId
+);
+
 /// Makes ids from a time and a seeded generator.
 #[derive(Debug)]
 pub struct IdSource {

@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => support::objectives::with_a_past(&store, clock.now(), Default::default()),
     };
     let config = GatewayConfig {
+        access: Default::default(),
         token: "preview-preview-preview".to_owned(),
         token_file: None,
         otlp: None,

@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: users and roles (one token until they exist), GraphQL.
 
+pub mod access;
 mod api;
 mod body;
 mod control;

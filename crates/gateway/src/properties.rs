@@ -3,8 +3,11 @@
 //! In: any bytes. Out: a panic where a property does not hold. The fuzz targets of `fuzz/` and the tests here
 //! run the same functions; nothing that ships contains them.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use domain::Fault;
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use domain::{Fault, Permission};
 
 use crate::api::experiment::read;
 use crate::body::{Fields, Query};
@@ -12,7 +15,7 @@ use crate::control::Target;
 use crate::otlp::decompress::{Decompressor, Encoding};
 use crate::otlp::signal::Signal;
 use crate::otlp::{Reason, grpc, json, wire};
-use crate::security::Door;
+use crate::security::{Asking, Door};
 
 /// A body is an experiment in range, or the refusal says what to do and, where the JSON was whole, names the
 /// field.
@@ -49,6 +52,11 @@ pub fn query(input: &[u8]) {
     assert_eq!(again.text("resource"), query.text("resource"));
 }
 
+static DOOR: LazyLock<Door> = LazyLock::new(|| {
+    let (access, _) = crate::access::fixture::access("the-token");
+    Door::new(4000, access)
+});
+
 /// Headers, a line each, never let a write in without the token or from another origin, and never name
 /// another host as ours.
 pub fn door(input: &[u8]) {
@@ -60,13 +68,13 @@ pub fn door(input: &[u8]) {
             headers.append(name, value);
         }
     }
-    let door = Door::new("the-token", 4000);
+    let door = &*DOOR;
     let text = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let cookie = door.sign_in();
-    let session = cookie.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
-    if door.check_write(&headers).is_ok() {
-        let held = text(header::AUTHORIZATION).any(|value| value.contains("the-token"))
-            || text(header::COOKIE).any(|value| value.contains(session));
+    if let Ok(identity) = door.identify(&headers, Ipv4Addr::LOCALHOST.into())
+        && identity.may(Permission::ServicesOperate)
+        && door.check_forgery(&identity, &headers).is_ok()
+    {
+        let held = text(header::AUTHORIZATION).any(|value| value.contains("the-token"));
         assert!(held, "a write without the token: {headers:?}");
         let ours = |origin: &str| OURS.iter().any(|host| origin == format!("http://{host}"));
         assert!(text(header::ORIGIN).next().is_none_or(ours), "another origin: {headers:?}");

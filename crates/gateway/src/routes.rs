@@ -42,7 +42,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 
 /// The whole surface.
 pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
-    let (mut traced, mut untraced, mut own_time) = (pages(), unchanging(), Router::new());
+    let (mut traced, mut untraced, mut own_time) = (pages(&app), unchanging(&app), Router::new());
     for endpoint in endpoints() {
         let router = match (endpoint.surface, endpoint.path.as_str()) {
             // Queries of series limit their time themselves.
@@ -51,7 +51,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
             (_, "/health" | "/metrics") => &mut untraced,
             _ => &mut traced,
         };
-        *router = mounted(std::mem::take(router), endpoint);
+        *router = mounted(std::mem::take(router), endpoint, &app);
     }
     let router = guarded(traced.fallback(unknown), &app).merge(identified(own_time, &app));
     let router = match tracer {
@@ -63,7 +63,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
 }
 
 /// Puts an endpoint at its addresses, behind what it asks for.
-fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint) -> Router<Arc<App>> {
+fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> Router<Arc<App>> {
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
     let routes = match endpoint.service {
@@ -71,20 +71,20 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint) -> Router<Arc<App>>
         Service::Own(routes) => *routes,
     };
     for path in paths {
-        router = router.route(&path, behind(routes.clone(), requirement));
+        router = router.route(&path, behind(routes.clone(), requirement, app));
     }
     router
 }
 
-fn behind(routes: Routes, requirement: Requirement) -> Routes {
-    routes.layer(from_fn_with_state(requirement, guard::require))
+fn behind(routes: Routes, requirement: Requirement, app: &Arc<App>) -> Routes {
+    routes.layer(from_fn_with_state((Arc::clone(app), requirement), guard::require))
 }
 
 /// What lasts as long as a page is open, and what is the same for everybody.
-fn unchanging() -> Router<Arc<App>> {
+fn unchanging(app: &Arc<App>) -> Router<Arc<App>> {
     let sees = Requirement { access: Permission::StateRead.into(), effect: Effect::Reads };
     Router::new()
-        .route("/events", behind(get(live::events), sees))
+        .route("/events", behind(get(live::events), sees, app))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
@@ -123,21 +123,21 @@ fn matched(extensions: &axum::http::Extensions) -> Option<String> {
     extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned())
 }
 
-fn pages() -> Router<Arc<App>> {
+fn pages(app: &Arc<App>) -> Router<Arc<App>> {
     let sees = |path: &str| Requirement { access: page::needed(path).into(), effect: Effect::Reads };
     let changes =
         |path: &str| Requirement { access: page::needed_to_act(path).into(), effect: Effect::Writes };
     let mut router = Router::new();
     for path in page::PATHS {
-        router = router.route(path, behind(get(show_page), sees(path)));
+        router = router.route(path, behind(get(show_page), sees(path), app));
     }
     for (path, action) in page::ACTIONS {
-        router = router.route(path, behind(acts(action), changes(path)));
+        router = router.route(path, behind(acts(action), changes(path), app));
     }
     let stop = "/emergency-stop";
     router.route("/login", get(show_page).merge(acts(page::sign_in))).route(
         stop,
-        behind(get(show_page), sees(stop)).merge(behind(acts(page::emergency_stop), changes(stop))),
+        behind(get(show_page), sees(stop), app).merge(behind(acts(page::emergency_stop), changes(stop), app)),
     )
 }
 
@@ -218,7 +218,7 @@ async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {
     blocking(move || Ok::<_, Problem>(page::show(&app, &uri))).await
 }
 
-async fn blocking<E>(answer: impl FnOnce() -> Result<Response, E> + Send + 'static) -> Response
+pub(crate) async fn blocking<E>(answer: impl FnOnce() -> Result<Response, E> + Send + 'static) -> Response
 where
     E: IntoResponse + From<Problem> + Send + 'static,
 {

@@ -1,22 +1,23 @@
-//! Who may ask: every request passes here before it reaches a handler.
+//! What a request must be before it is asked who sent it: for this server, and of one of its own pages.
 //!
-//! In: a request. Out: the request, or a [`Problem`]. Four rules, and they only tighten:
+//! In: headers. Out: an identity, nothing, or a [`Problem`].
 //!
-//! - *Host* must name this machine with our port. A web site that rebinds its own name to 127.0.0.1 sends
-//!   its own name, and is refused, also for reads.
-//! - *Writes need the token*: programs send it as a bearer, the page holds a cookie derived from it. The
-//!   cookie's value is a hash of the token, so it is no bearer and ends with the token.
-//! - *Origin*: a write that carries one must carry ours; a write by cookie must carry one. Cookies do not
-//!   know ports, so another server on localhost could otherwise make the browser write here.
+//! - *Host* must name this machine with our port. A web site that rebinds its own name to 127.0.0.1 sends its own name, and
+//!   is refused, also for reads. Names beyond loopback are checked before, by who listens ([`crate::listen`]).
+//! - *Origin*: a write that carries one must carry ours; a write by cookie must carry one. Cookies do not know ports, so
+//!   another server on localhost could otherwise make the browser write here.
+//! - *Forgery*: a write by cookie says that it came from one of our own pages.
 //! - *Bodies* of at most [`BODY_LIMIT`], answers within [`REQUEST_TIME`].
 //!
-//! Deliberately absent: users and roles; one token is one operator. Reads on loopback need no token.
+//! Who may do what is [`crate::guard`]'s and [`crate::access`]'s.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use sha2::{Digest, Sha256};
+use domain::{Identity, Proof};
 
+use crate::access::{Access, SessionCookie};
 use crate::problem::{Code, Problem};
 
 /// A request body may have 1 MiB: the largest real one, an experiment, has under 4 KiB.
@@ -24,9 +25,6 @@ pub(crate) const BODY_LIMIT: usize = 1 << 20;
 
 /// How long a request may take. The slowest real one, the logs of a service, takes well under a second.
 pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(10);
-
-/// How long the page stays signed in without asking for the token again.
-const COOKIE_SECONDS: u32 = 7 * 24 * 3600;
 
 const NOSNIFF: (&str, &str) = ("x-content-type-options", "nosniff");
 
@@ -47,28 +45,59 @@ const HEADERS: [(&str, &str); 6] = [
 /// The rules with what they compare against.
 #[derive(Debug)]
 pub(crate) struct Door {
-    token: [u8; 32],
-    cookie_name: String,
-    cookie_value: String,
     port: u16,
-}
-
-/// By what a write was let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Via {
-    Bearer,
-    Cookie,
+    access: Access,
+    session_cookie: SessionCookie,
 }
 
 impl Door {
-    pub(crate) fn new(token: &str, port: u16) -> Self {
-        Self {
-            token: Sha256::digest(token.as_bytes()).into(),
-            // The port is part of the name because cookies are shared by all ports of a host.
-            cookie_name: format!("homeostat-{port}"),
-            cookie_value: hex(&Sha256::digest(format!("homeostat page session\n{token}").as_bytes())),
-            port,
+    pub(crate) fn new(port: u16, access: Access) -> Self {
+        Self { access, session_cookie: SessionCookie::of_port(port), port }
+    }
+
+    /// Users, tokens and sessions.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The cookie by which pages are signed in.
+    pub(crate) fn cookie(&self) -> &SessionCookie {
+        &self.session_cookie
+    }
+
+    /// Who asks: by bearer, by the cookie of a session, or nobody in particular.
+    pub(crate) fn identify(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Identity, Problem> {
+        Ok(self.access.identify(headers, &self.session_cookie, peer)?)
+    }
+
+    /// Lets a write pass that nobody else made a browser send.
+    ///
+    /// It names our Origin, where it names one, and by cookie it must. Beside that, a write by cookie says
+    /// `Sec-Fetch-Site: same-origin`, which no script can set and every browser since 2023 sends to localhost and over TLS;
+    /// one that says nothing of its site brings the session's own token as `X-CSRF-Token`.
+    pub(crate) fn check_forgery(&self, identity: &Identity, headers: &HeaderMap) -> Result<(), Problem> {
+        self.check_origin(headers)?;
+        if identity.proof != Proof::Session {
+            return Ok(());
         }
+        if headers.get(header::ORIGIN).is_none() {
+            return Err(wrong_origin(self.port));
+        }
+        let forged = || {
+            Problem::new(
+                Code::ForgedRequest,
+                "this was not sent by a page of this server; open the page again and repeat it there",
+            )
+        };
+        if let Some(site) = headers.get("sec-fetch-site") {
+            return if site == "same-origin" { Ok(()) } else { Err(forged()) };
+        }
+        let given = headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).unwrap_or("");
+        let ours = self.access.csrf_token(headers, &self.session_cookie)?;
+        if ours.is_some_and(|ours| equal(ours.expose().as_bytes(), given.as_bytes())) {
+            return Ok(());
+        }
+        Err(forged())
     }
 
     /// Refuses every name but this machine's own with our port.
@@ -83,30 +112,6 @@ impl Door {
         ))
     }
 
-    /// Lets a write in, or says what is missing.
-    pub(crate) fn check_write(&self, headers: &HeaderMap) -> Result<Via, Problem> {
-        self.check_origin(headers)?;
-        if let Some(given) = bearer(headers) {
-            if self.token_matches(given) {
-                return Ok(Via::Bearer);
-            }
-            return Err(Problem::new(
-                Code::WrongToken,
-                "the token is not the one of this server; it is in the file `token` in the data directory",
-            ));
-        }
-        if !self.is_signed_in(headers) {
-            return Err(Problem::new(
-                Code::TokenMissing,
-                "writing needs the token: send `Authorization: Bearer TOKEN`; it is in the file `token` in the data directory",
-            ));
-        }
-        if headers.get(header::ORIGIN).is_none() {
-            return Err(wrong_origin(self.port));
-        }
-        Ok(Via::Cookie)
-    }
-
     /// An Origin, where the browser sent one, must be this server.
     pub(crate) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -116,33 +121,6 @@ impl Door {
             .and_then(|origin| origin.strip_prefix("http://"))
             .is_some_and(|host| self.is_ours(host));
         if ours { Ok(()) } else { Err(wrong_origin(self.port)) }
-    }
-
-    /// Whether the page's cookie is there.
-    pub(crate) fn is_signed_in(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .any(|(name, value)| {
-                name == self.cookie_name && equal(value.as_bytes(), self.cookie_value.as_bytes())
-            })
-    }
-
-    /// Compares digests, so that neither length nor content of the token shows in the time it takes.
-    pub(crate) fn token_matches(&self, given: &str) -> bool {
-        equal(&Sha256::digest(given.as_bytes()), &self.token)
-    }
-
-    /// The `Set-Cookie` that signs the page in.
-    pub(crate) fn sign_in(&self) -> HeaderValue {
-        let text = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={COOKIE_SECONDS}",
-            self.cookie_name, self.cookie_value
-        );
-        HeaderValue::from_str(&text).expect("a hash in hex and a port are visible characters")
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -164,11 +142,6 @@ pub(crate) fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 fn wrong_origin(port: u16) -> Problem {
     Problem::new(
         Code::WrongOrigin,
@@ -181,13 +154,16 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0u8, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Secret;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn door() -> Door {
+        Door::new(4000, crate::access::fixture::access("secret").0)
+    }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -200,7 +176,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_by_name_and_port_is_a_host() {
-        let door = Door::new("secret", 4000);
+        let door = door();
         for host in ["localhost:4000", "127.0.0.1:4000", "[::1]:4000"] {
             assert_eq!(door.check_host(&headers(&[("host", host)])), Ok(()), "{host}");
         }
@@ -211,27 +187,49 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_not_the_token_and_needs_an_origin() {
-        let door = Door::new("secret", 4000);
-        let cookie = door.sign_in().to_str().unwrap().split(';').next().unwrap().to_owned();
-        assert!(!cookie.contains("secret"));
-        let ours = headers(&[("cookie", &cookie), ("origin", "http://localhost:4000")]);
-        assert_eq!(door.check_write(&ours), Ok(Via::Cookie));
-        assert_eq!(door.check_write(&headers(&[("cookie", &cookie)])).unwrap_err().code, Code::WrongOrigin);
-        let (_, value) = cookie.split_once('=').unwrap();
-        let as_bearer = headers(&[("authorization", &format!("Bearer {value}"))]);
-        assert_eq!(door.check_write(&as_bearer).unwrap_err().code, Code::WrongToken);
-        assert!(!Door::new("other", 4000).is_signed_in(&ours), "another token ends the session");
+    fn a_write_by_cookie_comes_from_our_own_page() {
+        let door = door();
+        let access = door.access().clone();
+        let signed_in = access.sign_in_by_local_token(&Secret::new("secret"), "", &[]).unwrap();
+        let cookie = format!("homeostat-4000={}", signed_in.cookie.expose());
+        let ours = ("origin", "http://localhost:4000");
+        let try_to = |pairs: &[(&str, &str)]| {
+            let headers = headers(&[&[("cookie", cookie.as_str())], pairs].concat());
+            let identity = door.identify(&headers, HERE).unwrap();
+            assert_eq!(identity.name, "local token");
+            door.check_forgery(&identity, &headers).map_err(|problem| problem.code)
+        };
+        assert_eq!(try_to(&[ours, ("sec-fetch-site", "same-origin")]), Ok(()));
+        for site in ["same-site", "cross-site", "none"] {
+            assert_eq!(try_to(&[ours, ("sec-fetch-site", site)]), Err(Code::ForgedRequest), "{site}");
+        }
+        assert_eq!(try_to(&[("sec-fetch-site", "same-origin")]), Err(Code::WrongOrigin));
+        let other = ("origin", "http://localhost:3000");
+        assert_eq!(try_to(&[other, ("sec-fetch-site", "same-origin")]), Err(Code::WrongOrigin));
+        // A browser that says nothing of its site.
+        let token = access.csrf_token(&headers(&[("cookie", &cookie)]), door.cookie()).unwrap().unwrap();
+        assert_eq!(try_to(&[ours]), Err(Code::ForgedRequest));
+        assert_eq!(try_to(&[ours, ("x-csrf-token", "guessed")]), Err(Code::ForgedRequest));
+        assert_eq!(try_to(&[ours, ("x-csrf-token", token.expose())]), Ok(()));
+        let again = access.sign_in_by_local_token(&Secret::new("secret"), "", &[]).unwrap();
+        let another = headers(&[("cookie", &format!("homeostat-4000={}", again.cookie.expose()))]);
+        let another = access.csrf_token(&another, door.cookie()).unwrap().unwrap();
+        assert_eq!(
+            try_to(&[ours, ("x-csrf-token", another.expose())]),
+            Err(Code::ForgedRequest),
+            "of another session"
+        );
     }
 
     #[test]
     fn another_server_on_localhost_is_another_origin() {
-        let door = Door::new("secret", 4000);
+        let door = door();
         for origin in ["http://localhost:3000", "https://localhost:4000", "null", "http://evil.example:4000"]
         {
             let asked = headers(&[("authorization", "Bearer secret"), ("origin", origin)]);
-            assert_eq!(door.check_write(&asked).unwrap_err().code, Code::WrongOrigin, "{origin}");
+            let identity = door.identify(&asked, HERE).unwrap();
+            let refused = door.check_forgery(&identity, &asked).unwrap_err();
+            assert_eq!(refused.code, Code::WrongOrigin, "{origin}");
         }
-        assert_eq!(door.check_write(&headers(&[("authorization", "bearer secret")])), Ok(Via::Bearer));
     }
 }

@@ -20,6 +20,7 @@ use store::Store;
 use telemetry::{Intake, Telemetry};
 use tokio::sync::{Semaphore, watch};
 
+use crate::access::{Access, AccessConfig};
 use crate::api::{Carried, Settled};
 use crate::control::Control;
 use crate::listen::Listening;
@@ -44,6 +45,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Who may sign in, and what needs no proof.
+    pub access: AccessConfig,
     /// Spans and log records; `None` where no telemetry is kept, and then what asks for them is answered so.
     pub telemetry: Option<Telemetry>,
     /// Series; `None` where none are kept, and then what asks for them is answered so.
@@ -169,6 +172,7 @@ pub fn serve(
     let (address, local_address) = (ways.address, ways.local_address);
     let (stop, stopping) = watch::channel(false);
     let now = config.clock.now();
+    let access = Access::new(store.clone(), Arc::clone(&config.clock), &config.token, config.access);
     let app = Arc::new(App {
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         carried: Mutex::new(Carried::load(&store)),
@@ -176,7 +180,7 @@ pub fn serve(
         store,
         control,
         clock: config.clock,
-        door: Door::new(&config.token, address.port()),
+        door: Door::new(address.port(), access),
         token_file: config.token_file,
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,

@@ -413,6 +413,7 @@ fn only_loopback_and_a_real_token_are_served() {
         let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
         let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
         let config = GatewayConfig {
+            access: Default::default(),
             token: token.to_owned(),
             token_file: None,
             clock,

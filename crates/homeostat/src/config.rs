@@ -14,6 +14,7 @@ use store::Retention;
 
 mod listening;
 mod metrics;
+mod oidc;
 mod proactive;
 mod rules;
 mod slo;
@@ -21,6 +22,7 @@ mod telemetry;
 
 pub use listening::{Gateway, Tls};
 pub use metrics::{Metrics, Scrape};
+pub use oidc::Oidc;
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
 pub use slo::{Slo, SloError, read as read_objectives};
@@ -36,6 +38,9 @@ pub struct Config {
     pub gateway: Gateway,
     /// The certificate of what listens.
     pub tls: Tls,
+    /// By whom people may sign in, beside their passwords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
     /// Where spans and logs come in.
     pub otlp: Otlp,
     /// How long spans and logs are kept, and which.
@@ -67,6 +72,7 @@ impl Default for Config {
         Self {
             gateway: Gateway::default(),
             tls: Tls::default(),
+            oidc: None,
             otlp: Otlp::default(),
             telemetry: Telemetry::default(),
             metrics: Metrics::default(),
@@ -304,6 +310,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check)?;
         for (field, seconds) in [
             ("healing.scan_interval_seconds", self.healing.scan_interval_seconds),
             ("healing.health_check_interval_seconds", self.healing.health_check_interval_seconds),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use act::{Executor, Recovered};
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
+use gateway::access::{AccessConfig, SealingKey};
 use gateway::{Gateway, GatewayConfig, TlsWatch, Webhook};
 use heal::{Driver, Healer};
 use observe::Observer;
@@ -189,6 +190,8 @@ impl ControlPlane {
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
         });
+        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose();
+        let oidc = oidc.map_err(StartError::OidcSecret)?;
         let gateway = gateway::serve(
             bound.listening,
             store.clone(),
@@ -197,6 +200,11 @@ impl ControlPlane {
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
+                access: AccessConfig {
+                    key: Some(SealingKey::of_file(&dir.join("access.key"))?),
+                    oidc,
+                    ..AccessConfig::default()
+                },
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
                 metrics: metering.as_ref().map(|metering| metering.store().clone()),

@@ -68,13 +68,22 @@ const DOCUMENTS: [(&str, &str); 10] = [
 ];
 
 /// Pairs of columns `…_boot_us` and `…_wall_us`.
-const PAIRS: [(&str, &str); 6] = [
+const PAIRS: [(&str, &str); 15] = [
     ("plans", "started"),
     ("plans", "completed"),
     ("timers", "due"),
     ("health_scores", "taken"),
     ("experiments", "created"),
     ("deployments", "began"),
+    ("users", "created"),
+    ("users", "signed_in"),
+    ("tokens", "created"),
+    ("tokens", "expires"),
+    ("tokens", "revoked"),
+    ("tokens", "used"),
+    ("sessions", "created"),
+    ("sessions", "used"),
+    ("sessions", "expires"),
 ];
 
 /// Makes every time in the database one of `boot`.

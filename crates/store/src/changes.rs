@@ -32,6 +32,8 @@ pub enum Topic {
     Deployments,
     /// An event was posted; the id is its id.
     Events,
+    /// A user, token or session; the id is the user's name, the token's or the session's id.
+    Access,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -50,6 +52,7 @@ impl Topic {
             Self::Documents => "documents",
             Self::Deployments => "deployments",
             Self::Events => "events",
+            Self::Access => "access",
             Self::Retention => "retention",
         }
     }

@@ -1,4 +1,4 @@
-//! State that survives: issues, plans, the journal, outcomes, timers, switches, health scores.
+//! State that survives: issues, plans, the journal, outcomes, timers, switches, health scores, users.
 //!
 //! In: values of [`domain`]. Out: the same values, also after `kill -9` and after a reboot. What a method
 //! acknowledged (returned `Ok`) was synced to the disk before.
@@ -25,6 +25,7 @@
 //! `act`'s, wire shapes are the gateway's. No clock is read here except once, at opening, to see whether
 //! the machine was rebooted.
 
+mod access;
 pub mod boot;
 mod changes;
 mod deployments;
@@ -50,6 +51,10 @@ mod store;
 mod switches;
 mod timers;
 
+pub use access::{
+    Hash, NewToken, OidcSubject, PasswordHash, SealedSecret, SessionHolder, SessionRecord, SignedInBy,
+    TokenOwner, TokenRecord, UserRecord, UserSaved,
+};
 pub use changes::{Changed, Subscription, Topic};
 pub use directory::{Reserve, holder};
 pub use documents::diagnosis_key;

@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 6] = [V1, V2, V3, V4, V5, INDEXES];
+pub(crate) const SCRIPTS: [&str; 7] = [V1, V2, V3, V4, V5, INDEXES, ACCESS];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -203,6 +203,72 @@ CREATE INDEX plans_completed ON plans (purpose, completed_wall_us);
 CREATE INDEX issues_closed ON self_healing_issues (closed_at);
 CREATE INDEX issues_counted ON self_healing_issues (detected_at, resource, type, remediated);
 DROP INDEX issues_detected;
+";
+
+/// Who may sign in, and what they hold. Of passwords, tokens, cookies and recovery codes there are hashes alone; a TOTP
+/// secret, which has to be read again, is sealed under a key that lies outside the database.
+const ACCESS: &str = "
+CREATE TABLE users (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    display_name TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    password_hash TEXT,
+    totp_sealed BLOB,
+    totp_pending BLOB,
+    totp_step INTEGER,
+    oidc_issuer TEXT,
+    oidc_subject TEXT,
+    disabled INTEGER NOT NULL DEFAULT 0,
+    created_boot_us INTEGER NOT NULL,
+    created_wall_us INTEGER NOT NULL,
+    signed_in_boot_us INTEGER,
+    signed_in_wall_us INTEGER,
+    UNIQUE (oidc_issuer, oidc_subject),
+    CHECK ((oidc_issuer IS NULL) = (oidc_subject IS NULL))
+);
+
+CREATE TABLE recovery_codes (
+    user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    code_hash BLOB NOT NULL,
+    PRIMARY KEY (user, code_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    secret_hash BLOB NOT NULL UNIQUE,
+    owner TEXT REFERENCES users (id) ON DELETE CASCADE,
+    roles TEXT NOT NULL,
+    scope TEXT,
+    created_boot_us INTEGER NOT NULL,
+    created_wall_us INTEGER NOT NULL,
+    expires_boot_us INTEGER,
+    expires_wall_us INTEGER,
+    revoked_boot_us INTEGER,
+    revoked_wall_us INTEGER,
+    used_boot_us INTEGER,
+    used_wall_us INTEGER
+);
+CREATE INDEX tokens_of_owner ON tokens (owner);
+
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    value_hash BLOB NOT NULL UNIQUE,
+    user TEXT REFERENCES users (id) ON DELETE CASCADE,
+    local_token BLOB,
+    signed_in_by TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    created_boot_us INTEGER NOT NULL,
+    created_wall_us INTEGER NOT NULL,
+    used_boot_us INTEGER NOT NULL,
+    used_wall_us INTEGER NOT NULL,
+    expires_boot_us INTEGER NOT NULL,
+    expires_wall_us INTEGER NOT NULL,
+    CHECK ((user IS NULL) <> (local_token IS NULL))
+);
+CREATE INDEX sessions_of_user ON sessions (user);
+CREATE INDEX sessions_expire ON sessions (expires_boot_us);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::entry::Peer;
 use super::entry::{Entry, Wire};
 use super::handshake::handshake;
 use super::hosts::Hosts;
@@ -89,7 +90,7 @@ pub(super) async fn accept(
         let (way, router, stopping) = (Arc::clone(&way), router.clone(), stopping.clone());
         tokio::spawn(async move {
             let _held = (permit, place);
-            serve(way, stream, router, stopping, shutdown_time).await;
+            serve(way, (stream, Peer(peer.ip())), router, stopping, shutdown_time).await;
         });
     }
     let all = u32::try_from(in_all).unwrap_or(u32::MAX);
@@ -98,24 +99,24 @@ pub(super) async fn accept(
 
 async fn serve(
     way: Arc<Way>,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     router: Router,
     stopping: watch::Receiver<bool>,
     shutdown_time: Duration,
 ) {
     let Some(acceptor) = &way.acceptor else {
-        return http1(way, stream, router, stopping, shutdown_time).await;
+        return http1(way, (stream, peer), router, stopping, shutdown_time).await;
     };
     let Some(stream) = handshake(acceptor, stream, way.limits.handshake_time).await else { return };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(way, stream, router, stopping, shutdown_time).await,
-        _ => http1(way, stream, router, stopping, shutdown_time).await,
+        Some(b"h2") => http2(way, (stream, peer), router, stopping, shutdown_time).await,
+        _ => http1(way, (stream, peer), router, stopping, shutdown_time).await,
     }
 }
 
 async fn http1<S>(
     way: Arc<Way>,
-    stream: S,
+    (stream, peer): (S, Peer),
     router: Router,
     mut stopping: watch::Receiver<bool>,
     shutdown_time: Duration,
@@ -128,14 +129,15 @@ async fn http1<S>(
     let service = service_fn(|request| {
         let (way, router, activity) = (Arc::clone(&way), router.clone(), Arc::clone(&activity));
         async move {
-            Ok::<_, std::convert::Infallible>(way.entry.answer(request, &way.limits, router, &activity).await)
+            Ok::<_, std::convert::Infallible>(way.entry.answer((request, peer), &way.limits, router, &activity).await)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_header_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_time)), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_time)), service)
+        .with_upgrades();
     tokio::pin!(connection);
     // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
     tokio::select! {
@@ -147,7 +149,7 @@ async fn http1<S>(
 
 async fn http2<S>(
     way: Arc<Way>,
-    stream: S,
+    (stream, peer): (S, Peer),
     router: Router,
     mut stopping: watch::Receiver<bool>,
     shutdown_time: Duration,
@@ -162,7 +164,7 @@ async fn http2<S>(
             let (way, router, activity) = (Arc::clone(&way), router.clone(), Arc::clone(&activity));
             async move {
                 Ok::<_, std::convert::Infallible>(
-                    way.entry.answer(request, &way.limits, router, &activity).await,
+                    way.entry.answer((request, peer), &way.limits, router, &activity).await,
                 )
             }
         })

@@ -3,6 +3,7 @@
 //! The door behind knows one name, `localhost` with the port of the first listener (see [`crate::security`]). A name
 //! that was found to be ours becomes that one here, and so does an Origin; any other Origin becomes `null`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +22,10 @@ use crate::problem::{Code, Problem};
 /// A year, for this host alone: others of its domain may have no TLS (RFC 6797).
 const STRICT: (HeaderName, HeaderValue) =
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Whether what is said can be read on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +47,13 @@ impl Entry {
     /// Answers one request of a connection.
     pub(super) async fn answer(
         &self,
-        mut request: Request<Incoming>,
+        (mut request, peer): (Request<Incoming>, Peer),
         limits: &ConnectionLimits,
         router: TowerToHyperService<Router>,
         activity: &Arc<Activity>,
     ) -> Response<Answered> {
         let busy = activity.begin();
+        request.extensions_mut().insert(peer);
         let response = match self.admit(&mut request) {
             Ok(()) => {
                 let given_up = Arc::default();

@@ -57,18 +57,36 @@ codes! {
     TokenRevoked "token_revoked" UNAUTHORIZED
         "The token was taken back."
         "Ask who took it back, or make a new one with `homeostat token create`.";
-    WrongCredentials "wrong_credentials" UNAUTHORIZED
+    SignInRefused "sign_in_refused" UNAUTHORIZED
         "Name, password or code are not those of a user who may sign in."
         "Try again; after several attempts each takes longer.";
+    CodeNeeded "code_needed" UNAUTHORIZED
+        "The password is right, and this user has a second factor."
+        "Send the code that the authenticator shows, or a recovery code.";
+    OidcRefused "oidc_refused" UNAUTHORIZED
+        "What the OpenID provider answered does not hold: it is for somebody else, for another server, or too old."
+        "Begin to sign in again.";
     Forbidden "forbidden" FORBIDDEN
         "Who asks is known, and holds no role that allows this."
         "Ask an admin for one of the roles that the detail names.";
+    BeyondOwner "beyond_owner" FORBIDDEN
+        "A token would hold more than who it belongs to."
+        "Ask for roles and a scope within those of its owner.";
+    OidcNoRole "oidc_no_role" FORBIDDEN
+        "The OpenID provider knows who signs in, and no group of theirs has a role here."
+        "Map one of their groups to a role in `[oidc]` of the configuration.";
+    ForgedRequest "forged_request" FORBIDDEN
+        "A write by cookie was not sent by a page of this server."
+        "Open the page again and repeat it there; programs send a token instead.";
     WrongOrigin "wrong_origin" FORBIDDEN
         "A write came from a web page that is not ours, or without saying from which."
         "Write from this server's own page, or with a token instead of the page's cookie.";
     NotFound "not_found" NOT_FOUND
         "There is nothing of this name or id."
         "The detail says where a list of those there are is found.";
+    OidcNotConfigured "oidc_not_configured" NOT_FOUND
+        "No OpenID provider is configured here."
+        "Set `[oidc]` in the configuration.";
     WrongMethod "wrong_method" METHOD_NOT_ALLOWED
         "The address exists and does not take this method."
         "Use one of those that the `Allow` header names.";
@@ -78,6 +96,15 @@ codes! {
     Conflict "conflict" CONFLICT
         "It is not in a state in which this could be done."
         "Read it again; the detail says in which state it is.";
+    NameTaken "name_taken" CONFLICT
+        "Something of this name is there already."
+        "Choose another name.";
+    ChangedMeanwhile "changed_meanwhile" CONFLICT
+        "Something else was changed at the same time."
+        "Look again, and repeat what still holds.";
+    NoSealingKey "no_sealing_key" CONFLICT
+        "Secrets of a second factor cannot be kept: there is no key to seal them with."
+        "Start the server with a data directory that it can write to.";
     Refused "refused" CONFLICT
         "The guard, a safety check or a switch refuses."
         "The detail names the rule with its limit and the value that was seen.";
@@ -105,8 +132,8 @@ codes! {
     IdempotencyMismatch "idempotency_mismatch" UNPROCESSABLE_ENTITY
         "The idempotency key was used before, for another request."
         "Use a new key for a new request.";
-    TooManyRequests "too_many_requests" TOO_MANY_REQUESTS
-        "More is asked than is answered at a time."
+    TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS
+        "Too many attempts to sign in failed, of this account or from this address."
         "Wait as long as `Retry-After` says.";
     Overloaded "overloaded" TOO_MANY_REQUESTS
         "More telemetry comes than can be stored."
@@ -117,6 +144,15 @@ codes! {
     Internal "internal" INTERNAL_SERVER_ERROR
         "The store or a loop failed; the request was fine."
         "Read the log of `homeostat serve`; send it again when the cause is mended.";
+    Unsealable "unsealable" INTERNAL_SERVER_ERROR
+        "The secret of a second factor cannot be read with the key that is here."
+        "Restore the file `access.key` of the data directory, or have the user enrol anew.";
+    OidcProvider "oidc_provider" BAD_GATEWAY
+        "The OpenID provider does not answer, or not as its protocol says."
+        "See whether the issuer in `[oidc]` is right and reachable; sign in with a password meanwhile.";
+    Busy "busy" SERVICE_UNAVAILABLE
+        "As many passwords are being checked as may be at a time."
+        "Wait as long as `Retry-After` says.";
     NoTelemetry "no_telemetry" SERVICE_UNAVAILABLE
         "What is asked about is not kept here: telemetry is switched off."
         "Set `otlp.enabled = true` in the configuration and restart.";

@@ -62,6 +62,7 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
     let (store, clock) = (Store::in_memory().unwrap(), Arc::new(MachineClock::start()));
     let fleet = Arc::new(Fleet::new(store.clone(), clock.clone()));
     let config = GatewayConfig {
+        access: Default::default(),
         token: TOKEN.to_owned(),
         token_file: None,
         clock,
@@ -114,6 +115,7 @@ pub(crate) fn start_with_objectives(
     let answers = Answers::default();
     let objectives = objectives(&store, clock.now(), answers.clone());
     let config = GatewayConfig {
+        access: Default::default(),
         token: TOKEN.to_owned(),
         token_file: None,
         clock: Arc::clone(&clock),
@@ -180,6 +182,7 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let Kept { telemetry, metrics, rules, targets, tracer } = kept;
     let token = TOKEN.to_owned();
     let config = GatewayConfig {
+        access: Default::default(),
         token,
         token_file: None,
         clock,

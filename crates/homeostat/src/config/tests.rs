@@ -18,6 +18,26 @@ fn what_init_writes_reads_back_as_the_defaults() {
 }
 
 #[test]
+fn a_provider_gives_roles_to_groups_and_is_reached_by_tls() {
+    let with = |issuer: &str, roles: &str| {
+        load(&format!("[oidc]\nissuer = \"{issuer}\"\nclient_id = \"homeostat\"\nroles = {{ {roles} }}\n"))
+    };
+    let config = with("https://id.example", "sre = \"operator\"").unwrap();
+    let provider = config.oidc.unwrap().provider().unwrap();
+    assert_eq!(provider.roles.get("sre"), Some(&domain::Role::Operator));
+    assert_eq!(provider.groups_claim, "groups");
+    assert!(with("http://localhost:8080/realms/a", "sre = \"viewer\"").is_ok());
+    for issuer in ["http://id.example", "http://localhost.example", "id.example"] {
+        let refused = with(issuer, "sre = \"viewer\"").unwrap_err();
+        assert!(refused.starts_with("homeostat.toml:2: oidc.issuer"), "{refused}");
+    }
+    assert!(with("https://id.example", "").unwrap_err().contains("oidc.roles"));
+    assert!(with("https://id.example", "sre = \"root\"").unwrap_err().contains("root"));
+    let file = "[oidc]\nissuer = \"https://id.example\"\nclient_id = \"h\"\nroles = { a = \"viewer\" }\nclient_secret = \"s\"";
+    assert!(load(file).unwrap_err().contains("client_secret"), "secrets stand in files of their own");
+}
+
+#[test]
 fn restarts_are_automatic_and_the_rest_asks_unless_a_ladder_is_written_down() {
     let ladder = load("[policy.limits]\nat_a_time = 3\n").unwrap().policy.ladder;
     assert_eq!(ladder, Ladder::started_by_up());

@@ -20,6 +20,12 @@ pub enum StartError {
     /// The state in it cannot be used.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// There is no key to seal what people sign in with.
+    #[error(transparent)]
+    AccessKey(#[from] gateway::access::KeyFileError),
+    /// What proves to the OpenID provider who we are cannot be read.
+    #[error("cannot read the file in oidc.client_secret_file")]
+    OidcSecret(#[source] std::io::Error),
     /// The keeper cannot be reached or started.
     #[error("cannot start or reach the keeper")]
     Provider(#[from] ProviderError),

@@ -1,0 +1,201 @@
+//! Why access was refused, and how it is said on the wire.
+
+use axum::http::StatusCode;
+use domain::{Identity, Permission, Role};
+use store::StoreError;
+
+use super::oidc::OidcError;
+use crate::problem::{Code, Problem, chain};
+
+/// Why access was refused, or a change to it.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Nothing was proven where something has to be.
+    #[error(
+        "this needs the permission {permission}: sign in, or send `Authorization: Bearer TOKEN`; the first token is in the file `token` in the data directory"
+    )]
+    TokenMissing {
+        /// What was asked for.
+        permission: Permission,
+    },
+    /// Nothing was proven where one's own is asked for.
+    #[error("this is for whoever proved who they are: sign in, or send `Authorization: Bearer TOKEN`")]
+    NotSignedIn,
+    /// No such token.
+    #[error(
+        "the token is none of this server's; copy it whole, or have one made. The first is in the file `token` in the data directory"
+    )]
+    WrongToken,
+    /// Its time is over.
+    #[error("the token {name} expired at {at}; have another made")]
+    TokenExpired {
+        /// Its name.
+        name: String,
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// It was revoked, or its owner was shut out.
+    #[error("the token {name} is revoked: {why}")]
+    TokenRevoked {
+        /// Its name.
+        name: String,
+        /// By what.
+        why: String,
+    },
+    /// Proven, but not allowed.
+    #[error("{who} may not {}: that needs the permission {permission}, which {holders} hold; {who} has {has}", permission.meaning())]
+    Forbidden {
+        /// Who one is.
+        who: String,
+        /// What it takes.
+        permission: Permission,
+        /// The roles that hold it.
+        holders: String,
+        /// What one has.
+        has: String,
+    },
+    /// No such user, not this password, not this code, or shut out: which of them is not told.
+    #[error("the name, the password or the code is wrong, or the user is disabled; nothing says which")]
+    SignInRefused,
+    /// The password was right, and TOTP is enrolled.
+    #[error("send the code of the authenticator too, or a recovery code")]
+    CodeNeeded,
+    /// Too many were wrong.
+    #[error(
+        "too many attempts; try again in {seconds} s. The token in the file `token` of the data directory signs in at any time"
+    )]
+    TooManyAttempts {
+        /// How long to wait.
+        seconds: u64,
+    },
+    /// All hashing is taken.
+    #[error("too many are signing in at once; try again in a second")]
+    Busy,
+    /// There is no such user.
+    #[error("there is no user {0:?}; the list of users has their names")]
+    UnknownUser(String),
+    /// There is no such token.
+    #[error("there is no token {0:?} that could be revoked; the list of tokens has their ids")]
+    UnknownToken(String),
+    /// Somebody else is called so.
+    #[error("{0:?} is taken; choose another name")]
+    NameTaken(String),
+    /// A field is not as it has to be.
+    #[error("{why}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What it has to be.
+        why: String,
+    },
+    /// A token would be able to do what its owner, or who makes it, cannot.
+    #[error("a token may do no more than {who}, who lacks {lacks}; leave that out, or let an admin make it")]
+    BeyondOwner {
+        /// Whose rights bound it.
+        who: String,
+        /// What they lack.
+        lacks: String,
+    },
+    /// Something else was changed meanwhile.
+    #[error("{0}; look again, and repeat what still holds")]
+    Changed(&'static str),
+    /// TOTP cannot be kept without a key.
+    #[error(
+        "this server has no key to seal TOTP secrets with; start it with a data directory it can write to"
+    )]
+    NoKey,
+    /// What was sealed does not open.
+    #[error(
+        "the TOTP secret of {user} cannot be read: the file `access.key` of the data directory is not the one it was sealed with. Restore it, or remove the user's TOTP and enrol it anew"
+    )]
+    Unsealable {
+        /// Whose.
+        user: String,
+    },
+    /// The machine gave no random bytes.
+    #[error("the machine gives no random numbers; nothing was made")]
+    Randomness,
+    /// A password could not be hashed.
+    #[error("the password could not be hashed: {0}")]
+    Hashing(String),
+    /// Signing in by an OpenID provider came to nothing.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AccessError {
+    pub(super) fn field(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Field { field, why: why.into() }
+    }
+
+    /// The refusal of a permission, by whether anything was proven.
+    pub(crate) fn lacks(identity: &Identity, permission: Permission) -> Self {
+        if identity.proof == domain::Proof::None {
+            return Self::TokenMissing { permission };
+        }
+        let names =
+            |roles: &mut dyn Iterator<Item = Role>| roles.map(Role::name).collect::<Vec<_>>().join(", ");
+        let has = match names(&mut identity.roles.iter().copied()) {
+            none if none.is_empty() => "no role".to_owned(),
+            roles if Role::permissions_of(&identity.roles).allows(permission) => {
+                format!("{roles}, but a scope without it")
+            }
+            roles => roles,
+        };
+        Self::Forbidden {
+            who: identity.name.clone(),
+            permission,
+            holders: names(&mut Role::ALL.into_iter().filter(|role| role.permissions().allows(permission))),
+            has,
+        }
+    }
+
+    /// The stable code on the wire, as its name.
+    pub fn code(&self) -> &'static str {
+        self.problem_code().name()
+    }
+
+    /// The stable code on the wire.
+    pub(crate) fn problem_code(&self) -> Code {
+        match self {
+            Self::TokenMissing { .. } | Self::NotSignedIn => Code::TokenMissing,
+            Self::WrongToken => Code::WrongToken,
+            Self::TokenExpired { .. } => Code::TokenExpired,
+            Self::TokenRevoked { .. } => Code::TokenRevoked,
+            Self::Forbidden { .. } => Code::Forbidden,
+            Self::SignInRefused => Code::SignInRefused,
+            Self::CodeNeeded => Code::CodeNeeded,
+            Self::TooManyAttempts { .. } => Code::TooManyAttempts,
+            Self::Busy => Code::Busy,
+            Self::UnknownUser(_) | Self::UnknownToken(_) => Code::NotFound,
+            Self::NameTaken(_) => Code::NameTaken,
+            Self::Field { .. } => Code::InvalidField,
+            Self::BeyondOwner { .. } => Code::BeyondOwner,
+            Self::Changed(_) => Code::ChangedMeanwhile,
+            Self::NoKey => Code::NoSealingKey,
+            Self::Unsealable { .. } => Code::Unsealable,
+            Self::Oidc(OidcError::NotConfigured) => Code::OidcNotConfigured,
+            Self::Oidc(OidcError::Provider { .. }) => Code::OidcProvider,
+            Self::Oidc(OidcError::NoRole { .. }) => Code::OidcNoRole,
+            Self::Oidc(_) => Code::OidcRefused,
+            Self::Randomness | Self::Hashing(_) | Self::Store(_) => Code::Internal,
+        }
+    }
+}
+
+impl From<AccessError> for Problem {
+    fn from(error: AccessError) -> Self {
+        let mut problem = Self::new(error.problem_code(), chain(&error));
+        match error {
+            AccessError::Store(error) => return error.into(),
+            AccessError::Field { field, .. } => problem.field = Some(field.to_owned()),
+            AccessError::TooManyAttempts { seconds } => problem.retry_after_seconds = Some(seconds),
+            AccessError::Busy => problem.retry_after_seconds = Some(1),
+            _ => {}
+        }
+        problem
+    }
+}

@@ -1,0 +1,157 @@
+//! Who asks, and what they may: users, tokens, sessions and signing in.
+//!
+//! In: what a request carries, and what people ask to be changed about each other. Out: a [`domain::Identity`], records
+//! without secrets, or an [`AccessError`]. Everything that is kept is the store's; this module hashes, seals, compares and
+//! bounds.
+//!
+//! - [`Access::identify`] turns headers into an identity, and is the only place that does.
+//! - A secret is shown once, when it is made. What is kept is a hash of it; TOTP secrets, which have to be read again, are
+//!   sealed under a key outside the database ([`SealingKey`]).
+//! - Whoever has the token in the data directory is an admin, without a user: it makes the first one, and is the way in
+//!   when everybody else is shut out.
+//! - Every call may take the time of a hash or of a synced write: handlers make them on the pool for blocking calls.
+//!
+//! Deliberately absent: passkeys (see DEPENDENCIES.md, "Looked at and left"), and mail: who forgets a password asks an
+//! admin for another.
+
+mod attempts;
+mod bearer;
+mod cookie;
+mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fixture;
+mod identify;
+mod oidc;
+mod password;
+mod picture;
+mod seal;
+mod second_factor;
+mod secret;
+mod sessions;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod totp;
+mod users;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
+use store::{Hash, Store, TokenOwner};
+
+use attempts::Attempts;
+use oidc::Oidc;
+use password::Hashing;
+
+pub use cookie::{SessionCookie, Transport};
+pub use error::AccessError;
+pub use oidc::{BegunOidc, OidcConfig, OidcError, OidcReturn};
+pub use password::PASSWORD_LENGTH;
+pub use seal::{KeyFileError, SealingKey};
+pub use second_factor::{Enrolment, RecoveryCodes};
+pub use secret::Secret;
+pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
+pub use sign_in::{SignIn, SignedIn};
+pub use tokens::{MadeToken, TokenRequest};
+pub use users::{Admission, UserRequest};
+
+/// Who holds the token in the data directory is recorded by this name. No user has it: users' names have no space.
+pub const LOCAL_TOKEN: &str = "local token";
+
+/// What the name of a token's identity begins with.
+const TOKEN_NAME: &str = "token ";
+
+/// What access depends on beside the store.
+#[derive(Debug)]
+pub struct AccessConfig {
+    /// Seals TOTP secrets; `None`: nobody can enrol TOTP.
+    pub key: Option<SealingKey>,
+    /// Whether who proves nothing may read, from this machine.
+    pub anonymous_reads: AnonymousReads,
+    /// By whom people may sign in; `None`: by password alone.
+    pub oidc: Option<OidcConfig>,
+}
+
+impl Default for AccessConfig {
+    /// No TOTP; reads on loopback need no proof.
+    fn default() -> Self {
+        Self { key: None, anonymous_reads: AnonymousReads::Allowed, oidc: None }
+    }
+}
+
+/// Users, tokens and sessions. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    local_token: Hash,
+    config: AccessConfig,
+    hashing: Hashing,
+    attempts: Mutex<Attempts>,
+    ids: Mutex<IdSource>,
+    oidc: Option<Oidc>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Access").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Over a store, with the token of the data directory.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, local_token: &str, config: AccessConfig) -> Self {
+        let now = clock.now();
+        let ids = IdSource::seeded(now.boot_us.rotate_left(17) ^ now.wall_us.unsigned_abs());
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                local_token: secret::hash(local_token),
+                oidc: config.oidc.clone().map(Oidc::new),
+                config,
+                hashing: Hashing::default(),
+                attempts: Mutex::default(),
+                ids: Mutex::new(ids),
+            }),
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn now(&self) -> Time {
+        self.inner.clock.now()
+    }
+
+    fn id<T: From<uuid::Uuid>>(&self, now: Time) -> T {
+        crate::serve::lock(&self.inner.ids).next(now)
+    }
+
+    /// Who stands behind an identity: what it makes is theirs.
+    fn behind(&self, identity: &Identity) -> Result<TokenOwner, AccessError> {
+        let gone = || AccessError::UnknownUser(identity.name.clone());
+        if identity.proof == Proof::None {
+            return Err(AccessError::TokenMissing { permission: domain::Permission::AccessManage });
+        }
+        if identity.name == LOCAL_TOKEN {
+            return Ok(TokenOwner::LocalToken);
+        }
+        if let Some(token) = identity.name.strip_prefix(TOKEN_NAME) {
+            return Ok(self.store().token_of_name(token)?.ok_or_else(gone)?.owner);
+        }
+        Ok(TokenOwner::User(self.store().user(&identity.name)?.ok_or_else(gone)?))
+    }
+}
+
+/// Who holds the token in the data directory.
+fn local(proof: Proof) -> Identity {
+    Identity::proven(LOCAL_TOKEN, proof, vec![Role::Admin], None)
+}

@@ -1,0 +1,146 @@
+//! API tokens: made, listed, revoked.
+//!
+//! A token may never do more than its owner, nor than who makes it: when it is made that is refused, and when it is used it
+//! has what its owner still has.
+
+use domain::access::Permissions;
+use domain::{Identity, Permission, Role, Time, TokenId};
+use store::{NewToken, TokenOwner, TokenRecord};
+
+use super::error::AccessError;
+use super::secret::Secret;
+use super::users::{NAME_MAX, checked};
+use super::{Access, LOCAL_TOKEN, bearer};
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// What it is recorded by; no other token has or had it.
+    pub name: String,
+    /// Whose it is to be; `None` for the asker's.
+    pub owner: Option<String>,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// What of these it may; `None` for all of it.
+    pub scope: Option<Permissions>,
+    /// When it ends; `None` for never.
+    pub expires: Option<Time>,
+}
+
+/// A token that was made.
+#[derive(Debug)]
+pub struct MadeToken {
+    /// The token itself. It is shown now and never again.
+    pub secret: Secret,
+    /// What is kept of it.
+    pub record: TokenRecord,
+}
+
+impl Access {
+    /// Makes a token.
+    pub fn create_token(&self, asker: &Identity, request: TokenRequest) -> Result<MadeToken, AccessError> {
+        let name = request.name.trim().to_owned();
+        if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
+            return Err(AccessError::field("name", "give 1 to 64 characters, no control characters"));
+        }
+        let now = self.now();
+        if request.expires.is_some_and(|end| now.reached(end)) {
+            return Err(AccessError::field("expires_at", "give a time that has not passed"));
+        }
+        let roles = checked(request.roles)?;
+        let owner = self.owner_of_new(asker, request.owner.as_deref())?;
+        let may = allowed(&roles, request.scope)?;
+        let (who, theirs) = match &owner {
+            TokenOwner::LocalToken => (LOCAL_TOKEN, Permissions::all()),
+            TokenOwner::User(user) => (user.name.as_str(), Role::permissions_of(&user.roles)),
+        };
+        bounded(Role::permissions_of(&roles), who, theirs)?;
+        bounded(may, &asker.name, asker.permissions)?;
+        let secret = bearer::mint()?;
+        let token = NewToken {
+            id: self.id(now),
+            name,
+            secret: secret.hash(),
+            owner: match &owner {
+                TokenOwner::LocalToken => None,
+                TokenOwner::User(user) => Some(user.id),
+            },
+            roles,
+            scope: request.scope,
+            created: now,
+            expires: request.expires,
+        };
+        if !self.store().add_token(&token)? {
+            return Err(AccessError::NameTaken(token.name));
+        }
+        let NewToken { id, name, roles, scope, created, expires, .. } = token;
+        let record =
+            TokenRecord { id, name, owner, roles, scope, created, expires, revoked: None, used: None };
+        Ok(MadeToken { secret, record })
+    }
+
+    /// The asker's tokens, newest first, or all where it manages access.
+    pub fn tokens(&self, asker: &Identity) -> Result<Vec<TokenRecord>, AccessError> {
+        let all = self.store().tokens()?;
+        if asker.may(Permission::AccessManage) {
+            return Ok(all);
+        }
+        let behind = self.behind(asker)?;
+        Ok(all.into_iter().filter(|token| same(&token.owner, &behind)).collect())
+    }
+
+    /// Ends a token of the asker's, or any where it manages access.
+    pub fn revoke_token(&self, asker: &Identity, id: TokenId) -> Result<(), AccessError> {
+        let unknown = || AccessError::UnknownToken(id.to_string());
+        let token = self.store().token(id)?.ok_or_else(unknown)?;
+        if !asker.may(Permission::AccessManage) && !same(&token.owner, &self.behind(asker)?) {
+            return Err(unknown());
+        }
+        if self.store().revoke_token(id, self.now())? { Ok(()) } else { Err(unknown()) }
+    }
+
+    fn owner_of_new(&self, asker: &Identity, owner: Option<&str>) -> Result<TokenOwner, AccessError> {
+        let behind = self.behind(asker)?;
+        let Some(name) = owner else { return Ok(behind) };
+        if matches!(&behind, TokenOwner::User(user) if user.name == name) {
+            return Ok(behind);
+        }
+        if !asker.may(Permission::AccessManage) {
+            return Err(AccessError::lacks(asker, Permission::AccessManage));
+        }
+        Ok(TokenOwner::User(self.user(name)?))
+    }
+}
+
+/// What a token may by itself: its scope, which its roles must hold.
+fn allowed(roles: &[Role], scope: Option<Permissions>) -> Result<Permissions, AccessError> {
+    let all = Role::permissions_of(roles);
+    let Some(scope) = scope else { return Ok(all) };
+    if scope == Permissions::NONE {
+        return Err(AccessError::field("scope", "name at least one permission, or leave the scope out"));
+    }
+    match scope.iter().find(|permission| !all.allows(*permission)) {
+        None => Ok(scope),
+        Some(permission) => Err(AccessError::field(
+            "scope",
+            format!("{permission} is in none of the token's roles; a scope narrows them"),
+        )),
+    }
+}
+
+fn bounded(asked: Permissions, who: &str, theirs: Permissions) -> Result<(), AccessError> {
+    let lacks: Vec<&str> =
+        asked.iter().filter(|permission| !theirs.allows(*permission)).map(Permission::name).collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    Err(AccessError::BeyondOwner { who: who.to_owned(), lacks: lacks.join(", ") })
+}
+
+fn same(one: &TokenOwner, other: &TokenOwner) -> bool {
+    match (one, other) {
+        (TokenOwner::LocalToken, TokenOwner::LocalToken) => true,
+        (TokenOwner::User(one), TokenOwner::User(other)) => one.id == other.id,
+        _ => false,
+    }
+}

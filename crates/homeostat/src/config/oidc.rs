@@ -1,0 +1,70 @@
+//! By whom people may sign in, beside their passwords.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use domain::Role;
+use gateway::access::{OidcConfig, Secret};
+use serde::{Deserialize, Serialize};
+
+/// An OpenID provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// As it names itself: `https://…`, or `http://` on loopback.
+    pub issuer: String,
+    /// What it knows Homeostat by.
+    pub client_id: String,
+    /// A file with what proves that; none for a public client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret_file: Option<PathBuf>,
+    /// The role of each group: `roles = { sre = "operator" }`. Who is in none of them is refused.
+    pub roles: BTreeMap<String, Role>,
+    /// What to ask for beside `openid` and `profile`: some providers tell groups for a scope of their own.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The claim that lists the groups.
+    #[serde(default = "groups_claim")]
+    pub groups_claim: String,
+}
+
+fn groups_claim() -> String {
+    "groups".to_owned()
+}
+
+impl Oidc {
+    /// The same as the gateway takes it, with the secret.
+    ///
+    /// # Errors
+    ///
+    /// Where the secret cannot be read.
+    pub fn provider(&self) -> std::io::Result<OidcConfig> {
+        let secret = self.client_secret_file.as_ref().map(std::fs::read_to_string).transpose()?;
+        Ok(OidcConfig {
+            issuer: self.issuer.clone(),
+            client_id: self.client_id.clone(),
+            client_secret: secret.map(|text| Secret::new(text.trim())),
+            roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
+            groups_claim: self.groups_claim.clone(),
+        })
+    }
+
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |field: &str, why: &str| Err((format!("oidc.{field}"), why.to_owned()));
+        let loopback = ["http://localhost", "http://127.0.0.1", "http://[::1]"].iter().any(|host| {
+            let rest = self.issuer.strip_prefix(host);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        });
+        if !self.issuer.starts_with("https://") && !loopback {
+            return wrong("issuer", "must begin with https://, or with http:// on loopback");
+        }
+        if self.client_id.is_empty() {
+            return wrong("client_id", "is empty; write what the provider knows Homeostat by");
+        }
+        if self.roles.is_empty() {
+            return wrong("roles", "is empty, so that nobody could sign in; write { GROUP = \"viewer\" }");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! API tokens: the table `tokens`. Of the secret there is its hash alone.
+
+use domain::{Permissions, Role, Time, TokenId, UserId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Hash, UserRecord, users};
+use crate::LIST_LIMIT_MAX;
+use crate::changes::Topic;
+use crate::error::{Result, StoreError};
+use crate::plans::{column, pair};
+use crate::store::{Purpose, Store, from_json, to_json};
+
+/// A token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Its id.
+    pub id: TokenId,
+    /// What it is recorded by; unique for good, so that the audit trail stays clear.
+    pub name: String,
+    /// Whose it is.
+    pub owner: TokenOwner,
+    /// The roles it was given; it has them as long as its owner does.
+    pub roles: Vec<Role>,
+    /// What of these it may; `None` for all of it.
+    pub scope: Option<Permissions>,
+    /// When it was made.
+    pub created: Time,
+    /// When it ends; `None` for never.
+    pub expires: Option<Time>,
+    /// When it was revoked.
+    pub revoked: Option<Time>,
+    /// When it was last used, to a minute.
+    pub used: Option<Time>,
+}
+
+/// Whose a token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few are held at a time, and most are users")]
+pub enum TokenOwner {
+    /// Of whoever holds the token in the data directory.
+    LocalToken,
+    /// Of a user.
+    User(UserRecord),
+}
+
+/// A token to be kept.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its id.
+    pub id: TokenId,
+    /// Its name.
+    pub name: String,
+    /// Its secret's hash.
+    pub secret: Hash,
+    /// Its owner; `None` for whoever holds the token in the data directory.
+    pub owner: Option<UserId>,
+    /// Its roles.
+    pub roles: Vec<Role>,
+    /// What of these it may.
+    pub scope: Option<Permissions>,
+    /// Now.
+    pub created: Time,
+    /// When it ends.
+    pub expires: Option<Time>,
+}
+
+impl Store {
+    /// Keeps a token. Returns false where the name is or was another's.
+    pub fn add_token(&self, token: &NewToken) -> Result<bool> {
+        let added = self.write(Purpose::Record, |tx| {
+            let (boot_us, wall_us) = column(token.created);
+            let (expires_boot_us, expires_wall_us) = token.expires.map(column).unzip();
+            Ok(tx
+                .prepare_cached(
+                    "INSERT INTO tokens (id, name, secret_hash, owner, roles, scope, created_boot_us,
+                         created_wall_us, expires_boot_us, expires_wall_us)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (name) DO NOTHING",
+                )?
+                .execute(params![
+                    token.id.to_string(),
+                    token.name,
+                    token.secret,
+                    token.owner.map(|owner| owner.to_string()),
+                    to_json(&token.roles)?,
+                    token.scope.map(written),
+                    boot_us,
+                    wall_us,
+                    expires_boot_us,
+                    expires_wall_us,
+                ])?
+                == 1)
+        })?;
+        if added {
+            self.listeners().tell(Topic::Access, token.id);
+        }
+        Ok(added)
+    }
+
+    /// All tokens, newest first, [`LIST_LIMIT_MAX`] at most.
+    pub fn tokens(&self) -> Result<Vec<TokenRecord>> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached(&select(&format!("true ORDER BY tokens.id DESC LIMIT {LIST_LIMIT_MAX}")))?;
+            let mut rows = statement.query([])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// One token.
+    pub fn token(&self, id: TokenId) -> Result<Option<TokenRecord>> {
+        self.read(|connection| one(connection, "tokens.id = ?1", &id.to_string()))
+    }
+
+    /// The token of a name.
+    pub fn token_of_name(&self, name: &str) -> Result<Option<TokenRecord>> {
+        self.read(|connection| one(connection, "tokens.name = ?1", &name))
+    }
+
+    /// The token whose secret has this hash.
+    pub fn token_of_secret(&self, secret: &Hash) -> Result<Option<TokenRecord>> {
+        self.read(|connection| one(connection, "tokens.secret_hash = ?1", secret))
+    }
+
+    /// Ends a token. Returns false where there is none, or it was revoked before.
+    pub fn revoke_token(&self, id: TokenId, now: Time) -> Result<bool> {
+        let (boot_us, wall_us) = column(now);
+        let revoked = self.write(Purpose::Record, |tx| {
+            Ok(tx.execute(
+                "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
+                 WHERE id = ?1 AND revoked_wall_us IS NULL",
+                params![id.to_string(), boot_us, wall_us],
+            )? == 1)
+        })?;
+        if revoked {
+            self.listeners().tell(Topic::Access, id);
+        }
+        Ok(revoked)
+    }
+
+    /// Notes that a token was used.
+    pub fn touch_token(&self, id: TokenId, now: Time) -> Result<()> {
+        let (boot_us, wall_us) = column(now);
+        self.write(Purpose::Record, |tx| {
+            tx.prepare_cached("UPDATE tokens SET used_boot_us = ?2, used_wall_us = ?3 WHERE id = ?1")?
+                .execute(params![id.to_string(), boot_us, wall_us])?;
+            Ok(())
+        })
+    }
+}
+
+fn select(condition: &str) -> String {
+    format!(
+        "SELECT {}, tokens.id, tokens.name, tokens.roles, tokens.scope, tokens.created_boot_us,
+             tokens.created_wall_us, tokens.expires_boot_us, tokens.expires_wall_us, tokens.revoked_boot_us,
+             tokens.revoked_wall_us, tokens.used_boot_us, tokens.used_wall_us, tokens.owner
+         FROM tokens LEFT JOIN users ON users.id = tokens.owner WHERE {condition}",
+        users::columns()
+    )
+}
+
+fn one(connection: &Connection, condition: &str, value: &dyn rusqlite::ToSql) -> Result<Option<TokenRecord>> {
+    connection
+        .prepare_cached(&select(condition))?
+        .query_row([value], |row| Ok(read(row)))
+        .optional()?
+        .transpose()
+}
+
+fn read(row: &Row<'_>) -> Result<TokenRecord> {
+    let at = users::WIDTH;
+    let id: String = row.get(at)?;
+    let what = || format!("token {id}");
+    let corrupt = |why: String| StoreError::Corrupt { what: what(), why };
+    let roles: String = row.get(at + 2)?;
+    let scope: Option<String> = row.get(at + 3)?;
+    let owner: Option<String> = row.get(at + 12)?;
+    Ok(TokenRecord {
+        id: id.parse().map_err(|error: domain::id::IdError| corrupt(error.to_string()))?,
+        name: row.get(at + 1)?,
+        owner: match owner {
+            None => TokenOwner::LocalToken,
+            Some(_) => TokenOwner::User(users::read(row, 0)?),
+        },
+        roles: from_json(what, &roles)?,
+        scope: scope.map(|text| scope_of(&text).map_err(corrupt)).transpose()?,
+        created: pair(row, at + 4)?.ok_or_else(|| corrupt("it has no time of creation".to_owned()))?,
+        expires: pair(row, at + 6)?,
+        revoked: pair(row, at + 8)?,
+        used: pair(row, at + 10)?,
+    })
+}
+
+/// A scope as the column keeps it: names with a space between.
+fn written(scope: Permissions) -> String {
+    scope.iter().map(|permission| permission.name()).collect::<Vec<_>>().join(" ")
+}
+
+fn scope_of(text: &str) -> Result<Permissions, String> {
+    text.split_whitespace()
+        .map(|name| name.parse().map_err(|error: domain::access::UnknownName| error.to_string()))
+        .collect()
+}

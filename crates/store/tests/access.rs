@@ -1,0 +1,138 @@
+//! Users, tokens and sessions as they are kept.
+
+mod support;
+
+use domain::*;
+use store::boot::Boot;
+use store::*;
+use support::at;
+
+fn user(store: &Store, name: &str) -> UserRecord {
+    let user = UserRecord {
+        id: IdSource::seeded(name.len() as u64).next(at(0)),
+        name: name.to_owned(),
+        display_name: "Ada".to_owned(),
+        roles: vec![Role::Operator],
+        password_hash: Some(PasswordHash("$argon2id$first".to_owned())),
+        totp: None,
+        totp_pending: None,
+        totp_step: None,
+        oidc: None,
+        disabled: false,
+        created: at(0),
+        signed_in: None,
+    };
+    assert_eq!(store.add_user(&user).unwrap(), UserSaved::Saved);
+    user
+}
+
+fn session(user: &UserRecord, seed: u64) -> (SessionRecord, Hash) {
+    let session = SessionRecord {
+        id: IdSource::seeded(seed).next(at(seed)),
+        holder: SessionHolder::User(user.clone()),
+        signed_in_by: SignedInBy::Password,
+        user_agent: "Firefox".to_owned(),
+        created: at(seed),
+        used: at(seed),
+        expires: at(seed + 3600),
+    };
+    (session, Hash([seed as u8; 32]))
+}
+
+#[test]
+fn a_name_is_given_once_and_a_sign_in_is_noted() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    assert_eq!(store.add_user(&ada).unwrap(), UserSaved::NameTaken);
+    let (open, value) = session(&ada, 5);
+    assert!(store.add_session(&open, &value).unwrap());
+    let found = store.user("ada").unwrap().unwrap();
+    assert_eq!(found, UserRecord { signed_in: Some(at(5)), ..ada });
+    let read = store.session_of_value(&value).unwrap().unwrap();
+    assert_eq!(read, SessionRecord { holder: SessionHolder::User(found), ..open });
+    assert_eq!(store.session_of_value(&Hash([9; 32])).unwrap(), None);
+}
+
+#[test]
+fn another_password_and_being_shut_out_end_every_session() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    let (first, value) = session(&ada, 1);
+    store.add_session(&first, &value).unwrap();
+    assert!(store.set_user_password("ada", &PasswordHash("$argon2id$second".to_owned())).unwrap());
+    assert_eq!(store.session_of_value(&value).unwrap(), None);
+    let (late, late_value) = session(&ada, 2);
+    assert!(!store.add_session(&late, &late_value).unwrap(), "it was read before the password changed");
+    let ada = store.user("ada").unwrap().unwrap();
+    let (second, value) = session(&ada, 3);
+    assert!(store.add_session(&second, &value).unwrap());
+    assert!(store.set_user_disabled("ada", true).unwrap());
+    assert_eq!(store.sessions(Some(ada.id)).unwrap(), []);
+    assert!(!store.add_session(&second, &value).unwrap(), "disabled meanwhile");
+}
+
+#[test]
+fn a_step_and_a_recovery_code_are_used_once() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    let (shown, again) = (SealedSecret(vec![1]), SealedSecret(vec![2]));
+    store.set_totp_pending("ada", &shown).unwrap();
+    store.set_totp_pending("ada", &again).unwrap();
+    let codes = [Hash([1; 32]), Hash([2; 32])];
+    assert!(!store.confirm_totp("ada", &shown, 7, &codes).unwrap(), "another was shown since");
+    assert!(store.confirm_totp("ada", &again, 7, &codes).unwrap());
+    assert!(!store.use_totp_step(ada.id, 7).unwrap(), "the confirming code is used up");
+    assert!(store.use_totp_step(ada.id, 8).unwrap());
+    assert!(!store.use_totp_step(ada.id, 8).unwrap());
+    assert!(!store.use_totp_step(ada.id, 7).unwrap());
+    assert!(store.use_recovery_code(ada.id, &codes[0]).unwrap());
+    assert!(!store.use_recovery_code(ada.id, &codes[0]).unwrap());
+    assert_eq!(store.recovery_codes_left(ada.id).unwrap(), 1);
+    assert!(store.remove_totp("ada").unwrap());
+    assert_eq!(store.recovery_codes_left(ada.id).unwrap(), 0);
+    assert_eq!(store.user("ada").unwrap().unwrap().totp, None);
+}
+
+#[test]
+fn tokens_are_found_by_their_secret_and_revoked_once() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    let scope = [Permission::MetricsScrape, Permission::StateRead].into_iter().collect();
+    let token = NewToken {
+        id: IdSource::seeded(1).next(at(1)),
+        name: "scraper".to_owned(),
+        secret: Hash([3; 32]),
+        owner: Some(ada.id),
+        roles: vec![Role::Viewer],
+        scope: Some(scope),
+        created: at(1),
+        expires: Some(at(60)),
+    };
+    assert!(store.add_token(&token).unwrap());
+    let other = NewToken { id: IdSource::seeded(2).next(at(1)), secret: Hash([4; 32]), ..token.clone() };
+    assert!(!store.add_token(&other).unwrap(), "the name is taken");
+    let found = store.token_of_secret(&token.secret).unwrap().unwrap();
+    assert_eq!(
+        (&found.owner, found.scope, found.expires),
+        (&TokenOwner::User(ada), Some(scope), Some(at(60)))
+    );
+    assert!(store.revoke_token(token.id, at(2)).unwrap());
+    assert!(!store.revoke_token(token.id, at(3)).unwrap());
+    assert_eq!(store.token(token.id).unwrap().unwrap().revoked, Some(at(2)));
+    assert_eq!(store.tokens().unwrap().len(), 1);
+}
+
+#[test]
+fn ends_are_kept_across_a_reboot() {
+    let dir = tempfile::tempdir().unwrap();
+    let boot = |id: &str, now| Boot { id: id.to_owned(), now };
+    let store = Store::open_in_boot(dir.path(), &boot("one", at(0))).unwrap();
+    let ada = user(&store, "ada");
+    let (open, value) = session(&ada, 1);
+    store.add_session(&open, &value).unwrap();
+    drop(store);
+    let reboot = Time { boot_us: 1_000_000, wall_us: at(10).wall_us };
+    let store = Store::open_in_boot(dir.path(), &boot("two", reboot)).unwrap();
+    let read = store.session_of_value(&value).unwrap().unwrap();
+    assert_eq!(read.expires.since(reboot), open.expires.since(at(10)));
+}

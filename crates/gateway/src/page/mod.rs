@@ -13,6 +13,7 @@ mod figures;
 mod frame;
 mod history;
 mod issues;
+mod list;
 mod marks;
 mod metrics;
 mod overview;
@@ -45,6 +46,7 @@ use view::View;
 pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
+    include_str!("../assets/lists.css"),
     include_str!("../assets/traces.css"),
     include_str!("../assets/slos.css"),
     include_str!("../assets/vendor/uplot.css"),
@@ -138,6 +140,13 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
+    match list::format(uri) {
+        Ok(None) => {}
+        Ok(Some(format)) => {
+            return exported(app, uri, format).unwrap_or_else(|problem| error(app, uri, &problem));
+        }
+        Err(problem) => return error(app, uri, &problem),
+    }
     let rendered = View::load(app, Form::Page).and_then(|view| {
         let page = page(app, &view, uri)?;
         let query = Query::parse(uri.query())?;
@@ -150,6 +159,21 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     match rendered {
         Ok(document) => html_response(StatusCode::OK, document),
         Err(problem) => error(app, uri, &problem),
+    }
+}
+
+/// What a list's page chooses, as a file.
+fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Problem> {
+    let (view, query) = (&View::load(app, Form::Page)?, &Query::parse(uri.query())?);
+    match uri.path() {
+        "/issues" => issues::listed(app, view, query)?.export(query, format),
+        "/remediations" => remediations::listed(app, view, query)?.export(query, format),
+        "/experiments" => experiments::listed(app, view).export(query, format),
+        "/services" => services::listed(view).export(query, format),
+        "/slos" => slos::listed(app)?.export(query, format),
+        "/timeline" => timeline::listed(app, view, query)?.export(query, format),
+        "/traces" => traces::listed(app, view, query)?.export(query, format),
+        path => Err(Problem::field("format", format!("{path} is no list; leave `format` out"))),
     }
 }
 
@@ -207,10 +231,10 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["remediations", id] => remediations::detail(app, view, id),
         ["experiments"] => experiments::list(app, view, &query),
         ["experiments", id] => experiments::detail(app, view, id),
-        ["services"] => services::list(view),
+        ["services"] => services::list(view, &query),
         ["services", name] => services::detail(app, view, name, &query),
         ["timeline"] => timeline::page(app, view, &query),
-        ["slos"] => slos::list(app),
+        ["slos"] => slos::list(app, &query),
         ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),

@@ -27,6 +27,7 @@
 
 pub mod boot;
 mod changes;
+mod decisions;
 mod deployments;
 mod directory;
 mod documents;
@@ -50,6 +51,7 @@ mod switches;
 mod timers;
 
 pub use changes::{Changed, Subscription, Topic};
+pub use decisions::{Decision, Verdict};
 pub use directory::{Reserve, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
@@ -59,10 +61,10 @@ pub use health::HealthRecord;
 pub use issues::IssueFilter;
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
-pub use plans::{Decision, PlanFilter, PlanPurpose, PlanRecord, Verdict};
+pub use plans::{PlanFilter, PlanPurpose, PlanRecord};
 pub use retention::{Pruned, Retention};
 pub use slots::{SlotLimits, Started};
-pub use statistics::{Foretold, Repairs, Statistics};
+pub use statistics::{DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;
 pub use timers::{Timer, TimerKind};

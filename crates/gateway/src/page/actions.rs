@@ -5,19 +5,21 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::Response;
+use domain::PlanId;
 use maud::{Markup, html};
 
+use super::plan::REASON_MAX;
 use super::view::View;
-use super::{Page, Section, frame, html_response, issues, time::Form};
+use super::{Page, Section, experiment_form, frame, html_response, issues, statistics, time::Form};
 use crate::api::pause_time;
 use crate::body::Query;
-use crate::control::{Automation, RunMode};
+use crate::control::{Automation, ControlError, RunMode};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
 
 /// Who is recorded to have asked.
-const WHO: &str = "web page";
+pub(super) const WHO: &str = "web page";
 
 /// One submitted form.
 pub(crate) struct Submitted<'a> {
@@ -31,15 +33,17 @@ pub(crate) struct Submitted<'a> {
 pub(crate) type Act = fn(&Submitted<'_>) -> Result<Response, Problem>;
 
 /// The addresses of forms, besides `/login` and `/emergency-stop`.
-pub(crate) const ACTIONS: [(&str, Act); 10] = [
+pub(crate) const ACTIONS: [(&str, Act); 12] = [
     ("/automation", automation),
     ("/issues/{id}/preview", preview),
     ("/issues/{id}/repair", repair),
     ("/remediations/{id}/approve", approve),
     ("/remediations/{id}/reject", reject),
     ("/remediations/{id}/rollback", roll_back),
+    ("/experiments/start", experiment_form::start),
     ("/experiments/{id}/abort", abort),
     ("/services/{name}/pause", pause),
+    ("/statistics/baseline", statistics::keep),
     ("/services/{name}/resume", resume),
     ("/emergency-stop/clear", clear_emergency_stop),
 ];
@@ -54,6 +58,8 @@ impl Submitted<'_> {
 pub(crate) fn page_of_action(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
+        ["statistics", ..] => "/statistics".to_owned(),
+        ["experiments", "start"] => "/experiments/new".to_owned(),
         ["emergency-stop", ..] => "/emergency-stop".to_owned(),
         [kind @ ("issues" | "remediations" | "experiments" | "services"), name, ..] => {
             format!("/{kind}/{name}")
@@ -87,15 +93,33 @@ fn repair(asked: &Submitted<'_>) -> Result<Response, Problem> {
 }
 
 fn approve(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    let id = asked.id()?;
-    asked.app.control.approve(id, WHO)?;
-    Ok(see_other(&format!("/remediations/{id}")))
+    decide(asked, |id| asked.app.control.approve(id, WHO))
 }
 
 fn reject(asked: &Submitted<'_>) -> Result<Response, Problem> {
+    decide(asked, |id| asked.app.control.reject(id, WHO))
+}
+
+/// A decision and why; the reason is read first, so that none that is refused was decided upon.
+fn decide(
+    asked: &Submitted<'_>,
+    decide: impl Fn(PlanId) -> Result<(), ControlError>,
+) -> Result<Response, Problem> {
     let id = asked.id()?;
-    asked.app.control.reject(id, WHO)?;
-    Ok(see_other(&format!("/remediations/{id}")))
+    let reason = asked.form.text("reason").map(str::trim).filter(|reason| !reason.is_empty());
+    if reason
+        .is_some_and(|reason| reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control))
+    {
+        let detail =
+            format!("`reason` must have at most {REASON_MAX} characters, none of them a control character");
+        return Err(Problem::field("reason", detail));
+    }
+    decide(id)?;
+    if let Some(reason) = reason {
+        asked.app.store.explain_decision(id, reason)?;
+    }
+    let back = asked.form.text("back").map(|back| local(Some(back)).to_owned());
+    Ok(see_other(&back.unwrap_or_else(|| format!("/remediations/{id}"))))
 }
 
 fn roll_back(asked: &Submitted<'_>) -> Result<Response, Problem> {

@@ -8,8 +8,11 @@
 //! is told by the open issues, never worked out here.
 
 mod actions;
+mod approvals;
+mod experiment_form;
 mod experiments;
 mod figures;
+mod forbidden;
 mod frame;
 mod history;
 mod issues;
@@ -17,6 +20,7 @@ mod list;
 mod marks;
 mod metrics;
 mod overview;
+mod palette;
 mod plan;
 mod red;
 mod remediations;
@@ -24,6 +28,7 @@ mod rows;
 mod sentence;
 mod services;
 mod slos;
+mod statistics;
 mod time;
 mod timeline;
 mod traces;
@@ -54,7 +59,7 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../assets/timeline.css")
 );
 /// Served at `/assets/page.js`.
-pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
+pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), include_str!("../assets/keys.js"));
 /// Served at `/assets/traces.js`.
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 /// Served at `/assets/metrics.js`.
@@ -67,13 +72,18 @@ pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages.
-pub(crate) const PATHS: [&str; 18] = [
+pub(crate) const PATHS: [&str; 23] = [
     "/",
     "/issues",
     "/issues/{id}",
     "/remediations",
     "/remediations/{id}",
+    "/approvals",
+    "/palette",
+    "/statistics",
     "/experiments",
+    "/experiments/new",
+    "/experiments/preview",
     "/experiments/{id}",
     "/services",
     "/services/{name}",
@@ -140,6 +150,9 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
+    if uri.path() == "/palette" {
+        return palette::answer(app, uri).unwrap_or_else(IntoResponse::into_response);
+    }
     match list::format(uri) {
         Ok(None) => {}
         Ok(Some(format)) => {
@@ -189,9 +202,14 @@ pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, P
     Ok(fragments)
 }
 
-/// A problem, as a page in the frame; where even the frame cannot be read, as a program would get it. Its links lead
+/// A problem, as a page in the frame; where one may not, with the permission at fault as its field, [`forbidden`]; where even the frame cannot be read, as a program would get it. Its links lead
 /// to the page that was asked for without what could not be read, and to the list it belongs to.
 pub(crate) fn error(app: &App, uri: &Uri, problem: &Problem) -> Response {
+    // Who may not is told what it takes.
+    let permission = problem.field.as_deref().filter(|_| problem.status == StatusCode::FORBIDDEN);
+    if let Some(permission) = permission.and_then(|name| name.parse().ok()) {
+        return forbidden::forbidden(app, uri, permission).unwrap_or_else(IntoResponse::into_response);
+    }
     let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
     let body = html! {
         div class="card" {
@@ -229,7 +247,11 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["issues", id] => issues::detail(app, view, id),
         ["remediations"] => remediations::list(app, view, &query),
         ["remediations", id] => remediations::detail(app, view, id),
+        ["approvals"] => approvals::page(app, view),
+        ["statistics"] => statistics::page(app, view, &query),
         ["experiments"] => experiments::list(app, view, &query),
+        ["experiments", "new"] => experiment_form::page(view, &query, None),
+        ["experiments", "preview"] => experiment_form::preview(app, view, &query),
         ["experiments", id] => experiments::detail(app, view, id),
         ["services"] => services::list(view, &query),
         ["services", name] => services::detail(app, view, name, &query),

@@ -466,3 +466,17 @@ fn retention_keeps_the_last_deployment_of_a_service() {
     assert_eq!(store.prune(at(1000), keep).unwrap().deployments, 1);
     assert_eq!(store.deployments(at(0)).unwrap(), [last]);
 }
+
+#[test]
+fn figures_tell_repairs_by_type_and_strategy() {
+    let issue = issue(1);
+    let store = store_with(&issue);
+    let plan = repair(2, &issue, "cart-0");
+    store.add_plan(&plan, PlanStatus::AwaitingApproval, &[]).unwrap();
+    store.reject(plan.id, "bo", at(5)).unwrap();
+    let figures = store.figures(Time { boot_us: 0, wall_us: 0 }).unwrap();
+    let kind = &figures.by_kind[issue.kind.name()];
+    assert_eq!((kind.detected, kind.repaired.len(), figures.faults), (1, 0, 0));
+    let outcomes: Vec<_> = figures.by_strategy.values().flatten().collect();
+    assert_eq!(outcomes, [(&"refused".to_owned(), &1)]);
+}

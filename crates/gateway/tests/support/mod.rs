@@ -9,6 +9,7 @@ pub(crate) mod scene;
 pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
+pub(crate) mod webdriver;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};

@@ -129,8 +129,8 @@ fn a_person_decides_once() {
     assert_eq!((yes.status, no.status), (PlanStatus::Pending, PlanStatus::Refused));
     let decision = Decision { who: "ana".to_owned(), at: at(4), verdict: Verdict::Approved, why: None };
     assert_eq!(yes.decision, Some(decision));
-    assert!(store.explain_decision(no.id, "the cache is needed").unwrap());
-    let explained = store.plan(no.id).unwrap().unwrap().decision.unwrap();
+    assert!(store.explain_decision(no.plan.id, "the cache is needed").unwrap());
+    let explained = store.plan(no.plan.id).unwrap().unwrap().decision.unwrap();
     assert_eq!((explained.who.as_str(), explained.why.as_deref()), ("bo", Some("the cache is needed")));
     assert_eq!(no.error.as_deref(), Some("rejected by bo"));
 }

@@ -87,8 +87,9 @@ fn what_cannot_be_begun_leads_back_to_the_form_with_why() {
 fn savings_come_from_the_users_figures_or_not_at_all() {
     let server = start(scene::busy);
     let page = server.get("/statistics?window=7d").body;
-    assert!(page.contains("<h1 class=\"sentence\">3 of 4 repairs in the last 7d worked"), "{page}");
+    assert!(page.contains("<h1 class=\"sentence\">3 of 4 repairs in the last 7 d worked"), "{page}");
     assert!(page.contains("needs both of your figures") && page.contains("none is assumed"), "{page}");
+    assert!(page.contains("mean of 3 repairs"), "what recovered by itself was repaired by nobody: {page}");
     let cookie = server.cookie();
     let wrong = server.submit("/statistics/baseline", "mttr_minutes=-3", &cookie);
     assert_eq!(wrong.status, 422);

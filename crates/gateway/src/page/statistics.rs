@@ -23,7 +23,9 @@ use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
 
-const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
+/// Names in the address, words, seconds.
+const WINDOWS: [(&str, &str, i64); 3] =
+    [("24h", "24 h", 86_400), ("7d", "7 d", 7 * 86_400), ("30d", "30 d", 30 * 86_400)];
 
 /// The document that holds the user's figures.
 const BASELINE: &str = "statistics/baseline";
@@ -46,16 +48,16 @@ struct Baseline {
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     query.only(&["window", "part"])?;
-    let read = |text: &str| WINDOWS.into_iter().find(|(name, _)| *name == text);
-    let (name, seconds) =
+    let read = |text: &str| WINDOWS.into_iter().find(|(name, ..)| *name == text);
+    let (name, word, seconds) =
         query.read("window", read, || "one of 24h, 7d, 30d".to_owned())?.unwrap_or(WINDOWS[0]);
     let figures = app.store.figures(back(view.stamp.now, seconds))?;
     let baseline = baseline(app)?;
     let all = Times::of(figures.by_kind.values().flat_map(|kind| kind.repaired.iter().copied()));
     let header = html! {
-        h1 class="sentence" { (sentence(&figures, &all, name)) }
-        p class="windows" { @for (choice, _) in WINDOWS {
-            a href={ "/statistics?window=" (choice) } aria-current=[(choice == name).then_some("true")] { (choice) } " "
+        h1 class="sentence" { (sentence(&figures, &all, word)) }
+        p class="windows" { @for (choice, word, _) in WINDOWS {
+            a href={ "/statistics?window=" (choice) } aria-current=[(choice == name).then_some("true")] { (word) } " "
         } }
     };
     Ok(Page {
@@ -143,7 +145,7 @@ fn numbers(figures: &Figures, all: &Times, baseline: Baseline) -> Markup {
     html! {
         dl class="numbers" {
             (number("Time to repair", &shown(all.mean()), &format!("mean of {}, median {}", count(repairs, "repair", "repairs"), shown(all.median())), &html! {
-                "Sum of the times from the detection of an issue to the first passing check of its repair ÷ repairs that ended well: "
+                "Sum of the times from the detection of an issue to the first passing check of its repair ÷ repairs that healed or mitigated: "
                 (show_duration(all.sum())) " ÷ " (repairs) "."
             }))
             (number("Time to detect", &shown(noticed.mean()), &format!("mean of {} noticed of {}", noticed.each.len(), count(usize::try_from(figures.faults).unwrap_or(usize::MAX), "fault of our own", "faults of our own")), &html! {
@@ -200,7 +202,7 @@ fn needs(baseline: Baseline, all: &Times) -> Markup {
         "Not worked out: "
         @if baseline.mttr_minutes.is_none() { "your own time to repair is not known. " }
         @if baseline.outage_cost_per_hour.is_none() { "Your cost of an hour of outage is not known. " }
-        @if all.each.is_empty() { "No repair ended well in this window. " }
+        @if all.each.is_empty() { "No repair healed anything in this window. " }
         a href="#baseline" { "Your figures" } " stand below; none is assumed."
     }
 }
@@ -212,7 +214,7 @@ fn types(figures: &Figures) -> Markup {
         html! {
             tr data-key=(name) {
                 td class="name" { a href={ "/issues?type=" (name) } { (words(name)) } }
-                td class="number" { (kind.detected) }
+                td class="number" data-label="Detected" { (kind.detected) }
                 td class="number" data-label="Repaired" { (repaired.each.len()) }
                 td class="number" data-label="To repair" title="mean" { (shown(repaired.mean())) }
                 td class="number" data-label="Median" { (shown(repaired.median())) }

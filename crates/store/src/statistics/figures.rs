@@ -27,7 +27,8 @@ pub struct Figures {
 pub struct KindFigures {
     /// Detected.
     pub detected: u64,
-    /// From detection to the first passing check, of each repair that ended well, the shortest first.
+    /// From detection to the first passing check, of each repair that healed or mitigated, the shortest first. What
+    /// recovered by itself is not among them: no repair did that.
     pub repaired: Vec<Duration>,
     /// From the beginning of a fault of our own to the first issue of this type on the same resource, within
     /// [`DETECTED_WITHIN`], the shortest first.
@@ -51,7 +52,8 @@ impl Store {
                 "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
                      - unixepoch(i.detected_at, 'subsec') * 1e6
                  FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
-                 WHERE p.purpose = 'remediation' AND p.status = 'success' AND p.created_at >= ?1 ORDER BY 2",
+                 WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
+                     AND p.created_at >= ?1 ORDER BY 2",
             )?;
             let mut rows = repaired.query([&since])?;
             while let Some(row) = rows.next()? {

@@ -90,6 +90,11 @@
   opener.addEventListener("click", open);
   document.querySelector(".top .stop-form")?.before(opener);
 
+  // Where the rail is a bar that scrolls, the page one is on is in sight.
+  const bar = document.querySelector(".rail ul");
+  const here = bar?.querySelector("[aria-current]");
+  if (here) bar.scrollLeft = here.parentElement.offsetLeft - bar.clientWidth / 2;
+
   // --- Keys -----------------------------------------------------------------------------------------
 
   const KEYS = [

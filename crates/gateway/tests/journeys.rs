@@ -78,16 +78,16 @@ fn the_palette_leads_by_keyboard_alone() {
     browser
         .wait("document.querySelector('#palette-items [role=option]')?.dataset.href === '/emergency-stop'");
     browser.keys(ENTER);
-    browser.wait("location.pathname === '/emergency-stop'");
+    browser.wait("location.pathname === '/emergency-stop' && document.querySelector('.opener')");
     assert!(
         server.fleet.store.switches().unwrap().emergency_stop.is_none(),
         "it only leads to the page that asks"
     );
     browser.keys("gi");
-    browser.wait("location.pathname === '/issues'");
+    browser.wait("location.pathname === '/issues' && document.querySelector('.opener')");
     browser.keys("jj");
     browser.keys(ENTER);
-    browser.wait("location.pathname.startsWith('/issues/')");
+    browser.wait("location.pathname.startsWith('/issues/') && document.querySelector('.opener')");
     browser.keys("?");
     browser.wait("document.querySelector('dialog[open]').innerText.includes('g i')");
 }

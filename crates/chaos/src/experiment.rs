@@ -10,18 +10,22 @@
 //! Deliberately absent: any other steady-state hypothesis. An experiment says what was done and that it was taken
 //! out again; a verdict on the system is the drill's.
 
+mod preview;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use act::{Circumstances, Executor, Mode, Progress, Ran};
-use decide::plan::{Cleared, GuardContext, Policy, Request, Ruling, guard, plan_fault};
+use act::{Executor, Mode, Ran};
+use decide::plan::{Cleared, Policy, Ruling};
 use domain::{
-    Actor, BurnBound, Clock, ExperimentId, Fault, IdSource, Objectives, Plan, PlanId, PlanStatus, Severity,
+    BurnBound, Clock, ExperimentId, Fault, IdSource, Objectives, Plan, PlanId, PlanStatus, Severity,
     StepToken, Time,
 };
 use observe::Observer;
 use serde::{Deserialize, Serialize};
 use store::{ExperimentRecord, ExperimentStatus, SlotLimits, Store};
+
+pub use preview::Preview;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,39 +223,18 @@ impl Experiments {
     ///
     /// [`ChaosError`]; nothing was disturbed then.
     pub fn admit(&self, request: &ExperimentRequest) -> Result<Admitted, ChaosError> {
-        let Parts { store, policy, .. } = &self.parts;
+        let store = &self.parts.store;
         let snapshot = self.parts.observer.snapshot()?;
         let now = snapshot.taken;
-        let (experiment, id) = {
-            let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-            (ids.next::<ExperimentId>(now), ids.next::<PlanId>(now))
-        };
-        let actor = Actor::Operator(request.requested_by.clone());
-        let capabilities = &self.parts.observer.capabilities();
-        let context = Request { snapshot: &snapshot, capabilities, policy, id, now };
-        let plan = plan_fault(&request.fault, experiment, actor, &context)
-            .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
-        let mut document = document(request, id, &plan.blast_radius);
+        let (experiment, plan) = self.planned(request, &snapshot)?;
+        let mut document = document(request, plan.id, &plan.blast_radius);
         if let Some(why) = request.abort_when.as_ref().and_then(|bound| unsteady(bound, &snapshot.objectives))
         {
             document.error = Some(why.clone());
             self.save(experiment, ExperimentStatus::Refused, &document, now)?;
             return Err(ChaosError::Refused { why });
         }
-        let circumstances = Circumstances::gather(store, now, self.parts.mode, |_| Progress::AsRecorded)?;
-        let ruling = guard(
-            plan,
-            &GuardContext {
-                now,
-                snapshot: &snapshot,
-                history: &circumstances.history,
-                policy,
-                switches: &circumstances.switches,
-                approved: None,
-                running: &circumstances.running,
-            },
-        );
-        let cleared = match ruling {
+        let cleared = match self.ruled(plan, &snapshot)? {
             Ruling::Clear(cleared) => cleared,
             Ruling::Wait { reasons, .. } | Ruling::Refuse { reasons, .. } => {
                 let why = join(&reasons);

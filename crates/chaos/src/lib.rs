@@ -9,6 +9,6 @@ mod experiment;
 pub mod properties;
 
 pub use experiment::{
-    BlastRadius, ChaosError, ExperimentDocument, ExperimentRequest, Experiments, Injected, Parts,
+    BlastRadius, ChaosError, ExperimentDocument, ExperimentRequest, Experiments, Injected, Parts, Preview,
     RunningFault, Target,
 };

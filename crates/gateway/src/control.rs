@@ -69,6 +69,9 @@ pub trait Control: Send + Sync {
     /// Ends a pause.
     fn resume(&self, service: &ServiceName, who: &str) -> Result<(), ControlError>;
 
+    /// What an experiment would do at each of its targets, and what stands against it; changes nothing.
+    fn preview_experiment(&self, request: &ExperimentRequest) -> Result<Vec<Planned>, ControlError>;
+
     /// Starts an experiment.
     fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError>;
 
@@ -150,7 +153,7 @@ pub struct StrategyRate {
     pub unavailable: Option<String>,
 }
 
-/// The answer to [`Control::remediate`].
+/// The answer to [`Control::remediate`], [`Control::deploy`] and [`Control::preview_experiment`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
     /// The plan; in a dry run it is kept nowhere.

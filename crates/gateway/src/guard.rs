@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AnonymousReads, EventId, Identity, Proof};
 
 use crate::access::AccessError;
+use crate::auditing;
 use crate::body::encode;
 use crate::endpoint::{Access, Effect};
 use crate::listen::Peer;
@@ -25,6 +26,9 @@ use crate::serve::{App, lock};
 
 /// Names a request in logs, in the audit trail and to whoever asked.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who came by no listener of ours is as far away as can be.
+pub(crate) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The longest id that is taken over from a client.
 const REQUEST_ID_MAX: usize = 128;
@@ -101,13 +105,16 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
             request.extensions_mut().insert(identity);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            let (head, _) = request.into_parts();
+            auditing::refused(&app, head.uri.path(), &head.headers, &problem).await;
+            problem.into_response()
+        }
     }
 }
 
 fn identity_of(app: &App, request: &Request) -> Result<Identity, Problem> {
-    // Who came by no listener of ours (a test's own router) is as far away as can be.
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let peer = request.extensions().get::<Peer>().map_or(NOWHERE, |peer| peer.0);
     app.door.identify(request.headers(), peer)
 }
 
@@ -116,6 +123,8 @@ fn identity_of(app: &App, request: &Request) -> Result<Identity, Problem> {
 pub(crate) struct Requirement {
     pub(crate) access: Access,
     pub(crate) effect: Effect,
+    /// What it is called in the audit trail.
+    pub(crate) action: &'static str,
 }
 
 /// Lets through who may; a person without proof is led to where it can be given.
@@ -178,7 +187,7 @@ mod tests {
     use super::*;
 
     fn requirement(access: impl Into<Access>, effect: Effect) -> Requirement {
-        Requirement { access: access.into(), effect }
+        Requirement { access: access.into(), effect, action: "tried" }
     }
 
     fn answer(identity: &Identity, requirement: Requirement) -> Result<(), Code> {

@@ -13,6 +13,7 @@
 
 pub mod access;
 mod api;
+mod auditing;
 mod body;
 mod control;
 mod endpoint;
@@ -40,7 +41,7 @@ mod tls;
 
 /// The addresses of pages, as the router reads them.
 pub fn pages() -> impl Iterator<Item = &'static str> {
-    page::PATHS.into_iter()
+    page::PATHS.into_iter().map(|(path, _)| path)
 }
 
 /// The name under which the control plane sends its own spans.

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use domain::{Fault, Permission};
 
 use crate::api::experiment::read;
@@ -15,7 +15,7 @@ use crate::control::Target;
 use crate::otlp::decompress::{Decompressor, Encoding};
 use crate::otlp::signal::Signal;
 use crate::otlp::{Reason, grpc, json, wire};
-use crate::security::{Asking, Door};
+use crate::security::Door;
 
 /// A body is an experiment in range, or the refusal says what to do and, where the JSON was whole, names the
 /// field.

@@ -17,10 +17,12 @@ use homeostat_tracer::Tracer;
 use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Asked};
+use crate::auditing;
 use crate::body::Query;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
-use crate::guard::{self, Requirement};
+use crate::guard::{self, NOWHERE, Requirement};
 use crate::jaeger::{self, AskedJaeger};
+use crate::listen::Peer;
 use crate::live;
 use crate::openapi;
 use crate::page;
@@ -64,7 +66,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
 
 /// Puts an endpoint at its addresses, behind what it asks for.
 fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> Router<Arc<App>> {
-    let requirement = Requirement { access: endpoint.access, effect: endpoint.effect };
+    let requirement = Requirement { access: endpoint.access, effect: endpoint.effect, action: endpoint.name };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
     let routes = match endpoint.service {
         Service::Blocking(handler) => answers(&endpoint.method, endpoint.query.into(), handler),
@@ -77,12 +79,17 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
 }
 
 fn behind(routes: Routes, requirement: Requirement, app: &Arc<App>) -> Routes {
-    routes.layer(from_fn_with_state((Arc::clone(app), requirement), guard::require))
+    let routes = routes.layer(from_fn_with_state((Arc::clone(app), requirement), guard::require));
+    match requirement.effect {
+        Effect::Reads => routes,
+        // What is refused at the door is recorded as well.
+        Effect::Writes => routes.layer(from_fn_with_state((Arc::clone(app), requirement), auditing::record)),
+    }
 }
 
 /// What lasts as long as a page is open, and what is the same for everybody.
 fn unchanging(app: &Arc<App>) -> Router<Arc<App>> {
-    let sees = Requirement { access: Permission::StateRead.into(), effect: Effect::Reads };
+    let sees = Requirement { access: Permission::StateRead.into(), effect: Effect::Reads, action: "events" };
     Router::new()
         .route("/events", behind(get(live::events), sees, app))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", page::STYLE)))
@@ -124,21 +131,16 @@ fn matched(extensions: &axum::http::Extensions) -> Option<String> {
 }
 
 fn pages(app: &Arc<App>) -> Router<Arc<App>> {
-    let sees = |path: &str| Requirement { access: page::needed(path).into(), effect: Effect::Reads };
-    let changes =
-        |path: &str| Requirement { access: page::needed_to_act(path).into(), effect: Effect::Writes };
-    let mut router = Router::new();
-    for path in page::PATHS {
-        router = router.route(path, behind(get(show_page), sees(path), app));
+    let mut router = Router::new().route("/login", get(show_page));
+    for (path, needed) in page::PATHS {
+        let sees = Requirement { access: needed.into(), effect: Effect::Reads, action: path };
+        router = router.route(path, behind(get(show_page), sees, app));
     }
-    for (path, action) in page::ACTIONS {
-        router = router.route(path, behind(acts(action), changes(path), app));
+    for action in page::ACTIONS {
+        let changes = Requirement { access: action.access, effect: Effect::Writes, action: action.name };
+        router = router.route(action.path, behind(acts(action.act), changes, app));
     }
-    let stop = "/emergency-stop";
-    router.route("/login", get(show_page).merge(acts(page::sign_in))).route(
-        stop,
-        behind(get(show_page), sees(stop), app).merge(behind(acts(page::emergency_stop), changes(stop), app)),
-    )
+    router
 }
 
 /// The one placeholder of the path, empty where there is none.
@@ -204,14 +206,28 @@ pub(crate) fn queries(handler: prometheus::Handler) -> Routes {
 }
 
 /// Does what a form on a page asks for, then leads back to a page.
-fn acts(action: page::Act) -> Routes {
-    post(move |State(app): State<Arc<App>>, name: Name, uri: Uri, body: Bytes| {
+fn acts(act: page::Act) -> Routes {
+    let answer = move |State(app): State<Arc<App>>,
+                       name: Name,
+                       Extension(identity): Extension<Identity>,
+                       peer: Option<Extension<Peer>>,
+                       uri: Uri,
+                       headers: HeaderMap,
+                       body: Bytes| {
         blocking(move || {
             let form = Query::parse(std::str::from_utf8(&body).ok())?;
-            let asked = page::Submitted { app: &app, name: name_of(&name), form };
-            Ok::<_, Problem>(action(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
+            let asked = page::Submitted {
+                app: &app,
+                name: name_of(&name),
+                form,
+                identity: &identity,
+                headers: &headers,
+                peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
+            };
+            Ok::<_, Problem>(act(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
         })
-    })
+    };
+    post(answer)
 }
 
 async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {

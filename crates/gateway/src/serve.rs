@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use audit::Audit;
 use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
 use metrics::Metrics;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::{Access, AccessConfig};
 use crate::api::{Carried, Settled};
+use crate::auditing::Trail;
 use crate::control::Control;
 use crate::listen::Listening;
 use crate::live::LivePages;
@@ -43,6 +45,8 @@ pub struct GatewayConfig {
     pub token: String,
     /// Where people find it; shown on the page that asks for it.
     pub token_file: Option<PathBuf>,
+    /// Where changes and refusals are recorded; `None` where they are not.
+    pub audit: Option<Audit>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
     /// Who may sign in, and what needs no proof.
@@ -133,6 +137,8 @@ pub(crate) struct App {
     pub(crate) tracer: Option<Tracer>,
     /// The ids of what is posted.
     pub(crate) ids: Mutex<IdSource>,
+    /// Where changes and refusals are recorded.
+    pub(crate) trail: Trail,
     /// What retention removed of what is counted.
     pub(crate) carried: Mutex<Carried>,
     /// What was counted of what is old.
@@ -175,6 +181,7 @@ pub fn serve(
     let access = Access::new(store.clone(), Arc::clone(&config.clock), &config.token, config.access);
     let app = Arc::new(App {
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
+        trail: Trail::new(config.audit),
         carried: Mutex::new(Carried::load(&store)),
         settled: Mutex::default(),
         store,

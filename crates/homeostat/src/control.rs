@@ -12,7 +12,7 @@ use chaos::{ChaosError, Experiments};
 use decide::plan::priors::candidates;
 use domain::{
     Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, InstanceName, IssueId, IssueKind,
-    PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
+    PlanId, PlanStatus, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 use gateway::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
@@ -121,29 +121,23 @@ impl Control for Loops {
         self.healer.pause(service, None).map_err(operate)
     }
 
+    fn preview_experiment(&self, request: &ExperimentRequest) -> Result<Vec<Planned>, ControlError> {
+        let asked = self.each(request)?;
+        let preview = |request| {
+            let chaos::Preview { plan, reasons } = self.experiments.preview(request).map_err(disturb)?;
+            let status = if reasons.is_empty() { PlanStatus::Pending } else { PlanStatus::Refused };
+            Ok(Planned { plan, status, reasons })
+        };
+        asked.iter().map(preview).collect()
+    }
+
     fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError> {
-        let targets = self.targets(&request)?;
         if request.safety_level == SafetyLevel::DryRun {
             let why =
                 "a dry run of an experiment is not there yet; the plan of a fault is its one step".to_owned();
             return Err(ControlError::Unsupported { why });
         }
-        let asked = targets.into_iter().map(|target| chaos::ExperimentRequest {
-            name: request.name.clone(),
-            fault: Fault { target, kind: request.kind.clone(), duration: request.duration },
-            severity: request.severity,
-            safety_level: request.safety_level.name().to_owned(),
-            requested_by: request.requested_by.clone(),
-            abort_when: request.abort_when.clone(),
-        });
-        let asked: Vec<chaos::ExperimentRequest> = asked.collect();
-        if asked.is_empty() {
-            return Err(ControlError::Invalid {
-                field: "target".to_owned(),
-                why: "nothing matches; an empty selection never means everything".to_owned(),
-            });
-        }
-        self.inject_each(asked)
+        self.inject_each(self.each(&request)?)
     }
 
     fn abort(&self, experiment: ExperimentId, _who: &str) -> Result<(), ControlError> {
@@ -241,6 +235,27 @@ impl Loops {
             }),
             Err(RecvTimeoutError::Disconnected) => Err(unavailable("its thread ended without an answer")),
         }
+    }
+
+    /// One request for each target.
+    fn each(&self, request: &ExperimentRequest) -> Result<Vec<chaos::ExperimentRequest>, ControlError> {
+        let targets = self.targets(request)?;
+        let asked = targets.into_iter().map(|target| chaos::ExperimentRequest {
+            name: request.name.clone(),
+            fault: Fault { target, kind: request.kind.clone(), duration: request.duration },
+            severity: request.severity,
+            safety_level: request.safety_level.name().to_owned(),
+            requested_by: request.requested_by.clone(),
+            abort_when: request.abort_when.clone(),
+        });
+        let asked: Vec<chaos::ExperimentRequest> = asked.collect();
+        if asked.is_empty() {
+            return Err(ControlError::Invalid {
+                field: "target".to_owned(),
+                why: "nothing matches; an empty selection never means everything".to_owned(),
+            });
+        }
+        Ok(asked)
     }
 
     fn experiment_of(&self, plan: PlanId) -> Option<ExperimentId> {

@@ -28,6 +28,7 @@
 mod access;
 pub mod boot;
 mod changes;
+mod decisions;
 mod deployments;
 mod directory;
 mod documents;
@@ -56,6 +57,7 @@ pub use access::{
     TokenOwner, TokenRecord, UserRecord, UserSaved,
 };
 pub use changes::{Changed, Subscription, Topic};
+pub use decisions::{Decision, Verdict};
 pub use directory::{Reserve, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
@@ -65,10 +67,10 @@ pub use health::HealthRecord;
 pub use issues::IssueFilter;
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
-pub use plans::{Decision, PlanFilter, PlanPurpose, PlanRecord, Verdict};
+pub use plans::{PlanFilter, PlanPurpose, PlanRecord};
 pub use retention::{Pruned, Retention};
 pub use slots::{SlotLimits, Started};
-pub use statistics::{Confidences, Foretold, Repairs, Statistics};
+pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;
 pub use timers::{Timer, TimerKind};

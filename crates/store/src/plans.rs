@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use domain::{Intent, IssueId, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, ResourceId, Time};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
-use serde::{Deserialize, Serialize};
 
 use crate::changes::Topic;
+use crate::decisions::Decision;
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
 use crate::store::{Purpose, Store, from_json, from_name, to_json};
@@ -48,27 +48,6 @@ impl PlanPurpose {
             Self::Operation => "operation",
         }
     }
-}
-
-/// What a person decided about a plan that waited for approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// Who.
-    pub who: String,
-    /// When.
-    pub at: Time,
-    /// What.
-    pub verdict: Verdict,
-}
-
-/// Yes or no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It may run.
-    Approved,
-    /// It may not.
-    Rejected,
 }
 
 /// A plan and what became of it.
@@ -298,36 +277,6 @@ impl Store {
             self.listeners().tell(Topic::Timers, id);
         }
         Ok(begun)
-    }
-
-    /// Lets a plan that waits for approval run. `false`: it does not wait.
-    pub fn approve(&self, id: PlanId, who: &str, now: Time) -> Result<bool> {
-        self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Approved })
-    }
-
-    /// Refuses a plan that waits for approval. `false`: it does not wait.
-    pub fn reject(&self, id: PlanId, who: &str, now: Time) -> Result<bool> {
-        self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Rejected })
-    }
-
-    fn decide(&self, id: PlanId, decision: &Decision) -> Result<bool> {
-        let (to, error) = match decision.verdict {
-            Verdict::Approved => (PlanStatus::Pending, None),
-            Verdict::Rejected => (PlanStatus::Refused, Some(format!("rejected by {}", decision.who))),
-        };
-        let document = to_json(decision)?;
-        let decided = self.write(Purpose::Repair, |tx| {
-            if !move_plan(tx, id, PlanStatus::AwaitingApproval, to, decision.at, error.as_deref())? {
-                return Ok(false);
-            }
-            tx.prepare_cached("UPDATE plans SET decision = ?2 WHERE id = ?1")?
-                .execute(params![id.to_string(), document])?;
-            Ok(true)
-        })?;
-        if decided {
-            self.listeners().tell(Topic::Plans, id);
-        }
-        Ok(decided)
     }
 
     /// Writes the verdict on a plan; a healed or mitigated issue counts as remediated from then on. A later

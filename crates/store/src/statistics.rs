@@ -1,6 +1,7 @@
 //! Counts for the statistics endpoint of the specification (§2). Percentages and comparisons are made by
 //! who shows them.
 
+mod figures;
 mod times;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use domain::Time;
 use crate::error::Result;
 use crate::store::Store;
 
+pub use figures::{DETECTED_WITHIN, Figures, KindFigures};
 pub use times::{Confidences, Foretold, Repairs};
 
 /// What happened since a time, by wall clock.

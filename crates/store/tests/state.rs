@@ -127,9 +127,22 @@ fn a_person_decides_once() {
     assert!(store.reject(no.id, "bo", at(5)).unwrap());
     let (yes, no) = (store.plan(yes.id).unwrap().unwrap(), store.plan(no.id).unwrap().unwrap());
     assert_eq!((yes.status, no.status), (PlanStatus::Pending, PlanStatus::Refused));
-    let decision = Decision { who: "ana".to_owned(), at: at(4), verdict: Verdict::Approved };
+    let decision = Decision { who: "ana".to_owned(), at: at(4), verdict: Verdict::Approved, why: None };
     assert_eq!(yes.decision, Some(decision));
+    assert!(store.explain_decision(no.plan.id, "the cache is needed").unwrap());
+    let explained = store.plan(no.plan.id).unwrap().unwrap().decision.unwrap();
+    assert_eq!((explained.who.as_str(), explained.why.as_deref()), ("bo", Some("the cache is needed")));
     assert_eq!(no.error.as_deref(), Some("rejected by bo"));
+}
+
+#[test]
+fn what_nobody_decided_has_no_reason() {
+    let issue = issue(1);
+    let store = store_with(&issue);
+    let plan = repair(2, &issue, "cart-0");
+    store.add_plan(&plan, PlanStatus::AwaitingApproval, &[]).unwrap();
+    assert!(!store.explain_decision(plan.id, "because").unwrap());
+    assert_eq!(store.plan(plan.id).unwrap().unwrap().decision, None);
 }
 
 #[test]
@@ -452,4 +465,18 @@ fn retention_keeps_the_last_deployment_of_a_service() {
     let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(60) };
     assert_eq!(store.prune(at(1000), keep).unwrap().deployments, 1);
     assert_eq!(store.deployments(at(0)).unwrap(), [last]);
+}
+
+#[test]
+fn figures_tell_repairs_by_type_and_strategy() {
+    let issue = issue(1);
+    let store = store_with(&issue);
+    let plan = repair(2, &issue, "cart-0");
+    store.add_plan(&plan, PlanStatus::AwaitingApproval, &[]).unwrap();
+    store.reject(plan.id, "bo", at(5)).unwrap();
+    let figures = store.figures(Time { boot_us: 0, wall_us: 0 }).unwrap();
+    let kind = &figures.by_kind[issue.kind.name()];
+    assert_eq!((kind.detected, kind.repaired.len(), figures.faults), (1, 0, 0));
+    let outcomes: Vec<_> = figures.by_strategy.values().flatten().collect();
+    assert_eq!(outcomes, [(&"refused".to_owned(), &1)]);
 }

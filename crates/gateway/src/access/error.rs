@@ -1,6 +1,5 @@
 //! Why access was refused, and how it is said on the wire.
 
-use axum::http::StatusCode;
 use domain::{Identity, Permission, Role};
 use store::StoreError;
 
@@ -192,6 +191,7 @@ impl From<AccessError> for Problem {
         match error {
             AccessError::Store(error) => return error.into(),
             AccessError::Field { field, .. } => problem.field = Some(field.to_owned()),
+            AccessError::Forbidden { permission, .. } => problem.field = Some(permission.name().to_owned()),
             AccessError::TooManyAttempts { seconds } => problem.retry_after_seconds = Some(seconds),
             AccessError::Busy => problem.retry_after_seconds = Some(1),
             _ => {}

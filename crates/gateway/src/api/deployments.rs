@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, json, time};
+use crate::auditing::about;
 use crate::control::{DeployRequest, RunMode};
 use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::Problem;
@@ -122,7 +123,7 @@ pub(crate) fn deploy(asked: &Asked<'_>) -> Answer {
         false => (RunMode::Run, StatusCode::ACCEPTED),
     };
     let planned = asked.app.control.deploy(&service, request, mode, asked.who)?;
-    json(status, &RemediationShape::planned(&planned))
+    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(&planned))?))
 }
 
 /// `GET observability/deployments`: those of late, newest first.

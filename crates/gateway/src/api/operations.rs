@@ -106,7 +106,7 @@ pub(crate) fn health(asked: &Asked<'_>) -> Answer {
         status: word,
         version: env!("CARGO_PKG_VERSION"),
         snapshot_age_seconds: age.map(|age| age.as_secs_f64()),
-        troubles: asked.app.control.troubles(),
+        troubles: asked.app.control.troubles().into_iter().chain(asked.app.trail.trouble()).collect(),
         timestamp: now.rfc3339(),
     };
     json(status, &body)

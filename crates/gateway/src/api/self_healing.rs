@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, back, json, names};
+use crate::auditing::about;
 use crate::control::{Automation, RunMode};
 use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::{Code, Problem};
@@ -248,7 +249,7 @@ pub(crate) fn remediation(asked: &Asked<'_>) -> Answer {
 fn answer_with(app: &App, id: PlanId, status: StatusCode) -> Answer {
     let record =
         app.store.plan(id)?.ok_or_else(|| Problem::not_found(format!("there is no remediation {id}")))?;
-    json(status, &RemediationShape::new(&record, &app.store.journal(id)?))
+    Ok(about(id, json(status, &RemediationShape::new(&record, &app.store.journal(id)?))?))
 }
 
 pub(crate) fn statistics(asked: &Asked<'_>) -> Answer {
@@ -288,7 +289,7 @@ pub(crate) fn dry_run(asked: &Asked<'_>) -> Answer {
 fn remediate(asked: &Asked<'_>, mode: RunMode, status: StatusCode) -> Answer {
     asked.takes_nothing()?;
     let planned = asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?;
-    json(status, &RemediationShape::planned(&planned))
+    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(&planned))?))
 }
 
 pub(crate) fn approve(asked: &Asked<'_>) -> Answer {

@@ -129,7 +129,9 @@ async fn http1<S>(
     let service = service_fn(|request| {
         let (way, router, activity) = (Arc::clone(&way), router.clone(), Arc::clone(&activity));
         async move {
-            Ok::<_, std::convert::Infallible>(way.entry.answer((request, peer), &way.limits, router, &activity).await)
+            Ok::<_, std::convert::Infallible>(
+                way.entry.answer((request, peer), &way.limits, router, &activity).await,
+            )
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()

@@ -5,14 +5,15 @@ use std::time::Duration;
 use domain::units::show_duration;
 use domain::{ExperimentId, Fault, Lane, ResourceId, ServiceName};
 use maud::{Markup, html};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use store::{ExperimentRecord, ExperimentStatus};
 
+use super::list::{Column, Filter, List, Listed, Source};
 use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::sentence::{capital, count};
 use super::services::{resource_link, resource_words};
-use super::time::took;
+use super::time::{Stamp, took};
 use super::timeline::{self, Axis};
 use super::view::View;
 use super::{Page, Section};
@@ -23,7 +24,28 @@ use crate::problem::Problem;
 use crate::serve::App;
 use crate::shapes;
 
-const ROWS: usize = 50;
+const STATUSES: [ExperimentStatus; 7] = [
+    ExperimentStatus::Pending,
+    ExperimentStatus::AwaitingApproval,
+    ExperimentStatus::Running,
+    ExperimentStatus::Completed,
+    ExperimentStatus::Failed,
+    ExperimentStatus::Aborted,
+    ExperimentStatus::Refused,
+];
+
+/// The names of every fault.
+pub(super) const TYPES: [&str; 9] = [
+    "pod_kill",
+    "pod_deletion",
+    "pause",
+    "cpu_stress",
+    "memory_stress",
+    "disk_fill",
+    "network_latency",
+    "network_partition",
+    "api_throttling",
+];
 
 type Document = Map<String, Value>;
 
@@ -49,74 +71,114 @@ pub(super) fn faults(view: &View) -> Markup {
 }
 
 pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
-    let before = query.read("before", |text| text.parse().ok(), || "the id of an experiment".to_owned())?;
-    let mut rows = app.store.experiments(ROWS + 1, before)?;
-    let more = rows.len() > ROWS;
-    rows.truncate(ROWS);
     let sentence = match view.faults.len() {
         0 => "Nothing is being disturbed.".to_owned(),
         n => format!("{} injected on purpose.", count(n, "fault is", "faults are")),
     };
-    let body = html! {
-        h2 { "Recorded" }
-        @if rows.is_empty() {
-            p class="empty" {
-                "An experiment injects a fault on purpose, for a bounded time, and takes it out again. Begin one: "
-                code { "homeostat chaos inject pause --target instance/NAME-0 --for 10s" }
-            }
-        } @else { (table(view, &rows)) }
-        @if let (true, Some(last)) = (more, rows.last()) {
-            p { a href={ "/experiments?" (query.with("before", &last.id.to_string())) } { "Older" } }
-        }
-    };
+    let [form, rows] = listed(app, view).sections(query, "experiments")?;
     Ok(Page {
         title: "Experiments".to_owned(),
         sections: vec![
             Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
+            Section::still(
+                "actions",
+                html! { div class="actions" { a class="button primary" href="/experiments/new" { "New experiment" } } },
+            ),
             Section::rows(
                 "faults",
                 html! { @if !view.faults.is_empty() { h2 { "Running" } (faults(view)) } },
             ),
-            Section::rows("experiments", body),
+            form,
+            rows,
         ],
     })
 }
 
-fn table(view: &View, rows: &[ExperimentRecord]) -> Markup {
-    let rows: Vec<_> = rows.iter().map(|record| (record, shapes::document(record))).collect();
-    // Only some experiments have a hypothesis, and with it a verdict and a recovery.
-    let any =
-        |field: &str| rows.iter().any(|(_, document)| document.get(field).is_some_and(|v| !v.is_null()));
-    let (verdicts, recoveries) = (any("verdict"), any("recovery_time_seconds"));
-    html! {
-        div class="scroll" { table class="stacks" {
-            thead { tr {
-                th { "Status" } th { "Experiment" } th { "Fault" } th { "Where" }
-                @if verdicts { th { "Verdict" } }
-                @if recoveries { th class="number fold" { "Recovery" } }
-                th class="number" { "When" }
-            } }
-            tbody {
-                @for (record, document) in &rows {
-                    @let verdict = text(document.get("verdict"));
-                    tr data-key=(record.id) {
-                        td { (status(record, document.get("passed"))) }
-                        td class="what" { a href={ "/experiments/" (record.id) } { (name(record)) } }
-                        td class="name two" data-label="Fault" { (words(text(document.get("type")).unwrap_or("–"))) }
-                        td class="name two" data-label="Where" { @if let Some(target) = target(document) { (place(target)) } @else { "–" } }
-                        @if verdicts { td class={ "wide quiet" @if verdict.is_none() { " none" } } { (verdict.unwrap_or("–")) } }
-                        @if recoveries { td class="number fold" data-label="Recovery" {
-                            @match document.get("recovery_time_seconds").and_then(Value::as_f64) {
-                                Some(seconds) => { (format!("{seconds:.1}")) " s" },
-                                None => "–",
-                            }
-                        } }
-                        td class="number" data-label="When" { (view.stamp.ago(record.created_at)) }
-                    }
-                }
+/// One experiment with what is recorded of it.
+pub(super) type Recorded = (ExperimentRecord, Document);
+
+/// The experiments that were recorded.
+pub(super) fn listed<'a>(app: &'a App, view: &'a View) -> Listed<'a, Recorded> {
+    let read = |before: Option<&str>, limit: usize| {
+        let wrong =
+            |id| Problem::field("before", format!("`before` is {id:?}; give the id of an experiment"));
+        let before = before.map(|id| id.parse().map_err(|_| wrong(id))).transpose()?;
+        let rows = app.store.experiments(limit, before)?.into_iter();
+        Ok(rows
+            .map(|record| {
+                let document = shapes::document(&record);
+                (record, document)
+            })
+            .collect())
+    };
+    let statuses = STATUSES.map(|status| (status.name(), words(status.name())));
+    let list = List {
+        address: "/experiments",
+        nouns: ("experiment", "experiments"),
+        columns: columns(view.stamp),
+        filters: vec![
+            Filter::choice("status", "Status", statuses)
+                .keeping(|(record, _): &Recorded, name| record.status.name() == name),
+            Filter::choice("type", "Fault", TYPES.map(|name| (name, words(name))))
+                .keeping(|(_, document): &Recorded, name| text(document.get("type")) == Some(name)),
+            Filter::choice("passed", "Verdict", [("true", "passed"), ("false", "not passed")]).keeping(
+                |(_, document): &Recorded, wanted| {
+                    document.get("passed").and_then(Value::as_bool) == Some(wanted == "true")
+                },
+            ),
+        ],
+        key: Box::new(|(record, _)| record.id.to_string()),
+        empty: html! {
+            p class="empty" {
+                "An experiment injects a fault on purpose, for a bounded time, and takes it out again. "
+                a href="/experiments/new" { "Begin one" } ", or from a shell: "
+                code { "homeostat chaos inject pause --target instance/NAME-0 --for 10s" }
             }
-        } }
-    }
+        },
+    };
+    Listed { list, source: Source::Stored(Box::new(read)) }
+}
+
+fn columns<'a>(stamp: Stamp) -> Vec<Column<'a, Recorded>> {
+    let field = |name: &'static str| {
+        move |(_, document): &Recorded| document.get(name).cloned().unwrap_or(Value::Null)
+    };
+    vec![
+        Column::new("status", "Status", |(record, _): &Recorded| json!(record.status.name()))
+            .shown(|(record, document)| status(record, document.get("passed")))
+            .sorted(),
+        Column::new("name", "Experiment", |(record, _): &Recorded| json!(name(record)))
+            .class("what")
+            .shown(|(record, _)| html! { a href={ "/experiments/" (record.id) } { (name(record)) } })
+            .sorted(),
+        Column::new("type", "Fault", field("type"))
+            .class("name two")
+            .shown(|(_, document)| html! { (words(text(document.get("type")).unwrap_or("–"))) })
+            .sorted(),
+        Column::new("target", "Where", |(_, document): &Recorded| json!(target(document)))
+            .class("name two")
+            .shown(|(_, document)| html! { @if let Some(target) = target(document) { (place(target)) } @else { "–" } })
+            .sorted(),
+        Column::new("verdict", "Verdict", field("verdict")).class("wide quiet").sorted(),
+        Column::new("recovery_time_seconds", "Recovery", field("recovery_time_seconds"))
+            .class("number fold")
+            .shown(|(_, document)| match document.get("recovery_time_seconds").and_then(Value::as_f64) {
+                Some(seconds) => html! { (format!("{seconds:.1}")) " s" },
+                None => html! { "–" },
+            })
+            .sorted(),
+        Column::new("created_at", "When", |(record, _): &Recorded| json!(record.created_at.rfc3339()))
+            .class("number")
+            .shown(move |(record, _)| stamp.ago(record.created_at))
+            .sorted(),
+        Column::unseen("passed", field("passed")),
+        Column::unseen("duration_seconds", field("duration_seconds")),
+        Column::unseen("started_at", field("started_at")),
+        Column::unseen("completed_at", field("completed_at")),
+        Column::unseen("requested_by", field("requested_by")),
+        Column::unseen("error", field("error")),
+        Column::unseen("id", |(record, _): &Recorded| json!(record.id.to_string())),
+    ]
 }
 
 fn text(value: Option<&Value>) -> Option<&str> {

@@ -12,21 +12,23 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-const RAIL: [(&str, &str, &str); 10] = [
+pub(super) const RAIL: [(&str, &str, &str); 12] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
     ("/timeline", "Time line", "M2 14.5h14M4 11h5M7 7.5h6M5 4h3M11.5 11h3.5"),
     ("/issues", "Issues", "M9 2L16.5 15.5h-15zM9 7v4M9 13h.01"),
     ("/remediations", "Remediations", "M15.5 9a6.5 6.5 0 1 1-2-4.7M15.5 2v3.5H12"),
-    ("/slos", "Objectives", "M9 2a7 7 0 1 0 7 7M9 5.5A3.5 3.5 0 1 0 12.5 9M9 9l6-6"),
-    ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
-    ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
-    ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
+    ("/approvals", "Approvals", "M2.5 9.5l4 4 9-10M9 15.5h6.5"),
     (
         "/experiments",
         "Experiments",
         "M7 2h4M7.5 2v5L3 14.5A1 1 0 0 0 4 16h10a1 1 0 0 0 1-1.5L10.5 7V2M5 11.5h8",
     ),
+    ("/statistics", "Statistics", "M3 15.5v-5M7 15.5v-9M11 15.5v-6M15 15.5v-12"),
+    ("/slos", "Objectives", "M9 2a7 7 0 1 0 7 7M9 5.5A3.5 3.5 0 1 0 12.5 9M9 9l6-6"),
+    ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
+    ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
+    ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
 ];
 
 /// The whole document.
@@ -124,7 +126,7 @@ pub(crate) fn top(view: &View, path: &str) -> Markup {
                 }
             }
             @if waiting > 0 {
-                a href="/remediations?status=awaiting_approval" { (count(waiting, "approval waits", "approvals wait")) }
+                a href="/approvals" { (count(waiting, "approval waits", "approvals wait")) }
             } @else {
                 span class="quiet long" { "No approval waits" }
             }

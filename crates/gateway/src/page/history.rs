@@ -1,6 +1,6 @@
 //! Tables of remediations and issues, used on several pages.
 
-use domain::Issue;
+use domain::{Issue, Time};
 use maud::{Markup, html};
 use store::PlanRecord;
 
@@ -37,9 +37,20 @@ pub(crate) fn remediations(stamp: Stamp, records: &[PlanRecord]) -> Markup {
 }
 
 /// From the start to the first passing check, or to the end where there was none.
-fn time_taken(record: &PlanRecord) -> Option<String> {
+pub(crate) fn time_taken(record: &PlanRecord) -> Option<String> {
+    let (begin, end) = ran(record)?;
+    Some(took(begin, end))
+}
+
+/// The same in seconds, by the wall clock.
+pub(crate) fn seconds_taken(record: &PlanRecord) -> Option<f64> {
+    let (begin, end) = ran(record)?;
+    Some(end.wall_us.saturating_sub(begin.wall_us).max(0) as f64 / 1e6)
+}
+
+fn ran(record: &PlanRecord) -> Option<(Time, Time)> {
     let verified = record.outcome.as_ref().and_then(|outcome| outcome.verified_at);
-    Some(took(record.started_at?, verified.or(record.completed_at)?))
+    Some((record.started_at?, verified.or(record.completed_at)?))
 }
 
 /// Issues, newest first.

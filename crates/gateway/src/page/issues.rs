@@ -1,11 +1,13 @@
 //! Issues: the list, and one issue in the loop's order: seen, why, plan, proof.
 
 use decide::correlate::Span;
-use domain::{Bytes, Issue, IssueId, IssueKind, Lane, PlanStatus, ServiceName};
+use domain::{Bytes, Issue, IssueId, IssueKind, Lane, PlanStatus, ServiceName, Time};
 use maud::{Markup, html};
+use serde_json::json;
 use store::{IssueFilter, JournalEntry, PlanRecord};
 
 use super::history;
+use super::list::{Column, Filter, List, Listed, Source, within};
 use super::marks::{self, Meaning, mark};
 use super::plan;
 use super::sentence::{capital, count};
@@ -22,8 +24,6 @@ use crate::happenings;
 use crate::problem::Problem;
 use crate::serve::App;
 
-const ROWS: usize = 50;
-
 /// How long before an issue a change may have to do with it, microseconds.
 const BEFORE_US: i64 = 900_000_000;
 
@@ -34,57 +34,126 @@ const AFTER_US: i64 = 1_800_000_000;
 const EARLIER: usize = 5;
 
 pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
-    let filter = IssueFilter {
-        limit: ROWS + 1,
-        before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
-        kind: query.read("type", api::kind, api::kinds)?,
-        severity: query.read("severity", api::severity, api::severities)?,
-        ..Default::default()
-    };
-    let mut rows = app.store.issues(&filter)?;
-    let more = rows.len() > ROWS;
-    rows.truncate(ROWS);
     let sentence = match view.issues.len() {
         0 => "No issue is open.".to_owned(),
         n => format!("{} open.", count(n, "issue is", "issues are")),
     };
-    let body = html! {
-        @if rows.is_empty() {
-            p class="empty" { "An issue is something measured that is out of its bounds. None was found." }
-        } @else { (history::issues(view, &rows)) }
-        @if let (true, Some(last)) = (more, rows.last()) {
-            p { a href={ "/issues?" (query.with("before", &last.id.to_string())) } { "Older" } }
-        }
-    };
+    let [form, rows] = listed(app, view, query)?.sections(query, "issues")?;
     Ok(Page {
         title: "Issues".to_owned(),
-        sections: vec![
-            Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
-            Section::still("filters", filters(query)),
-            Section::rows("issues", body),
-        ],
+        sections: vec![Section::live("sentence", html! { h1 class="sentence" { (sentence) } }), form, rows],
     })
 }
 
-fn filters(query: &Query) -> Markup {
-    let chosen = |name: &str, value: &str| query.text(name) == Some(value);
-    html! {
-        form class="filters" method="get" action="/issues" {
-            label { "Type"
-                select name="type" {
-                    option value="" { "all" }
-                    @for kind in IssueKind::ALL { option value=(kind) selected[chosen("type", kind.name())] { (plan::words(kind.name())) } }
+/// The issues that the address chooses.
+pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<Listed<'a, Issue>, Problem> {
+    let filter = IssueFilter {
+        kind: query.read("type", api::kind, api::kinds)?,
+        severity: query.read("severity", api::severity, api::severities)?,
+        resource: query.read(
+            "resource",
+            |text| text.parse().ok(),
+            || "a resource, such as instance/cart-0".to_owned(),
+        )?,
+        since: within::since(query, view.stamp.now)?,
+        ..Default::default()
+    };
+    // What is open is few and known; among all that is stored it may lie far back.
+    let source = if query.text("state") == Some("open") {
+        let mut open = view.issues.clone();
+        open.retain(|issue| passes(&filter, issue));
+        Source::Whole(open)
+    } else {
+        Source::Stored(Box::new(move |before, limit| {
+            let before = before.map(|id| id.parse().map_err(|_| no_issue_id(id))).transpose()?;
+            Ok(app.store.issues(&IssueFilter { before, limit, ..filter.clone() })?)
+        }))
+    };
+    let filters = vec![
+        Filter::choice("state", "State", ["open", "closed"].map(|state| (state, state)))
+            .keeping(|issue: &Issue, state| state_of(issue) == state),
+        Filter::choice("type", "Type", IssueKind::ALL.map(|kind| (kind.name(), plan::words(kind.name())))),
+        Filter::choice(
+            "severity",
+            "Severity",
+            ["critical", "high", "medium", "low"].map(|name| (name, name)),
+        ),
+        within::filter(),
+        Filter::text("resource", "Resource", "instance/cart-0"),
+    ];
+    let list = List {
+        address: "/issues",
+        nouns: ("issue", "issues"),
+        columns: columns(view),
+        filters,
+        key: Box::new(|issue| issue.id.to_string()),
+        empty: html! { p class="empty" { "An issue is something measured that is out of its bounds. None was found." } },
+    };
+    Ok(Listed { list, source })
+}
+
+fn no_issue_id(text: &str) -> Problem {
+    Problem::field("before", format!("`before` is {text:?}; give the id of an issue"))
+}
+
+/// What the store would have chosen by the same filter.
+fn passes(filter: &IssueFilter, issue: &Issue) -> bool {
+    filter.kind.is_none_or(|kind| issue.kind == kind)
+        && filter.severity.is_none_or(|severity| issue.severity == severity)
+        && filter.resource.as_ref().is_none_or(|resource| issue.resource == *resource)
+        && filter.since.is_none_or(|since| issue.detected_at.wall_us >= since.wall_us)
+}
+
+fn state_of(issue: &Issue) -> &'static str {
+    if issue.closed_at.is_some() { "closed" } else { "open" }
+}
+
+fn columns<'a>(view: &'a View) -> Vec<Column<'a, Issue>> {
+    let seconds = |from: Time, to: Time| to.wall_us.saturating_sub(from.wall_us).max(0) as f64 / 1e6;
+    let now = view.stamp.now;
+    vec![
+        Column::new("severity", "Status", |issue: &Issue| json!(issue.severity.name()))
+            .shown(|issue| match issue.closed_at {
+                Some(_) => mark(Meaning::Good, "closed"),
+                None => marks::severity(issue.severity),
+            })
+            .ranked(|issue| f64::from(issue.severity as u8)),
+        Column::new("description", "Issue", |issue: &Issue| json!(issue.description))
+            .class("what")
+            .shown(move |issue| {
+                html! {
+                    a href={ "/issues/" (issue.id) } { (issue.description) }
+                    @if issue.closed_at.is_none() { div class="doing" { (history::doing(view, issue)) } }
                 }
-            }
-            label { "Severity"
-                select name="severity" {
-                    option value="" { "all" }
-                    @for name in ["critical", "high", "medium", "low"] { option value=(name) selected[chosen("severity", name)] { (name) } }
-                }
-            }
-            button type="submit" { "Show" }
-        }
-    }
+            })
+            .sorted(),
+        Column::new("type", "Type", |issue: &Issue| json!(issue.kind.name()))
+            .class("name two")
+            .shown(|issue| html! { (plan::words(issue.kind.name())) })
+            .sorted(),
+        Column::new("resource", "Where", |issue: &Issue| json!(issue.resource.to_string()))
+            .class("name two")
+            .shown(|issue| resource_link(&issue.resource))
+            .sorted(),
+        Column::new("lasted_seconds", "Lasted", move |issue: &Issue| {
+            json!(seconds(issue.detected_at, issue.closed_at.unwrap_or(now)))
+        })
+        .class("number")
+        .shown(move |issue| match issue.closed_at {
+            Some(closed) => html! { (took(issue.detected_at, closed)) },
+            None => view.stamp.lasting(issue.detected_at),
+        })
+        .sorted(),
+        Column::new("detected_at", "When", |issue: &Issue| json!(issue.detected_at.rfc3339()))
+            .class("number")
+            .shown(move |issue| view.stamp.ago(issue.detected_at))
+            .sorted(),
+        Column::unseen("state", |issue: &Issue| json!(state_of(issue))),
+        Column::unseen("reason", |issue: &Issue| json!(issue.reason.name())),
+        Column::unseen("closed_at", |issue: &Issue| json!(issue.closed_at.map(Time::rfc3339))),
+        Column::unseen("recurrences", |issue: &Issue| json!(issue.recurrences)),
+        Column::unseen("id", |issue: &Issue| json!(issue.id.to_string())),
+    ]
 }
 
 pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> {

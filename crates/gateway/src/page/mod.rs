@@ -8,14 +8,19 @@
 //! is told by the open issues, never worked out here.
 
 mod actions;
+mod approvals;
+mod experiment_form;
 mod experiments;
 mod figures;
+mod forbidden;
 mod frame;
 mod history;
 mod issues;
+mod list;
 mod marks;
 mod metrics;
 mod overview;
+mod palette;
 mod plan;
 mod red;
 mod remediations;
@@ -23,6 +28,7 @@ mod rows;
 mod sentence;
 mod services;
 mod slos;
+mod statistics;
 mod time;
 mod timeline;
 mod traces;
@@ -34,11 +40,11 @@ use domain::Permission;
 use maud::{Markup, html};
 
 use crate::body::Query;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::routes::see_other;
 use crate::serve::App;
 
-pub(crate) use actions::{ACTIONS, Act, Submitted, emergency_stop, page_of_action, sign_in};
+pub(crate) use actions::{ACTIONS, Act, Submitted, page_of_action};
 use time::Form;
 use view::View;
 
@@ -46,6 +52,7 @@ use view::View;
 pub(crate) const STYLE: &str = concat!(
     include_str!("../../../../assets/tokens.css"),
     include_str!("../assets/style.css"),
+    include_str!("../assets/lists.css"),
     include_str!("../assets/traces.css"),
     include_str!("../assets/slos.css"),
     include_str!("../assets/vendor/uplot.css"),
@@ -53,7 +60,7 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../assets/timeline.css")
 );
 /// Served at `/assets/page.js`.
-pub(crate) const SCRIPT: &str = include_str!("../assets/page.js");
+pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), include_str!("../assets/keys.js"));
 /// Served at `/assets/traces.js`.
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 /// Served at `/assets/metrics.js`.
@@ -65,47 +72,33 @@ pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
-/// The addresses of pages.
-pub(crate) const PATHS: [&str; 18] = [
-    "/",
-    "/issues",
-    "/issues/{id}",
-    "/remediations",
-    "/remediations/{id}",
-    "/experiments",
-    "/experiments/{id}",
-    "/services",
-    "/services/{name}",
-    "/timeline",
-    "/slos",
-    "/slos/{id}",
-    "/traces",
-    "/traces/compare",
-    "/traces/{id}",
-    "/service-map",
-    "/latency",
-    "/metrics-explorer",
+/// The addresses of pages, and who may see each.
+pub(crate) const PATHS: [(&str, Permission); 24] = [
+    ("/", Permission::StateRead),
+    ("/issues", Permission::StateRead),
+    ("/issues/{id}", Permission::StateRead),
+    ("/remediations", Permission::StateRead),
+    ("/remediations/{id}", Permission::StateRead),
+    ("/approvals", Permission::StateRead),
+    ("/palette", Permission::StateRead),
+    ("/statistics", Permission::StateRead),
+    ("/experiments", Permission::StateRead),
+    ("/experiments/new", Permission::StateRead),
+    ("/experiments/preview", Permission::StateRead),
+    ("/experiments/{id}", Permission::StateRead),
+    ("/services", Permission::StateRead),
+    ("/services/{name}", Permission::StateRead),
+    ("/timeline", Permission::StateRead),
+    ("/slos", Permission::StateRead),
+    ("/slos/{id}", Permission::StateRead),
+    ("/traces", Permission::TelemetryRead),
+    ("/traces/compare", Permission::TelemetryRead),
+    ("/traces/{id}", Permission::TelemetryRead),
+    ("/service-map", Permission::TelemetryRead),
+    ("/latency", Permission::TelemetryRead),
+    ("/metrics-explorer", Permission::TelemetryRead),
+    ("/emergency-stop", Permission::StateRead),
 ];
-
-/// Who may see a page.
-pub(crate) fn needed(path: &str) -> Permission {
-    let telemetry = ["/traces", "/service-map", "/latency", "/metrics-explorer"];
-    match telemetry.iter().any(|address| path.starts_with(address)) {
-        true => Permission::TelemetryRead,
-        false => Permission::StateRead,
-    }
-}
-
-/// Who may do what a form of a page asks for.
-pub(crate) fn needed_to_act(path: &str) -> Permission {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    match last {
-        "approve" | "reject" | "rollback" | "clear" => Permission::PlansApprove,
-        "abort" => Permission::ChaosRun,
-        "emergency-stop" => Permission::EmergencyStop,
-        _ => Permission::ServicesOperate,
-    }
-}
 
 /// A page without its frame.
 pub(crate) struct Page {
@@ -159,6 +152,16 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
+    if uri.path() == "/palette" {
+        return palette::answer(app, uri).unwrap_or_else(IntoResponse::into_response);
+    }
+    match list::format(uri) {
+        Ok(None) => {}
+        Ok(Some(format)) => {
+            return exported(app, uri, format).unwrap_or_else(|problem| error(app, uri, &problem));
+        }
+        Err(problem) => return error(app, uri, &problem),
+    }
     let rendered = View::load(app, Form::Page).and_then(|view| {
         let page = page(app, &view, uri)?;
         let query = Query::parse(uri.query())?;
@@ -174,6 +177,21 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
     }
 }
 
+/// What a list's page chooses, as a file.
+fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Problem> {
+    let (view, query) = (&View::load(app, Form::Page)?, &Query::parse(uri.query())?);
+    match uri.path() {
+        "/issues" => issues::listed(app, view, query)?.export(query, format),
+        "/remediations" => remediations::listed(app, view, query)?.export(query, format),
+        "/experiments" => experiments::listed(app, view).export(query, format),
+        "/services" => services::listed(view).export(query, format),
+        "/slos" => slos::listed(app)?.export(query, format),
+        "/timeline" => timeline::listed(app, view, query)?.export(query, format),
+        "/traces" => traces::listed(app, view, query)?.export(query, format),
+        path => Err(Problem::field("format", format!("{path} is no list; leave `format` out"))),
+    }
+}
+
 /// The live sections of a page as they are now, by id.
 pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let view = View::load(app, Form::Fragment)?;
@@ -186,9 +204,21 @@ pub(crate) fn fragments(app: &App, uri: &Uri) -> Result<Vec<(String, String)>, P
     Ok(fragments)
 }
 
-/// A problem, as a page in the frame; where even the frame cannot be read, as a program would get it. Its links lead
-/// to the page that was asked for without what could not be read, and to the list it belongs to.
+/// A problem, as a page in the frame; where one may not, with the permission at fault as its field, [`forbidden`]; where
+/// even the frame cannot be read, as a program would get it. Its links lead to the page that was asked for without what
+/// could not be read, and to the list it belongs to.
 pub(crate) fn error(app: &App, uri: &Uri, problem: &Problem) -> Response {
+    let mut response = error_page(app, uri, problem);
+    response.extensions_mut().insert(problem.refusal());
+    response
+}
+
+fn error_page(app: &App, uri: &Uri, problem: &Problem) -> Response {
+    // Who may not is told what it takes.
+    let permission = problem.field.as_deref().filter(|_| problem.code == Code::Forbidden);
+    if let Some(permission) = permission.and_then(|name| name.parse().ok()) {
+        return forbidden::forbidden(app, uri, permission).unwrap_or_else(IntoResponse::into_response);
+    }
     let Ok(view) = View::load(app, Form::Page) else { return problem.clone().into_response() };
     let body = html! {
         div class="card" {
@@ -226,12 +256,16 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["issues", id] => issues::detail(app, view, id),
         ["remediations"] => remediations::list(app, view, &query),
         ["remediations", id] => remediations::detail(app, view, id),
+        ["approvals"] => approvals::page(app, view),
+        ["statistics"] => statistics::page(app, view, &query),
         ["experiments"] => experiments::list(app, view, &query),
+        ["experiments", "new"] => experiment_form::page(view, &query, None),
+        ["experiments", "preview"] => experiment_form::preview(app, view, &query),
         ["experiments", id] => experiments::detail(app, view, id),
-        ["services"] => services::list(view),
+        ["services"] => services::list(view, &query),
         ["services", name] => services::detail(app, view, name, &query),
         ["timeline"] => timeline::page(app, view, &query),
-        ["slos"] => slos::list(app),
+        ["slos"] => slos::list(app, &query),
         ["slos", id] => slos::detail(app, view, id, &query),
         ["traces"] => traces::search(app, view, &query),
         ["traces", "compare"] => traces::compare(app, view, &query),

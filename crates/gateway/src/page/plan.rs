@@ -12,6 +12,9 @@ use crate::phrases;
 pub(crate) use crate::phrases::words;
 use domain::units::show_duration;
 
+/// The longest reason of a decision, in characters.
+pub(crate) const REASON_MAX: usize = 500;
+
 /// Why: the cause a plan goes for.
 pub(crate) fn why(plan: &Plan) -> Markup {
     match &plan.intent {
@@ -115,10 +118,26 @@ pub(crate) fn decision(stamp: Stamp, record: &PlanRecord) -> Markup {
         @if let Some(decision) = &record.decision {
             p {
                 @match decision.verdict { Verdict::Approved => "Approved", Verdict::Rejected => "Rejected" }
-                " by " (decision.who) " " (stamp.ago(decision.at)) "."
+                " by " (decision.who) " " (stamp.ago(decision.at))
+                @if let Some(why) = &decision.why { ": " q { (why) } } "."
             }
         }
         @if let Some(error) = &record.error { p { (mark(Meaning::Bad, "error")) " " (error) } }
+    }
+}
+
+/// The form that approves or rejects, with why; `back` is the page to come back to.
+pub(crate) fn decide(record: &PlanRecord, back: &str) -> Markup {
+    let id = record.plan.id;
+    html! {
+        form class="decide" method="post" action={ "/remediations/" (id) "/approve" } {
+            input type="hidden" name="back" value=(back);
+            label class="grow" { "Why (kept with the decision)"
+                input type="text" name="reason" maxlength=(REASON_MAX) autocomplete="off" placeholder="what you looked at";
+            }
+            button class="primary" type="submit" { "Approve and run" }
+            button type="submit" formaction={ "/remediations/" (id) "/reject" } { "Reject" }
+        }
     }
 }
 
@@ -139,7 +158,7 @@ pub(crate) fn buttons(record: &PlanRecord) -> Markup {
     };
     html! {
         @match record.status {
-            PlanStatus::AwaitingApproval => { (form("approve", "primary", "Approve and run")) (form("reject", "", "Reject")) },
+            PlanStatus::AwaitingApproval => (decide(record, &format!("/remediations/{id}"))),
             PlanStatus::Success if undoable && !record.rolled_back => { (form("rollback", "danger", "Roll back")) },
             _ => {},
         }

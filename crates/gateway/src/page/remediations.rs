@@ -1,13 +1,19 @@
 //! Remediations: the history with filters, and one of them.
 
-use domain::{Intent, PlanId, ResourceId};
+use std::collections::BTreeSet;
+
+use domain::{Intent, OutcomeKind, PlanId, ResourceId};
 use maud::{Markup, html};
+use serde_json::json;
 use store::{PlanFilter, PlanPurpose, PlanRecord};
 
 use super::history;
+use super::list::{Column, Filter, List, Listed, Source, within};
 use super::marks::{self, mark};
 use super::plan;
 use super::sentence::{capital, count};
+use super::services::resource_link;
+use super::time::Stamp;
 use super::view::View;
 use super::{Page, Section};
 use crate::api;
@@ -15,49 +21,121 @@ use crate::body::Query;
 use crate::phrases;
 use crate::problem::Problem;
 use crate::serve::App;
-
-const ROWS: usize = 50;
+use crate::shapes::status_name;
 
 const STATUSES: [&str; 7] =
     ["pending", "awaiting_approval", "in_progress", "success", "failed", "rolled_back", "refused"];
 
-/// Names and seconds of the filter by time.
-const SINCE: [(&str, i64); 4] = [("1 h", 3600), ("24 h", 86_400), ("7 d", 604_800), ("30 d", 2_592_000)];
+const OUTCOMES: [OutcomeKind; 5] = [
+    OutcomeKind::Healed,
+    OutcomeKind::Mitigated,
+    OutcomeKind::SelfRecovered,
+    OutcomeKind::NotHealed,
+    OutcomeKind::Refused,
+];
 
 pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
-    let seconds =
-        query.read("within", |text| text.parse::<i64>().ok().filter(|s| *s > 0), || "seconds".to_owned())?;
+    let [form, rows] = listed(app, view, query)?.sections(query, "remediations")?;
+    Ok(Page {
+        title: "Remediations".to_owned(),
+        sections: vec![
+            Section::live("sentence", html! { h1 class="sentence" { (sentence(app, view)?) } }),
+            form,
+            rows,
+        ],
+    })
+}
+
+/// The remediations that the address chooses.
+pub(super) fn listed<'a>(
+    app: &'a App,
+    view: &'a View,
+    query: &Query,
+) -> Result<Listed<'a, PlanRecord>, Problem> {
     let filter = PlanFilter {
-        limit: ROWS + 1,
-        before: query.read("before", |text| text.parse().ok(), || "the id of a remediation".to_owned())?,
         status: query.read("status", api::status, api::statuses)?,
         resource: query.read(
             "resource",
             |text| text.parse::<ResourceId>().ok(),
             || "a resource, such as instance/cart-0".to_owned(),
         )?,
-        since: seconds.map(|seconds| api::back(view.stamp.now, seconds)),
+        since: within::since(query, view.stamp.now)?,
         only: Some(PlanPurpose::Remediation),
+        ..Default::default()
     };
-    let mut rows = app.store.plans(&filter)?;
-    let more = rows.len() > ROWS;
-    rows.truncate(ROWS);
-    let body = html! {
-        @if rows.is_empty() {
-            p class="empty" { "A remediation is a plan of steps that repairs an issue. None is recorded for this choice." }
-        } @else { (history::remediations(view.stamp, &rows)) }
-        @if let (true, Some(last)) = (more, rows.last()) {
-            p { a href={ "/remediations?" (query.with("before", &last.plan.id.to_string())) } { "Older" } }
-        }
+    let read = move |before: Option<&str>, limit: usize| {
+        let wrong =
+            |id| Problem::field("before", format!("`before` is {id:?}; give the id of a remediation"));
+        let before = before.map(|id| id.parse().map_err(|_| wrong(id))).transpose()?;
+        Ok(app.store.plans(&PlanFilter { before, limit, ..filter.clone() })?)
     };
-    Ok(Page {
-        title: "Remediations".to_owned(),
-        sections: vec![
-            Section::live("sentence", html! { h1 class="sentence" { (sentence(app, view)?) } }),
-            Section::still("filters", filters(query)),
-            Section::rows("remediations", body),
-        ],
-    })
+    let strategies: BTreeSet<&str> =
+        app.control.strategies().iter().map(|rate| rate.strategy.name()).collect();
+    let filters = vec![
+        Filter::choice("status", "Status", STATUSES.map(|name| (name, plan::words(name)))),
+        Filter::choice("strategy", "Strategy", strategies.into_iter().map(|name| (name, plan::words(name))))
+            .keeping(|record: &PlanRecord, name| phrases::action_type(&record.plan) == name),
+        Filter::choice("outcome", "Verdict", OUTCOMES.map(|kind| (kind.name(), marks::outcome_word(kind))))
+            .keeping(|record: &PlanRecord, name| {
+                record.outcome.as_ref().is_some_and(|outcome| outcome.kind.name() == name)
+            }),
+        within::filter(),
+        Filter::text("resource", "Resource", "instance/cart-0"),
+    ];
+    let list = List {
+        address: "/remediations",
+        nouns: ("remediation", "remediations"),
+        columns: columns(view.stamp),
+        filters,
+        key: Box::new(|record| record.plan.id.to_string()),
+        empty: html! { p class="empty" { "A remediation is a plan of steps that repairs an issue. None was made yet." } },
+    };
+    Ok(Listed { list, source: Source::Stored(Box::new(read)) })
+}
+
+fn columns<'a>(stamp: Stamp) -> Vec<Column<'a, PlanRecord>> {
+    let target = |record: &PlanRecord| record.plan.steps.first().map(|step| step.action.resource());
+    vec![
+        Column::new("status", "Status", |record: &PlanRecord| json!(status_name(record.status)))
+            .shown(|record| mark(marks::of_status(record.status), marks::status_word(record.status)))
+            .sorted(),
+        Column::new("strategy", "Strategy", |record: &PlanRecord| json!(phrases::action_type(&record.plan)))
+            .class("name")
+            .shown(|record| html! {
+                a href={ "/remediations/" (record.plan.id) } { (plan::words(phrases::action_type(&record.plan))) }
+            })
+            .sorted(),
+        Column::new("resource", "Where", move |record: &PlanRecord| json!(target(record).map(|r| r.to_string())))
+            .class("name two")
+            .shown(move |record| html! { @if let Some(resource) = target(record) { (resource_link(&resource)) } })
+            .sorted(),
+        Column::new("summary", "What", |record: &PlanRecord| json!(record.plan.summary)).class("fold wide quiet"),
+        Column::new("took_seconds", "Took", |record: &PlanRecord| {
+            json!(history::seconds_taken(record))
+        })
+        .class("number")
+        .shown(|record| html! { (history::time_taken(record).unwrap_or_else(|| "–".to_owned())) })
+        .sorted(),
+        Column::new("outcome", "Verdict", |record: &PlanRecord| {
+            json!(record.outcome.as_ref().map(|outcome| outcome.kind.name()))
+        })
+        .class("name two")
+        .shown(|record| html! {
+            (record.outcome.as_ref().map_or("–", |outcome| marks::outcome_word(outcome.kind)))
+        })
+        .sorted(),
+        Column::new("created_at", "When", |record: &PlanRecord| json!(record.plan.created_at.rfc3339()))
+            .class("number")
+            .shown(move |record| stamp.ago(record.plan.created_at))
+            .sorted(),
+        Column::unseen("requested_by", |record: &PlanRecord| json!(phrases::actor(&record.plan.requested_by))),
+        Column::unseen("decided_by", |record: &PlanRecord| {
+            json!(record.decision.as_ref().map(|decision| decision.who.clone()))
+        }),
+        Column::unseen("error", |record: &PlanRecord| json!(record.error)),
+        Column::unseen("rolled_back", |record: &PlanRecord| json!(record.rolled_back)),
+        Column::unseen("id", |record: &PlanRecord| json!(record.plan.id.to_string())),
+    ]
 }
 
 fn sentence(app: &App, view: &View) -> Result<String, Problem> {
@@ -76,30 +154,6 @@ fn sentence(app: &App, view: &View) -> Result<String, Problem> {
         format!("{waiting}{} of {ended} repairs in the last 24 h ended well{mean}.", counts.successful)
     };
     Ok(capital(&text))
-}
-
-fn filters(query: &Query) -> Markup {
-    let chosen = |name: &str, value: &str| query.text(name) == Some(value);
-    html! {
-        form class="filters" method="get" action="/remediations" {
-            label { "Status"
-                select name="status" {
-                    option value="" { "all" }
-                    @for name in STATUSES { option value=(name) selected[chosen("status", name)] { (plan::words(name)) } }
-                }
-            }
-            label { "Within"
-                select name="within" {
-                    option value="" { "all time" }
-                    @for (name, seconds) in SINCE { option value=(seconds) selected[chosen("within", &seconds.to_string())] { (name) } }
-                }
-            }
-            label { "Resource"
-                input type="text" name="resource" value=[query.text("resource")] placeholder="instance/cart-0" spellcheck="false";
-            }
-            button type="submit" { "Show" }
-        }
-    }
 }
 
 pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> {

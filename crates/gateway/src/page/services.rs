@@ -2,6 +2,8 @@
 //!
 //! A value is shown as over its limit where an open issue says so, against that issue's threshold.
 
+mod listed;
+
 use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
 use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot};
 use maud::{Markup, html};
@@ -18,13 +20,14 @@ use crate::problem::Problem;
 use crate::serve::App;
 
 pub(crate) use crate::phrases::resource as resource_words;
+pub(super) use listed::listed;
 
 const LOG_LINES: usize = 60;
 
 /// How far back a service's time line goes, in seconds.
 const WINDOW: i64 = WINDOWS[1].1;
 
-pub(super) fn list(view: &View) -> Result<Page, Problem> {
+pub(super) fn list(view: &View, query: &Query) -> Result<Page, Problem> {
     let sentence = match &view.snapshot {
         None => "Nothing was looked at yet.".to_owned(),
         Some(snapshot) => {
@@ -35,11 +38,16 @@ pub(super) fn list(view: &View) -> Result<Page, Problem> {
             )
         }
     };
+    let [form, rows] = listed(view).sections(query, "services")?;
     Ok(Page {
         title: "Services".to_owned(),
         sections: vec![
-            Section::live("sentence", html! { h1 class="sentence" { (sentence) } }),
-            Section::live("services", table(view, Rows::All)),
+            Section::live(
+                "sentence",
+                html! { h1 class="sentence" { (sentence) } p class="facts" { (window_words(view)) } },
+            ),
+            form,
+            rows,
             Section::live("links", links(view, Rows::All, |_| true)),
         ],
     })
@@ -56,13 +64,7 @@ fn window_words(view: &View) -> Markup {
 /// The services with their state.
 pub(super) fn table(view: &View, rows: Rows) -> Markup {
     let Some(snapshot) = view.snapshot.as_deref().filter(|snapshot| !snapshot.services.is_empty()) else {
-        return html! {
-            h2 { "Services" }
-            p class="empty" {
-                "A service is a program that Homeostat starts, watches and repairs. Declare some and bring them up: "
-                code { "homeostat up FILE" } ", or try the built-in shop: " code { "homeostat demo" }
-            }
-        };
+        return html! { h2 { "Services" } (no_services()) };
     };
     let all = snapshot.services.iter().map(|(name, state)| (view.service_status(name, state), (name, state)));
     let (rows, left_out) = rows.choose(all.collect(), Meaning::Good);
@@ -80,11 +82,11 @@ pub(super) fn table(view: &View, rows: Rows) -> Markup {
                     tr data-key=(name) {
                         td { (mark(*meaning, word)) }
                         td class="name" { a href={ "/services/" (name) } { (name) } }
-                        td class="two" data-label="Instances" { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
+                        td class="two" data-label="Instances" { (slots(view, state)) }
                         td class="number" data-label="Requests" { (rate(felt.as_ref())) }
                         td class="number" data-label="Failed" { (failed(view, felt.as_ref(), None)) }
                         td class="number" data-label="p95" { (p95(view, felt.as_ref(), None)) }
-                        (usage_cells(view, state))
+                        @for (_, title, of) in USES { td class="number" data-label=(title) { (worst_use(view, state, of)) } }
                     }
                 }
             }
@@ -96,6 +98,19 @@ pub(super) fn table(view: &View, rows: Rows) -> Markup {
             }
         }
     }
+}
+
+fn no_services() -> Markup {
+    html! {
+        p class="empty" {
+            "A service is a program that Homeostat starts, watches and repairs. Declare some and bring them up: "
+            code { "homeostat up FILE" } ", or try the built-in shop: " code { "homeostat demo" }
+        }
+    }
+}
+
+fn slots(view: &View, state: &ServiceState) -> Markup {
+    html! { div class="instances" { @for (name, instance) in &state.instances { (slot(view, name, instance)) } } }
 }
 
 /// An instance as a mark with its number; and with a word where it is not simply ready.
@@ -195,55 +210,58 @@ fn limited(
     }
 }
 
-/// The worst instance's use of each limit.
-fn usage_cells(view: &View, state: &ServiceState) -> Markup {
-    let cpu = |instance: &InstanceState| {
-        let used = instance.usage.cpu?.0;
-        let share = state.limits.cpu.map(|limit| used / limit.0 * 100.0);
-        Some((
-            share.unwrap_or(used),
-            share.map_or(format!("{used:.2} cores"), |share| format!("{share:.0} %")),
-        ))
-    };
-    let memory = |instance: &InstanceState| {
-        let used = instance.usage.memory?;
-        let share = state.limits.memory.map(|limit| used.0 as f64 / limit.0 as f64 * 100.0);
-        Some((
-            share.unwrap_or(used.0 as f64),
-            share.map_or(used.to_string(), |share| format!("{share:.0} %")),
-        ))
-    };
-    let disk = |instance: &InstanceState| {
-        let (used, size) = (instance.usage.disk_used?, instance.usage.disk_size?);
-        (size.0 > 0).then(|| {
-            let share = used.0 as f64 / size.0 as f64 * 100.0;
-            (share, format!("{share:.0} %"))
-        })
-    };
-    html! {
-        (worst_cell(view, state, ("CPU", IssueKind::HighCpu), ResourceId::Instance, cpu))
-        (worst_cell(view, state, ("Memory", IssueKind::HighMemory), ResourceId::Instance, memory))
-        (worst_cell(view, state, ("Disk", IssueKind::DiskFull), ResourceId::Volume, disk))
-    }
+/// What instances use of what they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Cpu,
+    Memory,
+    Disk,
 }
 
-fn worst_cell(
-    view: &View,
-    state: &ServiceState,
-    (label, kind): (&str, IssueKind),
-    resource: fn(InstanceName) -> ResourceId,
-    measure: impl Fn(&InstanceState) -> Option<(f64, String)>,
-) -> Markup {
-    let measured = state.instances.iter().filter_map(|(name, instance)| Some((name, measure(instance)?)));
-    let worst = measured.max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0));
-    html! {
-        td class="number" data-label=(label) {
-            @match worst {
-                Some((name, (value, text))) => (limited(view, kind, Some(resource(name.clone())), (value, &text), " %", &format!("the most of its instances: {name}"))),
-                None => (unknown()),
+/// Each with its name in files and its heading.
+const USES: [(&str, &str, Use); 3] =
+    [("cpu", "CPU", Use::Cpu), ("memory", "Memory", Use::Memory), ("disk", "Disk", Use::Disk)];
+
+impl Use {
+    /// Percent of the limit, or what is used where there is none: cores, bytes.
+    fn of(self, state: &ServiceState, instance: &InstanceState) -> Option<(f64, String)> {
+        let percent = |share: f64| format!("{share:.0} %");
+        match self {
+            Self::Cpu => {
+                let used = instance.usage.cpu?.0;
+                let share = state.limits.cpu.map(|limit| used / limit.0 * 100.0);
+                Some((share.unwrap_or(used), share.map_or(format!("{used:.2} cores"), percent)))
+            }
+            Self::Memory => {
+                let used = instance.usage.memory?;
+                let share = state.limits.memory.map(|limit| used.0 as f64 / limit.0 as f64 * 100.0);
+                Some((share.unwrap_or(used.0 as f64), share.map_or(used.to_string(), percent)))
+            }
+            Self::Disk => {
+                let (used, size) = (instance.usage.disk_used?, instance.usage.disk_size?);
+                let share = used.0 as f64 / size.0 as f64 * 100.0;
+                (size.0 > 0).then(|| (share, percent(share)))
             }
         }
     }
+}
+
+/// The instance that uses the most, with how much.
+fn worst_of(state: &ServiceState, of: Use) -> Option<(&InstanceName, f64, String)> {
+    let each = state.instances.iter();
+    let measured =
+        each.filter_map(|(name, instance)| of.of(state, instance).map(|(value, text)| (name, value, text)));
+    measured.max_by(|(_, a, _), (_, b, _)| a.total_cmp(b))
+}
+
+fn worst_use(view: &View, state: &ServiceState, of: Use) -> Markup {
+    let Some((name, value, text)) = worst_of(state, of) else { return unknown() };
+    let (kind, resource) = match of {
+        Use::Cpu => (IssueKind::HighCpu, ResourceId::Instance(name.clone())),
+        Use::Memory => (IssueKind::HighMemory, ResourceId::Instance(name.clone())),
+        Use::Disk => (IssueKind::DiskFull, ResourceId::Volume(name.clone())),
+    };
+    limited(view, kind, Some(resource), (value, &text), " %", &format!("the most of its instances: {name}"))
 }
 
 /// The links that `keep` chooses, with rate, errors and duration.

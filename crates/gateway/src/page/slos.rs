@@ -1,5 +1,7 @@
 //! Objectives: the list by what is left of their budgets, and one objective with what burned its budget.
 
+mod listed;
+
 use domain::{Deployment, IssueKind, SloStatus, Snapshot};
 use maud::{Markup, html};
 use observe::objectives::{Detail, Objectives};
@@ -18,6 +20,8 @@ use crate::body::{Query, encode};
 use crate::problem::Problem;
 use crate::serve::App;
 
+pub(super) use listed::{listed, table};
+
 /// Issues that are shown below a budget.
 const ISSUES: usize = 20;
 
@@ -29,15 +33,12 @@ const MINUTE_US: i64 = 60_000_000;
 /// The height of the budget's picture in its own units, the top being a full budget.
 const HEIGHT: f64 = 120.0;
 
-pub(super) fn list(app: &App) -> Result<Page, Problem> {
-    let mut details = objectives(app)?.details();
-    details.sort_by(|a, b| left(a).total_cmp(&left(b)));
+pub(super) fn list(app: &App, query: &Query) -> Result<Page, Problem> {
+    let sentence = sentence(&objectives(app)?.details());
+    let [form, rows] = listed(app)?.sections(query, "objectives")?;
     Ok(Page {
         title: "Objectives".to_owned(),
-        sections: vec![
-            Section::live("sentence", html! { h1 class="sentence" { (sentence(&details)) } }),
-            Section::live("objectives", table(&details)),
-        ],
+        sections: vec![Section::live("sentence", html! { h1 class="sentence" { (sentence) } }), form, rows],
     })
 }
 
@@ -88,43 +89,6 @@ fn keeps(known: usize) -> String {
         "The 1 measured objective keeps within".to_owned()
     } else {
         format!("Each of {known} measured objectives keeps within")
-    }
-}
-
-pub(super) fn table(details: &[Detail]) -> Markup {
-    html! {
-        @if details.is_empty() {
-            p class="empty" {
-                "An objective says which share of events has to be good, such as 99.9 % of requests in 30 days. Name files of them in "
-                code { "[slo] files" } "; " code { "homeostat slo check FILE" } " says whether they can be read."
-            }
-        } @else { div class="scroll" { table class="stacks" {
-            thead { tr {
-                th { "Status" } th { "Objective" } th { "Budget left" }
-                th class="number" { "Target" } th class="number" { "Current" } th class="number" { "Burn, 1 h" } th class="number" { "Coverage" }
-            } }
-            tbody { @for detail in details { (row(detail)) } }
-        } } }
-    }
-}
-
-fn row(detail: &Detail) -> Markup {
-    let Detail { objective, standing, .. } = detail;
-    let (meaning, word) = status(standing.and_then(|standing| standing.status));
-    let remaining = measured(detail);
-    html! {
-        tr data-key=(objective.id) {
-            td { (mark(meaning, word)) }
-            td class="what" {
-                a href={ "/slos/" (encode(&objective.id)) } { (objective.id) }
-                @if !objective.description.is_empty() { div class="quiet" { (objective.description) } }
-            }
-            td class="budget" data-label="Budget left" { (percent_or(remaining)) (of_share(meaning, remaining)) }
-            td class="number" data-label="Target" { (share(objective.target.ratio())) }
-            td class="number" data-label="Current" { (standing.and_then(|standing| standing.good).map_or("–".to_owned(), share)) }
-            td class="number" data-label="Burn, 1 h" { (lately(detail).map_or("–".to_owned(), rate)) }
-            td class="number" data-label="Coverage" { (standing.map_or("–".to_owned(), |standing| format!("{:.0} %", standing.coverage * 100.0))) }
-        }
     }
 }
 

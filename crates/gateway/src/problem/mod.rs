@@ -59,10 +59,22 @@ impl Problem {
         Self::new(Code::Internal, detail)
     }
 
+    /// What goes with its answer.
+    pub(crate) fn refusal(&self) -> Refusal {
+        Refusal { code: self.code, detail: self.detail.clone() }
+    }
+
     /// The sentence, with a capital letter, as pages show it.
     pub(crate) fn title(&self) -> &'static str {
         self.status().canonical_reason().unwrap_or("Error")
     }
+}
+
+/// Goes with every refusal, so that the audit trail can say what was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) detail: String,
 }
 
 /// Goes with an answer that is a refusal by configuration, no failure of ours.
@@ -88,6 +100,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(self.refusal());
         if self.code == Code::NoTelemetry {
             response.extensions_mut().insert(NotKept);
         }

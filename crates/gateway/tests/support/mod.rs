@@ -9,6 +9,7 @@ pub(crate) mod scene;
 pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
+pub(crate) mod webdriver;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -263,6 +264,38 @@ impl Control for Fleet {
 
     fn resume(&self, service: &ServiceName, _who: &str) -> Result<(), ControlError> {
         self.store.pause_service(service, None).map_err(unavailable)
+    }
+
+    fn preview_experiment(&self, request: &ExperimentRequest) -> Result<Vec<Planned>, ControlError> {
+        let Target::Resource(target) = request.target.clone() else {
+            return Err(ControlError::Unsupported { why: "this fleet takes one resource".to_owned() });
+        };
+        let known = self.snapshot().is_some_and(|snapshot| snapshot.resources().any(|one| one == target));
+        if !known {
+            return Err(ControlError::Unsupported { why: format!("there is no {target}") });
+        }
+        let now = self.clock.now();
+        let fault = Fault { target: target.clone(), kind: request.kind.clone(), duration: request.duration };
+        let plan = Plan {
+            id: self.id(now),
+            intent: Intent::Experiment { experiment: self.id(now) },
+            requested_by: Actor::Operator(request.requested_by.clone()),
+            summary: format!("inject {} into {target}", fault.kind),
+            expected_effect: format!("{target} is disturbed and found, repaired and verified by the loop"),
+            steps: vec![domain::Step {
+                action: domain::Action::Inject(fault),
+                undo: domain::Undo::Exact,
+                timeout: Duration::from_secs(10),
+            }],
+            verify: None,
+            blast_radius: vec![target],
+            lift_after: None,
+            created_at: now,
+        };
+        let stopped = self.store.switches().map_err(unavailable)?.emergency_stop.is_some();
+        let reasons = if stopped { vec!["the emergency stop is engaged".to_owned()] } else { Vec::new() };
+        let status = if stopped { PlanStatus::Refused } else { PlanStatus::Pending };
+        Ok(vec![Planned { plan, status, reasons }])
     }
 
     fn inject(&self, request: ExperimentRequest) -> Result<ExperimentId, ControlError> {

@@ -25,11 +25,12 @@ use shop::window;
 pub(crate) type Scene = fn(&Fleet);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Scene); 12] = [
+pub(crate) const SCENES: [(&str, Scene); 13] = [
     ("busy", busy),
     ("calm", calm),
     ("crowded", crowded),
     ("empty", |_| {}),
+    ("eventful", eventful),
     ("healing", healing),
     ("long", long_names),
     ("off", off),
@@ -53,6 +54,12 @@ pub(crate) fn calm(fleet: &Fleet) {
     let now = fleet.clock.now();
     *fleet.snapshot.lock().unwrap() = Some(Arc::new(snapshot(now)));
     *fleet.health.lock().unwrap() = Some(health(now, [100, 100, 100, 100, 100]));
+}
+
+/// All is well, after 120 issues of cart, which are more than a page has.
+pub(crate) fn eventful(fleet: &Fleet) {
+    calm(fleet);
+    past::issues(fleet, fleet.clock.now(), 120);
 }
 
 fn health(at: Time, [overall, compute, network, storage, database]: [u8; 5]) -> HealthRecord {

@@ -64,6 +64,7 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
     let config = GatewayConfig {
         access: Default::default(),
         token: TOKEN.to_owned(),
+        audit: None,
         token_file: None,
         clock,
         otlp: Some(receivers.running()),
@@ -117,6 +118,7 @@ pub(crate) fn start_with_objectives(
     let config = GatewayConfig {
         access: Default::default(),
         token: TOKEN.to_owned(),
+        audit: None,
         token_file: None,
         clock: Arc::clone(&clock),
         otlp: None,

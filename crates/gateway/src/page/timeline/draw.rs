@@ -171,7 +171,7 @@ fn draw_item(axis: Axis, item: &Item, row: usize, before: Option<&Item>, next: O
     let open = if item.end_us.is_none() { " open" } else { "" };
     html! {
         a class={ "item " (item.meaning.class()) (open) } href=(item.href) data-group=(item.group)
-            data-key={ (item.href) "@" (item.begin_us) } aria-label=(item.title) {
+            data-key={ (item.href) "@" (item.begin_us) } {
             title { (item.title) }
             rect x=(percent(x)) width=(percent(end - x)) y=(y) height=(BAR_HEIGHT) {}
             (marks::shape_at(item.meaning, &percent(x), y))

@@ -8,7 +8,7 @@ mod told;
 
 pub(crate) use budget::about as budgets_about;
 pub(crate) use draw::{Axis, WINDOWS};
-pub(crate) use page::page;
+pub(crate) use page::{listed, page};
 pub(crate) use told::{changed_before, patterns};
 
 use decide::correlate::Span;

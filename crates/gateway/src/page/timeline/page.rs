@@ -9,6 +9,7 @@ use decide::correlate::{Correlation, Span};
 use domain::units::show_duration;
 use domain::{Happening, HappeningKind, Lane};
 use maud::{Markup, html};
+use serde_json::json;
 use std::time::Duration;
 
 use super::draw::{self, Axis, WINDOWS};
@@ -16,11 +17,12 @@ use super::{ALWAYS, budget, lanes, selectable, told};
 use crate::api;
 use crate::body::Query;
 use crate::happenings::{self, time};
+use crate::page::list::{Column, Filter, List, Listed, Source};
 use crate::page::marks::{mark, of_bearing};
 use crate::page::sentence::{capital, count};
-use crate::page::time::absolute;
+use crate::page::time::{Stamp, absolute};
 use crate::page::view::View;
-use crate::page::{Page, Section};
+use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -32,9 +34,6 @@ const CORRELATED_US_MAX: i64 = 86_400_000_000;
 
 /// From a second to a month.
 const WIDTH_US: std::ops::RangeInclusive<i64> = 1_000_000..=31 * 86_400_000_000;
-
-/// Rows of the list under the picture.
-const ROWS: usize = 100;
 
 /// A pattern surer than this is the first sentence of the page.
 const SURE_PERCENT: f64 = 50.0;
@@ -99,7 +98,6 @@ impl Window {
 }
 
 pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
-    query.only(&["within", "from", "to", "service", "lane", "part"])?;
     let window = Window::read(view, query)?;
     let wanted = wanted(query)?;
     let service = query.text("service");
@@ -108,6 +106,11 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let answer = (span.to_us - span.from_us <= CORRELATED_US_MAX + CORRELATED_US_MAX / 20)
         .then(|| happenings::correlated(app, span, span.to_us.min(view.stamp.now.wall_us), service))
         .transpose()?;
+    let listed = of_events(view.stamp, events.clone());
+    let (search, exports) = (listed.list.search_box(query), listed.list.exports(query));
+    let update = if window.last.is_some() { Update::Rows } else { Update::Never };
+    let mut rows = listed.rows(query, "events", update)?;
+    rows.body = html! { h2 { "Everything in it" span class="quiet" { "newest first; the search is for these rows" } } (rows.body) };
     let section = match window.last {
         Some(_) => Section::live,
         None => Section::still,
@@ -119,15 +122,31 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
                 "sentence",
                 html! { h1 class="sentence" { (sentence(&window, &events, answer.as_ref(), service)) } },
             ),
-            Section::still("filters", filters(app, view, &window, query, &wanted)),
+            Section::still("filters", filters(app, view, &window, query, (&wanted, &search, &exports))),
             section("timeline", picture(app, &window, query, &events, answer.as_ref(), &wanted)),
             section("patterns", together(view, answer.as_ref())),
-            match window.last {
-                Some(_) => Section::rows("events", list(view, &events)),
-                None => Section::still("events", list(view, &events)),
-            },
+            rows,
         ],
     })
+}
+
+/// Everything in the window, for a file.
+pub(crate) fn listed<'a>(app: &App, view: &View, query: &Query) -> Result<Listed<'a, Happening>, Problem> {
+    let window = Window::read(view, query)?;
+    let events = happenings::gather(app, window.span(), &wanted(query)?, query.text("service"))?;
+    Ok(of_events(view.stamp, events))
+}
+
+fn of_events<'a>(stamp: Stamp, events: Vec<Happening>) -> Listed<'a, Happening> {
+    let list = List {
+        address: "/timeline",
+        nouns: ("event", "events"),
+        columns: columns(stamp),
+        filters: ["within", "from", "to", "service", "lane"].map(Filter::elsewhere).into(),
+        key: Box::new(|event: &Happening| event.id.clone()),
+        empty: html! { p class="empty" { "Nothing." } },
+    };
+    Listed { list, source: Source::Whole(events) }
 }
 
 fn wanted(query: &Query) -> Result<Vec<Lane>, Problem> {
@@ -175,7 +194,13 @@ fn sentence(
     }
 }
 
-fn filters(app: &App, view: &View, window: &Window, query: &Query, wanted: &[Lane]) -> Markup {
+fn filters(
+    app: &App,
+    view: &View,
+    window: &Window,
+    query: &Query,
+    (wanted, search, exports): (&[Lane], &Markup, &Markup),
+) -> Markup {
     let mut services: BTreeSet<String> = BTreeSet::new();
     if let Some(snapshot) = &view.snapshot {
         services.extend(snapshot.services.keys().map(ToString::to_string));
@@ -185,7 +210,8 @@ fn filters(app: &App, view: &View, window: &Window, query: &Query, wanted: &[Lan
     services.extend(chosen.map(str::to_owned));
     let custom = window.last.filter(|last| !WINDOWS.iter().any(|(_, seconds)| seconds == last));
     html! {
-        form class="filters" method="get" action="/timeline" {
+        form class="filters" method="get" action="/timeline" role="search" {
+            (search)
             @match window.last {
                 Some(last) => label { "Time"
                     select name="within" {
@@ -211,6 +237,7 @@ fn filters(app: &App, view: &View, window: &Window, query: &Query, wanted: &[Lan
                 }
             }
             button type="submit" { "Show" }
+            (exports)
         }
     }
 }
@@ -287,31 +314,39 @@ fn together(view: &View, answer: Option<&Correlation>) -> Markup {
 }
 
 /// The same in words, for those who cannot see the picture or want to search it.
-fn list(view: &View, events: &[Happening]) -> Markup {
-    html! {
-        h2 { "Everything in it" span class="quiet" { "newest first" } }
-        @if events.is_empty() { p class="empty" { "Nothing." } } @else {
-            div class="scroll" { table class="stacks" {
-                thead { tr { th { "What" } th { "Service" } th { "Sentence" } th class="number" { "Lasted" } th class="number" { "When" } } }
-                tbody {
-                    @for event in events.iter().take(ROWS) {
-                        tr data-key=(event.id) {
-                            td { (mark(of_bearing(event.bearing), event.kind.name())) }
-                            td class="name" { @match &event.service { Some(name) => a href={ "/services/" (name) } { (name) }, None => span class="quiet" { "–" } } }
-                            td class="what wide" { a href=(lanes::href(event)) { (event.title) } }
-                            td class="number" data-label="Lasted" {
-                                @match event.to_us {
-                                    None => (view.stamp.lasting(time(event.from_us))),
-                                    Some(end) if end == event.from_us => span class="quiet" { "–" },
-                                    Some(end) => (show_duration(Duration::from_micros((end - event.from_us).unsigned_abs()))),
-                                }
-                            }
-                            td class="number" data-label="When" { (view.stamp.ago(time(event.from_us))) }
-                        }
-                    }
-                }
-            } }
-            @if events.len() > ROWS { p class="quiet" { (events.len() - ROWS) " older ones are not listed; choose a shorter time." } }
-        }
-    }
+fn columns<'a>(stamp: Stamp) -> Vec<Column<'a, Happening>> {
+    let length = |event: &Happening| Some((event.to_us? - event.from_us).unsigned_abs()).filter(|us| *us > 0);
+    vec![
+        Column::new("kind", "What", |event: &Happening| json!(event.kind.name()))
+            .shown(|event| mark(of_bearing(event.bearing), event.kind.name()))
+            .sorted(),
+        Column::new("service", "Service", |event: &Happening| json!(event.service))
+            .class("name")
+            .shown(|event| match &event.service {
+                Some(name) => html! { a href={ "/services/" (name) } { (name) } },
+                None => html! { span class="quiet" { "–" } },
+            })
+            .sorted(),
+        Column::new("title", "Sentence", |event: &Happening| json!(event.title))
+            .class("what wide")
+            .shown(|event| html! { a href=(lanes::href(event)) { (event.title) } }),
+        Column::new("lasted_seconds", "Lasted", move |event: &Happening| {
+            json!(length(event).map(|us| us as f64 / 1e6))
+        })
+        .class("number")
+        .shown(move |event| match (event.to_us, length(event)) {
+            (None, _) => stamp.lasting(time(event.from_us)),
+            (_, None) => html! { span class="quiet" { "–" } },
+            (_, Some(us)) => html! { (show_duration(Duration::from_micros(us))) },
+        })
+        .sorted(),
+        Column::new("from", "When", |event: &Happening| json!(time(event.from_us).rfc3339()))
+            .class("number")
+            .shown(move |event| stamp.ago(time(event.from_us)))
+            .sorted(),
+        Column::unseen("to", |event: &Happening| json!(event.to_us.map(|us| time(us).rfc3339()))),
+        Column::unseen("caller", |event: &Happening| json!(event.caller)),
+        Column::unseen("severity", |event: &Happening| json!(event.severity.map(domain::Severity::name))),
+        Column::unseen("id", |event: &Happening| json!(event.id)),
+    ]
 }

@@ -1,9 +1,11 @@
 //! The traces a search found, in short.
 
 use maud::{Markup, html};
+use serde_json::json;
 use telemetry::{Root, Telemetry, TraceFilter, TraceSummary};
 
 use super::units;
+use crate::page::list::{Column, Filter, List, Listed, Source};
 use crate::page::sentence::count;
 use crate::page::time::Stamp;
 use crate::problem::Problem;
@@ -19,38 +21,69 @@ pub(super) fn find(store: &Telemetry, filter: &TraceFilter) -> Result<Vec<TraceS
     Ok(summaries)
 }
 
-/// The traces as a table. With `compare`, each row leads to its comparison with that trace.
-pub(super) fn table(stamp: Stamp, traces: &[TraceSummary], compare: Option<&str>) -> Markup {
-    html! {
-        div class="scroll" { table class="stacks traces" {
-            thead { tr {
-                th { "Errors" } th { "Trace" } th class="number" { "Duration" } th class="number" { "Spans" }
-                th { "Services" } @if compare.is_some() { th { "Compare" } } th class="number" { "Began" }
-            } }
-            tbody {
-                @for trace in traces {
-                    tr data-key=(trace.trace_id) {
-                        td class=[(trace.errors == 0).then_some("none")] { (super::errors(trace.errors)) }
-                        td class="name" {
-                            a href={ "/traces/" (trace.trace_id) } { (trace.root_service) ": " (trace.root_operation) }
-                            @if trace.root == Root::Missing { " " span class="quiet" title="the span this trace began with is not here" { "begins elsewhere" } }
-                        }
-                        td class="number" data-label="Duration" { (units::duration(trace.duration_nano)) }
-                        td class="number" data-label="Spans" { (units::grouped(trace.spans)) }
-                        td class="two" data-label="Services" { (services(trace)) }
-                        @if let Some(other) = compare {
-                            td data-label="Compare" {
-                                @if *other == trace.trace_id.to_string() { span class="quiet" { "this one" } }
-                                @else { a href={ "/traces/compare?a=" (other) "&b=" (trace.trace_id) } { "compare" } }
-                            }
-                        }
-                        td class="number began" { (stamp.ago(units::time(trace.start_unix_nano))) }
-                    }
-                }
+/// The traces that were found. With `compare`, each row leads to its comparison with that trace.
+pub(super) fn listed<'a>(
+    stamp: Stamp,
+    traces: Vec<TraceSummary>,
+    compare: Option<String>,
+) -> Listed<'a, TraceSummary> {
+    let mut columns = vec![
+        Column::new("errors", "Errors", |trace: &TraceSummary| json!(trace.errors))
+            .shown(|trace| super::errors(trace.errors))
+            .sorted(),
+        Column::new("trace", "Trace", |trace: &TraceSummary| json!(format!("{}: {}", trace.root_service, trace.root_operation)))
+            .class("name")
+            .shown(|trace| html! {
+                a href={ "/traces/" (trace.trace_id) } { (trace.root_service) ": " (trace.root_operation) }
+                @if trace.root == Root::Missing { " " span class="quiet" title="the span this trace began with is not here" { "begins elsewhere" } }
+            })
+            .sorted(),
+        Column::new("duration_ms", "Duration", |trace: &TraceSummary| json!(trace.duration_nano as f64 / 1e6))
+            .class("number")
+            .shown(|trace| html! { (units::duration(trace.duration_nano)) })
+            .sorted(),
+        Column::new("spans", "Spans", |trace: &TraceSummary| json!(trace.spans))
+            .class("number")
+            .shown(|trace| html! { (units::grouped(trace.spans)) })
+            .sorted(),
+        Column::new("services", "Services", |trace: &TraceSummary| {
+            json!(trace.services.iter().map(|share| share.service.as_str()).collect::<Vec<_>>())
+        })
+        .class("two")
+        .shown(services),
+    ];
+    if let Some(other) = compare {
+        let id = |trace: &TraceSummary| json!(trace.trace_id.to_string());
+        columns.push(Column::new("compare", "Compare", id).shown(move |trace| {
+            html! {
+                @if other == trace.trace_id.to_string() { span class="quiet" { "this one" } }
+                @else { a href={ "/traces/compare?a=" (other) "&b=" (trace.trace_id) } { "compare" } }
             }
-        } }
+        }));
     }
+    columns.push(
+        Column::new("began", "Began", |trace: &TraceSummary| {
+            json!(units::time(trace.start_unix_nano).rfc3339())
+        })
+        .class("number began")
+        .shown(move |trace| stamp.ago(units::time(trace.start_unix_nano)))
+        .sorted(),
+    );
+    columns.push(Column::unseen("id", |trace: &TraceSummary| json!(trace.trace_id.to_string())));
+    let list = List {
+        address: "/traces",
+        nouns: ("trace", "traces"),
+        columns,
+        filters: FIELDS.map(Filter::elsewhere).into(),
+        key: Box::new(|trace: &TraceSummary| trace.trace_id.to_string()),
+        empty: html! {},
+    };
+    Listed { list, source: Source::Whole(traces) }
 }
+
+/// What the page's own form asks for.
+const FIELDS: [&str; 12] =
+    ["service", "operation", "tags", "min", "max", "limit", "errors", "with", "within", "from", "to", "id"];
 
 /// The names of a few services, and how many more there are.
 fn services(trace: &TraceSummary) -> Markup {

@@ -369,7 +369,7 @@ fn different(
         }
         @if !summaries.is_empty() {
             h2 { "Traces in the box" span class="quiet" { "the newest " (summaries.len()) } }
-            (found::table(view.stamp, &summaries, None))
+            (found::listed(view.stamp, Vec::new(), None).list.plain(&summaries))
         }
     })
 }

@@ -250,7 +250,7 @@ fn draw_edge(
         if edge.link == DependencyLink::Message { " message" } else { "" }
     );
     html! {
-        a class=(class) href=(address(edge, range)) aria-label=(title) {
+        a class=(class) href=(address(edge, range)) {
             title { (title) }
             path class="line" d=(path) marker-end="url(#arrow)" {}
             text x=(tx) y=(ty.saturating_sub(4)) {
@@ -270,7 +270,7 @@ fn draw_node(node: &Node<'_>, (x, y): (usize, usize), range: &Range, seconds: f6
         node.name.to_owned()
     };
     html! {
-        a class={ "node " (meaning.class()) @if node.silent { " silent" } } href=(address_of(node, range)) aria-label=(title) {
+        a class={ "node " (meaning.class()) @if node.silent { " silent" } } href=(address_of(node, range)) {
             title { (title) }
             rect x=(x) y=(y) width=(NODE.0) height=(NODE.1) rx="6" {}
             (shape_at(meaning, &(x + 10).to_string(), y + 10))

@@ -29,7 +29,7 @@ pub(super) use compare::compare;
 pub(super) use detail::detail;
 pub(super) use heat::latency;
 pub(super) use map::service_map;
-pub(super) use search::{around, opened_by_id, search};
+pub(super) use search::{around, listed, opened_by_id, search};
 
 use maud::{Markup, html};
 use telemetry::{Telemetry, Trace, TraceId};

@@ -2,14 +2,15 @@
 
 use axum::http::Uri;
 use maud::{Markup, html};
-use telemetry::{StatusFilter, Telemetry, TraceFilter};
+use telemetry::{StatusFilter, Telemetry, TraceFilter, TraceSummary};
 
 use super::range::Range;
 use super::{found, scatter, tags, units};
 use crate::body::{Query, encode};
+use crate::page::list::Listed;
 use crate::page::sentence::count;
 use crate::page::view::View;
-use crate::page::{Page, Section};
+use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -27,12 +28,15 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     let filter = filter(query, &range)?;
     let traces = found::find(store, &filter)?;
     let with = query.text("with");
+    let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
+    let exports = listed.list.exports(query);
+    let table = listed.rows(query, "found", Update::Never)?.body;
     let body = html! {
         @if traces.is_empty() {
             (nothing(app, store, &range))
         } @else {
             (scatter::draw(&traces))
-            (found::table(view.stamp, &traces, with))
+            (table)
             @if super::nobody_sends(store) { (how_to_send(app)) }
         }
     };
@@ -65,10 +69,22 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
                     }
                 },
             ),
-            Section::still("form", form(store, query, &range)),
+            Section::still("form", form(store, query, &range, &exports)),
             Section::still("found", body),
         ],
     })
+}
+
+/// The traces that the address chooses, for a file.
+pub(in crate::page) fn listed<'a>(
+    app: &App,
+    view: &View,
+    query: &Query,
+) -> Result<Listed<'a, TraceSummary>, Problem> {
+    let none = || Problem::field("format", "traces are not kept here; there are none to export");
+    let store = super::store(app).map_err(|_| none())?;
+    let traces = found::find(store, &filter(query, &Range::read(view, query)?)?)?;
+    Ok(found::listed(view.stamp, traces, None))
 }
 
 /// Where the form that opens a trace by its id leads.
@@ -100,11 +116,12 @@ fn filter(query: &Query, range: &Range) -> Result<TraceFilter, Problem> {
     })
 }
 
-fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
+fn form(store: &Telemetry, query: &Query, range: &Range, exports: &Markup) -> Markup {
     let text = |name: &str| query.text(name).unwrap_or("").to_owned();
     let limit = query.count("limit", 1, 200).ok().flatten().unwrap_or(LIMIT);
     html! {
         form class="search" method="get" action="/traces" {
+            label class="grow" { "Search what is found" input type="search" name="q" value=(text("q")) placeholder="any words of the rows" spellcheck="false" autocomplete="off"; }
             (choice(store, query))
             label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
             label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
@@ -120,6 +137,7 @@ fn form(store: &Telemetry, query: &Query, range: &Range) -> Markup {
             @if let Some(with) = query.text("with") { input type="hidden" name="with" value=(with); }
             button class="primary" type="submit" { "Search" }
             a href="/latency" { "Latency over time" }
+            (exports)
         }
         form class="search" method="get" action="/traces" {
             label class="grow" { "Or open a trace by its id" input type="text" class="mono" name="id" placeholder="32 hexadecimal digits" spellcheck="false" autocomplete="off" maxlength="32"; }

@@ -63,6 +63,18 @@ pub(super) fn past(fleet: &Fleet, now: Time) {
     }
 }
 
+/// So many issues of cart that are over, one a minute.
+pub(super) fn issues(fleet: &Fleet, now: Time, many: u64) {
+    for n in (1..=many).rev() {
+        let at = now.minus(seconds(60 * n));
+        let text = format!("cart-{} runs but does not answer: 3 probes failed in a row, limit 3", n % 2);
+        let resource = format!("instance/cart-{}", n % 2);
+        let mut over = issue(fleet, at, IssueKind::PodCrash, Reason::Unresponsive, &resource, &text);
+        over.closed_at = Some(at.plus(seconds(10 + n)));
+        fleet.store.save_issue(&over).unwrap();
+    }
+}
+
 fn finished_fault(fleet: &Fleet, at: Time, resource: &str) {
     let (plan, experiment) = experiment_plan(fleet, at, 30, resource, FaultKind::Pause, "pause for 30 s");
     fleet.store.start_plan(plan, &SlotLimits::NONE, at).unwrap();

@@ -1,0 +1,201 @@
+//! What people and programs ask to be changed, for the audit trail.
+//!
+//! In: requests that may change something, with their answers. Out: a record of each, before it is answered: who, by what
+//! it was proven, what, at which address, with what outcome, and the plan it is about. What was refused at the door is
+//! recorded as well; of what nobody in particular was refused, no more than [`ANONYMOUS_A_MINUTE`] a minute, so that who has
+//! no token cannot fill the disk; how many were left out is said by the next record.
+//!
+//! What the loop does by itself is recorded by who runs it.
+
+use std::sync::{Arc, Mutex};
+
+use audit::{Action, Audit, NewRecord, Outcome, Via};
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
+
+use crate::guard::{REQUEST_ID, Requirement};
+use crate::problem::{Problem, Refusal};
+use crate::serve::{App, lock};
+
+/// Refusals of who proved nothing that are recorded within a minute.
+const ANONYMOUS_A_MINUTE: u32 = 60;
+
+const MINUTE_US: i64 = 60_000_000;
+
+/// Goes with an answer: the plan it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfPlan(PlanId);
+
+/// Goes with an answer: why it was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Why(pub(crate) String);
+
+/// Goes with the answer to who signed in: who it is.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedInAs(pub(crate) String);
+
+/// Says which plan an answer is about.
+pub(crate) fn about(plan: PlanId, mut response: Response) -> Response {
+    response.extensions_mut().insert(OfPlan(plan));
+    response
+}
+
+/// The trail, with what keeps it from being flooded, and what went wrong with it.
+pub(crate) struct Trail {
+    audit: Option<Audit>,
+    anonymous: Mutex<Anonymous>,
+    /// Why the last record could not be written.
+    trouble: Mutex<Option<String>>,
+}
+
+/// What was recorded of nobody in particular in one minute.
+#[derive(Debug, Default)]
+struct Anonymous {
+    minute: i64,
+    recorded: u32,
+    left_out: u64,
+}
+
+impl Anonymous {
+    /// Whether one more is recorded, and how many were left out before it.
+    fn admit(&mut self, now: Time) -> Option<u64> {
+        let minute = now.wall_us.div_euclid(MINUTE_US);
+        if minute != self.minute {
+            (self.minute, self.recorded) = (minute, 0);
+        }
+        if self.recorded >= ANONYMOUS_A_MINUTE {
+            self.left_out += 1;
+            return None;
+        }
+        self.recorded += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+impl Trail {
+    pub(crate) fn new(audit: Option<Audit>) -> Self {
+        Self { audit, anonymous: Mutex::default(), trouble: Mutex::default() }
+    }
+
+    /// The trail itself; `None` where none is kept.
+    pub(crate) fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
+    }
+
+    /// Why records are not written, where they are not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Writes a record, and waits for the disk. What was done is done: that it could not be recorded is said by `/health`.
+    pub(crate) fn append(&self, record: NewRecord) {
+        let Some(audit) = &self.audit else { return };
+        let written = audit.append(record);
+        *lock(&self.trouble) = written.err().map(|error| format!("the audit trail is not written: {error}"));
+    }
+}
+
+/// Records what a request came to.
+pub(crate) async fn record(
+    State((app, requirement)): State<(Arc<App>, Requirement)>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+    next: Next,
+) -> Response {
+    let identity = request.extensions().get::<Identity>().cloned();
+    let identity = identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused));
+    let id = request_id(request.headers());
+    let response = next.run(request).await;
+    if let Ok(action) = Action::try_from(requirement.action.to_owned()) {
+        write(&app, of_answer(&identity, action, uri.path(), id, &response)).await;
+    }
+    response
+}
+
+/// Records that somebody came with a proof that is none.
+pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, problem: &Problem) {
+    const ACTION: Action = Action::new("access.identify");
+    let nobody = Identity::anonymous(AnonymousReads::Refused);
+    let record =
+        NewRecord::new(nobody.name.as_str(), Via::Anonymous, ACTION, path, Outcome::Refused)
+            .detail(format!("{}: {}", problem.code.name(), problem.detail))
+            .request(request_id(headers));
+    write(app, Draft { record, is_anonymous_refusal: true }).await;
+}
+
+/// A record, and whether it is one that anybody could cause.
+struct Draft {
+    record: NewRecord,
+    is_anonymous_refusal: bool,
+}
+
+fn of_answer(identity: &Identity, action: Action, path: &str, id: String, response: &Response) -> Draft {
+    let extensions = response.extensions();
+    let status = response.status();
+    let outcome = match status {
+        status if status.is_server_error() => Outcome::Failed,
+        status if status.is_client_error() || status == StatusCode::TEMPORARY_REDIRECT => Outcome::Refused,
+        _ => Outcome::Done,
+    };
+    // Who signs in is nobody until then.
+    let signed_in = extensions.get::<SignedInAs>().map(|SignedInAs(name)| name.as_str());
+    let who = signed_in.unwrap_or(&identity.name);
+    let mut record = NewRecord::new(who, via(identity.proof), action, path, outcome).request(id);
+    if let Some(Why(why)) = extensions.get() {
+        record = record.why(why.as_str());
+    }
+    if let Some(Refusal { code, detail }) = extensions.get() {
+        record = record.detail(format!("{}: {detail}", code.name()));
+    }
+    if let Some(OfPlan(plan)) = extensions.get() {
+        record = record.plan(*plan);
+    }
+    Draft { record, is_anonymous_refusal: identity.proof == Proof::None && outcome != Outcome::Done }
+}
+
+async fn write(app: &Arc<App>, Draft { mut record, is_anonymous_refusal }: Draft) {
+    if app.trail.audit().is_none() {
+        return;
+    }
+    if is_anonymous_refusal {
+        let Some(left_out) = lock(&app.trail.anonymous).admit(app.clock.now()) else { return };
+        if left_out > 0 {
+            record = record.why(format!("{left_out} more like this were refused before and not recorded"));
+        }
+    }
+    let app = Arc::clone(app);
+    // A panic of the writer is said by the trail's own state at the next record.
+    let _ = tokio::task::spawn_blocking(move || app.trail.append(record)).await;
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn via(proof: Proof) -> Via {
+    match proof {
+        Proof::None => Via::Anonymous,
+        Proof::Token => Via::Token,
+        Proof::Session => Via::Session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_in_particular_was_refused_is_recorded_up_to_a_bound_and_counted_beyond() {
+        let mut anonymous = Anonymous::default();
+        let at = |minute: i64| Time { boot_us: 0, wall_us: minute * MINUTE_US };
+        for _ in 0..ANONYMOUS_A_MINUTE {
+            assert_eq!(anonymous.admit(at(1)), Some(0));
+        }
+        assert_eq!((anonymous.admit(at(1)), anonymous.admit(at(1))), (None, None));
+        assert_eq!(anonymous.admit(at(2)), Some(2));
+        assert_eq!(anonymous.admit(at(2)), Some(0));
+    }
+}

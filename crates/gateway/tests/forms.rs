@@ -1,0 +1,139 @@
+//! What forms on pages ask for, over HTTP: decisions with a reason, experiments from a form, the user's own figures; and
+//! what the pages weigh.
+
+mod support;
+
+use support::scene;
+use support::server::{Server, start};
+
+fn waiting(server: &Server) -> String {
+    server.get("/remediations?status=awaiting_approval&format=json").json()[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn a_decision_keeps_why_and_leads_back() {
+    let server = start(scene::busy);
+    let page = server.get("/approvals").body;
+    for text in [
+        "1 plan waits for a person.",
+        "asked <time",
+        "by healing",
+        "Clear the caches of catalogue-0",
+        "Cannot be taken back",
+        "Diagnosis confidence 82.0 %",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let (id, cookie) = (waiting(&server), server.cookie());
+    let long = "x".repeat(501);
+    let refused = server.submit(&format!("/remediations/{id}/approve"), &format!("reason={long}"), &cookie);
+    assert_eq!(refused.status, 422);
+    assert_eq!(waiting(&server), id, "a reason that is refused decided nothing");
+    let form = "reason=looked+at+the+%3Ccache%3E&back=%2Fapprovals";
+    let reply = server.submit(&format!("/remediations/{id}/approve"), form, &cookie);
+    assert_eq!((reply.status, reply.header("location")), (303, Some("/approvals")));
+    let page = server.get(&format!("/remediations/{id}")).body;
+    assert!(page.contains("<q>looked at the &lt;cache&gt;</q>"), "{page}");
+    assert!(server.get("/approvals").body.contains("Nothing waits for a person."));
+}
+
+#[test]
+fn an_experiment_is_previewed_before_it_is_begun() {
+    let server = start(scene::calm);
+    let query =
+        "type=network_latency&target=link%2Ffront-%3Ecart&duration=30&delay_ms=250&jitter_ms=10&scope=cart-0";
+    let page = server.get(&format!("/experiments/preview?{query}")).body;
+    for text in [
+        "Latency of 250 ms ± 10 ms on the path to cart-0 for 30 s at front → cart?",
+        "Nothing was changed.",
+        "name=\"delay_ms\" value=\"250\"",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(server.fleet.faults.lock().unwrap().is_empty());
+    let asked = server.submit("/experiments/start", query, "");
+    assert_eq!(asked.header("location"), Some("/login?next=%2Fexperiments%2Fnew"));
+    let reply = server.submit("/experiments/start", query, &server.cookie());
+    assert_eq!(reply.status, 303, "{}", reply.body);
+    assert_eq!(server.fleet.faults.lock().unwrap().len(), 1);
+    assert_eq!(server.get(reply.header("location").unwrap()).status, 200);
+}
+
+#[test]
+fn what_cannot_be_begun_leads_back_to_the_form_with_why() {
+    let server = start(scene::calm);
+    for (query, text) in [
+        ("type=pause&target=instance%2Fcart-1&duration=0", "duration_seconds"),
+        ("type=pause&duration=30", "target.resource"),
+        ("type=pause&target=link%2Ffront-%3Ecart&duration=30", "cannot be done"),
+        ("type=cpu_stress&target=instance%2Fcart-1&duration=30&load_percent=lots", "load_percent"),
+    ] {
+        let page = server.get(&format!("/experiments/preview?{query}")).body;
+        assert!(page.contains("role=\"alert\"") && page.contains(text), "{query}: {page}");
+        assert!(
+            page.contains("aria-invalid=\"true\"") && !page.contains("/experiments/start"),
+            "{query}: {page}"
+        );
+    }
+    let stopped = start(scene::stopped);
+    let page = stopped.get("/experiments/preview?type=pause&target=instance%2Fcart-1&duration=30").body;
+    assert!(page.contains("The guard would refuse it.") && !page.contains("/experiments/start"), "{page}");
+}
+
+#[test]
+fn savings_come_from_the_users_figures_or_not_at_all() {
+    let server = start(scene::busy);
+    let page = server.get("/statistics?window=7d").body;
+    assert!(page.contains("<h1 class=\"sentence\">3 of 4 repairs in the last 7 d worked"), "{page}");
+    assert!(page.contains("needs both of your figures") && page.contains("none is assumed"), "{page}");
+    assert!(page.contains("mean of 3 repairs"), "what recovered by itself was repaired by nobody: {page}");
+    let cookie = server.cookie();
+    let wrong = server.submit("/statistics/baseline", "mttr_minutes=-3", &cookie);
+    assert_eq!(wrong.status, 422);
+    let kept = server.submit("/statistics/baseline", "mttr_minutes=45&outage_cost_per_hour=1200", &cookie);
+    assert_eq!(kept.header("location"), Some("/statistics#baseline"));
+    let page = server.get("/statistics?window=7d").body;
+    assert!(page.contains("your 45 min, now ") && page.contains("in your currency"), "{page}");
+    server.submit("/statistics/baseline", "mttr_minutes=&outage_cost_per_hour=", &cookie);
+    assert!(server.get("/statistics").body.contains("needs both of your figures"));
+}
+
+#[test]
+fn the_palette_finds_pages_services_issues_and_actions() {
+    let server = start(scene::busy);
+    let found = |asked: &str| {
+        let items = server.get(&format!("/palette?q={asked}")).json()["items"].take();
+        let each = items.as_array().unwrap().iter();
+        each.map(|item| {
+            (item["kind"].as_str().unwrap().to_owned(), item["href"].as_str().unwrap().to_owned())
+        })
+        .collect::<Vec<_>>()
+    };
+    let first = |asked: &str| found(asked).into_iter().next().unwrap();
+    assert_eq!(first("catalogue"), ("service".to_owned(), "/services/catalogue".to_owned()));
+    assert_eq!(first("Remed"), ("page".to_owned(), "/remediations".to_owned()));
+    assert_eq!(first("stop+everything"), ("action".to_owned(), "/emergency-stop".to_owned()));
+    assert_eq!(first("cart-1+runs").0, "issue");
+    assert_eq!(found("no+such+thing"), Vec::new());
+}
+
+#[test]
+fn script_and_style_of_our_own_pages_stay_small_and_ask_nobody_else() {
+    let server = start(scene::calm);
+    let mut bytes = 0;
+    for name in ["style.css", "page.js", "traces.js", "metrics.js", "uplot.js", "timeline.js"] {
+        let asset = server.get(&format!("/assets/{name}"));
+        assert_eq!(asset.status, 200, "{name}");
+        bytes += asset.body.len();
+        let foreign = asset
+            .body
+            .lines()
+            .find(|line| line.contains("url(") || line.contains("fetch(\"http") || line.contains("@import"));
+        assert_eq!(foreign, None, "{name}");
+    }
+    println!("script and style: {bytes} bytes");
+    assert!(bytes <= 150 << 10, "{bytes} bytes, at most 150 KiB");
+}

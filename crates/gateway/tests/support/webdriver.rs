@@ -1,0 +1,156 @@
+//! A browser that is driven: the few calls of WebDriver (W3C) that the journeys need, to Debian's chromedriver.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long an effect may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Keys by the code points that WebDriver gives them.
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const ESCAPE: &str = "\u{e00c}";
+pub(crate) const TAB: &str = "\u{e004}";
+pub(crate) const DOWN: &str = "\u{e015}";
+pub(crate) const CONTROL: &str = "\u{e009}";
+
+/// A colour scheme that a page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Theme {
+    Light,
+    Dark,
+}
+
+/// One session of a browser; it ends when this is dropped.
+pub(crate) struct Browser {
+    driver: Child,
+    agent: ureq::Agent,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts one; `None` where there is no chromedriver.
+    pub(crate) fn start(theme: Theme) -> Option<Self> {
+        let driver =
+            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = match driver {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            driver => driver.unwrap(),
+        };
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines
+            .find_map(|line| {
+                line.unwrap()
+                    .split_once("successfully on port ")
+                    .map(|(_, rest)| rest.trim_end_matches('.').to_owned())
+            })
+            .expect("chromedriver says its port");
+        // What it says later has to go somewhere.
+        std::thread::spawn(move || lines.for_each(drop));
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(LIMIT))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let profile = tempfile::tempdir().unwrap();
+        let scheme = if theme == Theme::Dark { 0 } else { 1 };
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-sync".to_owned(),
+            "--window-size=1280,900".to_owned(),
+            format!("--blink-settings=preferredColorScheme={scheme}"),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let options = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
+        let mut browser =
+            Self { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
+        let answer = browser.post("", options);
+        browser.session = format!("{}/{}", browser.session, answer["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    fn post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}{path}", self.session);
+        let mut reply =
+            self.agent.post(&url).header("content-type", "application/json").send(body.to_string()).unwrap();
+        let text = reply.body_mut().read_to_string().unwrap();
+        assert!(reply.status().is_success(), "{path}: {text}");
+        let mut answer: Value = serde_json::from_str(&text).unwrap();
+        answer["value"].take()
+    }
+
+    pub(crate) fn open(&self, url: &str) {
+        self.post("/url", json!({"url": url}));
+    }
+
+    /// Runs a script in the page and gives what it returns.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", json!({"script": script, "args": []}))
+    }
+
+    /// Runs a script that calls its last argument when it is done.
+    pub(crate) fn run_until_called(&self, script: &str) -> Value {
+        self.post("/execute/async", json!({"script": script, "args": []}))
+    }
+
+    /// Waits until a script returns true.
+    pub(crate) fn wait(&self, script: &str) {
+        let began = Instant::now();
+        while self.run(&format!("return Boolean({script})")) != json!(true) {
+            let page = || self.run("return location.href + '\\n' + document.body.innerText");
+            assert!(began.elapsed() < LIMIT, "{script} did not come true at {}", page());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Types keys one after the other, to whatever has the focus.
+    pub(crate) fn keys(&self, keys: &str) {
+        let each = keys.chars().flat_map(|key| {
+            [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
+        });
+        self.act(each.collect());
+    }
+
+    /// One key while another is held.
+    pub(crate) fn chord(&self, held: &str, key: &str) {
+        let step = |kind: &str, key: &str| json!({"type": kind, "value": key});
+        self.act(vec![step("keyDown", held), step("keyDown", key), step("keyUp", key), step("keyUp", held)]);
+    }
+
+    fn act(&self, actions: Vec<Value>) {
+        self.post("/actions", json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
+    }
+
+    /// Gives the cookie of somebody who is signed in.
+    pub(crate) fn sign_in(&self, cookie: &str) {
+        let (name, value) = cookie.split_once('=').unwrap();
+        self.post("/cookie", json!({"cookie": {"name": name, "value": value, "path": "/"}}));
+    }
+
+    /// Tabs until what has the focus matches a selector.
+    pub(crate) fn tab_to(&self, selector: &str) {
+        for _ in 0..80 {
+            if self.run(&format!("return document.activeElement.matches({})", json!(selector))) == json!(true)
+            {
+                return;
+            }
+            self.keys(TAB);
+        }
+        panic!("the keyboard does not reach {selector}");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.agent.delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}

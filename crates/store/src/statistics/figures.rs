@@ -1,0 +1,98 @@
+//! Repairs by type of issue and by strategy, and how soon faults of our own were noticed: what the page of statistics shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::Time;
+
+use crate::error::Result;
+use crate::store::Store;
+
+/// How long after a fault began an issue on its resource counts as its detection, microseconds.
+pub const DETECTED_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is counted of a stretch of time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Figures {
+    /// By the name of the type of issue.
+    pub by_kind: BTreeMap<String, KindFigures>,
+    /// Remediations by strategy and the name of their outcome, or of their status where they have none.
+    pub by_strategy: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Faults of our own that began.
+    pub faults: u64,
+}
+
+/// What is counted of one type of issue. Times are of the wall clock.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KindFigures {
+    /// Detected.
+    pub detected: u64,
+    /// From detection to the first passing check, of each repair that healed or mitigated, the shortest first. What
+    /// recovered by itself is not among them: no repair did that.
+    pub repaired: Vec<Duration>,
+    /// From the beginning of a fault of our own to the first issue of this type on the same resource, within
+    /// [`DETECTED_WITHIN`], the shortest first.
+    pub noticed: Vec<Duration>,
+}
+
+impl Store {
+    /// What is counted of what began at or after `since`, by the wall clock.
+    pub fn figures(&self, since: Time) -> Result<Figures> {
+        let since = since.rfc3339();
+        self.read(|connection| {
+            let mut figures = Figures::default();
+            let mut detected = connection.prepare_cached(
+                "SELECT type, count(*) FROM self_healing_issues WHERE detected_at >= ?1 GROUP BY type",
+            )?;
+            let mut rows = detected.query([&since])?;
+            while let Some(row) = rows.next()? {
+                figures.by_kind.entry(row.get(0)?).or_default().detected = row.get(1)?;
+            }
+            let mut repaired = connection.prepare_cached(
+                "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
+                     - unixepoch(i.detected_at, 'subsec') * 1e6
+                 FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
+                 WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
+                     AND p.created_at >= ?1 ORDER BY 2",
+            )?;
+            let mut rows = repaired.query([&since])?;
+            while let Some(row) = rows.next()? {
+                let kind = figures.by_kind.entry(row.get(0)?).or_default();
+                kind.repaired.extend(duration(row.get(1)?));
+            }
+            let mut noticed = connection.prepare_cached(
+                "SELECT i.type, min(unixepoch(i.detected_at, 'subsec') * 1e6 - p.started_wall_us)
+                 FROM plans p JOIN plan_resources r ON r.plan = p.id AND r.target = 1
+                     JOIN self_healing_issues i ON i.resource = r.resource
+                     AND i.detected_at >= strftime('%Y-%m-%dT%H:%M:%fZ', p.started_wall_us / 1e6, 'unixepoch')
+                     AND i.detected_at < strftime('%Y-%m-%dT%H:%M:%fZ', p.started_wall_us / 1e6 + ?2, 'unixepoch')
+                 WHERE p.purpose = 'experiment' AND p.created_at >= ?1 GROUP BY p.id ORDER BY 2",
+            )?;
+            let mut rows = noticed.query(rusqlite::params![since, DETECTED_WITHIN.as_secs()])?;
+            while let Some(row) = rows.next()? {
+                let kind = figures.by_kind.entry(row.get(0)?).or_default();
+                kind.noticed.extend(duration(row.get(1)?));
+            }
+            let mut tried = connection.prepare_cached(
+                "SELECT action_type, coalesce(outcome_kind, status), count(*) FROM plans
+                 WHERE purpose = 'remediation' AND created_at >= ?1 GROUP BY 1, 2",
+            )?;
+            let mut rows = tried.query([&since])?;
+            while let Some(row) = rows.next()? {
+                figures.by_strategy.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
+            }
+            figures.faults = connection
+                .prepare_cached(
+                    "SELECT count(*) FROM plans
+                     WHERE purpose = 'experiment' AND started_wall_us IS NOT NULL AND created_at >= ?1",
+                )?
+                .query_row([&since], |row| row.get(0))?;
+            Ok(figures)
+        })
+    }
+}
+
+/// A clock that was set back in between says nothing.
+fn duration(us: Option<f64>) -> Option<Duration> {
+    us.filter(|us| *us >= 0.0).map(|us| Duration::from_micros(us as u64))
+}

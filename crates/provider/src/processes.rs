@@ -15,7 +15,7 @@ use domain::{
 
 use crate::connection::{Connections, Start};
 use crate::files;
-use crate::keeper::{Removed, launch};
+use crate::keeper::{Removed, check_infrastructure, launch};
 use crate::protocol::{Errand, Held, Request};
 use crate::{Change, Look, ProviderError, Sample, Undone, proof};
 
@@ -53,7 +53,7 @@ impl ProcessProvider {
 
     /// Brings an Infrastructure up. The same again changes nothing; another one is refused.
     pub fn up(&self, infrastructure: &Infrastructure) -> Result<(), ProviderError> {
-        self.keeper.ask(&Request::Up { infrastructure: Box::new(infrastructure.clone()) })
+        self.keeper.ask(&Request::Up { infrastructure: Box::new(infrastructure.clone()), by: None })
     }
 
     /// Takes everything down, removes its volumes and ends the keeper.
@@ -117,7 +117,7 @@ impl ProcessProvider {
         let expected = expected(captured);
         match action {
             Action::BringUp { infrastructure } => {
-                self.keeper.ask(&Request::BringUp { token, infrastructure: infrastructure.clone() })
+                self.keeper.ask(&Request::Up { infrastructure: infrastructure.clone(), by: Some(token) })
             }
             Action::TakeDown { infrastructure } => {
                 self.keeper.ask(&Request::TakeDown { token, infrastructure: infrastructure.clone() })
@@ -189,7 +189,7 @@ impl ProcessProvider {
                     return Ok(Undone::Superseded);
                 }
                 let infrastructure = Box::new(before.clone());
-                self.keeper.ask::<()>(&Request::BringUp { token: back, infrastructure })?;
+                self.keeper.ask::<()>(&Request::Up { infrastructure, by: Some(back) })?;
                 Ok(Undone::Restored)
             }
             _ => Ok(Undone::NothingThere),
@@ -199,7 +199,11 @@ impl ProcessProvider {
     fn check_action(&self, action: &Action) -> Result<(), ProviderError> {
         match action {
             Action::BringUp { infrastructure } => {
-                self.keeper.ask(&Request::CheckUp { infrastructure: infrastructure.clone() })
+                let what = format!("bringing {} up", infrastructure.name);
+                if let Some(up) = self.infrastructure()? {
+                    return Err(failed(&what, &format!("{} is up already; take it down first", up.name)));
+                }
+                check_infrastructure(infrastructure).map_err(|why| failed(&what, &why))
             }
             Action::TakeDown { infrastructure } => match self.infrastructure()? {
                 Some(up) if up == **infrastructure => Ok(()),

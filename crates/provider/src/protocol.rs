@@ -27,14 +27,14 @@ pub(crate) const LINE_MAX: u64 = 64 * 1024 * 1024;
 pub(crate) enum Request {
     /// First of all. Answers [`Welcome`].
     Hello { version: u32 },
-    /// Bring it up.
-    Up { infrastructure: Box<Infrastructure> },
+    /// Bring it up; by a step only where nothing is up, and once.
+    Up {
+        infrastructure: Box<Infrastructure>,
+        #[serde(default)]
+        by: Option<StepToken>,
+    },
     /// Stop everything and forget it.
     Down,
-    /// Whether it could be brought up now.
-    CheckUp { infrastructure: Box<Infrastructure> },
-    /// As `Up`, by a step, and where nothing is up.
-    BringUp { token: StepToken, infrastructure: Box<Infrastructure> },
     /// As `Down`, by a step, where exactly this is up.
     TakeDown { token: StepToken, infrastructure: Box<Infrastructure> },
     /// Whether what is up was brought up by this step. Answers `bool`.

@@ -94,14 +94,10 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
             let capabilities = status::capabilities(&shared.borrow());
             value(Welcome { version: VERSION, pid: std::process::id(), capabilities })
         }
-        Request::Up { infrastructure } => value(fleet::up(shared, *infrastructure).await?),
-        Request::Down => value(fleet::down(shared).await?),
-        Request::CheckUp { infrastructure } => value(fleet::check_up(&shared.borrow(), &infrastructure)?),
-        Request::BringUp { token, infrastructure } => {
-            value(fleet::bring_up(shared, token, *infrastructure).await?)
-        }
+        Request::Up { infrastructure, by } => value(fleet::up(shared, *infrastructure, by).await?),
+        Request::Down => value(fleet::down(shared, None).await?),
         Request::TakeDown { token, infrastructure } => {
-            value(fleet::take_down(shared, token, &infrastructure).await?)
+            value(fleet::down(shared, Some((token, &infrastructure))).await?)
         }
         Request::IsUpBy { token } => value(shared.borrow().table.up_by == Some(token)),
         Request::Capabilities => value(status::capabilities(&shared.borrow())),

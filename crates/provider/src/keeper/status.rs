@@ -38,13 +38,13 @@ pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
 pub(super) fn sample(keeper: &mut Keeper) -> Sample {
     settle(keeper);
     let now = keeper.clock.now();
-    let infrastructure = keeper.table.infrastructure.as_ref();
-    let services = infrastructure.into_iter().flat_map(|infrastructure| &infrastructure.services);
+    let up = keeper.table.infrastructure.as_ref();
+    let services = up.into_iter().flat_map(|up| &up.services);
     Sample {
         taken: now,
         fleet_age: keeper.table.up_at.map(|at| now.since(at)).unwrap_or_default(),
-        infrastructure: infrastructure.map(|infrastructure| infrastructure.name.clone()),
-        environment: infrastructure.map(|infrastructure| infrastructure.environment).unwrap_or_default(),
+        infrastructure: up.map(|up| up.name.clone()),
+        environment: up.map(|up| up.environment).unwrap_or_default(),
         services: services.map(|(name, spec)| (name.clone(), service(keeper, name, spec, now))).collect(),
         links: keeper.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.sample())).collect(),
     }

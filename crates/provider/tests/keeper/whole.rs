@@ -43,9 +43,9 @@ fn down() -> Step {
 fn order(fleet: &Fleet, token: StepToken, step: &Step) -> Result<Captured, serde_json::Value> {
     let captured = Captured::Infrastructure { up: fleet.provider.infrastructure().unwrap().map(Box::new) };
     let infrastructure = step.action.infrastructure();
-    let wanted = json!({"token": token, "infrastructure": infrastructure});
+    let wanted = json!({"token": token, "by": token, "infrastructure": infrastructure});
     match step.action {
-        Action::BringUp { .. } => fleet.ask(json!({"bring_up": wanted}))?,
+        Action::BringUp { .. } => fleet.ask(json!({"up": wanted}))?,
         _ => fleet.ask(json!({"take_down": wanted}))?,
     };
     Ok(captured)
@@ -84,7 +84,7 @@ fn taken_down_by_a_step() {
     let other = declared(&WEB.replace("replicas: 2", "replicas: 1"));
     let other = json!({"take_down": {"token": token(), "infrastructure": other}});
     let refused = fleet.ask(other).unwrap_err().to_string();
-    assert!(refused.contains("declared anew"), "{refused}");
+    assert!(refused.contains("as planned"), "{refused}");
     let (token, step) = (token(), down());
     let captured = order(&fleet, token, &step).unwrap();
     assert_eq!(instances(&fleet), 0);

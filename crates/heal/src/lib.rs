@@ -14,6 +14,7 @@ mod deployments;
 mod driver;
 mod healer;
 mod infrastructures;
+mod inventory;
 mod lesson;
 mod lift;
 mod notice;

@@ -32,6 +32,8 @@ pub enum Topic {
     Deployments,
     /// An event was posted; the id is its id.
     Events,
+    /// A configuration item has a new version; the id is the item's.
+    Items,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -50,6 +52,7 @@ impl Topic {
             Self::Documents => "documents",
             Self::Deployments => "deployments",
             Self::Events => "events",
+            Self::Items => "items",
             Self::Retention => "retention",
         }
     }

@@ -27,6 +27,7 @@
 
 pub mod boot;
 mod changes;
+mod cmdb;
 mod deployments;
 mod directory;
 mod documents;
@@ -50,6 +51,7 @@ mod switches;
 mod timers;
 
 pub use changes::{Changed, Subscription, Topic};
+pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 pub use directory::{Reserve, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};

@@ -12,6 +12,7 @@ pub mod access;
 pub mod alert;
 pub mod capability;
 pub mod cause;
+pub mod cmdb;
 pub mod deployment;
 pub mod event;
 pub mod fault;
@@ -37,6 +38,7 @@ pub use access::{AnonymousReads, Identity, Permission, Permissions, Proof, Role}
 pub use alert::{AlertPhase, AlertSource, Alerts, RuleAlert};
 pub use capability::{Capabilities, Enforcement};
 pub use cause::{Cause, CauseClass, EvidenceItem};
+pub use cmdb::{Inventory, Item, ItemChange, ItemKind, Relation, Revised};
 pub use deployment::{CallCounts, Deployment, DeploymentSource, Release, SeenBy};
 pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};

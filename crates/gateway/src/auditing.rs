@@ -119,10 +119,9 @@ pub(crate) async fn record(
 pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, problem: &Problem) {
     const ACTION: Action = Action::new("access.identify");
     let nobody = Identity::anonymous(AnonymousReads::Refused);
-    let record =
-        NewRecord::new(nobody.name.as_str(), Via::Anonymous, ACTION, path, Outcome::Refused)
-            .detail(format!("{}: {}", problem.code.name(), problem.detail))
-            .request(request_id(headers));
+    let record = NewRecord::new(nobody.name.as_str(), Via::Anonymous, ACTION, path, Outcome::Refused)
+        .detail(format!("{}: {}", problem.code.name(), problem.detail))
+        .request(request_id(headers));
     write(app, Draft { record, is_anonymous_refusal: true }).await;
 }
 

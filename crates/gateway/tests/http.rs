@@ -414,6 +414,7 @@ fn only_loopback_and_a_real_token_are_served() {
         let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
         let config = GatewayConfig {
             access: Default::default(),
+            audit: None,
             token: token.to_owned(),
             token_file: None,
             clock,

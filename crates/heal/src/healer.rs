@@ -17,6 +17,7 @@ use observe::Observer;
 use store::{HealthRecord, Retention, Store};
 
 use crate::deployments::Running;
+use crate::inventory::Known;
 use crate::lesson::Lessons;
 use crate::notice::Notice;
 use crate::start::Execution;
@@ -126,6 +127,8 @@ pub(crate) struct State {
     pub(crate) health_judged: Option<Time>,
     /// The failure rate was not judged after the latest outcome, because that failed.
     pub(crate) rate_unjudged: bool,
+    /// What is known of configuration; `None` until the first look, and after one that failed.
+    pub(crate) items: Option<Known>,
     /// What services run, as far as it is known; `None` until the first look.
     pub(crate) running: Option<Running>,
     /// The services whose last deployment is under way.
@@ -178,6 +181,7 @@ impl Healer {
             health_judged: None,
             rate_unjudged: false,
             running: None,
+            items: None,
             rolling: BTreeSet::new(),
             troubles: Troubles::default(),
             deeds: 0,

@@ -13,6 +13,8 @@ mod arrows;
 mod deployments;
 mod driver;
 mod healer;
+mod infrastructures;
+mod inventory;
 mod lesson;
 mod lift;
 mod notice;

@@ -71,6 +71,7 @@ impl Healer {
     fn turn_through(&self) -> Result<Turn, TurnError> {
         let sighting = self.telling(Phase::Observe, |_| self.look())?; // signals → Snapshot
         self.note_deployments(&sighting); // what runs → Deployments
+        self.note_items(&sighting); // what is configured → Items
         let snapshot = sighting.snapshot();
         let open = self.telling(Phase::Detect, |told| self.detect(snapshot, told))?; // Snapshot → Issues
         self.write_owed(); // records that could not be written

@@ -1,4 +1,4 @@
-//! Reads an Infrastructure from YAML.
+//! Reads an Infrastructure from YAML: our own, or a Compose file. Which of the two it is, its keys say.
 //!
 //! In: the text of a file. Out: an [`Infrastructure`] without a known fault, or every problem with file,
 //! line, column and field. Unknown keys are refused. Nothing is started here.
@@ -6,6 +6,9 @@
 //! The text is read twice: once into the typed value, once into a tree of places, so that an error of the
 //! parser (which knows the place) gets its field, and a violation of [`Infrastructure::check`] (which knows
 //! the field) gets its place.
+
+mod compose;
+mod tree;
 
 use std::fmt;
 use std::path::Path;
@@ -76,6 +79,9 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
 
 /// Reads text; `file` is named in errors.
 pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+    if let Some(read) = of_compose(file, text) {
+        return read;
+    }
     let places = Places::of(text);
     let problem = |line, column, field: String, message| Problem {
         file: file.to_owned(),
@@ -98,6 +104,21 @@ pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
         })
         .collect();
     if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+}
+
+/// What a Compose file declares; `None` where the text is none.
+fn of_compose(file: &str, text: &str) -> Option<Result<Infrastructure, ManifestError>> {
+    let root = serde_saphyr::from_str::<tree::Tree>(text).ok().filter(compose::is_compose)?;
+    Some(compose::read(&root).map_err(|faults| {
+        let problem = |((line, column), field, message)| Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            field,
+            message,
+        };
+        ManifestError::Wrong { problems: faults.into_iter().map(problem).collect() }
+    }))
 }
 
 /// The parser's message without the place, which is told apart.

@@ -27,10 +27,18 @@ pub(crate) const LINE_MAX: u64 = 64 * 1024 * 1024;
 pub(crate) enum Request {
     /// First of all. Answers [`Welcome`].
     Hello { version: u32 },
-    /// Bring it up.
-    Up { infrastructure: Box<Infrastructure> },
+    /// Bring it up; by a step only where nothing is up, and once.
+    Up {
+        infrastructure: Box<Infrastructure>,
+        #[serde(default)]
+        by: Option<StepToken>,
+    },
     /// Stop everything and forget it.
     Down,
+    /// As `Down`, by a step, where exactly this is up.
+    TakeDown { token: StepToken, infrastructure: Box<Infrastructure> },
+    /// Whether what is up was brought up by this step. Answers `bool`.
+    IsUpBy { token: StepToken },
     /// What can be done here, now. Answers `Capabilities`.
     Capabilities,
     /// What is up. Answers `Option<Infrastructure>`.

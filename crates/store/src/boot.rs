@@ -54,7 +54,7 @@ impl Boot {
 }
 
 /// Columns that hold JSON with times in it.
-const DOCUMENTS: [(&str, &str); 10] = [
+const DOCUMENTS: [(&str, &str); 12] = [
     ("self_healing_issues", "document"),
     ("plans", "document"),
     ("plans", "decision"),
@@ -65,6 +65,8 @@ const DOCUMENTS: [(&str, &str); 10] = [
     ("experiments", "document"),
     ("switches", "value"),
     ("deployments", "document"),
+    ("cmdb_items", "document"),
+    ("cmdb_changes", "document"),
 ];
 
 /// Pairs of columns `…_boot_us` and `…_wall_us`.

@@ -34,6 +34,8 @@ pub enum Topic {
     Events,
     /// A user, token or session; the id is the user's name, the token's or the session's id.
     Access,
+    /// A configuration item has a new version; the id is the item's.
+    Items,
     /// Old records were removed; the id is empty.
     Retention,
 }
@@ -53,6 +55,7 @@ impl Topic {
             Self::Deployments => "deployments",
             Self::Events => "events",
             Self::Access => "access",
+            Self::Items => "items",
             Self::Retention => "retention",
         }
     }

@@ -28,6 +28,7 @@
 mod access;
 pub mod boot;
 mod changes;
+mod cmdb;
 mod decisions;
 mod deployments;
 mod directory;
@@ -57,6 +58,7 @@ pub use access::{
     TokenOwner, TokenRecord, UserRecord, UserSaved,
 };
 pub use changes::{Changed, Subscription, Topic};
+pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 pub use decisions::{Decision, Verdict};
 pub use directory::{Reserve, holder};
 pub use documents::diagnosis_key;

@@ -8,6 +8,8 @@
 //! | `deployments` | [`Retention::records`] after they began | the last of each service |
 //! | `posted_events` | [`Retention::records`] after their end | not over; more than [`crate::EVENTS_MAX`] are never kept |
 //! | `health_scores` | [`Retention::health`] | |
+//! | `cmdb_items`, `cmdb_relations` | [`Retention::records`] after the item was gone | what is there |
+//! | `cmdb_changes` | [`Retention::records`], and with their item | the newest of each item that is kept |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
 //! | `slo_objectives`, `slo_blocks`, `slo_positions` | counts for the objective's period | |
@@ -56,6 +58,10 @@ pub struct Pruned {
     pub deployments: usize,
     /// Posted events.
     pub events: usize,
+    /// Configuration items that were gone.
+    pub items: usize,
+    /// Changes of configuration items.
+    pub changes: usize,
     /// Health scores.
     pub health_scores: usize,
     /// Diagnoses of issues that are gone.
@@ -94,6 +100,12 @@ impl Store {
                 [records.wall_us],
             )?;
             let events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records.wall_us])?;
+            let items = tx.execute("DELETE FROM cmdb_items WHERE gone_wall_us < ?1", [records.wall_us])?;
+            let changes = tx.execute(
+                "DELETE FROM cmdb_changes WHERE (at_wall_us < ?1 OR item NOT IN (SELECT id FROM cmdb_items))
+                     AND sequence NOT IN (SELECT sequence FROM cmdb_items)",
+                [records.wall_us],
+            )?;
             let health_scores =
                 tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
             let diagnoses = tx.execute(
@@ -101,7 +113,17 @@ impl Store {
                      AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
                 [DIAGNOSES],
             )?;
-            Ok(Pruned { issues, plans, experiments, deployments, events, health_scores, diagnoses })
+            Ok(Pruned {
+                issues,
+                plans,
+                experiments,
+                deployments,
+                events,
+                items,
+                changes,
+                health_scores,
+                diagnoses,
+            })
         })?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");

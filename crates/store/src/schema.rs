@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 7] = [V1, V2, V3, V4, V5, INDEXES, ACCESS];
+pub(crate) const SCRIPTS: [&str; 8] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -269,6 +269,39 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_of_user ON sessions (user);
 CREATE INDEX sessions_expire ON sessions (expires_boot_us);
+";
+
+/// What is configured: the newest version of every item, the relations there are, and every change.
+const CMDB: &str = "
+CREATE TABLE cmdb_items (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    service TEXT,
+    sequence INTEGER NOT NULL,
+    changed_wall_us INTEGER NOT NULL,
+    gone_wall_us INTEGER,
+    document TEXT NOT NULL
+);
+CREATE INDEX cmdb_items_newest ON cmdb_items (sequence);
+CREATE INDEX cmdb_items_of_kind ON cmdb_items (kind, sequence);
+CREATE INDEX cmdb_items_of_service ON cmdb_items (service, sequence);
+CREATE TABLE cmdb_relations (
+    from_item TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    to_item TEXT NOT NULL,
+    known_by TEXT NOT NULL,
+    PRIMARY KEY (from_item, kind, to_item)
+);
+CREATE INDEX cmdb_relations_to ON cmdb_relations (to_item);
+CREATE TABLE cmdb_changes (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    item TEXT NOT NULL,
+    at_wall_us INTEGER NOT NULL,
+    plan TEXT,
+    document TEXT NOT NULL
+);
+CREATE INDEX cmdb_changes_of_item ON cmdb_changes (item, sequence);
+CREATE INDEX cmdb_changes_at ON cmdb_changes (at_wall_us);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

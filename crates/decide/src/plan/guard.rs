@@ -17,6 +17,7 @@
 //! | slots per service, busy resources, last backend | yes | yes (but the last backend) | yes | no |
 //! | rates, at a time, cooldown, storm | yes | no | no | no |
 //! | automation switch, ladder, confidence, severity, failure rate, repeats | yes | no | no | no |
+//! | one Infrastructure at a time, a whole one and production need a yes | no | no | yes | no |
 //! | protected services, chaos limits, fleet well enough | no | yes | no | no |
 //!
 //! A lift takes a measure back, and taking back needs no clearance.
@@ -25,8 +26,8 @@
 //!
 //! An [`Approval`] of this very plan, or a plan an operator asked for, passes the gates that ask for a
 //! person: automation switch, ladder (but for `observe`), confidence, severity, failure rate, repeats,
-//! named deletions, last ready instance. Bulk deletions and faults in production need an approval even when an
-//! operator asked. Rates, slots, cooldowns, pauses, storms and the emergency stop bend for nobody.
+//! named deletions, last ready instance. Bulk deletions, taking a whole Infrastructure down, changes of a whole one in
+//! production and faults there need an approval even when an operator asked. Rates, slots, cooldowns, pauses, storms and the emergency stop bend for nobody.
 //!
 //! # Invariants
 //!

@@ -7,6 +7,7 @@ mod audit;
 mod chaos;
 mod config;
 mod deploy;
+mod infra;
 mod operate;
 mod rules;
 mod show;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     },
     /// Let a service run another version, one instance after another.
     Deploy(DeployArgs),
+    /// Whole Infrastructures, and what is configured: bring up, take down, scale, look up.
+    #[command(subcommand)]
+    Infra(infra::InfraCommand),
     /// Let a plan run that waits for a person.
     Approve {
         /// Its id, from `homeostat status`.
@@ -240,7 +244,7 @@ pub(crate) struct ServeArgs {
     /// Take another free port where the configured one is occupied, instead of refusing to start.
     #[arg(long)]
     pub(crate) any_port: bool,
-    /// Bring up this Infrastructure first (YAML); without it what is up already is looked after.
+    /// Bring up this Infrastructure first (our YAML, or a Compose file); without it what is up already is looked after.
     #[arg(long, value_name = "FILE")]
     pub(crate) infrastructure: Option<PathBuf>,
 }
@@ -248,7 +252,7 @@ pub(crate) struct ServeArgs {
 /// `up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// The Infrastructure file (YAML).
+    /// The Infrastructure file: our YAML, or a Compose file.
     pub(crate) file: PathBuf,
 }
 
@@ -375,6 +379,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Issues { limit, output } => show::issues(&global, limit, output),
         Command::Heal { issue, dry_run, output } => operate::heal(&global, issue, dry_run, output),
         Command::Deploy(args) => deploy::run(&global, &args),
+        Command::Infra(command) => infra::run(&global, &command),
         Command::Approve { plan } => operate::approve(&global, plan),
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),

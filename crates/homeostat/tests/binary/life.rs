@@ -21,6 +21,7 @@ use crate::processes::{self, Part};
 
 pub(crate) const TESTS: &[Test] = &[
     ("up_status_logs_down_leave_nothing", up_to_down),
+    ("a_control_plane_over_nothing_answers_and_looks_after_what_comes_up_later", over_nothing),
     ("what_up_says_is_up_may_be_disturbed_at_once", disturbed_at_once),
     ("a_killed_service_is_started_again_and_serves", service_killed),
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
@@ -55,9 +56,32 @@ services:
     )
 }
 
+fn over_nothing() {
+    let mut fleet = Fleet::new("");
+    fleet.serve();
+    assert_eq!(fleet.get("/api/v3/self-healing/services").unwrap(), serde_json::json!([]));
+    until("the loop has looked", || fleet.get("/api/v3/self-healing/health-score").map(drop));
+    assert_eq!(fleet.get("/health").unwrap()["troubles"], serde_json::json!([]));
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    for page in
+        ["/", "/services", "/issues", "/timeline", "/experiments", "/slos", "/traces", "/metrics-explorer"]
+    {
+        let status = agent().get(format!("{address}{page}")).call().map(|answer| answer.status().as_u16());
+        assert!(matches!(status, Ok(200)), "{page}: {status:?}");
+    }
+    let file = fleet.write("fleet.yaml", &infrastructure(free_port()));
+    fleet.run(&["up", file.to_str().unwrap()]).done();
+    until("what came up is looked after", || fleet.all_ready());
+    fleet.run(&["down"]).done();
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A fleet and the port at which users reach it.
 fn small() -> (Fleet, u16) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_port();
     let fleet = Fleet::up("", &infrastructure(free));
     until("every instance is ready", || fleet.all_ready());
     (fleet, free)

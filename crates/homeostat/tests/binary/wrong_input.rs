@@ -200,10 +200,6 @@ fn newer_schema() {
 }
 
 fn nothing_up() {
-    let fleet = Fleet::new("");
-    let ran = fleet.run(&["serve", "--any-port"]);
-    refused(&ran, 1, &["nothing is up"]);
-    nothing_runs(&fleet);
     for words in [&["status"][..], &["down"], &["chaos", "resume"], &["chaos", "recover"]] {
         refused(&Fleet::new("").run(words), 3, &["no control plane runs"]);
     }

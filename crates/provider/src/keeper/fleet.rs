@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::{Infrastructure, Release, ServiceName};
+use domain::{Infrastructure, Release, ServiceName, StepToken};
 
 use super::table::Table;
 use super::{Keeper, Shared, launch, links, overlay, server, supervise};
@@ -15,39 +15,39 @@ use crate::protocol::Refusal;
 /// How long proxies let running requests finish when everything goes down.
 const PROXY_GRACE: Duration = Duration::from_millis(500);
 
-/// Brings it up; bringing the same up again changes nothing.
-pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Result<(), Refusal> {
-    let what = format!("bringing {} up", infrastructure.name);
-    if let Some(current) = &shared.borrow().table.infrastructure {
-        return if *current == infrastructure {
-            Ok(())
-        } else {
-            Err(Refusal::failed(what, format!("{} is up already; take it down first", current.name)))
-        };
-    }
-    check(&infrastructure).map_err(|why| Refusal::failed(&what, why))?;
+/// Brings it up. The same again changes nothing, nor does a step that did it, whatever became of it since.
+pub(super) async fn up(shared: &Shared, it: Infrastructure, by: Option<StepToken>) -> Result<(), Refusal> {
+    let what = format!("bringing {} up", it.name);
+    let refusal = |why: String| Refusal::failed(&what, why);
     {
         let mut keeper = shared.borrow_mut();
-        let now = keeper.clock.now();
-        keeper.table.infrastructure = Some(infrastructure);
-        keeper.table.up_at = Some(now);
-    }
-    if let Err(why) = prepare(shared).await {
-        drop(forget(shared).await);
-        return Err(Refusal::failed(what, why));
-    }
-    supervise::reconcile(shared);
-    match server::saved(shared).await {
-        Ok(()) => Ok(()),
-        Err(_) => {
-            stop(shared).await?;
-            drop(forget(shared).await);
-            Err(Refusal::failed(what, "the keeper's table could not be written"))
+        let (now, table) = (keeper.clock.now(), &mut keeper.table);
+        if by.map_or(table.infrastructure.as_ref() == Some(&it), |token| table.is_done(token)) {
+            return Ok(());
         }
+        if let Some(current) = &table.infrastructure {
+            return Err(refusal(format!("{} is up already; take it down first", current.name)));
+        }
+        check(&it).map_err(refusal)?;
+        (table.infrastructure, table.up_at, table.up_by) = (Some(it), Some(now), by);
+        by.into_iter().for_each(|token| table.finish(token));
     }
+    let mut prepared = prepare(shared).await;
+    if prepared.is_ok() {
+        supervise::reconcile(shared);
+        if server::saved(shared).await.is_ok() {
+            return Ok(());
+        }
+        stop(shared).await?;
+        prepared = Err("the keeper's table could not be written".to_owned());
+    }
+    by.into_iter().for_each(|token| shared.borrow_mut().table.forget(token));
+    drop(forget(shared).await);
+    prepared.map_err(refusal)
 }
 
-fn check(infrastructure: &Infrastructure) -> Result<(), String> {
+/// What stands in the way of bringing it up on this machine.
+pub(crate) fn check(infrastructure: &Infrastructure) -> Result<(), String> {
     if let Some(violation) = infrastructure.check().first() {
         return Err(format!("{}: {}", violation.field, violation.message));
     }
@@ -86,9 +86,18 @@ async fn prepare(shared: &Shared) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes everything down and forgets it.
-pub(super) async fn down(shared: &Shared) -> Result<(), Refusal> {
+/// Takes everything down and forgets it; by a step only what it names, and once.
+pub(super) async fn down(shared: &Shared, by: Option<(StepToken, &Infrastructure)>) -> Result<(), Refusal> {
+    if let Some((token, it)) = by {
+        let table = &shared.borrow().table;
+        match table.infrastructure.as_ref() {
+            _ if table.is_done(token) => return Ok(()),
+            up if up == Some(it) => {}
+            _ => return Err(Refusal::unknown(format!("infrastructure/{} as planned", it.name))),
+        }
+    }
     stop(shared).await?;
+    by.into_iter().for_each(|(token, _)| shared.borrow_mut().table.finish(token));
     forget(shared).await
 }
 

@@ -55,9 +55,9 @@ use supervise::Slot;
 use table::{Table, Writer};
 
 pub use crate::volume::hold;
-pub(crate) use table::Removed;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use table::property as table_property;
+pub(crate) use {fleet::check as check_infrastructure, table::Removed};
 
 /// How often memory, expiry and the lease are looked at.
 const TICK: Duration = Duration::from_millis(250);

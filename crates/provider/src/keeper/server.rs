@@ -94,11 +94,15 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
             let capabilities = status::capabilities(&shared.borrow());
             value(Welcome { version: VERSION, pid: std::process::id(), capabilities })
         }
-        Request::Up { infrastructure } => value(fleet::up(shared, *infrastructure).await?),
-        Request::Down => value(fleet::down(shared).await?),
+        Request::Up { infrastructure, by } => value(fleet::up(shared, *infrastructure, by).await?),
+        Request::Down => value(fleet::down(shared, None).await?),
+        Request::TakeDown { token, infrastructure } => {
+            value(fleet::down(shared, Some((token, &infrastructure))).await?)
+        }
+        Request::IsUpBy { token } => value(shared.borrow().table.up_by == Some(token)),
         Request::Capabilities => value(status::capabilities(&shared.borrow())),
         Request::Infrastructure => value(&shared.borrow().table.infrastructure),
-        Request::Sample => value(status::sample(&mut shared.borrow_mut())?),
+        Request::Sample => value(status::sample(&mut shared.borrow_mut())),
         Request::Events { after, timeout_ms } => {
             events(shared, after, Duration::from_millis(timeout_ms)).await
         }

@@ -1,0 +1,259 @@
+//! Reads an Infrastructure from a Compose file.
+//!
+//! In: the tree of a text. Out: an Infrastructure, or every key that means something a process of this machine cannot
+//! have, with its place and what to write instead. Nothing is dropped in silence.
+//!
+//! What Compose says in its own words is taken over: command, environment, ports, replicas, limits, dependencies,
+//! health checks over HTTP, named volumes of a stated size. What it has no words for stands under `x-homeostat`, with
+//! the names of our own files. A container's port says nothing here: every instance listens at the port it is given
+//! (`{port}`, `PORT`), and what is published leads there.
+
+mod service;
+
+use std::collections::BTreeMap;
+
+use domain::Infrastructure;
+use serde_json::{Map, Value, json};
+use serde_saphyr::Spanned;
+
+use super::tree::{Place, Tree, place};
+use service::Reader;
+
+/// Keys that only a Compose file has at its top.
+const TOP: [&str; 7] = ["version", "volumes", "networks", "configs", "secrets", "include", "x-homeostat"];
+
+/// Keys that only a Compose file has in a service.
+const OF_SERVICE: [&str; 14] = [
+    "image",
+    "build",
+    "ports",
+    "expose",
+    "depends_on",
+    "deploy",
+    "healthcheck",
+    "volumes",
+    "networks",
+    "scale",
+    "env_file",
+    "container_name",
+    "entrypoint",
+    "x-homeostat",
+];
+
+/// Keys that only our own files have in a service.
+const OWN: [&str; 9] = [
+    "replicas",
+    "listens",
+    "publish",
+    "dependencies",
+    "readiness",
+    "liveness",
+    "limits",
+    "volume",
+    "hands_off",
+];
+
+/// What is wrong, where, and the field it is about.
+pub(super) type Fault = (Place, String, String);
+
+/// Whether a text is a Compose file: it has keys that only those have, and none that only ours have.
+pub(super) fn is_compose(root: &Tree) -> bool {
+    let services = || root.get("services").into_iter().flat_map(|services| services.value.entries());
+    let has = |names: &[&str]| {
+        services()
+            .any(|(_, of)| of.value.entries().iter().any(|(key, _)| names.contains(&key.value.as_str())))
+    };
+    let own = has(&OWN);
+    let in_words = services().any(|(_, of)| {
+        of.value.get("command").is_some_and(|command| matches!(command.value, Tree::Scalar(Value::String(_))))
+    });
+    let at_top = root.entries().iter().any(|(key, _)| TOP.contains(&key.value.as_str()));
+    !own && (at_top || in_words || has(&OF_SERVICE))
+}
+
+/// Reads one.
+pub(super) fn read(root: &Tree) -> Result<Infrastructure, Vec<Fault>> {
+    let mut reading = Reading { faults: Vec::new(), volumes: BTreeMap::new(), places: BTreeMap::new() };
+    let infrastructure = reading.root(root);
+    let Some(infrastructure) = infrastructure.filter(|_| reading.faults.is_empty()) else {
+        return Err(reading.faults);
+    };
+    let violated = infrastructure.check();
+    let faults: Vec<Fault> = violated
+        .into_iter()
+        .map(|violation| (reading.place_of(&violation.field), violation.field, violation.message))
+        .collect();
+    if faults.is_empty() { Ok(infrastructure) } else { Err(faults) }
+}
+
+/// What was read so far.
+struct Reading {
+    faults: Vec<Fault>,
+    /// Sizes of named volumes, as our files state them.
+    volumes: BTreeMap<String, Value>,
+    /// Where the fields of the Infrastructure come from.
+    places: BTreeMap<String, Place>,
+}
+
+impl Reading {
+    fn fault(&mut self, at: Place, field: &str, message: impl Into<String>) {
+        self.faults.push((at, field.to_owned(), message.into()));
+    }
+
+    /// The place of a field of ours, or of the nearest around it.
+    fn place_of(&self, field: &str) -> Place {
+        let mut field = field;
+        loop {
+            if let Some(place) = self.places.get(field) {
+                return *place;
+            }
+            match field.rfind(['.', '[']) {
+                Some(end) => field = &field[..end],
+                None => return (1, 1),
+            }
+        }
+    }
+
+    fn root(&mut self, root: &Tree) -> Option<Infrastructure> {
+        let mut of = Map::new();
+        if let Some(volumes) = root.get("volumes") {
+            self.named_volumes(&volumes.value);
+        }
+        for (key, value) in root.entries() {
+            let (at, name) = (place(key), key.value.as_str());
+            match name {
+                // It has had no meaning since Compose 2.
+                "version" | "volumes" => {}
+                "name" => drop(of.insert("name".to_owned(), self.plain(value, name).into())),
+                "services" => {
+                    self.places.insert("services".to_owned(), at);
+                    let services = self.services(value);
+                    of.insert("services".to_owned(), services.into());
+                }
+                "x-homeostat" => self.extension(value, name, &["environment", "cpu_limits"], &mut of),
+                other if other.starts_with("x-") => {}
+                "networks" => self.fault(
+                    at,
+                    name,
+                    "services of this machine reach each other over loopback links; remove it, `depends_on` says who calls whom",
+                ),
+                "secrets" | "configs" => {
+                    self.fault(at, name, "is not read; let the command read the file it needs, and remove this")
+                }
+                _ => self.fault(at, name, "is not known here; remove it"),
+            }
+        }
+        if !of.contains_key("name") {
+            self.fault(
+                (1, 1),
+                "name",
+                "is missing; Compose takes the name of the directory, here it is written down: `name: shop`",
+            );
+        }
+        if !of.contains_key("services") {
+            self.fault((1, 1), "services", "is missing; declare at least one");
+        }
+        if !self.faults.is_empty() {
+            return None;
+        }
+        serde_json::from_value(of.into()).map_err(|error| self.fault((1, 1), "", error.to_string())).ok()
+    }
+
+    fn services(&mut self, services: &Spanned<Tree>) -> Map<String, Value> {
+        let mut of = Map::new();
+        if !matches!(services.value, Tree::Map(_)) {
+            self.fault(place(services), "services", "must be services by name");
+        }
+        for (key, value) in services.value.entries() {
+            let (at, name) = (place(key), &key.value);
+            let field = format!("services.{name}");
+            self.places.insert(field.clone(), at);
+            if let Err(error) = domain::ServiceName::new(name.as_str()) {
+                self.fault(at, &field, error.to_string());
+                continue;
+            }
+            if !matches!(value.value, Tree::Map(_)) {
+                self.fault(place(value), &field, "must be fields, each in a line of its own as `key: value`");
+                continue;
+            }
+            let spec = Reader { reading: self, name: name.clone(), of: Map::new() }.read(&value.value, at);
+            if let Err(error) = serde_json::from_value::<domain::ServiceSpec>(spec.clone().into()) {
+                let from = value.value.get("x-homeostat").map_or(at, place);
+                self.fault(from, &format!("{field}.x-homeostat"), error.to_string());
+            }
+            of.insert(name.clone(), spec.into());
+        }
+        of
+    }
+
+    /// The volumes at the top: each states its size, which is its limit here.
+    fn named_volumes(&mut self, volumes: &Tree) {
+        for (key, value) in volumes.entries() {
+            let field = format!("volumes.{}", key.value);
+            let size = value.value.get("x-homeostat").and_then(|of| of.value.get("size"));
+            let known = value
+                .value
+                .entries()
+                .iter()
+                .all(|(key, _)| key.value == "x-homeostat" || key.value == "name");
+            match size.and_then(|size| size.value.text()) {
+                Some(size) if known => drop(self.volumes.insert(key.value.clone(), json!(size))),
+                _ => self.fault(
+                    place(key),
+                    &field,
+                    "needs a size and nothing else: `x-homeostat: { size: 64MiB }`; a volume here has a limit that holds, and no driver",
+                ),
+            }
+        }
+    }
+
+    /// Takes over what stands under `x-homeostat` where it has these names and Compose did not say it.
+    fn extension(&mut self, value: &Spanned<Tree>, field: &str, names: &[&str], of: &mut Map<String, Value>) {
+        if !matches!(value.value, Tree::Map(_)) {
+            return self.fault(
+                place(value),
+                field,
+                "must be fields, each in a line of its own as `key: value`",
+            );
+        }
+        for (key, value) in value.value.entries() {
+            let (at, path) = (place(key), format!("{field}.{}", key.value));
+            let own = path.replace(".x-homeostat.", ".");
+            if !names.contains(&key.value.as_str()) {
+                self.fault(at, &path, format!("is not known here; there are {}", names.join(", ")));
+            } else if of.insert(key.value.clone(), value.value.value()).is_some() {
+                self.fault(at, &path, "is said by a key of Compose already; say it once");
+            } else {
+                self.places.insert(own, at);
+            }
+        }
+    }
+
+    /// A text in which nothing is left to be filled in. `$$` is `$`, as in Compose.
+    fn plain(&mut self, value: &Spanned<Tree>, field: &str) -> String {
+        let Some(text) = value.value.text() else {
+            self.fault(place(value), field, "must be text");
+            return String::new();
+        };
+        self.literal(&text, place(value), field)
+    }
+
+    fn literal(&mut self, text: &str, at: Place, field: &str) -> String {
+        let without = text.replace("$$", "");
+        let variable = |(index, _): (usize, &str)| {
+            without[index + 1..]
+                .starts_with(|next: char| next == '{' || next == '_' || next.is_ascii_alphabetic())
+        };
+        if without.match_indices('$').any(variable) {
+            self.fault(
+                at,
+                field,
+                "holds a variable, which nobody fills in here; write its value, or `$$` for a dollar sign",
+            );
+        }
+        text.replace("$$", "$")
+    }
+}
+
+#[cfg(test)]
+mod tests;

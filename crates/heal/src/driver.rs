@@ -84,9 +84,9 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
             provider::say!("{word}");
         }
         let now = healer.now();
-        if now.since(scanned) >= healer.settings.scan_interval {
+        if now.since(scanned) >= healer.settings().scan_interval {
             scanned = now;
-            if let Err(error) = healer.parts.store.prune(now, healer.settings.retention) {
+            if let Err(error) = healer.parts.store.prune(now, healer.settings().retention) {
                 provider::say!("cannot remove old records: {}", in_full(&error));
             }
         }

@@ -159,10 +159,11 @@ impl Healer {
         let why = format!("deploy {service} {}", change.version);
         let release = Box::new(change.of(state.release.clone()));
         let capabilities = self.parts.observer.capabilities();
+        let settings = self.settings();
         let request = Request {
             snapshot,
             capabilities: &capabilities,
-            policy: &self.settings.policy,
+            policy: &settings.policy,
             id: self.state().ids.next(snapshot.taken),
             now: snapshot.taken,
         };
@@ -186,7 +187,8 @@ impl Healer {
     ) -> Result<Proposal, OperateError> {
         let store = &self.parts.store;
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
-        let mut context = self.guard_context(snapshot, circumstances);
+        let settings = self.settings();
+        let mut context = Self::guard_context(&settings.policy, snapshot, circumstances);
         context.approved = Some(&approval);
         let shown = plan.clone();
         let ruling = guard(plan, &context);
@@ -208,7 +210,7 @@ impl Healer {
                     return Ok(Proposal { plan, status: PlanStatus::Pending, reasons: waiting.reasons });
                 }
                 // It is approved by who asked for it, and runs as soon as the guard clears it.
-                let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+                let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
                 store.add_plan_to_approve(&plan, &reasons, until)?;
                 store.approve(plan.id, who, self.now())?;
                 PlanStatus::Pending

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod allocator;
+mod backup;
 mod bench;
 pub mod cli;
 pub mod client;

@@ -25,6 +25,7 @@
 //! `act`'s, wire shapes are the gateway's. No clock is read here except once, at opening, to see whether
 //! the machine was rebooted.
 
+pub mod backup;
 pub mod boot;
 mod changes;
 mod deployments;
@@ -50,7 +51,7 @@ mod switches;
 mod timers;
 
 pub use changes::{Changed, Subscription, Topic};
-pub use directory::{Reserve, holder};
+pub use directory::{Held, Reserve, hold, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
 pub use events::{EVENTS_MAX, Posted};

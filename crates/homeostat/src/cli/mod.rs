@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`]. Every command that changes something asks the running control plane
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
+mod backup;
 mod chaos;
 mod config;
 mod deploy;
@@ -144,6 +145,10 @@ pub(crate) enum Command {
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Write the data directory to one file, consistent while everything runs.
+    Backup(backup::BackupArgs),
+    /// Make the data directory what a backup holds; services are not running then.
+    Restore(backup::RestoreArgs),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
     /// One service of the demo fleet.
@@ -380,6 +385,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
+        Command::Backup(args) => backup::backup(&global, &args),
+        Command::Restore(args) => backup::restore(&global, &args),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
             .map_err(|error| Failure::failed(&error))

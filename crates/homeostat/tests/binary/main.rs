@@ -5,6 +5,7 @@
 //! runs many kills instead; that is what `cargo xtask crash` does.
 
 mod answers;
+mod backup;
 mod deployments;
 mod emergency;
 mod fleet;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .chain(metrics::TESTS)
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
+        .chain(backup::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {

@@ -10,7 +10,9 @@ fn main() -> ExitCode {
     if let Some(code) = provider::role::run(&arguments) {
         return code;
     }
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    homeostat::cli::begin_log();
+    match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             provider::say!("homeostat: {}", failure.message);

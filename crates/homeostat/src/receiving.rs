@@ -48,7 +48,7 @@ impl Receiving {
         allocator::keep_freed_memory();
         let telemetry = Telemetry::open(config.telemetry.store(&dir.join("telemetry")))?;
         for damaged in telemetry.damaged() {
-            provider::say!(
+            log::error!(
                 "the spans in {} are left out: {}; its files are kept with .damaged behind their names",
                 damaged.index.with_extension("*").display(),
                 damaged.why
@@ -84,7 +84,7 @@ impl Receiving {
             .build();
         match built {
             Ok(tracer) => receiving.tracer = Some(tracer),
-            Err(error) => provider::say!("the control plane itself is not traced: {error}"),
+            Err(error) => log::warn!("the control plane itself is not traced: {error}"),
         }
         Ok(Some(receiving))
     }

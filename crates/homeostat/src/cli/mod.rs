@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 mod operate;
 mod rules;
+mod running;
 mod show;
 mod slo;
 mod timeline;
@@ -145,6 +146,10 @@ pub(crate) enum Command {
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Have the running server read its configuration again, and say what took effect.
+    Reload(Output),
+    /// Have the running server say more or less in its log.
+    LogLevel(running::LogLevelArgs),
     /// Write the data directory to one file, consistent while everything runs.
     Backup(backup::BackupArgs),
     /// Make the data directory what a backup holds; services are not running then.
@@ -356,6 +361,11 @@ impl From<crate::client::ClientError> for Failure {
     }
 }
 
+/// Begins to say what is logged; `serve` says it as configured.
+pub fn begin_log() {
+    crate::logging::begin();
+}
+
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
@@ -364,7 +374,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
             crate::demo::deploy::run(&global, &args)
         }
         Command::Demo(args) => crate::demo::run(&global, &args),
-        Command::Serve(args) => crate::control_plane::run(&global, &args),
+        Command::Serve(args) => crate::serve::run(&global, &args),
         Command::Drill(args) => crate::drill::run(&global, &args),
         Command::Up(args) => operate::up(&global, &args),
         Command::Down => operate::down(&global),
@@ -385,6 +395,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
+        Command::Reload(output) => running::reload(&global, output),
+        Command::LogLevel(args) => running::log_level(&global, &args),
         Command::Backup(args) => backup::backup(&global, &args),
         Command::Restore(args) => backup::restore(&global, &args),
         Command::Health(output) => show::health(&global, output),

@@ -14,6 +14,7 @@ mod life;
 mod metrics;
 mod objectives;
 mod processes;
+mod running;
 mod strategies;
 mod telemetry;
 mod wrong_input;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(backup::TESTS)
+        .chain(running::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {

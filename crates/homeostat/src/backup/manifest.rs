@@ -48,7 +48,7 @@ pub(crate) struct File {
 
 /// Every format this program writes, by name.
 pub(crate) fn formats() -> BTreeMap<String, u32> {
-    let all = [("backup", FORMAT)];
+    let all = [("backup", FORMAT), ("control_socket", crate::control_socket::VERSION)];
     let all = all
         .into_iter()
         .chain(store::backup::FORMATS)

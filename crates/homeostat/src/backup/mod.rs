@@ -19,7 +19,7 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 pub(crate) use archive::write;
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::{Manifest, formats};
 pub(crate) use restore::{Found, restore};
 
 /// Whether spans, logs and series go into a backup.

@@ -12,6 +12,7 @@ mod rules;
 mod running;
 mod show;
 mod slo;
+mod support;
 mod timeline;
 mod traces;
 
@@ -150,6 +151,10 @@ pub(crate) enum Command {
     Reload(Output),
     /// Have the running server say more or less in its log.
     LogLevel(running::LogLevelArgs),
+    /// Write what somebody who helps wants to see to one archive, without secrets.
+    SupportBundle(support::BundleArgs),
+    /// The version of this program, and of every format it writes.
+    Version(Output),
     /// Write the data directory to one file, consistent while everything runs.
     Backup(backup::BackupArgs),
     /// Make the data directory what a backup holds; services are not running then.
@@ -397,6 +402,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Rules(command) => rules::run(&command),
         Command::Reload(output) => running::reload(&global, output),
         Command::LogLevel(args) => running::log_level(&global, &args),
+        Command::SupportBundle(args) => support::run(&global, &args),
+        Command::Version(output) => support::show_version(output),
         Command::Backup(args) => backup::backup(&global, &args),
         Command::Restore(args) => backup::restore(&global, &args),
         Command::Health(output) => show::health(&global, output),

@@ -75,7 +75,7 @@ fn flatten(above: &str, table: toml::Table, into: &mut BTreeMap<String, Value>) 
     for (name, value) in table {
         let key = if above.is_empty() { name } else { format!("{above}.{name}") };
         match value {
-            Value::Table(table) if !table.is_empty() => flatten(&key, table, into),
+            Value::Table(table) => flatten(&key, table, into),
             value => drop(into.insert(key, value)),
         }
     }

@@ -16,6 +16,7 @@ mod objectives;
 mod processes;
 mod running;
 mod strategies;
+mod support;
 mod telemetry;
 mod wrong_input;
 mod wrong_state;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         .chain(emergency::TESTS)
         .chain(backup::TESTS)
         .chain(running::TESTS)
+        .chain(support::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {

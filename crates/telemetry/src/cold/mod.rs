@@ -50,8 +50,8 @@ pub(crate) use marker::{FORMAT as MARKER_FORMAT, buckets_in};
 #[cfg(feature = "object-storage")]
 pub(crate) use moving::{Mover, Moving, acquaint};
 pub use restore::DamagedFiles;
-pub(crate) use restore::{Restored, restore};
-pub(crate) use unit::{Unit, compacted_files};
+pub(crate) use restore::{Restored, compacted_files, restore};
+pub(crate) use unit::Unit;
 
 /// Maps of what comes from this process alone.
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::bloom;
-use super::compact::files_in;
 use super::gather::Field;
 use super::index::{Bounds, Group, Index, LOCATOR_ENTRY};
-use super::marker::{Marker, OWNER, rows_name};
+use super::marker::{Marker, rows_name};
 use super::page::Page;
 use super::pages::PAGE_ROWS;
 use crate::derive::{Derived, Minutes};
@@ -105,22 +104,6 @@ impl Files {
             Signal::Logs => &self.logs,
         }
     }
-}
-
-/// The files of a directory that a copy of it needs: rows and markers of units, and whose bucket it is, then the indexes.
-pub(crate) fn compacted_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let (mut others, mut indexes) = (Vec::new(), Vec::new());
-    for path in files_in(dir)? {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        match Files::with(dir, &path) {
-            Some((_, Part::Index)) => indexes.push(path),
-            Some((_, Part::Rows | Part::Moved)) => others.push(path),
-            None if name == OWNER || name.ends_with(".gone") => others.push(path),
-            Some((_, Part::Unfinished)) | None => {}
-        }
-    }
-    others.append(&mut indexes);
-    Ok(others)
 }
 
 /// Where the rows of a unit are.

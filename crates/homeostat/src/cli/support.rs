@@ -67,7 +67,7 @@ fn gather(global: &Global, secrets: &Secrets) -> Vec<(&'static str, String)> {
         Ok(client) => {
             let get = |path: &str| match client.get::<Value>(path) {
                 Ok(value) => pretty(&secrets.without_environments(value)),
-                Err(error) => error.to_string(),
+                Err(error) => pretty(&json!({ "not_available": error.to_string() })),
             };
             files.push(("health.json", get("/health")));
             files.push(("capabilities.json", get("/api/v3/self-healing/capabilities")));

@@ -12,7 +12,7 @@
 
 mod preview;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use act::{Executor, Mode, Ran};
@@ -196,6 +196,8 @@ const ENDED: &str = "it was ended before its effect was proven";
 /// Runs experiments.
 pub struct Experiments {
     parts: Parts,
+    /// What is allowed now, and whether anything is.
+    allowed: RwLock<(Arc<Policy>, Mode)>,
     ids: Mutex<IdSource>,
     /// Held from reading an experiment's status to writing the next, so that none that is over begins again.
     records: Mutex<()>,
@@ -205,7 +207,17 @@ impl Experiments {
     /// An engine over a store, a provider and a clock.
     pub fn new(parts: Parts) -> Self {
         let ids = Mutex::new(IdSource::seeded(parts.seed));
-        Self { parts, ids, records: Mutex::default() }
+        let allowed = RwLock::new((Arc::new(parts.policy.clone()), parts.mode));
+        Self { parts, allowed, ids, records: Mutex::default() }
+    }
+
+    /// Allows something else from the next experiment on. What is in force runs to its end.
+    pub fn allow(&self, policy: Policy, mode: Mode) {
+        *self.allowed.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(policy), mode);
+    }
+
+    fn allowed(&self) -> (Arc<Policy>, Mode) {
+        self.allowed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Plans a fault, asks the guard, injects it, and returns when its effect is proven.
@@ -254,7 +266,8 @@ impl Experiments {
     ///
     /// [`ChaosError`]; nothing is left behind then.
     pub fn carry_out(&self, admitted: Admitted) -> Result<Injected, ChaosError> {
-        let Parts { store, clock, policy, .. } = &self.parts;
+        let Parts { store, clock, .. } = &self.parts;
+        let (policy, _) = self.allowed();
         let Admitted { experiment, cleared, mut document, now } = admitted;
         let id = document.plan;
         let refuse = |why: &str| {

@@ -9,7 +9,7 @@ use decide::detect::{IssueChange, detect, track};
 use decide::diagnose::diagnose;
 use decide::health::health;
 use decide::plan::{
-    GuardContext, Objection, PlanContext, Planned, Ruling, WaitReason, plan_repair, storm_in,
+    GuardContext, Objection, PlanContext, Planned, Policy, Ruling, WaitReason, plan_repair, storm_in,
 };
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
@@ -45,7 +45,8 @@ impl Healer {
         told: &mut dyn Told,
     ) -> Result<Vec<Issue>, TurnError> {
         let store = &self.parts.store;
-        let thresholds = &self.settings.thresholds;
+        let settings = self.settings();
+        let thresholds = &settings.thresholds;
         let findings = detect(snapshot, thresholds);
         let before = store.open_issues()?;
         let closed = self.closed_lately(snapshot.taken)?;
@@ -150,7 +151,7 @@ impl Healer {
     /// Calls a person when a storm begins, once for each storm.
     fn call_in_a_storm(&self, seen: &mut Option<Time>, snapshot: &Snapshot) {
         let now = snapshot.taken;
-        let Some((unwell, of)) = storm_in(snapshot, &self.settings.policy) else { return };
+        let Some((unwell, of)) = storm_in(snapshot, &self.settings().policy) else { return };
         let another = seen.replace(now).is_none_or(|before| now.since(before) > STORM_OVER);
         if another {
             (self.parts.notify)(Notice {
@@ -168,7 +169,7 @@ impl Healer {
     /// Writes a health score every now and then.
     fn store_health(&self, health: &decide::health::Health, now: Time) -> store::Result<()> {
         let stored = self.state().health_stored;
-        if stored.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+        if stored.is_some_and(|at| now.since(at) < self.settings().health_interval) {
             return Ok(());
         }
         self.parts.store.add_health(&self.record_of(health, now)?)?;
@@ -179,7 +180,7 @@ impl Healer {
     /// Calls for a review when health gets low, once until it is not.
     fn call_for_a_review(&self, health: &decide::health::Health, now: Time) {
         let mut state = self.state();
-        if state.health_judged.is_some_and(|at| now.since(at) < self.settings.health_interval) {
+        if state.health_judged.is_some_and(|at| now.since(at) < self.settings().health_interval) {
             return;
         }
         state.health_judged = Some(now);
@@ -231,7 +232,7 @@ impl Healer {
         let (causes, first) = {
             let mut state = self.state();
             let causes =
-                diagnose(issue, snapshot, open, &self.settings.thresholds, &state.lessons.confidence);
+                diagnose(issue, snapshot, open, &self.settings().thresholds, &state.lessons.confidence);
             let first = !causes.is_empty() && state.diagnosed.insert(issue.id);
             (causes, first)
         };
@@ -253,7 +254,7 @@ impl Healer {
             _ if state.executing.contains(&plan) => Progress::Begun,
             _ => Progress::AsRecorded,
         };
-        Ok(Circumstances::gather(&self.parts.store, now, self.settings.mode, progress)?)
+        Ok(Circumstances::gather(&self.parts.store, now, self.settings().mode, progress)?)
     }
 
     /// Cause → Plan.
@@ -273,11 +274,11 @@ impl Healer {
             causes,
             &PlanContext {
                 snapshot,
-                thresholds: &self.settings.thresholds,
+                thresholds: &self.settings().thresholds,
                 capabilities: &capabilities,
                 history: &circumstances.history,
                 rates: &state.lessons.rates,
-                policy: &self.settings.policy,
+                policy: &self.settings().policy,
                 id,
                 now: snapshot.taken,
             },
@@ -286,7 +287,7 @@ impl Healer {
 
     /// The guard's view.
     pub(crate) fn guard_context<'a>(
-        &'a self,
+        policy: &'a Policy,
         snapshot: &'a Snapshot,
         circumstances: &'a Circumstances,
     ) -> GuardContext<'a> {
@@ -294,7 +295,7 @@ impl Healer {
             now: snapshot.taken,
             snapshot,
             history: &circumstances.history,
-            policy: &self.settings.policy,
+            policy,
             switches: &circumstances.switches,
             approved: None,
             running: &circumstances.running,
@@ -380,7 +381,7 @@ impl Healer {
         if store.plans_of_issue(issue.id)?.iter().any(answered) {
             return Ok(());
         }
-        let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+        let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
         store.add_plan_to_approve(plan, reasons, until)?;
         self.tell(NoticeKind::ApprovalNeeded, issue, &format!("approve or reject: {}", plan.summary));
         Ok(())

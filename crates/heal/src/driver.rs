@@ -71,8 +71,12 @@ impl Drop for Driver {
 fn turns(healer: &Healer, stop: &AtomicBool) {
     let mut scanned = healer.now();
     while !stop.load(Ordering::Acquire) {
+        let began = healer.now();
         let trouble = match catch_unwind(AssertUnwindSafe(|| healer.turn())) {
-            Ok(Ok(_)) => None,
+            Ok(Ok(_)) => {
+                log::debug!("a turn took {} ms", healer.now().since(began).as_millis());
+                None
+            }
             Ok(Err(error)) => Some(format!("the loop cannot turn: {}", in_full(&error))),
             Err(panic) => {
                 let why = said(panic.as_ref());
@@ -81,13 +85,13 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
         };
         let word = trouble.clone().unwrap_or_else(|| "the loop turns again".to_owned());
         if healer.note_whole(trouble) {
-            provider::say!("{word}");
+            log::warn!("{word}");
         }
         let now = healer.now();
-        if now.since(scanned) >= healer.settings.scan_interval {
+        if now.since(scanned) >= healer.settings().scan_interval {
             scanned = now;
-            if let Err(error) = healer.parts.store.prune(now, healer.settings.retention) {
-                provider::say!("cannot remove old records: {}", in_full(&error));
+            if let Err(error) = healer.parts.store.prune(now, healer.settings().retention) {
+                log::error!("cannot remove old records: {}", in_full(&error));
             }
         }
         healer.sleep(healer.next_look());

@@ -4,7 +4,7 @@
 //! turn.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use act::{Executor, Mode};
@@ -82,7 +82,7 @@ pub struct Settings {
 /// Heals. Shared by the loop's thread and by those who ask it something.
 pub struct Healer {
     pub(crate) parts: Parts,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     /// Itself, for the threads it starts.
     pub(crate) this: Weak<Self>,
     state: Mutex<State>,
@@ -189,7 +189,7 @@ impl Healer {
         let wake = (Mutex::new(Wake::Asleep), Condvar::new());
         Ok(Arc::new_cyclic(|this| Self {
             parts,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             this: Weak::clone(this),
             state: Mutex::new(state),
             wake,
@@ -241,9 +241,19 @@ impl Healer {
         self.state().waiting.get(&issue).map(|waiting| waiting.why.clone())
     }
 
-    /// The policy in force.
-    pub fn policy(&self) -> &Policy {
-        &self.settings.policy
+    /// How it is set now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets it otherwise: what is decided from now on is decided by `settings`. What runs goes on as it was cleared. Where
+    /// plans run and the seed stay as they were at start.
+    pub fn set(&self, settings: Settings) {
+        let mut now = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+        let (execution, seed) = (now.execution, now.seed);
+        *now = Arc::new(Settings { execution, seed, ..settings });
+        drop(now);
+        self.wake();
     }
 
     /// Asks for a turn soon.

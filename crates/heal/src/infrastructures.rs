@@ -90,10 +90,11 @@ impl Healer {
     ) -> Result<Proposal, OperateError> {
         let snapshot = sighting.snapshot();
         let capabilities = self.parts.observer.capabilities();
+        let settings = self.settings();
         let request = Request {
             snapshot,
             capabilities: &capabilities,
-            policy: &self.settings.policy,
+            policy: &settings.policy,
             id: self.state().ids.next(snapshot.taken),
             now: snapshot.taken,
         };

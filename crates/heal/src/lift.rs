@@ -62,7 +62,7 @@ impl Healer {
         // One that was taken back in another way is watched no more.
         self.state().well_since.retain(|id, _| measures.iter().any(|plan| plan.id == *id));
         for plan in measures {
-            if well_again(&plan, snapshot, &self.settings.thresholds) != Seen::InBounds {
+            if well_again(&plan, snapshot, &self.settings().thresholds) != Seen::InBounds {
                 self.state().well_since.remove(&plan.id);
                 continue;
             }
@@ -81,7 +81,8 @@ impl Healer {
 
     /// How long the path has to be well before this measure is lifted.
     fn well_for(&self, plan: &Plan, now: Time) -> Result<Duration, TurnError> {
-        let times = &self.settings.policy.lifting;
+        let settings = self.settings();
+        let times = &settings.policy.lifting;
         let Intent::Remediation { strategy, cause, .. } = &plan.intent else { return Ok(times.well_for) };
         let throttled = cause.class == CauseClass::Throttled;
         let first = if throttled { times.well_for_throttled } else { times.well_for };

@@ -176,10 +176,11 @@ impl Healer {
         let why = format!("deploy {service} {}", change.version);
         let release = Box::new(change.of(state.release.clone()));
         let capabilities = self.parts.observer.capabilities();
+        let settings = self.settings();
         let request = Request {
             snapshot,
             capabilities: &capabilities,
-            policy: &self.settings.policy,
+            policy: &settings.policy,
             id: self.state().ids.next(snapshot.taken),
             now: snapshot.taken,
         };
@@ -204,7 +205,8 @@ impl Healer {
         let store = &self.parts.store;
         let (Word::Approves(who) | Word::Asks(who)) = word;
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
-        let mut context = self.guard_context(snapshot, circumstances);
+        let settings = self.settings();
+        let mut context = Self::guard_context(&settings.policy, snapshot, circumstances);
         context.approved = matches!(word, Word::Approves(_)).then_some(&approval);
         let shown = plan.clone();
         let ruling = guard(plan, &context);
@@ -224,7 +226,7 @@ impl Healer {
                     let plan = Plan::clone(&waiting.plan);
                     return Ok(Proposal { plan, status: waiting.status, reasons: waiting.reasons });
                 }
-                let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+                let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
                 store.add_plan_to_approve(&plan, &reasons, until)?;
                 (self.parts.notify)(Notice {
                     kind: NoticeKind::ApprovalNeeded,
@@ -245,7 +247,7 @@ impl Healer {
                     return Ok(Proposal { plan, status: PlanStatus::Pending, reasons: waiting.reasons });
                 }
                 // It is approved by who asked for it, and runs as soon as the guard clears it.
-                let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+                let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
                 store.add_plan_to_approve(&plan, &reasons, until)?;
                 store.approve(plan.id, who, self.now())?;
                 PlanStatus::Pending

@@ -35,7 +35,7 @@ impl Healer {
     ) -> Result<bool, TurnError> {
         let plan = cleared.plan();
         let id = plan.id;
-        let Some(this) = self.handle().filter(|_| self.settings.mode != Mode::DryRun) else {
+        let Some(this) = self.handle().filter(|_| self.settings().mode != Mode::DryRun) else {
             return Ok(false);
         };
         if self.state().executing.contains(&id) {
@@ -85,7 +85,7 @@ impl Healer {
                 this.wake();
             }
         };
-        match self.settings.execution {
+        match self.settings().execution {
             Execution::Inline => run(),
             Execution::Concurrent => {
                 let (healer, of) = (self.handle(), Arc::clone(&cleared));
@@ -171,7 +171,8 @@ impl Healer {
             return Ok(false);
         }
         let circumstances = self.circumstances(snapshot.taken)?;
-        let mut context = self.guard_context(snapshot, &circumstances);
+        let settings = self.settings();
+        let mut context = Self::guard_context(&settings.policy, snapshot, &circumstances);
         context.approved = approval.as_ref();
         match guard(Plan::clone(&record.plan), &context) {
             Ruling::Clear(cleared) => self.start(cleared, &circumstances),
@@ -194,7 +195,7 @@ impl Healer {
         let Some(approval) = approval else {
             return Ok(Some("the control plane ended before it was begun"));
         };
-        if now.since(approval.at) >= self.settings.policy.limits.approval_valid {
+        if now.since(approval.at) >= self.settings().policy.limits.approval_valid {
             return Ok(Some("its approval is too old"));
         }
         let Intent::Remediation { issue, .. } = record.plan.intent else { return Ok(None) };
@@ -205,7 +206,8 @@ impl Healer {
     /// The slots of the guard's policy, counted once more where they are taken. Repairs in their hold window
     /// hold none, but the store counts them, so there are as many more.
     fn slots(&self) -> SlotLimits {
-        let limits = &self.settings.policy.limits;
+        let settings = self.settings();
+        let limits = &settings.policy.limits;
         let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
         SlotLimits {
             per_resource: limits.per_resource,

@@ -87,7 +87,7 @@ impl Healer {
             new
         };
         if new {
-            provider::say!("{what}: {why}; the rest goes on, and it is tried again");
+            log::warn!("{what}: {why}; the rest goes on, and it is tried again");
         }
     }
 
@@ -110,7 +110,7 @@ impl Healer {
             (over, troubles.parts.len())
         };
         for what in over {
-            provider::say!("{what}: goes on");
+            log::info!("{what}: goes on");
         }
         left
     }
@@ -141,9 +141,9 @@ impl Healer {
         let before = std::mem::replace(&mut self.state().troubles.events, trouble.clone());
         match trouble {
             Some(why) if before.as_ref() != Some(&why) => {
-                provider::say!("waiting for events: {why}; the loop looks without them, more slowly");
+                log::warn!("waiting for events: {why}; the loop looks without them, more slowly");
             }
-            None if before.is_some() => provider::say!("waiting for events: goes on"),
+            None if before.is_some() => log::info!("waiting for events: goes on"),
             _ => {}
         }
     }

@@ -111,14 +111,16 @@ impl Healer {
     ) -> Result<Tended, TurnError> {
         of_issue(told, issue.id);
         let waits = match self.plan(issue, causes, snapshot, circumstances) {
-            Planned::Plan(plan) => match guard(plan, &self.guard_context(snapshot, circumstances)) {
-                Ruling::Clear(cleared) => {
-                    of_plan(told, cleared.plan());
-                    let begun = self.start(cleared, circumstances)?; // act
-                    return Ok(if begun { Tended::Begun } else { Tended::Left });
+            Planned::Plan(plan) => {
+                match guard(plan, &Self::guard_context(&self.settings().policy, snapshot, circumstances)) {
+                    Ruling::Clear(cleared) => {
+                        of_plan(told, cleared.plan());
+                        let begun = self.start(cleared, circumstances)?; // act
+                        return Ok(if begun { Tended::Begun } else { Tended::Left });
+                    }
+                    ruling => self.hold(issue, ruling)?,
                 }
-                ruling => self.hold(issue, ruling)?,
-            },
+            }
             other => self.wait(issue, &other),
         };
         Ok(if waits { Tended::Waits } else { Tended::Left })

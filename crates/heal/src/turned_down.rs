@@ -146,7 +146,7 @@ impl Healer {
 
     /// What the slots of another plan than `but` are counted by.
     pub(crate) fn counted(&self, circumstances: &Circumstances, but: PlanId) -> Counted {
-        let window = self.settings.policy.limits.rate_window;
+        let window = self.settings().policy.limits.rate_window;
         let now = self.now();
         let records = circumstances.history.records().iter();
         let counts = records.filter(|record| record.under_way() || record.age(now) < window);

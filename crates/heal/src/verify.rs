@@ -87,7 +87,7 @@ impl Healer {
         let taken = sighting.snapshot().taken;
         let finished_at = self.parts.store.steps_ended_at(plan.id)?.unwrap_or(taken);
         let snapshot = &sighting.since(finished_at);
-        let verdict = verdict(signal.kind, &signal.resource, snapshot, &self.settings.thresholds);
+        let verdict = verdict(signal.kind, &signal.resource, snapshot, &self.settings().thresholds);
         let observation = Observation {
             at: taken,
             seen: match verdict {
@@ -198,7 +198,7 @@ impl Healer {
             }
             state.rate_unjudged = true;
             state.deeds += 1;
-            match self.settings.learning {
+            match self.settings().learning {
                 Learning::On => {
                     state.lessons.rates.record(plan, outcome.kind);
                     Some(state.lessons.rates_document()?)
@@ -215,7 +215,7 @@ impl Healer {
     /// More than the allowed share of repairs failed: automation goes off, and a person is called.
     fn switch_off_where_repairs_fail(&self, now: Time) -> Result<(), TurnError> {
         let circumstances = self.circumstances(now)?;
-        let exceeded = failure_rate_exceeded(&circumstances.history, &self.settings.policy, now);
+        let exceeded = failure_rate_exceeded(&circumstances.history, &self.settings().policy, now);
         if let Some((rate, runs)) = exceeded.filter(|_| circumstances.switches.automation) {
             self.parts.store.set_automation(false)?;
             (self.parts.notify)(Notice {
@@ -223,7 +223,7 @@ impl Healer {
                 severity: domain::Severity::High,
                 title: format!(
                     "{rate} of the last {runs} repairs failed, above {}: automation is off until somebody turns it on",
-                    self.settings.policy.limits.failure_rate_max
+                    self.settings().policy.limits.failure_rate_max
                 ),
                 resource: None,
                 at: now,

@@ -111,6 +111,14 @@ impl Client {
         self.answer(path, sent)
     }
 
+    /// Reads what is no JSON.
+    pub fn text(&self, path: &str) -> Result<String, ClientError> {
+        let unreachable =
+            |source| ClientError::Unreachable { address: self.address.clone(), source: Box::new(source) };
+        let mut response = self.agent.get(format!("{}{path}", self.address)).call().map_err(unreachable)?;
+        response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(unreachable)
+    }
+
     /// Changes something; needs the token, which the data directory holds.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, ClientError> {
         let sent = self

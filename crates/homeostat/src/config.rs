@@ -12,7 +12,9 @@ use decide::plan::policy::Ladder;
 use serde::{Deserialize, Serialize};
 use store::Retention;
 
+mod keys;
 mod listening;
+mod log;
 mod metrics;
 mod oidc;
 mod proactive;
@@ -20,7 +22,9 @@ mod rules;
 mod slo;
 mod telemetry;
 
+pub use keys::{Takes, takes};
 pub use listening::{Gateway, Tls};
+pub use log::Log;
 pub use metrics::{Metrics, Scrape};
 pub use oidc::Oidc;
 pub use proactive::Proactive;
@@ -59,6 +63,8 @@ pub struct Config {
     pub notify: Notify,
     /// How long our own records are kept.
     pub retention: Records,
+    /// What the server says of itself.
+    pub log: Log,
     /// When something counts as wrong.
     pub thresholds: Thresholds,
     /// Whether issues are raised before they come to pass.
@@ -82,6 +88,7 @@ impl Default for Config {
             healing: Healing::default(),
             notify: Notify::default(),
             retention: Records::default(),
+            log: Log::default(),
             thresholds: Thresholds::default(),
             proactive: Proactive::default(),
             policy: Policy { ladder: Ladder::started_by_up(), ..Policy::default() },
@@ -350,11 +357,12 @@ impl Config {
 
     /// The file that says every default, with what each part is for.
     pub fn written_out() -> String {
-        let body = toml::to_string_pretty(&Self::default()).unwrap_or_default();
+        let body = keys::annotate(&toml::to_string_pretty(&Self::default()).unwrap_or_default());
         format!(
             "# Homeostat's configuration, with every default. A key that is left out keeps its default.\n\
              # Durations are milliseconds, or text with a unit such as \"30s\"; shares are percent.\n\
-             # Read at start: homeostat serve --config FILE, or HOMEOSTAT_CONFIG.\n\n{body}"
+             # Read at start: homeostat serve --config FILE, or HOMEOSTAT_CONFIG. `homeostat reload` and SIGHUP read it again:\n\
+             # a key marked live takes effect then, one marked restart with the next start.\n\n{body}"
         )
     }
 }

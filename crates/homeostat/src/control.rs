@@ -186,7 +186,7 @@ impl Control for Loops {
         let stopped = self.executor.emergency_stop();
         let stopped = stopped.map_err(|error| ControlError::Unavailable { why: error.to_string() })?;
         if let Err(error) = self.experiments.settle() {
-            provider::say!("cannot close an experiment: {error}");
+            log::error!("cannot close an experiment: {error}");
         }
         Ok(stopped.faults)
     }
@@ -231,12 +231,12 @@ impl Loops {
             Ok(open.chain(self.store.steps_in_force()?).map(|entry| entry.token.plan).collect())
         };
         let plans = entries().unwrap_or_else(|error| {
-            provider::say!("cannot see which faults are in force: {error}");
+            log::error!("cannot see which faults are in force: {error}");
             BTreeSet::new()
         });
         for plan in plans {
             if let Err(error) = self.executor.undo_plan(plan, why) {
-                provider::say!("plan {plan}: its fault cannot be ended: {error}");
+                log::error!("plan {plan}: its fault cannot be ended: {error}");
             }
         }
     }
@@ -255,7 +255,7 @@ impl Loops {
                 experiments.carry_out(cleared).map(drop)
             };
             if let Err(SendError(Err(error))) = done.send(asked.iter().try_for_each(each)) {
-                provider::say!("after its request was answered, an experiment failed: {error}");
+                log::warn!("after its request was answered, an experiment failed: {error}");
             }
         };
         let unavailable = |why: &str| ControlError::Unavailable { why: why.to_owned() };

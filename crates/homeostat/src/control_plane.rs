@@ -7,20 +7,21 @@
 
 mod listening;
 mod start_error;
-mod wiring;
+pub(crate) mod wiring;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use act::{Executor, Recovered};
+use audit::Audit;
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
-use gateway::access::{AccessConfig, SealingKey};
-use gateway::{Gateway, GatewayConfig, TlsWatch, Webhook};
+use gateway::access::{Access, AccessConfig, SealingKey};
+use gateway::{Gateway, GatewayConfig, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
 use promql::rules::RuleStates;
@@ -30,13 +31,14 @@ use provider::{Look, ProviderError};
 use store::Store;
 
 use crate::alerts::Alerts;
-use crate::cli::{Exit, Failure, Global, ServeArgs};
+use crate::auditing::Auditing;
 use crate::client::{address_file, endpoint_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
+use crate::reload::{Reloading, WebhookInUse};
 use crate::signals;
 use crate::token::token;
 use listening::Bound;
@@ -82,6 +84,8 @@ pub struct ControlPlane {
     pub token: String,
     address: String,
     dir: PathBuf,
+    webhook: WebhookInUse,
+    auditing: Option<Auditing>,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
     /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
@@ -140,12 +144,15 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metering = Metering::start(&dir, config, &clock)?;
         let series = metering.as_ref().map(Metering::store);
+        let trail = Audit::open(&dir, Arc::clone(&clock)).map_err(StartError::Audit)?;
+        let auditing = Auditing::start(&trail, &store).map_err(StartError::Thread)?;
+        let tokens = Access::new(store.clone(), Arc::clone(&clock), &token, AccessConfig::default());
         let receiving = Receiving::start(
             &dir,
             config,
             occupied,
             series,
-            receiving::exposure(bound.tls.as_ref(), &token).as_ref(),
+            receiving::exposure(bound.tls.as_ref(), tokens).as_ref(),
         )?;
         if let Some(infrastructure) = infrastructure {
             let endpoint = receiving.as_ref().map(Receiving::endpoint);
@@ -167,7 +174,7 @@ impl ControlPlane {
             objectives: evaluation.objectives(),
         };
         let observer = Arc::new(witnesses.observer(provider.clone()).map_err(StartError::Thread)?);
-        let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
+        let webhook: WebhookInUse = Arc::new(Mutex::new(wiring::webhook(config)?));
         let mut policy = config.policy.clone();
         if let Some(infrastructure) = provider.infrastructure()? {
             policy.protect(&infrastructure);
@@ -181,7 +188,7 @@ impl ControlPlane {
             clock: &clock,
             tracer: receiving.as_ref().and_then(Receiving::tracer),
         };
-        let healer = parts.healer(webhook)?;
+        let healer = parts.healer(&webhook)?;
         healer.conclude_left_over()?;
         let experiments = Arc::new(parts.experiments());
         let loops = Arc::new(Loops {
@@ -200,14 +207,14 @@ impl ControlPlane {
             store.clone(),
             loops.clone(),
             GatewayConfig {
-                audit: None,
+                audit: Some(trail),
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),
                 access: AccessConfig {
                     key: Some(SealingKey::of_file(&dir.join("access.key"))?),
                     oidc,
-                    ..AccessConfig::default()
+                    anonymous_reads: config.gateway.anonymous_reads(),
                 },
                 otlp: receiving.as_ref().map(Receiving::running),
                 telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
@@ -241,6 +248,8 @@ impl ControlPlane {
             token,
             address: bound.address,
             dir,
+            webhook,
+            auditing: Some(auditing),
             driver: Some(driver),
             gateway: Some(gateway),
             telemetry: receiving,
@@ -270,6 +279,25 @@ impl ControlPlane {
     /// The store of series; `None` where none are kept.
     pub fn metrics(&self) -> Option<&metrics::Metrics> {
         self.metering.as_ref().map(Metering::store)
+    }
+
+    /// Takes a changed configuration over; `path` and `config` are what it was started with.
+    pub(crate) fn reloading(&self, path: Option<PathBuf>, config: Config) -> Reloading {
+        Reloading {
+            path,
+            in_force: Mutex::new(config),
+            healer: Arc::clone(&self.healer),
+            experiments: Arc::clone(&self.experiments),
+            observer: Arc::clone(&self.observer),
+            provider: Arc::clone(&self.provider),
+            webhook: Arc::clone(&self.webhook),
+            rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
+        }
+    }
+
+    /// How long ago the loop looked last; `None` before it did.
+    pub(crate) fn look_age(&self) -> Option<Duration> {
+        self.healer.snapshot().map(|snapshot| self.clock.now().since(snapshot.taken))
     }
 
     /// Whether a step of an earlier control plane is still awaited.
@@ -318,6 +346,9 @@ impl ControlPlane {
         if let Some(metering) = self.metering.take() {
             metering.stop();
         }
+        if let Some(auditing) = self.auditing.take() {
+            auditing.stop();
+        }
         // It only says where nobody listens any more.
         let _ = fs::remove_file(address_file(&self.dir));
     }
@@ -347,7 +378,7 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
         (_, true) => Ok(()),
     };
     if let Err(error) = taken {
-        provider::say!("what was started could not be ended: {error}; run `homeostat down`");
+        log::error!("what was started could not be ended: {error}; run `homeostat down`");
     }
 }
 
@@ -367,7 +398,7 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
                     loops.end_faults("the keeper ended, and its faults with it");
                 }
                 if let Err(error) = loops.experiments.settle() {
-                    provider::say!("cannot close an experiment: {error}");
+                    log::error!("cannot close an experiment: {error}");
                 }
                 loops.clock.wait(HEARTBEAT);
             }
@@ -382,12 +413,12 @@ fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Ve
                 let asked_by_signal = signals::take_emergency_stop();
                 if asked_by_signal || (asked_by_file && !acted) {
                     match loops.executor.emergency_stop() {
-                        Ok(stopped) => provider::say!(
+                        Ok(stopped) => log::warn!(
                             "emergency stop: {} faults taken out; nothing is repaired or disturbed until \
                              `homeostat chaos resume`",
                             stopped.faults
                         ),
-                        Err(error) => provider::say!("emergency stop: {error}"),
+                        Err(error) => log::error!("emergency stop: {error}"),
                     }
                 }
                 acted = asked_by_file;
@@ -411,31 +442,4 @@ fn say_where(dir: &Path, address: &str, endpoint: Option<&str>) -> std::io::Resu
         None => {}
     }
     fs::write(address_file(dir), address)
-}
-
-/// `homeostat serve`: runs until it is asked to end. Services and traffic go on then.
-pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
-    signals::catch().map_err(|error| Failure::failed(&error))?;
-    let config = crate::cli::load_config(global)?;
-    let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
-    let file = args.infrastructure.as_deref();
-    let infrastructure = file.map(provider::manifest::read).transpose();
-    let infrastructure = infrastructure.map_err(|error| Failure::new(Exit::Usage, &error))?;
-    let plane = ControlPlane::start(&global.dir, &config, port, infrastructure.as_ref())
-        .map_err(|error| Failure::failed(&error))?;
-    provider::say!("page {}  data {}", plane.address(), global.dir.display());
-    let recovered = &plane.recovered;
-    if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
-        provider::say!(
-            "an earlier control plane left work: {} faults taken out, {} plans settled, {} still awaited",
-            recovered.faults_taken_out,
-            recovered.plans.len() - recovered.awaited(),
-            recovered.awaited()
-        );
-    }
-    while !signals::ending() {
-        std::thread::sleep(EMERGENCY_LOOK);
-    }
-    plane.stop();
-    Ok(Exit::Done)
 }

@@ -6,17 +6,21 @@
 
 mod alerts;
 mod allocator;
+mod auditing;
+mod backup;
 mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;
 mod control;
 pub mod control_plane;
+mod control_socket;
 mod demo;
 pub mod demo_load;
 pub mod demo_service;
 mod detach;
 mod drill;
+pub mod logging;
 mod loop_traces;
 mod metering;
 mod objectives;
@@ -24,5 +28,8 @@ mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod receiving;
+mod reload;
+mod serve;
 mod signals;
+mod supervisor;
 mod token;

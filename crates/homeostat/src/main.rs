@@ -11,7 +11,9 @@ fn main() -> ExitCode {
         return code;
     }
     gateway::choose_provider();
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    homeostat::cli::begin_log();
+    match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             provider::say!("homeostat: {}", failure.message);

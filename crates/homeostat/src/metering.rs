@@ -49,7 +49,7 @@ impl Metering {
         }
         let store = Metrics::open(settings.store(&dir.join("metrics"), Arc::clone(clock)))?;
         for damaged in store.status().damaged {
-            provider::say!("series are missing: {damaged:?}");
+            log::error!("series are missing: {damaged:?}");
         }
         let sink = Arc::new(store.clone());
         let scraper = Scraper::start(&scrape::Config::default(), sink, Arc::clone(clock));
@@ -72,7 +72,7 @@ impl Metering {
     pub(crate) fn recorder(&self, look: Arc<dyn Look>) -> std::io::Result<Arc<dyn Look>> {
         let every = Duration::from_secs(self.settings.fleet_seconds);
         let sink = Arc::new(self.store.clone());
-        Ok(Arc::new(Recorder::start(look, sink, every, |why| provider::say!("{why}"))?))
+        Ok(Arc::new(Recorder::start(look, sink, every, |why| log::warn!("{why}"))?))
     }
 
     /// Scrapes our own metrics, at `port`, and the instances of services that say where theirs are, as they come and go.
@@ -87,7 +87,7 @@ impl Metering {
                     targets(&settings, port, infrastructure.ok().flatten().as_ref(), snapshot.as_deref());
                 if before.as_ref() != Some(&targets) {
                     if let Err(error) = scraper.set_targets(targets.clone()) {
-                        provider::say!("the services' metrics are not scraped: {error}");
+                        log::error!("the services' metrics are not scraped: {error}");
                     }
                     before = Some(targets);
                 }

@@ -52,7 +52,7 @@ impl Evaluation {
         let boot = Boot::read()?;
         let (objectives, said) = Objectives::open(objectives, sources, boot.id, clock.now())?;
         for sentence in said {
-            provider::say!("{sentence}");
+            log::warn!("{sentence}");
         }
         let objectives = Arc::new(objectives);
         let (stop, stopped) = mpsc::channel::<()>();
@@ -64,7 +64,7 @@ impl Evaluation {
                     let troubles: BTreeSet<String> = objectives.tick(clock.now()).into_iter().collect();
                     // Each is said once until it is over.
                     for trouble in troubles.difference(&told) {
-                        provider::say!("{trouble}");
+                        log::warn!("{trouble}");
                     }
                     told.retain(|trouble| troubles.contains(trouble));
                     told.extend(troubles);
@@ -93,7 +93,7 @@ impl Evaluation {
             let _ = thread.join();
         }
         if let Err(error) = self.objectives.close(self.clock.now()) {
-            provider::say!("what objectives counted last is counted again by the next start: {error}");
+            log::error!("what objectives counted last is counted again by the next start: {error}");
         }
     }
 }

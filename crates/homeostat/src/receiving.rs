@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Infrastructure;
+use domain::{Infrastructure, Permission};
 use gateway::Tls;
+use gateway::access::Access;
 use gateway::otlp::{Denial, Denied, Exposure, OtlpReceivers, Protocol, Running};
 use homeostat_tracer::Tracer;
 use hyper::HeaderMap;
-use sha2::{Digest, Sha256};
 use telemetry::Telemetry;
 
 use crate::allocator;
@@ -52,7 +52,7 @@ impl Receiving {
         allocator::keep_freed_memory();
         let telemetry = Telemetry::open(config.telemetry.store(&dir.join("telemetry")))?;
         for damaged in telemetry.damaged() {
-            provider::say!(
+            log::error!(
                 "the spans in {} are left out: {}; its files are kept with .damaged behind their names",
                 damaged.index.with_extension("*").display(),
                 damaged.why
@@ -90,7 +90,7 @@ impl Receiving {
             .build();
         match built {
             Ok(tracer) => receiving.tracer = Some(tracer),
-            Err(error) => provider::say!("the control plane itself is not traced: {error}"),
+            Err(error) => log::warn!("the control plane itself is not traced: {error}"),
         }
         Ok(Some(receiving))
     }
@@ -138,21 +138,18 @@ impl Receiving {
     }
 }
 
-/// What it takes to receive beyond loopback: the certificate, and the token of the data directory with every request.
-pub(crate) fn exposure(tls: Option<&Tls>, token: &str) -> Option<Exposure> {
-    let token: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+/// What it takes to receive beyond loopback: the certificate, and with every request a token that may send telemetry.
+pub(crate) fn exposure(tls: Option<&Tls>, access: Access) -> Option<Exposure> {
     let authorize = move |headers: &HeaderMap| {
-        let given = headers.get("authorization").and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' '));
-        let bearer = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        // Digests, so that the time it takes says nothing of the token.
-        match bearer.map(|(_, given)| <[u8; 32]>::from(Sha256::digest(given.trim().as_bytes()))) {
-            Some(given) if given == token => Ok(()),
-            _ => Err(Denied {
-                denial: Denial::Unauthenticated,
-                message: "beyond loopback telemetry needs the token: send `Authorization: Bearer TOKEN`"
-                    .to_owned(),
-            }),
+        let denied = |denial, message: String| Denied { denial, message };
+        match access.bearer(headers) {
+            Ok(identity) if identity.may(Permission::TelemetryWrite) => Ok(()),
+            Ok(identity) => {
+                let message =
+                    format!("{} lacks the permission {}", identity.name, Permission::TelemetryWrite);
+                Err(denied(Denial::Forbidden, message))
+            }
+            Err(error) => Err(denied(Denial::Unauthenticated, error.to_string())),
         }
     };
     tls.map(|tls| Exposure::new(tls.clone(), Arc::new(authorize)))

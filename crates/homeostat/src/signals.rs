@@ -1,5 +1,5 @@
-//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop; SIGHUP has the rules read again
-//! where there are any.
+//! Signals: SIGINT and SIGTERM end the process in order, SIGUSR1 is the emergency stop; SIGHUP has the configuration
+//! read again.
 //!
 //! In: signals. Out: flags that the threads concerned look at. A handler may do almost nothing, so these
 //! only set a flag.
@@ -57,7 +57,7 @@ pub(crate) fn catch_reload() -> io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(asked)).map(drop)
 }
 
-/// Whether somebody asked for the rules to be read again since the last call.
+/// Whether somebody asked for the configuration to be read again since the last call.
 pub(crate) fn take_reload() -> bool {
     RELOAD.get().is_some_and(|asked| asked.swap(false, Ordering::AcqRel))
 }

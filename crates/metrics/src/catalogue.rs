@@ -27,8 +27,8 @@ use crate::tier::Tier;
 use crate::wal::{put_metadata, read_metadata};
 
 const MAGIC: [u8; 4] = *b"HMSC";
-const FORMAT: u32 = 1;
-const NAME: &str = "catalogue";
+pub(crate) const FORMAT: u32 = 1;
+pub(crate) const NAME: &str = "catalogue";
 
 /// What is put behind the name of a file that cannot be read.
 const SET_ASIDE: &str = "damaged";
@@ -325,6 +325,18 @@ fn horizon_ms(live: &Live) -> i64 {
 
 fn part_path(dir: &Path, number: u64, tier: Tier) -> PathBuf {
     dir.join(format!("{number:020}.{}", tier.name()))
+}
+
+/// The parts in a directory, whether a catalogue names them or not.
+pub(crate) fn part_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in dir.read_dir()? {
+        let path = entry?.path();
+        if named(&path).is_some() {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 /// The number and tier in a file's name.

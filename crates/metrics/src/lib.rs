@@ -14,6 +14,7 @@
 //! gateway's.
 
 mod admission;
+pub mod backup;
 mod batch;
 #[cfg(feature = "bench")]
 pub mod bench;

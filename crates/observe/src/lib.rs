@@ -62,7 +62,7 @@ pub struct Observer {
     objectives: Option<Arc<Objectives>>,
     deployments: Option<Arc<dyn DeploymentSource>>,
     /// From how many milliseconds on a request counts as slow, where its service does not say.
-    slow_ms: f64,
+    slow_ms: Mutex<f64>,
     /// What spans said last, and when.
     told: Mutex<Option<(Time, Traces)>>,
     accumulation: Option<Mutex<Accumulation>>,
@@ -78,7 +78,7 @@ impl Observer {
             alerts: None,
             objectives: None,
             deployments: None,
-            slow_ms: SLOW_MS,
+            slow_ms: Mutex::new(SLOW_MS),
             told: Mutex::default(),
             accumulation: None,
             generation: AtomicU64::new(0),
@@ -112,7 +112,12 @@ impl Observer {
     /// they do not say otherwise.
     #[must_use]
     pub fn with_deployments(self, deployments: Arc<dyn DeploymentSource>, slow_ms: f64) -> Self {
-        Self { deployments: Some(deployments), slow_ms, ..self }
+        Self { deployments: Some(deployments), slow_ms: Mutex::new(slow_ms), ..self }
+    }
+
+    /// Counts requests as slow from `slow_ms` on, from the next look on.
+    pub fn set_slow_ms(&self, slow_ms: f64) {
+        *self.slow_ms.lock().unwrap_or_else(PoisonError::into_inner) = slow_ms;
     }
 
     /// The same, with how memory and volumes fill up.
@@ -145,7 +150,8 @@ impl Observer {
             objectives: self.objectives(),
             deployments: deployments.unwrap_or_default(),
         };
-        Ok(Sighting::of(sample, said, self.slow_ms, generation))
+        let slow_ms = *self.slow_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Sighting::of(sample, said, slow_ms, generation))
     }
 
     fn ask(&self, source: &dyn TraceSource, now: Time) -> Traces {

@@ -175,6 +175,10 @@ fn spawn_detached(exe: &Path, dir: &Path, log: &Path) -> io::Result<std::process
     for mark in [launch::INSTANCE, launch::KEEPER, launch::WORKER] {
         command.env_remove(mark);
     }
+    // What a service manager gave the control plane is not for the keeper and its services.
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
     let detach = || {
         // SAFETY: three system calls on plain numbers; the parent of the second fork ends at once.
         unsafe {

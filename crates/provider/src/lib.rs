@@ -9,6 +9,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod backup;
 mod cgroup;
 pub mod clock;
 mod connection;

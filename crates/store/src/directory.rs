@@ -43,6 +43,18 @@ impl Lock {
     }
 }
 
+/// A data directory that no control plane can start on, as long as this lives.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "held, not read")] Lock);
+
+/// Takes the controller lock of `dir` without opening its database.
+///
+/// # Errors
+/// [`StoreError::Locked`] where a control plane runs on it.
+pub fn hold(dir: &Path) -> Result<Held> {
+    Lock::take(dir).map(Held)
+}
+
 /// The process that holds the controller lock of `dir`; `None` where nobody does. A lock whose holder could
 /// not write its number (a full disk) is held by nobody that can be named.
 ///

@@ -26,6 +26,7 @@
 //! the machine was rebooted.
 
 mod access;
+pub mod backup;
 pub mod boot;
 mod changes;
 mod cmdb;
@@ -60,7 +61,7 @@ pub use access::{
 pub use changes::{Changed, Subscription, Topic};
 pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 pub use decisions::{Decision, Verdict};
-pub use directory::{Reserve, holder};
+pub use directory::{Held, Reserve, hold, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
 pub use events::{EVENTS_MAX, Posted};

@@ -18,7 +18,10 @@ use crate::plan_cache::PlanCache;
 use crate::schema;
 
 /// How long a write waits for a program that reads or copies the file from outside.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database in the data directory.
+pub(crate) const DATABASE: &str = "homeostat.db";
 
 /// The log is copied into the database at this many pages of 4 KiB: 1 MiB, a quarter of the reserve. The log
 /// must leave room in the reserve for the database to grow, else nothing could be copied on a full disk and
@@ -78,7 +81,7 @@ impl Store {
     pub fn open_in_boot(dir: &Path, boot: &Boot) -> Result<Self> {
         make_private(dir)?;
         let lock = Lock::take(dir)?;
-        let path = dir.join("homeostat.db");
+        let path = dir.join(DATABASE);
         let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;
         let reserve = Reserve::new(dir);
         reserve.keep();

@@ -14,6 +14,7 @@
 //! what is sampled, is when it is compacted.
 
 mod backlog;
+pub mod backup;
 mod batch;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

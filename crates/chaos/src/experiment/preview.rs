@@ -49,7 +49,8 @@ impl Experiments {
         };
         let actor = Actor::Operator(request.requested_by.clone());
         let capabilities = &self.parts.observer.capabilities();
-        let context = Request { snapshot, capabilities, policy: &self.parts.policy, id, now };
+        let (policy, _) = self.allowed();
+        let context = Request { snapshot, capabilities, policy: &policy, id, now };
         let plan = plan_fault(&request.fault, experiment, actor, &context)
             .map_err(|refusals| ChaosError::Impossible { why: join(&refusals) })?;
         Ok((experiment, plan))
@@ -58,13 +59,13 @@ impl Experiments {
     /// What the guard says of a plan as things are.
     pub(super) fn ruled(&self, plan: Plan, snapshot: &Snapshot) -> Result<Ruling, ChaosError> {
         let now = snapshot.taken;
-        let circumstances =
-            Circumstances::gather(&self.parts.store, now, self.parts.mode, |_| Progress::AsRecorded)?;
+        let (policy, mode) = self.allowed();
+        let circumstances = Circumstances::gather(&self.parts.store, now, mode, |_| Progress::AsRecorded)?;
         let context = GuardContext {
             now,
             snapshot,
             history: &circumstances.history,
-            policy: &self.parts.policy,
+            policy: &policy,
             switches: &circumstances.switches,
             approved: None,
             running: &circumstances.running,

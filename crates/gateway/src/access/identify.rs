@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
 use domain::access::Permissions;
-use domain::{AnonymousReads, Identity, Proof, Role, Time};
+use domain::{AnonymousReads, Identity, Permission, Proof, Role, Time};
 use store::{TokenOwner, TokenRecord};
 
 use super::cookie::SessionCookie;
@@ -36,11 +36,27 @@ impl Access {
                 return Ok(identity);
             }
         }
+        let is_here = peer.to_canonical().is_loopback();
         let reads = match self.inner.config.anonymous_reads {
-            AnonymousReads::Allowed if peer.to_canonical().is_loopback() => AnonymousReads::Allowed,
+            AnonymousReads::Allowed if is_here => AnonymousReads::Allowed,
             _ => AnonymousReads::Refused,
         };
-        Ok(Identity::anonymous(reads))
+        let mut nobody = Identity::anonymous(reads);
+        if is_here {
+            // Who scrapes on this machine needs no token (specification, section 9); our own scraper among them.
+            let scrape = [Permission::MetricsScrape].into_iter().collect();
+            nobody.permissions = nobody.permissions.with(scrape);
+        }
+        Ok(nobody)
+    }
+
+    /// Who sent a token along; programs alone do, so no cookie is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`identify`](Self::identify); without any token, [`AccessError::NotSignedIn`].
+    pub fn bearer(&self, headers: &HeaderMap) -> Result<Identity, AccessError> {
+        self.of_bearer(&sent_bearer(headers).ok_or(AccessError::NotSignedIn)?)
     }
 
     /// What a form must bring to be taken for one of a session's pages: a hash of the cookie's value, so that it can be

@@ -4,14 +4,17 @@
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
 mod audit;
+mod backup;
 mod chaos;
 mod config;
 mod deploy;
 mod infra;
 mod operate;
 mod rules;
+mod running;
 mod show;
 mod slo;
+mod support;
 mod timeline;
 mod tls;
 mod traces;
@@ -156,6 +159,18 @@ pub(crate) enum Command {
     /// Make a certificate.
     #[command(subcommand)]
     Tls(tls::TlsCommand),
+    /// Have the running server read its configuration again, and say what took effect.
+    Reload(Output),
+    /// Have the running server say more or less in its log.
+    LogLevel(running::LogLevelArgs),
+    /// Write what somebody who helps wants to see to one archive, without secrets.
+    SupportBundle(support::BundleArgs),
+    /// The version of this program, and of every format it writes.
+    Version(Output),
+    /// Write the data directory to one file, consistent while everything runs.
+    Backup(backup::BackupArgs),
+    /// Make the data directory what a backup holds; services are not running then.
+    Restore(backup::RestoreArgs),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
     /// One service of the demo fleet.
@@ -363,6 +378,11 @@ impl From<crate::client::ClientError> for Failure {
     }
 }
 
+/// Begins to say what is logged; `serve` says it as configured.
+pub fn begin_log() {
+    crate::logging::begin();
+}
+
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
@@ -371,7 +391,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
             crate::demo::deploy::run(&global, &args)
         }
         Command::Demo(args) => crate::demo::run(&global, &args),
-        Command::Serve(args) => crate::control_plane::run(&global, &args),
+        Command::Serve(args) => crate::serve::run(&global, &args),
         Command::Drill(args) => crate::drill::run(&global, &args),
         Command::Up(args) => operate::up(&global, &args),
         Command::Down => operate::down(&global),
@@ -395,6 +415,12 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Audit(command) => audit::run(&global, &command),
         Command::Rules(command) => rules::run(&command),
         Command::Tls(command) => tls::run(&global, &command),
+        Command::Reload(output) => running::reload(&global, output),
+        Command::LogLevel(args) => running::log_level(&global, &args),
+        Command::SupportBundle(args) => support::run(&global, &args),
+        Command::Version(output) => support::show_version(output),
+        Command::Backup(args) => backup::backup(&global, &args),
+        Command::Restore(args) => backup::restore(&global, &args),
         Command::Health(output) => show::health(&global, output),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
             .map_err(|error| Failure::failed(&error))

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use domain::AnonymousReads;
 use gateway::{TlsFiles, is_loopback};
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +20,16 @@ pub struct Gateway {
     /// everybody has to sign in. 127.0.0.1 and `port` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Whether who signs in nowhere may read, from this machine: as on loopback where nothing is said; never beyond it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_reads: Option<bool>,
     /// Names it is called by beside those of the certificate, such as that of a proxy in front; `*.` stands for one label.
     pub hosts: Vec<String>,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { port: PORT, listen: None, hosts: Vec::new() }
+        Self { port: PORT, listen: None, anonymous_reads: None, hosts: Vec::new() }
     }
 }
 
@@ -33,6 +37,14 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port))
+    }
+
+    /// Whether who proves nothing may read.
+    pub fn anonymous_reads(&self) -> AnonymousReads {
+        match self.anonymous_reads.unwrap_or(is_loopback(self.address().ip())) {
+            true => AnonymousReads::Allowed,
+            false => AnonymousReads::Refused,
+        }
     }
 
     pub(super) fn check(&self, tls: &Tls) -> Result<(), (String, String)> {
@@ -52,6 +64,10 @@ impl Gateway {
         }
         if !is_loopback(address.ip()) && tls.files().is_none() {
             return wrong(format!("is {address}, beyond loopback: that needs tls.certificate and tls.key"));
+        }
+        if self.anonymous_reads == Some(true) && !is_loopback(address.ip()) {
+            let why = format!("is true, and gateway.listen is {address}: beyond loopback everybody signs in");
+            return Err(("gateway.anonymous_reads".to_owned(), why));
         }
         if !self.hosts.is_empty() && tls.files().is_none() {
             let why = "are names for https: that needs tls.certificate and tls.key".to_owned();

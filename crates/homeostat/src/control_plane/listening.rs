@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::access::AnonymousReads;
 use gateway::{ConnectionLimits, Listening, Tls, TlsWatch, is_loopback};
 use provider::clock::SystemClock;
 
@@ -47,8 +46,7 @@ pub(super) fn bind(config: &Config, occupied: OccupiedPort) -> Result<Bound, Sta
         local,
         tls: tls.clone(),
         hosts: config.gateway.hosts.clone(),
-        // So it is as long as reading needs no proof.
-        anonymous: AnonymousReads::Allowed,
+        anonymous: config.gateway.anonymous_reads(),
         limits,
     };
     listening.check()?;

@@ -17,6 +17,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The audit trail is not as it was written, or cannot be written.
+    #[error("the audit trail cannot be used; `homeostat audit verify` says more")]
+    Audit(#[source] audit::AuditError),
     /// The state in it cannot be used.
     #[error(transparent)]
     Store(#[from] store::StoreError),

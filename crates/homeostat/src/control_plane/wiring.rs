@@ -2,14 +2,14 @@
 //!
 //! In: what a control plane has opened, and its configuration. Out: an [`Observer`], a [`Healer`] and [`Experiments`].
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use act::{Executor, Mode};
 use chaos::Experiments;
 use decide::plan::Policy;
 use domain::Clock;
-use gateway::{Notice, Webhook};
+use gateway::{Notice, Webhook, WebhookError};
 use heal::start::Execution;
 use heal::{Healer, Learning};
 use homeostat_tracer::Tracer;
@@ -24,6 +24,7 @@ use crate::config::{Config, Witness};
 use crate::loop_traces::LoopTraces;
 use crate::metering::Metering;
 use crate::receiving::Receiving;
+use crate::reload::WebhookInUse;
 
 /// Who is asked about the fleet beside its provider.
 pub(super) struct Witnesses<'a> {
@@ -72,30 +73,17 @@ pub(super) struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
-    pub(super) fn mode(&self) -> Mode {
-        if self.config.healing.dry_run { Mode::DryRun } else { Mode::Live }
-    }
-
-    pub(super) fn healer(&self, webhook: Option<Webhook>) -> Result<Arc<Healer>, StartError> {
+    pub(super) fn healer(&self, webhook: &WebhookInUse) -> Result<Arc<Healer>, StartError> {
         let healing = &self.config.healing;
         if self.store.document(FIRST_USE)?.is_none() {
             self.store.set_automation(healing.auto_remediation)?;
             self.store.put_document(FIRST_USE, "\"done\"")?;
         }
-        let settings = heal::Settings {
-            thresholds: self.config.thresholds,
-            policy: self.policy.clone(),
-            mode: self.mode(),
-            learning: if healing.learning { Learning::On } else { Learning::Off },
-            scan_interval: Duration::from_secs(healing.scan_interval_seconds),
-            health_interval: Duration::from_secs(healing.health_check_interval_seconds),
-            retention: self.config.retention.retention(),
-            execution: Execution::Concurrent,
-            seed: seed(self.clock),
-        };
+        let settings = settings(self.config, self.policy.clone(), seed(self.clock));
+        let webhook = Arc::clone(webhook);
         let notify = move |notice: heal::Notice| {
-            provider::say!("needs a person: {}", notice.title);
-            if let Some(webhook) = &webhook {
+            log::warn!("needs a person: {}", notice.title);
+            if let Some(webhook) = &*webhook.lock().unwrap_or_else(PoisonError::into_inner) {
                 webhook.send(Notice {
                     title: notice.title,
                     severity: notice.severity,
@@ -126,10 +114,36 @@ impl Wiring<'_> {
             executor: Arc::clone(self.executor),
             clock: Arc::clone(self.clock),
             policy: self.policy.clone(),
-            mode: self.mode(),
+            mode: mode(self.config),
             seed: seed(self.clock) ^ 1,
         })
     }
+}
+
+/// Whether plans may change anything.
+pub(crate) fn mode(config: &Config) -> Mode {
+    if config.healing.dry_run { Mode::DryRun } else { Mode::Live }
+}
+
+/// How the loop is set, with a policy that knows what the Infrastructure protects.
+pub(crate) fn settings(config: &Config, policy: Policy, seed: u64) -> heal::Settings {
+    let healing = &config.healing;
+    heal::Settings {
+        thresholds: config.thresholds,
+        policy,
+        mode: mode(config),
+        learning: if healing.learning { Learning::On } else { Learning::Off },
+        scan_interval: Duration::from_secs(healing.scan_interval_seconds),
+        health_interval: Duration::from_secs(healing.health_check_interval_seconds),
+        retention: config.retention.retention(),
+        execution: Execution::Concurrent,
+        seed,
+    }
+}
+
+/// Who is told what needs a person, if anybody is.
+pub(crate) fn webhook(config: &Config) -> Result<Option<Webhook>, WebhookError> {
+    config.notify.webhook_url.as_deref().map(Webhook::start).transpose()
 }
 
 /// The document that says the configuration's first switches were taken over.

@@ -108,6 +108,24 @@ impl Fleet {
     /// Starts `homeostat serve` and waits until its API answers.
     #[track_caller]
     pub(crate) fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    /// Starts another `homeostat serve` in the place of the one that `up` started.
+    #[track_caller]
+    pub(crate) fn serve_as_configured(&mut self) {
+        processes::kill(self.the(&Part::ControlPlane));
+        self.serve();
+    }
+
+    /// What every `homeostat serve` of this value said so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// As [`serve`](Self::serve), with more in the environment.
+    #[track_caller]
+    pub(crate) fn serve_with(&mut self, environment: &[(&str, &str)]) {
         // Those killed before are reaped, so that their ids are free again.
         self.children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
         // The address of a dead control plane may be somebody else's by now.
@@ -117,6 +135,7 @@ impl Fleet {
         let mut command = self.command(&["serve", "--any-port"]);
         // A group of its own: Ctrl-C ends the test between two kills, not the control plane.
         command.process_group(0);
+        command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let began = Instant::now();
         while self.get("/health").is_err() {

@@ -5,6 +5,7 @@
 //! runs many kills instead; that is what `cargo xtask crash` does.
 
 mod answers;
+mod backup;
 mod deployments;
 mod emergency;
 mod fleet;
@@ -13,7 +14,9 @@ mod life;
 mod metrics;
 mod objectives;
 mod processes;
+mod running;
 mod strategies;
+mod support;
 mod telemetry;
 mod tls;
 mod wrong_input;
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         .chain(metrics::TESTS)
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
+        .chain(backup::TESTS)
+        .chain(running::TESTS)
+        .chain(support::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {

@@ -19,7 +19,7 @@ use crate::codec;
 pub(super) const MAGIC: [u8; 4] = *b"HSML";
 
 /// The format written here.
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// Bytes of a header.
 pub(super) const HEADER_BYTES: usize = 28;

@@ -11,7 +11,7 @@
 mod frame;
 mod segment;
 
-pub(crate) use frame::{FrameWriter, Record, put_metadata, read_metadata};
+pub(crate) use frame::{FORMAT, FrameWriter, Record, put_metadata, read_metadata};
 pub use segment::Recovered;
 pub(crate) use segment::{Segment, recover};
 #[cfg(any(test, feature = "fuzz"))]

@@ -28,6 +28,8 @@ mod supervise;
 mod table;
 mod usage;
 
+pub(crate) use table::VERSION as TABLE_FORMAT;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

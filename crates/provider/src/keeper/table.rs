@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use crate::files::replace;
 
 /// The format of the file; a newer one is refused.
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// Most layers of one attribute; the lowest then becomes standing. Repairs that worked are never undone,
 /// so layers would grow for ever.

@@ -7,7 +7,7 @@ use crate::model::Signal;
 pub(crate) const MAGIC: [u8; 4] = *b"HSTB";
 
 /// The format this version writes.
-const FORMAT: u16 = 1;
+pub(crate) const FORMAT: u16 = 1;
 
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: usize = 40;

@@ -20,7 +20,7 @@ mod pack;
 
 pub(crate) use decode::Block;
 pub(crate) use encode::Encoder;
-pub(crate) use header::{HEADER_BYTES, Header, MAGIC};
+pub(crate) use header::{FORMAT, HEADER_BYTES, Header, MAGIC};
 
 /// What is wrong with a block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,7 @@ const MAGIC: [u8; 4] = *b"HSCI";
 
 /// The format this version writes. The first one lacks the age of the oldest rows; the second counts each operation for
 /// itself, however many there are.
-const FORMAT: u16 = 3;
+pub(crate) const FORMAT: u16 = 3;
 
 const HEADER: usize = 32;
 

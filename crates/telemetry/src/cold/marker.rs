@@ -24,7 +24,10 @@ use crate::objects::Object;
 
 /// The first line; a later version writes another number.
 const FIRST: &str = "homeostat-moved ";
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
+
+/// The object that says whose prefix of a bucket it is, and the file here that says who we are.
+pub(super) const OWNER: &str = "owner";
 
 /// Where the rows of a unit are.
 #[derive(Debug, Clone, PartialEq, Eq)]

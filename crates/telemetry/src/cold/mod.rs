@@ -45,11 +45,12 @@ mod write;
 
 pub(crate) use compact::{Compactor, Policy, Take, Work};
 pub(crate) use fault::is_full;
-pub(crate) use marker::buckets_in;
+pub(crate) use index::FORMAT as INDEX_FORMAT;
+pub(crate) use marker::{FORMAT as MARKER_FORMAT, buckets_in};
 #[cfg(feature = "object-storage")]
 pub(crate) use moving::{Mover, Moving, acquaint};
 pub use restore::DamagedFiles;
-pub(crate) use restore::{Restored, restore};
+pub(crate) use restore::{Restored, compacted_files, restore};
 pub(crate) use unit::Unit;
 
 /// Maps of what comes from this process alone.

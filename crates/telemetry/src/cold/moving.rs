@@ -24,16 +24,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::compact::{Repeated, Take, Work, files_in};
 use super::index::{Index, IndexError};
-use super::marker::{Marker, rows_name};
+use super::marker::{Marker, OWNER, rows_name};
 use super::unit::{Files, Part, Unit};
 use crate::derive::{Derived, Minutes};
 use crate::intake::lock;
 use crate::model::Signal;
 use crate::objects::{Bucket, BucketError, Object, WRITTEN, Whole};
 use crate::segment::Segment;
-
-/// The object that says whose prefix it is, and the file here that says who we are.
-const OWNER: &str = "owner";
 
 /// After a failure it is waited so long, and twice as long after the next …
 const AFTER_FAILURE: Duration = Duration::from_secs(10);

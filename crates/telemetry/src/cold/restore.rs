@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::compact::files_in;
 use super::index::{Index, IndexError};
-use super::marker::{Marker, MarkerError};
+use super::marker::{Marker, MarkerError, OWNER};
 use super::merge::superseded;
 use super::unit::{Files, Part, Unit};
 use crate::derive::{Minutes, MinutesError};
@@ -85,6 +85,22 @@ impl From<MinutesError> for Unreadable {
             MinutesError::Newer { .. } => Self::Refused(io::Error::other(error)),
         }
     }
+}
+
+/// The files of a directory that a copy of it needs: rows and markers of units, and whose bucket it is, then the indexes.
+pub(crate) fn compacted_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut others, mut indexes) = (Vec::new(), Vec::new());
+    for path in files_in(dir)? {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match Files::with(dir, &path) {
+            Some((_, Part::Index)) => indexes.push(path),
+            Some((_, Part::Rows | Part::Moved)) => others.push(path),
+            None if name == OWNER || name.ends_with(".gone") => others.push(path),
+            Some((_, Part::Unfinished)) | None => {}
+        }
+    }
+    others.append(&mut indexes);
+    Ok(others)
 }
 
 /// Opens the units earlier processes left, and removes what a crash left of others. `bucket` is the one that units were

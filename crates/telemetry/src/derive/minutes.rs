@@ -24,7 +24,7 @@ use crate::batch::Batch;
 use crate::model::SpanKind;
 
 const MAGIC: &[u8; 4] = b"HMIN";
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Calls per series, edge and minute, as a value.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -38,7 +38,7 @@ pub(crate) mod weight;
 pub use edges::Link;
 pub use exemplar::Exemplar;
 pub use histogram::{Bucket, Histogram};
-pub(crate) use minutes::Counting;
+pub(crate) use minutes::{Counting, VERSION as FORMAT};
 pub use minutes::{Minutes, MinutesError};
 pub use names::OTHER;
 pub use read::{

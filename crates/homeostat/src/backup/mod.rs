@@ -1,0 +1,111 @@
+//! Backup and restore: the data directory as one file.
+//!
+//! ```text
+//! DIR ─ stage: hard links and copies, consistent while everything runs ─► archive: tar in zstd, the manifest first
+//! archive ─► a directory beside DIR, every checksum held against the manifest ─► swapped with DIR in one step
+//! ```
+//!
+//! In: a data directory and a file. Out: the other one. What was acknowledged before a backup began is in it. It needs
+//! nobody's help: it reads what is on the disk, whether a control plane runs or not, and changes nothing there.
+//!
+//! Deliberately absent: what runs (processes, their ports, faults in force), the volumes and captured output of services,
+//! locks and sockets. A restored directory brings its services up anew.
+
+mod archive;
+mod manifest;
+mod restore;
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use archive::write;
+pub(crate) use manifest::{Manifest, formats};
+pub(crate) use restore::{Found, restore};
+
+/// Whether spans, logs and series go into a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telemetry {
+    /// They do.
+    Included,
+    /// They do not: issues, plans, the journal and what was declared alone.
+    LeftOut,
+}
+
+/// Why a backup or a restore came to nothing. Whatever it was, the data directory is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackupError {
+    /// There is nothing to copy.
+    #[error("{} holds no data of homeostat; name the data directory with --dir", dir.display())]
+    NoData {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// A file could not be used.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database could not be copied, or the copy is not one.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// A file was written to in a way that no copy can follow.
+    #[error("{} changed while it was copied; try again", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The archive is none of ours, or not whole.
+    #[error("{} is no whole backup: {why}; nothing was restored", file.display())]
+    Damaged {
+        /// The archive.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{} was written by homeostat {version}: its format of {what} is {found}, this one knows {known}; use the newer homeostat. Nothing was restored", file.display()
+    )]
+    Newer {
+        /// The archive.
+        file: PathBuf,
+        /// Who wrote it.
+        version: String,
+        /// Which format.
+        what: String,
+        /// Its number.
+        found: u32,
+        /// The newest this program knows; 0 for none.
+        known: u32,
+    },
+    /// There is something where it should go.
+    #[error(
+        "{} is not empty; name another directory with --dir, or pass --replace, which removes what is there", dir.display()
+    )]
+    NotEmpty {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// Somebody works there.
+    #[error("{} is in use by {by}; `homeostat down` stops it, its services included", dir.display())]
+    InUse {
+        /// Which directory.
+        dir: PathBuf,
+        /// Who uses it.
+        by: &'static str,
+    },
+}
+
+impl BackupError {
+    /// A file that could not be used.
+    fn file(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { what, path, source }
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading an archive into a directory: beside where it belongs, checked there as a whole, then put in its place by one
+//! rename. Until then nothing of the target is touched.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use provider::ProcessProvider;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use sha2::{Digest, Sha256};
+
+use super::BackupError;
+use super::archive::hex;
+use super::manifest::{self, Manifest};
+
+/// What to do where there is something already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Refuse.
+    Refuse,
+    /// Put the backup in its place, and remove it.
+    Replace,
+}
+
+/// Restores the archive `file` as the data directory `dir`.
+///
+/// # Errors
+/// [`BackupError`]; `dir` is as it was then.
+pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest, BackupError> {
+    let there = is_occupied(dir)?;
+    if there && found == Found::Refuse {
+        return Err(BackupError::NotEmpty { dir: dir.to_owned() });
+    }
+    let in_use = |by| BackupError::InUse { dir: dir.to_owned(), by };
+    // Held until the end, so that nobody starts on what is about to go.
+    let held = if there {
+        if ProcessProvider::runs(dir) {
+            return Err(in_use("a keeper"));
+        }
+        match store::hold(dir) {
+            Err(store::StoreError::Locked { .. }) => return Err(in_use("a control plane")),
+            held => Some(held?),
+        }
+    } else {
+        None
+    };
+    let beside = Beside::make(dir)?;
+    let manifest = unpack(file, &beside.path)?;
+    store::backup::check(&beside.path.join("homeostat.db"))?;
+    beside.put(dir, there)?;
+    drop(held);
+    Ok(manifest)
+}
+
+/// Whether there is anything in a directory.
+fn is_occupied(dir: &Path) -> Result<bool, BackupError> {
+    match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(BackupError::file("use", dir)(error)),
+        Ok(mut entries) => Ok(entries.next().is_some()),
+    }
+}
+
+/// Unpacks an archive into an empty directory, and holds everything against its manifest.
+fn unpack(file: &Path, to: &Path) -> Result<Manifest, BackupError> {
+    let unreadable =
+        |error: io::Error| BackupError::Damaged { file: file.to_owned(), why: error.to_string() };
+    let damaged = |why: String| BackupError::Damaged { file: file.to_owned(), why };
+    let opened = fs::File::open(file).map_err(BackupError::file("read", file))?;
+    let mut archive = tar::Archive::new(zstd::Decoder::new(opened).map_err(unreadable)?);
+    let mut entries = archive.entries().map_err(unreadable)?;
+    let mut next = || entries.next().transpose().map_err(unreadable);
+    let first = next()?.ok_or_else(|| damaged("it is empty".to_owned()))?;
+    if first.path().map_err(unreadable)? != Path::new(manifest::NAME) {
+        return Err(damaged("it does not begin with a manifest".to_owned()));
+    }
+    let mut text = Vec::new();
+    first.take(manifest::BYTES_MAX).read_to_end(&mut text).map_err(unreadable)?;
+    let manifest = Manifest::read(file, &text)?;
+    for expected in &manifest.files {
+        let mut entry =
+            next()?.ok_or_else(|| damaged(format!("it ends before {}", expected.path.display())))?;
+        let path = entry.path().map_err(unreadable)?.into_owned();
+        if path != expected.path {
+            let (is, wanted) = (path.display(), expected.path.display());
+            return Err(damaged(format!("{is} stands where {wanted} should")));
+        }
+        let (sha256, bytes) = write(&mut entry, &to.join(&expected.path), unreadable)?;
+        if (bytes, &sha256) != (expected.bytes, &expected.sha256) {
+            return Err(damaged(format!("{} is not as it was written", path.display())));
+        }
+    }
+    if let Some(more) = next()? {
+        let path = more.path().map_err(unreadable)?.into_owned();
+        return Err(damaged(format!("its manifest does not name {}", path.display())));
+    }
+    Ok(manifest)
+}
+
+/// Writes a file to the disk; its checksum, and how long it is.
+fn write(
+    from: &mut impl Read,
+    to: &Path,
+    unreadable: impl Fn(io::Error) -> BackupError,
+) -> Result<(String, u64), BackupError> {
+    let failed = |error| BackupError::file("write", to)(error);
+    if let Some(parent) = to.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    }
+    let target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let mut target = target.map_err(failed)?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        let read = from.read(&mut buffer).map_err(&unreadable)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).map_err(failed)?;
+        bytes += read as u64;
+    }
+    target.sync_all().map_err(failed)?;
+    Ok((hex(hash), bytes))
+}
+
+/// A directory beside the target, removed with whatever is in it when this is dropped.
+struct Beside {
+    path: PathBuf,
+    parent: PathBuf,
+}
+
+impl Beside {
+    fn make(dir: &Path) -> Result<Self, BackupError> {
+        let absolute = std::path::absolute(dir).map_err(BackupError::file("use", dir))?;
+        let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+            let source = io::Error::other("it has no directory above it");
+            return Err(BackupError::File { what: "restore to", path: dir.to_owned(), source });
+        };
+        fs::create_dir_all(parent).map_err(BackupError::file("make", parent))?;
+        let mut beside = name.to_owned();
+        beside.push(format!(".restore-{}", std::process::id()));
+        let path = parent.join(beside);
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(BackupError::file("make", &path))?;
+        Ok(Self { path, parent: parent.to_owned() })
+    }
+
+    /// Puts it where it belongs in one step; what was there is here then.
+    fn put(&self, dir: &Path, occupied: bool) -> Result<(), BackupError> {
+        sync_directories(&self.path).map_err(BackupError::file("write", &self.path))?;
+        // An empty directory gives way to a rename, anything else has to be exchanged.
+        let put = match occupied {
+            true => renameat_with(CWD, &self.path, CWD, dir, RenameFlags::EXCHANGE),
+            false => rustix::fs::rename(&self.path, dir),
+        };
+        put.map_err(io::Error::from)
+            .and_then(|()| fs::File::open(&self.parent)?.sync_all())
+            .map_err(BackupError::file("put the restored directory in the place of", dir))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                provider::say!("{} could not be removed: {error}; remove it", self.path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn sync_directories(dir: &Path) -> io::Result<()> {
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    fs::File::open(dir)?.sync_all()
+}

@@ -1,0 +1,84 @@
+//! `homeostat backup` and `homeostat restore`: the data directory as one file, and back.
+//!
+//! Both work on the files themselves, so that a backup can be made, and restored, when nothing runs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use domain::Bytes;
+use provider::clock::SystemClock;
+use serde_json::json;
+
+use super::config::print;
+use super::{Exit, Failure, Global, Output};
+use crate::backup::{self, BackupError, Found, Manifest, Telemetry};
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The archive to write (tar in zstd); it must not be there. It holds the token: keep it as safe as the data.
+    file: PathBuf,
+    /// Leave spans, logs and series out.
+    #[arg(long)]
+    without_telemetry: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The archive, written by `homeostat backup`.
+    file: PathBuf,
+    /// Remove what is in the data directory; without this, anything there is refused.
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let exit = match &error {
+            BackupError::NoData { .. } | BackupError::NotEmpty { .. } | BackupError::InUse { .. } => {
+                Exit::Usage
+            }
+            _ => Exit::Failed,
+        };
+        Self::new(exit, &error)
+    }
+}
+
+pub(super) fn backup(global: &Global, args: &BackupArgs) -> Result<Exit, Failure> {
+    let telemetry = if args.without_telemetry { Telemetry::LeftOut } else { Telemetry::Included };
+    let manifest = backup::write(&global.dir, &args.file, telemetry, &SystemClock)?;
+    let packed = args.file.metadata().map(|file| file.len()).unwrap_or(0);
+    let text = format!("{} holds {} in {} bytes", args.file.display(), told(&manifest), packed);
+    say(args.output, &manifest, &text)
+}
+
+pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let found = if args.replace { Found::Replace } else { Found::Refuse };
+    let manifest = backup::restore(&args.file, &global.dir, found)?;
+    let text = format!("{} is as it was at {}: {}", global.dir.display(), manifest.made_at, told(&manifest));
+    say(args.output, &manifest, &text)
+}
+
+fn told(manifest: &Manifest) -> String {
+    let without = if manifest.telemetry { "" } else { ", without telemetry" };
+    format!("{} files, {}{without}", manifest.files.len(), Bytes(manifest.bytes()))
+}
+
+fn say(output: Output, manifest: &Manifest, text: &str) -> Result<Exit, Failure> {
+    if output.json {
+        let Manifest { homeostat, made_at, telemetry, formats, files, .. } = manifest;
+        let value = json!({
+            "homeostat": homeostat, "made_at": made_at, "telemetry": telemetry, "formats": formats,
+            "files": files.len(), "bytes": manifest.bytes(),
+        });
+        print(&format!("{value:#}\n"))?;
+    } else {
+        provider::say!("{text}");
+    }
+    Ok(Exit::Done)
+}

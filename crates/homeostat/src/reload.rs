@@ -1,0 +1,132 @@
+//! Reading the configuration again while everything runs.
+//!
+//! In: the file and the environment, as at start. Out: what is live is in force, and for each key that changed whether it
+//! took effect or waits for a restart. A file with anything wrong in it changes nothing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alerting::Rules;
+use chaos::Experiments;
+use gateway::Webhook;
+use heal::Healer;
+use observe::Observer;
+use provider::{Look, ProcessProvider};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Failure;
+use crate::config::{Config, Takes, takes};
+use crate::control_plane::wiring;
+use crate::logging;
+
+/// Who is told what needs a person; another one may take its place.
+pub(crate) type WebhookInUse = Arc<Mutex<Option<Webhook>>>;
+
+/// A key that differs from what runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChangedKey {
+    /// Such as `policy.limits.at_a_time`.
+    pub(crate) key: String,
+    /// One word more than yes or no, for people and programs alike.
+    pub(crate) effect: Effect,
+}
+
+/// What came of a changed key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Effect {
+    /// It is in force.
+    InForce,
+    /// It waits for a restart.
+    AtRestart,
+    /// It counts for data directories that were not used yet.
+    AtFirstUse,
+}
+
+/// What a reload works on.
+pub(crate) struct Reloading {
+    pub(crate) path: Option<PathBuf>,
+    /// As it was at start, with what was taken over since.
+    pub(crate) in_force: Mutex<Config>,
+    pub(crate) healer: Arc<Healer>,
+    pub(crate) experiments: Arc<Experiments>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) provider: Arc<ProcessProvider>,
+    pub(crate) webhook: WebhookInUse,
+    pub(crate) rules: Option<Arc<Rules>>,
+}
+
+impl Reloading {
+    /// Reads everything again, and takes over what is live.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken over.
+    pub(crate) fn reload(&self) -> Result<Vec<ChangedKey>, String> {
+        let refused = |error: &dyn std::error::Error| {
+            format!("{}; the configuration stays as it was", Failure::failed(error).message)
+        };
+        let config = Config::load(self.path.as_deref()).map_err(|error| refused(&error))?;
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed: Vec<ChangedKey> =
+            in_force.differences(&config).into_iter().map(ChangedKey::of).collect();
+        let mut policy = config.policy.clone();
+        if let Some(infrastructure) = self.provider.infrastructure().map_err(|error| refused(&error))? {
+            policy.protect(&infrastructure);
+        }
+        let webhook = match config.notify == in_force.notify {
+            true => None,
+            false => Some(wiring::webhook(&config).map_err(|error| refused(&error))?),
+        };
+        // The last that can be refused: files of rules are read again also where nothing of this one changed.
+        if let Some(rules) = &self.rules {
+            rules.reload().map_err(|error| refused(&error))?;
+            log::info!("the rules were read again");
+        }
+        if let Some(webhook) = webhook {
+            *self.webhook.lock().unwrap_or_else(PoisonError::into_inner) = webhook;
+        }
+        let mode = wiring::mode(&config);
+        self.healer.set(wiring::settings(&config, policy.clone(), self.healer.settings().seed));
+        self.experiments.allow(policy, mode);
+        self.observer.set_slow_ms(config.thresholds.latency_ms);
+        logging::configure(config.log.level, config.log.format);
+        in_force.take_live(config);
+        Ok(changed)
+    }
+}
+
+impl ChangedKey {
+    fn of(key: String) -> Self {
+        let effect = match takes(&key) {
+            Takes::Live => Effect::InForce,
+            Takes::Restart => Effect::AtRestart,
+            Takes::FirstUse => Effect::AtFirstUse,
+        };
+        Self { key, effect }
+    }
+
+    /// For people.
+    pub(crate) fn said(&self) -> String {
+        let effect = match self.effect {
+            Effect::InForce => "is in force",
+            Effect::AtRestart => "waits for a restart",
+            Effect::AtFirstUse => {
+                "counts when a data directory is first used; here the switch that people set does"
+            }
+        };
+        format!("{} {effect}", self.key)
+    }
+}
+
+impl Config {
+    /// Takes over the keys that are live; the rest stays as it was at start.
+    fn take_live(&mut self, new: Self) {
+        let healing = crate::config::Healing {
+            auto_remediation: self.healing.auto_remediation,
+            witness: self.healing.witness,
+            ..new.healing
+        };
+        let Self { notify, retention, thresholds, policy, log, .. } = new;
+        *self = Self { healing, notify, retention, thresholds, policy, log, ..self.clone() };
+    }
+}

@@ -1,0 +1,93 @@
+//! `homeostat serve`: a control plane in the foreground, until it is asked to end.
+//!
+//! In: a configuration, signals, questions on the control socket. Out: a running control plane, and what a service
+//! manager is told of it. Services and traffic are the keeper's; they go on when this ends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::{Exit, Failure, Global, ServeArgs};
+use crate::control_plane::{ControlPlane, OccupiedPort};
+use crate::control_socket::{Ask, ControlSocket};
+use crate::reload::{ChangedKey, Reloading};
+use crate::supervisor::Supervisor;
+use crate::{logging, signals};
+
+/// Between two looks for signals.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs until it is asked to end.
+pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
+    signals::catch().and_then(|()| signals::catch_reload()).map_err(|error| Failure::failed(&error))?;
+    let config = crate::cli::load_config(global)?;
+    logging::configure(config.log.level, config.log.format);
+    let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
+    let file = args.infrastructure.as_deref();
+    let infrastructure = file.map(provider::manifest::read).transpose();
+    let infrastructure = infrastructure.map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let plane = ControlPlane::start(&global.dir, &config, port, infrastructure.as_ref())
+        .map_err(|error| Failure::failed(&error))?;
+    let mut supervisor = Supervisor::find();
+    // Whatever the working directory becomes, it is the same file.
+    let path: Option<PathBuf> = global
+        .config
+        .as_deref()
+        .map(std::path::absolute)
+        .transpose()
+        .map_err(|error| Failure::failed(&error))?;
+    let reloading = Arc::new(plane.reloading(path, config));
+    let asked = Arc::clone(&reloading);
+    let socket = ControlSocket::start(&global.dir, move |ask| answer(ask, &asked))
+        .map_err(|error| Failure::failed(&error))?;
+    log::info!("page {}  data {}", plane.address(), global.dir.display());
+    let recovered = &plane.recovered;
+    if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
+        log::warn!(
+            "an earlier control plane left work: {} faults taken out, {} plans settled, {} still awaited",
+            recovered.faults_taken_out,
+            recovered.plans.len() - recovered.awaited(),
+            recovered.awaited()
+        );
+    }
+    supervisor.ready();
+    while !signals::ending() {
+        if signals::take_reload() {
+            // Who sent the signal reads the log.
+            let _ = reload(&reloading);
+        }
+        supervisor.feed(plane.look_age());
+        std::thread::sleep(LOOK);
+    }
+    supervisor.stopping();
+    drop(socket);
+    plane.stop();
+    Ok(Exit::Done)
+}
+
+fn answer(ask: Ask, reloading: &Reloading) -> Result<Value, String> {
+    match ask {
+        Ask::Reload {} => reload(reloading).map(|changed| json!({ "changed": changed })),
+        Ask::LogLevel { level, for_ms } => {
+            logging::set_level(level, for_ms.map(Duration::from_millis));
+            log::info!("the log level is {level:?} now, as somebody asked on the control socket");
+            Ok(json!({ "level": level }))
+        }
+        Ask::LogLines {} => Ok(json!({ "lines": logging::last() })),
+    }
+}
+
+fn reload(reloading: &Reloading) -> Result<Vec<ChangedKey>, String> {
+    let supervisor = Supervisor::find();
+    supervisor.reloading();
+    let reloaded = reloading.reload();
+    match &reloaded {
+        Ok(changed) if changed.is_empty() => log::info!("the configuration was read again: nothing changed"),
+        Ok(changed) => changed.iter().for_each(|key| log::info!("{}", key.said())),
+        Err(why) => log::error!("{why}"),
+    }
+    supervisor.ready();
+    reloaded
+}

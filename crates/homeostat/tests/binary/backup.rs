@@ -1,0 +1,145 @@
+//! A backup made while everything is written to, and what a restore of it is: all that was acknowledged before, or a
+//! refusal that changes nothing.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::Clock;
+use provider::clock::SystemClock;
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::fleet::{Fleet, agent, until};
+use crate::wrong_input::{SMALL, contents, refused};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_backup_under_load_holds_what_was_acknowledged_before_it_began", under_load),
+    ("a_backup_that_is_not_whole_or_has_no_place_changes_nothing", refusals),
+];
+
+/// What was acknowledged, by what is sent.
+#[derive(Default)]
+struct Acknowledged {
+    /// Titles of posted events.
+    events: BTreeSet<String>,
+    /// Ids of traces with a span each.
+    traces: BTreeSet<String>,
+    /// Names of series.
+    series: BTreeSet<String>,
+}
+
+fn under_load() {
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (http, grpc) = (port(), port());
+    let config = format!("[otlp]\nhttp_port = {http}\ngrpc_port = {grpc}\n");
+    let fleet = Fleet::up(&config, SMALL);
+    let (acknowledged, stop) = (Mutex::new(Acknowledged::default()), AtomicBool::new(false));
+    let archive = fleet.dir.parent().unwrap().join("backup.tar.zst");
+    let before = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            (0..).take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|n| {
+                send(&fleet, http, n);
+                let mut known = acknowledged.lock().unwrap();
+                known.events.insert(format!("event {n}"));
+                known.traces.insert(trace_id(n));
+                known.series.insert(format!("series_{n}"));
+            })
+        });
+        until("something is acknowledged", || match acknowledged.lock().unwrap().events.len() {
+            20.. => Ok(()),
+            few => Err(few.to_string()),
+        });
+        let before = std::mem::take(&mut *acknowledged.lock().unwrap());
+        let made = fleet.run(&["backup", archive.to_str().unwrap(), "--json"]);
+        stop.store(true, Ordering::Relaxed);
+        assert!(made.json()["bytes"].as_u64().unwrap() > 0);
+        before
+    });
+    fleet.run(&["down"]).done();
+
+    let mut elsewhere = Fleet::new(&config);
+    elsewhere.run(&["restore", archive.to_str().unwrap()]).done();
+    elsewhere.serve();
+    let shown = elsewhere.get("/api/v3/observability/timeline?within=1h").unwrap().to_string();
+    let lost: Vec<&String> =
+        before.events.iter().filter(|title| !shown.contains(&format!("\"{title}\""))).collect();
+    assert!(lost.is_empty(), "{lost:?} are not in {shown}");
+    for trace in &before.traces {
+        let found = elsewhere.get(&format!("/api/traces/{trace}")).unwrap();
+        assert_eq!(found["data"][0]["traceID"], trace.as_str(), "{found}");
+    }
+    let names = elsewhere.get("/api/v1/label/__name__/values").unwrap();
+    let names: BTreeSet<&str> =
+        names["data"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let lost: Vec<&String> = before.series.iter().filter(|name| !names.contains(name.as_str())).collect();
+    assert!(lost.is_empty(), "{lost:?} are not in {names:?}");
+    // What was declared is brought up anew.
+    until("the services are ready", || elsewhere.all_ready());
+    elsewhere.run(&["down"]).done();
+}
+
+fn trace_id(n: u32) -> String {
+    format!("5b8efff798038103d269b633{n:08x}")
+}
+
+/// Sends an event, a span and a sample, each acknowledged.
+fn send(fleet: &Fleet, http: u16, n: u32) {
+    let title = format!("event {n}");
+    fleet.post("/api/v3/observability/events", &json!({ "type": "incident", "title": title })).unwrap();
+    let at = (SystemClock.now().wall_us * 1000).to_string();
+    let span = json!({ "traceId": trace_id(n), "spanId": "eee19b7ec3c1b174", "name": "a",
+        "startTimeUnixNano": at, "endTimeUnixNano": at });
+    let gauge = json!({ "name": format!("series_{n}"),
+        "gauge": { "dataPoints": [{ "timeUnixNano": at, "asInt": "3" }] } });
+    for (path, body) in [
+        ("traces", json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] })),
+        ("metrics", json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [gauge] }] }] })),
+    ] {
+        let sent = agent().post(format!("http://127.0.0.1:{http}/v1/{path}")).send_json(&body).unwrap();
+        assert_eq!(sent.status().as_u16(), 200, "{path}");
+    }
+}
+
+fn refusals() {
+    let mut fleet = Fleet::new("[otlp]\nenabled = false\n");
+    let archive = fleet.dir.parent().unwrap().join("backup.tar.zst");
+    let file = archive.to_str().unwrap();
+    refused(&fleet.run(&["backup", file]), 2, &["holds no data"]);
+    assert!(!archive.exists());
+    let services = fleet.write("fleet.yaml", SMALL);
+    fleet.run(&["up", services.to_str().unwrap()]).done();
+    fleet.run(&["backup", file, "--without-telemetry"]).done();
+    refused(&fleet.run(&["backup", file]), 1, &["write over"]);
+    refused(&fleet.run(&["restore", file]), 2, &["is not empty", "--replace"]);
+    refused(&fleet.run(&["restore", file, "--replace"]), 2, &["is in use", "homeostat down"]);
+    fleet.run(&["down"]).done();
+
+    // A byte that changed anywhere, or an end that is missing, is found before anything is touched.
+    let before = contents(&fleet.dir);
+    let whole = std::fs::read(&archive).unwrap();
+    let wrong = fleet.dir.parent().unwrap().join("wrong.tar.zst");
+    for at in (0..whole.len()).step_by(whole.len() / 20 + 1) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&wrong, &bytes).unwrap();
+        refused(&fleet.run(&["restore", wrong.to_str().unwrap(), "--replace"]), 1, &["nothing was restored"]);
+        std::fs::write(&wrong, &whole[..at]).unwrap();
+        refused(&fleet.run(&["restore", wrong.to_str().unwrap(), "--replace"]), 1, &["nothing was restored"]);
+    }
+    assert!(contents(&fleet.dir) == before, "a restore that was refused changed something");
+
+    fleet.run(&["restore", file, "--replace"]).done();
+    let beside: Vec<String> = fleet
+        .dir
+        .parent()
+        .unwrap()
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("restore") || name.contains("unfinished"))
+        .collect();
+    assert!(beside.is_empty(), "left behind: {beside:?}");
+    fleet.serve();
+}

@@ -1,7 +1,10 @@
 //! [`Change`] over the world, to the letter of its contract.
 
 use decide::plan::ClearedStep;
-use domain::{Action, Attribute, Captured, Effect, Fault, InstanceName, ResourceId, Step, StepToken, Undo};
+use domain::{
+    Action, Attribute, Captured, Effect, Fault, Infrastructure, InstanceName, ResourceId, Step, StepToken,
+    Time, Undo,
+};
 use provider::{Change, ProviderError, Undone};
 
 use crate::world::{MemoryProvider, Trouble, World};
@@ -23,7 +26,20 @@ impl Change for MemoryProvider {
     fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
         let mut world = self.lock();
         let resource = step.action().resource();
-        if !world.has(&resource) {
+        match step.action() {
+            Action::BringUp { infrastructure } if world.something_is_up => {
+                let what = format!("bringing {} up", infrastructure.name);
+                let why = format!("{} is up already", world.infrastructure.name);
+                return Err(ProviderError::Failed { what, why });
+            }
+            Action::TakeDown { infrastructure }
+                if !world.something_is_up || world.infrastructure != **infrastructure =>
+            {
+                return Err(ProviderError::UnknownResource { resource: resource.to_string() });
+            }
+            _ => {}
+        }
+        if !matches!(step.action(), Action::BringUp { .. }) && !world.has(&resource) {
             return Err(ProviderError::UnknownResource { resource: resource.to_string() });
         }
         if world.is_troubled(step.token(), Trouble::CheckRefuses) {
@@ -49,6 +65,10 @@ impl Change for MemoryProvider {
             })?;
             let (value, generation) = (layered.value(), layered.generation);
             return Ok(Captured::Attribute { attribute, value, generation });
+        }
+        if step.action().infrastructure().is_some() {
+            let up = world.something_is_up.then(|| Box::new(world.infrastructure.clone()));
+            return Ok(Captured::Infrastructure { up });
         }
         Ok(match replaced(step.action()) {
             Some(instance) => {
@@ -107,6 +127,10 @@ impl Change for MemoryProvider {
                 let layered = world.attributes.get(attribute);
                 layered.is_some_and(|layered| layered.layers.iter().any(|(owner, _)| *owner == token))
             }
+            (Action::BringUp { infrastructure }, _) => {
+                let all_ready = infrastructure.services.keys().all(|name| world.runs_everywhere(name));
+                world.up_by == Some(token) && all_ready
+            }
             (Action::Inject(_), _) => world.faults.contains_key(&token),
             _ => world.changes.contains_key(&token),
         };
@@ -125,6 +149,9 @@ impl Change for MemoryProvider {
         }
         if !world.changes.contains_key(&token) || !world.undone.insert(token) {
             return Ok(Undone::NothingThere);
+        }
+        if let Captured::Infrastructure { up } = captured {
+            return Ok(turn_back(&mut world, token, up.as_deref(), now));
         }
         let found = match captured {
             Captured::Attribute { .. } => take_layer(&mut world, token, step, captured),
@@ -148,6 +175,16 @@ impl Change for MemoryProvider {
         world.faults.clear();
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
+}
+
+/// What was up before a step is up again, unless somebody brought something else up since.
+fn turn_back(world: &mut World, token: StepToken, before: Option<&Infrastructure>, now: Time) -> Undone {
+    match before {
+        Some(before) if !world.something_is_up => world.bring_up(token, before, now),
+        None if world.up_by == Some(token) => world.take_down(),
+        _ => return Undone::Superseded,
+    }
+    Undone::Restored
 }
 
 /// Takes a step's layer out of the attribute it set.

@@ -26,8 +26,9 @@ impl Look for MemoryProvider {
         }
     }
 
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
-        Ok(self.lock().infrastructure.clone())
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
+        let world = self.lock();
+        Ok(world.something_is_up.then(|| world.infrastructure.clone()))
     }
 
     fn sample(&self) -> Result<Sample, ProviderError> {
@@ -37,6 +38,7 @@ impl Look for MemoryProvider {
         Ok(Sample {
             taken: now,
             fleet_age: now.since(world.begun),
+            infrastructure: world.something_is_up.then(|| world.infrastructure.name.clone()),
             environment: world.infrastructure.environment,
             services: services
                 .iter()
@@ -81,6 +83,7 @@ impl World {
             thresholds: spec.thresholds,
             dependencies: spec.dependencies.clone(),
             hands_off: spec.hands_off,
+            protected: spec.protected,
             can_drain: spec.drain.is_some(),
             can_clear_caches: spec.clear_caches.is_some(),
             rolling_out: self.was_deployed(name) && !self.runs_everywhere(name),

@@ -91,7 +91,11 @@ pub(crate) struct ActiveFault {
 }
 
 pub(crate) struct World {
+    /// What is up; without services where nothing is.
     pub(crate) infrastructure: Infrastructure,
+    pub(crate) something_is_up: bool,
+    /// The step that brought it up, where one did.
+    pub(crate) up_by: Option<StepToken>,
     pub(crate) begun: Time,
     pub(crate) attributes: BTreeMap<Attribute, Layered>,
     pub(crate) slots: BTreeMap<InstanceName, Slot>,
@@ -122,6 +126,8 @@ impl MemoryProvider {
         let now = clock.now();
         let mut world = World {
             begun: now,
+            something_is_up: true,
+            up_by: None,
             attributes: BTreeMap::new(),
             slots: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -497,6 +503,7 @@ impl World {
             }
             ResourceId::Link(link) => self.attributes.contains_key(&Attribute::BreakerHeldOpen(link.clone())),
             ResourceId::Node(_) => false,
+            ResourceId::Infrastructure(name) => self.infrastructure.name == *name,
         }
     }
 
@@ -535,6 +542,8 @@ impl World {
                     backend.connected_at = now;
                 }
             }
+            Action::BringUp { infrastructure } => self.bring_up(token, infrastructure, now),
+            Action::TakeDown { .. } => self.take_down(),
             action => {
                 if let Some((attribute, value)) = action.sets()
                     && let Some(layered) = self.attributes.get_mut(&attribute)
@@ -546,6 +555,26 @@ impl World {
             }
         }
         *self.changes.entry(token).or_default() += 1;
+    }
+
+    pub(crate) fn bring_up(&mut self, token: StepToken, infrastructure: &Infrastructure, now: Time) {
+        if self.something_is_up {
+            return;
+        }
+        self.infrastructure = infrastructure.clone();
+        self.order = callees_first(infrastructure).into();
+        (self.something_is_up, self.up_by, self.begun) = (true, Some(token), now);
+        self.declare(now);
+    }
+
+    pub(crate) fn take_down(&mut self) {
+        self.infrastructure.services.clear();
+        (self.something_is_up, self.up_by) = (false, None);
+        self.order = [].into();
+        self.attributes.clear();
+        self.slots.clear();
+        self.links.clear();
+        self.faults.clear();
     }
 
     fn inject(&mut self, token: StepToken, fault: &Fault, now: Time) {

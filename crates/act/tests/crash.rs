@@ -14,7 +14,8 @@ use std::time::Duration;
 use act::Executor;
 use decide::plan::ClearedStep;
 use domain::{
-    Attribute, AttributeValue, Captured, Clock, Effect, IdSource, Intent, Plan, PlanStatus, Step, StepToken,
+    Action, Attribute, AttributeValue, Captured, Clock, Effect, IdSource, Intent, Plan, PlanStatus, Step,
+    StepToken,
 };
 use proptest::prelude::*;
 use provider::{Change, ProviderError, Undone};
@@ -154,6 +155,8 @@ fn plans() -> Vec<(&'static str, Vec<Step>)> {
         ("three faults", vec![pause(0), partition(), pause(1)]),
         ("a kill", vec![kill(1)]),
         ("a kill and a fault", vec![kill(1), partition()]),
+        ("a whole Infrastructure down", vec![take_down()]),
+        ("a whole Infrastructure down and up", vec![take_down(), bring_up()]),
     ]
 }
 
@@ -220,6 +223,44 @@ fn recovery_itself_may_die_anywhere() {
             died
         });
     }
+}
+
+#[test]
+fn an_infrastructure_is_up_or_not_at_all_wherever_the_controller_dies() {
+    let deaths = at_every_boundary(|boundary| {
+        let fleet = Fleet::new();
+        fleet.run(&fleet.plan(vec![take_down()]));
+        assert!(fleet.provider.instances().is_empty());
+        let before = fleet.provider.attributes();
+        fleet.provider.set_start_time(Duration::from_millis(20));
+        let plan = fleet.plan(vec![bring_up()]);
+        let died = dies(&fleet, boundary, |executor| run(executor, &plan));
+        fleet.recovered();
+        let context = format!("death at boundary {boundary}");
+        nothing_is_left(&fleet, &plan, &before, &context);
+        let up = fleet.status(&plan) == PlanStatus::Verifying;
+        assert_eq!(fleet.provider.instances().is_empty(), !up, "{context}");
+        again_is_harmless(&fleet, &plan, &before, &context);
+        died
+    });
+    assert!(deaths >= 10, "only {deaths} boundaries");
+}
+
+#[test]
+fn what_somebody_else_brought_up_since_stays_when_a_take_down_is_taken_back() {
+    let fleet = Fleet::new();
+    let down = fleet.plan(vec![take_down()]);
+    fleet.run(&down);
+    let mut other = sim::small_fleet();
+    other.services.retain(|name, _| name.as_str() == "cart");
+    let up = Action::BringUp { infrastructure: Box::new(other) };
+    let up = fleet.plan(vec![decide::plan::step(up)]);
+    fleet.run(&up);
+    let after = fleet.provider.attributes();
+    fleet.executor.undo_plan(down.id, "by hand").unwrap();
+    assert_eq!(fleet.provider.attributes(), after);
+    fleet.executor.undo_plan(up.id, "by hand").unwrap();
+    assert!(fleet.provider.instances().is_empty());
 }
 
 #[test]

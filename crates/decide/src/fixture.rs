@@ -67,6 +67,7 @@ impl Fleet {
         let mut snapshot = Snapshot {
             taken,
             generation: 1,
+            infrastructure: None,
             environment: Environment::Dev,
             services: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -94,6 +95,7 @@ impl Fleet {
                 thresholds: ThresholdOverrides::default(),
                 dependencies: callees.iter().map(|callee| service(callee)).collect(),
                 hands_off: false,
+                protected: false,
                 can_drain: listens,
                 can_clear_caches: listens,
                 rolling_out: false,

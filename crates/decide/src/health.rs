@@ -242,7 +242,7 @@ fn points_lost(severity: Severity) -> u64 {
 pub fn component_of(resource: &ResourceId) -> Component {
     match resource {
         ResourceId::Link(_) => Component::Network,
-        ResourceId::Node(_) => Component::Compute,
+        ResourceId::Node(_) | ResourceId::Infrastructure(_) => Component::Compute,
         ResourceId::Service(service) if is_database(service) => Component::Database,
         ResourceId::Instance(name) | ResourceId::Volume(name) if is_database(&name.service) => {
             Component::Database
@@ -267,7 +267,7 @@ fn measured(resource: &ResourceId, snapshot: &Snapshot) -> bool {
         ResourceId::Link(name) => {
             snapshot.links.get(name).is_some_and(|link| link.recent.requests + link.recent.rejected > 0)
         }
-        ResourceId::Service(_) | ResourceId::Node(_) => false,
+        ResourceId::Service(_) | ResourceId::Node(_) | ResourceId::Infrastructure(_) => false,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cause::Cause;
 use crate::deployment::Release;
 use crate::fault::Fault;
 use crate::id::{ExperimentId, IssueId, PlanId};
+use crate::infrastructure::Infrastructure;
 use crate::issue::{IssueKind, Reason, Severity};
 use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 use crate::strategy::Strategy;
@@ -125,6 +126,16 @@ pub enum Action {
         /// Which link.
         link: LinkName,
     },
+    /// Bring a declared set of services up, all or nothing, until every instance is ready.
+    BringUp {
+        /// What.
+        infrastructure: Box<Infrastructure>,
+    },
+    /// Take a declared set of services down, with its volumes.
+    TakeDown {
+        /// What, as it was declared when the plan was made: anything else that is up then is not touched.
+        infrastructure: Box<Infrastructure>,
+    },
     /// Disturb.
     Inject(Fault),
 }
@@ -198,6 +209,11 @@ pub enum Captured {
         instance: InstanceName,
         /// Which process.
         incarnation: Option<Incarnation>,
+    },
+    /// What was up; `None`: nothing was.
+    Infrastructure {
+        /// As it was declared.
+        up: Option<Box<Infrastructure>>,
     },
     /// Nothing needs to be known to undo the step.
     Nothing,
@@ -369,7 +385,18 @@ impl Action {
             Self::EjectBackend { link, .. }
             | Self::OpenBreaker { link }
             | Self::ResetConnections { link } => ResourceId::Link(link.clone()),
+            Self::BringUp { infrastructure } | Self::TakeDown { infrastructure } => {
+                ResourceId::Infrastructure(infrastructure.name.clone())
+            }
             Self::Inject(fault) => fault.target.clone(),
+        }
+    }
+
+    /// The Infrastructure it brings up or takes down as a whole, if it does either.
+    pub fn infrastructure(&self) -> Option<&Infrastructure> {
+        match self {
+            Self::BringUp { infrastructure } | Self::TakeDown { infrastructure } => Some(infrastructure),
+            _ => None,
         }
     }
 
@@ -402,6 +429,8 @@ impl Action {
             | Self::RotateLogs { .. }
             | Self::ClearCaches { .. }
             | Self::ResetConnections { .. }
+            | Self::BringUp { .. }
+            | Self::TakeDown { .. }
             | Self::Inject(_) => return None,
         })
     }

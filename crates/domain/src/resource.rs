@@ -32,7 +32,7 @@ pub enum NameError {
     },
     /// Not `kind/name`.
     #[error(
-        "{text:?} names no resource: write service/NAME, instance/NAME-N, volume/NAME-N, link/FROM->TO or node/NAME"
+        "{text:?} names no resource: write service/NAME, instance/NAME-N, volume/NAME-N, link/FROM->TO, node/NAME or infrastructure/NAME"
     )]
     UnknownResource {
         /// What was given.
@@ -115,7 +115,7 @@ impl LinkName {
 }
 
 /// Names one resource of any kind. In text `service/cart`, `instance/cart-0`, `volume/cart-0`,
-/// `link/front->cart`, `node/local`.
+/// `link/front->cart`, `node/local`, `infrastructure/shop`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ResourceId {
@@ -129,16 +129,19 @@ pub enum ResourceId {
     Link(LinkName),
     /// A machine.
     Node(ServiceName),
+    /// A declared set of services, as a whole.
+    Infrastructure(ServiceName),
 }
 
 impl ResourceId {
-    /// The service this resource belongs to: for a link the callee; `None` for a node.
+    /// The service this resource belongs to: for a link the callee; `None` for a node and an
+    /// Infrastructure.
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
             Self::Service(service) => Some(service),
             Self::Instance(instance) | Self::Volume(instance) => Some(&instance.service),
             Self::Link(link) => Some(&link.to),
-            Self::Node(_) => None,
+            Self::Node(_) | Self::Infrastructure(_) => None,
         }
     }
 
@@ -188,6 +191,7 @@ impl fmt::Display for ResourceId {
             Self::Volume(name) => write!(f, "volume/{name}"),
             Self::Link(name) => write!(f, "link/{name}"),
             Self::Node(name) => write!(f, "node/{name}"),
+            Self::Infrastructure(name) => write!(f, "infrastructure/{name}"),
         }
     }
 }
@@ -232,6 +236,7 @@ impl FromStr for ResourceId {
             "volume" => name.parse().map(Self::Volume),
             "link" => name.parse().map(Self::Link),
             "node" => name.parse().map(Self::Node),
+            "infrastructure" => name.parse().map(Self::Infrastructure),
             _ => Err(unknown()),
         }
     }
@@ -260,8 +265,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_resource_reads_back_what_it_shows() {
-        for text in ["service/cart", "instance/cart-0", "volume/my-cart-12", "link/front->cart", "node/local"]
-        {
+        for text in [
+            "service/cart",
+            "instance/cart-0",
+            "volume/my-cart-12",
+            "link/front->cart",
+            "node/local",
+            "infrastructure/shop",
+        ] {
             assert_eq!(text.parse::<ResourceId>().unwrap().to_string(), text);
         }
     }

@@ -28,6 +28,9 @@ pub struct Snapshot {
     pub taken: Time,
     /// Grows with every snapshot of one controller; a stage refuses an older one.
     pub generation: u64,
+    /// What is up; `None` where nothing is, or the provider does not say.
+    #[serde(default)]
+    pub infrastructure: Option<ServiceName>,
     /// How careful one has to be.
     pub environment: Environment,
     /// The declared services, with what was seen of each.
@@ -78,6 +81,9 @@ pub struct ServiceState {
     pub dependencies: Vec<ServiceName>,
     /// Nothing is repaired or disturbed here.
     pub hands_off: bool,
+    /// Never a target of a fault.
+    #[serde(default)]
+    pub protected: bool,
     /// Whether it says how to drain.
     pub can_drain: bool,
     /// Whether it says how to clear its caches.
@@ -351,7 +357,10 @@ impl Snapshot {
                 .services_of_traces_alone()
                 .find(|known| *known == name)
                 .and_then(|name| self.traces.services.get(name)),
-            ResourceId::Instance(_) | ResourceId::Volume(_) | ResourceId::Node(_) => None,
+            ResourceId::Instance(_)
+            | ResourceId::Volume(_)
+            | ResourceId::Node(_)
+            | ResourceId::Infrastructure(_) => None,
         }
     }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    BurnBound, Capabilities, Deployment, ExperimentId, Fault, FaultKind, IssueId, IssueKind, Percent, Plan,
-    PlanId, PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken, Strategy, Time,
+    BurnBound, Capabilities, Deployment, ExperimentId, Fault, FaultKind, Infrastructure, IssueId, IssueKind,
+    Percent, Plan, PlanId, PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken,
+    Strategy, Time,
 };
 use store::HealthRecord;
 
@@ -47,6 +48,36 @@ pub trait Control: Send + Sync {
         &self,
         service: &ServiceName,
         request: DeployRequest,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError>;
+
+    /// What is up, as it was declared; `None` where nothing is.
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ControlError>;
+
+    /// Reads a definition (our YAML, or a Compose file), brings it up, all or nothing, and where `mode` says so, starts
+    /// that. [`ControlError::Refused`] where something is up already: one Infrastructure is kept at a time.
+    fn create_infrastructure(
+        &self,
+        definition: &str,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError>;
+
+    /// Takes an Infrastructure down with its volumes and, where `mode` says so, starts that. The plan waits for an
+    /// approval unless policy says otherwise.
+    fn delete_infrastructure(
+        &self,
+        name: &ServiceName,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError>;
+
+    /// Runs so many instances of a service, until somebody asks for another number. Ending many waits for an approval.
+    fn scale(
+        &self,
+        service: &ServiceName,
+        replicas: u32,
         mode: RunMode,
         who: &str,
     ) -> Result<Planned, ControlError>;

@@ -13,6 +13,7 @@ mod arrows;
 mod deployments;
 mod driver;
 mod healer;
+mod infrastructures;
 mod lesson;
 mod lift;
 mod notice;

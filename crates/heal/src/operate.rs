@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use act::Circumstances;
+use decide::plan::guard::LiftedBy;
 use decide::plan::{Approval, Objection, Planned, Request, Ruling, guard, plan_operation};
 use domain::{
-    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Snapshot, Step, Undo,
+    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot, Step,
+    Undo,
 };
 use store::PlanRecord;
 
 use crate::healer::Healer;
+use crate::notice::{Notice, NoticeKind};
 use crate::turn::TurnError;
 
 /// Whether a plan is only shown or also run.
@@ -76,6 +79,20 @@ impl From<store::StoreError> for OperateError {
     }
 }
 
+/// What a person's word comes to who asks for a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Word<'a> {
+    /// It approves the plan too.
+    Approves(&'a str),
+    /// It asks only: what needs an approval waits for one.
+    Asks(&'a str),
+}
+
+/// Whether an approval is among what a plan waits for.
+fn wants_approval(reasons: &[Objection]) -> bool {
+    reasons.iter().any(|reason| reason.lifted_by() == LiftedBy::Approval)
+}
+
 /// A plan and what the guard says of it.
 #[derive(Debug, Clone)]
 pub struct Proposal {
@@ -132,7 +149,7 @@ impl Healer {
             Planned::Waiting(reasons) => return Err(OperateError::NoPlan { why: list(&reasons) }),
             Planned::NoStrategy(rejected) => return Err(OperateError::NoPlan { why: list(&rejected) }),
         };
-        self.submit(plan, &snapshot, &circumstances, mode, who)
+        self.submit(plan, &snapshot, &circumstances, mode, Word::Approves(who))
     }
 
     /// Lets a service run something else, one instance after another, and where `mode` says so, begins it.
@@ -170,34 +187,54 @@ impl Healer {
         let plan = plan_operation(vec![action], why, Actor::Operator(who.to_owned()), &request)
             .map_err(|refused| OperateError::Refused { why: list(&refused) })?;
         let circumstances = self.circumstances(snapshot.taken)?;
-        let proposal = self.submit(plan, snapshot, &circumstances, mode, who)?;
+        let proposal = self.submit(plan, snapshot, &circumstances, mode, Word::Approves(who))?;
         self.wake();
         Ok(proposal)
     }
 
-    /// Asks the guard about a plan that a person wants and so approves, and does with it what it says.
-    fn submit(
+    /// Asks the guard about a plan that a person wants, and does with it what it says.
+    pub(crate) fn submit(
         &self,
         plan: Plan,
         snapshot: &Snapshot,
         circumstances: &Circumstances,
         mode: RunMode,
-        who: &str,
+        word: Word<'_>,
     ) -> Result<Proposal, OperateError> {
         let store = &self.parts.store;
+        let (Word::Approves(who) | Word::Asks(who)) = word;
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
         let mut context = self.guard_context(snapshot, circumstances);
-        context.approved = Some(&approval);
+        context.approved = matches!(word, Word::Approves(_)).then_some(&approval);
         let shown = plan.clone();
         let ruling = guard(plan, &context);
         let reasons: Vec<String> = ruling.reasons().iter().map(Objection::to_string).collect();
         let status = match (ruling, mode) {
+            (Ruling::Wait { reasons, .. }, RunMode::DryRun) if wants_approval(&reasons) => {
+                PlanStatus::AwaitingApproval
+            }
             (Ruling::Clear(_) | Ruling::Wait { .. }, RunMode::DryRun) => PlanStatus::Pending,
             (Ruling::Refuse { .. }, RunMode::DryRun) => PlanStatus::Refused,
             (Ruling::Clear(cleared), RunMode::Run) => match self.start(cleared, circumstances)? {
                 true => PlanStatus::InProgress,
                 false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
             },
+            (Ruling::Wait { plan, reasons: objections }, RunMode::Run) if wants_approval(&objections) => {
+                if let Some(waiting) = self.waiting_operation(&plan)? {
+                    let plan = Plan::clone(&waiting.plan);
+                    return Ok(Proposal { plan, status: waiting.status, reasons: waiting.reasons });
+                }
+                let until = plan.created_at.plus(self.settings.policy.limits.approval_valid);
+                store.add_plan_to_approve(&plan, &reasons, until)?;
+                (self.parts.notify)(Notice {
+                    kind: NoticeKind::ApprovalNeeded,
+                    severity: Severity::Medium,
+                    title: format!("approve or reject: {}", plan.summary),
+                    resource: plan.steps.first().map(|step| step.action.resource()),
+                    at: self.now(),
+                });
+                PlanStatus::AwaitingApproval
+            }
             (Ruling::Wait { plan, .. }, RunMode::Run) => {
                 if let Some(waiting) = self.waiting_repair(&plan)? {
                     // It was asked for before: that one runs, not a second after it.
@@ -230,6 +267,16 @@ impl Healer {
             let approved = record.status == PlanStatus::Pending && act::approval(record).is_some();
             same && record.plan.steps == plan.steps
                 && (approved || record.status == PlanStatus::AwaitingApproval)
+        };
+        Ok(self.parts.store.unfinished_plans()?.into_iter().find(waits))
+    }
+
+    /// The same operation where it waits for an approval: asked for twice, it is shown to people once.
+    fn waiting_operation(&self, plan: &Plan) -> Result<Option<PlanRecord>, OperateError> {
+        let waits = |record: &PlanRecord| {
+            matches!(record.plan.intent, Intent::Operation { .. })
+                && record.status == PlanStatus::AwaitingApproval
+                && record.plan.steps == plan.steps
         };
         Ok(self.parts.store.unfinished_plans()?.into_iter().find(waits))
     }
@@ -318,6 +365,6 @@ impl Healer {
     }
 }
 
-fn list<T: ToString>(items: &[T]) -> String {
+pub(crate) fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -76,7 +76,7 @@ impl Look for NoEvents {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
         self.0.infrastructure()
     }
     fn sample(&self) -> Result<Sample, ProviderError> {

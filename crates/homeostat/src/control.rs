@@ -11,17 +11,19 @@ use act::Executor;
 use chaos::{ChaosError, Experiments};
 use decide::plan::priors::candidates;
 use domain::{
-    Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, InstanceName, IssueId, IssueKind,
-    PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
+    Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, Infrastructure, InstanceName, IssueId,
+    IssueKind, PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 use gateway::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
     SafetyLevel, StrategyRate, Target,
 };
-use heal::{Deploy, Healer, OperateError};
+use heal::{Deploy, Healer, OperateError, Proposal};
 use provider::ProcessProvider;
 use provider::{Look, ProviderError};
 use store::{ExperimentStatus, HealthRecord, Store, StoreError};
+
+use crate::receiving::with_endpoint;
 
 /// How long a request to inject waits for the effect; the gateway gives up after 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -34,6 +36,8 @@ pub(crate) struct Loops {
     pub(crate) experiments: Arc<Experiments>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where services that are brought up send their telemetry; `None` where it is not taken.
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Control for Loops {
@@ -69,8 +73,7 @@ impl Control for Loops {
     }
 
     fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Planned, ControlError> {
-        let proposal = self.healer.remediate(issue, run_mode(mode), who).map_err(operate)?;
-        Ok(Planned { plan: proposal.plan, status: proposal.status, reasons: proposal.reasons })
+        self.healer.remediate(issue, run_mode(mode), who).map(planned).map_err(operate)
     }
 
     fn approve(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {
@@ -94,8 +97,43 @@ impl Control for Loops {
     ) -> Result<Planned, ControlError> {
         let DeployRequest { version, command, environment } = request;
         let change = Deploy { version, command, environment };
-        let proposal = self.healer.deploy(service, change, run_mode(mode), who).map_err(operate)?;
-        Ok(Planned { plan: proposal.plan, status: proposal.status, reasons: proposal.reasons })
+        self.healer.deploy(service, change, run_mode(mode), who).map(planned).map_err(operate)
+    }
+
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ControlError> {
+        self.provider.infrastructure().map_err(provided)
+    }
+
+    fn create_infrastructure(
+        &self,
+        definition: &str,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        let infrastructure = provider::manifest::parse("definition", definition).map_err(|error| {
+            ControlError::Invalid { field: "definition".to_owned(), why: error.to_string() }
+        })?;
+        let infrastructure = with_endpoint(&infrastructure, self.endpoint.as_deref());
+        self.healer.create_infrastructure(infrastructure, run_mode(mode), who).map(planned).map_err(operate)
+    }
+
+    fn delete_infrastructure(
+        &self,
+        name: &ServiceName,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        self.healer.delete_infrastructure(name, run_mode(mode), who).map(planned).map_err(operate)
+    }
+
+    fn scale(
+        &self,
+        service: &ServiceName,
+        replicas: u32,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        self.healer.scale(service, replicas, run_mode(mode), who).map(planned).map_err(operate)
     }
 
     fn post_deployment(
@@ -293,6 +331,10 @@ fn unavailable(strategy: Strategy, capabilities: &Capabilities) -> Option<String
         _ => return None,
     };
     enforcement.unavailable().map(ToOwned::to_owned)
+}
+
+fn planned(Proposal { plan, status, reasons }: Proposal) -> Planned {
+    Planned { plan, status, reasons }
 }
 
 fn run_mode(mode: RunMode) -> heal::RunMode {

@@ -113,7 +113,7 @@ impl ControlPlane {
         let token = token(&dir)?;
         let keeper_ran = ProcessProvider::runs(&dir);
         let provider = Arc::new(ProcessProvider::open(&dir)?);
-        let before = provider.infrastructure().is_ok();
+        let before = matches!(provider.infrastructure(), Ok(Some(_)));
         let started = Self::start_on(
             Ground { dir, store, listener, token, provider: &provider, occupied: port },
             config,
@@ -161,7 +161,9 @@ impl ControlPlane {
         let observer = Arc::new(witnesses.observer(provider.clone()).map_err(StartError::Thread)?);
         let webhook = config.notify.webhook_url.as_deref().map(Webhook::start).transpose()?;
         let mut policy = config.policy.clone();
-        policy.protect(&provider.infrastructure()?);
+        if let Some(infrastructure) = provider.infrastructure()? {
+            policy.protect(&infrastructure);
+        }
         let parts = Wiring {
             policy: &policy,
             config,
@@ -181,6 +183,7 @@ impl ControlPlane {
             experiments: Arc::clone(&experiments),
             executor: Arc::clone(&executor),
             clock: Arc::clone(&clock),
+            endpoint: receiving.as_ref().map(Receiving::endpoint),
         });
         let gateway = gateway::serve(
             listener,
@@ -325,9 +328,9 @@ struct Ground<'a> {
 /// Takes back what a start brought up that came to nothing, where nothing was up before it.
 pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
     let taken = match (provider.infrastructure(), keeper_ran) {
-        (Ok(_), _) => provider.down(),
-        (Err(_), false) => provider.shutdown(),
-        (Err(_), true) => Ok(()),
+        (Ok(Some(_)), _) => provider.down(),
+        (_, false) => provider.shutdown(),
+        (_, true) => Ok(()),
     };
     if let Err(error) = taken {
         provider::say!("what was started could not be ended: {error}; run `homeostat down`");

@@ -83,7 +83,8 @@ impl Metering {
             let mut before = None;
             loop {
                 let (infrastructure, snapshot) = (loops.provider.infrastructure(), loops.snapshot());
-                let targets = targets(&settings, port, infrastructure.ok().as_ref(), snapshot.as_deref());
+                let targets =
+                    targets(&settings, port, infrastructure.ok().flatten().as_ref(), snapshot.as_deref());
                 if before.as_ref() != Some(&targets) {
                     if let Err(error) = scraper.set_targets(targets.clone()) {
                         provider::say!("the services' metrics are not scraped: {error}");

@@ -144,6 +144,7 @@ mod tests {
         let mut sample = Sample {
             taken: Time { boot_us: second * 1_000_000, wall_us: 0 },
             fleet_age: snapshot.fleet_age,
+            infrastructure: None,
             environment: snapshot.environment,
             services: snapshot.services,
             links: BTreeMap::new(),
@@ -191,6 +192,7 @@ mod tests {
         let mut nothing = Sample {
             taken: Time { boot_us: 2_000_000_000, wall_us: 0 },
             fleet_age: Duration::from_secs(60),
+            infrastructure: None,
             environment: domain::Environment::Dev,
             services: BTreeMap::new(),
             links: BTreeMap::new(),

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use domain::snapshot::{BackendState, BreakerState, Lately, LinkState};
 use domain::{
-    AlertSource, Alerts, CallCounts, Capabilities, Deployment, DeploymentSource, Event, LinkName,
-    ObjectiveSource, ServiceName, ServiceState, Snapshot, Time, TraceSource, Traces,
+    AlertSource, Alerts, CallCounts, Capabilities, Deployment, DeploymentSource, Event, Infrastructure,
+    LinkName, ObjectiveSource, ServiceName, ServiceState, Snapshot, Time, TraceSource, Traces,
 };
 use provider::sample::{LinkSample, Sample};
 use provider::{Look, ProviderError};
@@ -175,6 +175,15 @@ impl Observer {
         self.look.capabilities()
     }
 
+    /// What was declared and is being kept; `None` where nothing is up.
+    ///
+    /// # Errors
+    ///
+    /// The provider's, when it does not answer.
+    pub fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
+        self.look.infrastructure()
+    }
+
     /// The events after `after`; waits up to `timeout` for the first.
     ///
     /// # Errors
@@ -215,6 +224,7 @@ impl Sighting {
         let snapshot = Snapshot {
             taken: sample.taken,
             generation,
+            infrastructure: sample.infrastructure,
             environment: sample.environment,
             services: sample.services,
             links: link_states(&sample.links, &windows),

@@ -94,7 +94,7 @@ impl Look for Recorder {
         self.look.capabilities()
     }
 
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
         self.look.infrastructure()
     }
 

@@ -30,6 +30,7 @@ fn empty(boot_us: u64) -> Sample {
     Sample {
         taken: at(boot_us),
         fleet_age: Duration::from_secs(60),
+        infrastructure: None,
         environment: Environment::Dev,
         services: BTreeMap::new(),
         links: BTreeMap::new(),
@@ -61,7 +62,7 @@ impl Look for Machine {
         Capabilities { provider: "test".to_owned(), cpu_limit, memory_limit, volumes, host_stress, links }
     }
 
-    fn infrastructure(&self) -> Result<domain::Infrastructure, ProviderError> {
+    fn infrastructure(&self) -> Result<Option<domain::Infrastructure>, ProviderError> {
         Err(nothing())
     }
 

@@ -98,8 +98,8 @@ pub trait Look: Send + Sync {
     /// What can be done here.
     fn capabilities(&self) -> Capabilities;
 
-    /// What was declared and is being kept.
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError>;
+    /// What was declared and is being kept; `None` where nothing is up.
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError>;
 
     /// Everything measurable, now.
     fn sample(&self) -> Result<Sample, ProviderError>;

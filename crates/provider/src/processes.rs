@@ -116,6 +116,12 @@ impl ProcessProvider {
         }
         let expected = expected(captured);
         match action {
+            Action::BringUp { infrastructure } => {
+                self.keeper.ask(&Request::BringUp { token, infrastructure: infrastructure.clone() })
+            }
+            Action::TakeDown { infrastructure } => {
+                self.keeper.ask(&Request::TakeDown { token, infrastructure: infrastructure.clone() })
+            }
             Action::RestartInstance { instance, manner } => self.keeper.ask(&Request::Restart {
                 token,
                 instance: instance.clone(),
@@ -137,6 +143,9 @@ impl ProcessProvider {
             let Held { value, generation } = self.held(&attribute)?;
             return Ok(Captured::Attribute { attribute, value, generation });
         }
+        if action.infrastructure().is_some() {
+            return Ok(Captured::Infrastructure { up: self.infrastructure()?.map(Box::new) });
+        }
         let instance = match action {
             Action::RestartInstance { instance, .. } => Some(instance),
             Action::Inject(Fault { target, kind, .. })
@@ -155,8 +164,51 @@ impl ProcessProvider {
         }
     }
 
+    /// Makes what was up before a step up again, unless somebody brought up or took down something since.
+    fn turn_back(
+        &self,
+        token: StepToken,
+        action: &Action,
+        before: Option<&Infrastructure>,
+    ) -> Result<Undone, ProviderError> {
+        let back = compensation(token);
+        let is_up_by = |token| self.keeper.ask::<bool>(&Request::IsUpBy { token });
+        match (action, before) {
+            (Action::BringUp { infrastructure }, _) => {
+                if is_up_by(token)? {
+                    let infrastructure = infrastructure.clone();
+                    self.keeper.ask::<()>(&Request::TakeDown { token: back, infrastructure })?;
+                    return Ok(Undone::Restored);
+                }
+                let was_up: bool = self.keeper.ask(&Request::Done { token })?;
+                let was_taken_back: bool = self.keeper.ask(&Request::Done { token: back })?;
+                Ok(if was_up && !was_taken_back { Undone::Superseded } else { Undone::NothingThere })
+            }
+            (_, Some(before)) if self.keeper.ask(&Request::Done { token })? => {
+                if self.infrastructure()?.is_some() && !is_up_by(back)? {
+                    return Ok(Undone::Superseded);
+                }
+                let infrastructure = Box::new(before.clone());
+                self.keeper.ask::<()>(&Request::BringUp { token: back, infrastructure })?;
+                Ok(Undone::Restored)
+            }
+            _ => Ok(Undone::NothingThere),
+        }
+    }
+
     fn check_action(&self, action: &Action) -> Result<(), ProviderError> {
         match action {
+            Action::BringUp { infrastructure } => {
+                self.keeper.ask(&Request::CheckUp { infrastructure: infrastructure.clone() })
+            }
+            Action::TakeDown { infrastructure } => match self.infrastructure()? {
+                Some(up) if up == **infrastructure => Ok(()),
+                Some(up) if up.name == infrastructure.name => Err(failed(
+                    &format!("taking {} down", up.name),
+                    "it was declared anew since this was planned; ask for it once more",
+                )),
+                _ => Err(ProviderError::UnknownResource { resource: action.resource().to_string() }),
+            },
             Action::Inject(fault) => {
                 self.keeper.ask::<()>(&Request::CheckFault { fault: fault.clone() })?;
                 let instant_or_attached = matches!(fault.target, domain::ResourceId::Instance(_));
@@ -242,9 +294,8 @@ impl Look for ProcessProvider {
         now.unwrap_or_else(|| self.capabilities.clone())
     }
 
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
-        let up: Option<Infrastructure> = self.keeper.ask(&Request::Infrastructure)?;
-        up.ok_or_else(|| failed("looking", "nothing is up"))
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
+        self.keeper.ask(&Request::Infrastructure)
     }
 
     fn sample(&self) -> Result<Sample, ProviderError> {
@@ -257,7 +308,7 @@ impl Look for ProcessProvider {
     }
 
     fn logs(&self, service: &ServiceName, lines: usize) -> Result<Vec<String>, ProviderError> {
-        if !self.infrastructure()?.services.contains_key(service) {
+        if !self.infrastructure()?.is_some_and(|up| up.services.contains_key(service)) {
             return Err(ProviderError::UnknownResource { resource: format!("service/{service}") });
         }
         let dir = self.keeper.keeper_dir();
@@ -303,12 +354,13 @@ impl Change for ProcessProvider {
             return proof::of_attribute(self, token, &attribute, &value, captured);
         }
         match &step.action {
+            Action::BringUp { .. } => proof::of_being_up(self, token),
             Action::Inject(fault) => proof::of_fault(self, token, fault, captured),
             _ => Ok(proof::present(self.keeper.ask(&Request::Done { token })?)),
         }
     }
 
-    fn undo(&self, token: StepToken, step: &Step, _captured: &Captured) -> Result<Undone, ProviderError> {
+    fn undo(&self, token: StepToken, step: &Step, captured: &Captured) -> Result<Undone, ProviderError> {
         match &step.undo {
             Undo::NothingToRestore => return Ok(Undone::NothingThere),
             Undo::Irreversible => {
@@ -318,6 +370,9 @@ impl Change for ProcessProvider {
                 });
             }
             Undo::Exact | Undo::Compensating(_) => {}
+        }
+        if let Captured::Infrastructure { up } = captured {
+            return self.turn_back(token, &step.action, up.as_deref());
         }
         if let Some((attribute, _)) = step.action.sets() {
             let removed: Removed = self.keeper.ask(&Request::Unset { attribute, token })?;

@@ -104,6 +104,19 @@ pub(crate) fn of_attribute(
     }
 }
 
+/// Whether what a step brought up is up, every instance of it ready.
+pub(crate) fn of_being_up(provider: &ProcessProvider, token: StepToken) -> Result<Effect, ProviderError> {
+    let up: bool = provider.keeper.ask(&Request::IsUpBy { token })?;
+    if !up {
+        return Ok(Effect::Absent);
+    }
+    let whole = |service: &ServiceState| {
+        let ready = service.instances.values().filter(|state| state.phase == Phase::Ready).count();
+        ready == service.replicas as usize
+    };
+    Ok(present(provider.sample()?.services.values().all(whole)))
+}
+
 /// Whether the kernel holds every running instance of a service to a limit.
 fn is_held_everywhere(
     provider: &ProcessProvider,

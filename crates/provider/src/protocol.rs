@@ -31,6 +31,14 @@ pub(crate) enum Request {
     Up { infrastructure: Box<Infrastructure> },
     /// Stop everything and forget it.
     Down,
+    /// Whether it could be brought up now.
+    CheckUp { infrastructure: Box<Infrastructure> },
+    /// As `Up`, by a step, and where nothing is up.
+    BringUp { token: StepToken, infrastructure: Box<Infrastructure> },
+    /// As `Down`, by a step, where exactly this is up.
+    TakeDown { token: StepToken, infrastructure: Box<Infrastructure> },
+    /// Whether what is up was brought up by this step. Answers `bool`.
+    IsUpBy { token: StepToken },
     /// What can be done here, now. Answers `Capabilities`.
     Capabilities,
     /// What is up. Answers `Option<Infrastructure>`.

@@ -15,7 +15,10 @@ pub struct Sample {
     pub taken: Time,
     /// How long the fleet is up.
     pub fleet_age: Duration,
-    /// Of the infrastructure.
+    /// What is up; `None`: nothing is, and there are no services and links then.
+    #[serde(default)]
+    pub infrastructure: Option<ServiceName>,
+    /// Of the infrastructure; as for somebody's own where nothing is up.
     pub environment: Environment,
     /// The services and their instances.
     pub services: BTreeMap<ServiceName, ServiceState>,

@@ -198,6 +198,14 @@ pub(crate) fn remove_files() -> Step {
     step(Action::RemoveFiles { instance, class: FileClass::Temporary, older_than }, Undo::Irreversible)
 }
 
+pub(crate) fn take_down() -> Step {
+    decide::plan::step(Action::TakeDown { infrastructure: Box::new(sim::small_fleet()) })
+}
+
+pub(crate) fn bring_up() -> Step {
+    decide::plan::step(Action::BringUp { infrastructure: Box::new(sim::small_fleet()) })
+}
+
 pub(crate) fn fault(target: ResourceId, kind: FaultKind) -> Step {
     step(Action::Inject(Fault { target, kind, duration: Duration::from_secs(30) }), Undo::Exact)
 }

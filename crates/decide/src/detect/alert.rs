@@ -44,7 +44,7 @@ fn is_seen(resource: &ResourceId, snapshot: &Snapshot) -> bool {
         ResourceId::Service(name) => snapshot.services.contains_key(name),
         ResourceId::Instance(name) | ResourceId::Volume(name) => snapshot.instance(name).is_some(),
         ResourceId::Link(name) => snapshot.links.contains_key(name),
-        ResourceId::Node(_) => false,
+        ResourceId::Node(_) | ResourceId::Infrastructure(_) => false,
     }
 }
 

@@ -153,7 +153,7 @@ fn candidates(issue: &Issue, view: View<'_>) -> Vec<Candidate> {
             let instances = view.snapshot.services.get(service).into_iter().flat_map(|s| s.instances.keys());
             instances.flat_map(|name| process::candidates(name, None, symptom, view)).collect()
         }
-        ResourceId::Node(_) => Vec::new(),
+        ResourceId::Node(_) | ResourceId::Infrastructure(_) => Vec::new(),
     }
 }
 

@@ -60,7 +60,10 @@ pub(super) fn testimony(issue: &Issue, view: View<'_>) -> Vec<Testimony> {
     let start = match &issue.resource {
         ResourceId::Link(link) => &link.to,
         ResourceId::Service(service) => service,
-        ResourceId::Instance(_) | ResourceId::Volume(_) | ResourceId::Node(_) => return Vec::new(),
+        ResourceId::Instance(_)
+        | ResourceId::Volume(_)
+        | ResourceId::Node(_)
+        | ResourceId::Infrastructure(_) => return Vec::new(),
     };
     let mut all: Vec<Testimony> = reached(start, view)
         .into_iter()

@@ -72,6 +72,17 @@ pub enum Note {
     RepairInExperiment(usize),
     /// A removal of logs or of a service's own data.
     RemovesKept(usize),
+    /// An Infrastructure that cannot be brought up as it is declared.
+    NotToBeBroughtUp {
+        /// Which step.
+        step: usize,
+        /// Which field of it.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A whole Infrastructure brought up or taken down in a plan that nobody asked for.
+    NotOnRequest(usize),
     /// A value nobody can mean: no instances, or a limit of nothing.
     ValueOutOfRange(usize),
     /// A remediation without a signal that verifies it.
@@ -172,7 +183,8 @@ fn check_undo(plan: &Plan, index: usize, notes: &mut Vec<Note>) {
     let step = &plan.steps[index];
     let restores = matches!(step.undo, Undo::Exact | Undo::Compensating(_));
     let lasting_fault = matches!(&step.action, Action::Inject(fault) if !fault.kind.is_instant());
-    if (lasting_fault || step.action.sets().is_some()) && !restores {
+    let whole = step.action.infrastructure().is_some();
+    if (lasting_fault || whole || step.action.sets().is_some()) && !restores {
         notes.push(Note::UndoMissing(index));
     }
     if matches!(step.action, Action::RemoveFiles { .. }) && step.undo != Undo::Irreversible {
@@ -208,6 +220,16 @@ fn check_action(plan: &Plan, index: usize, notes: &mut Vec<Note>) {
         }
         Action::Deploy { release, .. } if release.command.first().is_none_or(String::is_empty) => {
             notes.push(Note::ValueOutOfRange(index));
+        }
+        Action::BringUp { infrastructure } | Action::TakeDown { infrastructure } => {
+            if !matches!(plan.intent, Intent::Operation { .. }) {
+                notes.push(Note::NotOnRequest(index));
+            }
+            notes.extend(infrastructure.check().into_iter().map(|violation| Note::NotToBeBroughtUp {
+                step: index,
+                field: violation.field,
+                message: violation.message,
+            }));
         }
         Action::OpenBreaker { .. } | Action::EjectBackend { .. }
             if plan.lift_after.is_none() && matches!(plan.intent, Intent::Remediation { .. }) =>
@@ -303,6 +325,13 @@ impl fmt::Display for Note {
                     "steps[{step}] removes logs or data; only temporary and cached files may be removed"
                 )
             }
+            Self::NotToBeBroughtUp { step, field, message } => {
+                write!(f, "steps[{step}].infrastructure.{field} {message}")
+            }
+            Self::NotOnRequest(step) => write!(
+                f,
+                "steps[{step}] brings a whole Infrastructure up or takes it down, which is done on request alone"
+            ),
             Self::ValueOutOfRange(step) => write!(f, "steps[{step}] sets a value nobody can mean"),
             Self::NoSignal => f.write_str("a remediation needs a signal that verifies it"),
             Self::SignalElsewhere(resource) => {

@@ -111,6 +111,7 @@ pub(super) fn add_service(snapshot: &mut Snapshot, name: &str, replicas: u32, de
         thresholds: Default::default(),
         dependencies: dependencies.iter().map(|name| service(name)).collect(),
         hands_off: false,
+        protected: false,
         can_drain: true,
         can_clear_caches: false,
         rolling_out: false,
@@ -144,6 +145,7 @@ pub(super) fn shop() -> Snapshot {
     let mut snapshot = Snapshot {
         taken: now(),
         generation: 1,
+        infrastructure: None,
         environment: Environment::Dev,
         services: Default::default(),
         links: Default::default(),

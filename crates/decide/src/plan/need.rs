@@ -85,6 +85,7 @@ pub(super) fn exists(resource: &ResourceId, snapshot: &Snapshot) -> bool {
         }
         ResourceId::Link(link) => snapshot.links.contains_key(link),
         ResourceId::Node(_) => false,
+        ResourceId::Infrastructure(name) => snapshot.infrastructure.as_ref() == Some(name),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Policy {
     pub verification: VerificationTimes,
     /// When a measure that takes something out of use is lifted.
     pub lifting: LiftTimes,
+    /// Who decides about a whole Infrastructure.
+    pub infrastructures: InfrastructureRules,
     /// What experiments may do.
     pub chaos: ChaosLimits,
 }
@@ -293,6 +295,22 @@ impl Default for LiftTimes {
             too_early: 30 * MINUTE,
             scale_back: 30 * MINUTE,
         }
+    }
+}
+
+/// When bringing a whole Infrastructure up, or taking one down, waits for an approval although a person asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InfrastructureRules {
+    /// Taking one down ends every service of it and removes their volumes: all of a kind.
+    pub approve_take_down: bool,
+    /// One whose environment is production, either way.
+    pub approve_production: bool,
+}
+
+impl Default for InfrastructureRules {
+    fn default() -> Self {
+        Self { approve_take_down: true, approve_production: true }
     }
 }
 

@@ -83,6 +83,17 @@ pub enum Refusal {
     /// It is being given something else just now.
     #[error("a rollout of {0} is under way; wait until it is over")]
     RollingOut(ServiceName),
+    /// Something is up already.
+    #[error("{0} is up already and one Infrastructure is kept at a time; take it down first")]
+    IsUp(ServiceName),
+    /// An Infrastructure that cannot be brought up as it is declared.
+    #[error("{field}: {message}")]
+    Violated {
+        /// Which field.
+        field: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// Nothing was asked for.
     #[error("nothing was asked for; name at least one action")]
     Nothing,
@@ -106,7 +117,8 @@ pub fn plan_fault(
     check_capability(fault, request, &mut refused);
     check_declared(fault, request, &mut refused);
     if let Some(service) = fault.target.service()
-        && request.policy.chaos.protected_services.contains(service)
+        && (request.policy.chaos.protected_services.contains(service)
+            || request.snapshot.services.get(service).is_some_and(|state| state.protected))
     {
         refused.push(Refusal::Protected(service.clone()));
     }
@@ -154,8 +166,27 @@ pub fn plan_operation(
     }
     let named: Vec<_> = actions.iter().map(|action| action.resource().to_string()).collect();
     let summary = format!("change {} on request: {why}", named.join(", "));
-    let expected_effect = "what was asked for is in force".to_owned();
+    let expected_effect = effect(&actions);
     Ok(assemble(actions, Intent::Operation { why }, requested_by, summary, expected_effect, request))
+}
+
+/// What is expected to come of actions that were asked for.
+fn effect(actions: &[Action]) -> String {
+    match actions {
+        [Action::BringUp { infrastructure }] => {
+            let instances: u32 = infrastructure.services.values().map(|spec| spec.replicas).sum();
+            let services = infrastructure.services.len();
+            format!(
+                "{instances} instances of {services} services run and are ready; if not, none of them stay"
+            )
+        }
+        [Action::TakeDown { .. }] => {
+            "nothing of it runs any more, and its volumes are removed with what is in \
+             them; taking this back starts its services again, with empty volumes"
+                .to_owned()
+        }
+        _ => "what was asked for is in force".to_owned(),
+    }
 }
 
 fn assemble(
@@ -191,8 +222,12 @@ fn timed(action: Action, snapshot: &Snapshot) -> Step {
     rollout(action, replicas)
 }
 
-/// The instances a scale-down ends: the highest slots.
+/// What ends with an action: of a scale-down the highest slots, of a whole Infrastructure everything.
 fn removed(action: &Action, snapshot: &Snapshot) -> Vec<ResourceId> {
+    if matches!(action, Action::TakeDown { .. }) {
+        let services = snapshot.services.keys().cloned().map(ResourceId::Service);
+        return snapshot.resources().chain(services).collect();
+    }
     let Action::SetReplicas { service, replicas } = action else { return Vec::new() };
     let slots = snapshot.services.get(service).into_iter().flat_map(|state| state.instances.keys());
     slots.filter(|slot| slot.ordinal >= *replicas).cloned().map(ResourceId::Instance).collect()
@@ -200,6 +235,10 @@ fn removed(action: &Action, snapshot: &Snapshot) -> Vec<ResourceId> {
 
 fn check_targets(action: &Action, request: &Request<'_>, refused: &mut Vec<Refusal>) {
     let snapshot = request.snapshot;
+    if let Action::BringUp { .. } = action {
+        // What it touches is not there yet.
+        return refused.extend(snapshot.infrastructure.clone().map(Refusal::IsUp));
+    }
     let mut services = Vec::new();
     for resource in touched(action) {
         let there = exists(&resource, snapshot);
@@ -288,6 +327,13 @@ fn check_operation(action: &Action, request: &Request<'_>, refused: &mut Vec<Ref
             declared(&instance.service, hook, "`clear_caches` hook");
         }
         _ => {}
+    }
+    if let Action::BringUp { infrastructure } = action {
+        let violated = |it: domain::infrastructure::Violation| Refusal::Violated {
+            field: it.field,
+            message: it.message,
+        };
+        refused.extend(infrastructure.check().into_iter().map(violated));
     }
     if let Action::EjectBackend { link, instance } = action
         && instance.service != link.to

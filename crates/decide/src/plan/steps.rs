@@ -26,6 +26,15 @@ pub fn step(action: Action) -> Step {
         // For one instance; see `rollout`.
         Action::Deploy { .. } => (Undo::Exact, ROLLOUT_PER_INSTANCE.as_secs() * 2),
         Action::SetReplicas { .. } => (Undo::Exact, 60),
+        // Every instance is ready before it counts as up, all of them starting at once.
+        Action::BringUp { infrastructure } => {
+            (Undo::Compensating(Box::new(Action::TakeDown { infrastructure: infrastructure.clone() })), 90)
+        }
+        Action::TakeDown { infrastructure } => {
+            let again = Action::BringUp { infrastructure: infrastructure.clone() };
+            let slowest = infrastructure.services.values().map(|spec| spec.stop_timeout.as_secs()).max();
+            (Undo::Compensating(Box::new(again)), slowest.unwrap_or(0).saturating_add(60))
+        }
         Action::SetCpuLimit { .. }
         | Action::SetMemoryLimit { .. }
         | Action::ResizeVolume { .. }
@@ -43,5 +52,5 @@ pub fn step(action: Action) -> Step {
             _ => (Undo::Exact, 30),
         },
     };
-    Step { action, undo, timeout: Duration::from_secs(seconds) }
+    Step { action, undo, timeout: Duration::from_secs(seconds).min(STEP_TIMEOUT_MAX) }
 }

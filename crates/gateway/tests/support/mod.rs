@@ -58,6 +58,7 @@ pub(crate) struct Fleet {
     pub(crate) health: Mutex<Option<HealthRecord>>,
     pub(crate) faults: Mutex<Vec<RunningFault>>,
     pub(crate) troubles: Mutex<Vec<String>>,
+    pub(crate) infrastructure: Mutex<Option<domain::Infrastructure>>,
     pub(crate) ids: Mutex<IdSource>,
 }
 
@@ -70,12 +71,31 @@ impl Fleet {
             health: Mutex::default(),
             faults: Mutex::default(),
             troubles: Mutex::default(),
+            infrastructure: Mutex::default(),
             ids: Mutex::new(IdSource::seeded(7)),
         }
     }
 
     pub(crate) fn id<T: From<uuid::Uuid>>(&self, at: Time) -> T {
         self.ids.lock().unwrap().next(at)
+    }
+
+    /// One action that somebody asked for, shown as the loops would.
+    fn operation(&self, action: Action, status: PlanStatus, who: &str) -> Planned {
+        let now = self.clock.now();
+        let plan = Plan {
+            id: self.id(now),
+            intent: Intent::Operation { why: "as asked".to_owned() },
+            requested_by: Actor::Operator(who.to_owned()),
+            summary: format!("change {} on request", action.resource()),
+            expected_effect: "what was asked for is in force".to_owned(),
+            blast_radius: vec![action.resource()],
+            steps: vec![decide::plan::step(action)],
+            verify: None,
+            lift_after: None,
+            created_at: now,
+        };
+        Planned { plan, status, reasons: Vec::new() }
     }
 
     fn waiting(&self, plan: PlanId, decided: bool) -> Result<(), ControlError> {
@@ -210,24 +230,57 @@ impl Control for Fleet {
         _mode: RunMode,
         who: &str,
     ) -> Result<Planned, ControlError> {
-        let now = self.clock.now();
         let version = Some(request.version);
         let command = request.command.unwrap_or_else(|| vec!["as-it-was".to_owned()]);
         let release = Box::new(domain::Release { version, command, environment: request.environment });
-        let action = domain::Action::Deploy { service: service.clone(), release };
-        let plan = domain::Plan {
-            id: self.id(now),
-            intent: domain::Intent::Operation { why: "as asked".to_owned() },
-            requested_by: Actor::Operator(who.to_owned()),
-            summary: format!("deploy {service}"),
-            expected_effect: "it runs".to_owned(),
-            blast_radius: vec![action.resource()],
-            steps: vec![domain::Step { action, undo: domain::Undo::Exact, timeout: Duration::from_secs(60) }],
-            verify: None,
-            lift_after: None,
-            created_at: now,
-        };
-        Ok(Planned { plan, status: PlanStatus::Pending, reasons: Vec::new() })
+        let action = Action::Deploy { service: service.clone(), release };
+        Ok(self.operation(action, PlanStatus::Pending, who))
+    }
+
+    fn infrastructure(&self) -> Result<Option<domain::Infrastructure>, ControlError> {
+        Ok(self.infrastructure.lock().unwrap().clone())
+    }
+
+    fn create_infrastructure(
+        &self,
+        definition: &str,
+        _mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        if let Some(up) = &*self.infrastructure.lock().unwrap() {
+            return Err(ControlError::Refused { why: format!("{} is up already", up.name) });
+        }
+        let infrastructure = provider::manifest::parse("definition", definition).map_err(|error| {
+            ControlError::Invalid { field: "definition".to_owned(), why: error.to_string() }
+        })?;
+        let action = Action::BringUp { infrastructure: Box::new(infrastructure) };
+        Ok(self.operation(action, PlanStatus::Pending, who))
+    }
+
+    fn delete_infrastructure(
+        &self,
+        name: &ServiceName,
+        _mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        let up = self.infrastructure.lock().unwrap().clone().filter(|up| up.name == *name);
+        let up = up.ok_or_else(|| ControlError::NotFound { what: format!("infrastructure {name}") })?;
+        let action = Action::TakeDown { infrastructure: Box::new(up) };
+        Ok(self.operation(action, PlanStatus::AwaitingApproval, who))
+    }
+
+    fn scale(
+        &self,
+        service: &ServiceName,
+        replicas: u32,
+        _mode: RunMode,
+        who: &str,
+    ) -> Result<Planned, ControlError> {
+        if !self.snapshot().is_some_and(|snapshot| snapshot.services.contains_key(service)) {
+            return Err(ControlError::NotFound { what: format!("service {service}") });
+        }
+        let action = Action::SetReplicas { service: service.clone(), replicas };
+        Ok(self.operation(action, PlanStatus::Pending, who))
     }
 
     fn post_deployment(

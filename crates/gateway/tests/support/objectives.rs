@@ -85,6 +85,7 @@ fn sample(second: i64, bad: u64) -> Sample {
     Sample {
         taken: Time { boot_us: second * 1_000_000, wall_us: second as i64 * 1_000_000 },
         fleet_age: Duration::from_secs(600),
+        infrastructure: None,
         environment: Environment::Dev,
         services: Default::default(),
         links: [("front->cart".parse().unwrap(), link)].into(),

@@ -182,7 +182,8 @@ impl Checks {
         }
         let infrastructure = provider::Look::infrastructure(&lab.provider).unwrap();
         for service in services(plan) {
-            if infrastructure.services.get(service).is_some_and(|spec| spec.hands_off) {
+            let spec = infrastructure.as_ref().and_then(|up| up.services.get(service));
+            if spec.is_some_and(|spec| spec.hands_off) {
                 self.violated(lab, &format!("{service} is hands-off: {summary}"));
             }
             if switched.paused.get(service).is_some_and(|until| !at.reached(*until)) {

@@ -37,7 +37,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     check_state(&global.dir)?;
     let keeper_ran = ProcessProvider::runs(&global.dir);
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
-    let was_up = provider.infrastructure().is_ok();
+    let was_up = matches!(provider.infrastructure(), Ok(Some(_)));
     let client = match Client::find(&global.dir).map_err(Failure::from) {
         // It brings the services up itself, once it knows where they send their telemetry.
         Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),

@@ -53,6 +53,7 @@ fn sample(second: u64, ended: &[(u64, u64, u64)]) -> Sample {
     Sample {
         taken: at(second),
         fleet_age: Duration::from_secs(600),
+        infrastructure: None,
         environment: Environment::Dev,
         services: [("cart".parse().unwrap(), state())].into(),
         links: [("front->cart".parse().unwrap(), link)].into(),
@@ -67,6 +68,7 @@ fn state() -> domain::ServiceState {
         thresholds: Default::default(),
         dependencies: Vec::new(),
         hands_off: false,
+        protected: false,
         can_drain: false,
         can_clear_caches: false,
         rolling_out: false,

@@ -41,6 +41,7 @@ fn sample(second: u64, services: &[(&str, f64)], link_seconds: &[(u64, u64)]) ->
             thresholds: Default::default(),
             dependencies: Vec::new(),
             hands_off: false,
+            protected: false,
             can_drain: false,
             can_clear_caches: false,
             rolling_out: false,
@@ -52,6 +53,7 @@ fn sample(second: u64, services: &[(&str, f64)], link_seconds: &[(u64, u64)]) ->
     Sample {
         taken,
         fleet_age: Duration::from_secs(60),
+        infrastructure: None,
         environment: Environment::Dev,
         services: services.collect(),
         links: [("front->cart".parse().unwrap(), link)].into(),
@@ -108,7 +110,7 @@ impl Look for Clocked {
         unreachable!("nobody asks")
     }
 
-    fn infrastructure(&self) -> Result<Infrastructure, ProviderError> {
+    fn infrastructure(&self) -> Result<Option<Infrastructure>, ProviderError> {
         unreachable!("nobody asks")
     }
 

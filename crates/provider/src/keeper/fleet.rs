@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::{Infrastructure, Release, ServiceName};
+use domain::{Infrastructure, Release, ServiceName, StepToken};
 
 use super::table::Table;
 use super::{Keeper, Shared, launch, links, overlay, server, supervise};
@@ -26,13 +26,75 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
         };
     }
     check(&infrastructure).map_err(|why| Refusal::failed(&what, why))?;
+    begin(shared, infrastructure, None, &what).await
+}
+
+/// Whether it could be brought up now.
+pub(super) fn check_up(keeper: &Keeper, infrastructure: &Infrastructure) -> Result<(), Refusal> {
+    let what = format!("bringing {} up", infrastructure.name);
+    if let Some(current) = &keeper.table.infrastructure {
+        return Err(Refusal::failed(what, format!("{} is up already; take it down first", current.name)));
+    }
+    check(infrastructure).map_err(|why| Refusal::failed(what, why))
+}
+
+/// Brings it up by a step, where nothing is up. Again with the same step: changes nothing, whatever became of it since.
+pub(super) async fn bring_up(
+    shared: &Shared,
+    token: StepToken,
+    infrastructure: Infrastructure,
+) -> Result<(), Refusal> {
+    if shared.borrow().table.is_done(token) {
+        return Ok(());
+    }
+    check_up(&shared.borrow(), &infrastructure)?;
+    let what = format!("bringing {} up", infrastructure.name);
+    begin(shared, infrastructure, Some(token), &what).await
+}
+
+/// Takes it down by a step, where exactly this is up. Again with the same step: changes nothing.
+pub(super) async fn take_down(
+    shared: &Shared,
+    token: StepToken,
+    infrastructure: &Infrastructure,
+) -> Result<(), Refusal> {
+    {
+        let keeper = shared.borrow();
+        if keeper.table.is_done(token) {
+            return Ok(());
+        }
+        match &keeper.table.infrastructure {
+            Some(up) if up == infrastructure => {}
+            Some(up) if up.name == infrastructure.name => {
+                let why = "it was declared anew since this was planned";
+                return Err(Refusal::failed(format!("taking {} down", up.name), why));
+            }
+            _ => return Err(Refusal::unknown(format!("infrastructure/{}", infrastructure.name))),
+        }
+    }
+    stop(shared).await?;
+    shared.borrow_mut().table.finish(token);
+    forget(shared).await.inspect_err(|_| shared.borrow_mut().table.forget(token))
+}
+
+/// Puts what is to be up into the table and starts it, all or nothing.
+async fn begin(
+    shared: &Shared,
+    infrastructure: Infrastructure,
+    by: Option<StepToken>,
+    what: &str,
+) -> Result<(), Refusal> {
     {
         let mut keeper = shared.borrow_mut();
         let now = keeper.clock.now();
         keeper.table.infrastructure = Some(infrastructure);
         keeper.table.up_at = Some(now);
+        keeper.table.up_by = by;
+        by.into_iter().for_each(|token| keeper.table.finish(token));
     }
+    let undone = || by.into_iter().for_each(|token| shared.borrow_mut().table.forget(token));
     if let Err(why) = prepare(shared).await {
+        undone();
         drop(forget(shared).await);
         return Err(Refusal::failed(what, why));
     }
@@ -41,6 +103,7 @@ pub(super) async fn up(shared: &Shared, infrastructure: Infrastructure) -> Resul
         Ok(()) => Ok(()),
         Err(_) => {
             stop(shared).await?;
+            undone();
             drop(forget(shared).await);
             Err(Refusal::failed(what, "the keeper's table could not be written"))
         }

@@ -96,9 +96,17 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
         }
         Request::Up { infrastructure } => value(fleet::up(shared, *infrastructure).await?),
         Request::Down => value(fleet::down(shared).await?),
+        Request::CheckUp { infrastructure } => value(fleet::check_up(&shared.borrow(), &infrastructure)?),
+        Request::BringUp { token, infrastructure } => {
+            value(fleet::bring_up(shared, token, *infrastructure).await?)
+        }
+        Request::TakeDown { token, infrastructure } => {
+            value(fleet::take_down(shared, token, &infrastructure).await?)
+        }
+        Request::IsUpBy { token } => value(shared.borrow().table.up_by == Some(token)),
         Request::Capabilities => value(status::capabilities(&shared.borrow())),
         Request::Infrastructure => value(&shared.borrow().table.infrastructure),
-        Request::Sample => value(status::sample(&mut shared.borrow_mut())?),
+        Request::Sample => value(status::sample(&mut shared.borrow_mut())),
         Request::Events { after, timeout_ms } => {
             events(shared, after, Duration::from_millis(timeout_ms)).await
         }

@@ -11,7 +11,6 @@ use domain::{
 
 use super::Keeper;
 use super::supervise::Slot;
-use crate::protocol::Refusal;
 use crate::sample::Sample;
 
 /// A rollout that takes longer is no longer an excuse.
@@ -36,19 +35,19 @@ pub(super) fn capabilities(keeper: &Keeper) -> Capabilities {
 
 /// Everything measured, now. What has settled since the last tick counts as settled: who was told that everything
 /// is up does not have to wait for the next one.
-pub(super) fn sample(keeper: &mut Keeper) -> Result<Sample, Refusal> {
+pub(super) fn sample(keeper: &mut Keeper) -> Sample {
     settle(keeper);
-    let infrastructure =
-        keeper.table.infrastructure.as_ref().ok_or_else(|| Refusal::failed("looking", "nothing is up"))?;
     let now = keeper.clock.now();
-    let services = infrastructure.services.iter();
-    Ok(Sample {
+    let infrastructure = keeper.table.infrastructure.as_ref();
+    let services = infrastructure.into_iter().flat_map(|infrastructure| &infrastructure.services);
+    Sample {
         taken: now,
         fleet_age: keeper.table.up_at.map(|at| now.since(at)).unwrap_or_default(),
-        environment: infrastructure.environment,
+        infrastructure: infrastructure.map(|infrastructure| infrastructure.name.clone()),
+        environment: infrastructure.map(|infrastructure| infrastructure.environment).unwrap_or_default(),
         services: services.map(|(name, spec)| (name.clone(), service(keeper, name, spec, now))).collect(),
         links: keeper.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.sample())).collect(),
-    })
+    }
 }
 
 fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -> ServiceState {
@@ -60,6 +59,7 @@ fn service(keeper: &Keeper, name: &ServiceName, spec: &ServiceSpec, now: Time) -
         thresholds: spec.thresholds,
         dependencies: spec.dependencies.clone(),
         hands_off: spec.hands_off,
+        protected: spec.protected,
         can_drain: spec.drain.is_some(),
         can_clear_caches: spec.clear_caches.is_some(),
         // A deployment ends by itself, or its order is taken back when its time is over.

@@ -44,6 +44,9 @@ pub(super) struct Table {
     /// What was brought up, with its standing restart policies; `None` when nothing is up.
     pub(super) infrastructure: Option<Infrastructure>,
     pub(super) up_at: Option<Time>,
+    /// The step that brought it up, where one did.
+    #[serde(default)]
+    pub(super) up_by: Option<StepToken>,
     /// The boot of the machine its times are on.
     #[serde(default)]
     pub(super) boot_id: Option<String>,
@@ -140,6 +143,7 @@ impl Default for Table {
             version: VERSION,
             infrastructure: None,
             up_at: None,
+            up_by: None,
             boot_id: None,
             rows: Vec::new(),
             instances: BTreeMap::new(),

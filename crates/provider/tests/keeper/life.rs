@@ -291,7 +291,7 @@ fn nothing_half_done() {
     let port = taken.local_addr().unwrap().port();
     let error = provider.up(&declared(&format!("{CART}    publish: {port}\n"))).unwrap_err().to_string();
     assert!(error.contains(&port.to_string()) && error.contains("services.cart.publish"), "{error}");
-    assert!(provider.sample().is_err(), "nothing is up");
+    assert!(provider.sample().unwrap().services.is_empty(), "nothing is up");
     provider.down().unwrap();
 }
 

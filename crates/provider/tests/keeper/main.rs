@@ -11,6 +11,7 @@ mod links;
 mod rollout;
 mod service;
 mod volumes;
+mod whole;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         .chain(faults::TESTS)
         .chain(links::TESTS)
         .chain(rollout::TESTS)
+        .chain(whole::TESTS)
         .chain(cgroups::TESTS)
         .chain(full_disk::TESTS)
         .chain(any_instant::TESTS);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use domain::snapshot::Phase;
-use domain::{Environment, Percent, Plan, ResourceId};
+use domain::{Environment, Percent, Plan, ResourceId, ServiceName};
 
 use super::{Activity, GuardContext, Objection, instances, share_of};
 
@@ -12,7 +12,10 @@ pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objecti
     let limits = &ctx.policy.chaos;
     // A link's callee is disturbed by a fault on it; its caller only feels it. So only the callee counts.
     let disturbed: BTreeSet<_> = plan.blast_radius.iter().filter_map(ResourceId::service).collect();
-    let protected = disturbed.into_iter().filter(|service| limits.protected_services.contains(*service));
+    let declared = |service: &ServiceName| ctx.snapshot.services.get(service).is_some_and(|it| it.protected);
+    let protected = disturbed
+        .into_iter()
+        .filter(|service| limits.protected_services.contains(*service) || declared(service));
     found.extend(protected.map(|service| Objection::Protected(service.clone())));
     let nodes = plan.blast_radius.iter().filter(|resource| matches!(resource, ResourceId::Node(_)));
     found.extend(nodes.map(|node| Objection::ControlPath(node.clone())));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::snapshot::Phase;
-use domain::{Action, Plan, ServiceName};
+use domain::{Action, Environment, Plan, ResourceId, ServiceName};
 
 use super::{Activity, GuardContext, Objection, instances, share_of};
 use crate::plan::check::services_of;
@@ -23,14 +23,15 @@ pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objecti
         found.push(Objection::StaleSnapshot { limit, seen });
     }
     for service in services(plan) {
-        if ctx.snapshot.services.get(service).is_some_and(|state| state.hands_off) {
+        // Else what is labelled could never be taken down, and the label lies in its declaration.
+        if !takes_down(plan) && ctx.snapshot.services.get(service).is_some_and(|state| state.hands_off) {
             found.push(Objection::HandsOff(service.clone()));
         }
     }
     for resource in
         targets(plan).into_iter().chain(plan.blast_radius.iter().cloned()).collect::<BTreeSet<_>>()
     {
-        if !exists(&resource, ctx.snapshot) {
+        if !exists(&resource, ctx.snapshot) && !brings_up(plan, &resource) {
             found.push(Objection::UnknownResource(resource));
         }
     }
@@ -38,6 +39,7 @@ pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objecti
     instance_slots(plan, ctx, found);
     what_must_stand(plan, ctx, found);
     deletions(plan, ctx, found);
+    infrastructures(plan, ctx, found);
     for (index, step) in plan.steps.iter().enumerate() {
         if step.undo == domain::Undo::Irreversible && !named(&step.action, ctx) {
             found.push(Objection::Irreversible(index));
@@ -74,6 +76,7 @@ fn services(plan: &Plan) -> BTreeSet<&ServiceName> {
         Action::EjectBackend { link, .. }
         | Action::OpenBreaker { link }
         | Action::ResetConnections { link } => vec![&link.from, &link.to],
+        Action::BringUp { .. } | Action::TakeDown { .. } => Vec::new(),
         Action::Inject(fault) => services_of(&fault.target),
     });
     of_steps.chain(plan.blast_radius.iter().flat_map(services_of)).collect()
@@ -88,10 +91,21 @@ fn busy(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
         if running.id == plan.id {
             let resource = targets.first().or(plan.blast_radius.first());
             found.extend(resource.map(|r| Objection::Busy { resource: r.clone(), plan: running.id }));
-        } else if let Some(resource) = targets.iter().find(|target| running.blast_radius.contains(target)) {
+        } else if let Some(resource) = worked_on(plan, &targets, running) {
             found.push(Objection::Busy { resource: resource.clone(), plan: running.id });
         }
     }
+}
+
+/// What of a plan another one works on. The whole is not changed while anything works on a part of it.
+fn worked_on<'a>(
+    plan: &Plan,
+    targets: &'a [ResourceId],
+    running: &'a super::RunningPlan,
+) -> Option<&'a ResourceId> {
+    let whole = plan.steps.iter().any(|step| step.action.infrastructure().is_some());
+    let same = targets.iter().find(|target| running.blast_radius.contains(target));
+    same.or(running.blast_radius.first().filter(|_| whole))
 }
 
 /// At most a share of a service's instances disturbed or repaired at a time. A repair of a disturbed
@@ -103,8 +117,39 @@ fn instance_slots(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection
         let replicas = ctx.snapshot.services.get(service).map_or(0, |state| state.replicas);
         let limit = share_of(replicas, ctx.policy.limits.service_share_max);
         let seen = wanted.union(&taken).filter(|instance| instance.service == *service).count() as u32;
-        if seen > limit && !scales_down(plan, service) {
+        if seen > limit && !scales_down(plan, service) && !takes_down(plan) {
             found.push(Objection::InstanceSlots { service: service.clone(), limit, seen });
+        }
+    }
+}
+
+fn takes_down(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.action, Action::TakeDown { .. }))
+}
+
+/// Whether a resource is what the plan makes.
+fn brings_up(plan: &Plan, resource: &ResourceId) -> bool {
+    let makes = |action: &Action| matches!(action, Action::BringUp { .. }) && action.resource() == *resource;
+    plan.steps.iter().any(|step| makes(&step.action))
+}
+
+/// A whole Infrastructure: one at a time, and a person decides where much is at stake.
+fn infrastructures(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
+    let rules = &ctx.policy.infrastructures;
+    for action in plan.steps.iter().map(|step| &step.action) {
+        let Some(infrastructure) = action.infrastructure() else { continue };
+        match action {
+            Action::TakeDown { .. } if rules.approve_take_down => {
+                let seen = ctx.snapshot.services.values().map(|state| state.replicas).sum();
+                found.push(Objection::WholeDeletion { infrastructure: infrastructure.name.clone(), seen });
+            }
+            Action::BringUp { .. } => {
+                found.extend(ctx.snapshot.infrastructure.clone().map(Objection::SomethingIsUp));
+            }
+            _ => {}
+        }
+        if infrastructure.environment == Environment::Production && rules.approve_production {
+            found.push(Objection::ProductionInfrastructure(infrastructure.name.clone()));
         }
     }
 }

@@ -74,6 +74,17 @@ pub enum Objection {
         /// Would be deleted.
         seen: u32,
     },
+    /// A whole Infrastructure would be taken down: every instance of every service, with its volume.
+    WholeDeletion {
+        /// Which.
+        infrastructure: ServiceName,
+        /// How many instances.
+        seen: u32,
+    },
+    /// A whole Infrastructure that is declared as production would be brought up or taken down.
+    ProductionInfrastructure(ServiceName),
+    /// Something is up already, and one Infrastructure is kept at a time.
+    SomethingIsUp(ServiceName),
     /// A step cannot be taken back, and policy does not name it.
     Irreversible(usize),
     /// AUTO_REMEDIATION_ENABLED is off.
@@ -247,6 +258,7 @@ impl Objection {
             | Self::UnknownResource(_)
             | Self::NoBackendLeft(_)
             | Self::Protected(_)
+            | Self::SomethingIsUp(_)
             | Self::ControlPath(_)
             | Self::DeployedSince { .. }
             | Self::Ladder { rung: Rung::Observe, .. } => Weight::Refuse,
@@ -267,7 +279,10 @@ impl Objection {
             | Self::Severity { .. }
             | Self::FailureRate { .. }
             | Self::Repeats { .. } => LiftedBy::AnyPerson,
-            Self::BulkDeletion { .. } | Self::ProductionFault => LiftedBy::Approval,
+            Self::BulkDeletion { .. }
+            | Self::WholeDeletion { .. }
+            | Self::ProductionInfrastructure(_)
+            | Self::ProductionFault => LiftedBy::Approval,
             _ => LiftedBy::Nobody,
         }
     }
@@ -325,6 +340,16 @@ impl fmt::Display for Objection {
             Self::LastReady(instance) => write!(f, "{instance} is the only ready instance of its service"),
             Self::BulkDeletion { limit, seen } => {
                 write!(f, "{seen} instances would be deleted; from {limit} on it needs an approval")
+            }
+            Self::WholeDeletion { infrastructure, seen } => write!(
+                f,
+                "all {seen} instances of {infrastructure} would be ended and their volumes removed, which needs an approval"
+            ),
+            Self::ProductionInfrastructure(name) => {
+                write!(f, "{name} is declared as production, so this needs an approval")
+            }
+            Self::SomethingIsUp(name) => {
+                write!(f, "{name} is up already and one Infrastructure is kept at a time; take it down first")
             }
             Self::Irreversible(step) => {
                 write!(

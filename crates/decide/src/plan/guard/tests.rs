@@ -15,6 +15,7 @@ use crate::plan::policy::{Ladder, Rung};
 use crate::plan::request::{Request, plan_fault, plan_operation};
 
 mod fresh_fleets;
+mod infrastructures;
 mod rollbacks;
 mod storms;
 

@@ -137,7 +137,7 @@ impl<'a> Case<'a> {
     /// The service the repair is in.
     fn service(&self) -> Result<(&'a ServiceName, &'a ServiceState), Unsuited> {
         let name = match &self.need.at {
-            ResourceId::Link(_) | ResourceId::Node(_) => {
+            ResourceId::Link(_) | ResourceId::Node(_) | ResourceId::Infrastructure(_) => {
                 return Err(Unsuited::WrongPlace(self.need.at.clone()));
             }
             other => other.service().ok_or_else(|| Unsuited::WrongPlace(other.clone()))?,
@@ -236,6 +236,7 @@ fn place(resource: &ResourceId) -> String {
         ResourceId::Volume(name) => format!("the volume of {name}"),
         ResourceId::Link(link) => link.to_string(),
         ResourceId::Node(name) => format!("node {name}"),
+        ResourceId::Infrastructure(name) => format!("infrastructure {name}"),
     }
 }
 

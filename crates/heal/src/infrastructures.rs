@@ -1,0 +1,107 @@
+//! What people ask of a whole Infrastructure: bring it up, take it down, run more or fewer of a service of it.
+//!
+//! In: a declaration, a name, a number. Out: a plan as every other, with what the guard says of it. Who asks for a
+//! deletion does not approve it with the same word: where the guard wants an approval, the plan waits for one
+//! (specification H8).
+//!
+//! One Infrastructure is kept per data directory; a second one is refused by name.
+
+use decide::plan::{Request, plan_operation};
+use domain::{Action, Actor, Infrastructure, Plan, ServiceName};
+use observe::Sighting;
+
+use crate::healer::Healer;
+use crate::operate::{OperateError, Proposal, RunMode, Word, list};
+
+/// Most instances of one service; as many as may be declared.
+const REPLICAS_MAX: u32 = 100;
+
+impl Healer {
+    /// Brings an Infrastructure up, all or nothing, and where `mode` says so, begins it.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`]; where something is up already, its name.
+    pub fn create_infrastructure(
+        &self,
+        infrastructure: Infrastructure,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        let why = format!("bring {} up", infrastructure.name);
+        let action = Action::BringUp { infrastructure: Box::new(infrastructure) };
+        self.propose(action, why, &self.look()?, mode, who)
+    }
+
+    /// Takes an Infrastructure down with its volumes, and where `mode` says so, begins it. It waits for an approval
+    /// unless policy says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where it is not up.
+    pub fn delete_infrastructure(
+        &self,
+        name: &ServiceName,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        let up = self.parts.observer.infrastructure().map_err(crate::TurnError::from)?;
+        let not_found = || OperateError::NotFound { what: format!("infrastructure {name}") };
+        let infrastructure = Box::new(up.filter(|up| up.name == *name).ok_or_else(not_found)?);
+        let why = format!("take {name} down");
+        self.propose(Action::TakeDown { infrastructure }, why, &self.look()?, mode, who)
+    }
+
+    /// Runs so many instances of a service until somebody asks for another number, and where `mode` says so, begins
+    /// it. Ending many waits for an approval.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] where there is no such service, the number is none that can be, or it is that already.
+    pub fn scale(
+        &self,
+        service: &ServiceName,
+        replicas: u32,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        if !(1..=REPLICAS_MAX).contains(&replicas) {
+            let why = format!("{replicas} replicas were asked for; 1 to {REPLICAS_MAX} can be run");
+            return Err(OperateError::Refused { why });
+        }
+        let sighting = self.look()?;
+        let state = sighting.snapshot().services.get(service);
+        let state = state.ok_or_else(|| OperateError::NotFound { what: format!("service {service}") })?;
+        if state.replicas == replicas {
+            let why = format!("{replicas} replicas of {service} are to run already; nothing would change");
+            return Err(OperateError::Refused { why });
+        }
+        let why = format!("run {replicas} of {service} instead of {}", state.replicas);
+        self.propose(Action::SetReplicas { service: service.clone(), replicas }, why, &sighting, mode, who)
+    }
+
+    fn propose(
+        &self,
+        action: Action,
+        why: String,
+        sighting: &Sighting,
+        mode: RunMode,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        let snapshot = sighting.snapshot();
+        let capabilities = self.parts.observer.capabilities();
+        let request = Request {
+            snapshot,
+            capabilities: &capabilities,
+            policy: &self.settings.policy,
+            id: self.state().ids.next(snapshot.taken),
+            now: snapshot.taken,
+        };
+        let plan: Plan = plan_operation(vec![action], why, Actor::Operator(who.to_owned()), &request)
+            .map_err(|refused| OperateError::Refused { why: list(&refused) })?;
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let proposal = self.submit(plan, snapshot, &circumstances, mode, Word::Asks(who))?;
+        self.wake();
+        Ok(proposal)
+    }
+}

@@ -120,6 +120,14 @@ fn identity_of(app: &App, request: &Request) -> Result<Identity, Problem> {
     })
 }
 
+/// Who holds this token.
+pub(crate) fn identity_of_token(app: &App, token: &str) -> Result<Identity, Problem> {
+    match app.door.token_matches(token) {
+        true => Ok(Identity::proven("api", Proof::Token, vec![Role::Admin], None)),
+        false => Err(security::wrong_token()),
+    }
+}
+
 /// What an endpoint asks for, beside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Requirement {
@@ -151,7 +159,7 @@ pub(crate) async fn require(
 
 /// Programs are told by status; only `/api/…` and what is scraped is for programs alone.
 fn is_for_people(path: &str) -> bool {
-    !path.starts_with("/api/") && path != "/metrics" && path != "/events"
+    !path.starts_with("/api/") && !path.starts_with("/graphql") && path != "/metrics" && path != "/events"
 }
 
 fn check(identity: &Identity, requirement: Requirement) -> Result<(), Problem> {
@@ -169,7 +177,8 @@ fn check(identity: &Identity, requirement: Requirement) -> Result<(), Problem> {
     if identity.may(needed) { Ok(()) } else { Err(forbidden(identity, needed)) }
 }
 
-fn token_missing() -> Problem {
+/// Says that nothing said who asks.
+pub(crate) fn token_missing() -> Problem {
     Problem::new(
         Code::TokenMissing,
         "this needs to know who asks: send `Authorization: Bearer TOKEN`; the first token is in the file `token` in the data directory",

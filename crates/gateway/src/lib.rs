@@ -15,6 +15,7 @@ mod api;
 mod body;
 mod control;
 mod endpoint;
+pub mod graphql;
 mod guard;
 mod happenings;
 mod jaeger;

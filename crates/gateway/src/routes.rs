@@ -19,6 +19,7 @@ use homeostat_tracer::tower::ServerLayer;
 use crate::api::{self, Asked};
 use crate::body::Query;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
+use crate::graphql;
 use crate::guard::{self, Requirement};
 use crate::jaeger::{self, AskedJaeger};
 use crate::live;
@@ -37,6 +38,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(openapi::endpoints());
     all.extend(jaeger::endpoints());
     all.extend(prometheus::endpoints());
+    all.extend(graphql::endpoints());
     all
 }
 

@@ -90,10 +90,7 @@ impl Door {
             if self.token_matches(given) {
                 return Ok(Via::Bearer);
             }
-            return Err(Problem::new(
-                Code::WrongToken,
-                "the token is not the one of this server; it is in the file `token` in the data directory",
-            ));
+            return Err(wrong_token());
         }
         if !self.is_signed_in(headers) {
             return Err(Problem::new(
@@ -162,6 +159,14 @@ pub(crate) fn harden(headers: &mut HeaderMap) {
 /// Whether a method may change something.
 pub(crate) fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Says that a token is not known here.
+pub(crate) fn wrong_token() -> Problem {
+    Problem::new(
+        Code::WrongToken,
+        "the token is not the one of this server; it is in the file `token` in the data directory",
+    )
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

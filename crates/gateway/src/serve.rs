@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::Carried;
 use crate::control::Control;
+use crate::graphql::GraphQl;
 use crate::otlp;
 use crate::prometheus::ScrapeTargets;
 use crate::routes;
@@ -132,6 +133,7 @@ pub(crate) struct App {
     pub(crate) carried: Mutex<Carried>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) graphql: GraphQl,
     /// One permit for each page that is updated live.
     pub(crate) live_pages: Arc<Semaphore>,
 }
@@ -187,6 +189,7 @@ pub fn serve(
         objectives: config.objectives,
         answers: config.answers,
         tracer: config.tracer.clone(),
+        graphql: GraphQl::new(),
         stopping: stopping.clone(),
         live_pages: Arc::new(Semaphore::new(crate::live::PAGES)),
     });
@@ -256,7 +259,8 @@ async fn accept(
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
-                .serve_connection(TokioIo::new(stream), service);
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
             tokio::pin!(connection);
             // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
             tokio::select! {

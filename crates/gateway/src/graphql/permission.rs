@@ -1,0 +1,26 @@
+//! Who may ask for a field: the one guard of the whole schema.
+//!
+//! In: the identity behind the operation and the permission that a field names. Out: yes, or the same refusal as REST
+//! gives. Every field of the three roots names one; what lies below a root field needs nothing more.
+
+use async_graphql::{Context, Guard};
+use domain::{Permission, Proof};
+
+use super::operation::Operation;
+use crate::guard;
+
+/// Lets a field through for whoever holds this.
+pub(super) struct Needs(pub(super) Permission);
+
+impl Guard for Needs {
+    async fn check(&self, context: &Context<'_>) -> async_graphql::Result<()> {
+        let identity = Operation::of(context).identity();
+        if identity.may(self.0) {
+            return Ok(());
+        }
+        Err(match identity.proof {
+            Proof::None => guard::token_missing().into(),
+            Proof::Token | Proof::Session => guard::forbidden(identity, self.0).into(),
+        })
+    }
+}

@@ -235,7 +235,7 @@ async fn accept(
     tracer: Option<Tracer>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let router = routes::router(app, tracer);
+    let router = routes::router(Arc::clone(&app), tracer);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -271,5 +271,9 @@ async fn accept(
         });
     }
     let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(SHUTDOWN_TIME, room.acquire_many(all)).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIME, async {
+        let _ = room.acquire_many(all).await;
+        app.graphql.sockets_ended().await;
+    })
+    .await;
 }

@@ -150,7 +150,7 @@ pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> 
     let thread = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let schema = app.graphql.schema.clone();
-        let request = request.data(Operation::new(app, identity, left));
+        let request = Operation::new(app, identity, left).behind(request);
         coded(runtime.block_on(schema.execute(request)))
     });
     thread.await.map_err(|_| failed())

@@ -20,6 +20,8 @@ mod scalars;
 mod schema;
 mod socket;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::sync::Arc;
@@ -53,6 +55,18 @@ impl GraphQl {
             sockets: Arc::new(Semaphore::new(socket::SOCKETS)),
             feeds: feed::Feeds::default(),
         }
+    }
+
+    /// Waits until every WebSocket has ended.
+    pub(crate) async fn sockets_ended(&self) {
+        let all = u32::try_from(socket::SOCKETS).unwrap_or(u32::MAX);
+        // An error says that the permits are no longer given, and then there are none.
+        let _ = self.sockets.acquire_many(all).await;
+    }
+
+    /// WebSockets that are open.
+    pub(crate) fn open_sockets(&self) -> usize {
+        socket::SOCKETS - self.sockets.available_permits()
     }
 }
 

@@ -29,7 +29,7 @@ fn plan(
     context: &Context<'_>,
     ask: impl FnOnce(&dyn Control, &str) -> Result<Planned, ControlError>,
 ) -> Result<Remediation, Problem> {
-    let operation = Operation::of(context);
+    let operation = Operation::of(context)?;
     let planned = ask(operation.app().control.as_ref(), &operation.identity().name)?;
     Ok(Remediation::planned(&operation.app().store, planned))
 }
@@ -40,7 +40,7 @@ fn decide(
     remediation: &ID,
     ask: impl FnOnce(&dyn Control, PlanId, &str) -> Result<(), ControlError>,
 ) -> Result<Remediation, Problem> {
-    let operation = Operation::of(context);
+    let operation = Operation::of(context)?;
     let plan = id(remediation, "remediation")?;
     ask(operation.app().control.as_ref(), plan, &operation.identity().name)?;
     let store = &operation.app().store;
@@ -120,7 +120,7 @@ impl Mutation {
     /// Switches automatic repair on or off, and says how it is now.
     #[graphql(guard = "Needs(Permission::ServicesOperate)")]
     async fn set_automation(&self, context: &Context<'_>, enabled: bool) -> Result<bool, Problem> {
-        let operation = Operation::of(context);
+        let operation = Operation::of(context)?;
         let automation = if enabled { Automation::On } else { Automation::Off };
         operation.app().control.set_automation(automation, &operation.identity().name)?;
         Ok(enabled)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use async_graphql::Context;
+use async_graphql::{Context, Request};
 use domain::{Identity, Infrastructure, Issue, Snapshot};
 
 use crate::control::ControlError;
@@ -49,9 +49,15 @@ impl Operation {
         }
     }
 
+    /// A request with the operation that its resolvers see, and the identity that [`super::permission`] asks.
+    pub(super) fn behind(self, request: Request) -> Request {
+        request.data(self.identity.clone()).data(self)
+    }
+
     /// The operation of a resolver.
-    pub(super) fn of<'a>(context: &Context<'a>) -> &'a Self {
-        context.data_unchecked::<Self>()
+    pub(super) fn of<'a>(context: &Context<'a>) -> Result<&'a Self, Problem> {
+        let missing = || Problem::internal("the operation was begun without what its fields need");
+        context.data_opt::<Self>().ok_or_else(missing)
     }
 
     pub(super) fn app(&self) -> &Arc<App> {

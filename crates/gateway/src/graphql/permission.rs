@@ -4,9 +4,8 @@
 //! gives. Every field of the three roots names one; what lies below a root field needs nothing more.
 
 use async_graphql::{Context, Guard};
-use domain::{Permission, Proof};
+use domain::{Identity, Permission, Proof};
 
-use super::operation::Operation;
 use crate::guard;
 
 /// Lets a field through for whoever holds this.
@@ -14,7 +13,10 @@ pub(super) struct Needs(pub(super) Permission);
 
 impl Guard for Needs {
     async fn check(&self, context: &Context<'_>) -> async_graphql::Result<()> {
-        let identity = Operation::of(context).identity();
+        // Whoever forgot to say who asks lets nobody in.
+        let Some(identity) = context.data_opt::<Identity>() else {
+            return Err(guard::token_missing().into());
+        };
         if identity.may(self.0) {
             return Ok(());
         }

@@ -74,14 +74,14 @@ impl Query {
     /// The Infrastructure of this id; null where it is not up.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn infrastructure(&self, context: &Context<'_>, id: ID) -> Result<Option<Infrastructure>, Problem> {
-        let up = Operation::of(context).infrastructure()?;
+        let up = Operation::of(context)?.infrastructure()?;
         Ok(up.filter(|up| up.name.as_str() == id.as_str()).map(Infrastructure))
     }
 
     /// Every Infrastructure that is up; one is kept at a time.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn list_infrastructures(&self, context: &Context<'_>) -> Result<Vec<Infrastructure>, Problem> {
-        Ok(Operation::of(context).infrastructure()?.map(Infrastructure).into_iter().collect())
+        Ok(Operation::of(context)?.infrastructure()?.map(Infrastructure).into_iter().collect())
     }
 
     /// What the provider discovers, by name.
@@ -94,13 +94,13 @@ impl Query {
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Compute>, Problem> {
         let page = Page::read(first, after)?;
-        let all = Compute::all(&Operation::of(context).snapshot()?, &filter.unwrap_or_default());
+        let all = Compute::all(&Operation::of(context)?.snapshot()?, &filter.unwrap_or_default());
         Ok(page.within(all, Compute::key, |compute| compute))
     }
 
     /// Series, as the PromQL engine answers: at one time, or over a range. Where a page is not the first, give the same
     /// time as before.
-    #[graphql(guard = "Needs(Permission::TelemetryRead)", complexity = "cost(first, child_complexity)")]
+    #[graphql(guard = "Needs(Permission::TelemetryRead)", complexity = "100 + cost(first, child_complexity)")]
     async fn metrics(
         &self,
         context: &Context<'_>,
@@ -110,7 +110,7 @@ impl Query {
         #[graphql(desc = "At most this many, 1 to 100; 20 where it is left out")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Metric>, Problem> {
-        let operation = Operation::of(context);
+        let operation = Operation::of(context)?;
         let page = Page::read(first, after)?;
         let behind: usize = page.after()?.unwrap_or(0);
         let expression = metric::parse(&query)?;
@@ -131,7 +131,7 @@ impl Query {
         #[graphql(desc = "At most this many, 1 to 100; 20 where it is left out")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Deployment>, Problem> {
-        let operation = Operation::of(context);
+        let operation = Operation::of(context)?;
         let page = Page::read(first, after)?;
         let since = operation.app().clock.now().minus(HISTORY);
         let changes = operation.app().store.deployments(since)?;
@@ -149,7 +149,7 @@ impl Query {
         #[graphql(desc = "At most this many, 1 to 100; 20 where it is left out")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Issue>, Problem> {
-        let store = &Operation::of(context).app().store;
+        let store = &Operation::of(context)?.app().store;
         let page = Page::read(first, after)?;
         let filter = filter.unwrap_or_default();
         let filter = IssueFilter {
@@ -167,7 +167,7 @@ impl Query {
     /// One issue; null where there is none of this id.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn issue(&self, context: &Context<'_>, id: ID) -> Result<Option<Issue>, Problem> {
-        let store = &Operation::of(context).app().store;
+        let store = &Operation::of(context)?.app().store;
         let Some(id) = named(&id) else { return Ok(None) };
         Ok(Family::of(store, store.issue(id)?.into_iter().collect()).1.pop())
     }
@@ -181,7 +181,7 @@ impl Query {
         #[graphql(desc = "At most this many, 1 to 100; 20 where it is left out")] first: Option<i32>,
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Remediation>, Problem> {
-        let store = &Operation::of(context).app().store;
+        let store = &Operation::of(context)?.app().store;
         let page = Page::read(first, after)?;
         let filter = filter.unwrap_or_default();
         let filter = PlanFilter {
@@ -199,7 +199,7 @@ impl Query {
     /// One remediation, or another plan by its id; null where there is none of this id.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn remediation(&self, context: &Context<'_>, id: ID) -> Result<Option<Remediation>, Problem> {
-        let store = &Operation::of(context).app().store;
+        let store = &Operation::of(context)?.app().store;
         let Some(id) = named(&id) else { return Ok(None) };
         Ok(Remediation::all(store, store.plan(id)?.into_iter().collect()).pop())
     }
@@ -213,7 +213,7 @@ impl Query {
         #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
     ) -> Result<Connection<String, Experiment>, Problem> {
         let page = Page::read(first, after)?;
-        let rows = Operation::of(context).app().store.experiments(page.rows(), page.after()?)?;
+        let rows = Operation::of(context)?.app().store.experiments(page.rows(), page.after()?)?;
         Ok(page.of(rows, |record| (record.id.to_string(), Experiment::from(record))))
     }
 
@@ -221,13 +221,13 @@ impl Query {
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn experiment(&self, context: &Context<'_>, id: ID) -> Result<Option<Experiment>, Problem> {
         let Some(id) = named(&id) else { return Ok(None) };
-        Ok(Operation::of(context).app().store.experiment(id)?.map(Experiment::from))
+        Ok(Operation::of(context)?.app().store.experiment(id)?.map(Experiment::from))
     }
 
     /// How well everything is.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn health_score(&self, context: &Context<'_>) -> Result<HealthScore, Problem> {
-        let record = Operation::of(context).app().control.health();
+        let record = Operation::of(context)?.app().control.health();
         record.as_ref().map(HealthScore::from).ok_or_else(|| {
             Problem::new(Code::NotKnownYet, "no health was computed yet; ask again in a few seconds")
         })
@@ -240,7 +240,7 @@ impl Query {
         context: &Context<'_>,
         service: String,
     ) -> Result<Option<ServiceHealth>, Problem> {
-        let operation = Operation::of(context);
+        let operation = Operation::of(context)?;
         let issues = operation.open_issues()?;
         Ok(happenings::service::of(operation.app(), &service, &issues)?.map(ServiceHealth::from))
     }
@@ -248,14 +248,14 @@ impl Query {
     /// Service level objectives, by id.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn slos(&self, context: &Context<'_>) -> Result<Vec<Slo>, Problem> {
-        let objectives = Operation::of(context).app().objectives.as_ref().ok_or_else(no_objectives)?;
+        let objectives = Operation::of(context)?.app().objectives.as_ref().ok_or_else(no_objectives)?;
         Ok(objectives.details().iter().map(Slo::from).collect())
     }
 
     /// One service level objective; null where there is none of this id.
     #[graphql(guard = "Needs(Permission::StateRead)")]
     async fn slo(&self, context: &Context<'_>, id: ID) -> Result<Option<Slo>, Problem> {
-        let objectives = Operation::of(context).app().objectives.as_ref().ok_or_else(no_objectives)?;
+        let objectives = Operation::of(context)?.app().objectives.as_ref().ok_or_else(no_objectives)?;
         Ok(objectives.detail(&id).as_ref().map(Slo::from))
     }
 }

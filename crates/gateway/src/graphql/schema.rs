@@ -9,7 +9,7 @@ use super::subscription::Subscription;
 pub(super) type Schema = Library<Query, Mutation, Subscription>;
 
 /// What an operation may cost: a field one, a list as often as its rows.
-const COST_MAX: usize = 25_000;
+const COST_MAX: usize = 10_000;
 
 /// Directives of one field.
 const DIRECTIVES_MAX: usize = 4;

@@ -27,10 +27,10 @@ impl Subscription {
         &self,
         context: &Context<'_>,
         id: ID,
-    ) -> impl Stream<Item = Arc<InfrastructureStatus>> + use<> {
-        let app = Operation::of(context).app();
+    ) -> Result<impl Stream<Item = Arc<InfrastructureStatus>> + use<>, Problem> {
+        let app = Operation::of(context)?.app();
         let receiver = app.graphql.feeds.state.status(app);
-        stream::unfold(
+        Ok(stream::unfold(
             (receiver, None),
             move |(mut receiver, last): (_, Option<Arc<InfrastructureStatus>>)| {
                 let id = id.clone();
@@ -46,7 +46,7 @@ impl Subscription {
                     }
                 }
             },
-        )
+        ))
     }
 
     /// What detection finds from now on: issues that are opened, changed or closed.
@@ -56,8 +56,8 @@ impl Subscription {
         context: &Context<'_>,
         #[graphql(desc = "Only of this severity and above")] severity: Option<Severity>,
         #[graphql(desc = "Only of this service")] service: Option<String>,
-    ) -> impl Stream<Item = Result<AnomalyEvent, Problem>> + use<> {
-        let app = Operation::of(context).app();
+    ) -> Result<impl Stream<Item = Result<AnomalyEvent, Problem>> + use<>, Problem> {
+        let app = Operation::of(context)?.app();
         let receiver = app.graphql.feeds.state.anomalies(app);
         let least = severity.map(domain::Severity::from);
         let wanted = move |event: &AnomalyEvent| {
@@ -66,7 +66,7 @@ impl Subscription {
             least.is_none_or(|least| issue.severity >= least)
                 && (service.is_none() || on == service.as_deref())
         };
-        stream::unfold(Some((receiver, wanted)), |listening| async move {
+        Ok(stream::unfold(Some((receiver, wanted)), |listening| async move {
             let (mut receiver, wanted) = listening?;
             loop {
                 match receiver.recv().await {
@@ -82,7 +82,7 @@ impl Subscription {
                     Err(RecvError::Closed) => return None,
                 }
             }
-        })
+        }))
     }
 
     /// Series, as the PromQL engine answers, every `interval` seconds. Listeners to the same expression and interval share
@@ -94,7 +94,7 @@ impl Subscription {
         #[graphql(desc = "An expression of PromQL")] query: String,
         #[graphql(default = 5, desc = "Seconds from one evaluation to the next, 1 to 3600")] interval: u32,
     ) -> Result<impl Stream<Item = Result<Arc<MetricsUpdate>, Problem>> + use<>, Problem> {
-        let app = Operation::of(context).app();
+        let app = Operation::of(context)?.app();
         let receiver = app.graphql.feeds.series.follow(app, &query, interval)?;
         Ok(stream::unfold(receiver, |mut receiver| async move {
             receiver.changed().await.ok()?;

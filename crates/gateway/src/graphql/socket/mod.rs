@@ -43,6 +43,9 @@ const INIT_TIME: Duration = Duration::from_secs(5);
 /// How long a message may wait for a client to take it.
 const SEND_TIME: Duration = Duration::from_secs(5);
 
+/// How long a client may take to answer that its socket is closed.
+const END_TIME: Duration = Duration::from_millis(400);
+
 /// How often a client is asked whether it is there. One that says nothing for two of these times is let go.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -118,8 +121,8 @@ impl Session {
                     match message {
                         Message::Text(text) => self.take(FromClient::read(&text)?).await?,
                         Message::Binary(_) => return Err(Close::Invalid("messages are text".to_owned())),
-                        Message::Close(_) => return Ok(()),
-                        Message::Ping(_) | Message::Pong(_) => {}
+                        // What answers a close is sent with the next look, which ends the socket.
+                        Message::Close(_) | Message::Ping(_) | Message::Pong(_) => {}
                     }
                 }
                 (id, answer) = self.running.next() => {
@@ -204,7 +207,7 @@ impl Session {
                 let leaving = Leaving::default();
                 let operation = Operation::new(Arc::clone(&app), identity, Arc::clone(&leaving.0));
                 let schema = &app.graphql.schema;
-                let events = schema.execute_stream(asked.request.data(operation));
+                let events = schema.execute_stream(operation.behind(asked.request));
                 // What tells that nobody listens lasts as long as the stream.
                 events
                     .inspect(move |_| {
@@ -235,9 +238,14 @@ impl Session {
     }
 
     async fn end(&mut self, close: Close) {
-        if let Some(frame) = close.frame() {
-            // Who does not take messages may not take this one either.
-            let _ = timeout(Duration::from_secs(1), self.socket.send(Message::Close(Some(frame)))).await;
-        }
+        let Some(frame) = close.frame() else { return };
+        // Who does not take messages may not take this one either. Who takes it answers: a connection that is cut before
+        // loses the frame.
+        let _ = timeout(END_TIME, async {
+            if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.recv().await {}
+            }
+        })
+        .await;
     }
 }

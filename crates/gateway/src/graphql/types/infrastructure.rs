@@ -18,7 +18,7 @@ pub(in crate::graphql) struct Infrastructure(pub(in crate::graphql) Arc<domain::
 
 /// What the last look saw; none where nothing was looked at yet.
 fn seen(context: &Context<'_>) -> Result<Option<Arc<Snapshot>>, Problem> {
-    match Operation::of(context).snapshot() {
+    match Operation::of(context)?.snapshot() {
         Ok(snapshot) => Ok(Some(snapshot)),
         Err(problem) if problem.code == Code::NotKnownYet => Ok(None),
         Err(problem) => Err(problem),
@@ -51,6 +51,7 @@ impl Infrastructure {
     }
 
     /// Its services, by name.
+    #[graphql(complexity = "1 + 20 * child_complexity")]
     async fn services(&self, context: &Context<'_>) -> Result<Vec<Service>, Problem> {
         Ok(seen(context)?.map(|snapshot| Service::all(&snapshot)).unwrap_or_default())
     }

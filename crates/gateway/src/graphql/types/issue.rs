@@ -166,6 +166,7 @@ impl Issue {
     }
 
     /// What was planned to repair it, newest first.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn remediations(&self) -> Result<Vec<Remediation>, Problem> {
         let plans = self.family.plans()?.get(&self.issue.id);
         let of = |record: &Arc<PlanRecord>| Remediation::stored(Arc::clone(record), &self.family);

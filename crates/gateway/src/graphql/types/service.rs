@@ -80,8 +80,9 @@ impl Service {
     }
 
     /// What is wrong with it now.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn open_issues(&self, context: &Context<'_>) -> Result<Vec<Issue>, Problem> {
-        let operation = Operation::of(context);
+        let operation = Operation::of(context)?;
         let open = operation.open_issues()?;
         let own = open.iter().filter(|issue| issue.resource.service() == Some(&self.name));
         Ok(Family::of(&operation.app().store, own.cloned().collect()).1)

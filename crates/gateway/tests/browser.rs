@@ -126,6 +126,17 @@ fn the_pages_of_traces_run_under_the_policy() {
 }
 
 #[test]
+fn graphiql_starts_from_our_own_assets_under_its_own_policy() {
+    let server = start(scene::busy);
+    let profile = tempfile::tempdir().unwrap();
+    let Some(page) = dom(&server, "/graphiql", profile.path()) else {
+        println!("skipped: no Chromium");
+        return;
+    };
+    assert!(page.contains("graphiql-container") && page.contains("CodeMirror"), "{page}");
+}
+
+#[test]
 fn the_metrics_explorer_draws_by_script_under_the_policy() {
     let now_ms = domain::Clock::now(&support::MachineClock::start()).wall_us / 1000;
     let server = start_with_metrics(support::series::shop(now_ms), Kept::default());

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
-use async_graphql::{Name, Request, Response, Value, Variables};
+use async_graphql::{Name, Request, Response, Variables};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use super::bounds::{self, Unfit};
 use super::operation::{Leaving, Operation};
-use super::refusal::{coded, refused};
+use super::refusal::{coded, is_refused, refused};
 use crate::body::Query;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
@@ -159,11 +159,10 @@ pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> 
 /// The answer over HTTP: a document that was not executed is the request's fault, which the older media type has no status
 /// for.
 fn shown(response: &Response, takes_own_type: bool) -> HttpResponse {
-    let executed = response.data != Value::Null || response.errors.iter().any(|error| !error.path.is_empty());
-    let (kind, status) = match (takes_own_type, executed) {
+    let (kind, status) = match (takes_own_type, is_refused(response)) {
         (false, _) => ("application/json", StatusCode::OK),
-        (true, true) => (RESPONSE_TYPE, StatusCode::OK),
-        (true, false) => (RESPONSE_TYPE, StatusCode::BAD_REQUEST),
+        (true, false) => (RESPONSE_TYPE, StatusCode::OK),
+        (true, true) => (RESPONSE_TYPE, StatusCode::BAD_REQUEST),
     };
     match serde_json::to_vec(response) {
         Ok(body) => (status, [(header::CONTENT_TYPE, kind)], body).into_response(),

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod feed;
+mod graphiql;
 mod http;
 mod mutation;
 mod operation;
@@ -76,6 +77,15 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let both = get(http::answer).post(http::answer);
     vec![
         Endpoint::foreign(Method::POST, read, "/graphql", API, "graphql.operation", both),
+        Endpoint::foreign(Method::GET, read, "/graphiql", API, "graphql.page", get(graphiql::page)),
+        Endpoint::foreign(
+            Method::GET,
+            Access::Open,
+            "/assets/graphiql/{name}",
+            API,
+            "graphql.asset",
+            get(graphiql::asset),
+        ),
         // A client may say who it is in its first message alone, and may read nothing before.
         Endpoint::foreign(Method::GET, Access::Open, "/graphql/ws", API, "graphql.socket", get(socket::open)),
     ]

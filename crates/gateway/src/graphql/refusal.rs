@@ -3,7 +3,7 @@
 //! In: [`Problem`]s of resolvers, and what the library itself refuses. Out: errors with `code`, and with `field` where a
 //! part of the request is at fault.
 
-use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, Response, ServerError};
+use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, Response, ServerError, Value};
 
 use crate::problem::{Code, Problem};
 
@@ -34,6 +34,13 @@ pub(super) fn error(problem: Problem) -> ServerError {
     let mut error = ServerError::new(message, None);
     error.extensions = extensions;
     error
+}
+
+/// Whether an operation was refused as a whole, before anything of it was executed.
+pub(super) fn is_refused(response: &Response) -> bool {
+    response.data == Value::Null
+        && !response.errors.is_empty()
+        && response.errors.iter().all(|error| error.path.is_empty())
 }
 
 /// Gives what the library refused by itself, a document that is not valid, the code it has here.

@@ -4,6 +4,7 @@
 mod support;
 
 mod foreign;
+mod graphiql;
 mod limits;
 mod mutations;
 mod queries;

@@ -22,7 +22,7 @@ use futures_util::stream;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::operation::{Leaving, Operation};
-use super::refusal::{coded, refused};
+use super::refusal::{coded, is_refused, refused};
 use crate::guard;
 use crate::live::stopped;
 use crate::problem::{Code, Problem};
@@ -126,11 +126,15 @@ impl Session {
                     }
                 }
                 (id, answer) = self.running.next() => {
-                    let message = match answer {
-                        Some(answer) => ToClient::Next { id: &id, payload: &coded(answer) }.write(),
-                        None => ToClient::Complete { id: &id }.write(),
-                    };
-                    self.send(Message::Text(message.into())).await?;
+                    match answer.map(coded) {
+                        // Nothing of it was executed: that ends it.
+                        Some(answer) if is_refused(&answer) => {
+                            self.running.end(&id);
+                            self.say(&ToClient::Error { id: &id, payload: &answer.errors }).await?;
+                        }
+                        Some(answer) => self.say(&ToClient::Next { id: &id, payload: &answer }).await?,
+                        None => self.say(&ToClient::Complete { id: &id }).await?,
+                    }
                 }
                 _ = pings.tick() => {
                     if unanswered == 2 {

@@ -1,4 +1,4 @@
-//! REST and web pages; owns all wire shapes.
+//! REST, GraphQL and web pages; owns all wire shapes.
 //!
 //! In: a bound loopback listener, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], the series
 //! of a [`metrics::Metrics`], and the running loops behind [`Control`]. Out: HTTP/1.1 from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
@@ -9,13 +9,13 @@
 //!
 //! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
 //!
-//! Deliberately absent: TLS, users and roles (loopback and one token until they exist), GraphQL.
+//! Deliberately absent: TLS, users and roles (loopback and one token until they exist).
 
 mod api;
 mod body;
 mod control;
 mod endpoint;
-pub mod graphql;
+mod graphql;
 mod guard;
 mod happenings;
 mod jaeger;
@@ -43,6 +43,7 @@ pub use control::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
     SafetyLevel, StrategyRate, Target,
 };
+pub use graphql::schema_text as graphql_schema;
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};

@@ -8,7 +8,7 @@ const WRITE: &str = "UPDATE_GOLDEN";
 #[test]
 fn the_reference_holds_the_schema_that_is_served() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/schema.graphql");
-    let text = gateway::graphql::schema_text();
+    let text = gateway::graphql_schema();
     if std::env::var_os(WRITE).is_some() {
         std::fs::write(&path, &text).unwrap();
     }

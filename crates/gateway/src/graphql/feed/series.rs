@@ -114,11 +114,12 @@ async fn run(app: Arc<App>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
+        let now = tokio::select! {
             () = stopped(&mut stopping) => return,
-            _ = ticks.tick() => {}
-        }
-        let Some(due) = app.graphql.feeds.series.due(Instant::now()) else { return };
+            // When the tick was to come, not when it was seen: else what is due with the next one is late for it.
+            now = ticks.tick() => now,
+        };
+        let Some(due) = app.graphql.feeds.series.due(now) else { return };
         for (key, expression) in due {
             // They are queries like those of Prometheus' API, and take their turn with them.
             let Ok(turn) = Arc::clone(&app.queries).acquire_owned().await else { return };

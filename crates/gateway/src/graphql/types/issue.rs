@@ -11,12 +11,15 @@ use super::remediation::Remediation;
 use crate::graphql::scalars::{DateTime, IssueType, Severity};
 use crate::problem::Problem;
 
+/// What was read of each issue, once.
+type Read<T> = OnceLock<Result<HashMap<IssueId, T>, Problem>>;
+
 /// Issues that were asked for together: what lies beside one is read for all of them at once, when it is first asked for.
 pub(in crate::graphql) struct Family {
     store: Store,
     ids: Vec<IssueId>,
-    issues: OnceLock<Result<HashMap<IssueId, Arc<domain::Issue>>, Problem>>,
-    plans: OnceLock<Result<HashMap<IssueId, Vec<Arc<PlanRecord>>>, Problem>>,
+    issues: Read<Arc<domain::Issue>>,
+    plans: Read<Vec<Arc<PlanRecord>>>,
 }
 
 impl Family {

@@ -90,6 +90,20 @@ impl Trail {
         lock(&self.trouble).clone()
     }
 
+    /// The record, unless none is kept, or too many of who proved nothing came within a minute.
+    fn admitted(&self, record: NewRecord, is_anonymous_refusal: bool, now: Time) -> Option<NewRecord> {
+        self.audit.as_ref()?;
+        if !is_anonymous_refusal {
+            return Some(record);
+        }
+        match lock(&self.anonymous).admit(now)? {
+            0 => Some(record),
+            left_out => {
+                Some(record.why(format!("{left_out} more like this were refused before and not recorded")))
+            }
+        }
+    }
+
     /// Writes a record, and waits for the disk. What was done is done: that it could not be recorded is said by `/health`.
     pub(crate) fn append(&self, record: NewRecord) {
         let Some(audit) = &self.audit else { return };
@@ -125,6 +139,37 @@ pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, pro
     write(app, Draft { record, is_anonymous_refusal: true }).await;
 }
 
+/// Records what a mutation came to, or that it was refused; blocks for the disk.
+pub(crate) fn mutation(
+    app: &App,
+    identity: &Identity,
+    action: Action,
+    target: &str,
+    done: Result<Option<PlanId>, &Problem>,
+) {
+    let record = |outcome| {
+        NewRecord::new(identity.name.as_str(), via(identity.proof), action.clone(), target, outcome)
+    };
+    let record = match done {
+        Ok(None) => record(Outcome::Done),
+        Ok(Some(plan)) => record(Outcome::Done).plan(plan),
+        Err(problem) => {
+            let outcome = if problem.status().is_server_error() { Outcome::Failed } else { Outcome::Refused };
+            record(outcome).detail(format!("{}: {}", problem.code.name(), problem.detail))
+        }
+    };
+    if let Some(record) =
+        app.trail.admitted(record, is_anonymous_refusal(identity, done.is_ok()), app.clock.now())
+    {
+        app.trail.append(record);
+    }
+}
+
+/// Whether anybody could cause such a record.
+fn is_anonymous_refusal(identity: &Identity, done: bool) -> bool {
+    identity.proof == Proof::None && !done
+}
+
 /// A record, and whether it is one that anybody could cause.
 struct Draft {
     record: NewRecord,
@@ -152,19 +197,11 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     if let Some(OfPlan(plan)) = extensions.get() {
         record = record.plan(*plan);
     }
-    Draft { record, is_anonymous_refusal: identity.proof == Proof::None && outcome != Outcome::Done }
+    Draft { record, is_anonymous_refusal: is_anonymous_refusal(identity, outcome == Outcome::Done) }
 }
 
-async fn write(app: &Arc<App>, Draft { mut record, is_anonymous_refusal }: Draft) {
-    if app.trail.audit().is_none() {
-        return;
-    }
-    if is_anonymous_refusal {
-        let Some(left_out) = lock(&app.trail.anonymous).admit(app.clock.now()) else { return };
-        if left_out > 0 {
-            record = record.why(format!("{left_out} more like this were refused before and not recorded"));
-        }
-    }
+async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal }: Draft) {
+    let Some(record) = app.trail.admitted(record, is_anonymous_refusal, app.clock.now()) else { return };
     let app = Arc::clone(app);
     // A panic of the writer is said by the trail's own state at the next record.
     let _ = tokio::task::spawn_blocking(move || app.trail.append(record)).await;

@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AnonymousReads, EventId, Identity, Proof};
 
-use crate::access::AccessError;
+use crate::access::{AccessError, Secret};
 use crate::auditing;
 use crate::body::encode;
 use crate::endpoint::{Access, Effect};
@@ -118,6 +118,11 @@ fn identity_of(app: &App, request: &Request) -> Result<Identity, Problem> {
     app.door.identify(request.headers(), peer)
 }
 
+/// Who holds this token.
+pub(crate) fn identity_of_token(app: &App, token: &str) -> Result<Identity, Problem> {
+    Ok(app.door.access().of_token(&Secret::new(token))?)
+}
+
 /// What an endpoint asks for, beside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Requirement {
@@ -136,11 +141,15 @@ pub(crate) async fn require(
 ) -> Response {
     let identity = request.extensions().get::<Identity>().cloned();
     let identity = identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused));
-    match check(&app.door, &identity, requirement, request.headers()) {
+    let checked =
+        forgery(&app.door, &identity, requirement, &request).and_then(|()| check(&identity, requirement));
+    match checked {
         Ok(()) => next.run(request).await,
         Err(problem) if problem.code == Code::TokenMissing && is_for_people(uri.path()) => {
             let back = match requirement.effect {
-                Effect::Reads => uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+                Effect::Reads | Effect::Asks => {
+                    uri.path_and_query().map_or("/", |path| path.as_str()).to_owned()
+                }
                 Effect::Writes => page::page_of_action(uri.path()),
             };
             Redirect::to(&format!("/login?next={}", encode(&back))).into_response()
@@ -154,19 +163,23 @@ pub(crate) async fn require(
 
 /// Programs are told by status; only `/api/…` and what is scraped is for programs alone.
 fn is_for_people(path: &str) -> bool {
-    !path.starts_with("/api/") && path != "/metrics" && path != "/events"
+    !path.starts_with("/api/") && !path.starts_with("/graphql") && path != "/metrics" && path != "/events"
 }
 
-fn check(
+/// Signing in is a write without proof: the page it comes from is looked at all the same.
+fn forgery(
     door: &Door,
     identity: &Identity,
     requirement: Requirement,
-    headers: &HeaderMap,
+    request: &Request,
 ) -> Result<(), Problem> {
-    // Signing in is a write without proof: the page it comes from is still looked at.
-    if requirement.effect == Effect::Writes {
-        door.check_forgery(identity, headers)?;
+    match requirement.effect == Effect::Reads || request.method().is_safe() {
+        true => Ok(()),
+        false => door.check_forgery(identity, request.headers()),
     }
+}
+
+fn check(identity: &Identity, requirement: Requirement) -> Result<(), Problem> {
     match requirement.access {
         Access::Open => Ok(()),
         Access::SignedIn if identity.proof != Proof::None => Ok(()),
@@ -191,9 +204,7 @@ mod tests {
     }
 
     fn answer(identity: &Identity, requirement: Requirement) -> Result<(), Code> {
-        let (access, _) = crate::access::fixture::access("secret");
-        let door = Door::new(4000, access);
-        check(&door, identity, requirement, &HeaderMap::new()).map_err(|problem| problem.code)
+        check(identity, requirement).map_err(|problem| problem.code)
     }
 
     #[test]

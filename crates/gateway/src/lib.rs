@@ -1,4 +1,4 @@
-//! REST and web pages; owns all wire shapes.
+//! REST, GraphQL and web pages; owns all wire shapes.
 //!
 //! In: bound listeners, the [`store::Store`], the spans and log records of a [`telemetry::Telemetry`], the series
 //! of a [`metrics::Metrics`], and the running loops behind [`Control`]. Out: HTTP from a thread of its own ([`serve`]), and [`Notice`]s to one webhook
@@ -8,8 +8,6 @@
 //! through [`Control`]. The gateway decides nothing: no guard, no policy, no thresholds.
 //!
 //! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
-//!
-//! Deliberately absent: users and roles (one token until they exist), GraphQL.
 
 pub mod access;
 mod api;
@@ -17,6 +15,7 @@ mod auditing;
 mod body;
 mod control;
 mod endpoint;
+mod graphql;
 mod guard;
 mod happenings;
 mod jaeger;
@@ -51,6 +50,7 @@ pub use control::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
     SafetyLevel, StrategyRate, Target,
 };
+pub use graphql::schema_text as graphql_schema;
 pub use listen::{ConnectionLimits, Listening, is_loopback};
 pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;

@@ -171,7 +171,7 @@ fn is_left(app: &App, page: &Uri) -> bool {
 }
 
 /// Ends when the server is to stop.
-async fn stopped(stopping: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well.
     let _ = stopping.wait_for(|stop| *stop).await;
 }

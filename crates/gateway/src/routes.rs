@@ -20,6 +20,7 @@ use crate::api::{self, Asked};
 use crate::auditing;
 use crate::body::Query;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
+use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
 use crate::jaeger::{self, AskedJaeger};
 use crate::listen::Peer;
@@ -39,6 +40,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(openapi::endpoints());
     all.extend(jaeger::endpoints());
     all.extend(prometheus::endpoints());
+    all.extend(graphql::endpoints());
     all
 }
 
@@ -81,7 +83,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
 fn behind(routes: Routes, requirement: Requirement, app: &Arc<App>) -> Routes {
     let routes = routes.layer(from_fn_with_state((Arc::clone(app), requirement), guard::require));
     match requirement.effect {
-        Effect::Reads => routes,
+        Effect::Reads | Effect::Asks => routes,
         // What is refused at the door is recorded as well.
         Effect::Writes => routes.layer(from_fn_with_state((Arc::clone(app), requirement), auditing::record)),
     }

@@ -132,7 +132,10 @@ impl Door {
 /// Adds the headers that every answer carries.
 pub(crate) fn harden(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A page may have a policy of its own; all else is the same for everything.
+        if name != header::CONTENT_SECURITY_POLICY.as_str() || !headers.contains_key(name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }

@@ -25,6 +25,7 @@ use crate::access::{Access, AccessConfig};
 use crate::api::{Carried, Settled};
 use crate::auditing::Trail;
 use crate::control::Control;
+use crate::graphql::GraphQl;
 use crate::listen::Listening;
 use crate::live::LivePages;
 use crate::otlp;
@@ -145,6 +146,7 @@ pub(crate) struct App {
     pub(crate) settled: Mutex<Option<Settled>>,
     /// Turns true at shutdown, so that live pages end.
     pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) graphql: GraphQl,
     /// The pages that are updated live.
     pub(crate) live_pages: LivePages,
 }
@@ -199,6 +201,7 @@ pub fn serve(
         objectives: config.objectives,
         answers: config.answers,
         tracer: config.tracer.clone(),
+        graphql: GraphQl::new(),
         stopping: stopping.clone(),
         live_pages: LivePages::default(),
     });

@@ -80,8 +80,12 @@ fn the_page_renders_and_its_script_runs_under_its_policy() {
 
 /// What a page is after its script ran; `None` where there is no Chromium. Nothing on the console may be an error.
 fn dom(server: &Server, path: &str, profile: &Path) -> Option<String> {
-    let shown =
-        chromium(&format!("{}{path}", server.origin()), profile, &["--dump-dom", "--window-size=1280,900"])?;
+    dom_with(server, path, profile, &[])
+}
+
+fn dom_with(server: &Server, path: &str, profile: &Path, more: &[&str]) -> Option<String> {
+    let arguments = [&["--dump-dom", "--window-size=1280,900"], more].concat();
+    let shown = chromium(&format!("{}{path}", server.origin()), profile, &arguments)?;
     let console = String::from_utf8_lossy(&shown.stderr);
     let is_wrong =
         |line: &&str| line.contains(":CONSOLE") && (line.contains("Refused") || line.contains("Uncaught"));
@@ -123,6 +127,19 @@ fn the_pages_of_traces_run_under_the_policy() {
         };
         assert!(page.contains(text), "{path}: {page}");
     }
+}
+
+#[test]
+fn graphiql_starts_from_our_own_assets_under_its_own_policy() {
+    let server = start(scene::busy);
+    let profile = tempfile::tempdir().unwrap();
+    // It draws after the page was loaded: the browser looks when nothing is left to do.
+    let settled = ["--virtual-time-budget=10000"];
+    let Some(page) = dom_with(&server, "/graphiql", profile.path(), &settled) else {
+        println!("skipped: no Chromium");
+        return;
+    };
+    assert!(page.contains("graphiql-container") && page.contains("CodeMirror"), "{page}");
 }
 
 #[test]

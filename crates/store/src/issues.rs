@@ -62,6 +62,12 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
+    /// Those of these issues that there are, newest first, in one read.
+    pub fn issues_by_id(&self, ids: &[IssueId]) -> Result<Vec<Issue>> {
+        let ids: Vec<String> = ids.iter().map(IssueId::to_string).collect();
+        self.issues_where("id IN (SELECT value FROM json_each(?1))", &[&to_json(&ids)?], usize::MAX)
+    }
+
     /// Every issue that is not closed, newest first.
     pub fn open_issues(&self) -> Result<Vec<Issue>> {
         self.issues_where("closed_at IS NULL", &[], usize::MAX)

@@ -223,6 +223,13 @@ impl Store {
         self.all_plans_where("issue_id = ?1", &[&issue.to_string()])
     }
 
+    /// Every plan made for one of these issues, newest first, in one read.
+    pub fn plans_of_issues(&self, issues: &[IssueId]) -> Result<Vec<PlanRecord>> {
+        let ids: Vec<String> = issues.iter().map(IssueId::to_string).collect();
+        let ids = to_json(&ids)?;
+        self.all_plans_where("issue_id IN (SELECT value FROM json_each(?1))", &[&ids])
+    }
+
     /// Without a limit the order is made here: the engine would copy whole documents to sort them.
     fn all_plans_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<PlanRecord>> {
         let mut found = self.plans_where(condition, values)?;

@@ -1,6 +1,7 @@
 //! [`Store`] itself: the connection, reads and writes, and what happens on a full disk.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ struct Inner {
     connection: Mutex<Connection>,
     listeners: Arc<Listeners>,
     plans: PlanCache,
+    reads: AtomicU64,
     reserve: Option<Reserve>,
     _lock: Option<Lock>,
 }
@@ -99,7 +101,16 @@ impl Store {
     fn over(connection: Connection, reserve: Option<Reserve>, lock: Option<Lock>) -> Self {
         let connection = Mutex::new(connection);
         let (listeners, plans) = (Arc::default(), PlanCache::default());
-        Self { inner: Arc::new(Inner { connection, listeners, plans, reserve, _lock: lock }) }
+        Self {
+            inner: Arc::new(Inner {
+                connection,
+                listeners,
+                plans,
+                reads: AtomicU64::new(0),
+                reserve,
+                _lock: lock,
+            }),
+        }
     }
 
     /// Limits the database to `size` bytes, `None` for no limit. A write beyond it fails with
@@ -127,7 +138,13 @@ impl Store {
         self.inner.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many times it was read since it was opened: what a list costs is told by it.
+    pub fn reads(&self) -> u64 {
+        self.inner.reads.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.inner.reads.fetch_add(1, Ordering::Relaxed);
         read(&self.connection())
     }
 

@@ -82,6 +82,9 @@ fn plans_are_found_by_status_resource_purpose_and_issue() {
     let resource = Some("instance/cart-1".parse().unwrap());
     assert_eq!(ids(PlanFilter { resource, ..Default::default() }), [fault.id]);
     assert_eq!(ids(PlanFilter { since: Some(at(3)), ..Default::default() }), [fault.id]);
+    let unknown: IssueId = "00000000-0000-0000-0000-000000000000".parse().unwrap();
+    assert_eq!(store.plans_of_issues(&[issue.id, unknown]).unwrap(), store.plans_of_issue(issue.id).unwrap());
+    assert_eq!(store.issues_by_id(&[unknown, issue.id]).unwrap().len(), 1);
     assert_eq!(store.plans_of_issue(issue.id).unwrap().len(), 1);
     assert_eq!(store.unfinished_plans().unwrap().len(), 2);
     let record = store.plan(repair.id).unwrap().unwrap();

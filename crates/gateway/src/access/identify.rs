@@ -74,6 +74,15 @@ impl Access {
         Ok(None)
     }
 
+    /// Who holds a token that was sent otherwise than as bearer.
+    ///
+    /// # Errors
+    ///
+    /// As [`bearer`](Self::bearer).
+    pub fn of_token(&self, given: &Secret) -> Result<Identity, AccessError> {
+        self.of_bearer(given)
+    }
+
     fn of_bearer(&self, given: &Secret) -> Result<Identity, AccessError> {
         let hash = given.hash();
         if equal(&hash, &self.inner.local_token) {

@@ -42,6 +42,8 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     let mut text = Exposition::default();
     counted(&mut text, asked.app)?;
     scores(&mut text, asked.app);
+    let sockets = asked.app.graphql.open_sockets();
+    text.gauge("gateway_graphql_sockets", "WebSockets of GraphQL clients", &[("", sockets as f64)]);
     if let Some(Running { counts, .. }) = &asked.app.otlp {
         counts.write_to(&mut text.text);
     }

@@ -35,6 +35,8 @@ pub(crate) enum Access {
 pub(crate) enum Effect {
     /// Nothing: it may be asked again and again.
     Reads,
+    /// It may hold something that changes: what does asks for proof and is audited by itself.
+    Asks,
     /// It may change something: it needs proof that survives a foreign web page, and is audited.
     Writes,
 }
@@ -144,6 +146,12 @@ impl Endpoint {
         endpoint.effect = Effect::Reads;
         endpoint.surface = Surface::Foreign(api);
         endpoint
+    }
+
+    /// Says that what is sent may hold changes, which ask for themselves.
+    pub(crate) fn may_change(mut self) -> Self {
+        self.effect = Effect::Asks;
+        self
     }
 
     /// What it is for, as one sentence.

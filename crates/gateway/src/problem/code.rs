@@ -45,6 +45,12 @@ codes! {
     MalformedJson "malformed_json" BAD_REQUEST
         "The body is no valid JSON, or not of the kind that is expected."
         "Correct the body; the detail says where it stops making sense.";
+    InvalidQuery "invalid_query" BAD_REQUEST
+        "The GraphQL document cannot be read, or does not fit the schema."
+        "Correct the document; the error says where, and introspection or GraphiQL shows the schema.";
+    QueryTooComplex "query_too_complex" BAD_REQUEST
+        "The query asks for more at a time than is answered."
+        "Ask for fewer fields, fewer rows or a shorter range; the detail names the bound.";
     TokenMissing "token_missing" UNAUTHORIZED
         "What was asked for needs to know who asks, and nothing said so."
         "Send `Authorization: Bearer TOKEN`, or sign in on the page.";
@@ -132,6 +138,9 @@ codes! {
     IdempotencyMismatch "idempotency_mismatch" UNPROCESSABLE_ENTITY
         "The idempotency key was used before, for another request."
         "Use a new key for a new request.";
+    TooManyRequests "too_many_requests" TOO_MANY_REQUESTS
+        "More is asked than is answered at a time."
+        "Wait as long as `Retry-After` says.";
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS
         "Too many attempts to sign in failed, of this account or from this address."
         "Wait as long as `Retry-After` says.";

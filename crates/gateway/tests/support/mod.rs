@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
+pub(crate) mod graphql;
 pub(crate) mod objectives;
 pub(crate) mod otlp;
 pub(crate) mod scene;

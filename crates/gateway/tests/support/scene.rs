@@ -157,7 +157,7 @@ pub(crate) fn release(fleet: &Fleet) {
 }
 
 /// A repair that waits for a person, and nothing else.
-fn waiting(fleet: &Fleet) {
+pub(crate) fn waiting(fleet: &Fleet) {
     let now = fleet.clock.now();
     show(fleet, snapshot(now), health(now, [94, 100, 100, 82, 100]));
     trouble::full_disk(fleet, now);

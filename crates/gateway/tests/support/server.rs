@@ -184,6 +184,7 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let Kept { telemetry, metrics, rules, targets, tracer } = kept;
     let token = TOKEN.to_owned();
     let config = GatewayConfig {
+        audit: None,
         access: Default::default(),
         token,
         token_file: None,

@@ -1,0 +1,161 @@
+//! What can be changed: the same as REST, by the same calls. Every field names the permission it asks for.
+
+use async_graphql::{Context, ID, Object};
+use audit::Action;
+use domain::{Permission, PlanId, ServiceName};
+
+use super::operation::Operation;
+use super::permission::Needs;
+use super::types::remediation::Remediation;
+use crate::control::{Automation, Control, ControlError, Planned, RunMode};
+use crate::problem::Problem;
+
+/// The root of what can be changed.
+pub(super) struct Mutation;
+
+fn mode(dry_run: bool) -> RunMode {
+    if dry_run { RunMode::DryRun } else { RunMode::Run }
+}
+
+fn service(name: String, field: &str) -> Result<ServiceName, Problem> {
+    ServiceName::new(name).map_err(|error| Problem::field(field, error.to_string()))
+}
+
+fn id<T: std::str::FromStr>(id: &ID, what: &str) -> Result<T, Problem> {
+    id.parse().map_err(|_| Problem::not_found(format!("there is no {what} {:?}; ids are UUIDs", id.as_str())))
+}
+
+/// Asks the loops for a plan, in the name of whoever asked; what came of it is recorded.
+fn plan(
+    context: &Context<'_>,
+    action: &'static str,
+    target: &str,
+    ask: impl FnOnce(&dyn Control, &str) -> Result<Planned, ControlError>,
+) -> Result<Remediation, Problem> {
+    let operation = Operation::of(context)?;
+    let planned = ask(operation.app().control.as_ref(), &operation.identity().name).map_err(Problem::from);
+    operation.record(named(action)?, target, planned.as_ref().map(|planned| Some(planned.plan.id)));
+    Ok(Remediation::planned(&operation.app().store, planned?))
+}
+
+/// The name of an action in the audit trail.
+fn named(action: &'static str) -> Result<Action, Problem> {
+    Action::try_from(action.to_owned()).map_err(|error| Problem::internal(error.to_string()))
+}
+
+/// Decides about a plan, in the name of whoever asked, and gives the plan as it is then.
+fn decide(
+    context: &Context<'_>,
+    action: &'static str,
+    remediation: &ID,
+    ask: impl FnOnce(&dyn Control, PlanId, &str) -> Result<(), ControlError>,
+) -> Result<Remediation, Problem> {
+    let operation = Operation::of(context)?;
+    let plan = id(remediation, "remediation")?;
+    let done = ask(operation.app().control.as_ref(), plan, &operation.identity().name).map_err(Problem::from);
+    operation.record(named(action)?, remediation.as_str(), done.as_ref().map(|()| Some(plan)));
+    done?;
+    let store = &operation.app().store;
+    let found = Remediation::all(store, store.plan(plan)?.into_iter().collect()).pop();
+    found.ok_or_else(|| Problem::not_found(format!("there is no remediation {plan}")))
+}
+
+/// What can be changed. `dryRun` shows the plan with its expected effect, and changes nothing.
+#[Object]
+impl Mutation {
+    /// Brings an Infrastructure up, all or nothing.
+    #[graphql(guard = "Needs(Permission::InfrastructureWrite)")]
+    async fn create_infrastructure(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Its definition: our YAML, or a Compose file")] definition: String,
+        #[graphql(default)] dry_run: bool,
+    ) -> Result<Remediation, Problem> {
+        plan(context, "infrastructures.create", "", |control, who| {
+            control.create_infrastructure(&definition, mode(dry_run), who)
+        })
+    }
+
+    /// Takes an Infrastructure down with its volumes.
+    #[graphql(guard = "Needs(Permission::InfrastructureWrite)")]
+    async fn delete_infrastructure(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        #[graphql(default)] dry_run: bool,
+    ) -> Result<Remediation, Problem> {
+        let name = service(id.0, "id")?;
+        plan(context, "infrastructures.delete", name.as_str(), |control, who| {
+            control.delete_infrastructure(&name, mode(dry_run), who)
+        })
+    }
+
+    /// Runs so many instances of a service.
+    #[graphql(guard = "Needs(Permission::InfrastructureWrite)")]
+    async fn scale_deployment(
+        &self,
+        context: &Context<'_>,
+        #[graphql(name = "service", desc = "The name of a service")] name: String,
+        replicas: u32,
+        #[graphql(default)] dry_run: bool,
+    ) -> Result<Remediation, Problem> {
+        let name = service(name, "service")?;
+        plan(context, "infrastructures.scale", name.as_str(), |control, who| {
+            control.scale(&name, replicas, mode(dry_run), who)
+        })
+    }
+
+    /// Repairs an issue now, as far as guard and ladder allow.
+    #[graphql(guard = "Needs(Permission::ServicesOperate)")]
+    async fn remediate(
+        &self,
+        context: &Context<'_>,
+        issue_id: ID,
+        #[graphql(default)] dry_run: bool,
+    ) -> Result<Remediation, Problem> {
+        let issue = id(&issue_id, "issue")?;
+        plan(context, "issues.remediate", issue_id.as_str(), |control, who| {
+            control.remediate(issue, mode(dry_run), who)
+        })
+    }
+
+    /// Lets a plan run that waits for a person.
+    #[graphql(guard = "Needs(Permission::PlansApprove)")]
+    async fn approve(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
+        decide(context, "remediations.approve", &remediation_id, |control, plan, who| {
+            control.approve(plan, who)
+        })
+    }
+
+    /// Ends a plan that waits for a person.
+    #[graphql(guard = "Needs(Permission::PlansApprove)")]
+    async fn reject(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
+        decide(context, "remediations.reject", &remediation_id, |control, plan, who| {
+            control.reject(plan, who)
+        })
+    }
+
+    /// Takes a finished plan back.
+    #[graphql(guard = "Needs(Permission::PlansApprove)")]
+    async fn roll_back(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
+        decide(context, "remediations.roll_back", &remediation_id, |control, plan, who| {
+            control.roll_back(plan, who)
+        })
+    }
+
+    /// Switches automatic repair on or off, and says how it is now.
+    #[graphql(guard = "Needs(Permission::ServicesOperate)")]
+    async fn set_automation(&self, context: &Context<'_>, enabled: bool) -> Result<bool, Problem> {
+        let operation = Operation::of(context)?;
+        let automation = if enabled { Automation::On } else { Automation::Off };
+        let done = operation.app().control.set_automation(automation, &operation.identity().name);
+        let done = done.map_err(Problem::from);
+        operation.record(
+            named("automation.set")?,
+            if enabled { "on" } else { "off" },
+            done.as_ref().map(|()| None),
+        );
+        done?;
+        Ok(enabled)
+    }
+}

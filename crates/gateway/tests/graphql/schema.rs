@@ -1,0 +1,21 @@
+//! The schema as it is documented.
+
+use std::path::Path;
+
+/// Set, the test writes the document before it compares it.
+const WRITE: &str = "UPDATE_GOLDEN";
+
+#[test]
+fn the_reference_holds_the_schema_that_is_served() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/schema.graphql");
+    let text = gateway::graphql_schema();
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let documented = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        documented == text,
+        "docs/reference/schema.graphql is not the schema that is served; `{WRITE}=1 cargo test -p gateway --test graphql schema` writes it"
+    );
+    assert!(!text.to_lowercase().contains("prediction"), "there is no engine that predicts");
+}

@@ -208,8 +208,11 @@ pub fn serve(
     let thread = std::thread::Builder::new()
         .name("gateway".to_owned())
         .spawn(move || {
-            let router = routes::router(app, config.tracer);
-            runtime.block_on(ways.serve(router, stopping, SHUTDOWN_TIME));
+            let router = routes::router(Arc::clone(&app), config.tracer);
+            runtime.block_on(async {
+                ways.serve(router, stopping, SHUTDOWN_TIME).await;
+                let _ = tokio::time::timeout(SHUTDOWN_TIME, app.graphql.sockets_ended()).await;
+            });
             runtime.shutdown_timeout(SHUTDOWN_TIME);
         })
         .map_err(failed("starting the thread"))?;

@@ -191,7 +191,7 @@ fn a_dry_run_changes_nothing_and_a_manual_repair_makes_a_plan() {
     assert_problem(&asked, 422, "invalid_field");
     let made = server.write("POST", &format!("{HEALING}/manual-remediate/{issue}"), "{}");
     assert_eq!(made.status, 202);
-    assert_eq!(made.json()["requested_by"], "api");
+    assert_eq!(made.json()["requested_by"], "local token");
     assert_eq!(server.first("remediations"), made.json()["id"].as_str().unwrap());
     let unknown = "01900000-0000-7000-8000-000000000000";
     for id in [unknown, "nonsense"] {
@@ -369,7 +369,7 @@ fn a_write_needs_the_token() {
     };
     assert_problem(&try_with(&[]), 401, "token_missing");
     assert_problem(&try_with(&[("authorization", "Bearer wrong")]), 401, "wrong_token");
-    assert_problem(&try_with(&[("authorization", &format!("Basic {TOKEN}"))]), 401, "token_missing");
+    assert_problem(&try_with(&[("authorization", &format!("Basic {TOKEN}"))]), 401, "wrong_token");
     assert_eq!(try_with(&[("authorization", "Bearer wrong")]).header("www-authenticate"), Some("Bearer"));
     assert!(server.fleet.store.switches().unwrap().automation, "nothing was changed");
     assert_eq!(try_with(&[("authorization", &format!("Bearer {TOKEN}"))]).status, 200);

@@ -104,7 +104,10 @@ fn a_plan_is_rejected_with_a_reason_by_keyboard() {
     let waited = server.get("/remediations?status=refused&format=json").json();
     let id = waited[0]["id"].as_str().unwrap().to_owned();
     let page = server.get(&format!("/remediations/{id}")).body;
-    assert!(page.contains("Rejected by web page") && page.contains("<q>the cache is needed</q>"), "{page}");
+    assert!(
+        page.contains("Rejected by local token") && page.contains("<q>the cache is needed</q>"),
+        "{page}"
+    );
 }
 
 #[test]

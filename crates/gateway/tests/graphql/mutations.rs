@@ -58,7 +58,7 @@ fn a_plan_that_waits_is_decided_once() {
     let approve =
         format!("mutation {{ approve(remediationId: {id:?}) {{ id status decision {{ who approved }} }} }}");
     let decided = &server.graphql_data(&approve)["approve"];
-    assert_eq!(decided["decision"], json!({"who": "api", "approved": true}));
+    assert_eq!(decided["decision"], json!({"who": "local token", "approved": true}));
     let again = server.graphql(&approve);
     assert_eq!((code(&again), &again["errors"][0]["path"]), ("conflict", &json!(["approve"])));
     let plan = server.fleet.store.plan(id.parse().unwrap()).unwrap().unwrap();

@@ -187,7 +187,8 @@ fn get_reads_and_a_post_by_cookie_needs_our_origin() {
     assert_problem(&server.graphql_as(&foreign, query), 403, "wrong_origin");
     assert_problem(&server.graphql_as(&foreign[..1], query), 403, "wrong_origin");
     let origin = server.origin();
-    let ours = server.graphql_as(&[("cookie", &cookie), ("origin", &origin)], query);
+    let ours = server
+        .graphql_as(&[("cookie", &cookie), ("origin", &origin), ("sec-fetch-site", "same-origin")], query);
     assert_eq!(ours.status, 200, "{}", ours.body);
     assert_problem(
         &server.graphql_as(&[("authorization", "Bearer guessed-guessed-guessed")], query),

@@ -276,6 +276,7 @@ impl Server {
             ("host", host.as_str()),
             ("origin", origin.as_str()),
             ("cookie", cookie),
+            ("sec-fetch-site", "same-origin"),
             ("content-type", "application/x-www-form-urlencoded"),
         ];
         self.raw("POST", path, &headers, form)

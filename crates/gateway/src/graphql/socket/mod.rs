@@ -66,6 +66,9 @@ pub(super) async fn open(
         let why = format!("this address takes WebSockets with the protocol {PROTOCOL}");
         return Problem::new(Code::BadRequest, why).into_response();
     };
+    if let Err(problem) = app.door.check_origin(&headers) {
+        return problem.into_response();
+    }
     // A web page of another server could open one with our cookie; browsers always say whose page it is.
     if identity.proof == Proof::Session && headers.get(header::ORIGIN).is_none() {
         let why = "a WebSocket by the page's cookie must say its Origin; programs send a token";

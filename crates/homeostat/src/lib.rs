@@ -24,5 +24,7 @@ mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod receiving;
+#[cfg(test)]
+mod reference;
 mod signals;
 mod token;

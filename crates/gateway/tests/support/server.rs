@@ -196,6 +196,7 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
         tracer,
         objectives: None,
         answers: Default::default(),
+        audit: None,
     };
     Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })
 }

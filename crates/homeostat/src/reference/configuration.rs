@@ -12,7 +12,7 @@ use toml::Value;
 
 use super::source::{Field, Type, types};
 use super::{cell, check, root};
-use crate::config::{Config, Objects};
+use crate::config::{Config, Objects, Oidc};
 
 /// Where parts of the configuration are declared outside this crate.
 const OTHER_SOURCES: [&str; 4] = [
@@ -56,6 +56,8 @@ fn page() -> String {
     let mut defaults = Value::try_from(Config::default()).unwrap();
     let scrape: Config = toml::from_str(ENTRIES).unwrap();
     let objects: Objects = toml::from_str("url = \"\"\n").unwrap();
+    let oidc: Oidc = toml::from_str("issuer = \"\"\nclient_id = \"\"\nroles = {}\n").unwrap();
+    defaults.as_table_mut().unwrap().insert("oidc".to_owned(), Value::try_from(oidc).unwrap());
     for (within, key, value) in [
         ("metrics", "scrape", Value::try_from(scrape.metrics.scrape).unwrap()),
         ("telemetry", "objects", Value::try_from(objects).unwrap()),
@@ -167,6 +169,9 @@ fn kind(name: &str, known: &BTreeMap<String, Type>) -> String {
         "Duration" => "duration".to_owned(),
         "String" => "text".to_owned(),
         "PathBuf" => "path".to_owned(),
+        "SocketAddr" => "address and port".to_owned(),
+        "IpAddr" => "address".to_owned(),
+        "BTreeMap<String, Role>" => "table of roles".to_owned(),
         "ServiceName" => "name of a service".to_owned(),
         "BTreeMap<String, String>" => "table of texts".to_owned(),
         "Strategy" => {

@@ -6,6 +6,7 @@
 //! Deliberately absent: anything a user of Homeostat needs. What ships is in `crates/`.
 
 mod crash;
+mod docs;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ struct Arguments {
 enum Chore {
     /// Check the rules of the house that no compiler knows: floors, purity, file length, documents.
     Tidy,
+    /// Write the reference in docs/reference anew, from the code.
+    Docs,
     /// Kill control plane, keeper or both at random instants of a fleet under load; resumable.
     Crash(crash::CrashArguments),
 }
@@ -33,6 +36,7 @@ enum Chore {
 fn main() -> ExitCode {
     match Arguments::parse().chore {
         Chore::Tidy => tidy::command(&project_root()),
+        Chore::Docs => docs::command(&project_root()),
         Chore::Crash(arguments) => crash::command(&project_root(), &arguments),
     }
 }

@@ -31,7 +31,10 @@ mod problem;
 mod prometheus;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+#[cfg(test)]
+mod reference;
 mod routes;
+mod schema_text;
 mod security;
 mod serve;
 mod shapes;

@@ -28,6 +28,8 @@ mod pid_file;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod receiving;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod serve;
 mod signals;

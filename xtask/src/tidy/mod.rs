@@ -14,6 +14,7 @@ mod finding;
 mod floors;
 mod fuzz;
 mod keeper;
+mod links;
 mod manifest;
 mod source;
 mod tree;
@@ -26,13 +27,14 @@ use finding::{Finding, Weight};
 use tree::Tree;
 
 /// Every rule, in the order in which its findings are shown.
-const RULES: [fn(&Tree) -> Vec<Finding>; 7] = [
+const RULES: [fn(&Tree) -> Vec<Finding>; 8] = [
     floors::check,
     words::check,
     decide_stages::check,
     keeper::check,
     files::check,
     documents::check,
+    links::check,
     fuzz::check,
 ];
 

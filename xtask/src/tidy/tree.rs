@@ -1,5 +1,5 @@
-//! The project's text: every manifest, Rust source and top-level document, by path from the root; and which
-//! of the sources are tests.
+//! The project's text: every manifest, Rust source and document, by path from the root; which of the sources are
+//! tests; and which other files there are.
 //!
 //! Deliberately absent: build output and hidden directories.
 
@@ -13,6 +13,8 @@ use super::source::Source;
 #[derive(Debug)]
 pub(crate) struct Tree {
     texts: BTreeMap<String, String>,
+    /// Every other file.
+    others: BTreeSet<String>,
     /// Files declared by `#[cfg(test)] mod name;`.
     test_modules: BTreeSet<String>,
 }
@@ -20,9 +22,21 @@ pub(crate) struct Tree {
 impl Tree {
     /// Reads the tree under `root`.
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
-        let mut texts = BTreeMap::new();
-        read_directory(root, "", &mut texts)?;
-        Ok(Self::from(texts))
+        let (mut texts, mut others) = (BTreeMap::new(), BTreeSet::new());
+        read_directory(root, "", &mut texts, &mut others)?;
+        Ok(Self { others, ..Self::from(texts) })
+    }
+
+    /// Every document with its text.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.named(|path| path.ends_with(".md"))
+    }
+
+    /// Whether there is a file or a directory of this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let directory = format!("{path}/");
+        let mut all = self.texts.keys().chain(&self.others);
+        path.is_empty() || all.any(|known| known == path || known.starts_with(&directory))
     }
 
     /// How many files it holds.
@@ -73,7 +87,7 @@ impl From<BTreeMap<String, String>> for Tree {
                 })
             })
             .collect();
-        Self { texts, test_modules }
+        Self { texts, others: BTreeSet::new(), test_modules }
     }
 }
 
@@ -84,7 +98,12 @@ fn submodule_directory(path: &str) -> &str {
     if matches!(name, "mod" | "lib" | "main") { directory } else { stem }
 }
 
-fn read_directory(directory: &Path, prefix: &str, texts: &mut BTreeMap<String, String>) -> io::Result<()> {
+fn read_directory(
+    directory: &Path,
+    prefix: &str,
+    texts: &mut BTreeMap<String, String>,
+    others: &mut BTreeSet<String>,
+) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -93,12 +112,11 @@ fn read_directory(directory: &Path, prefix: &str, texts: &mut BTreeMap<String, S
         }
         let path = format!("{prefix}{name}");
         if entry.file_type()?.is_dir() {
-            read_directory(&entry.path(), &format!("{path}/"), texts)?;
-        } else if name == "Cargo.toml"
-            || name.ends_with(".rs")
-            || (prefix.is_empty() && name.ends_with(".md"))
-        {
+            read_directory(&entry.path(), &format!("{path}/"), texts, others)?;
+        } else if name == "Cargo.toml" || name.ends_with(".rs") || name.ends_with(".md") {
             texts.insert(path, fs::read_to_string(entry.path())?);
+        } else {
+            others.insert(path);
         }
     }
     Ok(())
@@ -116,10 +134,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_manifests_and_top_documents_are_read_and_build_output_is_not() {
+    fn sources_manifests_and_documents_are_read_and_build_output_is_not() {
         let tree = Tree::read(&crate::project_root()).unwrap();
         assert!(tree.text("crates/domain/src/lib.rs").is_some());
         assert!(tree.text("DEPENDENCIES.md").is_some());
+        assert!(tree.has("assets/tokens.css") && tree.has("docs/decisions") && !tree.has("docs/decision"));
         assert!(tree.manifests().any(|(path, _)| path == "crates/domain/Cargo.toml"));
         assert!(!tree.manifests().any(|(path, _)| path == "Cargo.toml"));
         assert!(!tree.sources().any(|(path, _)| path.starts_with("target/")));

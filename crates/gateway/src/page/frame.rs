@@ -12,7 +12,7 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-pub(super) const RAIL: [(&str, &str, &str); 12] = [
+pub(super) const RAIL: [(&str, &str, &str); 13] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
     ("/timeline", "Time line", "M2 14.5h14M4 11h5M7 7.5h6M5 4h3M11.5 11h3.5"),
@@ -29,6 +29,7 @@ pub(super) const RAIL: [(&str, &str, &str); 12] = [
     ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
     ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
     ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
+    ("/docs", "Docs", "M3 3.5h4.5L9 5l1.5-1.5H15v10h-4.5L9 15l-1.5-1.5H3zM9 5v10"),
 ];
 
 /// The whole document.

@@ -9,6 +9,7 @@
 
 mod actions;
 mod approvals;
+mod docs;
 mod experiment_form;
 mod experiments;
 mod figures;
@@ -45,6 +46,8 @@ use crate::routes::see_other;
 use crate::serve::App;
 
 pub(crate) use actions::{ACTIONS, Act, Submitted, page_of_action};
+#[cfg(test)]
+pub(crate) use docs::anchor;
 use time::Form;
 use view::View;
 
@@ -57,7 +60,8 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../assets/slos.css"),
     include_str!("../assets/vendor/uplot.css"),
     include_str!("../assets/metrics.css"),
-    include_str!("../assets/timeline.css")
+    include_str!("../assets/timeline.css"),
+    include_str!("../assets/docs.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), include_str!("../assets/keys.js"));
@@ -73,7 +77,7 @@ pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
 /// The addresses of pages, and who may see each.
-pub(crate) const PATHS: [(&str, Permission); 24] = [
+pub(crate) const PATHS: [(&str, Permission); 26] = [
     ("/", Permission::StateRead),
     ("/issues", Permission::StateRead),
     ("/issues/{id}", Permission::StateRead),
@@ -98,6 +102,8 @@ pub(crate) const PATHS: [(&str, Permission); 24] = [
     ("/latency", Permission::TelemetryRead),
     ("/metrics-explorer", Permission::TelemetryRead),
     ("/emergency-stop", Permission::StateRead),
+    ("/docs", Permission::StateRead),
+    ("/docs/{*page}", Permission::StateRead),
 ];
 
 /// A page without its frame.
@@ -273,6 +279,7 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["service-map"] => traces::service_map(app, view, &query),
         ["latency"] => traces::latency(app, view, &query),
         ["metrics-explorer"] => metrics::explorer(app, view, &query),
+        ["docs", rest @ ..] => docs::page(rest, &query),
         ["login"] => Ok(actions::login_page(app, &query, None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),

@@ -9,6 +9,7 @@ mod chaos;
 mod config;
 mod deploy;
 mod infra;
+mod manual;
 mod operate;
 mod rules;
 mod running;
@@ -30,6 +31,8 @@ use domain::{IssueId, PlanId, ServiceName};
 
 pub(crate) use config::{load as load_config, print};
 pub(crate) use deploy::{Rollout, await_plan};
+#[cfg(test)]
+pub(crate) use manual::command;
 pub(crate) use operate::wait_until_ready;
 
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
@@ -173,6 +176,18 @@ pub(crate) enum Command {
     Restore(backup::RestoreArgs),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command.
+    Man {
+        /// Where to, such as ~/.local/share/man/man1; made where it is not there.
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
     /// One service of the demo fleet.
     #[command(hide = true)]
     DemoService {
@@ -422,6 +437,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Backup(args) => backup::backup(&global, &args),
         Command::Restore(args) => backup::restore(&global, &args),
         Command::Health(output) => show::health(&global, output),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { to } => manual::pages(&to),
         Command::DemoService { name, release } => crate::demo_service::run(name, release.as_deref())
             .map_err(|error| Failure::failed(&error))
             .map(|()| Exit::Done),

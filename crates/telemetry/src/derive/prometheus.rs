@@ -47,7 +47,7 @@ fn series(state: &State, text: &mut String) -> std::fmt::Result {
         let kind = kind(known.kind);
         totals.push((format!("service=\"{service}\",span_name=\"{name}\",span_kind=\"{kind}\""), total));
     }
-    writeln!(text, "# TYPE traces_span_metrics_calls_total counter")?;
+    head(text, "traces_span_metrics_calls_total", "counter", "spans, by service, name, kind and status")?;
     for (labels, total) in &totals {
         for (status, calls) in
             [("STATUS_CODE_UNSET", total.calls() - total.errors()), ("STATUS_CODE_ERROR", total.errors())]
@@ -55,11 +55,16 @@ fn series(state: &State, text: &mut String) -> std::fmt::Result {
             writeln!(text, "traces_span_metrics_calls_total{{{labels},status_code=\"{status}\"}} {calls}")?;
         }
     }
-    writeln!(text, "# TYPE traces_span_metrics_duration_seconds histogram")?;
+    head(text, "traces_span_metrics_duration_seconds", "histogram", "durations of these spans")?;
     for (labels, total) in &totals {
         histogram(text, "traces_span_metrics_duration_seconds", labels, total)?;
     }
-    writeln!(text, "# TYPE traces_span_metrics_series_left_out gauge")?;
+    head(
+        text,
+        "traces_span_metrics_series_left_out",
+        "gauge",
+        "series that have no lines of their own here",
+    )?;
     writeln!(text, "traces_span_metrics_series_left_out {}", all.count())
 }
 
@@ -88,38 +93,70 @@ fn edges(state: &State, text: &mut String) -> std::fmt::Result {
         });
         totals.push((labels, views));
     }
-    writeln!(text, "# TYPE traces_service_graph_request_total counter")?;
+    head(text, "traces_service_graph_request_total", "counter", "requests from one service to another")?;
     for (labels, [caller, _]) in &totals {
         writeln!(text, "traces_service_graph_request_total{{{labels}}} {}", caller.calls())?;
     }
-    writeln!(text, "# TYPE traces_service_graph_request_failed_total counter")?;
+    head(text, "traces_service_graph_request_failed_total", "counter", "of these, those that failed")?;
     for (labels, [caller, _]) in &totals {
         writeln!(text, "traces_service_graph_request_failed_total{{{labels}}} {}", caller.errors())?;
     }
-    for (name, view) in [("client", View::Caller), ("server", View::Callee)] {
+    for (name, view, help) in [
+        ("client", View::Caller, "durations as callers see them"),
+        ("server", View::Callee, "durations as callees see them"),
+    ] {
         let name = format!("traces_service_graph_request_{name}_seconds");
-        writeln!(text, "# TYPE {name} histogram")?;
+        head(text, &name, "histogram", help)?;
         for (labels, views) in &totals {
             histogram(text, &name, labels, &views[view as usize])?;
         }
     }
-    writeln!(text, "# TYPE traces_service_graph_edges_left_out gauge")?;
+    head(text, "traces_service_graph_edges_left_out", "gauge", "edges that have no lines of their own here")?;
     writeln!(text, "traces_service_graph_edges_left_out {}", all.count())
 }
 
 fn lost(state: &State, text: &mut String) -> std::fmt::Result {
     let counters = &state.counters;
-    for (name, count) in [
-        ("traces_span_metrics_spans_in_other_total", counters.in_other),
-        ("traces_span_metrics_spans_too_old_total", counters.too_old),
-        ("traces_span_metrics_spans_too_new_total", counters.too_new),
-        ("traces_service_graph_unpaired_callers_total", counters.callers_alone),
-        ("traces_service_graph_unpaired_callees_total", counters.callees_alone),
-        ("traces_service_graph_dropped_early_total", counters.gone_early),
+    for (name, help, count) in [
+        (
+            "traces_span_metrics_spans_in_other_total",
+            "spans counted as other, because there were too many series",
+            counters.in_other,
+        ),
+        (
+            "traces_span_metrics_spans_too_old_total",
+            "spans that began before the day that is kept: not counted",
+            counters.too_old,
+        ),
+        (
+            "traces_span_metrics_spans_too_new_total",
+            "spans that began more than five minutes ahead: not counted",
+            counters.too_new,
+        ),
+        (
+            "traces_service_graph_unpaired_callers_total",
+            "callers whose callee did not come within a minute",
+            counters.callers_alone,
+        ),
+        (
+            "traces_service_graph_unpaired_callees_total",
+            "callees whose caller did not come within a minute",
+            counters.callees_alone,
+        ),
+        (
+            "traces_service_graph_dropped_early_total",
+            "spans that went before their pair came, because too many waited",
+            counters.gone_early,
+        ),
     ] {
-        writeln!(text, "# TYPE {name} counter\n{name} {count}")?;
+        head(text, name, "counter", help)?;
+        writeln!(text, "{name} {count}")?;
     }
     Ok(())
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
 fn histogram(text: &mut String, name: &str, labels: &str, total: &Histogram) -> std::fmt::Result {

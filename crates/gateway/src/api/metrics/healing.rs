@@ -122,7 +122,10 @@ fn repairs(text: &mut Exposition<'_>, counted: &Counted) {
     let help = "how long before its bound was crossed an issue was raised, where it was";
     text.histogram("prediction_lead_time_seconds", help, &counted.lead);
     if let Some(confidence) = repairs.confidences.mean() {
-        let help = "mean confidence of the cause ranked first, over first diagnoses, 0 to 1";
-        text.gauge("rca_confidence_average", help, &[("", confidence / 100.0)]);
+        text.gauge(
+            "rca_confidence_average",
+            "mean confidence of the cause ranked first, over first diagnoses, 0 to 1",
+            &[("", confidence / 100.0)],
+        );
     }
 }

@@ -17,7 +17,7 @@ use homeostat_tracer::Tracer;
 use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Asked};
-use crate::body::Query;
+use crate::body::{Fields, Query};
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
 use crate::guard::{self, Requirement};
 use crate::jaeger::{self, AskedJaeger};
@@ -67,7 +67,13 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint) -> Router<Arc<App>>
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
     let routes = match endpoint.service {
-        Service::Blocking(handler) => answers(&endpoint.method, endpoint.query.into(), handler),
+        Service::Blocking(handler) => {
+            let takes = match (endpoint.effect, endpoint.body) {
+                (Effect::Writes, None) => Takes::Nothing,
+                _ => Takes::WhatTheHandlerReads,
+            };
+            answers(&endpoint.method, endpoint.query.into(), takes, handler)
+        }
         Service::Own(routes) => *routes,
     };
     for path in paths {
@@ -148,8 +154,16 @@ fn name_of(name: &Name) -> &str {
     name.as_ref().map_or("", |Path(name)| name.as_str())
 }
 
+/// What may be in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// No body, or `{}`: a write that was meant for another address must not be done.
+    Nothing,
+    WhatTheHandlerReads,
+}
+
 /// Answers a method by a handler of the API, on the blocking pool.
-fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes {
+fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Handler) -> Routes {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
@@ -161,6 +175,9 @@ fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes
         blocking(move || {
             let query = Query::parse(uri.query())?;
             endpoint::check(&query, &known)?;
+            if takes == Takes::Nothing {
+                Fields::parse(&headers, &body)?.finish()?;
+            }
             let asked = Asked {
                 app: &app,
                 name: name_of(&name),

@@ -4,6 +4,7 @@
 mod chaos;
 mod deployments;
 pub(crate) mod experiment;
+mod intake;
 pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
@@ -84,11 +85,6 @@ impl Asked<'_> {
 
     fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.headers, self.body)
-    }
-
-    /// For writes that take nothing: no body or `{}`.
-    fn takes_nothing(&self) -> Result<(), Problem> {
-        self.fields()?.finish()
     }
 
     fn limit(&self) -> Result<usize, Problem> {

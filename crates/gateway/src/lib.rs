@@ -17,6 +17,7 @@ mod control;
 mod endpoint;
 mod guard;
 mod happenings;
+mod idempotency;
 mod jaeger;
 mod listen;
 mod live;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{Answer, Asked};
 use crate::endpoint::{Access, Effect, Endpoint, Parameter, Success, Surface};
+use crate::idempotency::KEY_MAX;
 use crate::problem::Code;
 use crate::routes;
 
@@ -76,6 +77,7 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
     let parameters: Vec<Value> = placeholder(endpoint, path)
         .into_iter()
         .chain(endpoint.query.iter().map(|parameter| described(parameter, "query")))
+        .chain((endpoint.method == Method::POST).then(idempotency_key))
         .collect();
     let is_paged = endpoint.query.iter().any(|parameter| ["before", "offset"].contains(&parameter.name));
     let mut responses: Map<String, Value> = endpoint
@@ -116,6 +118,15 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
             json!({"required": false, "content": {"application/json": {"schema": nothing}}});
     }
     operation
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Names the request, so that it can be sent again: with the same key the same request has no second effect and the same answer for a day, another is refused with `idempotency_mismatch`. A UUID, say.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]+$"},
+    })
 }
 
 fn placeholder(endpoint: &Endpoint, path: &str) -> Option<Value> {

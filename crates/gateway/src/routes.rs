@@ -20,6 +20,7 @@ use crate::api::{self, Asked};
 use crate::body::{Fields, Query};
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
 use crate::guard::{self, Requirement};
+use crate::idempotency;
 use crate::jaeger::{self, AskedJaeger};
 use crate::live;
 use crate::openapi;
@@ -51,7 +52,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
             (_, "/health" | "/metrics") => &mut untraced,
             _ => &mut traced,
         };
-        *router = mounted(std::mem::take(router), endpoint);
+        *router = mounted(std::mem::take(router), endpoint, &app);
     }
     let router = guarded(traced.fallback(unknown), &app).merge(identified(own_time, &app));
     let router = match tracer {
@@ -63,7 +64,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
 }
 
 /// Puts an endpoint at its addresses, behind what it asks for.
-fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint) -> Router<Arc<App>> {
+fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> Router<Arc<App>> {
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
     let routes = match endpoint.service {
@@ -75,6 +76,12 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint) -> Router<Arc<App>>
             answers(&endpoint.method, endpoint.query.into(), takes, handler)
         }
         Service::Own(routes) => *routes,
+    };
+    let routes = match (endpoint.surface, &endpoint.method) {
+        (Surface::Ours, &Method::POST) => {
+            routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
+        }
+        _ => routes,
     };
     for path in paths {
         router = router.route(&path, behind(routes.clone(), requirement));

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::api::{Carried, Settled};
 use crate::control::Control;
+use crate::idempotency::UnderWay;
 use crate::listen::Listening;
 use crate::live::LivePages;
 use crate::otlp;
@@ -130,6 +131,8 @@ pub(crate) struct App {
     pub(crate) tracer: Option<Tracer>,
     /// The ids of what is posted.
     pub(crate) ids: Mutex<IdSource>,
+    /// The idempotency keys whose requests are being answered.
+    pub(crate) under_way: Mutex<UnderWay>,
     /// What retention removed of what is counted.
     pub(crate) carried: Mutex<Carried>,
     /// What was counted of what is old.
@@ -172,6 +175,7 @@ pub fn serve(
     let app = Arc::new(App {
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         carried: Mutex::new(Carried::load(&store)),
+        under_way: Mutex::default(),
         settled: Mutex::default(),
         store,
         control,

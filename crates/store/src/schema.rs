@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 6] = [V1, V2, V3, V4, V5, INDEXES];
+pub(crate) const SCRIPTS: [&str; 7] = [V1, V2, V3, V4, V5, INDEXES, IDEMPOTENCY];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -203,6 +203,21 @@ CREATE INDEX plans_completed ON plans (purpose, completed_wall_us);
 CREATE INDEX issues_closed ON self_healing_issues (closed_at);
 CREATE INDEX issues_counted ON self_healing_issues (detected_at, resource, type, remediated);
 DROP INDEX issues_detected;
+";
+
+/// Idempotency keys with the answers to their requests; without a status, a request that was begun.
+const IDEMPOTENCY: &str = "
+CREATE TABLE idempotency (
+    who TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    began_wall_us INTEGER NOT NULL,
+    status INTEGER,
+    headers TEXT NOT NULL DEFAULT '[]',
+    body BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (who, key)
+);
+CREATE INDEX idempotency_begun ON idempotency (began_wall_us);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

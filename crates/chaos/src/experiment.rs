@@ -271,8 +271,7 @@ impl Experiments {
         let Admitted { experiment, cleared, mut document, now } = admitted;
         let id = document.plan;
         let refuse = |why: &str| {
-            let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-            store.set_plan_status(id, from, to, clock.now(), Some(why))
+            store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, clock.now(), Some(why))
         };
         if self.is_over(experiment)? {
             refuse(ENDED)?;
@@ -316,15 +315,16 @@ impl Experiments {
         Err(refusal)
     }
 
-    /// Takes an experiment's faults out now.
+    /// Takes an experiment's faults out now. One that was refused never had a plan, and has none.
     ///
     /// # Errors
     ///
     /// [`ChaosError`] where there is none, or it cannot be taken out; that is tried again then.
     pub fn end(&self, id: ExperimentId, status: ExperimentStatus) -> Result<(), ChaosError> {
         let record = self.parts.store.experiment(id)?.ok_or(ChaosError::Unknown(id))?;
-        let document = read(&record)?;
-        self.parts.executor.undo_plan(document.plan, "the experiment was ended")?;
+        if record.status != ExperimentStatus::Refused {
+            self.parts.executor.undo_plan(read(&record)?.plan, "the experiment was ended")?;
+        }
         self.complete(id, status, None)
     }
 

@@ -79,3 +79,14 @@ fn an_experiment_in_force_is_ended_once_and_stays_ended() {
     let record = store.experiment(injected.experiment).unwrap().unwrap();
     assert_eq!(record.status, ExperimentStatus::Aborted, "{}", record.document);
 }
+
+#[test]
+fn an_experiment_that_was_refused_is_ended_without_an_error_and_stays_refused() {
+    let Lab { store, experiments } = Lab::new();
+    let bound = domain::BurnBound { objective: "nobody's".to_owned(), burn_rate: 2.0 };
+    experiments.inject(&ExperimentRequest { abort_when: Some(bound), ..pause() }).unwrap_err();
+    let refused = store.experiments(1, None).unwrap().remove(0);
+    assert_eq!(refused.status, ExperimentStatus::Refused);
+    experiments.end(refused.id, ExperimentStatus::Aborted).unwrap();
+    assert_eq!(store.experiment(refused.id).unwrap().unwrap(), refused);
+}

@@ -18,6 +18,7 @@ mod endpoint;
 mod graphql;
 mod guard;
 mod happenings;
+mod idempotency;
 mod jaeger;
 mod listen;
 mod live;

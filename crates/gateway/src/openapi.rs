@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{Permission, Role};
 use schemars::SchemaGenerator;
@@ -14,7 +14,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Answer, Asked};
-use crate::endpoint::{Access, Endpoint, Parameter, Success, Surface};
+use crate::endpoint::{Access, Effect, Endpoint, Parameter, Success, Surface};
+use crate::idempotency::KEY_MAX;
 use crate::problem::Code;
 use crate::routes;
 
@@ -65,12 +66,8 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "The first one is in the file `token` in the data directory; `homeostat token create` makes more."}
             },
-            "responses": {
-                "Problem": {
-                    "description": "What was wrong and what to do",
-                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-            },
+            "responses": problems(),
+            "headers": headers(),
         },
     })
 }
@@ -80,12 +77,18 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
     let parameters: Vec<Value> = placeholder(endpoint, path)
         .into_iter()
         .chain(endpoint.query.iter().map(|parameter| described(parameter, "query")))
+        .chain((endpoint.method == Method::POST).then(idempotency_key))
         .collect();
+    let is_paged = endpoint.query.iter().any(|parameter| ["before", "offset"].contains(&parameter.name));
     let mut responses: Map<String, Value> = endpoint
         .successes
         .iter()
-        .map(|success| (success.status.as_u16().to_string(), response(success, generator)))
+        .map(|success| (success.status.as_u16().to_string(), response(success, is_paged, generator)))
         .collect();
+    for status in refusals(endpoint, path) {
+        let reference = json!({"$ref": format!("#/components/responses/{}", name_of(status))});
+        responses.entry(status.as_str()).or_insert(reference);
+    }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     let mut operation = json!({
         "operationId": id,
@@ -95,8 +98,15 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
         "parameters": parameters,
         "responses": responses,
     });
-    if endpoint.access == Access::Open {
-        operation["security"] = json!([]);
+    match endpoint.access {
+        Access::Open => operation["security"] = json!([]),
+        // Without a token where anonymous reads are allowed, which they are on loopback alone.
+        Access::Needs(permission)
+            if endpoint.effect == Effect::Reads && Role::Viewer.permissions().allows(permission) =>
+        {
+            operation["security"] = json!([{"token": []}, {}]);
+        }
+        Access::Needs(_) | Access::SignedIn => {}
     }
     if let Some(schema) = endpoint.body {
         let schema = schema(generator);
@@ -108,6 +118,15 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
             json!({"required": false, "content": {"application/json": {"schema": nothing}}});
     }
     operation
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Names the request, so that it can be sent again: with the same key the same request has no second effect and the same answer for a day, another is refused with `idempotency_mismatch`. A UUID, say.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]+$"},
+    })
 }
 
 fn placeholder(endpoint: &Endpoint, path: &str) -> Option<Value> {
@@ -135,12 +154,95 @@ fn described(parameter: &Parameter, place: &str) -> Value {
     value
 }
 
-fn response(success: &Success, generator: &mut SchemaGenerator) -> Value {
+fn response(success: &Success, is_paged: bool, generator: &mut SchemaGenerator) -> Value {
     let schema = success.schema.map_or_else(|| json!({"type": "string"}), |schema| schema(generator).into());
-    match success.media {
-        Some(media) => json!({"description": success.description, "content": {media: {"schema": schema}}}),
-        None => json!({"description": success.description}),
+    let mut value = json!({"description": success.description, "headers": referred(&["X-Request-Id"])});
+    if is_paged {
+        value["headers"]["Link"] = json!({"$ref": "#/components/headers/Link"});
     }
+    if let Some(media) = success.media {
+        value["content"] = json!({media: {"schema": schema}});
+    }
+    value
+}
+
+/// The statuses with which an operation is refused, as far as its own declaration tells; `default` has the others.
+fn refusals(endpoint: &Endpoint, path: &str) -> Vec<StatusCode> {
+    let mut statuses = Vec::new();
+    if endpoint.access != Access::Open {
+        statuses.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
+    }
+    if path.contains('{') {
+        statuses.push(StatusCode::NOT_FOUND);
+    }
+    if endpoint.effect == Effect::Writes {
+        statuses.extend([
+            StatusCode::BAD_REQUEST,
+            StatusCode::CONFLICT,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ]);
+    }
+    // An unknown parameter is refused everywhere.
+    statuses.extend([StatusCode::UNPROCESSABLE_ENTITY, StatusCode::TOO_MANY_REQUESTS]);
+    if path != "/health" {
+        statuses.push(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    statuses
+}
+
+/// What the refusals of a status are called: `NotFound`.
+fn name_of(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("Problem").replace(' ', "")
+}
+
+/// The refusals: one for each status, with the codes that have it.
+fn problems() -> Value {
+    let content = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+    let any = json!({
+        "description": "What was wrong and what to do",
+        "headers": referred(&["X-Request-Id"]),
+        "content": content,
+    });
+    let mut problems = Map::from_iter([("Problem".to_owned(), any)]);
+    for status in Code::ALL.iter().map(|code| code.status()) {
+        let told = Code::ALL.iter().filter(|code| code.status() == status);
+        let told: Vec<String> = told.map(|code| format!("`{}`: {}", code.name(), code.meaning())).collect();
+        let names: &[&str] = match status {
+            StatusCode::UNAUTHORIZED => &["X-Request-Id", "WWW-Authenticate"],
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                &["X-Request-Id", "Retry-After"]
+            }
+            _ => &["X-Request-Id"],
+        };
+        let problem = json!({"description": told.join(" "), "headers": referred(names), "content": content});
+        problems.insert(name_of(status), problem);
+    }
+    problems.into()
+}
+
+fn referred(names: &[&str]) -> Value {
+    let refer = |name: &&str| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
+    Value::Object(names.iter().map(refer).collect())
+}
+
+fn headers() -> Value {
+    json!({
+        "X-Request-Id": {
+            "required": true,
+            "description": "Names the request, also in logs and in the audit trail: the request's own X-Request-Id where it has 1 to 128 visible ASCII characters, else a new one",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        },
+        "Link": {
+            "description": "The address of the next page, with rel=\"next\"; not there on the last",
+            "schema": {"type": "string"},
+        },
+        "Retry-After": {
+            "description": "Seconds after which the same request may be answered; not there where nobody knows",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        "WWW-Authenticate": {"required": true, "description": "How to say who asks", "schema": {"type": "string"}},
+    })
 }
 
 /// Who may, in one sentence.

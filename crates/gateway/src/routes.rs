@@ -18,10 +18,11 @@ use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Asked};
 use crate::auditing;
-use crate::body::Query;
+use crate::body::{Fields, Query};
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
 use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
+use crate::idempotency;
 use crate::jaeger::{self, AskedJaeger};
 use crate::listen::Peer;
 use crate::live;
@@ -71,8 +72,21 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect, action: endpoint.name };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
     let routes = match endpoint.service {
-        Service::Blocking(handler) => answers(&endpoint.method, endpoint.query.into(), handler),
+        Service::Blocking(handler) => {
+            let takes = match (endpoint.effect, endpoint.body) {
+                (Effect::Writes, None) => Takes::Nothing,
+                _ => Takes::WhatTheHandlerReads,
+            };
+            answers(&endpoint.method, endpoint.query.into(), takes, handler)
+        }
         Service::Own(routes) => *routes,
+    };
+    let routes = match (endpoint.surface, &endpoint.method) {
+        // Answers that hold a new secret are shown once and kept nowhere.
+        (Surface::Ours, &Method::POST) if !endpoint.path.starts_with(api::SECRETS) => {
+            routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
+        }
+        _ => routes,
     };
     for path in paths {
         router = router.route(&path, behind(routes.clone(), requirement, app));
@@ -152,8 +166,16 @@ fn name_of(name: &Name) -> &str {
     name.as_ref().map_or("", |Path(name)| name.as_str())
 }
 
+/// What may be in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// No body, or `{}`: a write that was meant for another address must not be done.
+    Nothing,
+    WhatTheHandlerReads,
+}
+
 /// Answers a method by a handler of the API, on the blocking pool.
-fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes {
+fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Handler) -> Routes {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
@@ -165,6 +187,9 @@ fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes
         blocking(move || {
             let query = Query::parse(uri.query())?;
             endpoint::check(&query, &known)?;
+            if takes == Takes::Nothing {
+                Fields::parse(&headers, &body)?.finish()?;
+            }
             let asked = Asked {
                 app: &app,
                 name: name_of(&name),

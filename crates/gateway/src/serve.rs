@@ -26,6 +26,7 @@ use crate::api::{Carried, Settled};
 use crate::auditing::Trail;
 use crate::control::Control;
 use crate::graphql::GraphQl;
+use crate::idempotency::UnderWay;
 use crate::listen::Listening;
 use crate::live::LivePages;
 use crate::otlp;
@@ -140,6 +141,8 @@ pub(crate) struct App {
     pub(crate) ids: Mutex<IdSource>,
     /// Where changes and refusals are recorded.
     pub(crate) trail: Trail,
+    /// The idempotency keys whose requests are being answered.
+    pub(crate) under_way: Mutex<UnderWay>,
     /// What retention removed of what is counted.
     pub(crate) carried: Mutex<Carried>,
     /// What was counted of what is old.
@@ -185,6 +188,7 @@ pub fn serve(
         ids: Mutex::new(IdSource::seeded(now.boot_us ^ now.wall_us.unsigned_abs().rotate_left(32))),
         trail: Trail::new(config.audit),
         carried: Mutex::new(Carried::load(&store)),
+        under_way: Mutex::default(),
         settled: Mutex::default(),
         store,
         control,

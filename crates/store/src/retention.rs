@@ -7,6 +7,7 @@
 //! | `experiments` | [`Retention::records`] after it was made | not over |
 //! | `deployments` | [`Retention::records`] after they began | the last of each service |
 //! | `posted_events` | [`Retention::records`] after their end | not over; more than [`crate::EVENTS_MAX`] are never kept |
+//! | `idempotency` | [`crate::KEY_KEPT`], when a key is claimed; more than [`crate::KEYS_MAX`] are never kept | |
 //! | `health_scores` | [`Retention::health`] | |
 //! | `cmdb_items`, `cmdb_relations` | [`Retention::records`] after the item was gone | what is there |
 //! | `cmdb_changes` | [`Retention::records`], and with their item | the newest of each item that is kept |

@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 8] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB];
+pub(crate) const SCRIPTS: [&str; 9] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -302,6 +302,21 @@ CREATE TABLE cmdb_changes (
 );
 CREATE INDEX cmdb_changes_of_item ON cmdb_changes (item, sequence);
 CREATE INDEX cmdb_changes_at ON cmdb_changes (at_wall_us);
+";
+
+/// Idempotency keys with the answers to their requests; without a status, a request that was begun.
+const IDEMPOTENCY: &str = "
+CREATE TABLE idempotency (
+    who TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    began_wall_us INTEGER NOT NULL,
+    status INTEGER,
+    headers TEXT NOT NULL DEFAULT '[]',
+    body BLOB NOT NULL DEFAULT x'',
+    PRIMARY KEY (who, key)
+);
+CREATE INDEX idempotency_begun ON idempotency (began_wall_us);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

@@ -110,7 +110,6 @@ pub(crate) fn emergency_stop_state(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn emergency_stop(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let removed = asked.app.control.emergency_stop(asked.who)?;
     json(StatusCode::OK, &Stopped { engaged: true, faults_removed: removed })
 }

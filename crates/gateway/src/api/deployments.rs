@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, json, time};
 use crate::auditing::about;
 use crate::control::{DeployRequest, RunMode};
-use crate::endpoint::{Endpoint, Parameter};
+use crate::endpoint::{Endpoint, Parameter, SERVICE, VERSION};
 use crate::problem::Problem;
 use crate::shapes::RemediationShape;
 
@@ -33,8 +33,18 @@ pub(crate) struct DeploymentShape {
     rolls_back: Option<String>,
     /// Whether what ran before is known, so that it could be put back.
     reversible: bool,
-    #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
+    #[schemars(with = "Option<CallCountsShape>")]
     calls_before: Option<CallCounts>,
+}
+
+/// What its callers counted in the minute before.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes what `CallCounts` writes")]
+struct CallCountsShape {
+    requests: u64,
+    errors: u64,
+    /// Of these, slower than the service's latency threshold.
+    slow: u64,
 }
 
 impl From<&Deployment> for DeploymentShape {
@@ -72,7 +82,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(Permission::StateRead, listed, "deployments.list", deployments)
             .says("Deployments of late, newest first, whoever made them")
             .query([
-                Parameter::text("service", "Only those of this service"),
+                Parameter::form("service", SERVICE, "cart", "Only those of this service"),
                 Parameter::time("since", "Since when; a day ago where it is left out"),
                 Parameter::limit(LIMIT_MAX, PAGE),
             ])
@@ -87,8 +97,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// What a service is to run; what is left out stays as it is.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"version": "1.4.0", "environment": {"LOG_LEVEL": "debug"}, "dry_run": true}]))]
 struct DeployBody {
     /// What it is called, such as `1.4.0`.
+    #[schemars(extend("pattern" = VERSION))]
     version: String,
     /// Program and arguments.
     command: Option<Vec<String>>,
@@ -103,10 +115,13 @@ struct DeployBody {
 /// A deployment that somebody else made.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"service": "cart", "version": "1.4.0"}]))]
 struct ReportedDeployment {
     /// The name of a service.
+    #[schemars(extend("pattern" = SERVICE))]
     service: String,
     /// The version that runs since then.
+    #[schemars(extend("pattern" = VERSION))]
     version: String,
     /// When, as an RFC 3339 time; now where it is left out.
     #[schemars(extend("format" = "date-time"))]

@@ -18,6 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::body::Fields;
 use crate::control::{ExperimentRequest, SafetyLevel, Target};
+use crate::endpoint::{RESOURCE, SERVICE};
 use crate::problem::Problem;
 
 const SEVERITIES: [(&str, Severity); 4] = [
@@ -44,21 +45,21 @@ impl JsonSchema for ExperimentBody {
             "additionalProperties": false,
             "required": ["type", "target", "duration_seconds"],
             "properties": {
-                "name": {"type": "string", "maxLength": 100},
+                "name": {"type": "string", "maxLength": 100, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
                 "type": {"type": "string", "enum": types},
                 "target": {
                     "description": "Either one resource, such as instance/cart-0, or some instances of a service",
                     "oneOf": [
                         {
                             "type": "object", "additionalProperties": false, "required": ["resource"],
-                            "properties": {"resource": {"type": "string"}, "max_targets": {"type": ["number", "null"]}}
+                            "properties": {"resource": {"type": "string", "pattern": RESOURCE}, "max_targets": {"type": ["number", "null"]}}
                         },
                         {
                             "type": "object", "additionalProperties": false, "required": ["selector"],
                             "properties": {
                                 "selector": {
                                     "type": "object", "additionalProperties": false, "required": ["service"],
-                                    "properties": {"service": {"type": "string"}}
+                                    "properties": {"service": {"type": "string", "pattern": SERVICE}}
                                 },
                                 "max_targets": {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}
                             }
@@ -66,8 +67,19 @@ impl JsonSchema for ExperimentBody {
                     ]
                 },
                 "parameters": {
-                    "type": "object",
-                    "description": "Of the fault: load_percent, fill_percent, ramp_seconds, class, delay_ms, jitter_ms, requests_per_second, scope, attachment, as its type has them"
+                    "type": "object", "additionalProperties": false,
+                    "description": "Of the fault, as its type has them",
+                    "properties": {
+                        "load_percent": {"type": "number", "exclusiveMinimum": 0, "maximum": 100, "default": 90},
+                        "fill_percent": {"type": "number", "exclusiveMinimum": 0, "maximum": 100},
+                        "ramp_seconds": {"type": "number", "minimum": 0, "maximum": 3600, "default": 0},
+                        "attachment": {"type": "string", "enum": ["attached", "host"], "default": "attached"},
+                        "class": {"type": "string", "enum": ["temporary", "logs", "cache", "data"], "default": "temporary"},
+                        "delay_ms": {"type": "number", "minimum": 1, "maximum": 5000},
+                        "jitter_ms": {"type": "number", "minimum": 0, "maximum": 5000, "default": 0},
+                        "requests_per_second": {"type": "integer", "minimum": 1, "maximum": 100},
+                        "scope": {"type": "string", "default": "all", "description": "all, established_connections, or the name of one instance behind the link"}
+                    }
                 },
                 "duration_seconds": {"type": "number", "minimum": 1, "maximum": 3600},
                 "severity": {"type": "string", "enum": severities, "default": "medium"},
@@ -76,9 +88,14 @@ impl JsonSchema for ExperimentBody {
                 "abort_when": {
                     "type": "object", "additionalProperties": false,
                     "description": "Ends it early where an error budget burns this many times as fast as it lasts",
+                    "dependentRequired": {"objective": ["burn_rate"], "burn_rate": ["objective"]},
                     "properties": {"objective": {"type": "string"}, "burn_rate": {"type": "number", "exclusiveMinimum": 0}}
                 }
-            }
+            },
+            "examples": [{
+                "name": "slow cart", "type": "network_latency", "target": {"resource": "link/front->cart"},
+                "parameters": {"delay_ms": 400}, "duration_seconds": 30
+            }]
         })
     }
 }

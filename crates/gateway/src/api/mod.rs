@@ -4,6 +4,7 @@
 mod chaos;
 mod deployments;
 pub(crate) mod experiment;
+mod intake;
 pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
@@ -31,6 +32,9 @@ const PAGE: usize = store::LIST_LIMIT_DEFAULT;
 
 /// Rows of a list at most: one more is read, to know whether there is a next page.
 const LIMIT_MAX: usize = store::LIST_LIMIT_MAX - 1;
+
+/// What lies below may answer with a secret that was just made.
+pub(crate) const SECRETS: &str = "/api/v3/access/";
 
 /// Every endpoint of our own.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -84,11 +88,6 @@ impl Asked<'_> {
 
     fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.headers, self.body)
-    }
-
-    /// For writes that take nothing: no body or `{}`.
-    fn takes_nothing(&self) -> Result<(), Problem> {
-        self.fields()?.finish()
     }
 
     fn limit(&self) -> Result<usize, Problem> {

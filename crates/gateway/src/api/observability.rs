@@ -4,22 +4,20 @@
 //! (`offset`): a trace stands in a list by its newest matching span, so no position within it would do for the next
 //! page.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use axum::http::{HeaderValue, StatusCode, header};
 use domain::Permission;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use telemetry::{
     LogFilter, ReadError, Refusal, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
     TraceSummary,
 };
 
-use super::{Answer, Asked, json};
+use super::{Answer, Asked, intake, json};
 use crate::body::Query;
-use crate::endpoint::{Endpoint, Kind, Parameter};
+use crate::endpoint::{Endpoint, Kind, Parameter, SPAN_LENGTH, TRACE_ID};
 use crate::jaeger::NoTelemetry;
-use crate::otlp::{self, refused::Refused, signal::Signal};
+use crate::otlp::refused::Refused;
 use crate::pieces::{self, Broken, More, Pieces};
 use crate::problem::{Code, Problem, chain};
 use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
@@ -38,6 +36,11 @@ const OFFSET_MAX: usize = 10_000;
 const SEVERITIES: [(&str, u8); 6] =
     [("trace", 1), ("debug", 5), ("info", 9), ("warn", 13), ("error", 17), ("fatal", 21)];
 
+const SEVERITY: &str = "^(trace|debug|info|warn|error|fatal|[1-9]|1[0-9]|2[0-4])$";
+
+/// A trace id for examples.
+const TRACE: &str = "5b8efff798038103d269b633813fc60c";
+
 const KINDS: [SpanKind; 5] =
     [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
 
@@ -45,33 +48,47 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let at = |path: &str| format!("/api/v3/observability/{path}");
     let read = Permission::TelemetryRead;
     vec![
-        Endpoint::post(Permission::TelemetryWrite, &at("trace"), "traces.create", take_trace)
+        Endpoint::post(Permission::TelemetryWrite, &at("trace"), "traces.create", intake::take_trace)
             .says("Takes the spans of one trace as OTLP's JSON; answered when the disk has them")
-            .takes::<BTreeMap<String, serde_json::Value>>()
-            .answers_with::<Taken>(StatusCode::CREATED, "What was taken"),
+            .takes::<intake::TraceBody>()
+            .answers_with::<intake::Taken>(StatusCode::CREATED, "What was taken"),
         Endpoint::get(read, &at("traces"), "traces.list", traces)
             .says("Summaries of traces, those with the newest matching spans first")
             .query([
                 Parameter::text("service", "Only traces in which this service has a matching span"),
                 Parameter::text("operation", "The name of a span"),
                 Parameter::choice("kind", KINDS.map(SpanKind::word), "The kind of a span"),
-                Parameter::new("tag", Kind::Repeated, "An attribute of a span, as key=value"),
-                Parameter::text("min_duration", "The shortest span, such as 250ms"),
-                Parameter::text("max_duration", "The longest span, such as 1.5s"),
+                Parameter::new(
+                    "tag",
+                    Kind::Repeated { pattern: r"^[^=]+=" },
+                    "An attribute of a span, as key=value",
+                ),
+                Parameter::form("min_duration", SPAN_LENGTH, "250ms", "The shortest span, such as 250ms"),
+                Parameter::form("max_duration", SPAN_LENGTH, "1.5s", "The longest span, such as 1.5s"),
                 Parameter::choice("status", ["error", "not_error"], "The status of a span"),
             ])
             .query(pages(TRACES_MAX, TRACES))
             .answers::<Vec<TraceSummaryShape>>("Traces"),
         Endpoint::get(read, &at("trace/{id}"), "traces.get", trace)
             .says("One trace: its summary, its critical path, its spans in the order of the tree")
-            .placeholder(Parameter::text("id", "A trace id: 32 hexadecimal digits"))
+            .placeholder(Parameter::form("id", TRACE_ID, TRACE, "A trace id: 32 hexadecimal digits"))
             .answers::<WholeTraceShape>("The trace"),
         Endpoint::get(read, &at("logs"), "logs.list", log_records)
             .says("Log records, the newest first")
             .query([
                 Parameter::text("service", "Only records of this service"),
-                Parameter::text("trace", "Only records of this trace: 32 hexadecimal digits"),
-                Parameter::text("severity", "The least severity: 1 to 24, or a name such as warn"),
+                Parameter::form(
+                    "trace",
+                    TRACE_ID,
+                    TRACE,
+                    "Only records of this trace: 32 hexadecimal digits",
+                ),
+                Parameter::form(
+                    "severity",
+                    SEVERITY,
+                    "warn",
+                    "The least severity: 1 to 24, or a name such as warn",
+                ),
                 Parameter::text("text", "Only records with this text in their body"),
             ])
             .query(pages(RECORDS_MAX, RECORDS))
@@ -112,7 +129,7 @@ impl Asked<'_> {
     }
 }
 
-fn no_telemetry() -> Problem {
+pub(super) fn no_telemetry() -> Problem {
     Problem::new(Code::NoTelemetry, NoTelemetry::SENTENCE)
 }
 
@@ -190,81 +207,6 @@ pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
             "there is no trace {id}; GET /api/v3/observability/traces lists those there are"
         ))),
     }
-}
-
-/// `POST …/trace`: takes the spans of one trace as OTLP's JSON, and answers when the disk has them.
-pub(crate) fn take_trace(asked: &Asked<'_>) -> Answer {
-    let intake = asked.app.intake.as_ref().ok_or_else(no_telemetry)?;
-    let id = the_one_trace(asked.body)?;
-    let request =
-        otlp::json::transcode(Signal::Traces, asked.body).map_err(|error| not_otlp(chain(&error)))?;
-    let admission = intake.traces(&request)?;
-    admission.durable.wait()?;
-    let taken = Taken {
-        trace_id: id.to_string(),
-        accepted: admission.accepted,
-        rejected: admission.rejected,
-        reason: admission.reason,
-    };
-    let mut response = json(StatusCode::CREATED, &taken)?;
-    if let Ok(place) = HeaderValue::from_str(&format!("{}/{id}", asked.path)) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
-}
-
-/// What was taken of a trace.
-#[derive(Serialize, JsonSchema)]
-struct Taken {
-    trace_id: String,
-    accepted: u64,
-    rejected: u64,
-    reason: Option<String>,
-}
-
-/// As much of OTLP's JSON as it takes to see which traces it holds.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    #[serde(default)]
-    resource_spans: Vec<ResourceSpans>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ResourceSpans {
-    #[serde(default)]
-    scope_spans: Vec<ScopeSpans>,
-}
-
-#[derive(Deserialize)]
-struct ScopeSpans {
-    #[serde(default)]
-    spans: Vec<SpanOfTrace>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SpanOfTrace {
-    #[serde(default)]
-    trace_id: String,
-}
-
-fn the_one_trace(body: &[u8]) -> Result<TraceId, Problem> {
-    let request: Request = serde_json::from_slice(body).map_err(|error| not_otlp(error.to_string()))?;
-    let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-    let ids: BTreeSet<String> = scopes.flat_map(|scope| scope.spans).map(|span| span.trace_id).collect();
-    match (ids.len(), ids.first()) {
-        (1, Some(id)) => id.parse().map_err(|error| Problem::field("traceId", format!("{error}"))),
-        (count, _) => Err(Problem::field(
-            "traceId",
-            format!("the spans belong to {count} traces; send those of one, or use the OTLP receiver"),
-        )),
-    }
-}
-
-fn not_otlp(why: impl std::fmt::Display) -> Problem {
-    Problem::new(Code::MalformedJson, format!("the body is no OTLP ExportTraceServiceRequest in JSON: {why}"))
 }
 
 impl From<Refusal> for Problem {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, json};
-use crate::endpoint::{Access, Endpoint, Kind, Parameter};
+use crate::endpoint::{Access, DURATION, Endpoint, Kind, Parameter, SERVICE};
 use crate::problem::{Code, Problem};
 use crate::serve::App;
 use crate::shapes::{PauseShape, ServiceShape};
@@ -85,10 +85,13 @@ struct Health {
 /// A pause that is asked for.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"service": "cart", "for": "1h"}]))]
 struct PauseBody {
     /// The name of a service.
+    #[schemars(extend("pattern" = SERVICE))]
     service: String,
     /// How long, such as `1h`; at most 7 days.
+    #[schemars(extend("pattern" = DURATION))]
     r#for: String,
 }
 

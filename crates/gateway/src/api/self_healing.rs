@@ -9,7 +9,7 @@ use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, back, json, names};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
-use crate::endpoint::{Endpoint, Parameter};
+use crate::endpoint::{Endpoint, Parameter, RESOURCE};
 use crate::problem::{Code, Problem};
 use crate::serve::App;
 use crate::shapes::{
@@ -20,7 +20,7 @@ const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 
 
 const TREND_WINDOWS: [(&str, i64); 4] = [("1h", 3600), ("6h", 6 * 3600), ("24h", 86_400), ("7d", 7 * 86_400)];
 
-const STATUSES: [PlanStatus; 7] = [
+pub(crate) const STATUSES: [PlanStatus; 7] = [
     PlanStatus::Pending,
     PlanStatus::AwaitingApproval,
     PlanStatus::InProgress,
@@ -30,7 +30,8 @@ const STATUSES: [PlanStatus; 7] = [
     PlanStatus::Refused,
 ];
 
-const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
+pub(crate) const SEVERITIES: [Severity; 4] =
+    [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let at = |path: &str| format!("/api/v3/self-healing/{path}");
@@ -44,7 +45,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::id("before", "Only older ones than this issue; the Link header has it"),
                 Parameter::choice("type", IssueKind::ALL.map(IssueKind::name), "Only issues of this type"),
                 Parameter::choice("severity", SEVERITIES.map(Severity::name), "Only issues of this severity"),
-                Parameter::text("resource", "Only issues of this resource, such as instance/cart-0"),
+                Parameter::form(
+                    "resource",
+                    RESOURCE,
+                    "instance/cart-0",
+                    "Only issues of this resource, such as instance/cart-0",
+                ),
                 Parameter::time("since", "Only issues detected since"),
             ])
             .answers::<Vec<IssueShape>>("Issues"),
@@ -110,7 +116,12 @@ fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
                 Parameter::limit(LIMIT_MAX, PAGE),
                 Parameter::id("before", "Only older ones than this remediation; the Link header has it"),
                 Parameter::choice("status", STATUSES.map(status_name), "Only remediations in this state"),
-                Parameter::text("resource", "Only remediations of this resource, such as instance/cart-0"),
+                Parameter::form(
+                    "resource",
+                    RESOURCE,
+                    "instance/cart-0",
+                    "Only remediations of this resource, such as instance/cart-0",
+                ),
                 Parameter::time("since", "Only remediations made since"),
             ])
             .answers::<Vec<RemediationShape>>("Remediations, without the state of their steps"),
@@ -287,27 +298,23 @@ pub(crate) fn dry_run(asked: &Asked<'_>) -> Answer {
 }
 
 fn remediate(asked: &Asked<'_>, mode: RunMode, status: StatusCode) -> Answer {
-    asked.takes_nothing()?;
     let planned = asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?;
     Ok(about(planned.plan.id, json(status, &RemediationShape::planned(&planned))?))
 }
 
 pub(crate) fn approve(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.approve(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn reject(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.reject(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn roll_back(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let id = asked.id("remediation")?;
     asked.app.control.roll_back(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::ACCEPTED)

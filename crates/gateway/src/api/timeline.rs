@@ -1,5 +1,6 @@
 //! `observability/timeline`, `…/correlate`, `…/events`, `…/service/{name}/health`, `…/dashboard`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
@@ -9,11 +10,12 @@ use domain::{
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use serde_json::json;
 use store::Posted;
 
 use super::{Answer, Asked, json, names, time};
 use crate::body::Fields;
-use crate::endpoint::{Endpoint, Kind, Parameter, choices};
+use crate::endpoint::{Endpoint, Kind, Parameter, SERVICE, VERSION};
 use crate::happenings::{self, service};
 use crate::problem::Problem;
 use crate::shapes::{CorrelationShape, EventShape, ServiceHealthShape, WindowShape};
@@ -32,6 +34,8 @@ const TITLE_MAX: usize = 300;
 const KEY_MAX: usize = 200;
 const LINKS_MAX: usize = 10;
 const HREF_MAX: usize = 2_000;
+/// No line ends and other control characters.
+const LINE: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
 /// Posted events may be from the time that records are kept for, and from clocks that are a little ahead.
 const PAST_US_MAX: i64 = 90 * 86_400 * 1_000_000;
 const FUTURE_US_MAX: i64 = 5 * 60 * 1_000_000;
@@ -113,53 +117,58 @@ struct LaneOfEvents {
     events: Vec<EventShape>,
 }
 
-/// An event from outside, as it is posted. A deployment takes `service`, `version` and `time` alone.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "it describes what `read` and `post_deployment` take")]
-struct EventBody {
-    /// `deployment`, `incident`, `alert` or `anomaly`.
-    #[schemars(schema_with = "event_types")]
-    r#type: String,
-    /// Names the event, so that it can be told of again.
-    key: Option<String>,
-    /// One sentence of at most 300 characters.
-    title: Option<String>,
-    service: Option<String>,
-    /// When it began; now where it is left out.
-    #[schemars(extend("format" = "date-time"))]
-    time: Option<String>,
-    #[schemars(extend("format" = "date-time"))]
-    end: Option<String>,
-    #[schemars(schema_with = "severities")]
-    severity: Option<String>,
-    #[schemars(schema_with = "signs")]
-    signs: Option<Vec<String>>,
-    links: Option<Vec<LinkBody>>,
-    /// Of a deployment: the version that runs since then.
-    version: Option<String>,
-}
+/// What [`post_event`] takes, for the document: a deployment takes `service`, `version` and `time` alone.
+struct EventBody;
 
-/// Where more is told.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "it describes what `links` takes")]
-struct LinkBody {
-    rel: Option<String>,
-    /// An address that begins with `https://` or `http://`.
-    href: String,
-}
+impl JsonSchema for EventBody {
+    fn schema_name() -> Cow<'static, str> {
+        "EventBody".into()
+    }
 
-fn event_types(_: &mut SchemaGenerator) -> Schema {
-    choices(POSTED.map(|(name, _)| name))
-}
-
-fn severities(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["string", "null"], "enum": ["critical", "high", "medium", "low", null]})
-}
-
-fn signs(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": ["array", "null"], "items": {"type": "string", "enum": ["slow", "errors"]}})
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let told: Vec<&str> = POSTED.iter().skip(1).map(|(name, _)| *name).collect();
+        let severities = SEVERITIES.map(|(name, _)| Some(name)).into_iter().chain([None]);
+        let line = |most: usize| json!({"type": ["string", "null"], "minLength": 1, "maxLength": most, "pattern": LINE});
+        let time = json!({"type": ["string", "null"], "format": "date-time", "description": "Of the last 90 days; now where it is left out"});
+        json_schema!({
+            "description": "An event from outside",
+            "oneOf": [
+                {
+                    "type": "object", "additionalProperties": false, "required": ["type", "title"],
+                    "properties": {
+                        "type": {"type": "string", "enum": told},
+                        "key": line(KEY_MAX),
+                        "title": {"type": "string", "minLength": 1, "maxLength": TITLE_MAX, "pattern": LINE, "description": "One sentence"},
+                        "service": line(SERVICE_MAX),
+                        "time": time,
+                        "end": {"type": ["string", "null"], "format": "date-time", "description": "Not before `time`"},
+                        "severity": {"type": ["string", "null"], "enum": severities.collect::<Vec<_>>()},
+                        "signs": {"type": ["array", "null"], "items": {"type": "string", "enum": ["slow", "errors"]}},
+                        "links": {"type": ["array", "null"], "maxItems": LINKS_MAX, "items": {
+                            "type": "object", "additionalProperties": false, "required": ["href"],
+                            "properties": {
+                                "rel": line(40),
+                                "href": {"type": "string", "maxLength": HREF_MAX, "pattern": "^https?://[!-~]*$"}
+                            }
+                        }}
+                    }
+                },
+                {
+                    "type": "object", "additionalProperties": false, "required": ["type", "service", "version"],
+                    "properties": {
+                        "type": {"type": "string", "const": "deployment"},
+                        "service": {"type": "string", "pattern": SERVICE},
+                        "version": {"type": "string", "pattern": VERSION, "description": "What runs since then"},
+                        "time": time
+                    }
+                }
+            ],
+            "examples": [
+                {"type": "incident", "title": "checkout is slow", "service": "cart", "severity": "high", "key": "INC-17"},
+                {"type": "deployment", "service": "cart", "version": "1.4.0"}
+            ]
+        })
+    }
 }
 
 impl Asked<'_> {

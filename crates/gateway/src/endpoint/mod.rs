@@ -13,7 +13,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::api::{Answer, Asked};
 use crate::routes::Routes;
 
-pub(crate) use parameter::{Kind, Parameter, check};
+pub(crate) use parameter::{
+    DURATION, Kind, Parameter, RESOURCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
+};
 pub(crate) use schema::choices;
 
 pub(crate) type Handler = fn(&Asked<'_>) -> Answer;

@@ -8,6 +8,24 @@ use serde_json::{Value, json};
 use crate::body::Query;
 use crate::problem::Problem;
 
+/// A length of time, as [`domain::units::parse_duration`] reads it.
+pub(crate) const DURATION: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s|min|m|h|d)\s*$";
+
+/// The name of a service.
+pub(crate) const SERVICE: &str = "^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
+
+/// The id of a resource: `service/cart`, `instance/cart-0`, `link/front->cart`.
+pub(crate) const RESOURCE: &str = "^((service|node)/[a-z]([a-z0-9-]{0,38}[a-z0-9])?|(instance|volume)/[a-z]([a-z0-9-]{0,38}[a-z0-9])?-(0|[1-9][0-9]{0,8})|link/[a-z]([a-z0-9-]{0,38}[a-z0-9])?->[a-z]([a-z0-9-]{0,38}[a-z0-9])?)$";
+
+/// A version, as [`domain::Release::version_fault`] takes it.
+pub(crate) const VERSION: &str = r"^[!#$&'()*+\-./0-9:<>?@A-Z\[\]^_`a-z{|}~]{1,128}$";
+
+/// A trace id; all zero is none.
+pub(crate) const TRACE_ID: &str = "^[0-9a-fA-F]{32}$";
+
+/// A length of time as Go writes it, as spans have it.
+pub(crate) const SPAN_LENGTH: &str = r"^(0|\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
+
 /// One parameter.
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter {
@@ -27,14 +45,14 @@ pub(crate) enum Kind {
     Choices(Vec<&'static str>),
     /// An RFC 3339 time.
     Time,
-    /// A duration, such as `15m`.
-    Duration,
+    /// Text of this form, as a regular expression, with an example.
+    Form { pattern: &'static str, example: &'static str },
     /// A UUID.
     Id,
     /// Any text.
     Text,
-    /// Any text, and the parameter may be repeated.
-    Repeated,
+    /// Text of this form, and the parameter may be repeated.
+    Repeated { pattern: &'static str },
     /// `true` or `false`.
     Boolean,
 }
@@ -57,7 +75,17 @@ impl Parameter {
     }
 
     pub(crate) fn duration(name: &'static str, description: &'static str) -> Self {
-        Self::new(name, Kind::Duration, description)
+        Self::form(name, DURATION, "15m", description)
+    }
+
+    /// Text of this form.
+    pub(crate) fn form(
+        name: &'static str,
+        pattern: &'static str,
+        example: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self::new(name, Kind::Form { pattern, example }, description)
     }
 
     pub(crate) fn choice(
@@ -76,7 +104,7 @@ impl Parameter {
     /// Of a parameter that has several values: whether it is repeated for each, or has them separated by commas.
     pub(crate) fn is_exploded(&self) -> Option<bool> {
         match self.kind {
-            Kind::Repeated => Some(true),
+            Kind::Repeated { .. } => Some(true),
             Kind::Choices(_) => Some(false),
             _ => None,
         }
@@ -93,20 +121,36 @@ impl Parameter {
                 json!({"type": "array", "items": {"type": "string", "enum": names}})
             }
             Kind::Time => json!({"type": "string", "format": "date-time"}),
-            Kind::Duration => json!({"type": "string", "examples": ["15m"]}),
+            Kind::Form { pattern, example } => {
+                json!({"type": "string", "pattern": pattern, "examples": [example]})
+            }
             Kind::Id => json!({"type": "string", "format": "uuid"}),
             Kind::Text => json!({"type": "string"}),
-            Kind::Repeated => json!({"type": "array", "items": {"type": "string"}}),
+            Kind::Repeated { pattern } => {
+                json!({"type": "array", "items": {"type": "string", "pattern": pattern}})
+            }
             Kind::Boolean => json!({"type": "boolean"}),
         }
     }
 }
 
-/// Refuses every parameter but these: a misspelt filter must not find everything.
+/// Refuses every parameter but these, what is given twice, and what is given without a value where the empty text is none:
+/// a misspelt filter must not find everything.
 pub(crate) fn check(query: &Query, known: &[Parameter]) -> Result<(), Problem> {
     if known.is_empty() {
         return query.finish();
     }
     let names: Vec<&str> = known.iter().map(|parameter| parameter.name).collect();
-    query.only(&names)
+    query.only(&names)?;
+    for parameter in known {
+        let Parameter { name, kind, .. } = parameter;
+        let repeats = matches!(kind, Kind::Repeated { .. });
+        if query.given(name).count() > 1 && !repeats {
+            return Err(Problem::field(*name, format!("`{name}` is given more than once; give it once")));
+        }
+        if !matches!(kind, Kind::Text) && query.given(name).any(str::is_empty) {
+            return Err(Problem::field(*name, format!("`{name}` is empty; give a value, or leave it out")));
+        }
+    }
+    Ok(())
 }

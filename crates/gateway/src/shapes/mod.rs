@@ -10,13 +10,15 @@ mod trace;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use domain::{Cause, Intent, Issue, Plan, PlanStatus, Time};
+use domain::{Cause, Intent, Issue, IssueKind, Plan, PlanStatus, Severity, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use store::{ExperimentRecord, HealthRecord, JournalEntry, PlanRecord, Statistics};
 
+use crate::api::{SEVERITIES, STATUSES};
 use crate::control::{Planned, StrategyRate};
+use crate::endpoint::choices;
 use crate::phrases;
 
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
@@ -58,8 +60,11 @@ impl From<&HealthRecord> for HealthScore {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct IssueShape {
+    #[schemars(extend("format" = "uuid"))]
     id: String,
+    #[schemars(schema_with = "issue_types")]
     r#type: &'static str,
+    #[schemars(schema_with = "severities")]
     severity: &'static str,
     resource: String,
     description: String,
@@ -91,10 +96,12 @@ impl From<&Issue> for IssueShape {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct RemediationShape {
+    #[schemars(extend("format" = "uuid"))]
     id: String,
     issue_id: Option<String>,
     action_type: String,
     description: String,
+    #[schemars(schema_with = "statuses")]
     status: &'static str,
     started_at: Option<String>,
     completed_at: Option<String>,
@@ -163,6 +170,18 @@ struct StepShape {
     state: Option<&'static str>,
     started_at: Option<String>,
     ended_at: Option<String>,
+}
+
+fn issue_types(_: &mut SchemaGenerator) -> Schema {
+    choices(IssueKind::ALL.map(IssueKind::name))
+}
+
+fn severities(_: &mut SchemaGenerator) -> Schema {
+    choices(SEVERITIES.map(Severity::name))
+}
+
+fn statuses(_: &mut SchemaGenerator) -> Schema {
+    choices(STATUSES.map(status_name))
 }
 
 /// The name of a status in the API: verifying is still in progress.

@@ -202,6 +202,12 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
 }
 
 impl Server {
+    /// One that a test served itself.
+    #[allow(dead_code, reason = "one test serves its own")]
+    pub(crate) fn of(gateway: Gateway, fleet: Arc<Fleet>) -> Self {
+        Self { gateway, fleet, _dir: None }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.gateway.address()
     }

@@ -1,0 +1,124 @@
+//! The OpenAPI document and what is answered agree: what `suites/openapi` found, so that it is found here first.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::scene;
+use support::server::{HEALING, Server, assert_problem, start};
+
+fn document(server: &Server) -> Value {
+    server.get("/api/v3/openapi.json").json()
+}
+
+/// Every operation with its path and method.
+fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+    })
+}
+
+#[test]
+fn a_write_that_takes_nothing_refuses_a_body_that_says_something() {
+    let server = start(scene::busy);
+    for (method, path) in [
+        ("DELETE", "/api/v3/chaos/emergency-stop".to_owned()),
+        ("DELETE", format!("{HEALING}/pauses/cart")),
+        ("POST", "/api/v3/chaos/emergency-stop".to_owned()),
+        ("POST", format!("{HEALING}/dry-run/{}", server.first("issues"))),
+    ] {
+        for body in ["[null]", "\0"] {
+            assert_problem(&server.write(method, &path, body), 400, "malformed_json");
+        }
+        let reply = server.write(method, &path, r#"{"force": true}"#);
+        assert_problem(&reply, 422, "invalid_field");
+        assert_eq!(reply.json()["field"], "force", "{method} {path}");
+        for body in ["", "{}"] {
+            assert_eq!(server.write(method, &path, body).status, 200, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_without_a_value_or_given_twice_is_refused() {
+    let server = start(scene::busy);
+    for (query, field) in [
+        ("issues?since=", "since"),
+        ("issues?before=", "before"),
+        ("issues?resource=", "resource"),
+        ("issues?limit=1&limit=2", "limit"),
+        ("statistics?window=", "window"),
+        ("health-score/trend?window=1h&window=6h", "window"),
+    ] {
+        let reply = server.get(&format!("{HEALING}/{query}"));
+        assert_problem(&reply, 422, "invalid_field");
+        assert_eq!(reply.json()["field"], field, "{query}");
+    }
+    // A filter by text that is empty filters nothing, as forms send it.
+    assert_eq!(server.get("/api/v3/observability/timeline?service=").status, 200);
+}
+
+#[test]
+fn where_anonymous_reads_are_allowed_the_document_says_that_no_token_is_needed() {
+    let server = start(scene::busy);
+    for (name, operation) in operations(&document(&server)) {
+        if !name.starts_with("get ") || name.contains('{') {
+            continue;
+        }
+        let reply = server.get(name.strip_prefix("get ").unwrap());
+        let may = match operation.get("security") {
+            None => false,
+            Some(ways) => ways == &json!([]) || ways.as_array().unwrap().contains(&json!({})),
+        };
+        assert_eq!(reply.status != 401, may, "{name}: {}", reply.status);
+    }
+}
+
+#[test]
+fn every_answer_that_is_promised_says_its_headers() {
+    let document = document(&start(scene::busy));
+    let headers = |response: &Value| {
+        let response = match response["$ref"].as_str() {
+            Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => response,
+        };
+        response["headers"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    for (name, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let found = headers(response);
+            assert!(found.contains(&"X-Request-Id".to_owned()), "{name} {status}");
+            let needed = match status.as_str() {
+                "401" => "WWW-Authenticate",
+                "429" => "Retry-After",
+                _ => continue,
+            };
+            assert!(found.contains(&needed.to_owned()), "{name} {status}: {found:?}");
+        }
+    }
+    let lists = &document["paths"]["/api/v3/self-healing/issues"]["get"]["responses"];
+    assert!(headers(&lists["200"]).contains(&"Link".to_owned()), "{lists}");
+}
+
+#[test]
+fn the_examples_of_bodies_are_taken() {
+    let server = start(scene::busy);
+    let document = document(&server);
+    let mut taken = 0;
+    for (name, operation) in operations(&document) {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let schema = match schema["$ref"].as_str() {
+            Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => schema,
+        };
+        let path = name.split(' ').nth(1).unwrap().replace("{name}", "cart");
+        for example in schema["examples"].as_array().into_iter().flatten() {
+            let reply = server.post(&path, example.clone());
+            // What the machine at hand or the state of the fleet refuses was understood.
+            assert!(![400, 415, 422].contains(&reply.status), "{name} {example}: {}", reply.body);
+            taken += 1;
+        }
+    }
+    assert!(taken >= 6, "{taken}");
+}

@@ -13,6 +13,7 @@
 
 mod api;
 mod body;
+mod conditional;
 mod control;
 mod endpoint;
 mod guard;

@@ -18,6 +18,7 @@ use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Asked};
 use crate::body::{Fields, Query};
+use crate::conditional;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
 use crate::guard::{self, Requirement};
 use crate::idempotency;
@@ -78,6 +79,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
         Service::Own(routes) => *routes,
     };
     let routes = match (endpoint.surface, &endpoint.method) {
+        (Surface::Ours, &Method::GET) => routes.layer(from_fn(conditional::tag)),
         (Surface::Ours, &Method::POST) => {
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
         }

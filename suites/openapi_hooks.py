@@ -1,15 +1,10 @@
 """What Schemathesis may not do to the fleet of suites/openapi: run a command that was made up.
 
-A body that is wrong anyway stays as it is: it is to be refused. An idempotency key that may be one is made new, since a
-key that was used is refused with reason.
+A body that is wrong anyway stays as it is: it is to be refused. Idempotency keys are left out: a made-up one that was used
+before is refused with reason. What they do is tested in crates/gateway/tests/idempotency.rs.
 """
 
-import itertools
-import re
-
 import schemathesis
-
-COUNT = itertools.count()
 
 
 @schemathesis.hook
@@ -19,7 +14,8 @@ def map_body(context, body):
 
 
 @schemathesis.hook
-def before_call(context, case, kwargs):
-    key = (case.headers or {}).get("Idempotency-Key")
-    if isinstance(key, str) and re.fullmatch("[!-~]{1,255}", key):
-        case.headers["Idempotency-Key"] = f"key-{next(COUNT)}"
+def before_load_schema(context, raw_schema):
+    for methods in raw_schema["paths"].values():
+        for operation in methods.values():
+            kept = [one for one in operation["parameters"] if one["name"] != "Idempotency-Key"]
+            operation["parameters"] = kept

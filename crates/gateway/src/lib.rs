@@ -13,6 +13,7 @@ pub mod access;
 mod api;
 mod auditing;
 mod body;
+mod conditional;
 mod control;
 mod endpoint;
 mod graphql;

@@ -74,10 +74,13 @@ pub(crate) fn document(endpoints: &[Endpoint]) -> Value {
 
 fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut SchemaGenerator) -> Value {
     let id = if is_alias { format!("{}_alias", endpoint.name) } else { endpoint.name.to_owned() };
+    let json = |success: &Success| success.media == Some("application/json");
+    let is_tagged = endpoint.method == Method::GET && endpoint.successes.iter().any(json);
     let parameters: Vec<Value> = placeholder(endpoint, path)
         .into_iter()
         .chain(endpoint.query.iter().map(|parameter| described(parameter, "query")))
         .chain((endpoint.method == Method::POST).then(idempotency_key))
+        .chain(is_tagged.then(if_none_match))
         .collect();
     let is_paged = endpoint.query.iter().any(|parameter| ["before", "offset"].contains(&parameter.name));
     let mut responses: Map<String, Value> = endpoint
@@ -85,6 +88,14 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
         .iter()
         .map(|success| (success.status.as_u16().to_string(), response(success, is_paged, generator)))
         .collect();
+    if is_tagged {
+        let description = "The client has it: its If-None-Match names the ETag";
+        responses.insert(
+            "304".to_owned(),
+            json!({"description": description, "headers": referred(&["X-Request-Id", "ETag"])}),
+        );
+        responses["200"]["headers"]["ETag"] = json!({"$ref": "#/components/headers/ETag"});
+    }
     for status in refusals(endpoint, path) {
         let reference = json!({"$ref": format!("#/components/responses/{}", name_of(status))});
         responses.entry(status.as_str()).or_insert(reference);
@@ -126,6 +137,15 @@ fn idempotency_key() -> Value {
         "in": "header",
         "description": "Names the request, so that it can be sent again: with the same key the same request has no second effect and the same answer for a day, another is refused with `idempotency_mismatch`. A UUID, say.",
         "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]+$"},
+    })
+}
+
+fn if_none_match() -> Value {
+    json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The ETag of an answer that the client has; 304 without a body where it would be the same",
+        "schema": {"type": "string"},
     })
 }
 
@@ -232,6 +252,10 @@ fn headers() -> Value {
             "required": true,
             "description": "Names the request, also in logs and in the audit trail: the request's own X-Request-Id where it has 1 to 128 visible ASCII characters, else a new one",
             "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        },
+        "ETag": {
+            "description": "Names this answer, for If-None-Match; not there where the answer is streamed",
+            "schema": {"type": "string"},
         },
         "Link": {
             "description": "The address of the next page, with rel=\"next\"; not there on the last",

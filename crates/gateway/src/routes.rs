@@ -19,6 +19,7 @@ use homeostat_tracer::tower::ServerLayer;
 use crate::api::{self, Asked};
 use crate::auditing;
 use crate::body::{Fields, Query};
+use crate::conditional;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
 use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
@@ -82,6 +83,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
         Service::Own(routes) => *routes,
     };
     let routes = match (endpoint.surface, &endpoint.method) {
+        (Surface::Ours, &Method::GET) => routes.layer(from_fn(conditional::tag)),
         // Answers that hold a new secret are shown once and kept nowhere.
         (Surface::Ours, &Method::POST) if !endpoint.path.starts_with(api::SECRETS) => {
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))

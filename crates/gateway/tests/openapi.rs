@@ -122,3 +122,25 @@ fn the_examples_of_bodies_are_taken() {
     }
     assert!(taken >= 6, "{taken}");
 }
+
+#[test]
+fn what_the_client_has_is_not_sent_again() {
+    let server = start(scene::busy);
+    let (host, path) = (server.host(), format!("{HEALING}/issues?limit=2"));
+    let first = server.get(&path);
+    let tag = first.header("etag").unwrap();
+    let ask = |known: &str| server.raw("GET", &path, &[("host", &host), ("if-none-match", known)], "");
+    for known in [tag.to_owned(), format!("\"other\", {tag}"), "*".to_owned()] {
+        let again = ask(&known);
+        assert_eq!((again.status, again.body.as_str()), (304, ""), "{known}");
+        assert_eq!(again.header("etag"), Some(tag));
+        assert_eq!(again.header("link"), first.header("link"));
+    }
+    let changed = ask("W/\"other\"");
+    assert_eq!((changed.status, changed.body), (200, first.body.clone()));
+    // A refusal is no answer that could be had.
+    let refused =
+        server.raw("GET", &format!("{HEALING}/issues/x"), &[("host", &host), ("if-none-match", "*")], "");
+    assert_problem(&refused, 404, "not_found");
+    assert_eq!(refused.header("etag"), None);
+}

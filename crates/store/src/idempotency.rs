@@ -44,17 +44,22 @@ pub enum Claim {
     Answered(KeptAnswer),
 }
 
+/// A row: fingerprint, status, headers, body.
+type Known = (Vec<u8>, Option<u16>, String, Vec<u8>);
+
 impl Store {
     /// Claims a key of `who` for the request with this fingerprint. What is older than [`KEY_KEPT`] is forgotten.
     pub fn claim_key(&self, who: &str, key: &str, fingerprint: &[u8; 32], now: Time) -> Result<Claim> {
         self.write(Purpose::Repair, |tx| {
             tx.prepare_cached("DELETE FROM idempotency WHERE began_wall_us < ?1")?
                 .execute([now.minus(KEY_KEPT).wall_us])?;
-            let known: Option<(Vec<u8>, Option<u16>, String, Vec<u8>)> = tx
+            let known = tx
                 .prepare_cached(
                     "SELECT fingerprint, status, headers, body FROM idempotency WHERE who = ?1 AND key = ?2",
                 )?
-                .query_row([who, key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .query_row([who, key], |row| {
+ let known: Known = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+ Ok(known) })
                 .optional()?;
             match known {
                 Some((print, ..)) if print != fingerprint => return Ok(Claim::Mismatch),

@@ -290,6 +290,9 @@ impl Healer {
     /// [`OperateError`] where there is none, or it waits for nobody.
     pub fn approve(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
         let record = self.record(plan)?;
+        if let Some(why) = self.settings().policy.approval.objection(&record.plan.requested_by, who) {
+            return Err(OperateError::Refused { why });
+        }
         if !self.parts.store.approve(plan, who, self.now())? {
             return Err(Self::wrong_state(&record, "awaiting_approval"));
         }

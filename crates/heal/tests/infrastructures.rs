@@ -113,3 +113,17 @@ fn a_scale_that_was_asked_for_stays_and_ending_many_waits() {
     turns(&lab, 5);
     assert_eq!(replicas(&lab), AttributeValue::Count(before + 2));
 }
+
+#[test]
+fn where_policy_asks_for_two_people_who_asked_does_not_approve() {
+    let approval = decide::plan::policy::ApprovalRules { two_people: true };
+    let lab = Lab::shop(Policy { approval, ..Policy::default() });
+    lab.turn();
+    let asked = lab.healer.delete_infrastructure(&shop().name, RunMode::Run, "ann").unwrap();
+    let own = lab.healer.approve(asked.plan.id, "ann");
+    assert!(matches!(&own, Err(OperateError::Refused { why }) if why.contains("somebody else")), "{own:?}");
+    assert_eq!(status(&lab, &asked), PlanStatus::AwaitingApproval);
+    lab.healer.approve(asked.plan.id, "bob").unwrap();
+    turns(&lab, 5);
+    assert_eq!(status(&lab, &asked), PlanStatus::Success);
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::units::duration_ms;
-use domain::{FileClass, Infrastructure, Percent, ServiceName, Severity, Strategy};
+use domain::{Actor, FileClass, Infrastructure, Percent, ServiceName, Severity, Strategy};
 use serde::{Deserialize, Serialize};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,6 +31,8 @@ pub struct Policy {
     pub lifting: LiftTimes,
     /// Who decides about a whole Infrastructure.
     pub infrastructures: InfrastructureRules,
+    /// Who may approve.
+    pub approval: ApprovalRules,
     /// What experiments may do.
     pub chaos: ChaosLimits,
 }
@@ -311,6 +313,24 @@ pub struct InfrastructureRules {
 impl Default for InfrastructureRules {
     fn default() -> Self {
         Self { approve_take_down: true, approve_production: true }
+    }
+}
+
+/// Who may approve what somebody else has to have asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApprovalRules {
+    /// Whether who asked for a plan may not approve it. A token counts as itself, not as its owner; the loop is nobody.
+    pub two_people: bool,
+}
+
+impl ApprovalRules {
+    /// Why somebody may not approve what was asked for; `None` where they may.
+    pub fn objection(self, requested_by: &Actor, who: &str) -> Option<String> {
+        let asked = matches!(requested_by, Actor::Operator(name) if name == who);
+        (self.two_people && asked).then(|| {
+            format!("{who} asked for this plan, and somebody else approves it (policy.approval.two_people)")
+        })
     }
 }
 

@@ -16,7 +16,7 @@ const PORT: u16 = 4000;
 pub struct Gateway {
     /// 1 to 65535, on 127.0.0.1; `listen` says another address too.
     pub port: u16,
-    /// Address and port, such as "127.0.0.1:4000", "0.0.0.0:4000" or "[::]:4000". Beyond loopback that needs `[tls]`, and
+    /// Address and port, such as "127.0.0.1:4000", "0.0.0.0:4000" or `[::]:4000`. Beyond loopback that needs `[tls]`, and
     /// everybody has to sign in. 127.0.0.1 and `port` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,

@@ -80,10 +80,9 @@ async fn prepare(shared: &Shared) -> Result<(), String> {
         port => format!("port {port} of services.{}.publish cannot be had: {error}", link.to),
     })?;
     let mut keeper = shared.borrow_mut();
-    for instance in keeper.wanted_instances() {
-        keeper.make_volume(&instance).map_err(|error| format!("volume of {instance}: {error}"))?;
-    }
-    Ok(())
+    keeper.wanted_instances().into_iter().try_for_each(|instance| {
+        keeper.make_volume(&instance).map_err(|error| format!("volume of {instance}: {error}"))
+    })
 }
 
 /// Takes everything down and forgets it; by a step only what it names, and once.

@@ -158,6 +158,7 @@ fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
                        Extension(identity): Extension<Identity>,
+                       peer: Option<Extension<Peer>>,
                        OriginalUri(uri): OriginalUri,
                        headers: HeaderMap,
                        body: Bytes| {
@@ -173,6 +174,8 @@ fn answers(method: &Method, known: Arc<[Parameter]>, handler: Handler) -> Routes
                 headers: &headers,
                 body: &body,
                 who: &identity.name,
+                identity: &identity,
+                peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
             };
             handler(&asked)
         })

@@ -3,6 +3,7 @@
 //! In: values of `domain` and `store`. Out: what serde writes. Fields beyond the specified ones follow
 //! them; a field without a value is null, never left out.
 
+mod access;
 mod fleet;
 mod timeline;
 mod trace;
@@ -19,6 +20,10 @@ use store::{ExperimentRecord, HealthRecord, JournalEntry, PlanRecord, Statistics
 use crate::control::{Planned, StrategyRate};
 use crate::phrases;
 
+pub(crate) use access::{
+    EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, TokenShape, UserShape,
+    user_tag,
+};
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
 pub(crate) use timeline::{
     CorrelationShape, EventShape, ServiceContext, ServiceHealthShape, TrendShape, WindowShape,

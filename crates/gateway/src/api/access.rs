@@ -8,7 +8,7 @@ use axum::response::Response;
 use domain::access::Permissions;
 use domain::{Permission, Role, TokenId};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use store::UserRecord;
 
 use super::{Answer, Asked, json, time};

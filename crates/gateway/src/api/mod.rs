@@ -2,7 +2,9 @@
 //! [`Asked`] to an answer.
 
 mod access;
+mod audit;
 mod chaos;
+mod cmdb;
 mod deployments;
 pub(crate) mod experiment;
 pub(crate) mod metrics;
@@ -46,6 +48,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(slo::endpoints());
     all.extend(metrics::endpoints());
     all.extend(access::endpoints());
+    all.extend(audit::endpoints());
+    all.extend(cmdb::endpoints());
     all.extend(own_account::endpoints());
     // The specification promises these without the version, too.
     let alias = |endpoint: Endpoint| match endpoint.path.strip_prefix("/api/v3/self-healing/") {

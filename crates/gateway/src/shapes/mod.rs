@@ -4,6 +4,8 @@
 //! them; a field without a value is null, never left out.
 
 mod access;
+mod audit;
+mod cmdb;
 mod fleet;
 mod timeline;
 mod trace;
@@ -24,6 +26,8 @@ pub(crate) use access::{
     EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, TokenShape, UserShape,
     user_tag,
 };
+pub(crate) use audit::AuditRecordShape;
+pub(crate) use cmdb::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape};
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
 pub(crate) use timeline::{
     CorrelationShape, EventShape, ServiceContext, ServiceHealthShape, TrendShape, WindowShape,

@@ -102,7 +102,7 @@ impl Access {
             password_hash: self.hashed(update.password.as_ref(), &read.name)?,
         };
         match self.store().update_user(read, &change)? {
-            UserChanged::Changed(user) => Ok(user),
+            UserChanged::Changed(user) => Ok(*user),
             UserChanged::Unknown => Err(AccessError::UnknownUser(read.name.clone())),
             UserChanged::Meanwhile => Err(AccessError::Changed("somebody else changed this user meanwhile")),
         }

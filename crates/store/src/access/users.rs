@@ -74,7 +74,7 @@ pub struct UserChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserChanged {
     /// It is so now.
-    Changed(UserRecord),
+    Changed(Box<UserRecord>),
     /// There is none of this name.
     Unknown,
     /// It is not as it was read.
@@ -174,7 +174,8 @@ impl Store {
                  WHERE name = ?1",
                 params![read.name, display_name, roles, disabled, password_hash],
             )?;
-            Ok(one(tx, "name = ?1", &[&read.name])?.map_or(UserChanged::Unknown, UserChanged::Changed))
+            Ok(one(tx, "name = ?1", &[&read.name])?
+                .map_or(UserChanged::Unknown, |user| UserChanged::Changed(Box::new(user))))
         })?;
         if let UserChanged::Changed(user) = &changed {
             self.listeners().tell(Topic::Access, &user.name);

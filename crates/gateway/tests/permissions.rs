@@ -159,6 +159,8 @@ fn a_token_that_is_none_any_more_is_told_so_and_lets_nobody_in() {
         json!({ "name": "late", "roles": ["viewer"], "expires_at": "2001-01-01T00:00:00Z" }),
     );
     assert_problem(&past, 422, "invalid_field");
+    let later = json!({ "name": "later", "roles": ["viewer"], "expires_at": "2201-01-01T00:00:00Z" });
+    assert_eq!(me(&token(&server, later).0).status, 200);
     // A wrong bearer beside a good cookie is an error, not the cookie.
     let (host, cookie) = (server.host(), server.cookie());
     let both = [("host", host.as_str()), ("cookie", cookie.as_str()), ("authorization", "Bearer hst_x")];

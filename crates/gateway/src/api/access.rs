@@ -3,10 +3,12 @@
 //! A secret is in the answer that makes it and in no other. A user is changed as it was read: `If-Match` takes the `ETag` of
 //! the last read, and without it a change between read and write is refused all the same.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use domain::access::Permissions;
-use domain::{Permission, Role, TokenId};
+use domain::{Permission, Role, Time, TokenId};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::UserRecord;
@@ -202,15 +204,7 @@ fn list_tokens(asked: &Asked<'_>) -> Answer {
 
 fn create_token(asked: &Asked<'_>) -> Answer {
     let NewToken { name, owner, roles, scope, expires_at } = asked.body()?;
-    let expires = match expires_at {
-        None => None,
-        Some(text) => Some(time(&text).ok_or_else(|| {
-            Problem::field(
-                "expires_at",
-                format!("{text:?} is no RFC 3339 time, such as 2026-11-21T03:00:00Z"),
-            )
-        })?),
-    };
+    let expires = expires_at.map(|text| end(asked, &text)).transpose()?;
     let scope = scope.map(|names| permissions(&names)).transpose()?;
     let roles = roles.unwrap_or_else(|| asked.identity.roles.clone());
     // Nobody hands on by a token more than their own scope leaves them.
@@ -223,6 +217,16 @@ fn create_token(asked: &Asked<'_>) -> Answer {
     let request = TokenRequest { name, owner, roles, scope, expires };
     let made = accounts(asked).create_token(asked.identity, request)?;
     json(StatusCode::CREATED, &MadeTokenShape::from(&made))
+}
+
+/// A time to come, by both clocks: what people write is by the wall clock, and what has come is told by the other.
+fn end(asked: &Asked<'_>, text: &str) -> Result<Time, Problem> {
+    let written = time(text).ok_or_else(|| {
+        Problem::field("expires_at", format!("{text:?} is no RFC 3339 time, such as 2026-11-21T03:00:00Z"))
+    })?;
+    let now = asked.app.clock.now();
+    let ahead = u64::try_from(written.wall_us.saturating_sub(now.wall_us)).unwrap_or(0);
+    Ok(now.plus(Duration::from_micros(ahead)))
 }
 
 fn permissions(names: &[String]) -> Result<Permissions, Problem> {

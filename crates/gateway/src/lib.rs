@@ -48,6 +48,46 @@ pub fn pages() -> impl Iterator<Item = &'static str> {
     page::PATHS.into_iter().map(|(path, _)| path)
 }
 
+/// Who may ask an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// Anybody.
+    Anybody,
+    /// Whoever proved who they are.
+    SignedIn,
+    /// Whoever holds this.
+    Holder(domain::Permission),
+}
+
+/// One address of the API as its routes are made from it: for documents, and for tests of who may what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The method.
+    pub method: String,
+    /// With its placeholder in braces.
+    pub path: String,
+    /// Who may ask.
+    pub asks: Asks,
+    /// Whether it may change something, and so asks for proof whoever may read.
+    pub writes: bool,
+}
+
+/// Every address of the API, ours and of the APIs of others that are answered.
+pub fn addresses() -> Vec<Address> {
+    let address = |endpoint: &endpoint::Endpoint, path: &str| Address {
+        method: endpoint.method.to_string(),
+        path: path.to_owned(),
+        asks: match endpoint.access {
+            endpoint::Access::Open => Asks::Anybody,
+            endpoint::Access::SignedIn => Asks::SignedIn,
+            endpoint::Access::Needs(permission) => Asks::Holder(permission),
+        },
+        writes: endpoint.effect == endpoint::Effect::Writes,
+    };
+    let all = routes::endpoints();
+    all.iter().flat_map(|endpoint| endpoint.paths().map(|path| address(endpoint, path))).collect()
+}
+
 /// The name under which the control plane sends its own spans.
 pub const OWN_SERVICE: &str = "homeostat";
 

@@ -182,6 +182,7 @@ fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Hand
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
                        Extension(identity): Extension<Identity>,
+                       peer: Option<Extension<Peer>>,
                        OriginalUri(uri): OriginalUri,
                        headers: HeaderMap,
                        body: Bytes| {
@@ -200,6 +201,8 @@ fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Hand
                 headers: &headers,
                 body: &body,
                 who: &identity.name,
+                identity: &identity,
+                peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
             };
             handler(&asked)
         })

@@ -96,6 +96,11 @@ impl Client {
         }
     }
 
+    /// Speaks with a control plane elsewhere, over an agent that trusts whom it should.
+    pub(crate) fn at(address: String, token: String, agent: ureq::Agent) -> Self {
+        Self { address, token, agent }
+    }
+
     /// Where the control plane listens, as `http://…`.
     pub fn address(&self) -> &str {
         &self.address
@@ -126,6 +131,26 @@ impl Client {
             .post(format!("{}{path}", self.address))
             .header("Authorization", format!("Bearer {}", self.token))
             .send_json(body);
+        self.answer(path, sent)
+    }
+
+    /// Changes part of something.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, ClientError> {
+        let sent = self
+            .agent
+            .patch(format!("{}{path}", self.address))
+            .header("Authorization", format!("Bearer {}", self.token))
+            .send_json(body);
+        self.answer(path, sent)
+    }
+
+    /// Sends what proves itself: signing in, which needs no token and must not carry one that is over.
+    pub(crate) fn post_unproven<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, ClientError> {
+        let sent = self.agent.post(format!("{}{path}", self.address)).send_json(body);
         self.answer(path, sent)
     }
 

@@ -57,7 +57,7 @@ mod timers;
 
 pub use access::{
     Hash, NewToken, OidcSubject, PasswordHash, SealedSecret, SessionHolder, SessionRecord, SignedInBy,
-    TokenOwner, TokenRecord, UserRecord, UserSaved,
+    TokenOwner, TokenRecord, UserChange, UserChanged, UserRecord, UserSaved,
 };
 pub use changes::{Changed, Subscription, Topic};
 pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};

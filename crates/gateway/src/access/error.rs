@@ -95,6 +95,17 @@ pub enum AccessError {
         /// What they lack.
         lacks: String,
     },
+    /// Somebody would be given, or lose, what the asker does not hold.
+    #[error("{who} lacks {lacks}, and so can neither give that nor change who holds it; an admin can")]
+    BeyondAsker {
+        /// Who asks.
+        who: String,
+        /// What they lack.
+        lacks: String,
+    },
+    /// One's own account was asked for by who has none.
+    #[error("the token in the data directory is no user's; sign in as the user whose account it is about")]
+    NoUser,
     /// Something else was changed meanwhile.
     #[error("{0}; look again, and repeat what still holds")]
     Changed(&'static str),
@@ -173,6 +184,8 @@ impl AccessError {
             Self::NameTaken(_) => Code::NameTaken,
             Self::Field { .. } => Code::InvalidField,
             Self::BeyondOwner { .. } => Code::BeyondOwner,
+            Self::BeyondAsker { .. } => Code::Forbidden,
+            Self::NoUser => Code::Conflict,
             Self::Changed(_) => Code::ChangedMeanwhile,
             Self::NoKey => Code::NoSealingKey,
             Self::Unsealable { .. } => Code::Unsealable,

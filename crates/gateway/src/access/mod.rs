@@ -55,7 +55,7 @@ pub use secret::Secret;
 pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
 pub use sign_in::{SignIn, SignedIn};
 pub use tokens::{MadeToken, TokenRequest};
-pub use users::{Admission, UserRequest};
+pub use users::{Admission, UserRequest, UserUpdate};
 
 /// Who holds the token in the data directory is recorded by this name. No user has it: users' names have no space.
 pub const LOCAL_TOKEN: &str = "local token";

@@ -1,13 +1,14 @@
 //! Users: made, given roles, shut out, given passwords.
 //!
-//! These functions do what they are asked: whether the asker may is `require`'s business, before they are called.
+//! These functions do what they are asked: whether the asker may is `require`'s business, before they are called. What
+//! goes beyond the asker's own rights is [`Access::bound_to`]'s.
 
-use domain::Role;
-use store::{UserRecord, UserSaved};
+use domain::{Identity, Permission, Role};
+use store::{UserChange, UserChanged, UserRecord, UserSaved};
 
 use super::error::AccessError;
 use super::secret::Secret;
-use super::{Access, password};
+use super::{Access, TokenOwner, password};
 
 /// Names that stand for something else where it is recorded who asked.
 const RESERVED: [&str; 4] = ["anonymous", "homeostat", "healing", "chaos"];
@@ -28,6 +29,19 @@ pub struct UserRequest {
     pub password: Option<Secret>,
 }
 
+/// What is to change about a user; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct UserUpdate {
+    /// What people call it; empty for the name.
+    pub display_name: Option<String>,
+    /// What it may do, from the next request on, and its tokens with it.
+    pub roles: Option<Vec<Role>>,
+    /// Whether it is let in.
+    pub admission: Option<Admission>,
+    /// Another password, which ends all its sessions.
+    pub password: Option<Secret>,
+}
+
 /// Whether a user is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -42,23 +56,8 @@ impl Access {
     pub fn create_user(&self, request: UserRequest) -> Result<UserRecord, AccessError> {
         check_name(&request.name)?;
         let roles = checked(request.roles)?;
-        let display_name = match request.display_name.trim() {
-            "" => request.name.clone(),
-            name if name.chars().count() > NAME_MAX || name.chars().any(char::is_control) => {
-                return Err(AccessError::field(
-                    "display_name",
-                    "give at most 64 characters, no control characters",
-                ));
-            }
-            name => name.to_owned(),
-        };
-        let password_hash = match &request.password {
-            Some(given) => {
-                password::check(given, &request.name)?;
-                Some(self.inner.hashing.hash(given)?)
-            }
-            None => None,
-        };
+        let display_name = shown(&request.display_name, &request.name)?;
+        let password_hash = self.hashed(request.password.as_ref(), &request.name)?;
         let now = self.now();
         let user = UserRecord {
             id: self.id(now),
@@ -90,6 +89,63 @@ impl Access {
         self.store().user(name)?.ok_or_else(|| AccessError::UnknownUser(name.to_owned()))
     }
 
+    /// Changes a user in everything that is asked, or in nothing; only as it was `read`.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::Changed`] where somebody else changed it since it was read.
+    pub fn update_user(&self, read: &UserRecord, update: UserUpdate) -> Result<UserRecord, AccessError> {
+        let change = UserChange {
+            display_name: update.display_name.map(|given| shown(&given, &read.name)).transpose()?,
+            roles: update.roles.map(checked).transpose()?,
+            disabled: update.admission.map(|admission| admission == Admission::Disabled),
+            password_hash: self.hashed(update.password.as_ref(), &read.name)?,
+        };
+        match self.store().update_user(read, &change)? {
+            UserChanged::Changed(user) => Ok(*user),
+            UserChanged::Unknown => Err(AccessError::UnknownUser(read.name.clone())),
+            UserChanged::Meanwhile => Err(AccessError::Changed("somebody else changed this user meanwhile")),
+        }
+    }
+
+    /// Shuts a user out for good: sessions end, tokens are revoked, password and second factor go. The name stays taken.
+    pub fn retire_user(&self, name: &str) -> Result<(), AccessError> {
+        self.known(name, self.store().retire_user(name, self.now())?)
+    }
+
+    /// Refuses roles that hold what the asker lacks: a token with a scope must not make, or become by a password, somebody
+    /// who may more.
+    pub fn bound_to(&self, asker: &Identity, roles: &[Role]) -> Result<(), AccessError> {
+        let lacks = Role::permissions_of(roles).iter().filter(|permission| !asker.may(*permission));
+        let lacks: Vec<&str> = lacks.map(Permission::name).collect();
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        Err(AccessError::BeyondAsker { who: asker.name.clone(), lacks: lacks.join(", ") })
+    }
+
+    /// The user behind who asks.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::NoUser`] where the token of the data directory asks.
+    pub fn own_user(&self, asker: &Identity) -> Result<UserRecord, AccessError> {
+        match self.behind(asker)? {
+            TokenOwner::User(user) => Ok(user),
+            TokenOwner::LocalToken => Err(AccessError::NoUser),
+        }
+    }
+
+    fn hashed(
+        &self,
+        password: Option<&Secret>,
+        name: &str,
+    ) -> Result<Option<store::PasswordHash>, AccessError> {
+        let Some(given) = password else { return Ok(None) };
+        password::check(given, name)?;
+        Ok(Some(self.inner.hashing.hash(given)?))
+    }
+
     /// Gives a user other roles, which hold from the next request on, for its tokens too.
     pub fn set_roles(&self, name: &str, roles: Vec<Role>) -> Result<(), AccessError> {
         let roles = checked(roles)?;
@@ -112,6 +168,17 @@ impl Access {
 
     pub(super) fn known(&self, name: &str, found: bool) -> Result<(), AccessError> {
         if found { Ok(()) } else { Err(AccessError::UnknownUser(name.to_owned())) }
+    }
+}
+
+/// What people call a user.
+fn shown(given: &str, name: &str) -> Result<String, AccessError> {
+    match given.trim() {
+        "" => Ok(name.to_owned()),
+        given if given.chars().count() > NAME_MAX || given.chars().any(char::is_control) => {
+            Err(AccessError::field("display_name", "give at most 64 characters, no control characters"))
+        }
+        given => Ok(given.to_owned()),
     }
 }
 

@@ -1,22 +1,27 @@
 //! REST: one module for each group of the specification, handlers that are plain blocking functions from
 //! [`Asked`] to an answer.
 
+mod access;
+mod audit;
 mod chaos;
+mod cmdb;
 mod deployments;
 pub(crate) mod experiment;
 mod intake;
 pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
+mod own_account;
 mod self_healing;
 mod slo;
 pub(crate) mod timeline;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::Time;
+use domain::{Identity, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::body::{Fields, Query};
@@ -46,6 +51,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(timeline::endpoints());
     all.extend(slo::endpoints());
     all.extend(metrics::endpoints());
+    all.extend(access::endpoints());
+    all.extend(audit::endpoints());
+    all.extend(cmdb::endpoints());
+    all.extend(own_account::endpoints());
     // The specification promises these without the version, too.
     let alias = |endpoint: Endpoint| match endpoint.path.strip_prefix("/api/v3/self-healing/") {
         Some(rest) => {
@@ -68,6 +77,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) body: &'a [u8],
     /// Who is recorded to have asked.
     pub(crate) who: &'a str,
+    /// Who it is, and what they may.
+    pub(crate) identity: &'a Identity,
+    /// Where it came from.
+    pub(crate) peer: IpAddr,
 }
 
 /// What a handler gives.

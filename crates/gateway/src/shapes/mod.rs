@@ -3,6 +3,9 @@
 //! In: values of `domain` and `store`. Out: what serde writes. Fields beyond the specified ones follow
 //! them; a field without a value is null, never left out.
 
+mod access;
+mod audit;
+mod cmdb;
 mod fleet;
 mod timeline;
 mod trace;
@@ -21,6 +24,12 @@ use crate::control::{Planned, StrategyRate};
 use crate::endpoint::choices;
 use crate::phrases;
 
+pub(crate) use access::{
+    EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, TokenShape, UserShape,
+    user_tag,
+};
+pub(crate) use audit::AuditRecordShape;
+pub(crate) use cmdb::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape};
 pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
 pub(crate) use timeline::{
     CorrelationShape, EventShape, ServiceContext, ServiceHealthShape, TrendShape, WindowShape,

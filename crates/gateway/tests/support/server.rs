@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::Audit;
 use domain::{Clock, Time};
+use gateway::access::AccessConfig;
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
 use gateway::{Gateway, GatewayConfig, GatewayError, Listening, ScrapeTargets, serve};
 use homeostat_tracer::Tracer;
@@ -143,6 +145,8 @@ pub(crate) struct Kept {
     pub(crate) rules: Option<Arc<dyn RuleStates>>,
     pub(crate) targets: Option<Arc<dyn ScrapeTargets>>,
     pub(crate) tracer: Option<Tracer>,
+    pub(crate) access: AccessConfig,
+    pub(crate) audit: Option<Audit>,
 }
 
 impl Kept {
@@ -181,11 +185,11 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer } = kept;
+    let Kept { telemetry, metrics, rules, targets, tracer, access, audit } = kept;
     let token = TOKEN.to_owned();
     let config = GatewayConfig {
-        audit: None,
-        access: Default::default(),
+        audit,
+        access,
         token,
         token_file: None,
         clock,

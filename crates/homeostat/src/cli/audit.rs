@@ -21,6 +21,8 @@ use super::{Exit, Failure, Global, Output};
 pub(crate) enum AuditCommand {
     /// Whether every record is as it was written: none changed, removed, added, swapped or cut off.
     Verify(VerifyArgs),
+    /// Records, newest first, asked of the running control plane.
+    List(ListArgs),
     /// Print the records, oldest first.
     Export(ExportArgs),
     /// Print a proof, to be checked without the log: that a record is in it, or that it only grew.
@@ -45,6 +47,28 @@ pub(crate) struct VerifyArgs {
     keys: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+/// `audit list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only what was done by exactly this one.
+    #[arg(long)]
+    pub(super) who: Option<String>,
+    /// Only actions whose name begins like this, such as `users.`.
+    #[arg(long)]
+    pub(super) action: Option<String>,
+    /// Only what came out like this: done, refused or failed.
+    #[arg(long)]
+    pub(super) outcome: Option<String>,
+    /// Only what was done since: RFC 3339, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 50, allow_negative_numbers = true)]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 /// `audit export`.
@@ -102,6 +126,7 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failu
             Some(proof) => check(dir, proof, args),
             None => verify(dir, args),
         },
+        AuditCommand::List(args) => super::access::audit_records(global, args),
         AuditCommand::Export(args) => export(dir, args),
         AuditCommand::Prove(args) => prove(dir, args),
         AuditCommand::Checkpoint => checkpoint(dir),

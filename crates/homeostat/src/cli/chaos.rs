@@ -127,7 +127,7 @@ pub(super) fn run(global: &Global, command: &ChaosCommand) -> Result<Exit, Failu
 const EFFECT_WITHIN: Duration = Duration::from_secs(120);
 
 fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let name = value_name(&args.fault);
     let mut body = json!({
         "name": format!("{name} by hand"),
@@ -186,13 +186,12 @@ fn value_name<T: ValueEnum>(value: &T) -> String {
 
 /// Through the API; where that does not answer, through the file that the control plane looks for.
 fn stop(global: &Global) -> Result<Exit, Failure> {
-    let answer = Client::find(&global.dir)
-        .and_then(|client| client.post::<Value>("/api/v3/chaos/emergency-stop", &json!({})));
-    match answer {
-        Ok(answer) => {
-            print(&format!("{} faults taken out\n", answer["faults_removed"]))?;
-            provider::say!("nothing is repaired or disturbed until `homeostat chaos resume`");
-        }
+    let ask = |client: Client| client.post::<Value>("/api/v3/chaos/emergency-stop", &json!({}));
+    if global.server.is_some() {
+        return stopped(&ask(global.client()?)?);
+    }
+    match Client::find(&global.dir).and_then(ask) {
+        Ok(answer) => return stopped(&answer),
         Err(ClientError::NotRunning { .. } | ClientError::Unreachable { .. }) if global.dir.exists() => {
             let file = global.dir.join(EMERGENCY_FILE);
             std::fs::write(&file, "").map_err(|error| Failure::failed(&error))?;
@@ -206,12 +205,18 @@ fn stop(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn stopped(answer: &Value) -> Result<Exit, Failure> {
+    print(&format!("{} faults taken out\n", answer["faults_removed"]))?;
+    provider::say!("nothing is repaired or disturbed until `homeostat chaos resume`");
+    Ok(Exit::Done)
+}
+
 fn resume(global: &Global) -> Result<Exit, Failure> {
     let file = global.dir.join(EMERGENCY_FILE);
-    if file.exists() {
+    if global.server.is_none() && file.exists() {
         std::fs::remove_file(&file).map_err(|error| Failure::failed(&error))?;
     }
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let _: Value = client.delete("/api/v3/chaos/emergency-stop")?;
     provider::say!("the emergency stop is cleared");
     Ok(Exit::Done)

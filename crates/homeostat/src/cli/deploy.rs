@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Deploys, or shows how it would, and waits until the rollout is over.
 pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let mut body = Map::new();
     body.insert("version".to_owned(), args.version.clone().into());
     body.insert("dry_run".to_owned(), args.dry_run.into());

@@ -103,7 +103,7 @@ pub(super) fn run(global: &Global, command: &InfraCommand) -> Result<Exit, Failu
         InfraCommand::Show { name, output } => show(global, name, *output),
         InfraCommand::Create { file, how } => create(global, file, *how),
         InfraCommand::Delete { name, how } => {
-            let client = Client::find(&global.dir)?;
+            let client = global.client()?;
             let path = format!("/api/v3/infrastructures/{name}?dry_run={}", how.dry_run);
             let plan = client.delete(&path)?;
             follow(&client, plan, *how)
@@ -115,7 +115,7 @@ pub(super) fn run(global: &Global, command: &InfraCommand) -> Result<Exit, Failu
 }
 
 fn list(global: &Global, output: Output) -> Result<Exit, Failure> {
-    let all: Vec<Value> = Client::find(&global.dir)?.get("/api/v3/infrastructures")?;
+    let all: Vec<Value> = global.client()?.get("/api/v3/infrastructures")?;
     if output.json {
         return printed(&format!("{:#}\n", Value::Array(all)));
     }
@@ -132,7 +132,7 @@ fn list(global: &Global, output: Output) -> Result<Exit, Failure> {
 }
 
 fn show(global: &Global, name: &ServiceName, output: Output) -> Result<Exit, Failure> {
-    let one: Value = Client::find(&global.dir)?.get(&format!("/api/v3/infrastructures/{name}"))?;
+    let one: Value = global.client()?.get(&format!("/api/v3/infrastructures/{name}"))?;
     if output.json {
         return printed(&format!("{one:#}\n"));
     }
@@ -147,7 +147,7 @@ fn show(global: &Global, name: &ServiceName, output: Output) -> Result<Exit, Fai
 fn create(global: &Global, file: &Path, how: How) -> Result<Exit, Failure> {
     provider::manifest::read(file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     let definition = std::fs::read_to_string(file).map_err(|error| Failure::failed(&error))?;
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let body = json!({ "definition": definition, "dry_run": how.dry_run });
     let plan = client.post("/api/v3/infrastructures", &body)?;
     follow(&client, plan, how)
@@ -155,14 +155,14 @@ fn create(global: &Global, file: &Path, how: How) -> Result<Exit, Failure> {
 
 /// The Infrastructure of a service is the one that is up.
 fn scale(global: &Global, service: &ServiceName, replicas: u32, how: How) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let all: Vec<Value> = client.get("/api/v3/infrastructures")?;
     let Some(name) = all.first().and_then(|one| one["name"].as_str()) else {
         let message = "nothing is up; `homeostat infra create FILE` brings something up".to_owned();
         return Err(Failure { exit: Exit::Usage, message });
     };
-    let body = json!({ "replicas": replicas, "dry_run": how.dry_run });
-    let plan = client.post(&format!("/api/v3/infrastructures/{name}/services/{service}/scale"), &body)?;
+    let body = json!({ "service": service, "replicas": replicas, "dry_run": how.dry_run });
+    let plan = client.post(&format!("/api/v3/infrastructures/{name}/scale"), &body)?;
     follow(&client, plan, how)
 }
 
@@ -200,7 +200,7 @@ fn items(global: &Global, args: &ItemsArgs) -> Result<Exit, Failure> {
             path.push_str(&format!("&{name}={}", encoded(&value)));
         }
     }
-    let items: Vec<Value> = Client::find(&global.dir)?.get(&path)?;
+    let items: Vec<Value> = global.client()?.get(&path)?;
     if args.output.json {
         return printed(&format!("{:#}\n", Value::Array(items)));
     }
@@ -214,7 +214,7 @@ fn items(global: &Global, args: &ItemsArgs) -> Result<Exit, Failure> {
 
 fn history(global: &Global, item: &ResourceId, output: Output) -> Result<Exit, Failure> {
     let path = format!("/api/v3/cmdb/items/{}/history", encoded(&item.to_string()));
-    let changes: Vec<Value> = Client::find(&global.dir)?.get(&path)?;
+    let changes: Vec<Value> = global.client()?.get(&path)?;
     if output.json {
         return printed(&format!("{:#}\n", Value::Array(changes)));
     }
@@ -230,13 +230,13 @@ fn history(global: &Global, item: &ResourceId, output: Output) -> Result<Exit, F
     printed(&text)
 }
 
-fn printed(text: &str) -> Result<Exit, Failure> {
+pub(super) fn printed(text: &str) -> Result<Exit, Failure> {
     print(text)?;
     Ok(Exit::Done)
 }
 
 /// A value in one line.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -245,7 +245,7 @@ fn word(value: &Value) -> String {
 }
 
 /// Text as it may stand in a path or a query.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()

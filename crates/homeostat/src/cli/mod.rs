@@ -3,6 +3,7 @@
 //! In: arguments. Out: an [`Exit`]. Every command that changes something asks the running control plane
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
+mod access;
 mod audit;
 mod backup;
 mod chaos;
@@ -11,8 +12,10 @@ mod deploy;
 mod infra;
 mod manual;
 mod operate;
+mod password;
 mod rules;
 mod running;
+mod server;
 mod show;
 mod slo;
 mod support;
@@ -28,6 +31,8 @@ pub use clap::Parser;
 use clap::{Args, Subcommand};
 use domain::units::parse_duration;
 use domain::{IssueId, PlanId, ServiceName};
+
+use crate::client::Client;
 
 pub(crate) use config::{load as load_config, print};
 pub(crate) use deploy::{Rollout, await_plan};
@@ -59,6 +64,23 @@ pub(crate) struct Global {
     /// The configuration file (TOML); `homeostat config init` writes one.
     #[arg(long, global = true, env = "HOMEOSTAT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    /// Ask this server, such as https://homeostat.example:4000, instead of the one of the data directory; with the token of
+    /// HOMEOSTAT_TOKEN, or that of `homeostat login`.
+    #[arg(long, global = true, env = "HOMEOSTAT_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Trust certificates of this authority (PEM) instead of the usual ones, with --server.
+    #[arg(long, global = true, env = "HOMEOSTAT_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl Global {
+    /// The control plane that is asked: that of `--server`, else that of the data directory.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        match &self.server {
+            Some(url) => server::remote(url, self.ca.as_deref()),
+            None => Ok(Client::find(&self.dir)?),
+        }
+    }
 }
 
 /// How the answer is printed.
@@ -153,9 +175,21 @@ pub(crate) enum Command {
     /// Write or check the configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Verify, prove and export the audit trail; needs no control plane.
+    /// Verify, prove and export the audit trail, which needs no control plane; list records.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Users: who may sign in, and as what.
+    #[command(subcommand)]
+    Users(access::UsersCommand),
+    /// Tokens, by which programs ask.
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// Sign in at the server of --server; its token is kept for later commands.
+    Login(server::LoginArgs),
+    /// End the token that `login` made, and forget it.
+    Logout,
+    /// Who one is to the server, and what one may.
+    Whoami(Output),
     /// Check recording and alerting rules.
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -428,6 +462,11 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::BenchServer(args) => crate::bench::serve(&args),
         Command::Config(command) => config::run(&global, &command),
         Command::Audit(command) => audit::run(&global, &command),
+        Command::Users(command) => access::users(&global, &command),
+        Command::Token(command) => access::tokens(&global, &command),
+        Command::Login(args) => server::login(&global, &args),
+        Command::Logout => server::logout(&global),
+        Command::Whoami(output) => server::whoami(&global, output),
         Command::Rules(command) => rules::run(&command),
         Command::Tls(command) => tls::run(&global, &command),
         Command::Reload(output) => running::reload(&global, output),

@@ -156,7 +156,7 @@ pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
 
 /// Repairs an issue, or shows how it would.
 pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Output) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let operation = if dry_run { "dry-run" } else { "manual-remediate" };
     let answer: Value = client.post(&format!("/api/v3/self-healing/{operation}/{issue}"), &json!({}))?;
     if output.json {
@@ -170,7 +170,7 @@ pub(super) fn heal(global: &Global, issue: IssueId, dry_run: bool, output: Outpu
 
 /// Lets a waiting plan run.
 pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let _: Value = client.post(&format!("/api/v3/self-healing/remediations/{plan}/approve"), &json!({}))?;
     provider::say!("approved; it runs as soon as the guard clears it");
     Ok(Exit::Done)
@@ -178,7 +178,7 @@ pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
 
 /// Hands off a service for a while.
 pub(super) fn pause(global: &Global, service: &ServiceName, time: Duration) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let body = json!({ "service": service, "for": format!("{}ms", time.as_millis()) });
     let _: Value = client.post("/api/v3/self-healing/pauses", &body)?;
     provider::say!("nothing is repaired or disturbed at {service} for {}", show_duration(time));

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 
 /// What runs, and how it is.
 pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let services: Vec<Value> = client.get("/api/v3/self-healing/services")?;
     let health: Value = client.get("/api/v3/self-healing/health-score")?;
     let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
@@ -86,7 +86,7 @@ fn trouble_line(telemetry: &Value) -> String {
 
 /// Issues, newest first.
 pub(super) fn issues(global: &Global, limit: u32, output: Output) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let issues: Vec<Value> = client.get(&format!("/api/v3/self-healing/issues?limit={limit}"))?;
     if output.json {
         print(&format!("{:#}\n", Value::Array(issues)))?;
@@ -117,7 +117,7 @@ pub(super) fn issues(global: &Global, limit: u32, output: Output) -> Result<Exit
 
 /// The captured output of a service.
 pub(super) fn logs(global: &Global, service: &ServiceName, lines: usize) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let logs: Vec<String> =
         client.get(&format!("/api/v3/self-healing/services/{service}/logs?lines={lines}"))?;
     for line in logs {
@@ -128,7 +128,7 @@ pub(super) fn logs(global: &Global, service: &ServiceName, lines: usize) -> Resu
 
 /// Whether the control plane answers.
 pub(super) fn health(global: &Global, output: Output) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let answer: Value = client.get("/health")?;
     if output.json {
         print(&format!("{answer:#}\n"))?;

@@ -10,7 +10,6 @@ use slo::prometheus::{Provenance, RuleFile};
 use super::config::print;
 use super::show::table;
 use super::{Exit, Failure, Global, Output};
-use crate::client::Client;
 use crate::config::read_objectives;
 
 /// What to do.
@@ -51,7 +50,7 @@ pub(super) fn run(global: &Global, command: &SloCommand) -> Result<Exit, Failure
 }
 
 fn list(global: &Global, output: Output) -> Result<Exit, Failure> {
-    let mut slos: Vec<Value> = Client::find(&global.dir)?.get("/api/v3/observability/slos")?;
+    let mut slos: Vec<Value> = global.client()?.get("/api/v3/observability/slos")?;
     if output.json {
         print(&format!("{:#}\n", Value::Array(slos)))?;
         return Ok(Exit::Done);
@@ -93,7 +92,7 @@ fn percent(value: Option<f64>, places: usize) -> String {
 
 fn show(global: &Global, id: &str, output: Output) -> Result<Exit, Failure> {
     let path = format!("/api/v3/observability/slo/{}", in_path(id));
-    let slo: Value = Client::find(&global.dir)?.get(&path)?;
+    let slo: Value = global.client()?.get(&path)?;
     if output.json {
         print(&format!("{slo:#}\n"))?;
         return Ok(Exit::Done);

@@ -10,7 +10,6 @@ use super::config::print;
 use super::show::{of, table};
 use super::traces::encode;
 use super::{Exit, Failure, Global, Output};
-use crate::client::Client;
 
 /// `timeline`.
 #[derive(Debug, clap::Args)]
@@ -57,7 +56,7 @@ fn query(pairs: &[(&str, Option<&str>)]) -> String {
 
 /// What happened, newest first.
 pub(super) fn timeline(global: &Global, args: &TimelineArgs) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let lanes = args.lanes.join(",");
     let query = query(&[
         ("within", Some(args.since.as_str()).filter(|_| args.from.is_none())),
@@ -110,7 +109,7 @@ fn lasted(event: &Value) -> String {
 
 /// What belongs together around a time, and what changed before.
 pub(super) fn correlate(global: &Global, args: &CorrelateArgs) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let query = query(&[
         ("around", args.around.as_deref()),
         ("window", args.window.as_deref()),

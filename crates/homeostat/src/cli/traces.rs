@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::config::print;
 use super::show::{of, table};
 use super::{Exit, Failure, Global, Output};
-use crate::client::Client;
 
 /// Cells of a duration bar.
 const BAR: usize = 40;
@@ -44,7 +43,7 @@ pub(crate) struct TracesArgs {
 
 /// Traces, newest first.
 pub(super) fn list(global: &Global, args: &TracesArgs) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let traces: Vec<Value> = client.get(&format!("/api/v3/observability/traces?{}", query(args)))?;
     if args.output.json {
         print(&format!("{:#}\n", Value::Array(traces)))?;
@@ -91,7 +90,7 @@ fn row(trace: &Value) -> Vec<String> {
 
 /// One trace as a waterfall.
 pub(super) fn show(global: &Global, id: &str, output: Output) -> Result<Exit, Failure> {
-    let client = Client::find(&global.dir)?;
+    let client = global.client()?;
     let trace: Value = client.get(&format!("/api/v3/observability/trace/{}", encode(id)))?;
     let text = if output.json { format!("{trace:#}\n") } else { waterfall(&trace) };
     print(&text)?;

@@ -86,6 +86,9 @@ impl Fleet {
     fn command_with(&self, config: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(words).arg("--dir").arg(&self.dir).arg("--config").arg(config);
+        for name in ["HOMEOSTAT_SERVER", "HOMEOSTAT_TOKEN", "HOMEOSTAT_CA"] {
+            command.env_remove(name);
+        }
         for name in ["HOMEOSTAT_DIR", "HOMEOSTAT_CONFIG", "DRY_RUN_MODE", "AUTO_REMEDIATION_ENABLED"] {
             command.env_remove(name);
         }

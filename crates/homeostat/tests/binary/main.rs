@@ -4,6 +4,7 @@
 //! Tests run one after the other, because they measure time on the same cores. `campaign` as first argument
 //! runs many kills instead; that is what `cargo xtask crash` does.
 
+mod access;
 mod answers;
 mod backup;
 mod deployments;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         .chain(backup::TESTS)
         .chain(running::TESTS)
         .chain(support::TESTS)
+        .chain(access::TESTS)
         .chain(kills::TESTS);
     let mut failed = 0;
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {

@@ -16,7 +16,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 pub use sessions::{SessionHolder, SessionRecord, SignedInBy};
 pub use tokens::{NewToken, TokenOwner, TokenRecord};
-pub use users::{OidcSubject, UserRecord, UserSaved};
+pub use users::{OidcSubject, UserChange, UserChanged, UserRecord, UserSaved};
 
 /// SHA-256 of a secret that is random enough to need no more: a token, a cookie's value, a recovery code.
 #[derive(Clone, Copy, PartialEq, Eq)]

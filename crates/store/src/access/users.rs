@@ -57,6 +57,30 @@ pub enum UserSaved {
     NameTaken,
 }
 
+/// What is to change about a user; `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// What it may do, from the next request on.
+    pub roles: Option<Vec<Role>>,
+    /// Whether it is shut out, which ends its sessions.
+    pub disabled: Option<bool>,
+    /// Another password, which ends its sessions.
+    pub password_hash: Option<PasswordHash>,
+}
+
+/// Whether a user could be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserChanged {
+    /// It is so now.
+    Changed(Box<UserRecord>),
+    /// There is none of this name.
+    Unknown,
+    /// It is not as it was read.
+    Meanwhile,
+}
+
 const COLUMNS: &str = "users.id, users.name, users.display_name, users.roles, users.password_hash,
     users.totp_sealed, users.totp_pending, users.totp_step, users.oidc_issuer, users.oidc_subject, users.disabled,
     users.created_boot_us, users.created_wall_us, users.signed_in_boot_us, users.signed_in_wall_us";
@@ -129,6 +153,53 @@ impl Store {
     pub fn user_of_oidc(&self, who: &OidcSubject) -> Result<Option<UserRecord>> {
         self.read(|connection| {
             one(connection, "oidc_issuer = ?1 AND oidc_subject = ?2", &[&who.issuer, &who.subject])
+        })
+    }
+
+    /// Changes a user in all fields or in none, and only where what people manage of it is still as in `read`.
+    pub fn update_user(&self, read: &UserRecord, change: &UserChange) -> Result<UserChanged> {
+        let UserChange { display_name, roles, disabled, password_hash } = change;
+        let roles = roles.as_ref().map(to_json).transpose()?;
+        let changed = self.write(Purpose::Record, |tx| {
+            let Some(now) = one(tx, "name = ?1", &[&read.name])? else { return Ok(UserChanged::Unknown) };
+            if managed(&now) != managed(read) {
+                return Ok(UserChanged::Meanwhile);
+            }
+            if disabled.is_some() || password_hash.is_some() {
+                end_sessions(tx, &read.name)?;
+            }
+            tx.execute(
+                "UPDATE users SET display_name = coalesce(?2, display_name), roles = coalesce(?3, roles),
+                     disabled = coalesce(?4, disabled), password_hash = coalesce(?5, password_hash)
+                 WHERE name = ?1",
+                params![read.name, display_name, roles, disabled, password_hash],
+            )?;
+            Ok(one(tx, "name = ?1", &[&read.name])?
+                .map_or(UserChanged::Unknown, |user| UserChanged::Changed(Box::new(user))))
+        })?;
+        if let UserChanged::Changed(user) = &changed {
+            self.listeners().tell(Topic::Access, &user.name);
+        }
+        Ok(changed)
+    }
+
+    /// Shuts a user out for good: its sessions end, its tokens are revoked, its password and second factor go. The record
+    /// stays, because what it did is told by its name. Returns whether there is one of this name.
+    pub fn retire_user(&self, name: &str, now: Time) -> Result<bool> {
+        let (boot_us, wall_us) = column(now);
+        self.change_user(name, |tx| {
+            end_sessions(tx, name)?;
+            forget_recovery(tx, name)?;
+            tx.execute(
+                "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
+                 WHERE revoked_wall_us IS NULL AND owner = (SELECT id FROM users WHERE name = ?1)",
+                params![name, boot_us, wall_us],
+            )?;
+            Ok(tx.execute(
+                "UPDATE users SET disabled = 1, password_hash = NULL, totp_sealed = NULL, totp_pending = NULL,
+                     totp_step = NULL WHERE name = ?1",
+                [name],
+            )? == 1)
         })
     }
 
@@ -280,6 +351,11 @@ pub(super) fn read(row: &Row<'_>, at: usize) -> Result<UserRecord> {
         signed_in: pair(row, at + 13)?,
         name,
     })
+}
+
+/// What people manage of a user; when it signed in, and by which code, is not theirs.
+fn managed(user: &UserRecord) -> impl PartialEq + use<'_> {
+    (user.id, &user.display_name, &user.roles, user.disabled, &user.password_hash, user.totp.is_some())
 }
 
 fn end_sessions(connection: &Connection, name: &str) -> Result<()> {

@@ -1,0 +1,124 @@
+//! `/api/v3/audit/…`: the audit trail, read. Nothing here changes it: a checkpoint is signed where none covers what there is,
+//! which adds no record.
+
+use audit::{Audit, AuditError, Filter, Outcome, Record};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use domain::{Permission, PlanId};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Answer, Asked, PAGE, json, names};
+use crate::endpoint::{Endpoint, Parameter};
+use crate::problem::{Code, Problem, chain};
+use crate::shapes::AuditRecordShape;
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get(Permission::AuditRead, "/api/v3/audit/records", "audit.list", list)
+            .says("Records of the audit trail, newest first")
+            .query([
+                Parameter::text("who", "Only what was done by exactly this one"),
+                Parameter::text("action", "Only actions whose name begins like this"),
+                Parameter::choice("outcome", Outcome::ALL.map(Outcome::name), "Only what came out like this"),
+                Parameter::text("target", "Only what was done to exactly this"),
+                Parameter::id("plan", "Only what is about this plan"),
+                Parameter::time("since", "Only what was done since"),
+                Parameter::text("before", "Only those before this sequence; the Link header has it"),
+                Parameter::limit(Filter::LIMIT_MAX, PAGE),
+            ])
+            .answers::<Vec<AuditRecordShape>>("Records"),
+        Endpoint::get(Permission::AuditRead, "/api/v3/audit/records/{sequence}", "audit.get", get)
+            .says("One record")
+            .placeholder(Parameter::text("sequence", "Its place, counted from 0"))
+            .answers::<AuditRecordShape>("The record"),
+        Endpoint::get(Permission::AuditRead, "/api/v3/audit/checkpoint", "audit.checkpoint", checkpoint)
+            .says("A signed checkpoint of everything so far; kept elsewhere, it shows what was changed since")
+            .answers_text("text/plain", "The signed note"),
+        Endpoint::get(Permission::AuditRead, "/api/v3/audit/status", "audit.status", status)
+            .says("How the trail is, and by which keys its checkpoints are known")
+            .answers::<TrailShape>("Its state"),
+    ]
+}
+
+/// How the trail is.
+#[derive(Serialize, JsonSchema)]
+struct TrailShape {
+    /// How many records there are.
+    records: u64,
+    /// How many of them the newest checkpoint covers.
+    checkpoint_records: u64,
+    /// Why the last checkpoint could not be written.
+    checkpoint_failure: Option<String>,
+    /// Why no more records are taken.
+    stopped: Option<String>,
+    /// The fingerprint of the public keys.
+    keys: String,
+}
+
+fn trail<'a>(asked: &'a Asked<'_>) -> Result<&'a Audit, Problem> {
+    asked.app.trail.audit().ok_or_else(|| {
+        let why = "no audit trail is kept here; the log of `homeostat serve` says why";
+        Problem::new(Code::Unavailable, why)
+    })
+}
+
+fn list(asked: &Asked<'_>) -> Answer {
+    let query = &asked.query;
+    let text = |name: &str| query.text(name).map(str::to_owned);
+    let filter = Filter {
+        before: query.read("before", |text| text.parse().ok(), || "a sequence".to_owned())?,
+        who: text("who"),
+        action: text("action"),
+        outcome: query.read("outcome", |text| text.parse().ok(), || names(Outcome::ALL, Outcome::name))?,
+        target: text("target"),
+        plan: query.read("plan", |text| text.parse::<PlanId>().ok(), || "the id of a plan".to_owned())?,
+        since_us: asked.since()?.map(|since| since.wall_us),
+        limit: query.count("limit", 1, Filter::LIMIT_MAX)?.unwrap_or(PAGE),
+    };
+    let page = trail(asked)?.query(&filter).map_err(problem)?;
+    let shapes: Vec<_> = page.records.iter().map(AuditRecordShape::from).collect();
+    let mut response = json(StatusCode::OK, &shapes)?;
+    if let Some(before) = page.next {
+        let query = asked.query.with("before", &before.to_string());
+        let link = format!("<{}?{query}>; rel=\"next\"", asked.path);
+        let link = HeaderValue::from_str(&link)
+            .map_err(|_| Problem::internal("the address of the next page is no header"))?;
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+fn get(asked: &Asked<'_>) -> Answer {
+    let sequence = asked.name.parse().map_err(|_| {
+        Problem::not_found(format!("there is no record {:?}; records are counted from 0", asked.name))
+    })?;
+    let record: Record = trail(asked)?.record(sequence).map_err(problem)?;
+    json(StatusCode::OK, &AuditRecordShape::from(&record))
+}
+
+fn checkpoint(asked: &Asked<'_>) -> Answer {
+    let signed = trail(asked)?.checkpoint().map_err(problem)?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], signed.note).into_response())
+}
+
+fn status(asked: &Asked<'_>) -> Answer {
+    let trail = trail(asked)?;
+    let status = trail.status();
+    let shape = TrailShape {
+        records: status.size,
+        checkpoint_records: status.checkpoint_size,
+        checkpoint_failure: status.checkpoint_failure.map(|error| chain(&error)),
+        stopped: status.stopped.map(|why| why.to_string()),
+        keys: trail.keys().fingerprint(),
+    };
+    json(StatusCode::OK, &shape)
+}
+
+fn problem(error: AuditError) -> Problem {
+    match error {
+        AuditError::NoSuchRecord { .. } => Problem::not_found(error.to_string()),
+        AuditError::Stopped(_) => Problem::new(Code::Unavailable, error.to_string()),
+        error => Problem::internal(chain(&error)),
+    }
+}

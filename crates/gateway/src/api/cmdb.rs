@@ -1,0 +1,235 @@
+//! `/api/v3/cmdb/…`: configuration items, their history and how they belong together; `/api/v3/infrastructures/…`: whole
+//! Infrastructures, brought up, taken down and scaled by plans, which pass the guard as repairs do.
+
+use axum::http::StatusCode;
+use domain::cmdb::ItemKind;
+use domain::{Infrastructure, Permission, ResourceId, ServiceName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
+
+use super::{Answer, Asked, LIMIT_MAX, PAGE, json, names};
+use crate::auditing::about;
+use crate::control::{Planned, RunMode};
+use crate::endpoint::{Endpoint, Kind, Parameter};
+use crate::problem::Problem;
+use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut all = items_endpoints();
+    all.extend(infrastructure_endpoints());
+    all
+}
+
+fn items_endpoints() -> Vec<Endpoint> {
+    let id = || Parameter::text("id", "The id of an item, percent-encoded, such as `service%2Fcart`");
+    let page = || Parameter::text("before", "Only what comes behind; the Link header has it");
+    vec![
+        Endpoint::get(Permission::StateRead, "/api/v3/cmdb/items", "cmdb.items", items)
+            .says("Configuration items, what changed last first")
+            .query([
+                Parameter::choice("kind", ItemKind::ALL.map(ItemKind::name), "Only of this kind"),
+                Parameter::text("service", "Only those of this service; of links those to it"),
+                Parameter::time("since", "Only those that changed since"),
+                Parameter::new(
+                    "present",
+                    Kind::Boolean,
+                    "Only those that are there, or only those that are gone",
+                ),
+                Parameter::limit(LIMIT_MAX, PAGE),
+                page(),
+            ])
+            .answers::<Vec<ItemShape>>("Items"),
+        Endpoint::get(Permission::StateRead, "/api/v3/cmdb/items/{id}", "cmdb.item", item)
+            .says("One configuration item")
+            .placeholder(id())
+            .answers::<ItemShape>("The item"),
+        Endpoint::get(Permission::StateRead, "/api/v3/cmdb/items/{id}/history", "cmdb.history", history)
+            .says("Every change of an item, newest first")
+            .placeholder(id())
+            .query([Parameter::limit(LIMIT_MAX, PAGE), page()])
+            .answers::<Vec<ItemChangeShape>>("Changes"),
+        Endpoint::get(Permission::StateRead, "/api/v3/cmdb/relations", "cmdb.relations", relations)
+            .says("How items belong together, or those from and to one item")
+            .query([Parameter::text("item", "Only those from and to this item")])
+            .answers::<Vec<RelationShape>>("Relations"),
+    ]
+}
+
+fn infrastructure_endpoints() -> Vec<Endpoint> {
+    let (all, one) = ("/api/v3/infrastructures", "/api/v3/infrastructures/{name}");
+    let name = || Parameter::text("name", "The name of an Infrastructure");
+    vec![
+        Endpoint::get(Permission::StateRead, all, "infrastructures.list", infrastructures)
+            .says("What is up, as it was declared; environments by name alone")
+            .answers::<Vec<InfrastructureShape>>("Infrastructures"),
+        Endpoint::get(Permission::StateRead, one, "infrastructures.get", infrastructure)
+            .says("One Infrastructure")
+            .placeholder(name())
+            .answers::<InfrastructureShape>("The Infrastructure"),
+        Endpoint::post(Permission::InfrastructureWrite, all, "infrastructures.create", create)
+            .says("Brings an Infrastructure up, all or nothing")
+            .takes::<Definition>()
+            .answers::<RemediationShape>("The plan, of a dry run")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
+        Endpoint::delete(Permission::InfrastructureWrite, one, "infrastructures.delete", delete)
+            .says("Takes an Infrastructure down with its volumes; waits for an approval unless policy says otherwise")
+            .placeholder(name())
+            .query([Parameter::new("dry_run", Kind::Boolean, "Shows the plan; changes nothing")])
+            .answers::<RemediationShape>("The plan, of a dry run")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
+        Endpoint::post(
+            Permission::InfrastructureWrite,
+            "/api/v3/infrastructures/{name}/scale",
+            "infrastructures.scale",
+            scale,
+        )
+        .says("Runs so many instances of a service, until somebody asks for another number")
+        .placeholder(name())
+        .takes::<Replicas>()
+        .answers::<RemediationShape>("The plan, of a dry run")
+        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
+    ]
+}
+
+/// What is to be brought up.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    /// Our YAML, or a Compose file.
+    definition: String,
+    /// Shows the plan; changes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// How many instances are to run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Replicas {
+    /// The name of a service.
+    service: String,
+    /// How many instances.
+    replicas: u32,
+    /// Shows the plan; changes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+fn items(asked: &Asked<'_>) -> Answer {
+    let (limit, query) = (asked.limit()?, &asked.query);
+    let filter = ItemFilter {
+        limit: limit + 1,
+        before: before(asked)?,
+        kind: query.read("kind", ItemKind::named, || names(ItemKind::ALL, ItemKind::name))?,
+        service: query.read(
+            "service",
+            |text| ServiceName::new(text).ok(),
+            || "the name of a service".to_owned(),
+        )?,
+        changed_since: asked.since()?,
+        presence: flag(asked, "present")?.map(|is| if is { Presence::Present } else { Presence::Gone }),
+    };
+    let rows = asked.app.store.items(&filter)?;
+    asked.list(rows, limit, |row: &ItemRecord| row.sequence.to_string(), |row| ItemShape::from(&row.item))
+}
+
+fn item(asked: &Asked<'_>) -> Answer {
+    let id = resource(asked)?;
+    let found = asked.app.store.item(&id)?.ok_or_else(|| unknown_item(&id))?;
+    json(StatusCode::OK, &ItemShape::from(&found.item))
+}
+
+fn history(asked: &Asked<'_>) -> Answer {
+    let (id, limit) = (resource(asked)?, asked.limit()?);
+    asked.app.store.item(&id)?.ok_or_else(|| unknown_item(&id))?;
+    let rows = asked.app.store.item_history(&id, before(asked)?, limit + 1)?;
+    let shape = |row: &ChangeRecord| ItemChangeShape::from(&row.change);
+    asked.list(rows, limit, |row: &ChangeRecord| row.sequence.to_string(), shape)
+}
+
+fn relations(asked: &Asked<'_>) -> Answer {
+    let of = asked.query.read(
+        "item",
+        |text| text.parse::<ResourceId>().ok(),
+        || "the id of an item, such as service/cart".to_owned(),
+    )?;
+    let relations = match of {
+        Some(id) => asked.app.store.relations_of(&id)?,
+        None => asked.app.store.relations()?,
+    };
+    let shapes: Vec<_> = relations.iter().map(|(one, by)| RelationShape::new(one, Some(*by))).collect();
+    json(StatusCode::OK, &shapes)
+}
+
+fn infrastructures(asked: &Asked<'_>) -> Answer {
+    let up = asked.app.control.infrastructure()?;
+    let shapes = up.iter().map(InfrastructureShape::new).collect::<Result<Vec<_>, _>>()?;
+    json(StatusCode::OK, &shapes)
+}
+
+fn infrastructure(asked: &Asked<'_>) -> Answer {
+    json(StatusCode::OK, &InfrastructureShape::new(&named(asked)?)?)
+}
+
+/// A definition is no secret, but what it sets may be one: only JSON is taken, and nothing of it is logged.
+fn create(asked: &Asked<'_>) -> Answer {
+    let Definition { definition, dry_run } = asked.body()?;
+    let (mode, status) = mode(dry_run);
+    planned(status, &asked.app.control.create_infrastructure(&definition, mode, asked.who)?)
+}
+
+fn delete(asked: &Asked<'_>) -> Answer {
+    asked.takes_nothing()?;
+    let name = named(asked)?.name;
+    let (mode, status) = mode(flag(asked, "dry_run")?.unwrap_or(false));
+    planned(status, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
+}
+
+fn scale(asked: &Asked<'_>) -> Answer {
+    let Replicas { service, replicas, dry_run } = asked.body()?;
+    named(asked)?;
+    let service = ServiceName::new(service).map_err(|error| Problem::field("service", error.to_string()))?;
+    let (mode, status) = mode(dry_run);
+    planned(status, &asked.app.control.scale(&service, replicas, mode, asked.who)?)
+}
+
+fn planned(status: StatusCode, planned: &Planned) -> Answer {
+    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(planned))?))
+}
+
+fn mode(dry_run: bool) -> (RunMode, StatusCode) {
+    match dry_run {
+        true => (RunMode::DryRun, StatusCode::OK),
+        false => (RunMode::Run, StatusCode::ACCEPTED),
+    }
+}
+
+/// The Infrastructure of the path.
+fn named(asked: &Asked<'_>) -> Result<Infrastructure, Problem> {
+    let up = asked.app.control.infrastructure()?;
+    up.filter(|up| up.name.as_str() == asked.name).ok_or_else(|| {
+        let detail =
+            format!("there is no Infrastructure {:?}; GET /api/v3/infrastructures lists them", asked.name);
+        Problem::not_found(detail)
+    })
+}
+
+fn resource(asked: &Asked<'_>) -> Result<ResourceId, Problem> {
+    asked.name.parse().map_err(|_| {
+        let detail = format!("{:?} is no item; ids are such as service/cart or link/front->cart", asked.name);
+        Problem::not_found(detail)
+    })
+}
+
+fn unknown_item(id: &ResourceId) -> Problem {
+    Problem::not_found(format!("there is no item {id}; GET /api/v3/cmdb/items lists them"))
+}
+
+fn before(asked: &Asked<'_>) -> Result<Option<u64>, Problem> {
+    asked.query.read("before", |text| text.parse().ok(), || "what the Link header has".to_owned())
+}
+
+fn flag(asked: &Asked<'_>, name: &str) -> Result<Option<bool>, Problem> {
+    asked.query.read(name, |text| text.parse().ok(), || "true or false".to_owned())
+}

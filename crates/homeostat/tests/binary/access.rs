@@ -1,0 +1,105 @@
+//! Users, tokens and Infrastructures by the command line, against a server that runs: here, and as if it were elsewhere.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::fleet::{Fleet, Ran, until};
+use crate::wrong_input::{SMALL, refused};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("users_and_tokens_are_made_changed_and_ended_by_the_command_line", access),
+    ("infrastructures_are_scaled_taken_down_and_looked_up_by_the_command_line", infrastructures),
+];
+
+const PASSWORD: &str = "a heron stood in the reeds";
+
+/// Runs a command that reads this.
+fn fed(fleet: &Fleet, words: &[&str], text: &str) -> Ran {
+    let mut command = fleet.command(words);
+    command.env("XDG_CONFIG_HOME", fleet.dir.parent().unwrap().join("config"));
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    // Who refuses before it reads has closed it.
+    let _ = running.stdin.take().unwrap().write_all(text.as_bytes());
+    let output = running.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+fn access() {
+    let fleet = Fleet::up("", SMALL);
+    let run = |words: &[&str]| fed(&fleet, words, "");
+    let refused_short = fed(&fleet, &["users", "create", "ada", "--role", "viewer"], "short\n");
+    refused(&refused_short, 2, &["12"]);
+    let line = format!("{PASSWORD}\n");
+    fed(&fleet, &["users", "create", "ada", "--role", "viewer"], &line).done();
+    let users = run(&["users", "list", "--json"]).done().json();
+    assert_eq!((&users[0]["name"], &users[0]["roles"]), (&json!("ada"), &json!(["viewer"])));
+    run(&["users", "roles", "ada", "viewer", "approver"]).done();
+
+    // As if the server were elsewhere.
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    let server = address.trim();
+    let there = |words: &[&str]| fed(&fleet, &[words, &["--server", server]].concat(), &line);
+    refused(&there(&["whoami"]), 2, &["homeostat login"]);
+    refused(&fed(&fleet, &["login", "ada", "--server", server], "wrong, all of it\n"), 2, &["wrong"]);
+    there(&["login", "ada"]).done();
+    let file = fleet.dir.parent().unwrap().join("config/homeostat/servers.json");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("hst_") && !kept.contains(PASSWORD), "{kept}");
+    let me = there(&["whoami", "--json"]).done().json();
+    assert_eq!((&me["user"], &me["roles"]), (&json!("ada"), &json!(["viewer", "approver"])));
+    refused(&there(&["users", "list"]), 2, &["access:manage", "admin"]);
+    there(&["status"]).done();
+
+    let made = run(&["token", "create", "ci", "--role", "viewer", "--expires-in", "1h"]).done();
+    let secret = made.out.trim().to_owned();
+    assert!(secret.starts_with("hst_"), "{made:#?}");
+    let tokens = run(&["token", "list"]).done();
+    assert!(tokens.out.contains("ci") && !tokens.out.contains(&secret), "{tokens:#?}");
+    run(&["token", "revoke", "ci"]).done();
+    let audit = there(&["audit", "list", "--action", "users.", "--json"]).done().json();
+    let actions: Vec<&str> =
+        audit.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
+    assert!(actions.contains(&"users.create") && actions.contains(&"users.update"), "{actions:?}");
+
+    there(&["logout"]).done();
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("hst_"));
+    refused(&there(&["whoami"]), 2, &["homeostat login"]);
+    run(&["users", "remove", "ada"]).done();
+    refused(&there(&["login", "ada"]), 2, &["wrong"]);
+    let far = fed(&fleet, &["whoami", "--server", "http://192.0.2.1:4000"], "");
+    refused(&far, 2, &["in the clear"]);
+}
+
+fn infrastructures() {
+    let fleet = Fleet::up("", SMALL);
+    until("the service is ready", || fleet.all_ready());
+    let up = fleet.run(&["infra", "list", "--json"]).done().json();
+    assert_eq!((&up[0]["name"], &up[0]["services"]["ticker"]["replicas"]), (&json!("small"), &json!(2)));
+    let shown = fleet.run(&["infra", "scale", "ticker", "3", "--dry-run", "--json"]).done().json();
+    assert_eq!(shown["status"], "pending", "{shown:#}");
+    fleet.run(&["infra", "scale", "ticker", "3"]).done();
+    until("three run", || {
+        let service = fleet.get("/api/v3/self-healing/services/ticker")?;
+        if service["replicas"] == 3 { Ok(()) } else { Err(service.to_string()) }
+    });
+    let items = until("items are known", || {
+        let items = fleet.run(&["infra", "items", "--kind", "service", "--json"]).done().json();
+        if items.as_array().is_some_and(|all| !all.is_empty()) { Ok(items) } else { Err(items.to_string()) }
+    });
+    assert_eq!(items[0]["id"], "service/ticker");
+    let history: Value = fleet.run(&["infra", "history", "service/ticker", "--json"]).done().json();
+    assert_eq!(history.as_array().unwrap().last().unwrap()["kind"], "appeared", "{history:#}");
+    refused(&fleet.run(&["infra", "history", "service/nobody"]), 2, &["no item service/nobody"]);
+    // Taking it down waits for a person.
+    let waits = fleet.run(&["infra", "delete", "small"]);
+    assert_eq!(waits.code, Some(4), "{waits:#?}");
+    assert!(waits.err.contains("homeostat approve"), "{waits:#?}");
+    refused(&fleet.run(&["infra", "delete", "large"]), 2, &["large"]);
+}

@@ -119,7 +119,7 @@ fn begun_cookie(app: &App) -> String {
 /// began at another site.
 fn finish(visit: &Visit<'_>) -> Result<Response, Problem> {
     const ACTION: Action = Action::new("sessions.create");
-    let done = finished(visit).map_err(Problem::from);
+    let done = finished(visit);
     let (signed_in, next) = match done {
         Ok(done) => done,
         Err(problem) => {

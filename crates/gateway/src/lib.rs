@@ -43,9 +43,10 @@ mod shapes;
 mod span_time;
 mod tls;
 
-/// The addresses of pages, as the router reads them.
+/// The addresses of pages that a permission lets see, as the router reads them.
 pub fn pages() -> impl Iterator<Item = &'static str> {
-    page::PATHS.into_iter().map(|(path, _)| path)
+    let shown = page::PATHS.into_iter().filter(|(_, access)| matches!(access, endpoint::Access::Needs(_)));
+    shown.map(|(path, _)| path)
 }
 
 /// Who may ask an endpoint.

@@ -25,7 +25,7 @@ use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
 use crate::idempotency;
 use crate::jaeger::{self, AskedJaeger};
-use crate::listen::Peer;
+use crate::listen::{NamedAs, Peer};
 use crate::live;
 use crate::openapi;
 use crate::page;
@@ -149,9 +149,9 @@ fn matched(extensions: &axum::http::Extensions) -> Option<String> {
 }
 
 fn pages(app: &Arc<App>) -> Router<Arc<App>> {
-    let mut router = Router::new().route("/login", get(show_page));
-    for (path, needed) in page::PATHS {
-        let sees = Requirement { access: needed.into(), effect: Effect::Reads, action: path };
+    let mut router = Router::new();
+    for (path, access) in page::PATHS {
+        let sees = Requirement { access, effect: Effect::Reads, action: path };
         router = router.route(path, behind(get(show_page), sees, app));
     }
     for action in page::ACTIONS {
@@ -262,8 +262,19 @@ fn acts(act: page::Act) -> Routes {
     post(answer)
 }
 
-async fn show_page(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    blocking(move || Ok::<_, Problem>(page::show(&app, &uri))).await
+async fn show_page(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
+    named: Option<Extension<NamedAs>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    blocking(move || {
+        let named_as = named.as_ref().map(|Extension(NamedAs(name))| name.as_str());
+        let visit = page::Visit { app: &app, identity: &identity, uri: &uri, headers: &headers, named_as };
+        Ok::<_, Problem>(page::show(&visit))
+    })
+    .await
 }
 
 pub(crate) async fn blocking<E>(answer: impl FnOnce() -> Result<Response, E> + Send + 'static) -> Response

@@ -55,6 +55,11 @@ impl Door {
         Self { access, session_cookie: SessionCookie::of_port(port), port }
     }
 
+    /// The port that pages are served on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Users, tokens and sessions.
     pub(crate) fn access(&self) -> &Access {
         &self.access

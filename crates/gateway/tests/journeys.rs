@@ -163,6 +163,37 @@ fn what_is_typed_survives_live_updates() {
     assert_eq!(browser.run("return scrollY"), scrolled);
 }
 
+#[test]
+fn the_first_user_is_made_with_the_local_token_and_a_viewer_is_told_what_it_may_not() {
+    let server = start(scene::busy);
+    let Some(browser) = browser(Theme::Light) else { return };
+    browser.open(&format!("{}/login?next=/users", server.origin()));
+    browser.run("document.querySelector('#token').focus()");
+    browser.keys(&format!("{}{ENTER}", support::server::TOKEN));
+    browser
+        .wait("location.pathname === '/users' && document.body.innerText.includes('Nobody has a user yet')");
+    browser.run("document.querySelector('form[action=\"/users/create\"] input[name=name]').focus()");
+    browser.keys("ada");
+    browser.run("document.querySelector('form[action=\"/users/create\"] input[name=password]').focus()");
+    browser.keys(&format!("four plain words here{ENTER}"));
+    browser.wait("location.pathname === '/users/ada'");
+    browser.tab_to(".who button");
+    browser.keys(ENTER);
+    browser.wait("location.pathname === '/' && document.querySelector('.who').innerText.includes('Sign in')");
+    browser.open(&format!("{}/login?next=/infrastructure", server.origin()));
+    browser.run("document.querySelector('#name').focus()");
+    browser.keys("ada");
+    browser.run("document.querySelector('#password').focus()");
+    browser.keys(&format!("four plain words here{ENTER}"));
+    browser.wait(
+        "location.pathname === '/infrastructure' && document.querySelector('.who').innerText.includes('ada')",
+    );
+    assert_eq!(browser.run("return document.querySelector('textarea, main button.danger')"), Value::Null);
+    browser.run("document.querySelector('form[action=\"/automation\"] button').click()");
+    browser.wait("document.querySelector('main').innerText.includes('This needs the role')");
+    assert!(server.fleet.store.switches().unwrap().automation);
+}
+
 /// axe-core's script, from npm into target/; `None` where that cannot be had.
 fn axe() -> Option<String> {
     const VERSION: &str = "4.14.1";
@@ -231,6 +262,9 @@ fn judge(theme: Theme) {
         "/statistics",
         "/login",
         "/emergency-stop",
+        "/cmdb",
+        "/infrastructure",
+        "/settings",
         "/no-such-page",
     ]
     .map(str::to_owned)
@@ -240,6 +274,11 @@ fn judge(theme: Theme) {
     pages.push(format!("/experiments/{experiment}"));
     let mut wrong: Vec<String> =
         pages.iter().flat_map(|path| findings(&browser, &axe, &server, path)).collect();
+    browser.open(&format!("{}/login", server.origin()));
+    browser.sign_in(&server.cookie());
+    for path in ["/account", "/users", "/tokens", "/audit"] {
+        wrong.extend(findings(&browser, &axe, &server, path));
+    }
     let traced = start_with_traces(traces::shop);
     for path in ["/traces", "/service-map", "/latency?service=front"] {
         wrong.extend(findings(&browser, &axe, &traced, path));

@@ -123,6 +123,16 @@ impl Access {
         }
     }
 
+    /// By whom people may sign in beside their passwords; `None` where nobody is configured.
+    pub fn oidc_issuer(&self) -> Option<&str> {
+        self.inner.config.oidc.as_ref().map(|oidc| oidc.issuer.as_str())
+    }
+
+    /// Whether second factors can be enrolled: they are sealed under a key.
+    pub fn can_enrol(&self) -> bool {
+        self.inner.config.key.is_some()
+    }
+
     fn store(&self) -> &Store {
         &self.inner.store
     }

@@ -27,6 +27,10 @@ const STRICT: (HeaderName, HeaderValue) =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// How the browser names this server: scheme and authority, checked by who listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedAs(pub(crate) String);
+
 /// Whether what is said can be read on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wire {
@@ -83,6 +87,8 @@ impl Entry {
                 format!("this server is not called so; open {}", hosts.example()),
             ));
         }
+        let scheme = if self.wire == Wire::Encrypted { "https" } else { "http" };
+        let named = NamedAs(format!("{scheme}://{host}"));
         let own = format!("localhost:{}", self.port);
         if let Some(origin) = headers.get(header::ORIGIN) {
             let ours = origin.to_str().is_ok_and(|origin| hosts.allows_origin(origin));
@@ -90,6 +96,7 @@ impl Entry {
             headers.insert(header::ORIGIN, value(&origin));
         }
         headers.insert(header::HOST, value(&own));
+        request.extensions_mut().insert(named);
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use crate::serve::GatewayError;
 use crate::tls::{Speaks, Tls};
 use connection::Way;
-pub(crate) use entry::Peer;
+pub(crate) use entry::{NamedAs, Peer};
 use hosts::{Hosts, Scheme};
 
 /// Streams a client reset before we took them, and streams we reset for its errors: more is an attack (CVE-2023-44487,

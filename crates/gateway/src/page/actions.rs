@@ -1,26 +1,27 @@
-//! What forms on pages ask for, and the two pages that ask back: the token, and the emergency stop.
+//! What forms on pages ask for, and the page that asks back: the emergency stop.
 //!
 //! Every write came through the door before ([`crate::security`]). Afterwards the browser is led back to a
 //! page with 303, so that reloading asks nothing again.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::{Identity, Permission, PlanId};
 use maud::{Markup, html};
 
 use super::plan::REASON_MAX;
-use super::sentence::capital;
 use super::view::View;
-use super::{Page, Section, experiment_form, frame, html_response, issues, statistics, time::Form};
-use crate::access::{AccessError, Secret, SignIn, Transport};
+use super::{
+    Page, Section, account, experiment_form, frame, html_response, infrastructure, issues, login, statistics,
+    time::Form, tokens, users,
+};
 use crate::api::pause_time;
-use crate::auditing::{SignedInAs, Why, about};
+use crate::auditing::{Why, about};
 use crate::body::Query;
 use crate::control::{Automation, ControlError, RunMode};
 use crate::endpoint::Access;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
 
@@ -53,9 +54,62 @@ const fn action(path: &'static str, needs: Permission, name: &'static str, act: 
     Action { path, access: Access::Needs(needs), name, act }
 }
 
+const fn own(path: &'static str, name: &'static str, act: Act) -> Action {
+    Action { path, access: Access::SignedIn, name, act }
+}
+
 /// The forms there are.
 pub(crate) const ACTIONS: &[Action] = &[
-    Action { path: "/login", access: Access::Open, name: "sessions.create", act: sign_in },
+    Action { path: "/login", access: Access::Open, name: "sessions.create", act: login::sign_in },
+    Action { path: "/logout", access: Access::SignedIn, name: "sessions.delete", act: login::sign_out },
+    own("/account/password", "users.set_password", account::set_password),
+    own("/account/totp", "users.enrol_totp", account::enrol),
+    own("/account/totp/confirm", "users.confirm_totp", account::confirm),
+    own("/account/sessions/end-all", "sessions.delete", account::end_all),
+    own("/account/sessions/{id}/end", "sessions.delete", account::end),
+    own("/account/tokens", "tokens.create", tokens::create),
+    own("/account/tokens/{id}/revoke", "tokens.revoke", tokens::revoke),
+    action("/users/create", Permission::AccessManage, "users.create", users::create),
+    action("/users/{name}/roles", Permission::AccessManage, "users.set_roles", users::set_roles),
+    action("/users/{name}/admission", Permission::AccessManage, "users.set_admission", users::set_admission),
+    action("/users/{name}/password", Permission::AccessManage, "users.set_password", users::set_password),
+    action("/users/{name}/totp/remove", Permission::AccessManage, "users.remove_totp", users::remove_totp),
+    action(
+        "/infrastructure/preview",
+        Permission::InfrastructureWrite,
+        "infrastructures.dry_run",
+        infrastructure::preview_create,
+    ),
+    action(
+        "/infrastructure/create",
+        Permission::InfrastructureWrite,
+        "infrastructures.create",
+        infrastructure::create,
+    ),
+    action(
+        "/infrastructure/{name}/delete/preview",
+        Permission::InfrastructureWrite,
+        "infrastructures.dry_run",
+        infrastructure::preview_delete,
+    ),
+    action(
+        "/infrastructure/{name}/delete",
+        Permission::InfrastructureWrite,
+        "infrastructures.delete",
+        infrastructure::delete,
+    ),
+    action(
+        "/services/{name}/scale/preview",
+        Permission::InfrastructureWrite,
+        "infrastructures.dry_run",
+        infrastructure::preview_scale,
+    ),
+    action(
+        "/services/{name}/scale",
+        Permission::InfrastructureWrite,
+        "infrastructures.scale",
+        infrastructure::scale,
+    ),
     action("/automation", Permission::ServicesOperate, "automation.set", automation),
     action("/issues/{id}/preview", Permission::ServicesOperate, "issues.dry_run", preview),
     action("/issues/{id}/repair", Permission::ServicesOperate, "issues.remediate", repair),
@@ -72,7 +126,7 @@ pub(crate) const ACTIONS: &[Action] = &[
 ];
 
 impl Submitted<'_> {
-    fn id<T: std::str::FromStr>(&self) -> Result<T, Problem> {
+    pub(super) fn id<T: std::str::FromStr>(&self) -> Result<T, Problem> {
         self.name.parse().map_err(|_| Problem::not_found(format!("{:?} is no id", self.name)))
     }
 
@@ -86,6 +140,9 @@ impl Submitted<'_> {
 pub(crate) fn page_of_action(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
+        [kind @ ("account" | "infrastructure"), ..] => format!("/{kind}"),
+        ["users", "create"] => "/users".to_owned(),
+        ["users", name, ..] => format!("/users/{name}"),
         ["statistics", ..] => "/statistics".to_owned(),
         ["experiments", "start"] => "/experiments/new".to_owned(),
         ["emergency-stop", ..] => "/emergency-stop".to_owned(),
@@ -110,7 +167,7 @@ fn automation(asked: &Submitted<'_>) -> Result<Response, Problem> {
 fn preview(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let id = asked.id()?;
     let planned = asked.app.control.remediate(id, RunMode::DryRun, asked.who())?;
-    let view = View::load(asked.app, Form::Page)?;
+    let view = View::load(asked.app, Form::Page)?.seen_by(asked.identity);
     let page = issues::preview(asked.app, &view, id, &planned)?;
     Ok(html_response(StatusCode::OK, frame::document(&view, "/issues", &page)))
 }
@@ -190,83 +247,14 @@ fn clear_emergency_stop(asked: &Submitted<'_>) -> Result<Response, Problem> {
     Ok(see_other("/"))
 }
 
-/// Takes name, password and code, or the token of the data directory, and gives a cookie.
-fn sign_in(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    let door = &asked.app.door;
-    let before = door.cookie().values(asked.headers);
-    let agent = asked.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
-    let text = |name: &str| asked.form.text(name).map(str::trim);
-    let signed_in = match text("token") {
-        Some(token) => door.access().sign_in_by_local_token(&Secret::new(token), agent, &before),
-        None => door.access().sign_in(&SignIn {
-            name: text("name").unwrap_or_default().to_owned(),
-            password: Secret::new(asked.form.text("password").unwrap_or_default()),
-            code: text("code").map(Secret::new),
-            address: asked.peer,
-            user_agent: agent.to_owned(),
-            before,
-        }),
-    };
-    let wrong = match signed_in {
-        Ok(signed_in) => {
-            let mut response = see_other(local(asked.form.text("next")));
-            let cookie = door.cookie().set(&signed_in.cookie, Transport::Plain);
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-            response.extensions_mut().insert(SignedInAs(signed_in.identity.name));
-            return Ok(response);
-        }
-        Err(AccessError::WrongToken) => "This is not the token of this server.".to_owned(),
-        Err(error @ AccessError::Store(_)) => return Err(error.into()),
-        Err(error) => format!("{}.", capital(&error.to_string())),
-    };
-    let view = View::load(asked.app, Form::Page)?;
-    let page = login_page(asked.app, &asked.form, Some(&wrong));
-    let mut response = html_response(StatusCode::UNAUTHORIZED, frame::document(&view, "/login", &page));
-    response.extensions_mut().insert(Problem::new(Code::SignInRefused, wrong).refusal());
-    Ok(response)
-}
-
 /// A path on this server, never another one's address.
-fn local(next: Option<&str>) -> &str {
+pub(super) fn local(next: Option<&str>) -> &str {
     next.filter(|next| {
         next.starts_with('/')
             && !next.starts_with("//")
             && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     })
     .unwrap_or("/")
-}
-
-/// The page that asks who somebody is.
-pub(super) fn login_page(app: &App, query: &Query, wrong: Option<&str>) -> Page {
-    let file = app.token_file.as_ref().map(|file| file.display().to_string());
-    let body = html! {
-        div class="card" {
-            h1 class="sentence" { "Changing something needs to know who asks." }
-            @if let Some(wrong) = wrong { p class="notice bad" role="alert" { (wrong) } }
-            form method="post" action="/login" {
-                input type="hidden" name="next" value=(local(query.text("next")));
-                label for="name" { "Name" }
-                input id="name" name="name" required autocomplete="username" value=(query.text("name").unwrap_or_default());
-                label for="password" { "Password" }
-                input id="password" type="password" name="password" required autocomplete="current-password";
-                label for="code" { "Code, where you have a second factor" }
-                input id="code" name="code" inputmode="numeric" autocomplete="one-time-code";
-                button class="primary" type="submit" { "Sign in" }
-            }
-            h2 { "Or with the token of the data directory" }
-            p class="quiet" {
-                "It was made when this server first started"
-                @if let Some(file) = &file { ": " code { "cat " (file) } } @else { " and is in its data directory." }
-            }
-            form method="post" action="/login" {
-                input type="hidden" name="next" value=(local(query.text("next")));
-                label for="token" { "Token" }
-                input id="token" type="password" name="token" required autocomplete="off";
-                button type="submit" { "Continue" }
-            }
-        }
-    };
-    Page { title: "Sign in".to_owned(), sections: vec![Section::still("login", body)] }
 }
 
 /// The page that asks once before the emergency stop, and clears it.

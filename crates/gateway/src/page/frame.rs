@@ -1,10 +1,12 @@
 //! What stands around every page: rail, top bar, notices.
 
+use domain::Proof;
 use maud::{DOCTYPE, Markup, html};
 
 use super::Page;
 use super::sentence::count;
 use super::view::View;
+use crate::body::encode;
 
 /// The id of the top bar's live part.
 pub(crate) const TOP: &str = "top-state";
@@ -12,7 +14,7 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-pub(super) const RAIL: [(&str, &str, &str); 13] = [
+pub(super) const RAIL: [(&str, &str, &str); 16] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
     ("/timeline", "Time line", "M2 14.5h14M4 11h5M7 7.5h6M5 4h3M11.5 11h3.5"),
@@ -29,6 +31,9 @@ pub(super) const RAIL: [(&str, &str, &str); 13] = [
     ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),
     ("/service-map", "Service map", "M2 6.5h5v5H2zM12 2h4v4h-4zM12 12h4v4h-4zM7 8l5-3.5M7 10l5 3.5"),
     ("/metrics-explorer", "Metrics", "M2.5 2.5v13h13M5 12l3.5-4 3 2.5 4-6"),
+    ("/cmdb", "Configuration", "M9 1.5L15.5 5v8L9 16.5 2.5 13V5zM2.5 5L9 8.5 15.5 5M9 8.5v8"),
+    ("/audit", "Audit", "M4 2h10v14H4zM7 5.5h4M7 8.5h4M7 11.5h2"),
+    ("/settings", "Settings", "M2.5 5h7M13 5h2.5M2.5 13H5M8.5 13h7M11.2 3.2v3.6M6.7 11.2v3.6"),
     ("/docs", "Docs", "M3 3.5h4.5L9 5l1.5-1.5H15v10h-4.5L9 15l-1.5-1.5H3zM9 5v10"),
 ];
 
@@ -55,7 +60,7 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
             body {
                 a class="skip" href="#main" { "Skip to content" }
                 (rail(path))
-                header class="top" { (top(view, path)) (stop_button()) div id="link-state" role="status" {} }
+                header class="top" { (top(view, path)) (who(view, path)) (stop_button()) div id="link-state" role="status" {} }
                 main id="main" {
                     (notices(view))
                     @for section in &page.sections { (section.render()) }
@@ -81,6 +86,10 @@ fn stands_under(address: &str, path: &str) -> bool {
         "/" => path == "/",
         // Latencies are told of spans; the rail has no word of their own.
         "/traces" if path == "/latency" => true,
+        "/cmdb" if path == "/infrastructure" => true,
+        "/settings" if ["/account", "/users", "/tokens"].contains(&path) || path.starts_with("/users/") => {
+            true
+        }
         address => path == address || path.starts_with(&format!("{address}/")),
     }
 }
@@ -131,6 +140,23 @@ pub(crate) fn top(view: &View, path: &str) -> Markup {
             } @else {
                 span class="quiet long" { "No approval waits" }
             }
+        }
+    }
+}
+
+/// Who looks, and the way in or out.
+fn who(view: &View, path: &str) -> Markup {
+    let back = if path == "/login" { "/" } else { path };
+    let sign_in = format!("/login?next={}", encode(back));
+    html! {
+        @match &view.who {
+            Some(who) if who.proof == Proof::Session => form class="who" method="post" action="/logout" {
+                a href="/account" title={ "Signed in as " (who.name) } { (who.name) }
+                button class="small" type="submit" { "Sign out" }
+            },
+            Some(who) if who.proof == Proof::Token => span class="who" { (who.name) },
+            Some(_) => span class="who" { a href=(sign_in) { "Sign in" } },
+            None => span class="who" { a href="/account" { "Account" } },
         }
     }
 }

@@ -7,8 +7,11 @@
 //! Deliberately absent: decisions, thresholds, wire shapes for programs. Whether a value is over its limit
 //! is told by the open issues, never worked out here.
 
+mod account;
 mod actions;
 mod approvals;
+mod audit;
+mod cmdb;
 mod docs;
 mod experiment_form;
 mod experiments;
@@ -16,8 +19,10 @@ mod figures;
 mod forbidden;
 mod frame;
 mod history;
+mod infrastructure;
 mod issues;
 mod list;
+mod login;
 mod marks;
 mod metrics;
 mod overview;
@@ -28,19 +33,23 @@ mod remediations;
 mod rows;
 mod sentence;
 mod services;
+mod settings;
 mod slos;
 mod statistics;
 mod time;
 mod timeline;
+mod tokens;
 mod traces;
+mod users;
 mod view;
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use domain::Permission;
+use domain::{Identity, Permission};
 use maud::{Markup, html};
 
 use crate::body::Query;
+use crate::endpoint::Access;
 use crate::problem::{Code, Problem};
 use crate::routes::see_other;
 use crate::serve::App;
@@ -61,7 +70,9 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../assets/vendor/uplot.css"),
     include_str!("../assets/metrics.css"),
     include_str!("../assets/timeline.css"),
-    include_str!("../assets/docs.css")
+    include_str!("../assets/docs.css"),
+    include_str!("../assets/access.css"),
+    include_str!("../assets/cmdb.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), include_str!("../assets/keys.js"));
@@ -76,35 +87,61 @@ pub(crate) const TIMELINE_SCRIPT: &str = include_str!("../assets/timeline.js");
 /// Served at `/favicon.svg`.
 pub(crate) const ICON: &str = include_str!("../assets/icon.svg");
 
+const STATE: Access = Access::Needs(Permission::StateRead);
+const TELEMETRY: Access = Access::Needs(Permission::TelemetryRead);
+
 /// The addresses of pages, and who may see each.
-pub(crate) const PATHS: [(&str, Permission); 26] = [
-    ("/", Permission::StateRead),
-    ("/issues", Permission::StateRead),
-    ("/issues/{id}", Permission::StateRead),
-    ("/remediations", Permission::StateRead),
-    ("/remediations/{id}", Permission::StateRead),
-    ("/approvals", Permission::StateRead),
-    ("/palette", Permission::StateRead),
-    ("/statistics", Permission::StateRead),
-    ("/experiments", Permission::StateRead),
-    ("/experiments/new", Permission::StateRead),
-    ("/experiments/preview", Permission::StateRead),
-    ("/experiments/{id}", Permission::StateRead),
-    ("/services", Permission::StateRead),
-    ("/services/{name}", Permission::StateRead),
-    ("/timeline", Permission::StateRead),
-    ("/slos", Permission::StateRead),
-    ("/slos/{id}", Permission::StateRead),
-    ("/traces", Permission::TelemetryRead),
-    ("/traces/compare", Permission::TelemetryRead),
-    ("/traces/{id}", Permission::TelemetryRead),
-    ("/service-map", Permission::TelemetryRead),
-    ("/latency", Permission::TelemetryRead),
-    ("/metrics-explorer", Permission::TelemetryRead),
-    ("/emergency-stop", Permission::StateRead),
-    ("/docs", Permission::StateRead),
-    ("/docs/{*page}", Permission::StateRead),
+pub(crate) const PATHS: [(&str, Access); 39] = [
+    ("/", STATE),
+    ("/issues", STATE),
+    ("/issues/{id}", STATE),
+    ("/remediations", STATE),
+    ("/remediations/{id}", STATE),
+    ("/approvals", STATE),
+    ("/palette", STATE),
+    ("/statistics", STATE),
+    ("/experiments", STATE),
+    ("/experiments/new", STATE),
+    ("/experiments/preview", STATE),
+    ("/experiments/{id}", STATE),
+    ("/services", STATE),
+    ("/services/{name}", STATE),
+    ("/timeline", STATE),
+    ("/slos", STATE),
+    ("/slos/{id}", STATE),
+    ("/traces", TELEMETRY),
+    ("/traces/compare", TELEMETRY),
+    ("/traces/{id}", TELEMETRY),
+    ("/service-map", TELEMETRY),
+    ("/latency", TELEMETRY),
+    ("/metrics-explorer", TELEMETRY),
+    ("/emergency-stop", STATE),
+    ("/cmdb", STATE),
+    ("/cmdb/item", STATE),
+    ("/infrastructure", STATE),
+    ("/settings", STATE),
+    ("/audit", Access::Needs(Permission::AuditRead)),
+    ("/audit/{sequence}", Access::Needs(Permission::AuditRead)),
+    ("/users", Access::Needs(Permission::AccessManage)),
+    ("/users/{name}", Access::Needs(Permission::AccessManage)),
+    ("/tokens", Access::Needs(Permission::AccessManage)),
+    ("/account", Access::SignedIn),
+    ("/login", Access::Open),
+    (login::OIDC, Access::Open),
+    (login::OIDC_RETURN, Access::Open),
+    ("/docs", STATE),
+    ("/docs/{*page}", STATE),
 ];
+
+/// Somebody who looks at a page.
+pub(crate) struct Visit<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) identity: &'a Identity,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    /// How the browser names this server, `https://HOST:PORT`; `None` where only localhost is listened on.
+    pub(crate) named_as: Option<&'a str>,
+}
 
 /// A page without its frame.
 pub(crate) struct Page {
@@ -154,7 +191,11 @@ impl Section {
 }
 
 /// A whole page; or the one section that `part` names, for a script that puts it in place of the old one.
-pub(crate) fn show(app: &App, uri: &Uri) -> Response {
+pub(crate) fn show(visit: &Visit<'_>) -> Response {
+    let Visit { app, uri, identity, .. } = *visit;
+    if uri.path().starts_with(login::OIDC) {
+        return login::by_provider(visit).unwrap_or_else(|problem| error(app, uri, &problem));
+    }
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
@@ -169,6 +210,7 @@ pub(crate) fn show(app: &App, uri: &Uri) -> Response {
         Err(problem) => return error(app, uri, &problem),
     }
     let rendered = View::load(app, Form::Page).and_then(|view| {
+        let view = view.seen_by(identity);
         let page = page(app, &view, uri)?;
         let query = Query::parse(uri.query())?;
         let part = query.text("part").and_then(|id| page.sections.iter().find(|section| section.id == id));
@@ -192,6 +234,10 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/experiments" => experiments::listed(app, view).export(query, format),
         "/services" => services::listed(view).export(query, format),
         "/slos" => slos::listed(app)?.export(query, format),
+        "/audit" => audit::listed(app, view, query)?.export(query, format),
+        "/cmdb" => cmdb::listed(app, view)?.export(query, format),
+        "/users" => users::listed(app, view)?.export(query, format),
+        "/tokens" => tokens::listed(app, view)?.export(query, format),
         "/timeline" => timeline::listed(app, view, query)?.export(query, format),
         "/traces" => traces::listed(app, view, query)?.export(query, format),
         path => Err(Problem::field("format", format!("{path} is no list; leave `format` out"))),
@@ -280,7 +326,17 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["latency"] => traces::latency(app, view, &query),
         ["metrics-explorer"] => metrics::explorer(app, view, &query),
         ["docs", rest @ ..] => docs::page(rest, &query),
-        ["login"] => Ok(actions::login_page(app, &query, None)),
+        ["cmdb"] => cmdb::page(app, view, &query),
+        ["cmdb", "item"] => cmdb::item(app, view, &query),
+        ["infrastructure"] => infrastructure::page(app, view),
+        ["settings"] => settings::page(app, view),
+        ["audit"] => audit::list(app, view, &query),
+        ["audit", sequence] => audit::record(app, view, sequence),
+        ["users"] => users::list(app, view, &query),
+        ["users", name] => users::detail(app, view, name),
+        ["tokens"] => tokens::list(app, view, &query),
+        ["account"] => account::page(app, view),
+        ["login"] => Ok(login::page(app, &query, None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),
     }

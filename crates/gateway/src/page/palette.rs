@@ -33,13 +33,18 @@ struct Items {
 }
 
 /// What can be asked for, and the page that asks first.
-const ACTIONS: [(&str, &str); 6] = [
+const ACTIONS: [(&str, &str); 11] = [
     ("Emergency stop: stop everything", "/emergency-stop"),
     ("Begin an experiment: inject a fault", "/experiments/new"),
     ("Approve or reject what waits", "/approvals"),
     ("Export issues as CSV", "/issues?format=csv"),
     ("Export remediations as CSV", "/remediations?format=csv"),
     ("Enter your own baseline and costs", "/statistics#baseline"),
+    ("Infrastructure: bring up, take down", "/infrastructure"),
+    ("Your account: password, second factor, sessions, tokens", "/account"),
+    ("Users: make, give roles, shut out", "/users"),
+    ("Tokens: see and revoke all", "/tokens"),
+    ("Export the audit trail as CSV", "/audit?format=csv"),
 ];
 
 /// `GET /palette?q=`

@@ -360,6 +360,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("actions", actions(view, &name, state)),
+        Section::still("scale", super::infrastructure::scale_form(view, &name, state.replicas)),
         Section::live("red", red::figures(app, view, name.as_str())?),
         Section::live(
             "timeline",

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use domain::snapshot::Phase;
 use domain::{
-    Intent, Issue, IssueId, IssueKind, PlanStatus, ResourceId, ServiceName, ServiceState, Snapshot,
+    Identity, Intent, Issue, IssueId, IssueKind, Permission, PlanStatus, Proof, ResourceId, ServiceName,
+    ServiceState, Snapshot,
 };
 use store::{HealthRecord, PlanRecord, Switches};
 use telemetry::{Backlog, Telemetry};
@@ -29,6 +30,8 @@ pub(crate) struct View {
     pub(crate) faults: Vec<RunningFault>,
     /// What waits for compaction, while spans and logs are refused because of it.
     pub(crate) refusing: Option<Backlog>,
+    /// Who looks at it; `None` in what is shared by all who look, and where it is not told.
+    pub(crate) who: Option<Identity>,
 }
 
 impl View {
@@ -42,7 +45,18 @@ impl View {
             plans: app.store.unfinished_plans()?,
             faults: app.control.running_faults(),
             refusing: app.telemetry.as_ref().map(Telemetry::backlog).filter(|backlog| backlog.refusing),
+            who: None,
         })
+    }
+
+    /// The same, looked at by somebody.
+    pub(crate) fn seen_by(self, identity: &Identity) -> Self {
+        Self { who: Some(identity.clone()), ..self }
+    }
+
+    /// Whether who looks may do something. Who proved nothing may sign in first, so all is offered.
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.who.as_ref().is_none_or(|who| who.proof == Proof::None || who.may(permission))
     }
 
     /// Whether the last snapshot is too old to be believed.

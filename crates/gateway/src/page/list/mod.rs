@@ -163,7 +163,7 @@ pub(super) fn format(uri: &Uri) -> Result<Option<Format>, Problem> {
 impl<R> Listed<'_, R> {
     /// Its form, and its rows as they are now.
     pub(super) fn sections(self, query: &Query, id: &'static str) -> Result<[Section; 2], Problem> {
-        let form = self.list.form(query);
+        let form = self.list.search_form(query);
         Ok([Section::still("filters", form), self.rows(query, id, Update::Rows)?])
     }
 
@@ -194,7 +194,7 @@ impl<R> List<'_, R> {
         query.text("q").is_some() || self.filters.iter().any(|filter| query.text(filter.name).is_some())
     }
 
-    fn form(&self, query: &Query) -> Markup {
+    pub(super) fn search_form(&self, query: &Query) -> Markup {
         html! {
             form class="filters" method="get" action=(self.address) role="search" {
                 label class="search-box" { "Search"

@@ -12,15 +12,18 @@ const SWEEPS: usize = 8;
 
 /// Where a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::page) struct Place {
     /// From left to right, 0 for those nobody calls.
-    pub(super) layer: usize,
+    pub(in crate::page) layer: usize,
     /// From the top of its layer.
-    pub(super) slot: usize,
+    pub(in crate::page) slot: usize,
 }
 
 /// A place for each name. Calls to itself and those of unknown names are left out.
-pub(super) fn place<'a>(names: &BTreeSet<&'a str>, calls: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Place> {
+pub(in crate::page) fn place<'a>(
+    names: &BTreeSet<&'a str>,
+    calls: &[(&'a str, &'a str)],
+) -> BTreeMap<&'a str, Place> {
     let calls: BTreeSet<(&str, &str)> = calls
         .iter()
         .copied()

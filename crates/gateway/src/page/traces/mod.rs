@@ -11,7 +11,7 @@ mod detail;
 mod flame;
 mod found;
 mod heat;
-mod layout;
+pub(super) mod layout;
 mod logs;
 mod map;
 mod minimap;

@@ -177,7 +177,7 @@ impl AccessError {
             Self::TokenRevoked { .. } => Code::TokenRevoked,
             Self::Forbidden { .. } => Code::Forbidden,
             Self::SignInRefused => Code::SignInRefused,
-            Self::CodeNeeded => Code::CodeNeeded,
+            Self::CodeNeeded => Code::SecondFactorNeeded,
             Self::TooManyAttempts { .. } => Code::TooManyAttempts,
             Self::Busy => Code::Busy,
             Self::UnknownUser(_) | Self::UnknownToken(_) => Code::NotFound,

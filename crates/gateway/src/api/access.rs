@@ -159,7 +159,6 @@ fn update_user(asked: &Asked<'_>) -> Answer {
 }
 
 fn delete_user(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let read = accounts(asked).user(asked.name)?;
     matches_tag(asked, &read)?;
     accounts(asked).bound_to(asked.identity, &read.roles)?;
@@ -168,7 +167,6 @@ fn delete_user(asked: &Asked<'_>) -> Answer {
 }
 
 fn remove_totp(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let read = accounts(asked).user(asked.name)?;
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).remove_totp(asked.name)?;
@@ -237,7 +235,6 @@ fn permissions(names: &[String]) -> Result<Permissions, Problem> {
 }
 
 fn revoke_token(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let id: TokenId = asked.id("token")?;
     accounts(asked).revoke_token(asked.identity, id)?;
     let gone = || AccessError::UnknownToken(id.to_string());

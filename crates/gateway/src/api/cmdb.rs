@@ -180,7 +180,6 @@ fn create(asked: &Asked<'_>) -> Answer {
 }
 
 fn delete(asked: &Asked<'_>) -> Answer {
-    asked.takes_nothing()?;
     let name = named(asked)?.name;
     let (mode, status) = mode(flag(asked, "dry_run")?.unwrap_or(false));
     planned(status, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)

@@ -66,7 +66,7 @@ codes! {
     SignInRefused "sign_in_refused" UNAUTHORIZED
         "Name, password or code are not those of a user who may sign in."
         "Try again; after several attempts each takes longer.";
-    CodeNeeded "code_needed" UNAUTHORIZED
+    SecondFactorNeeded "code_needed" UNAUTHORIZED
         "The password is right, and this user has a second factor."
         "Send the code that the authenticator shows, or a recovery code.";
     OidcRefused "oidc_refused" UNAUTHORIZED

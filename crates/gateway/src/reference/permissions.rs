@@ -63,7 +63,7 @@ fn asked(text: &mut String, permission: Permission, endpoints: &[Endpoint]) {
     }
     let pages: Vec<String> = page::PATHS
         .iter()
-        .filter(|(_, needed)| *needed == permission)
+        .filter(|(_, needed)| *needed == Access::Needs(permission))
         .map(|(path, _)| format!("`{path}`"))
         .collect();
     if !pages.is_empty() {

@@ -119,7 +119,7 @@ pub(super) fn users(global: &Global, command: &UsersCommand) -> Result<Exit, Fai
         UsersCommand::Disable { name } => changed(name, &json!({ "disabled": true })),
         UsersCommand::Enable { name } => changed(name, &json!({ "disabled": false })),
         UsersCommand::Password { name, password } => {
-            changed(name, &json!({ "password": password.new("new password: ")? }))
+            changed(name, &json!({ "password": password.chosen("new password: ")? }))
         }
         UsersCommand::Remove { name } => {
             let user: Value = global.client()?.delete(&user_path(name))?;
@@ -168,7 +168,7 @@ fn create_user(global: &Global, args: &CreateUser) -> Result<Exit, Failure> {
     let client = global.client()?;
     let password = match args.no_password {
         true => None,
-        false => Some(args.password.new("password: ")?),
+        false => Some(args.password.chosen("password: ")?),
     };
     let body = json!({
         "name": args.name, "display_name": args.display_name, "roles": args.roles, "password": password,

@@ -27,7 +27,7 @@ impl PasswordSource {
     }
 
     /// A password that is to be: asked for twice at a terminal.
-    pub(crate) fn new(&self, prompt: &str) -> Result<String, Failure> {
+    pub(crate) fn chosen(&self, prompt: &str) -> Result<String, Failure> {
         let given = self.present(prompt)?;
         let is_typed = self.password_file.is_none() && io::stdin().is_terminal();
         if is_typed && line("the same again: ")? != given {

@@ -30,7 +30,7 @@ const WRITTEN: [(&str, &str); 5] = [
 ];
 
 /// What the page says of names that begin so, in the order of the page.
-const GROUPS: [(&str, &str); 13] = [
+const GROUPS: [(&str, &str); 14] = [
     ("self_healing_", "Issues and repairs"),
     ("healing_", ""),
     ("auto_remediation_", ""),
@@ -44,6 +44,7 @@ const GROUPS: [(&str, &str); 13] = [
     ("metrics_", "The store of series"),
     ("otlp_", "Receivers of OTLP and remote-write"),
     ("remote_write_", ""),
+    ("gateway_", "The gateway"),
 ];
 
 const MORE_GROUPS: [(&str, &str); 5] = [

@@ -23,11 +23,7 @@ fn page() -> String {
     text.push_str("## All endpoints\n\n| endpoint | needs | what it is for |\n|---|---|---|\n");
     for endpoint in groups.values().flatten() {
         let title = format!("{} {}", endpoint.method, endpoint.path);
-        let needs = match endpoint.access {
-            Access::Open => "nothing".to_owned(),
-            Access::SignedIn => "proof of who asks".to_owned(),
-            Access::Needs(permission) => format!("`{permission}`"),
-        };
+        let needs = needs(endpoint.access);
         let _ = writeln!(text, "| [`{title}`](#{}) | {needs} | {} |", anchor(&title), cell(endpoint.summary));
     }
     for (group, endpoints) in &groups {
@@ -55,6 +51,14 @@ at `/docs/api`.
 - **Errors** are problem documents with a stable `code`: [error codes](errors.md).
 
 ";
+
+fn needs(access: Access) -> String {
+    match access {
+        Access::Open => "nothing".to_owned(),
+        Access::SignedIn => "proof of who asks".to_owned(),
+        Access::Needs(permission) => format!("`{permission}`"),
+    }
+}
 
 fn of_endpoint(text: &mut String, endpoint: &Endpoint, document: &Value) {
     let method = endpoint.method.as_str().to_ascii_lowercase();
@@ -108,8 +112,8 @@ fn of_others(text: &mut String, endpoints: &[Endpoint]) {
     for (api, endpoints) in apis {
         let _ = write!(text, "\n### {api}\n\n| endpoint | needs |\n|---|---|\n");
         for endpoint in endpoints {
-            let Access::Needs(permission) = endpoint.access else { continue };
-            let _ = writeln!(text, "| `{} {}` | `{permission}` |", endpoint.method, endpoint.path);
+            let needs = needs(endpoint.access);
+            let _ = writeln!(text, "| `{} {}` | {needs} |", endpoint.method, endpoint.path);
         }
     }
     text.push_str(

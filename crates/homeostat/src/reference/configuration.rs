@@ -15,7 +15,8 @@ use super::{cell, check, root};
 use crate::config::{Config, Objects, Oidc};
 
 /// Where parts of the configuration are declared outside this crate.
-const OTHER_SOURCES: [&str; 4] = [
+const OTHER_SOURCES: [&str; 5] = [
+    include_str!("../logging.rs"),
     include_str!("../../../decide/src/detect/thresholds.rs"),
     include_str!("../../../decide/src/plan/policy.rs"),
     include_str!("../../../domain/src/issue.rs"),

@@ -74,6 +74,7 @@ fn the_palette_leads_by_keyboard_alone() {
     browser.keys(ESCAPE);
     browser.wait("!document.querySelector('dialog[open]')");
     browser.keys("/");
+    browser.wait("document.activeElement.closest('dialog[open]')");
     browser.keys("emergency");
     browser
         .wait("document.querySelector('#palette-items [role=option]')?.dataset.href === '/emergency-stop'");

@@ -119,6 +119,10 @@ mod tests {
         for folder in ["guides", "concepts", "reference", "decisions"] {
             for entry in std::fs::read_dir(docs.join(folder)).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
+                // The schema of GraphQL lies there for programs.
+                if !name.ends_with(".md") {
+                    continue;
+                }
                 let path = format!("{folder}/{}", name.trim_end_matches(".md"));
                 assert!(served.contains(&path), "docs/{folder}/{name} is missing in {}", file!());
             }

@@ -133,20 +133,30 @@ pub(super) fn chance(before: (u64, u64), since: (u64, u64)) -> f64 {
     let (bad, all) = (before.0 + since.0, before.1 + since.1);
     let well = all - bad.min(all);
     let most = bad.min(since.1);
-    let mut term = (ln_choose(bad, since.0) + ln_choose(well, since.1.saturating_sub(since.0))
-        - ln_choose(all, since.1))
-    .exp();
-    let mut sum = 0.0;
+    // Sums of logarithms: where nearly all was bad before, the first terms are smaller than any number.
+    let mut term =
+        ln_choose(bad, since.0) + ln_choose(well, since.1.saturating_sub(since.0)) - ln_choose(all, since.1);
+    let mut sum = f64::NEG_INFINITY;
     for k in since.0..=most {
-        sum += term;
+        sum = ln_add(sum, term);
         // Those left of the well ones when one more of the second sample is bad.
         let room = (well + k + 1).saturating_sub(since.1) as f64;
-        term *= (bad - k) as f64 * (since.1 - k) as f64 / ((k + 1) as f64 * room.max(1.0));
-        if term < sum * 1e-12 {
+        let step = ((bad - k) as f64 * (since.1 - k) as f64 / ((k + 1) as f64 * room.max(1.0))).ln();
+        if step < 0.0 && term + step < sum + NEGLIGIBLE {
             break;
         }
+        term += step;
     }
-    sum.clamp(0.0, 1.0)
+    sum.exp().clamp(0.0, 1.0)
+}
+
+/// The logarithm of a share of a sum that adds nothing to it, 1e-12.
+const NEGLIGIBLE: f64 = -27.6;
+
+/// The logarithm of the sum of two numbers, from theirs.
+fn ln_add(one: f64, other: f64) -> f64 {
+    let (more, less) = if one > other { (one, other) } else { (other, one) };
+    if less == f64::NEG_INFINITY { more } else { more + (less - more).exp().ln_1p() }
 }
 
 fn ln_choose(n: u64, k: u64) -> f64 {
@@ -175,6 +185,8 @@ mod tests {
         assert!((chance((0, 4), (4, 4)) - 1.0 / 70.0).abs() < 1e-9);
         // scipy.stats.hypergeom.sf(59, 1040, 61, 200)
         assert!(chance((1, 840), (60, 200)) < 1e-30);
+        // All was bad before: that fewer are since is no sign against the deployment.
+        assert!(chance((793, 793), (464, 1714)) > 1.0 - 1e-6);
     }
 
     proptest! {

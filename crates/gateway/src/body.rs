@@ -25,7 +25,12 @@ pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
             (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
             (path, _) => path.to_owned(),
         };
-        Problem::field(field.clone(), format!("`{field}`: {why}"))
+        let said = match why.as_str() {
+            why if why.starts_with("missing field") => format!("`{field}` is missing"),
+            why if why.starts_with("unknown field") => format!("`{field}` is not known here; leave it out"),
+            why => format!("`{field}`: {why}"),
+        };
+        Problem::field(field, said)
     })
 }
 

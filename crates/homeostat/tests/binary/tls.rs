@@ -70,7 +70,7 @@ fn unusable() {
 fn exposed() {
     let fleet = certified();
     let port = free_port();
-    configured(&fleet, 4000, &format!("listen = \"0.0.0.0:{port}\""));
-    refused(&fleet.run(&["serve"]), 1, &["everybody has to sign in"]);
+    configured(&fleet, 4000, &format!("listen = \"0.0.0.0:{port}\"\nanonymous_reads = true"));
+    refused(&fleet.run(&["serve"]), 2, &["gateway.anonymous_reads", "beyond loopback everybody signs in"]);
     nothing_runs(&fleet);
 }

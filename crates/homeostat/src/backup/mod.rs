@@ -70,7 +70,7 @@ pub(crate) enum BackupError {
     },
     /// A newer program wrote it.
     #[error(
-        "{} was written by homeostat {version}: its format of {what} is {found}, this one knows {known}; use the newer homeostat. Nothing was restored", file.display()
+        "{} was written by homeostat {version}: its format of {what} is {found}, this one knows {known}; use the newer homeostat; nothing was restored", file.display()
     )]
     Newer {
         /// The archive.

@@ -164,6 +164,9 @@ impl Known {
 
     /// The address with what is there in place of its placeholder; `None` where there is nothing of the kind.
     fn filled(&self, path: &str) -> Option<String> {
+        if path == "/cmdb/item" {
+            return Some(format!("{path}?id=service/cart"));
+        }
         let Some((before, rest)) = path.split_once('{') else { return Some(path.to_owned()) };
         let (_, after) = rest.split_once('}')?;
         let value = match before.rsplit('/').nth(1).unwrap_or_default() {

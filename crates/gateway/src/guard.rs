@@ -99,7 +99,10 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 
 /// Checks Host, and finds out who asks.
 pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let identity = app.door.check_host(request.headers()).and_then(|()| identity_of(&app, &request));
+    let identity = match app.door.check_host(request.headers()) {
+        Ok(()) => identity_of(&app, request.headers(), request.extensions().get::<Peer>().copied()).await,
+        Err(problem) => Err(problem),
+    };
     match identity {
         Ok(identity) => {
             request.extensions_mut().insert(identity);
@@ -113,9 +116,22 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     }
 }
 
-fn identity_of(app: &App, request: &Request) -> Result<Identity, Problem> {
-    let peer = request.extensions().get::<Peer>().map_or(NOWHERE, |peer| peer.0);
-    app.door.identify(request.headers(), peer)
+/// Tokens and sessions are looked up in the store, and their last use is written there: off the event thread.
+fn identity_of(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+) -> impl Future<Output = Result<Identity, Problem>> + Send + use<> {
+    let (app, headers) = (Arc::clone(app), headers.clone());
+    let peer = peer.map_or(NOWHERE, |Peer(peer)| peer);
+    let shows_proof = headers.contains_key(header::AUTHORIZATION) || headers.contains_key(header::COOKIE);
+    async move {
+        if !shows_proof {
+            return app.door.identify(&headers, peer);
+        }
+        let found = tokio::task::spawn_blocking(move || app.door.identify(&headers, peer)).await;
+        found.unwrap_or_else(|_| Err(Problem::internal("who asks could not be looked up; the log says why")))
+    }
 }
 
 /// Who holds this token.

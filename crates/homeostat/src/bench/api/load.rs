@@ -25,7 +25,7 @@ pub(super) struct Seen {
 }
 
 /// Asks every place in turn, `rate` times a second in all.
-pub(super) fn run(address: &str, places: &[Place], rate: u32, time: Duration) -> Vec<Seen> {
+pub(super) fn run(address: &str, token: &str, places: &[Place], rate: u32, time: Duration) -> Vec<Seen> {
     let begin = Instant::now() + Duration::from_millis(10);
     let requests = (time.as_secs_f64() * f64::from(rate)) as usize;
     let seen = Mutex::new(vec![Seen::default(); places.len()]);
@@ -36,13 +36,14 @@ pub(super) fn run(address: &str, places: &[Place], rate: u32, time: Duration) ->
                 let agent = ureq::Agent::config_builder()
                     .timeout_global(Some(Duration::from_secs(30)))
                     .http_status_as_error(false)
+                    .max_redirects(0)
                     .build()
                     .new_agent();
                 for number in (connection..requests).step_by(CONNECTIONS) {
                     let due = begin + Duration::from_secs_f64(number as f64 / f64::from(rate));
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let at = number % places.len();
-                    let well = ask(&agent, &format!("{address}{}", places[at].asked));
+                    let well = ask(&agent, token, &format!("{address}{}", places[at].asked));
                     let took = due.elapsed();
                     let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     seen[at].times.push(took);
@@ -55,8 +56,8 @@ pub(super) fn run(address: &str, places: &[Place], rate: u32, time: Duration) ->
 }
 
 /// Whether it was answered with 200, to its end.
-fn ask(agent: &ureq::Agent, url: &str) -> bool {
-    agent.get(url).call().is_ok_and(|mut response| {
+fn ask(agent: &ureq::Agent, token: &str, url: &str) -> bool {
+    agent.get(url).header("Authorization", format!("Bearer {token}")).call().is_ok_and(|mut response| {
         response.status().as_u16() == 200
             && response.body_mut().with_config().limit(64 << 20).read_to_vec().is_ok()
     })

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::machine::Machine;
 use super::server::usage;
 use crate::cli::{Exit, Failure, Global, print};
-use crate::client::Client;
+use crate::client::{Client, token_file};
 use load::{Place, Seen};
 
 /// How long the server may take to begin, with everything it has to read.
@@ -88,10 +88,12 @@ fn measure(args: &ApiArgs, dir: &Path) -> Result<Exit, Failure> {
     let client = Client::find(dir)?;
     let places = places(&client)?;
     let address = client.address().to_owned();
-    load::run(&address, &places, args.rate, WARM_UP);
+    let token = std::fs::read_to_string(token_file(dir)).map_err(failed)?;
+    let token = token.trim();
+    load::run(&address, token, &places, args.rate, WARM_UP);
     let before = usage(server.child.id()).map_err(failed)?;
     let began = Instant::now();
-    let seen = load::run(&address, &places, args.rate, Duration::from_secs(u64::from(args.seconds)));
+    let seen = load::run(&address, token, &places, args.rate, Duration::from_secs(u64::from(args.seconds)));
     let elapsed = began.elapsed();
     let after = usage(server.child.id()).map_err(failed)?;
     server.stop(dir)?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use audit::{Action, Audit, NewRecord, Outcome, Via};
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
@@ -179,10 +179,11 @@ struct Draft {
 fn of_answer(identity: &Identity, action: Action, path: &str, id: String, response: &Response) -> Draft {
     let extensions = response.extensions();
     let status = response.status();
-    let outcome = match status {
-        status if status.is_server_error() => Outcome::Failed,
-        status if status.is_client_error() || status == StatusCode::TEMPORARY_REDIRECT => Outcome::Refused,
-        _ => Outcome::Done,
+    // Who is led to the page to sign in was refused, too.
+    let outcome = match extensions.get::<Refusal>() {
+        _ if status.is_server_error() => Outcome::Failed,
+        None if !status.is_client_error() => Outcome::Done,
+        _ => Outcome::Refused,
     };
     // Who signs in is nobody until then.
     let signed_in = extensions.get::<SignedInAs>().map(|SignedInAs(name)| name.as_str());
@@ -222,6 +223,17 @@ fn via(proof: Proof) -> Via {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_led_to_sign_in_was_refused_and_who_is_led_on_was_not() {
+        const ACTION: Action = Action::new("automation.set");
+        let nobody = Identity::anonymous(AnonymousReads::Allowed);
+        let draft = |response: &Response| of_answer(&nobody, ACTION, "/automation", String::new(), response);
+        let mut led = crate::routes::see_other("/login");
+        assert!(!draft(&led).is_anonymous_refusal);
+        led.extensions_mut().insert(Problem::internal("no proof").refusal());
+        assert!(draft(&led).is_anonymous_refusal);
+    }
 
     #[test]
     fn what_nobody_in_particular_was_refused_is_recorded_up_to_a_bound_and_counted_beyond() {

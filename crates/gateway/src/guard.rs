@@ -168,7 +168,9 @@ pub(crate) async fn require(
                 }
                 Effect::Writes => page::page_of_action(uri.path()),
             };
-            Redirect::to(&format!("/login?next={}", encode(&back))).into_response()
+            let mut response = Redirect::to(&format!("/login?next={}", encode(&back))).into_response();
+            response.extensions_mut().insert(problem.refusal());
+            response
         }
         Err(problem) if is_for_people(uri.path()) => {
             blocking(move || Ok::<_, Problem>(page::error(&app, &uri, &problem))).await

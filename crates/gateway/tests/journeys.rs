@@ -65,7 +65,7 @@ fn the_palette_leads_by_keyboard_alone() {
     browser.wait("document.querySelectorAll('#palette-items [role=option]').length > 5");
     browser.keys("catalogue");
     browser.wait(
-        "document.querySelector('#palette-items [role=option]')?.dataset.href === '/services/catalogue'",
+        "document.querySelector('#palette-items:not([aria-busy]) [role=option]')?.dataset.href === '/services/catalogue'",
     );
     let chosen = || browser.run("return document.activeElement.getAttribute('aria-activedescendant')");
     assert_eq!(chosen(), json!("palette-0"));
@@ -76,8 +76,9 @@ fn the_palette_leads_by_keyboard_alone() {
     browser.keys("/");
     browser.wait("document.activeElement.closest('dialog[open]')");
     browser.keys("emergency");
-    browser
-        .wait("document.querySelector('#palette-items [role=option]')?.dataset.href === '/emergency-stop'");
+    browser.wait(
+        "document.querySelector('#palette-items:not([aria-busy]) [role=option]')?.dataset.href === '/emergency-stop'",
+    );
     browser.keys(ENTER);
     browser.wait("location.pathname === '/emergency-stop' && document.querySelector('.opener')");
     assert!(

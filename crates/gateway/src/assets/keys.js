@@ -52,8 +52,10 @@
   const ask = async () => {
     asking?.abort();
     asking = new AbortController();
+    const { signal } = asking;
+    items.setAttribute("aria-busy", "true");
     try {
-      const reply = await fetch(`/palette?q=${encodeURIComponent(input.value)}`, { signal: asking.signal });
+      const reply = await fetch(`/palette?q=${encodeURIComponent(input.value)}`, { signal });
       if (!reply.ok) throw new Error(String(reply.status));
       const found = (await reply.json()).items;
       items.replaceChildren(...found.map((item, n) => make(
@@ -65,6 +67,7 @@
     } catch (error) {
       if (error.name !== "AbortError") said.textContent = "The server does not answer; the links of the page still lead on.";
     }
+    if (!signal.aborted) items.removeAttribute("aria-busy");
   };
 
   const open = () => {
@@ -126,16 +129,17 @@
       open();
       return;
     }
-    const typing = event.target.closest?.("input, select, textarea, [contenteditable]");
+    // The field of a palette that was just closed keeps the focus until the next frame.
+    const typing = event.target.closest?.("input, select, textarea, [contenteditable]")?.checkVisibility();
     if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const inRow = document.activeElement?.closest("main tbody tr, main .rows > li");
     const step = { j: 1, k: -1, ...(inRow ? { ArrowDown: 1, ArrowUp: -1 } : {}) }[event.key];
-    if (performance.now() - going < GO_WITHIN_MS && GO[event.key]) location.assign(GO[event.key][0]);
+    if (event.timeStamp - going < GO_WITHIN_MS && GO[event.key]) location.assign(GO[event.key][0]);
     else if (event.key === "/") open();
     else if (event.key === "?") help.showModal();
     else if (step) move(step);
     else {
-      going = event.key === "g" ? performance.now() : 0;
+      going = event.key === "g" ? event.timeStamp : 0;
       return;
     }
     going = 0;

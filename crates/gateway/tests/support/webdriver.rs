@@ -77,13 +77,19 @@ impl Browser {
     }
 
     fn post(&self, path: &str, body: Value) -> Value {
+        self.try_post(path, body).unwrap_or_else(|refused| panic!("{path}: {refused}"))
+    }
+
+    fn try_post(&self, path: &str, body: Value) -> Result<Value, String> {
         let url = format!("{}{path}", self.session);
         let mut reply =
             self.agent.post(&url).header("content-type", "application/json").send(body.to_string()).unwrap();
         let text = reply.body_mut().read_to_string().unwrap();
-        assert!(reply.status().is_success(), "{path}: {text}");
+        if !reply.status().is_success() {
+            return Err(text);
+        }
         let mut answer: Value = serde_json::from_str(&text).unwrap();
-        answer["value"].take()
+        Ok(answer["value"].take())
     }
 
     pub(crate) fn open(&self, url: &str) {
@@ -100,12 +106,17 @@ impl Browser {
         self.post("/execute/async", json!({"script": script, "args": []}))
     }
 
-    /// Waits until a script returns true.
+    /// Waits until a script returns true. What it throws is not true yet: a page that is being left or built has no body.
     pub(crate) fn wait(&self, script: &str) {
         let began = Instant::now();
-        while self.run(&format!("return Boolean({script})")) != json!(true) {
+        let question = json!({"script": format!("return Boolean({script})"), "args": []});
+        loop {
+            let answer = self.try_post("/execute/sync", question.clone());
+            if answer == Ok(json!(true)) {
+                return;
+            }
             let page = || self.run("return location.href + '\\n' + document.body.innerText");
-            assert!(began.elapsed() < LIMIT, "{script} did not come true at {}", page());
+            assert!(began.elapsed() < LIMIT, "{script} did not come true ({answer:?}) at {}", page());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

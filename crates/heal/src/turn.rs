@@ -78,23 +78,28 @@ impl Healer {
         self.verify(&sighting)?; // Plans that ran → Outcomes → Lessons
         self.telling(Phase::Lift, |told| self.lift(snapshot, told))?; // measures whose time is over
         let mut turn = Turn { open: open.len(), ..Turn::default() };
-        let mut circumstances = self.circumstances(snapshot.taken)?;
         let diagnosed = by_priority(self.diagnose(&open, snapshot)); // Issues → ranked Causes
+        let mut gathered = None; // only where an issue asks for them: they are read from a month of plans
         for (issue, causes) in &diagnosed {
             if let Some(other) = told_directly(issue, causes, &diagnosed) {
                 self.leave_to(issue, other);
                 continue;
             }
+            let circumstances = match gathered.take() {
+                Some(circumstances) => circumstances,
+                None => self.circumstances(snapshot.taken)?,
+            };
             let tend =
                 || self.telling(Phase::Plan, |told| self.tend(issue, causes, snapshot, &circumstances, told));
             match self.apart(format!("issue {}", issue.id), tend).unwrap_or(Tended::Left) {
                 Tended::Begun => {
                     turn.begun += 1;
-                    circumstances = self.circumstances(snapshot.taken)?;
+                    continue; // the next one sees what was just begun
                 }
                 Tended::Waits => turn.waiting += 1,
                 Tended::Left => {}
             }
+            gathered = Some(circumstances);
         }
         turn.begun += self.start_approved(snapshot)?;
         turn.troubled = self.end_troubles();

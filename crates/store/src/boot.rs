@@ -115,19 +115,26 @@ pub(crate) fn translate(connection: &mut Connection, boot: &Boot) -> Result<()> 
     Ok(())
 }
 
+/// A thousand at a time: a store can hold more documents than should be in memory at once.
 fn translate_documents(connection: &Connection, table: &str, column: &str, offset: i64) -> Result<()> {
-    let mut rows = connection
-        .prepare(&format!("SELECT rowid, {column} FROM {table} WHERE {column} LIKE '%\"boot_us\"%'"))?;
+    let mut rows = connection.prepare(&format!(
+        "SELECT rowid, {column} FROM {table} WHERE rowid > ?1 AND {column} LIKE '%\"boot_us\"%'
+         ORDER BY rowid LIMIT 1000"
+    ))?;
     let mut update = connection.prepare(&format!("UPDATE {table} SET {column} = ?2 WHERE rowid = ?1"))?;
-    let found: Vec<(i64, String)> =
-        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    for (rowid, text) in found {
-        // A document that is no JSON is its owner's own text; there is no time of ours in it.
-        let Ok(mut value) = serde_json::from_str::<Value>(&text) else { continue };
-        translate_value(&mut value, offset);
-        update.execute(params![rowid, value.to_string()])?;
+    let mut last = i64::MIN;
+    loop {
+        let found: Vec<(i64, String)> =
+            rows.query_map([last], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let Some((rowid, _)) = found.last() else { return Ok(()) };
+        last = *rowid;
+        for (rowid, text) in found {
+            // A document that is no JSON is its owner's own text; there is no time of ours in it.
+            let Ok(mut value) = serde_json::from_str::<Value>(&text) else { continue };
+            translate_value(&mut value, offset);
+            update.execute(params![rowid, value.to_string()])?;
+        }
     }
-    Ok(())
 }
 
 /// Every object of exactly the two fields of [`Time`] is one.

@@ -46,6 +46,7 @@ mod plan_cache;
 mod plans;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod readers;
 mod records;
 mod retention;
 mod schema;

@@ -16,6 +16,7 @@ use crate::changes::Listeners;
 use crate::directory::{Lock, Reserve};
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
+use crate::readers::Readers;
 use crate::schema;
 
 /// How long a write waits for a program that reads or copies the file from outside.
@@ -37,6 +38,9 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
+    /// `None` in memory, where the one connection is the database. Closed before the other one, which then puts the log
+    /// into the database.
+    readers: Option<Readers>,
     connection: Mutex<Connection>,
     listeners: Arc<Listeners>,
     plans: PlanCache,
@@ -85,9 +89,10 @@ impl Store {
         let lock = Lock::take(dir)?;
         let path = dir.join(DATABASE);
         let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;
+        let readers = Readers::open(&path)?;
         let reserve = Reserve::new(dir);
         reserve.keep();
-        Ok(Self::over(connection, Some(reserve), Some(lock)))
+        Ok(Self::over(connection, Some(readers), Some(reserve), Some(lock)))
     }
 
     /// A store that is forgotten with its last clone: for simulation and tests.
@@ -95,14 +100,20 @@ impl Store {
         let mut connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         schema::upgrade(&mut connection, Path::new(":memory:"), &schema::SCRIPTS)?;
-        Ok(Self::over(connection, None, None))
+        Ok(Self::over(connection, None, None, None))
     }
 
-    fn over(connection: Connection, reserve: Option<Reserve>, lock: Option<Lock>) -> Self {
+    fn over(
+        connection: Connection,
+        readers: Option<Readers>,
+        reserve: Option<Reserve>,
+        lock: Option<Lock>,
+    ) -> Self {
         let connection = Mutex::new(connection);
         let (listeners, plans) = (Arc::default(), PlanCache::default());
         Self {
             inner: Arc::new(Inner {
+                readers,
                 connection,
                 listeners,
                 plans,
@@ -143,9 +154,13 @@ impl Store {
         self.inner.reads.load(Ordering::Relaxed)
     }
 
+    /// Runs `read` over what is committed now. It sees one state, and waits for no write.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         self.inner.reads.fetch_add(1, Ordering::Relaxed);
-        read(&self.connection())
+        match &self.inner.readers {
+            Some(readers) => readers.read(read),
+            None => read(&self.connection()),
+        }
     }
 
     /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
@@ -184,11 +199,17 @@ fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Resu
 }
 
 fn prepare(connection: &Connection) -> Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    tune(connection)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// What a connection needs that reads, whether it writes as well or not.
+pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     // Else the engine plans a cached statement anew whenever a value it is bound to might suit another
     // partial index: in the loop every time, for three times the cost of running it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -16,7 +16,7 @@ use crate::shapes;
 const BOUNDS: [f64; 11] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
 /// What is older than this changes rarely, and is counted anew once an hour; counters of it are so much behind at most.
-const SETTLED_AFTER: i64 = 24 * 3600;
+const SETTLED_AFTER: i64 = 6 * 3600;
 
 /// How often it is counted anew.
 const COUNT_EVERY_US: i64 = 3600 * 1_000_000;

@@ -11,12 +11,16 @@ use domain::{
     StopManner, Strategy, Time, Undo,
 };
 use provider::clock::SystemClock;
+use store::boot::Boot;
 use store::{PlanRecord, Store};
 
 use crate::cli::Failure;
 
 /// What is in the store goes back so far: as long as records are kept.
-const STRETCH_US: i64 = 90 * 86_400 * 1_000_000;
+const STRETCH_US: u64 = 90 * 86_400 * 1_000_000;
+
+/// How long the machine had run when the newest was written.
+const UPTIME_US: u64 = 100 * 86_400 * 1_000_000;
 
 /// Records of one transaction.
 const AT_ONCE: u32 = 2_000;
@@ -34,15 +38,17 @@ pub(super) fn fleet() -> String {
 /// Fills the store of a directory.
 pub(super) fn fill(dir: &Path, records: u32) -> Result<(), Failure> {
     let failed = |error: store::StoreError| Failure::failed(&error);
-    let store = Store::take_over(dir, &SystemClock).map_err(failed)?;
-    let now = SystemClock.now();
+    // A machine that has run for longer than the records go back; the server then begins after a reboot.
+    let now = Time { boot_us: UPTIME_US, wall_us: SystemClock.now().wall_us };
+    let boot = Boot { id: "the boot before".to_owned(), now };
+    let store = Store::open_in_boot(dir, &boot).map_err(failed)?;
     let mut ids = IdSource::seeded(41);
     for begin in (0..records).step_by(AT_ONCE as usize) {
         let part = begin..(begin + AT_ONCE).min(records);
         let pairs: Vec<(Issue, PlanRecord)> = part
             .map(|number| {
-                let back = STRETCH_US / i64::from(records) * i64::from(records - number);
-                pair(number, Time { boot_us: 0, wall_us: now.wall_us - back }, &mut ids)
+                let back = STRETCH_US / u64::from(records) * u64::from(records - number);
+                pair(number, now.minus(Duration::from_micros(back)), &mut ids)
             })
             .collect();
         let issues: Vec<&Issue> = pairs.iter().map(|(issue, _)| issue).collect();

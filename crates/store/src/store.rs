@@ -1,6 +1,6 @@
 //! [`Store`] itself: the connection, reads and writes, and what happens on a full disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,6 +30,9 @@ pub(crate) const DATABASE: &str = "homeostat.db";
 /// the log alone would eat the reserve.
 const LOG_PAGES: i64 = 256;
 
+/// Bytes of the log that is copied back at [`LOG_PAGES`].
+const LOG_BYTES: i64 = LOG_PAGES * 4096;
+
 /// State that survives. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -41,6 +44,8 @@ struct Inner {
     /// `None` in memory, where the one connection is the database. Closed before the other one, which then puts the log
     /// into the database.
     readers: Option<Readers>,
+    /// The log beside the database, where there are readers.
+    log: PathBuf,
     connection: Mutex<Connection>,
     listeners: Arc<Listeners>,
     plans: PlanCache,
@@ -89,7 +94,7 @@ impl Store {
         let lock = Lock::take(dir)?;
         let path = dir.join(DATABASE);
         let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;
-        let readers = Readers::open(&path)?;
+        let readers = (Readers::open(&path)?, dir.join(format!("{DATABASE}-wal")));
         let reserve = Reserve::new(dir);
         reserve.keep();
         Ok(Self::over(connection, Some(readers), Some(reserve), Some(lock)))
@@ -105,15 +110,17 @@ impl Store {
 
     fn over(
         connection: Connection,
-        readers: Option<Readers>,
+        readers: Option<(Readers, PathBuf)>,
         reserve: Option<Reserve>,
         lock: Option<Lock>,
     ) -> Self {
         let connection = Mutex::new(connection);
         let (listeners, plans) = (Arc::default(), PlanCache::default());
+        let (readers, log) = readers.unzip();
         Self {
             inner: Arc::new(Inner {
                 readers,
+                log: log.unwrap_or_default(),
                 connection,
                 listeners,
                 plans,
@@ -172,13 +179,26 @@ impl Store {
         {
             return Err(StoreError::Full);
         }
-        match transact(&mut connection, &write) {
+        let written = match transact(&mut connection, &write) {
             Err(StoreError::Full)
                 if purpose == Purpose::Repair && self.inner.reserve.as_ref().is_some_and(Reserve::free) =>
             {
                 transact(&mut connection, &write)
             }
             result => result,
+        };
+        self.keep_log_short(&connection);
+        written
+    }
+
+    /// The engine copies the log back by itself, but only as far as no read needs what was before; where somebody
+    /// always reads, the log would grow. Then reads wait for once.
+    fn keep_log_short(&self, connection: &Connection) {
+        let Some(readers) = &self.inner.readers else { return };
+        let length = self.inner.log.metadata().map_or(0, |log| log.len());
+        if length > 2 * LOG_BYTES.unsigned_abs() {
+            // What cannot be copied now, on a full disk or while the database is backed up, is tried after the next write.
+            readers.hold_off(|| drop(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))));
         }
     }
 }
@@ -203,6 +223,8 @@ fn prepare(connection: &Connection) -> Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;
+    // A log that had to grow is cut to this when it is begun anew.
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(())
 }

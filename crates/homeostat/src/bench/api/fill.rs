@@ -1,10 +1,12 @@
-//! A data directory as it is after a busy quarter: issues and their remediations, one pair every few minutes.
+//! A data directory as it is after a busy quarter: issues and their remediations, one pair every few minutes, and an
+//! audit trail.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::{Action as Audited, Audit, NewRecord, Via};
 use domain::{
     Action, Actor, Cause, CauseClass, Clock, EvidenceItem, IdSource, InstanceName, Intent, Issue, IssueKind,
     Outcome, OutcomeKind, Percent, Plan, PlanStatus, Reason, ResourceId, ServiceName, Severity, Signal, Step,
@@ -57,6 +59,41 @@ pub(super) fn fill(dir: &Path, records: u32) -> Result<(), Failure> {
         store.add_records(&plans).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Threads that write audit records: those that come at the same time go to the disk together.
+const WRITERS: u32 = 64;
+
+/// Fills the audit trail of a directory.
+pub(super) fn fill_trail(dir: &Path, records: u32) -> Result<(), Failure> {
+    let trail = Audit::open(dir, Arc::new(SystemClock)).map_err(|error| Failure::failed(&error))?;
+    let write = |writer: u32| {
+        (writer..records).step_by(WRITERS as usize).try_for_each(|number| {
+            let service = SERVICES[number as usize % SERVICES.len()];
+            let (action, outcome) = match number % 4 {
+                0 => ("remediation.approve", audit::Outcome::Done),
+                1 => ("remediation.reject", audit::Outcome::Refused),
+                _ => ("plan.state", audit::Outcome::Done),
+            };
+            let who = format!("user-{}", number % 50);
+            let record = NewRecord::new(who, Via::Token, Audited::new(action), service, outcome);
+            trail.append(record.why("latency rises after the deployment")).map(drop)
+        })
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                scope.spawn({
+                    let write = &write;
+                    move || write(writer)
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .try_for_each(|writer| writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+    .map_err(|error| Failure::failed(&error))
 }
 
 /// An issue that was repaired, and its repair.

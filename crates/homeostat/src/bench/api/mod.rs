@@ -29,7 +29,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// `bench api`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApiArgs {
-    /// Issues in the store, and as many remediations.
+    /// Issues in the store, and as many remediations and audit records.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     records: u32,
     /// Requests a second, over all endpoints and pages in turn.
@@ -84,6 +84,7 @@ pub(crate) fn run(_: &Global, args: &ApiArgs) -> Result<Exit, Failure> {
 fn measure(args: &ApiArgs, dir: &Path) -> Result<Exit, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     fill::fill(dir, args.records)?;
+    fill::fill_trail(dir, args.records)?;
     let server = Server::start(dir)?;
     let client = Client::find(dir)?;
     let places = places(&client)?;
@@ -103,7 +104,7 @@ fn measure(args: &ApiArgs, dir: &Path) -> Result<Exit, Failure> {
     };
     let figures = Figures {
         method: format!(
-            "{} issues and as many remediations over 90 days, the demo fleet up and looked after; every endpoint that reads \
+            "{} issues and as many remediations over 90 days, as many audit records, the demo fleet up and looked after; every endpoint that reads \
              and every page in turn, open loop, so that a time counts from when the request was due; {WARM_UP:?} before \
              anything counts; generator on the same machine",
             args.records

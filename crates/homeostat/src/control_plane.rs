@@ -21,7 +21,7 @@ use audit::Audit;
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
 use gateway::access::{Access, AccessConfig, SealingKey};
-use gateway::{Gateway, GatewayConfig, TlsWatch};
+use gateway::{Gateway, GatewayConfig, Tls, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
 use promql::rules::RuleStates;
@@ -96,6 +96,7 @@ pub struct ControlPlane {
     alerts: Option<Alerts>,
     evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+    tls: Option<Tls>,
     /// Takes a new certificate as long as it lives.
     _tls_watch: Option<TlsWatch>,
 }
@@ -257,6 +258,7 @@ impl ControlPlane {
             alerts,
             evaluation: Some(evaluation),
             watch: Some(watch),
+            tls: bound.tls,
             _tls_watch: bound.watch,
         })
     }
@@ -292,6 +294,7 @@ impl ControlPlane {
             provider: Arc::clone(&self.provider),
             webhook: Arc::clone(&self.webhook),
             rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
+            tls: self.tls.clone(),
         }
     }
 

@@ -438,6 +438,7 @@ pub fn begin_log() {
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
+    crate::platform::check(&command)?;
     match command {
         Command::Demo(DemoArgs { command: Some(DemoCommand::Deploy(args)), .. }) => {
             crate::demo::deploy::run(&global, &args)

@@ -16,9 +16,11 @@ mod keys;
 mod listening;
 mod log;
 mod metrics;
+mod notify;
 mod oidc;
 mod proactive;
 mod rules;
+mod secrets;
 mod slo;
 mod telemetry;
 
@@ -26,6 +28,7 @@ pub use keys::{Takes, takes};
 pub use listening::{Gateway, Tls};
 pub use log::Log;
 pub use metrics::{Metrics, Scrape};
+pub use notify::Notify;
 pub use oidc::Oidc;
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
@@ -139,14 +142,6 @@ pub enum Witness {
     Probes,
 }
 
-/// Who is told what needs a person.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Notify {
-    /// Where a JSON notice is posted, `http://…`.
-    pub webhook_url: Option<String>,
-}
-
 /// How long our own records are kept. What is open, waits or is owed is never removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -254,6 +249,10 @@ impl Config {
             })?;
             config.rules.relative_to(path);
             config.tls.relative_to(path);
+            config.notify.relative_to(path);
+            if let Some(oidc) = &mut config.oidc {
+                oidc.relative_to(path);
+            }
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
@@ -262,7 +261,7 @@ impl Config {
             config.policy.ladder = Ladder::started_by_up();
         }
         config.apply_environment(variable)?;
-        config.check().map_err(|(field, why)| {
+        secrets::check(&written).and_then(|()| config.check()).map_err(|(field, why)| {
             let origin = match (path, place_of(text, &field)) {
                 (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
                 (Some(path), None) => format!("{} and the environment", path.display()),
@@ -342,10 +341,7 @@ impl Config {
         self.rules.check(self.metrics.enabled)?;
         self.alertmanager.check()?;
         self.proactive.check()?;
-        if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
-            let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
-            return Err(("notify.webhook_url".to_owned(), why));
-        }
+        self.notify.check()?;
         if let Some((field, why)) = self.thresholds.check().into_iter().next() {
             return Err((format!("thresholds.{field}"), why));
         }

@@ -201,8 +201,7 @@ impl ControlPlane {
             clock: Arc::clone(&clock),
             endpoint: receiving.as_ref().map(Receiving::endpoint),
         });
-        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose();
-        let oidc = oidc.map_err(StartError::OidcSecret)?;
+        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose()?;
         let gateway = gateway::serve(
             bound.listening,
             store.clone(),

@@ -75,7 +75,8 @@ impl Reloading {
         if let Some(infrastructure) = self.provider.infrastructure().map_err(|error| refused(&error))? {
             policy.protect(&infrastructure);
         }
-        let webhook = match config.notify == in_force.notify {
+        // What a reference names may have changed where the reference did not.
+        let webhook = match config.notify == in_force.notify && !config.notify.refers() {
             true => None,
             false => Some(wiring::webhook(&config).map_err(|error| refused(&error))?),
         };

@@ -31,6 +31,7 @@ mod protocol;
 pub mod role;
 pub mod sample;
 pub mod say;
+pub mod secret;
 pub mod stress;
 mod volume;
 

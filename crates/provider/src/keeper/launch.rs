@@ -1,10 +1,11 @@
 //! Makes the command of an instance: program, environment, directory, log, volume.
 //!
-//! In: the declaration and the slot. Out: a [`Command`] ready to spawn. Output goes to an append-only file,
+//! In: the declaration and the slot. Out: a [`Command`] ready to spawn, with what references of its environment name. Output goes to an append-only file,
 //! never to a pipe that would die with the keeper. The child leads its own session: a signal to its group
 //! reaches whatever it starts, and the kernel does not send SIGHUP to a paused service when the keeper dies,
 //! as it would to a stopped group that loses its parent in the same session.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -15,6 +16,7 @@ use domain::{InstanceName, ServiceSpec};
 
 use super::Keeper;
 use crate::cgroup::Outside;
+use crate::secret;
 
 /// The instance a process belongs to.
 pub(crate) const INSTANCE: &str = "HOMEOSTAT_INSTANCE";
@@ -61,10 +63,11 @@ pub(super) fn command(
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     keeper.groups.enter_before_exec(&mut command, instance, Outside::Runs)?;
     lead_session(&mut command);
-    command.env_remove(WORKER).envs(&spec.environment);
+    let environment = revealed(spec)?;
+    command.env_remove(WORKER).envs(&environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
     if let Some(version) = &spec.version {
-        command.env(RESOURCE_ATTRIBUTES, resource_attributes(spec, version));
+        command.env(RESOURCE_ATTRIBUTES, resource_attributes(&environment, version));
     }
     if let Some(port) = port {
         command.env("PORT", port.to_string());
@@ -88,9 +91,18 @@ pub(super) fn command(
     Ok(command)
 }
 
+/// The environment with its secrets, which only the process itself is given.
+fn revealed(spec: &ServiceSpec) -> io::Result<BTreeMap<String, String>> {
+    let one = |(name, text): (&String, &String)| match secret::reveal(text) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(error) => Err(io::Error::other(format!("its environment variable {name}: {}", error.said()))),
+    };
+    spec.environment.iter().map(one).collect()
+}
+
 /// What the service says of itself by its environment, or else ours does, with the version of what it runs.
-fn resource_attributes(spec: &ServiceSpec, version: &str) -> String {
-    let said = spec.environment.get(RESOURCE_ATTRIBUTES).cloned();
+fn resource_attributes(environment: &BTreeMap<String, String>, version: &str) -> String {
+    let said = environment.get(RESOURCE_ATTRIBUTES).cloned();
     let said = said.or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
     let others =
         said.split(',').filter(|pair| !pair.is_empty() && !pair.trim().starts_with("service.version="));

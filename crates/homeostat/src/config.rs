@@ -231,10 +231,12 @@ impl Config {
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
             None => String::new(),
         };
-        Self::parse(path, &text, variable)
+        let config = Self::parse(path, &text, variable)?;
+        config.check_secrets().map_err(|wrong| out_of_range(path, &text, wrong))?;
+        Ok(config)
     }
 
-    /// Reads the text of a file, which `path` names in errors.
+    /// Reads the text of a file, which `path` names in errors. Secrets that it refers to are not looked for.
     pub(crate) fn parse(
         path: Option<&Path>,
         text: &str,
@@ -261,14 +263,8 @@ impl Config {
             config.policy.ladder = Ladder::started_by_up();
         }
         config.apply_environment(variable)?;
-        secrets::check(&written).and_then(|()| config.check()).map_err(|(field, why)| {
-            let origin = match (path, place_of(text, &field)) {
-                (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
-                (Some(path), None) => format!("{} and the environment", path.display()),
-                (None, _) => "the environment".to_owned(),
-            };
-            ConfigError::OutOfRange { origin, field, why }
-        })?;
+        let checked = secrets::check(&written).and_then(|()| config.check());
+        checked.map_err(|wrong| out_of_range(path, text, wrong))?;
         Ok(config)
     }
 
@@ -351,6 +347,12 @@ impl Config {
         Ok(())
     }
 
+    /// Whether every secret that is referred to is to be had.
+    fn check_secrets(&self) -> Result<(), (String, String)> {
+        self.notify.check_secret()?;
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check_secret)
+    }
+
     /// The file that says every default, with what each part is for.
     pub fn written_out() -> String {
         let body = keys::annotate(&toml::to_string_pretty(&Self::default()).unwrap_or_default());
@@ -361,6 +363,16 @@ impl Config {
              # a key marked live takes effect then, one marked restart with the next start.\n\n{body}"
         )
     }
+}
+
+/// What is wrong with a field, at the place where it is written.
+fn out_of_range(path: Option<&Path>, text: &str, (field, why): (String, String)) -> ConfigError {
+    let origin = match (path, place_of(text, &field)) {
+        (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
+        (Some(path), None) => format!("{} and the environment", path.display()),
+        (None, _) => "the environment".to_owned(),
+    };
+    ConfigError::OutOfRange { origin, field, why }
 }
 
 /// Where a field is written: its key, in its own section where that is there.

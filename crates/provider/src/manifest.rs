@@ -346,12 +346,12 @@ mod tests {
         }
         let text = GOOD.replace("cart, \"{port}\"", "cart, \"${env:KEY}\"");
         assert!(problems(&text)[0].starts_with("fleet.yaml:4:5: services.cart.command: refers"), "{text}");
-        let compose = "services:\n  cart:\n    command: [cart]\n    environment:\n      - KEY=${file:key}\n";
+        let compose = "name: shop\nservices:\n  cart:\n    command: cart --now\n    environment:\n      - KEY=${file:key}\n";
         std::fs::write(&file, compose).unwrap();
         let fleet = super::read(&file).unwrap();
         let whole = format!("${{file:{}/key}}", dir.path().display());
         assert_eq!(fleet.services.values().next().unwrap().environment["KEY"], whole);
-        std::fs::write(&file, compose.replace("[cart]", "[\"${env:KEY}\"]")).unwrap();
+        std::fs::write(&file, compose.replace("--now", "${env:KEY}")).unwrap();
         assert!(super::read(&file).unwrap_err().to_string().contains("holds a variable"));
     }
 

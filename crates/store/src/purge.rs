@@ -199,12 +199,18 @@ pub fn purge_told(age: Duration, kinds: &[RecordKind], mode: PurgeMode, pruned: 
         PurgeMode::DryRun => "would go",
         PurgeMode::Remove => "removed",
     };
-    let Pruned { issues, plans, experiments, deployments, events, items, changes, health_scores, .. } =
-        pruned;
-    format!(
-        "{} older than {}: {issues} issues, {plans} plans, {experiments} experiments, {deployments} deployments, \
-         {events} events, {items} configuration items and {changes} versions, {health_scores} health scores {done}",
-        kinds.join(", "),
-        show_duration(age)
-    )
+    let counted = [
+        (pruned.issues, "issues"),
+        (pruned.plans, "plans"),
+        (pruned.experiments, "experiments"),
+        (pruned.deployments, "deployments"),
+        (pruned.events, "events"),
+        (pruned.items, "configuration items"),
+        (pruned.changes, "versions of configuration items"),
+        (pruned.health_scores, "health scores"),
+    ];
+    let counted = counted.iter().filter(|(count, _)| *count > 0);
+    let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+    let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
+    format!("{} older than {}: {counted} {done}", kinds.join(", "), show_duration(age))
 }

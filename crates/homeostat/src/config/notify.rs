@@ -36,13 +36,24 @@ impl Notify {
     }
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |why: String| Err(("notify.webhook_url".to_owned(), why));
-        match self.url() {
-            Err(error) => wrong(error.said()),
-            Ok(Some(url)) if !url.starts_with("http://") => {
-                wrong("must start with http://; https is listed under \"Not yet\"".to_owned())
-            }
-            Ok(_) => Ok(()),
+        match &self.webhook_url {
+            Some(url) if !secret::refers(url) => check_url(url),
+            _ => Ok(()),
         }
     }
+
+    /// Whether the secret it refers to is to be had.
+    pub(super) fn check_secret(&self) -> Result<(), (String, String)> {
+        let url = self.url().map_err(|error| (KEY.to_owned(), error.said()))?;
+        url.as_deref().map_or(Ok(()), check_url)
+    }
+}
+
+const KEY: &str = "notify.webhook_url";
+
+fn check_url(url: &str) -> Result<(), (String, String)> {
+    if url.starts_with("http://") {
+        return Ok(());
+    }
+    Err((KEY.to_owned(), "must start with http://; https is listed under \"Not yet\"".to_owned()))
 }

@@ -89,13 +89,15 @@ impl Oidc {
                 return wrong("client_secret_file", "stands beside client_secret; name the secret once");
             }
         }
-        if let Some(Err(error)) = self.reference().map(|text| secret::reveal(&text)) {
-            let field = if self.client_secret.is_some() { "client_secret" } else { "client_secret_file" };
-            return wrong(field, &error.said());
-        }
         if self.roles.is_empty() {
             return wrong("roles", "is empty, so that nobody could sign in; write { GROUP = \"viewer\" }");
         }
         Ok(())
+    }
+    /// Whether the secret is to be had.
+    pub(super) fn check_secret(&self) -> Result<(), (String, String)> {
+        let field = if self.client_secret.is_some() { "client_secret" } else { "client_secret_file" };
+        let revealed = self.reference().map(|text| secret::reveal(&text)).transpose();
+        revealed.map(drop).map_err(|error| (format!("oidc.{field}"), error.said()))
     }
 }

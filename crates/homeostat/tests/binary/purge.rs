@@ -69,12 +69,9 @@ fn purged() {
     until("it is in the audit trail, by whom and what", || {
         let all = records();
         let of: Vec<&str> = all.lines().filter(|line| line.contains("\"records.purge\"")).collect();
-        let whole = of
-            .iter()
-            .any(|line| line.contains("command_line") && line.contains("issues older than 30d: 1 issues"))
-            && of
-                .iter()
-                .any(|line| line.contains("\"token\"") && line.contains("issues older than 10d: 1 issues"));
+        let whole =
+            of.iter().any(|line| line.contains("command_line") && line.contains(": 1 issues removed"))
+                && of.iter().any(|line| line.contains("\"token\"") && line.contains(": 1 issues removed"));
         if whole { Ok(()) } else { Err(all) }
     });
 }

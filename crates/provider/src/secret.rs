@@ -7,6 +7,7 @@
 //! A file's secret is its text without one newline at the end. Followed are regular files of at most 64 KiB, so that nobody
 //! waits for a pipe.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -131,6 +132,15 @@ pub fn reveal(text: &str) -> Result<String, SecretError> {
         }
     }
     Ok(revealed)
+}
+
+/// An environment with its secrets, as only the process that it is for is given it.
+pub(crate) fn reveal_all(environment: &BTreeMap<String, String>) -> io::Result<BTreeMap<String, String>> {
+    let one = |(name, text): (&String, &String)| match reveal(text) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(error) => Err(io::Error::other(format!("its environment variable {name}: {}", error.said()))),
+    };
+    environment.iter().map(one).collect()
 }
 
 /// The same text with files that are named from `dir` named from the root, since it is read elsewhere later.

@@ -5,7 +5,6 @@
 //! reaches whatever it starts, and the kernel does not send SIGHUP to a paused service when the keeper dies,
 //! as it would to a stopped group that loses its parent in the same session.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -16,7 +15,6 @@ use domain::{InstanceName, ServiceSpec};
 
 use super::Keeper;
 use crate::cgroup::Outside;
-use crate::secret;
 
 /// The instance a process belongs to.
 pub(crate) const INSTANCE: &str = "HOMEOSTAT_INSTANCE";
@@ -63,11 +61,11 @@ pub(super) fn command(
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     keeper.groups.enter_before_exec(&mut command, instance, Outside::Runs)?;
     lead_session(&mut command);
-    let environment = revealed(spec)?;
+    let environment = crate::secret::reveal_all(&spec.environment)?;
     command.env_remove(WORKER).envs(&environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
     if let Some(version) = &spec.version {
-        command.env(RESOURCE_ATTRIBUTES, resource_attributes(&environment, version));
+        command.env(RESOURCE_ATTRIBUTES, resource_attributes(environment.get(RESOURCE_ATTRIBUTES), version));
     }
     if let Some(port) = port {
         command.env("PORT", port.to_string());
@@ -91,19 +89,9 @@ pub(super) fn command(
     Ok(command)
 }
 
-/// The environment with its secrets, which only the process itself is given.
-fn revealed(spec: &ServiceSpec) -> io::Result<BTreeMap<String, String>> {
-    let one = |(name, text): (&String, &String)| match secret::reveal(text) {
-        Ok(value) => Ok((name.clone(), value)),
-        Err(error) => Err(io::Error::other(format!("its environment variable {name}: {}", error.said()))),
-    };
-    spec.environment.iter().map(one).collect()
-}
-
 /// What the service says of itself by its environment, or else ours does, with the version of what it runs.
-fn resource_attributes(environment: &BTreeMap<String, String>, version: &str) -> String {
-    let said = environment.get(RESOURCE_ATTRIBUTES).cloned();
-    let said = said.or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
+fn resource_attributes(said: Option<&String>, version: &str) -> String {
+    let said = said.cloned().or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
     let others =
         said.split(',').filter(|pair| !pair.is_empty() && !pair.trim().starts_with("service.version="));
     let version = format!("service.version={version}");

@@ -34,7 +34,7 @@ pub enum Permission {
     AuditRead,
     /// Manage users and the tokens of others.
     AccessManage,
-    /// Reload the configuration, set the log level, take backups and support bundles.
+    /// Reload the configuration, set the log level, take backups and support bundles, remove old records.
     ServerManage,
 }
 
@@ -90,7 +90,7 @@ impl Permission {
             Self::AuditRead => "read, export and verify the audit trail",
             Self::AccessManage => "manage users and the tokens of others",
             Self::ServerManage => {
-                "reload the configuration, set the log level, take backups and support bundles"
+                "reload the configuration, set the log level, take backups and support bundles, remove old records"
             }
         }
     }

@@ -102,6 +102,6 @@ pub use notify::{Notice, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
 pub use tls::{
-    CertificateFacts, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles, TlsWatch,
-    choose_provider, self_signed,
+    CertificateFacts, Concern, ENDS_SOON, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles,
+    TlsNotice, TlsWatch, choose_provider, self_signed,
 };

@@ -33,6 +33,7 @@ use crate::otlp;
 use crate::prometheus::ScrapeTargets;
 use crate::routes;
 use crate::security::Door;
+use crate::tls::Tls;
 
 /// Threads for blocking calls; they end when idle. Enough that an emergency stop finds a free one while a
 /// few slow calls wait for the keeper.
@@ -123,6 +124,8 @@ pub(crate) struct App {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Door,
+    /// The certificate that clients beyond loopback are shown; `None` where there is no TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) metrics: Option<Metrics>,
@@ -154,6 +157,14 @@ pub(crate) struct App {
     pub(crate) live_pages: LivePages,
 }
 
+impl App {
+    /// What cannot be done now and is tried again, or needs a person.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let certificate = self.tls.as_ref().and_then(Tls::concern).map(|concern| concern.to_string());
+        self.control.troubles().into_iter().chain(self.trail.trouble()).chain(certificate).collect()
+    }
+}
+
 /// A panic of another handler leaves what it held as it was.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -176,9 +187,11 @@ pub fn serve(
         .thread_name("gateway-call")
         .build()
         .map_err(failed("building the runtime"))?;
+    let listening = listening.into();
+    let tls = listening.tls.clone();
     let ways = {
         let _inside = runtime.enter();
-        listening.into().ways()?
+        listening.ways()?
     };
     let (address, local_address) = (ways.address, ways.local_address);
     let (stop, stopping) = watch::channel(false);
@@ -194,6 +207,7 @@ pub fn serve(
         control,
         clock: config.clock,
         door: Door::new(address.port(), access),
+        tls,
         token_file: config.token_file,
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,

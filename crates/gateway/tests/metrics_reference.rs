@@ -21,10 +21,11 @@ use telemetry::Telemetry;
 const WRITE: &str = "HOMEOSTAT_WRITE_REFERENCE";
 
 /// Sources with names that stand beside their help, and the beginnings of those names.
-const WRITTEN: [(&str, &str); 5] = [
+const WRITTEN: [(&str, &str); 6] = [
     (include_str!("../src/api/metrics/healing.rs"), "rca_"),
     (include_str!("../../alerting/src/counters.rs"), "rule_"),
     (include_str!("../../alerting/src/alertmanager/mod.rs"), "alertmanager_"),
+    (include_str!("../src/api/metrics.rs"), "tls_"),
     (include_str!("../src/api/metrics.rs"), "telemetry_moved_"),
     (include_str!("../src/api/metrics.rs"), "telemetry_objects_"),
 ];
@@ -47,7 +48,8 @@ const GROUPS: [(&str, &str); 14] = [
     ("gateway_", "The gateway"),
 ];
 
-const MORE_GROUPS: [(&str, &str); 5] = [
+const MORE_GROUPS: [(&str, &str); 6] = [
+    ("tls_", "The certificate, where `[tls]` names one"),
     ("telemetry_", "The store of spans and logs"),
     ("telemetry_moved_", "Object storage, where `[telemetry.objects]` names a bucket"),
     ("telemetry_objects_", ""),

@@ -16,9 +16,11 @@ mod keys;
 mod listening;
 mod log;
 mod metrics;
+mod notify;
 mod oidc;
 mod proactive;
 mod rules;
+mod secrets;
 mod slo;
 mod telemetry;
 
@@ -26,6 +28,7 @@ pub use keys::{Takes, takes};
 pub use listening::{Gateway, Tls};
 pub use log::Log;
 pub use metrics::{Metrics, Scrape};
+pub use notify::Notify;
 pub use oidc::Oidc;
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
@@ -139,14 +142,6 @@ pub enum Witness {
     Probes,
 }
 
-/// Who is told what needs a person.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Notify {
-    /// Where a JSON notice is posted, `http://…`.
-    pub webhook_url: Option<String>,
-}
-
 /// How long our own records are kept. What is open, waits or is owed is never removed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -236,10 +231,12 @@ impl Config {
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
             None => String::new(),
         };
-        Self::parse(path, &text, variable)
+        let config = Self::parse(path, &text, variable)?;
+        config.check_secrets().map_err(|wrong| out_of_range(path, &text, wrong))?;
+        Ok(config)
     }
 
-    /// Reads the text of a file, which `path` names in errors.
+    /// Reads the text of a file, which `path` names in errors. Secrets that it refers to are not looked for.
     pub(crate) fn parse(
         path: Option<&Path>,
         text: &str,
@@ -254,6 +251,10 @@ impl Config {
             })?;
             config.rules.relative_to(path);
             config.tls.relative_to(path);
+            config.notify.relative_to(path);
+            if let Some(oidc) = &mut config.oidc {
+                oidc.relative_to(path);
+            }
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
@@ -262,14 +263,8 @@ impl Config {
             config.policy.ladder = Ladder::started_by_up();
         }
         config.apply_environment(variable)?;
-        config.check().map_err(|(field, why)| {
-            let origin = match (path, place_of(text, &field)) {
-                (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
-                (Some(path), None) => format!("{} and the environment", path.display()),
-                (None, _) => "the environment".to_owned(),
-            };
-            ConfigError::OutOfRange { origin, field, why }
-        })?;
+        let checked = secrets::check(&written).and_then(|()| config.check());
+        checked.map_err(|wrong| out_of_range(path, text, wrong))?;
         Ok(config)
     }
 
@@ -342,10 +337,7 @@ impl Config {
         self.rules.check(self.metrics.enabled)?;
         self.alertmanager.check()?;
         self.proactive.check()?;
-        if self.notify.webhook_url.as_deref().is_some_and(|url| !url.starts_with("http://")) {
-            let why = "must start with http://; https is listed under \"Not yet\"".to_owned();
-            return Err(("notify.webhook_url".to_owned(), why));
-        }
+        self.notify.check()?;
         if let Some((field, why)) = self.thresholds.check().into_iter().next() {
             return Err((format!("thresholds.{field}"), why));
         }
@@ -353,6 +345,12 @@ impl Config {
             return Err((format!("policy.{field}"), why));
         }
         Ok(())
+    }
+
+    /// Whether every secret that is referred to is to be had.
+    fn check_secrets(&self) -> Result<(), (String, String)> {
+        self.notify.check_secret()?;
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check_secret)
     }
 
     /// The file that says every default, with what each part is for.
@@ -365,6 +363,16 @@ impl Config {
              # a key marked live takes effect then, one marked restart with the next start.\n\n{body}"
         )
     }
+}
+
+/// What is wrong with a field, at the place where it is written.
+fn out_of_range(path: Option<&Path>, text: &str, (field, why): (String, String)) -> ConfigError {
+    let origin = match (path, place_of(text, &field)) {
+        (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
+        (Some(path), None) => format!("{} and the environment", path.display()),
+        (None, _) => "the environment".to_owned(),
+    };
+    ConfigError::OutOfRange { origin, field, why }
 }
 
 /// Where a field is written: its key, in its own section where that is there.

@@ -21,7 +21,7 @@ use audit::Audit;
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
 use gateway::access::{Access, AccessConfig, SealingKey};
-use gateway::{Gateway, GatewayConfig, TlsWatch};
+use gateway::{Gateway, GatewayConfig, Tls, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
 use promql::rules::RuleStates;
@@ -96,6 +96,7 @@ pub struct ControlPlane {
     alerts: Option<Alerts>,
     evaluation: Option<Evaluation>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+    tls: Option<Tls>,
     /// Takes a new certificate as long as it lives.
     _tls_watch: Option<TlsWatch>,
 }
@@ -200,8 +201,7 @@ impl ControlPlane {
             clock: Arc::clone(&clock),
             endpoint: receiving.as_ref().map(Receiving::endpoint),
         });
-        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose();
-        let oidc = oidc.map_err(StartError::OidcSecret)?;
+        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose()?;
         let gateway = gateway::serve(
             bound.listening,
             store.clone(),
@@ -257,6 +257,7 @@ impl ControlPlane {
             alerts,
             evaluation: Some(evaluation),
             watch: Some(watch),
+            tls: bound.tls,
             _tls_watch: bound.watch,
         })
     }
@@ -292,6 +293,7 @@ impl ControlPlane {
             provider: Arc::clone(&self.provider),
             webhook: Arc::clone(&self.webhook),
             rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
+            tls: self.tls.clone(),
         }
     }
 

@@ -25,6 +25,7 @@ mod loop_traces;
 mod metering;
 mod objectives;
 mod pid_file;
+mod platform;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod receiving;

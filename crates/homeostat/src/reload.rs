@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alerting::Rules;
 use chaos::Experiments;
-use gateway::Webhook;
+use gateway::{Reload, Tls, Webhook};
 use heal::Healer;
 use observe::Observer;
 use provider::{Look, ProcessProvider};
@@ -54,6 +54,8 @@ pub(crate) struct Reloading {
     pub(crate) provider: Arc<ProcessProvider>,
     pub(crate) webhook: WebhookInUse,
     pub(crate) rules: Option<Arc<Rules>>,
+    /// The certificate, where there is one.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Reloading {
@@ -73,10 +75,17 @@ impl Reloading {
         if let Some(infrastructure) = self.provider.infrastructure().map_err(|error| refused(&error))? {
             policy.protect(&infrastructure);
         }
-        let webhook = match config.notify == in_force.notify {
+        // What a reference names may have changed where the reference did not.
+        let webhook = match config.notify == in_force.notify && !config.notify.refers() {
             true => None,
             false => Some(wiring::webhook(&config).map_err(|error| refused(&error))?),
         };
+        // Taken by itself within seconds whatever comes of the rest: that it is in use already is no half of a reload.
+        if let Some(tls) = &self.tls
+            && let Reload::Taken(said) = tls.reload().map_err(|error| refused(&error))?
+        {
+            log::info!("{said}");
+        }
         // The last that can be refused: files of rules are read again also where nothing of this one changed.
         if let Some(rules) = &self.rules {
             rules.reload().map_err(|error| refused(&error))?;

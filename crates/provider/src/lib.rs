@@ -9,6 +9,11 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "Homeostat runs on Linux alone: it holds what it starts by pidfds, control groups and what /proc says"
+);
+
 pub mod backup;
 mod cgroup;
 pub mod clock;
@@ -26,6 +31,7 @@ mod protocol;
 pub mod role;
 pub mod sample;
 pub mod say;
+pub mod secret;
 pub mod stress;
 mod volume;
 

@@ -18,6 +18,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 
+use crate::secret;
+
 /// Largest file read: a declaration beyond this is a mistake, not a fleet.
 const SIZE_MAX: u64 = 1024 * 1024;
 
@@ -66,7 +68,8 @@ pub enum ManifestError {
     },
 }
 
-/// Reads a file.
+/// Reads a file. Secrets that environments refer to are found from its directory, and have to be there; what comes out holds
+/// the references.
 pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
     let file = path.display().to_string();
     let unreadable = |source| ManifestError::Unreadable { file: file.clone(), source };
@@ -74,7 +77,24 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
     if size > SIZE_MAX {
         return Err(unreadable(std::io::Error::other(format!("{size} bytes, at most {SIZE_MAX} are read"))));
     }
-    parse(&file, &std::fs::read_to_string(path).map_err(unreadable)?)
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut infrastructure = parse(&file, &text)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    for value in infrastructure.services.values_mut().flat_map(|spec| spec.environment.values_mut()) {
+        *value = secret::anchored(value, dir);
+    }
+    let (services, places) = (&infrastructure.services, Places::of(&text));
+    let of = |name: &domain::ServiceName, variable: &String, text: &String| {
+        let message = secret::reveal(text).err()?.said();
+        let field = format!("services.{name}.environment.{variable}");
+        let (line, column) = places.of_field(&field);
+        Some(Problem { file: file.clone(), line, column, field, message })
+    };
+    let variables =
+        services.iter().flat_map(|(name, spec)| spec.environment.iter().map(move |one| (name, one)));
+    let problems: Vec<_> =
+        variables.filter_map(|(name, (variable, text))| of(name, variable, text)).collect();
+    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
 }
 
 /// Reads text; `file` is named in errors.
@@ -95,15 +115,27 @@ pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
         let field = places.field_at(line, column);
         ManifestError::Wrong { problems: vec![problem(line, column, field, plain_message(&error))] }
     })?;
-    let problems: Vec<_> = infrastructure
-        .check()
-        .into_iter()
-        .map(|violation| {
-            let (line, column) = places.of_field(&violation.field);
-            problem(line, column, violation.field, violation.message)
+    let violations = infrastructure.check().into_iter().map(|violation| (violation.field, violation.message));
+    let problems: Vec<_> = violations
+        .chain(misplaced(&infrastructure))
+        .map(|(field, message)| {
+            let (line, column) = places.of_field(&field);
+            problem(line, column, field, message)
         })
         .collect();
     if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+}
+
+/// Commands that refer to a secret, which would stand in every list of processes.
+fn misplaced(infrastructure: &Infrastructure) -> impl Iterator<Item = (String, String)> {
+    let refer = infrastructure
+        .services
+        .iter()
+        .filter(|(_, spec)| spec.command.iter().any(|word| secret::refers(word)));
+    refer.map(|(name, _)| {
+        let message = "refers to a secret, which a list of processes would show; give it in `environment`";
+        (format!("services.{name}.command"), message.to_owned())
+    })
 }
 
 /// What a Compose file declares; `None` where the text is none.
@@ -293,6 +325,34 @@ mod tests {
         let cart = &fleet.services.values().next().unwrap();
         assert_eq!(cart.limits.memory, Some(domain::Bytes::mib(64)));
         assert_eq!(cart.stop_timeout, std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_secret_is_referred_to_in_an_environment_alone_and_has_to_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("fleet.yaml");
+        let read = |key: &str, more: &str| {
+            let text = GOOD.replace("2s", &format!("2s\n    environment:\n      KEY: \"{key}\"")) + more;
+            std::fs::write(&file, text).unwrap();
+            super::read(&file)
+        };
+        let refused = read("${file:key}", "").unwrap_err().to_string();
+        assert!(refused.contains("fleet.yaml:9:7: services.cart.environment.KEY: cannot read "), "{refused}");
+        std::fs::write(dir.path().join("key"), "canary").unwrap();
+        for compose in ["", "  db:\n    command: [db]\n"] {
+            let fleet = read("a${file:key}", compose).unwrap();
+            let cart = fleet.services.values().next().unwrap();
+            assert_eq!(cart.environment["KEY"], format!("a${{file:{}/key}}", dir.path().display()));
+        }
+        let text = GOOD.replace("cart, \"{port}\"", "cart, \"${env:KEY}\"");
+        assert!(problems(&text)[0].starts_with("fleet.yaml:4:5: services.cart.command: refers"), "{text}");
+        let compose = "name: shop\nservices:\n  cart:\n    command: cart --now\n    environment:\n      - KEY=${file:key}\n";
+        std::fs::write(&file, compose).unwrap();
+        let fleet = super::read(&file).unwrap();
+        let whole = format!("${{file:{}/key}}", dir.path().display());
+        assert_eq!(fleet.services.values().next().unwrap().environment["KEY"], whole);
+        std::fs::write(&file, compose.replace("--now", "${env:KEY}")).unwrap();
+        assert!(super::read(&file).unwrap_err().to_string().contains("holds a variable"));
     }
 
     #[test]

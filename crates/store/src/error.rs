@@ -1,7 +1,9 @@
 //! Why something could not be stored or read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use domain::units::show_duration;
 use domain::{PlanId, StepToken};
 
 use crate::journal::EntryState;
@@ -37,6 +39,14 @@ pub enum StoreError {
     /// The disk, or the limit set for the database, is full. Nothing of the write was kept.
     #[error("the disk of the data directory is full; nothing was written. Free some space and try again")]
     Full,
+    /// Records were to be removed that are too young for it.
+    #[error(
+        "records must be at least 1d old to be removed, not {}: the limits of repairs are counted over what happened lately", show_duration(*age)
+    )]
+    TooYoung {
+        /// How old they were to be.
+        age: Duration,
+    },
     /// A plan was named that is not there.
     #[error("there is no plan {0}")]
     UnknownPlan(PlanId),

@@ -46,6 +46,7 @@ mod plan_cache;
 mod plans;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod purge;
 mod readers;
 mod records;
 mod retention;
@@ -74,6 +75,7 @@ pub use issues::IssueFilter;
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{PlanFilter, PlanPurpose, PlanRecord};
+pub use purge::{PurgeMode, RecordKind, Room, purge_told};
 pub use retention::{Pruned, Retention};
 pub use slots::{SlotLimits, Started};
 pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};

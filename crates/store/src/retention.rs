@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `self_healing_issues` | [`Retention::records`] after its close | open, or a plan of it is kept |
 //! | `plans`, with `plan_resources`, `journal`, `journal_endings` | [`Retention::records`] after its end | unfinished; with a timer; with an entry that is open, or a fault in force |
-//! | `experiments` | [`Retention::records`] after it was made | not over |
+//! | `experiments` | [`Retention::records`] after it was made | not over, or a plan of it is kept |
 //! | `deployments` | [`Retention::records`] after they began | the last of each service |
 //! | `posted_events` | [`Retention::records`] after their end | not over; more than [`crate::EVENTS_MAX`] are never kept |
 //! | `idempotency` | [`crate::KEY_KEPT`], when a key is claimed; more than [`crate::KEYS_MAX`] are never kept | |
@@ -22,11 +22,12 @@
 use std::time::Duration;
 
 use domain::Time;
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
 use crate::changes::Topic;
 use crate::documents::DIAGNOSES;
 use crate::error::Result;
+use crate::purge::RecordKind;
 use crate::store::{Purpose, Store};
 
 /// How long records are kept, by wall clock.
@@ -69,66 +70,89 @@ pub struct Pruned {
     pub diagnoses: usize,
 }
 
+/// From when on records of each kind are removed.
+pub(crate) struct Cutoffs {
+    pub(crate) records: Time,
+    pub(crate) health: Time,
+}
+
 impl Store {
     /// Removes what is older than `keep` says. Never removed: open issues, plans that are unfinished, have
     /// a timer, or an entry that is open or a fault in force.
     pub fn prune(&self, now: Time, keep: Retention) -> Result<Pruned> {
-        let records = now.minus(keep.records);
-        let health = now.minus(keep.health);
-        let pruned = self.write(Purpose::Repair, |tx| {
-            let plans = tx.execute(
-                "DELETE FROM plans WHERE completed_wall_us < ?1
-                     AND status IN ('success', 'failed', 'rolled_back', 'refused')
-                     AND id NOT IN (SELECT plan FROM timers)
-                     AND id NOT IN (SELECT plan FROM journal
-                         WHERE state = 'open' OR state = 'done' AND fault = 1)",
-                [records.wall_us],
-            )?;
-            let issues = tx.execute(
-                "DELETE FROM self_healing_issues WHERE closed_at < ?1
-                     AND id NOT IN (SELECT issue_id FROM plans WHERE issue_id IS NOT NULL)",
-                [records.rfc3339()],
-            )?;
-            let experiments = tx.execute(
-                "DELETE FROM experiments WHERE created_wall_us < ?1
-                     AND status IN ('completed', 'aborted', 'failed', 'refused')",
-                [records.wall_us],
-            )?;
-            let deployments = tx.execute(
-                "DELETE FROM deployments WHERE began_wall_us < ?1 AND EXISTS (SELECT 1 FROM deployments AS later
-                     WHERE later.service = deployments.service
-                         AND (later.began_wall_us, later.id) > (deployments.began_wall_us, deployments.id))",
-                [records.wall_us],
-            )?;
-            let events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records.wall_us])?;
-            let items = tx.execute("DELETE FROM cmdb_items WHERE gone_wall_us < ?1", [records.wall_us])?;
-            let changes = tx.execute(
-                "DELETE FROM cmdb_changes WHERE (at_wall_us < ?1 OR item NOT IN (SELECT id FROM cmdb_items))
-                     AND sequence NOT IN (SELECT sequence FROM cmdb_items)",
-                [records.wall_us],
-            )?;
-            let health_scores =
-                tx.execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", params![health.wall_us])?;
-            let diagnoses = tx.execute(
-                "DELETE FROM documents WHERE substr(key, 1, length(?1)) = ?1
-                     AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
-                [DIAGNOSES],
-            )?;
-            Ok(Pruned {
-                issues,
-                plans,
-                experiments,
-                deployments,
-                events,
-                items,
-                changes,
-                health_scores,
-                diagnoses,
-            })
-        })?;
+        let before = Cutoffs { records: now.minus(keep.records), health: now.minus(keep.health) };
+        let pruned = self.write(Purpose::Repair, |tx| remove(tx, &before, &RecordKind::ALL))?;
         if pruned != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");
         }
         Ok(pruned)
     }
+}
+
+/// Removes what is over and began or ended before `before`, of these kinds. What belongs to what is kept stays, so the
+/// order matters: plans, then the issues and experiments they were for.
+pub(crate) fn remove(tx: &Transaction, before: &Cutoffs, kinds: &[RecordKind]) -> Result<Pruned> {
+    let mut pruned = Pruned::default();
+    for purpose in kinds.iter().flat_map(|kind| kind.purposes()) {
+        pruned.plans += tx.execute(
+            "DELETE FROM plans WHERE purpose = ?2 AND completed_wall_us < ?1
+                 AND status IN ('success', 'failed', 'rolled_back', 'refused')
+                 AND id NOT IN (SELECT plan FROM timers)
+                 AND id NOT IN (SELECT plan FROM journal
+                     WHERE state = 'open' OR state = 'done' AND fault = 1)",
+            params![before.records.wall_us, purpose.name()],
+        )?;
+    }
+    let records = before.records.wall_us;
+    for kind in RecordKind::ALL.iter().filter(|kind| kinds.contains(kind)) {
+        match kind {
+            RecordKind::Issues => {
+                pruned.issues = tx.execute(
+                    "DELETE FROM self_healing_issues WHERE closed_at < ?1
+                         AND id NOT IN (SELECT issue_id FROM plans WHERE issue_id IS NOT NULL)",
+                    [before.records.rfc3339()],
+                )?;
+                pruned.diagnoses = tx.execute(
+                    "DELETE FROM documents WHERE substr(key, 1, length(?1)) = ?1
+                         AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
+                    [DIAGNOSES],
+                )?;
+            }
+            RecordKind::Experiments => {
+                pruned.experiments = tx.execute(
+                    "DELETE FROM experiments WHERE created_wall_us < ?1
+                         AND status IN ('completed', 'aborted', 'failed', 'refused')
+                         AND id NOT IN (SELECT json_extract(document, '$.intent.experiment.experiment')
+                             FROM plans WHERE purpose = 'experiment')",
+                    [records],
+                )?;
+            }
+            RecordKind::Deployments => {
+                pruned.deployments = tx.execute(
+                    "DELETE FROM deployments WHERE began_wall_us < ?1 AND EXISTS (SELECT 1 FROM deployments AS later
+                         WHERE later.service = deployments.service
+                             AND (later.began_wall_us, later.id) > (deployments.began_wall_us, deployments.id))",
+                    [records],
+                )?;
+            }
+            RecordKind::Events => {
+                pruned.events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records])?;
+            }
+            RecordKind::Configuration => {
+                pruned.items = tx.execute("DELETE FROM cmdb_items WHERE gone_wall_us < ?1", [records])?;
+                pruned.changes = tx.execute(
+                    "DELETE FROM cmdb_changes WHERE (at_wall_us < ?1 OR item NOT IN (SELECT id FROM cmdb_items))
+                         AND sequence NOT IN (SELECT sequence FROM cmdb_items)",
+                    [records],
+                )?;
+            }
+            RecordKind::Health => {
+                pruned.health_scores = tx
+                    .execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", [before.health.wall_us])?;
+            }
+            // Plans alone.
+            RecordKind::Remediations | RecordKind::Operations => {}
+        }
+    }
+    Ok(pruned)
 }

@@ -170,6 +170,15 @@ impl Store {
         }
     }
 
+    /// Runs `write` in one transaction and takes it back: what it would have done.
+    pub(crate) fn try_out<T>(&self, write: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
+        let mut connection = self.connection();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = write(&tx)?;
+        tx.rollback()?;
+        Ok(value)
+    }
+
     /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
     /// and is tried once more.
     pub(crate) fn write<T>(&self, purpose: Purpose, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
@@ -220,6 +229,8 @@ fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Resu
 
 fn prepare(connection: &Connection) -> Result<()> {
     tune(connection)?;
+    // Counts for a database that is being made; see `purge` for one that was made before.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;

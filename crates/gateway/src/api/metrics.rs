@@ -44,6 +44,13 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     scores(&mut text, asked.app);
     let sockets = asked.app.graphql.open_sockets();
     text.gauge("gateway_graphql_sockets", "WebSockets of GraphQL clients", &[("", sockets as f64)]);
+    if let Some(tls) = &asked.app.tls {
+        text.gauge(
+            "tls_certificate_not_after_timestamp_seconds",
+            "when the certificate in use ceases to be valid, in seconds since 1970",
+            &[("", tls.facts().expires as f64)],
+        );
+    }
     if let Some(Running { counts, .. }) = &asked.app.otlp {
         counts.write_to(&mut text.text);
     }

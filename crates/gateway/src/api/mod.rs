@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
 mod own_account;
+mod records;
 mod self_healing;
 mod slo;
 pub(crate) mod timeline;
@@ -55,6 +56,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(audit::endpoints());
     all.extend(cmdb::endpoints());
     all.extend(own_account::endpoints());
+    all.extend(records::endpoints());
     // The specification promises these without the version, too.
     let alias = |endpoint: Endpoint| match endpoint.path.strip_prefix("/api/v3/self-healing/") {
         Some(rest) => {

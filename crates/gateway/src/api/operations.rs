@@ -77,7 +77,7 @@ struct Health {
     version: &'static str,
     /// Null before the first snapshot.
     snapshot_age_seconds: Option<f64>,
-    /// What the loop cannot do now and tries again.
+    /// What cannot be done now and is tried again, or needs a person, such as a certificate that ends.
     troubles: Vec<String>,
     timestamp: String,
 }
@@ -109,7 +109,7 @@ pub(crate) fn health(asked: &Asked<'_>) -> Answer {
         status: word,
         version: env!("CARGO_PKG_VERSION"),
         snapshot_age_seconds: age.map(|age| age.as_secs_f64()),
-        troubles: asked.app.control.troubles().into_iter().chain(asked.app.trail.trouble()).collect(),
+        troubles: asked.app.troubles(),
         timestamp: now.rfc3339(),
     };
     json(status, &body)

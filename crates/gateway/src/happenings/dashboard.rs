@@ -67,7 +67,7 @@ pub(crate) fn document(app: &App) -> Result<Value, Problem> {
         "traces": app.telemetry.as_ref().map(traces),
         "series": app.metrics.as_ref().map(|metrics| metrics.status().series),
         "last_hour": {"events": lanes, "correlation": CorrelationShape::new(&lately, now.wall_us, None)},
-        "troubles": app.control.troubles(),
+        "troubles": app.troubles(),
     }))
 }
 

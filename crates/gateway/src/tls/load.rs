@@ -23,8 +23,8 @@ pub(super) struct Loaded {
     pub(super) facts: CertificateFacts,
 }
 
-/// Reads both files and checks what they hold. `now` is when it has to be valid.
-pub(super) fn load(files: &TlsFiles, provider: &CryptoProvider, now: Time) -> Result<Loaded, TlsError> {
+/// Reads both files and checks what they hold, but for its time: see [`in_time`].
+pub(super) fn load(files: &TlsFiles, provider: &CryptoProvider) -> Result<Loaded, TlsError> {
     let chain = chain(&files.certificate)?;
     let Some(first) = chain.first() else {
         return Err(TlsError::NoCertificate { path: files.certificate.clone() });
@@ -46,11 +46,14 @@ pub(super) fn load(files: &TlsFiles, provider: &CryptoProvider, now: Time) -> Re
             return Err(TlsError::Certificate { path: files.certificate.clone(), why: error.to_string() });
         }
     }
-    check(&facts, &files.certificate, now)?;
+    if facts.names.is_empty() {
+        return Err(TlsError::Nameless { path: files.certificate.clone() });
+    }
     Ok(Loaded { certified: Arc::new(certified), facts })
 }
 
-fn check(facts: &CertificateFacts, path: &Path, now: Time) -> Result<(), TlsError> {
+/// Whether a certificate is valid now.
+pub(super) fn in_time(facts: &CertificateFacts, path: &Path, now: Time) -> Result<(), TlsError> {
     let path = path.to_owned();
     let now = now.wall_us.div_euclid(1_000_000);
     if now > facts.expires {
@@ -58,9 +61,6 @@ fn check(facts: &CertificateFacts, path: &Path, now: Time) -> Result<(), TlsErro
     }
     if now < facts.valid_from {
         return Err(TlsError::NotYetValid { path, from: rfc3339(facts.valid_from) });
-    }
-    if facts.names.is_empty() {
-        return Err(TlsError::Nameless { path });
     }
     Ok(())
 }

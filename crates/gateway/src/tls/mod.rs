@@ -1,10 +1,16 @@
 //! TLS of everything that listens: one certificate with its key, taken from files and taken again when they change.
 //!
 //! ```text
-//! files ─► load (checked: readable, belongs together, valid now, names somebody) ─► Tls ─► handshakes of new connections
-//!   ▲                                                                                │
-//!   └──────────── TlsWatch looks every few seconds; what is broken changes nothing ──┘
+//! files ─► load (checked: readable, belongs together, names somebody) ─► Tls ─► handshakes of new connections
+//!   ▲                                                                     │
+//!   └─ TlsWatch looks every few seconds; what is broken changes nothing ──┘
 //! ```
+//!
+//! **A certificate whose time is over, or has not come, does not keep a server from starting**: after a reboot the loop has
+//! to heal, whatever became of a renewal or of the machine's clock. It is shown as it is, exactly as by a server that ran
+//! when its time ended: clients refuse it by themselves, and nothing is sent that is not encrypted. Loopback needs none. It
+//! is said in the log, daily, at `/health` and at `/metrics` ([`Tls::concern`]). One that is put in the place of another has
+//! to be valid, else the other stays.
 //!
 //! In: paths of PEM files. Out: a `rustls::ServerConfig` for each protocol, the facts of the certificate, sentences
 //! for people when it changes. TLS 1.3, and 1.2 for old clients; the key exchange preferred is X25519MLKEM768
@@ -12,6 +18,7 @@
 //!
 //! Deliberately absent: client certificates, ACME, several certificates chosen by name.
 
+mod concern;
 mod load;
 mod self_signed;
 #[cfg(test)]
@@ -28,8 +35,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+pub use concern::{Concern, ENDS_SOON};
 pub use self_signed::{SelfSigned, SelfSignedError, self_signed};
-pub use watch::{Reload, TlsWatch};
+pub use watch::{Reload, TlsNotice, TlsWatch};
 
 use load::Loaded;
 use watch::Seen;
@@ -182,7 +190,7 @@ struct Shared {
 }
 
 impl Tls {
-    /// Takes certificate and key from their files.
+    /// Takes certificate and key from their files. What the certificate's time is, is told by [`Tls::concern`].
     ///
     /// # Errors
     ///
@@ -190,12 +198,12 @@ impl Tls {
     pub fn open(files: TlsFiles, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let seen = Seen::of(&files);
-        let loaded = load::load(&files, &provider, clock.now())?;
+        let loaded = load::load(&files, &provider)?;
         let current = RwLock::new(Arc::new(loaded));
         Ok(Self { shared: Arc::new(Shared { files, clock, provider, current, seen: seen.into() }) })
     }
 
-    /// What the certificate says of itself. Its expiry is worth an alert weeks before.
+    /// What the certificate says of itself: its names, and when it is valid.
     pub fn facts(&self) -> CertificateFacts {
         self.shared.current().facts.clone()
     }

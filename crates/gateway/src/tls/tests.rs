@@ -72,12 +72,6 @@ fn what_cannot_be_used_is_refused_with_the_file_and_the_reason() {
     let refusal = place.refusal();
     assert!(refusal.contains("key.pem does not belong to") && refusal.contains("cert.pem"), "{refusal}");
 
-    let refusal = Place::with("a.example", NOW - 2 * 86_400).refusal();
-    assert!(refusal.contains("cert.pem expired at 2027-01-14T08:00:00Z"), "{refusal}");
-
-    let refusal = Place::with("a.example", NOW + 86_400).refusal();
-    assert!(refusal.contains("not valid before 2027-01-16T07:00:00Z"), "{refusal}");
-
     let place = Place::with("a.example", NOW);
     fs::copy(&place.files.key, &place.files.certificate).unwrap();
     assert!(place.refusal().contains("cert.pem holds no certificate"), "{}", place.refusal());
@@ -116,19 +110,60 @@ fn a_new_certificate_is_taken_and_a_broken_one_told_once() {
     assert_eq!(tls.look(), None);
     assert!(tls.is_named("old.example"));
     fs::write(&place.files.key, &new.key).unwrap();
-    let said = tls.look().expect("it is taken");
+    let Some(TlsNotice::Taken(said)) = tls.look() else { panic!("it is taken") };
     assert!(said.contains("new.example") && tls.is_named("new.example"), "{said}");
 
     fs::write(&place.files.certificate, "garbage").unwrap();
     assert_eq!(tls.look(), None);
-    let said = tls.look().expect("it is still broken");
+    let Some(TlsNotice::Broken(said)) = tls.look() else { panic!("it is still broken") };
     assert!(said.contains("cert.pem holds no certificate") && said.contains("stays in use"), "{said}");
     assert_eq!(tls.look(), None, "told once");
     assert!(tls.reload().is_err(), "who asks is told again");
     assert!(tls.is_named("new.example"), "what works stays");
 
     place.put("third.example", NOW);
-    assert!(tls.look().is_some_and(|said| said.contains("third.example")));
+    assert!(matches!(tls.look(), Some(TlsNotice::Taken(said)) if said.contains("third.example")));
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_used_and_gives_concern() {
+    let tls = Place::with("a.example", NOW - 2 * 86_400).open().unwrap();
+    let said = tls.concern().expect("it is over").to_string();
+    assert!(said.contains("cert.pem expired at 2027-01-14T08:00:00Z"), "{said}");
+
+    let tls = Place::with("a.example", NOW + 86_400).open().unwrap();
+    let said = tls.concern().expect("it has not begun").to_string();
+    assert!(said.contains("not valid before 2027-01-16T07:00:00Z"), "{said}");
+
+    let tls = Place::with("a.example", NOW).open().unwrap();
+    assert!(matches!(tls.concern(), Some(Concern::EndsSoon { at, .. }) if at == NOW + 86_400));
+}
+
+#[test]
+fn a_new_certificate_has_to_be_valid() {
+    let place = Place::with("old.example", NOW - 2 * 86_400);
+    let tls = place.open().unwrap();
+    place.put("older.example", NOW - 3 * 86_400);
+    assert!(matches!(tls.reload(), Err(TlsError::Expired { .. })));
+    assert!(tls.is_named("old.example"));
+    place.put("new.example", NOW);
+    assert!(matches!(tls.reload(), Ok(Reload::Taken(_))), "what is over gives way to what is not");
+    assert!(tls.is_named("new.example") && !matches!(tls.concern(), Some(Concern::Expired { .. })));
+}
+
+#[test]
+fn a_concern_is_said_at_once_when_it_changes_and_daily() {
+    let mut said = concern::Said::default();
+    let soon = || Some(Concern::EndsSoon { file: "a.pem".into(), at: NOW });
+    let over = || Some(Concern::Expired { file: "a.pem".into(), since: NOW });
+    let at = |seconds| At(NOW + seconds).now();
+    assert_eq!(said.next(soon(), at(0)), soon());
+    assert_eq!(said.next(soon(), at(86_399)), None);
+    assert_eq!(said.next(soon(), at(86_400)), soon());
+    assert_eq!(said.next(over(), at(86_401)), over());
+    assert_eq!(said.next(None, at(86_402)), None);
+    assert_eq!(said.next(over(), at(86_403)), over(), "it is back");
+    assert_eq!(said.next(over(), at(0)), over(), "the clock was set back");
 }
 
 #[test]

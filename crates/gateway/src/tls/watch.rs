@@ -10,8 +10,9 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::concern::Said;
 use super::load::{self, rfc3339};
-use super::{Tls, TlsError, TlsFiles};
+use super::{Concern, Tls, TlsError, TlsFiles};
 
 /// What came of taking the files again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,17 @@ pub enum Reload {
     Unchanged,
     /// New connections are shown another certificate. The sentence says which.
     Taken(String),
+}
+
+/// What people should know of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsNotice {
+    /// Another is in use.
+    Taken(String),
+    /// What is in the files cannot be used, and the one in use stays.
+    Broken(String),
+    /// The one in use has to be replaced.
+    Concern(Concern),
 }
 
 /// What tells one state of both files from another; follows links, since Kubernetes replaces those.
@@ -87,7 +99,8 @@ impl Tls {
             seen.broken = None;
             return Ok(Reload::Unchanged);
         }
-        let loaded = load::load(&self.shared.files, &self.shared.provider, self.shared.clock.now())?;
+        let loaded = load::load(&self.shared.files, &self.shared.provider)?;
+        load::in_time(&loaded.facts, self.certificate_file(), self.now())?;
         let sentence = format!(
             "the certificate in {} is in use now: for {}, valid until {}",
             self.certificate_file().display(),
@@ -100,7 +113,7 @@ impl Tls {
     }
 
     /// Looks once, and says what people should know.
-    pub(super) fn look(&self) -> Option<String> {
+    pub(super) fn look(&self) -> Option<TlsNotice> {
         let stamp = Stamp::of(&self.shared.files);
         let broken = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).broken;
         if broken == Some((stamp, Told::Already)) {
@@ -108,36 +121,48 @@ impl Tls {
         }
         match self.reload() {
             Ok(Reload::Unchanged) => None,
-            Ok(Reload::Taken(sentence)) => Some(sentence),
+            Ok(Reload::Taken(sentence)) => Some(TlsNotice::Taken(sentence)),
             Err(error) => {
                 let again = broken == Some((stamp, Told::NotYet));
                 let told = if again { Told::Already } else { Told::NotYet };
                 self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).broken = Some((stamp, told));
                 again.then(|| {
                     let facts = self.facts();
-                    format!(
+                    TlsNotice::Broken(format!(
                         "{}; the certificate for {}, valid until {}, stays in use",
                         with_causes(&error),
                         facts.names.join(", "),
                         rfc3339(facts.expires)
-                    )
+                    ))
                 })
             }
         }
     }
 
-    /// Looks at the files every so often, on a thread of its own, and tells `say` what became of changes.
+    /// Looks at the files every so often, on a thread of its own, and tells `say` what became of changes, and what has to be
+    /// done about the certificate: at once, and daily.
     ///
     /// # Errors
     ///
     /// The system's, where it gives no thread.
-    pub fn watch(&self, every: Duration, say: impl Fn(String) + Send + 'static) -> std::io::Result<TlsWatch> {
+    pub fn watch(
+        &self,
+        every: Duration,
+        say: impl Fn(TlsNotice) + Send + 'static,
+    ) -> std::io::Result<TlsWatch> {
         let (stop, stopped) = mpsc::channel::<()>();
         let tls = self.clone();
         let thread = std::thread::Builder::new().name("tls-watch".to_owned()).spawn(move || {
-            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                if let Some(sentence) = tls.look() {
-                    say(sentence);
+            let mut said = Said::default();
+            loop {
+                if let Some(concern) = said.next(tls.concern(), tls.now()) {
+                    say(TlsNotice::Concern(concern));
+                }
+                if stopped.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                if let Some(notice) = tls.look() {
+                    say(notice);
                 }
             }
         })?;

@@ -13,6 +13,7 @@ mod infra;
 mod manual;
 mod operate;
 mod password;
+mod purge;
 mod rules;
 mod running;
 mod server;
@@ -208,6 +209,8 @@ pub(crate) enum Command {
     Backup(backup::BackupArgs),
     /// Make the data directory what a backup holds; services are not running then.
     Restore(backup::RestoreArgs),
+    /// Remove own records that are over and old; says what would go, and removes it with --yes.
+    Purge(purge::PurgeArgs),
     /// Whether the control plane answers; for health checks of containers and services.
     Health(Output),
     /// Print completions for a shell.
@@ -435,6 +438,7 @@ pub fn begin_log() {
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
+    crate::platform::check(&command)?;
     match command {
         Command::Demo(DemoArgs { command: Some(DemoCommand::Deploy(args)), .. }) => {
             crate::demo::deploy::run(&global, &args)
@@ -475,6 +479,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Version(output) => support::show_version(output),
         Command::Backup(args) => backup::backup(&global, &args),
         Command::Restore(args) => backup::restore(&global, &args),
+        Command::Purge(args) => purge::run(&global, &args),
         Command::Health(output) => show::health(&global, output),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { to } => manual::pages(&to),

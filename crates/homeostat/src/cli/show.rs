@@ -21,11 +21,16 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
         Err(ClientError::Refused { .. }) => Value::Null,
         answer => answer?,
     };
+    // One that has only started, or whose loop stands, answers this as a failure; what it says is the same.
+    let troubles: Vec<Value> = match client.get::<Value>("/health") {
+        Ok(health) => health["troubles"].as_array().cloned().unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
     let open: Vec<&Value> = issues.iter().filter(|issue| issue["closed_at"].is_null()).collect();
     if output.json {
         let whole = serde_json::json!({
             "address": client.address(), "health": health, "services": services, "issues": open,
-            "faults": faults, "awaiting_approval": plans, "telemetry": telemetry,
+            "faults": faults, "awaiting_approval": plans, "telemetry": telemetry, "troubles": troubles,
             "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
         print(&format!("{whole:#}\n"))?;
@@ -37,6 +42,8 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let mut text = format!("{}  health {score}\n{limits}\n{intake}\n", client.address());
     let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
+    let troubles: Vec<&Value> = troubles.iter().collect();
+    section(&mut text, "needs a look", &troubles, |trouble| trouble.as_str().unwrap_or_default().to_owned());
     section(&mut text, "open issues", &open, |issue| {
         format!(
             "{} {} {}: {}",

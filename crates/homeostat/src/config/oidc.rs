@@ -1,10 +1,11 @@
 //! By whom people may sign in, beside their passwords.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use domain::Role;
 use gateway::access::{OidcConfig, Secret};
+use provider::secret::{self, SecretError};
 use serde::{Deserialize, Serialize};
 
 /// An OpenID provider.
@@ -15,7 +16,11 @@ pub struct Oidc {
     pub issuer: String,
     /// What it knows Homeostat by.
     pub client_id: String,
-    /// A file with what proves that; none for a public client.
+    /// What proves that: `${env:NAME}` for a variable of the environment, or `${file:PATH}` for the text of a file; none for
+    /// a public client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// The same as `client_secret = "${file:PATH}"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_file: Option<PathBuf>,
     /// The role of each group: `roles = { sre = "operator" }`. Who is in none of them is refused.
@@ -37,9 +42,9 @@ impl Oidc {
     ///
     /// # Errors
     ///
-    /// Where the secret cannot be read.
-    pub fn provider(&self) -> std::io::Result<OidcConfig> {
-        let secret = self.client_secret_file.as_ref().map(std::fs::read_to_string).transpose()?;
+    /// Where the secret is not to be had.
+    pub fn provider(&self) -> Result<OidcConfig, SecretError> {
+        let secret = self.reference().map(|text| secret::reveal(&text)).transpose()?;
         Ok(OidcConfig {
             issuer: self.issuer.clone(),
             client_id: self.client_id.clone(),
@@ -48,6 +53,20 @@ impl Oidc {
             scopes: self.scopes.clone(),
             groups_claim: self.groups_claim.clone(),
         })
+    }
+
+    /// What the secret is named by.
+    fn reference(&self) -> Option<String> {
+        let of_file = |path: &PathBuf| format!("${{file:{}}}", path.display());
+        self.client_secret.clone().or_else(|| self.client_secret_file.as_ref().map(of_file))
+    }
+
+    /// Paths are relative to the configuration that names them.
+    pub(super) fn relative_to(&mut self, file: &Path) {
+        let dir = file.parent().unwrap_or(Path::new(""));
+        self.client_secret = self.client_secret.take().map(|text| secret::anchored(&text, dir));
+        let whole = |path: PathBuf| std::path::absolute(dir.join(&path)).unwrap_or(path);
+        self.client_secret_file = self.client_secret_file.take().map(whole);
     }
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
@@ -62,9 +81,23 @@ impl Oidc {
         if self.client_id.is_empty() {
             return wrong("client_id", "is empty; write what the provider knows Homeostat by");
         }
+        if let Some(text) = &self.client_secret {
+            if !secret::refers(text) {
+                return wrong("client_secret", "must refer to the secret: ${env:NAME} or ${file:PATH}");
+            }
+            if self.client_secret_file.is_some() {
+                return wrong("client_secret_file", "stands beside client_secret; name the secret once");
+            }
+        }
         if self.roles.is_empty() {
             return wrong("roles", "is empty, so that nobody could sign in; write { GROUP = \"viewer\" }");
         }
         Ok(())
+    }
+    /// Whether the secret is to be had.
+    pub(super) fn check_secret(&self) -> Result<(), (String, String)> {
+        let field = if self.client_secret.is_some() { "client_secret" } else { "client_secret_file" };
+        let revealed = self.reference().map(|text| secret::reveal(&text)).transpose();
+        revealed.map(drop).map_err(|error| (format!("oidc.{field}"), error.said()))
     }
 }

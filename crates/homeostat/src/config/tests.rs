@@ -38,6 +38,50 @@ fn a_provider_gives_roles_to_groups_and_is_reached_by_tls() {
 }
 
 #[test]
+fn a_secret_is_referred_to_found_beside_the_file_and_never_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("homeostat.toml");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Config::load_with(Some(&path), |_| None).map_err(|error| error.to_string())
+    };
+    std::fs::write(dir.path().join("hook"), "http://relay/canary\n").unwrap();
+    let config = read("[notify]\nwebhook_url = \"${file:hook}\"\n").unwrap();
+    assert_eq!(config.notify.url().unwrap().as_deref(), Some("http://relay/canary"));
+    assert!(!format!("{config:?}{}", toml::to_string(&config).unwrap()).contains("canary"));
+    std::fs::write(dir.path().join("hook"), "https://relay/canary").unwrap();
+    let refused = read("[notify]\nwebhook_url = \"${file:hook}\"\n").unwrap_err();
+    assert!(
+        refused.contains("homeostat.toml:2: notify.webhook_url must start") && !refused.contains("canary")
+    );
+
+    let oidc = |more: &str| {
+        let provider =
+            "[oidc]\nissuer = \"https://id.example\"\nclient_id = \"h\"\nroles = { a = \"viewer\" }\n";
+        read(&format!("{provider}{more}\n"))
+    };
+    for text in ["client_secret = \"${file:hook}\"", "client_secret_file = \"hook\""] {
+        let config = oidc(text).unwrap();
+        assert!(config.oidc.as_ref().unwrap().provider().unwrap().client_secret.is_some());
+        assert!(!format!("{config:?}").contains("canary"), "{text}");
+    }
+    for (text, says) in [
+        ("client_secret = \"plain\"", ":5: oidc.client_secret must refer to the secret"),
+        (
+            "client_secret = \"${env:NO_SUCH_VARIABLE}\"",
+            ":5: oidc.client_secret the environment has no variable",
+        ),
+        ("client_secret_file = \"none\"", ":5: oidc.client_secret_file cannot read"),
+        ("client_secret = \"${file:hook}\"\nclient_secret_file = \"hook\"", "name the secret once"),
+    ] {
+        let refused = oidc(text).unwrap_err();
+        assert!(refused.contains(says) && !refused.contains("canary"), "{refused}");
+    }
+    let refused = read("[alertmanager]\nurls = [\"http://${env:HOST}/\"]\n").unwrap_err();
+    assert!(refused.contains("homeostat.toml:2: alertmanager.urls refers to a secret"), "{refused}");
+}
+
+#[test]
 fn restarts_are_automatic_and_the_rest_asks_unless_a_ladder_is_written_down() {
     let ladder = load("[policy.limits]\nat_a_time = 3\n").unwrap().policy.ladder;
     assert_eq!(ladder, Ladder::started_by_up());

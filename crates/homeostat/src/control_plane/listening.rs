@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{ConnectionLimits, Listening, Tls, TlsWatch, is_loopback};
+use gateway::{Concern, ConnectionLimits, Listening, Tls, TlsNotice, TlsWatch, is_loopback};
 use provider::clock::SystemClock;
 
 use super::{OccupiedPort, StartError};
@@ -52,7 +52,7 @@ pub(super) fn bind(config: &Config, occupied: OccupiedPort) -> Result<Bound, Sta
     listening.check()?;
     let watch = match &tls {
         Some(tls) => {
-            let watch = tls.watch(WATCH, |said| provider::say!("{said}"));
+            let watch = tls.watch(WATCH, say);
             Some(watch.map_err(StartError::Thread)?)
         }
         None => None,
@@ -62,6 +62,15 @@ pub(super) fn bind(config: &Config, occupied: OccupiedPort) -> Result<Bound, Sta
         None => format!("http://localhost:{}", address.port()),
     };
     Ok(Bound { listening, tls, address, watch })
+}
+
+fn say(notice: TlsNotice) {
+    match notice {
+        TlsNotice::Taken(said) => log::info!("{said}"),
+        TlsNotice::Broken(said) => log::error!("{said}"),
+        TlsNotice::Concern(concern @ Concern::EndsSoon { .. }) => log::warn!("{concern}"),
+        TlsNotice::Concern(concern) => log::error!("{concern}"),
+    }
 }
 
 /// By which name people should ask for it.

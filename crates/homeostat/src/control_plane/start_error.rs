@@ -26,9 +26,9 @@ pub enum StartError {
     /// There is no key to seal what people sign in with.
     #[error(transparent)]
     AccessKey(#[from] gateway::access::KeyFileError),
-    /// What proves to the OpenID provider who we are cannot be read.
-    #[error("cannot read the file in oidc.client_secret_file")]
-    OidcSecret(#[source] std::io::Error),
+    /// A secret that the configuration refers to is gone since it was read.
+    #[error("a secret that the configuration refers to is not to be had")]
+    Secret(#[from] provider::secret::SecretError),
     /// The keeper cannot be reached or started.
     #[error("cannot start or reach the keeper")]
     Provider(#[from] ProviderError),

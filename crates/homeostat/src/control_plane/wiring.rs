@@ -9,7 +9,7 @@ use act::{Executor, Mode};
 use chaos::Experiments;
 use decide::plan::Policy;
 use domain::Clock;
-use gateway::{Notice, Webhook, WebhookError};
+use gateway::{Notice, Webhook};
 use heal::start::Execution;
 use heal::{Healer, Learning};
 use homeostat_tracer::Tracer;
@@ -142,8 +142,8 @@ pub(crate) fn settings(config: &Config, policy: Policy, seed: u64) -> heal::Sett
 }
 
 /// Who is told what needs a person, if anybody is.
-pub(crate) fn webhook(config: &Config) -> Result<Option<Webhook>, WebhookError> {
-    config.notify.webhook_url.as_deref().map(Webhook::start).transpose()
+pub(crate) fn webhook(config: &Config) -> Result<Option<Webhook>, StartError> {
+    Ok(config.notify.url()?.as_deref().map(Webhook::start).transpose()?)
 }
 
 /// The document that says the configuration's first switches were taken over.

@@ -15,7 +15,9 @@ mod life;
 mod metrics;
 mod objectives;
 mod processes;
+mod purge;
 mod running;
+mod secrets;
 mod strategies;
 mod support;
 mod telemetry;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(backup::TESTS)
+        .chain(purge::TESTS)
+        .chain(secrets::TESTS)
         .chain(running::TESTS)
         .chain(support::TESTS)
         .chain(access::TESTS)

@@ -6,13 +6,17 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use domain::Clock;
+use provider::clock::SystemClock;
+
 use crate::Test;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, agent};
 use crate::wrong_input::{SMALL, nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
     ("with_a_certificate_the_page_is_https_and_the_command_line_goes_on", https),
     ("a_certificate_that_cannot_be_used_is_named_and_nothing_is_started", unusable),
+    ("a_certificate_that_is_over_keeps_nothing_from_starting_and_is_said", over),
     ("beyond_loopback_nothing_is_started_that_anybody_could_read", exposed),
 ];
 
@@ -65,6 +69,51 @@ fn unusable() {
     fs::write(&key, "no key").unwrap();
     refused(&fleet.run(&["serve"]), 1, &["key.pem holds no private key"]);
     nothing_runs(&fleet);
+}
+
+fn over() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let fleet = Fleet::new("");
+    configured(&fleet, free_port(), "");
+    let put = |made_before: Duration, days: u32| {
+        let made =
+            gateway::self_signed(&["localhost".to_owned()], SystemClock.now().minus(made_before), DAY * days);
+        let made = made.unwrap();
+        fs::write(fleet.dir.join("certificate.pem"), made.certificate).unwrap();
+        fs::write(fleet.dir.join("key.pem"), made.key).unwrap();
+    };
+    fs::create_dir_all(&fleet.dir).unwrap();
+    put(DAY * 3, 1);
+    up(&fleet, SMALL).done();
+    let trouble = fleet.run(&["health", "--json"]).json()["troubles"].to_string();
+    assert!(trouble.contains("certificate.pem expired at"), "{trouble}");
+    let status = fleet.run(&["status"]).out;
+    assert!(status.contains("certificate.pem expired at"), "{status}");
+    let not_after = |fleet: &Fleet| -> i64 {
+        let address = fs::read_to_string(fleet.dir.join("address")).unwrap();
+        let mut page = agent().get(format!("{address}/metrics")).call().unwrap();
+        let page = page.body_mut().read_to_string().unwrap();
+        let line =
+            page.lines().find_map(|line| line.strip_prefix("tls_certificate_not_after_timestamp_seconds "));
+        line.unwrap_or_else(|| panic!("{page}")).parse().unwrap()
+    };
+    let now = SystemClock.now().wall_us / 1_000_000;
+    assert!(not_after(&fleet) < now);
+
+    // One that cannot be used is refused with the reload; another one that ends soon is taken, and said to.
+    let key = fs::read(fleet.dir.join("key.pem")).unwrap();
+    put(Duration::ZERO, 90);
+    fs::write(fleet.dir.join("key.pem"), key).unwrap();
+    refused(&fleet.run(&["reload"]), 2, &["does not belong to", "stays as it was"]);
+    put(Duration::ZERO, 10);
+    fleet.run(&["reload"]).done();
+    assert!(not_after(&fleet) > now);
+    let trouble = fleet.run(&["health", "--json"]).json()["troubles"].to_string();
+    assert!(trouble.contains("certificate.pem ends at"), "{trouble}");
+    put(Duration::ZERO, 90);
+    fleet.run(&["reload"]).done();
+    assert_eq!(fleet.run(&["health", "--json"]).json()["troubles"].to_string(), "[]");
+    fleet.run(&["down"]).done();
 }
 
 fn exposed() {

@@ -1,6 +1,6 @@
 //! Makes the command of an instance: program, environment, directory, log, volume.
 //!
-//! In: the declaration and the slot. Out: a [`Command`] ready to spawn. Output goes to an append-only file,
+//! In: the declaration and the slot. Out: a [`Command`] ready to spawn, with what references of its environment name. Output goes to an append-only file,
 //! never to a pipe that would die with the keeper. The child leads its own session: a signal to its group
 //! reaches whatever it starts, and the kernel does not send SIGHUP to a paused service when the keeper dies,
 //! as it would to a stopped group that loses its parent in the same session.
@@ -61,10 +61,11 @@ pub(super) fn command(
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     keeper.groups.enter_before_exec(&mut command, instance, Outside::Runs)?;
     lead_session(&mut command);
-    command.env_remove(WORKER).envs(&spec.environment);
+    let environment = crate::secret::reveal_all(&spec.environment)?;
+    command.env_remove(WORKER).envs(&environment);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
     if let Some(version) = &spec.version {
-        command.env(RESOURCE_ATTRIBUTES, resource_attributes(spec, version));
+        command.env(RESOURCE_ATTRIBUTES, resource_attributes(environment.get(RESOURCE_ATTRIBUTES), version));
     }
     if let Some(port) = port {
         command.env("PORT", port.to_string());
@@ -89,9 +90,8 @@ pub(super) fn command(
 }
 
 /// What the service says of itself by its environment, or else ours does, with the version of what it runs.
-fn resource_attributes(spec: &ServiceSpec, version: &str) -> String {
-    let said = spec.environment.get(RESOURCE_ATTRIBUTES).cloned();
-    let said = said.or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
+fn resource_attributes(said: Option<&String>, version: &str) -> String {
+    let said = said.cloned().or_else(|| std::env::var(RESOURCE_ATTRIBUTES).ok()).unwrap_or_default();
     let others =
         said.split(',').filter(|pair| !pair.is_empty() && !pair.trim().starts_with("service.version="));
     let version = format!("service.version={version}");

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
 use super::tree::{Place, Tree, place};
+use crate::secret;
 use service::Reader;
 
 /// Keys that only a Compose file has at its top.
@@ -239,7 +240,12 @@ impl Reading {
     }
 
     fn literal(&mut self, text: &str, at: Place, field: &str) -> String {
-        let without = text.replace("$$", "");
+        // References to secrets are followed where an environment is given to a process, and nowhere else.
+        let without = match field.contains(".environment") {
+            true => secret::without(text),
+            false => text.to_owned(),
+        };
+        let without = without.replace("$$", "");
         let variable = |(index, _): (usize, &str)| {
             without[index + 1..]
                 .starts_with(|next: char| next == '{' || next == '_' || next.is_ascii_alphabetic())
@@ -251,7 +257,15 @@ impl Reading {
                 "holds a variable, which nobody fills in here; write its value, or `$$` for a dollar sign",
             );
         }
-        text.replace("$$", "$")
+        unescaped(text, field)
+    }
+}
+
+/// `$$` is `$`; before a brace it stays in an environment, where secrets are referred to by `${` and `$${` is no reference.
+fn unescaped(text: &str, field: &str) -> String {
+    match field.contains(".environment") {
+        true => text.split("$${").map(|part| part.replace("$$", "$")).collect::<Vec<_>>().join("$${"),
+        false => text.replace("$$", "$"),
     }
 }
 

@@ -1,0 +1,121 @@
+//! `server/purge`: removes our own records before retention does.
+//!
+//! In: how old they must be, and which. Out: how many there were, and the room they gave back to the disk. What is open,
+//! runs or is owed is never removed: that is the store's word.
+
+use axum::http::StatusCode;
+use domain::Permission;
+use domain::units::parse_duration;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize};
+use store::{Pruned, PurgeMode, RecordKind, StoreError};
+
+use super::{Answer, Asked, json};
+use crate::auditing::Why;
+use crate::endpoint::{DURATION, Endpoint, choices};
+use crate::problem::{Problem, chain};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post(Permission::ServerManage, "/api/v3/server/purge", "records.purge", purge)
+            .says("Removes own records that are over and old, before retention does")
+            .takes::<Purge>()
+            .answers::<PurgedShape>("What was removed, or would be"),
+    ]
+}
+
+/// What is to be removed. What is open, runs, or has something that is owed stays, and the audit trail with it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"older_than": "90d", "kinds": ["issues", "remediations"], "dry_run": true}]))]
+struct Purge {
+    /// How long they must be over, such as `90d`; at least `1d`.
+    #[schemars(extend("pattern" = DURATION))]
+    older_than: String,
+    /// Which; all where they are left out.
+    #[serde(default = "every_kind")]
+    #[schemars(schema_with = "kinds")]
+    kinds: Vec<String>,
+    /// Says what would be removed; removes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+fn every_kind() -> Vec<String> {
+    RecordKind::ALL.map(|kind| kind.name().to_owned()).to_vec()
+}
+
+fn kinds(_: &mut SchemaGenerator) -> Schema {
+    let names = choices(RecordKind::ALL.map(RecordKind::name));
+    schemars::json_schema!({"type": "array", "items": names, "minItems": 1})
+}
+
+/// What was removed, or would be.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PurgedShape {
+    /// Whether nothing was removed because nothing was to be.
+    dry_run: bool,
+    issues: usize,
+    /// Of repairs, experiments and operations, with their journals.
+    plans: usize,
+    experiments: usize,
+    deployments: usize,
+    events: usize,
+    /// Configuration items that were gone.
+    configuration_items: usize,
+    /// Versions of configuration items.
+    configuration_changes: usize,
+    health_scores: usize,
+    /// Bytes that the disk has more now.
+    given_back_bytes: u64,
+    /// Why not all room was given back; it is used again for new records.
+    trouble: Option<String>,
+}
+
+impl PurgedShape {
+    fn new(mode: PurgeMode, pruned: Pruned) -> Self {
+        let Pruned { issues, plans, experiments, deployments, events, items, changes, health_scores, .. } =
+            pruned;
+        Self {
+            dry_run: mode == PurgeMode::DryRun,
+            issues,
+            plans,
+            experiments,
+            deployments,
+            events,
+            configuration_items: items,
+            configuration_changes: changes,
+            health_scores,
+            given_back_bytes: 0,
+            trouble: None,
+        }
+    }
+}
+
+fn purge(asked: &Asked<'_>) -> Answer {
+    let body: Purge = asked.body()?;
+    let age =
+        parse_duration(&body.older_than).map_err(|error| Problem::field("older_than", error.to_string()))?;
+    let kinds: Result<Vec<RecordKind>, String> = body.kinds.iter().map(|kind| kind.parse()).collect();
+    let kinds = kinds.map_err(|why| Problem::field("kinds", why))?;
+    if kinds.is_empty() {
+        return Err(Problem::field("kinds", "is empty; leave it out for every kind"));
+    }
+    let mode = if body.dry_run { PurgeMode::DryRun } else { PurgeMode::Remove };
+    let store = &asked.app.store;
+    let pruned = store.purge(asked.app.clock.now(), age, &kinds, mode).map_err(|error| match error {
+        StoreError::TooYoung { .. } => Problem::field("older_than", error.to_string()),
+        error => error.into(),
+    })?;
+    let mut shape = PurgedShape::new(mode, pruned);
+    if mode == PurgeMode::Remove {
+        match store.give_back() {
+            Ok(room) => shape.given_back_bytes = room.given_back(),
+            Err(error) => shape.trouble = Some(chain(&error)),
+        }
+    }
+    let why = store::purge_told(age, &kinds, mode, pruned);
+    let mut response = json(StatusCode::OK, &shape)?;
+    response.extensions_mut().insert(Why(why));
+    Ok(response)
+}

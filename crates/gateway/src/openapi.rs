@@ -14,7 +14,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Answer, Asked};
-use crate::endpoint::{Access, Effect, Endpoint, Parameter, Success, Surface};
+use crate::endpoint::{Access, Effect, Endpoint, Parameter, Precondition, Success, Surface};
 use crate::idempotency::KEY_MAX;
 use crate::problem::Code;
 use crate::routes;
@@ -81,6 +81,7 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
         .chain(endpoint.query.iter().map(|parameter| described(parameter, "query")))
         .chain((endpoint.method == Method::POST).then(idempotency_key))
         .chain(is_tagged.then(if_none_match))
+        .chain(if_match(endpoint.precondition))
         .collect();
     let is_paged = endpoint.query.iter().any(|parameter| ["before", "offset"].contains(&parameter.name));
     let mut responses: Map<String, Value> = endpoint
@@ -147,6 +148,13 @@ fn if_none_match() -> Value {
         "description": "The ETag of an answer that the client has; 304 without a body where it would be the same",
         "schema": {"type": "string"},
     })
+}
+
+fn if_match(precondition: Precondition) -> Option<Value> {
+    let Precondition::Of { path, .. } = precondition else { return None };
+    let description = format!("The ETag of `GET {path}`; 412 where that has another now. Never required: without it, it does not matter what is there");
+    let schema = json!({"type": "string"});
+    Some(json!({"name": "If-Match", "in": "header", "description": description, "schema": schema}))
 }
 
 fn placeholder(endpoint: &Endpoint, path: &str) -> Option<Value> {

@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::StatusCode;
 use domain::access::Permissions;
 use domain::{Permission, Role, Time, TokenId};
 use schemars::JsonSchema;
@@ -18,8 +17,8 @@ use crate::access::{
     Access as Accounts, AccessError, Admission, Secret, TokenRequest, UserRequest, UserUpdate,
 };
 use crate::endpoint::{Access, Endpoint, Parameter};
-use crate::problem::{Code, Problem};
-use crate::shapes::{MadeTokenShape, TokenShape, UserShape, user_tag};
+use crate::problem::Problem;
+use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (users, user) = ("/api/v3/access/users", "/api/v3/access/users/{name}");
@@ -40,6 +39,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::patch(Permission::AccessManage, user, "users.update", update_user)
             .says("Changes a user in all that is given, or in nothing; `If-Match` takes the `ETag` of what was read")
             .placeholder(name())
+            .overwrites(user, get_user)
             .takes::<ChangedUser>()
             .answers::<UserShape>("The user as it is now"),
         Endpoint::delete(Permission::AccessManage, user, "users.delete", delete_user)
@@ -48,6 +48,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                  The name stays taken, because the audit trail tells of it",
             )
             .placeholder(name())
+            .overwrites(user, get_user)
             .answers::<UserShape>("What is left of it"),
         Endpoint::delete(
             Permission::AccessManage,
@@ -57,6 +58,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .says("Takes the second factor from a user who lost it, with its recovery codes")
         .placeholder(name())
+        .overwrites(user, get_user)
         .answers::<UserShape>("The user as it is now"),
         Endpoint::get(Access::SignedIn, tokens, "tokens.list", list_tokens)
             .says("One's own tokens, newest first; all, for who manages access")
@@ -146,7 +148,6 @@ fn get_user(asked: &Asked<'_>) -> Answer {
 fn update_user(asked: &Asked<'_>) -> Answer {
     let ChangedUser { display_name, roles, disabled, password } = asked.body()?;
     let read = accounts(asked).user(asked.name)?;
-    matches_tag(asked, &read)?;
     let update = UserUpdate {
         display_name,
         roles,
@@ -160,7 +161,6 @@ fn update_user(asked: &Asked<'_>) -> Answer {
 
 fn delete_user(asked: &Asked<'_>) -> Answer {
     let read = accounts(asked).user(asked.name)?;
-    matches_tag(asked, &read)?;
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).retire_user(asked.name)?;
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
@@ -173,26 +173,9 @@ fn remove_totp(asked: &Asked<'_>) -> Answer {
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
 }
 
-/// A user with its entity tag.
+/// A user with its entity tag: when it signed in changes by itself.
 fn tagged(status: StatusCode, user: &UserRecord) -> Answer {
-    let mut response: Response = json(status, &UserShape::from(user))?;
-    let tag = HeaderValue::from_str(&user_tag(user))
-        .map_err(|_| Problem::internal("the entity tag of a user is no header"))?;
-    response.headers_mut().insert(header::ETAG, tag);
-    Ok(response)
-}
-
-/// Refuses a change of what was read before it became something else.
-fn matches_tag(asked: &Asked<'_>, user: &UserRecord) -> Result<(), Problem> {
-    let Some(given) = asked.headers.get(header::IF_MATCH) else { return Ok(()) };
-    let tag = user_tag(user);
-    let is_it = |given: &str| given.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag);
-    if given.to_str().is_ok_and(is_it) {
-        return Ok(());
-    }
-    let detail =
-        format!("{} changed since it was read; read it again and repeat what still holds", user.name);
-    Err(Problem::new(Code::PreconditionFailed, detail))
+    Ok(super::tagged(json(status, &UserShape::from(user))?, &managed(user)))
 }
 
 fn list_tokens(asked: &Asked<'_>) -> Answer {

@@ -40,6 +40,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::delete(Permission::ChaosRun, one, "experiments.abort", abort_experiment)
             .says("Ends an experiment and takes its faults out")
             .placeholder(id())
+            .overwrites(one, experiment)
             .answers::<ExperimentShape>("The experiment"),
         Endpoint::get(Permission::StateRead, "/api/v3/chaos/faults", "faults.list", running_faults)
             .says("Faults that are in effect now")
@@ -49,9 +50,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<EmergencyStop>("Its state"),
         Endpoint::post(Permission::EmergencyStop, stop, "emergency_stop.engage", emergency_stop)
             .says("Takes every fault out, stops every plan, and lets none begin until it is cleared")
+            .whatever_is()
             .answers::<Stopped>("What was taken out"),
         Endpoint::delete(Permission::PlansApprove, stop, "emergency_stop.clear", clear_emergency_stop)
             .says("Lets plans begin again; starts none")
+            .overwrites(stop, emergency_stop_state)
             .answers::<EmergencyStop>("Its state"),
     ]
 }

@@ -1,9 +1,11 @@
 //! `/api/v3/cmdb/…`: configuration items, their history and how they belong together; `/api/v3/infrastructures/…`: whole
 //! Infrastructures, brought up, taken down and scaled by plans, which pass the guard as repairs do.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use domain::cmdb::ItemKind;
-use domain::{Infrastructure, Permission, ResourceId, ServiceName};
+use domain::{Infrastructure, Permission, ResourceId, ServiceName, ServiceSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
@@ -58,6 +60,7 @@ fn items_endpoints() -> Vec<Endpoint> {
 
 fn infrastructure_endpoints() -> Vec<Endpoint> {
     let (all, one) = ("/api/v3/infrastructures", "/api/v3/infrastructures/{name}");
+    let size = "/api/v3/infrastructures/{name}/scale";
     let name = || Parameter::text("name", "The name of an Infrastructure");
     vec![
         Endpoint::get(Permission::StateRead, all, "infrastructures.list", infrastructures)
@@ -75,20 +78,21 @@ fn infrastructure_endpoints() -> Vec<Endpoint> {
         Endpoint::delete(Permission::InfrastructureWrite, one, "infrastructures.delete", delete)
             .says("Takes an Infrastructure down with its volumes; waits for an approval unless policy says otherwise")
             .placeholder(name())
+            .overwrites(one, infrastructure)
             .query([Parameter::new("dry_run", Kind::Boolean, "Shows the plan; changes nothing")])
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
-        Endpoint::post(
-            Permission::InfrastructureWrite,
-            "/api/v3/infrastructures/{name}/scale",
-            "infrastructures.scale",
-            scale,
-        )
-        .says("Runs so many instances of a service, until somebody asks for another number")
-        .placeholder(name())
-        .takes::<Replicas>()
-        .answers::<RemediationShape>("The plan, of a dry run")
-        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
+        Endpoint::get(Permission::StateRead, size, "infrastructures.size", sizes)
+            .says("How many instances of each service are to run now")
+            .placeholder(name())
+            .answers::<BTreeMap<String, u32>>("Instances by service"),
+        Endpoint::post(Permission::InfrastructureWrite, size, "infrastructures.scale", scale)
+            .says("Runs so many instances of a service, until somebody asks for another number")
+            .placeholder(name())
+            .overwrites(size, sizes)
+            .takes::<Replicas>()
+            .answers::<RemediationShape>("The plan, of a dry run")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
     ]
 }
 
@@ -183,6 +187,16 @@ fn delete(asked: &Asked<'_>) -> Answer {
     let name = named(asked)?.name;
     let (mode, status) = mode(flag(asked, "dry_run")?.unwrap_or(false));
     planned(status, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
+}
+
+/// As they were declared, or set by a plan since.
+fn sizes(asked: &Asked<'_>) -> Answer {
+    let (up, seen) = (named(asked)?, asked.app.control.snapshot());
+    let size = |(name, spec): (&ServiceName, &ServiceSpec)| {
+        let state = seen.as_ref().and_then(|seen| seen.services.get(name));
+        (name.to_string(), state.map_or(spec.replicas, |state| state.replicas))
+    };
+    json(StatusCode::OK, &up.services.iter().map(size).collect::<BTreeMap<_, _>>())
 }
 
 fn scale(asked: &Asked<'_>) -> Answer {

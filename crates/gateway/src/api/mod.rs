@@ -25,6 +25,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::body::{Fields, Query};
+use crate::conditional;
 use crate::control::ControlError;
 use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
@@ -99,7 +100,7 @@ impl Asked<'_> {
         crate::body::read(self.headers, self.body)
     }
 
-    fn fields(&self) -> Result<Fields, Problem> {
+    pub(crate) fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.headers, self.body)
     }
 
@@ -150,6 +151,12 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut response = (status, body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// An answer with a tag of its own: over `told`, which leaves out of it what changes by itself.
+fn tagged(mut response: Response, told: &str) -> Response {
+    response.headers_mut().insert(header::ETAG, conditional::tag_of(told.as_bytes()));
+    response
 }
 
 fn names<T: Copy>(all: impl IntoIterator<Item = T>, name: impl Fn(T) -> &'static str) -> String {

@@ -16,6 +16,8 @@ use crate::shapes::{
     HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
 };
 
+const SWITCH: &str = "/api/v3/self-healing/toggle-auto-remediation";
+
 const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
 
 const TREND_WINDOWS: [(&str, i64); 4] = [("1h", 3600), ("6h", 6 * 3600), ("24h", 86_400), ("7d", 7 * 86_400)];
@@ -65,8 +67,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(read, &at("strategies"), "strategies.list", strategies)
             .says("What may be tried for which issue, with its learned success rate")
             .answers::<Vec<StrategyShape>>("Strategies"),
-        Endpoint::post(Permission::ServicesOperate, &at("toggle-auto-remediation"), "automation.set", toggle)
+        Endpoint::get(read, SWITCH, "automation.get", automation)
+            .says("Whether repairs run by themselves")
+            .answers::<Toggled>("How it is"),
+        Endpoint::post(Permission::ServicesOperate, SWITCH, "automation.set", toggle)
             .says("Switches automatic repair on or off")
+            .overwrites(SWITCH, automation)
             .takes::<Toggle>()
             .answers::<Toggled>("How it is now"),
         Endpoint::post(
@@ -107,7 +113,9 @@ fn scores(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
 fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
     let id = || Parameter::id("id", "The id of a remediation");
     let decides = |path: &str, name, handler| {
-        Endpoint::post(Permission::PlansApprove, &at(path), name, handler).placeholder(id())
+        Endpoint::post(Permission::PlansApprove, &at(path), name, handler)
+            .placeholder(id())
+            .overwrites("/api/v3/self-healing/remediations/{id}", remediation)
     };
     vec![
         Endpoint::get(Permission::StateRead, &at("remediations"), "remediations.list", remediations)
@@ -280,13 +288,23 @@ pub(crate) fn strategies(asked: &Asked<'_>) -> Answer {
 
 pub(crate) fn toggle(asked: &Asked<'_>) -> Answer {
     let Toggle { enabled } = asked.body()?;
-    let (automation, message) = if enabled {
-        (Automation::On, "automatic repair is on, as far as the trust ladder allows")
-    } else {
-        (Automation::Off, "automatic repair is off; standing restarts go on")
-    };
+    let automation = if enabled { Automation::On } else { Automation::Off };
     asked.app.control.set_automation(automation, asked.who)?;
-    json(StatusCode::OK, &Toggled { auto_remediation_enabled: enabled, message })
+    json(StatusCode::OK, &Toggled::new(enabled))
+}
+
+fn automation(asked: &Asked<'_>) -> Answer {
+    json(StatusCode::OK, &Toggled::new(asked.app.store.switches()?.automation))
+}
+
+impl Toggled {
+    fn new(enabled: bool) -> Self {
+        let message = match enabled {
+            true => "automatic repair is on, as far as the trust ladder allows",
+            false => "automatic repair is off; standing restarts go on",
+        };
+        Self { auto_remediation_enabled: enabled, message }
+    }
 }
 
 pub(crate) fn manual_remediate(asked: &Asked<'_>) -> Answer {

@@ -43,6 +43,17 @@ pub(crate) enum Effect {
     Writes,
 }
 
+/// What `If-Match` of a write is compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Precondition {
+    /// Nothing is overwritten, so none is ever met.
+    Unmeetable,
+    /// What this `GET` answers now.
+    Of { path: &'static str, read: Handler },
+    /// It is done whatever is sent: nothing may hold it up.
+    Waived,
+}
+
 /// One answer that an endpoint gives when all is well.
 #[derive(Clone, Copy)]
 pub(crate) struct Success {
@@ -87,6 +98,7 @@ pub(crate) struct Endpoint {
     pub(crate) placeholder: Option<Parameter>,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) successes: Vec<Success>,
+    pub(crate) precondition: Precondition,
     pub(crate) service: Service,
 }
 
@@ -106,6 +118,7 @@ impl Endpoint {
             placeholder: None,
             body: None,
             successes: Vec::new(),
+            precondition: Precondition::Unmeetable,
             service,
         }
     }
@@ -153,6 +166,18 @@ impl Endpoint {
     /// Says that what is sent may hold changes, which ask for themselves.
     pub(crate) fn may_change(mut self) -> Self {
         self.effect = Effect::Asks;
+        self
+    }
+
+    /// What it overwrites: the answer of this `GET`, which a placeholder of the same name leads to.
+    pub(crate) fn overwrites(mut self, path: &'static str, read: Handler) -> Self {
+        self.precondition = Precondition::Of { path, read };
+        self
+    }
+
+    /// Says that it is done whatever precondition is sent.
+    pub(crate) fn whatever_is(mut self) -> Self {
+        self.precondition = Precondition::Waived;
         self
     }
 

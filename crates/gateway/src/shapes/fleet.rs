@@ -159,4 +159,9 @@ impl PauseShape {
     pub(crate) fn new(service: &ServiceName, until: Time, now: Time) -> Self {
         Self { service: service.to_string(), until: until.rfc3339(), left: show_duration(until.since(now)) }
     }
+
+    /// What of it does not change by itself.
+    pub(crate) fn told(&self) -> String {
+        format!("{} {}", self.service, self.until)
+    }
 }

@@ -26,7 +26,7 @@ use crate::phrases;
 
 pub(crate) use access::{
     EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, TokenShape, UserShape,
-    user_tag,
+    managed,
 };
 pub(crate) use audit::AuditRecordShape;
 pub(crate) use cmdb::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape};

@@ -72,6 +72,7 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
 fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> Router<Arc<App>> {
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect, action: endpoint.name };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
+    let is_repeatable = endpoint.is_repeatable();
     let routes = match endpoint.service {
         Service::Blocking(handler) => {
             let takes = match (endpoint.effect, endpoint.body) {
@@ -85,8 +86,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
     };
     let routes = match (endpoint.surface, &endpoint.method) {
         (Surface::Ours, &Method::GET) => routes.layer(from_fn(conditional::tag)),
-        // Answers that hold a new secret are shown once and kept nowhere.
-        (Surface::Ours, &Method::POST) if !endpoint.path.starts_with(api::SECRETS) => {
+        (Surface::Ours, &Method::POST) if is_repeatable => {
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
         }
         _ => routes,

@@ -17,7 +17,7 @@ use crate::access::{
     Access as Accounts, AccessError, Admission, Secret, TokenRequest, UserRequest, UserUpdate,
 };
 use crate::endpoint::{Access, Endpoint, Parameter};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -31,6 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::AccessManage, users, "users.create", create_user)
             .says("Makes a user")
             .takes::<NewUser>()
+            .refuses([Code::NameTaken, Code::Busy])
             .answers_with::<UserShape>(StatusCode::CREATED, "The user"),
         Endpoint::get(Permission::AccessManage, user, "users.get", get_user)
             .says("One user; `ETag` goes with a change")
@@ -41,6 +42,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .placeholder(name())
             .overwrites(user, get_user)
             .takes::<ChangedUser>()
+            .refuses([Code::ChangedMeanwhile, Code::Conflict, Code::Busy])
             .answers::<UserShape>("The user as it is now"),
         Endpoint::delete(Permission::AccessManage, user, "users.delete", delete_user)
             .says(
@@ -49,6 +51,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             )
             .placeholder(name())
             .overwrites(user, get_user)
+            .refuses([Code::ChangedMeanwhile, Code::Conflict])
             .answers::<UserShape>("What is left of it"),
         Endpoint::delete(
             Permission::AccessManage,
@@ -59,17 +62,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .says("Takes the second factor from a user who lost it, with its recovery codes")
         .placeholder(name())
         .overwrites(user, get_user)
+        .refuses([Code::ChangedMeanwhile, Code::Conflict])
         .answers::<UserShape>("The user as it is now"),
         Endpoint::get(Access::SignedIn, tokens, "tokens.list", list_tokens)
             .says("One's own tokens, newest first; all, for who manages access")
+            .refuses([Code::Forbidden])
             .answers::<Vec<TokenShape>>("Tokens, without their secrets"),
         Endpoint::post(Access::SignedIn, tokens, "tokens.create", create_token)
             .says("Makes a token that may no more than its owner and who makes it")
             .takes::<NewToken>()
+            .refuses([Code::Forbidden, Code::BeyondOwner, Code::NameTaken, Code::NotFound, Code::Conflict])
             .answers_with::<MadeTokenShape>(StatusCode::CREATED, "The token, which is shown this once"),
         Endpoint::delete(Access::SignedIn, token, "tokens.revoke", revoke_token)
             .says("Ends a token of one's own; any, for who manages access")
             .placeholder(Parameter::id("id", "The id of a token"))
+            .refuses([Code::Forbidden])
             .answers::<TokenShape>("The token, revoked"),
     ]
 }

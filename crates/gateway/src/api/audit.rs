@@ -27,16 +27,20 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::text("before", "Only those before this sequence; the Link header has it"),
                 Parameter::limit(Filter::LIMIT_MAX, PAGE),
             ])
+            .refuses([Code::Unavailable])
             .answers::<Vec<AuditRecordShape>>("Records"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/records/{sequence}", "audit.get", get)
             .says("One record")
             .placeholder(Parameter::text("sequence", "Its place, counted from 0"))
+            .refuses([Code::Unavailable])
             .answers::<AuditRecordShape>("The record"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/checkpoint", "audit.checkpoint", checkpoint)
             .says("A signed checkpoint of everything so far; kept elsewhere, it shows what was changed since")
+            .refuses([Code::Unavailable])
             .answers_text("text/plain", "The signed note"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/status", "audit.status", status)
             .says("How the trail is, and by which keys its checkpoints are known")
+            .refuses([Code::Unavailable])
             .answers::<TrailShape>("Its state"),
     ]
 }

@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, names};
 use crate::auditing::about;
 use crate::control::{Planned, RunMode};
 use crate::endpoint::{Endpoint, Kind, Parameter};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -58,6 +58,9 @@ fn items_endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// How the provider may refuse to say what is up.
+const PROVIDED: [Code; 3] = [Code::Conflict, Code::Unsupported, Code::Unavailable];
+
 fn infrastructure_endpoints() -> Vec<Endpoint> {
     let (all, one) = ("/api/v3/infrastructures", "/api/v3/infrastructures/{name}");
     let size = "/api/v3/infrastructures/{name}/scale";
@@ -65,14 +68,17 @@ fn infrastructure_endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get(Permission::StateRead, all, "infrastructures.list", infrastructures)
             .says("What is up, as it was declared; environments by name alone")
+            .refuses(PROVIDED)
             .answers::<Vec<InfrastructureShape>>("Infrastructures"),
         Endpoint::get(Permission::StateRead, one, "infrastructures.get", infrastructure)
             .says("One Infrastructure")
             .placeholder(name())
+            .refuses(PROVIDED)
             .answers::<InfrastructureShape>("The Infrastructure"),
         Endpoint::post(Permission::InfrastructureWrite, all, "infrastructures.create", create)
             .says("Brings an Infrastructure up, all or nothing")
             .takes::<Definition>()
+            .refuses(PLANS)
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
         Endpoint::delete(Permission::InfrastructureWrite, one, "infrastructures.delete", delete)
@@ -80,17 +86,20 @@ fn infrastructure_endpoints() -> Vec<Endpoint> {
             .placeholder(name())
             .overwrites(one, infrastructure)
             .query([Parameter::new("dry_run", Kind::Boolean, "Shows the plan; changes nothing")])
+            .refuses(PLANS)
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
         Endpoint::get(Permission::StateRead, size, "infrastructures.size", sizes)
             .says("How many instances of each service are to run now")
             .placeholder(name())
+            .refuses(PROVIDED)
             .answers::<BTreeMap<String, u32>>("Instances by service"),
         Endpoint::post(Permission::InfrastructureWrite, size, "infrastructures.scale", scale)
             .says("Runs so many instances of a service, until somebody asks for another number")
             .placeholder(name())
             .overwrites(size, sizes)
             .takes::<Replicas>()
+            .refuses(PLANS)
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
     ]

@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::operations::{snapshot, unknown_service};
-use super::{Answer, Asked, LIMIT_MAX, PAGE, json, tagged, time};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, tagged, time};
 use crate::auditing::about;
 use crate::control::{DeployRequest, RunMode};
 use crate::endpoint::{Endpoint, Parameter, SERVICE, VERSION};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::RemediationShape;
 
 /// A list goes back this far where the client does not say.
@@ -73,11 +73,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(Permission::StateRead, one, "deployments.running", running)
             .says("What a process of a service runs that is started now; its environment by names alone")
             .placeholder(name())
+            .refuses([Code::NotKnownYet])
             .answers::<ReleaseShape>("Version, command, and names of variables"),
         Endpoint::post(Permission::ServicesOperate, one, "deployments.create", deploy)
             .says("Lets a service run something else, one instance after another")
             .placeholder(name())
             .overwrites(one, running)
+            .refuses(PLANS)
+            .refuses([Code::NotKnownYet])
             .takes::<DeployBody>()
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
@@ -92,6 +95,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::TelemetryWrite, listed, "deployments.report", post_deployment)
             .says("Tells of a deployment that somebody else made")
             .takes::<ReportedDeployment>()
+            .refuses(PLANS)
             .answers_with::<DeploymentShape>(StatusCode::CREATED, "The deployment that stands for it"),
     ]
 }

@@ -39,6 +39,10 @@ const PAGE: usize = store::LIST_LIMIT_DEFAULT;
 /// Rows of a list at most: one more is read, to know whether there is a next page.
 const LIMIT_MAX: usize = store::LIST_LIMIT_MAX - 1;
 
+/// How a plan may be refused that somebody asks for, or decides about.
+const PLANS: [Code; 5] =
+    [Code::NotFound, Code::Conflict, Code::Refused, Code::Unsupported, Code::Unavailable];
+
 /// What lies below may answer with a secret that was just made.
 pub(crate) const SECRETS: &str = "/api/v3/access/";
 

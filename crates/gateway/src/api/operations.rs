@@ -1,6 +1,5 @@
 //! What people need besides: services, logs, pauses, capabilities, and `GET /health`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::{Answer, Asked, json, tagged};
 use crate::endpoint::{Access, DURATION, Endpoint, Kind, Parameter, SERVICE};
 use crate::problem::{Code, Problem};
 use crate::serve::App;
-use crate::shapes::{PauseShape, ServiceShape};
+use crate::shapes::{CapabilitiesShape, PauseShape, ServiceShape};
 
 /// A snapshot older than this is stale: the loops take one every second, and one at least every 30 s.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(35);
@@ -40,10 +39,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             ),
         Endpoint::get(Permission::StateRead, &at("services"), "services.list", services)
             .says("What runs, by name")
+            .refuses([Code::NotKnownYet])
             .answers::<Vec<ServiceShape>>("Services with their instances and the links to them"),
         Endpoint::get(Permission::StateRead, &at("services/{name}"), "services.get", service)
             .says("One service")
             .placeholder(service_name())
+            .refuses([Code::NotKnownYet])
             .answers::<ServiceShape>("The service"),
         Endpoint::get(Permission::TelemetryRead, &at("services/{name}/logs"), "services.logs", logs)
             .says("The last lines that a service wrote")
@@ -53,6 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Kind::Count { least: 1, most: LOG_LINES_MAX, default: LOG_LINES_DEFAULT },
                 "At most this many lines of each instance",
             )])
+            .refuses([Code::Conflict, Code::Unsupported, Code::Unavailable])
             .answers::<Vec<String>>("Lines"),
         Endpoint::get(Permission::StateRead, PAUSES, "pauses.list", pauses)
             .says("Where nothing is repaired or disturbed, and until when")
@@ -60,16 +62,18 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::ServicesOperate, PAUSES, "pauses.create", pause)
             .says("Repairs and disturbs nothing at a service for a while")
             .overwrites(PAUSES, pauses)
+            .refuses([Code::NotFound, Code::Conflict, Code::Unavailable])
             .takes::<PauseBody>()
             .answers::<Vec<PauseShape>>("Pauses in force"),
         Endpoint::delete(Permission::ServicesOperate, &at("pauses/{name}"), "pauses.delete", resume)
             .says("Ends a pause")
             .placeholder(service_name())
             .overwrites(PAUSES, pauses)
+            .refuses([Code::NotFound, Code::Conflict, Code::Unavailable])
             .answers::<Vec<PauseShape>>("Pauses in force"),
         Endpoint::get(Permission::StateRead, &at("capabilities"), "capabilities.get", capabilities)
             .says("What the provider can do on this machine")
-            .answers::<BTreeMap<String, serde_json::Value>>("Capabilities"),
+            .answers::<CapabilitiesShape>("Capabilities"),
     ]
 }
 
@@ -195,5 +199,5 @@ pub(crate) fn resume(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn capabilities(asked: &Asked<'_>) -> Answer {
-    json(StatusCode::OK, &asked.app.control.capabilities())
+    json(StatusCode::OK, &CapabilitiesShape::from(&asked.app.control.capabilities()))
 }

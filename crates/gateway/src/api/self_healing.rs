@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, back, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
@@ -73,6 +73,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::ServicesOperate, SWITCH, "automation.set", toggle)
             .says("Switches automatic repair on or off")
             .overwrites(SWITCH, automation)
+            .refuses([Code::Unavailable])
             .takes::<Toggle>()
             .answers::<Toggled>("How it is now"),
         Endpoint::post(
@@ -82,10 +83,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             manual_remediate,
         )
         .says("Repairs an issue now, as far as guard and ladder allow")
+        .refuses(PLANS)
         .placeholder(Parameter::id("id", "The id of an issue"))
         .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
         Endpoint::post(Permission::ServicesOperate, &at("dry-run/{id}"), "issues.dry_run", dry_run)
             .says("Shows the plan that a repair would run; changes nothing")
+            .refuses(PLANS)
             .placeholder(Parameter::id("id", "The id of an issue"))
             .answers::<RemediationShape>("The plan"),
     ]);
@@ -98,6 +101,7 @@ fn scores(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
     vec![
         Endpoint::get(read, &at("health-score"), "health_score.get", health_score)
             .says("How well everything is, 0 to 100")
+            .refuses([Code::NotKnownYet])
             .answers::<HealthScoreWithTrend>("The score with its components; unknown ones are null"),
         Endpoint::get(read, &at("health-score/history"), "health_score.history", health_history)
             .says("Recorded scores, oldest first")
@@ -116,6 +120,7 @@ fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
         Endpoint::post(Permission::PlansApprove, &at(path), name, handler)
             .placeholder(id())
             .overwrites("/api/v3/self-healing/remediations/{id}", remediation)
+            .refuses(PLANS)
     };
     vec![
         Endpoint::get(Permission::StateRead, &at("remediations"), "remediations.list", remediations)

@@ -4,6 +4,7 @@
 //! audit trail's names of actions, all from the same value, so that none of them can say something else.
 
 mod parameter;
+mod refusal;
 mod schema;
 
 use axum::http::{Method, StatusCode};
@@ -11,6 +12,7 @@ use domain::Permission;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::api::{Answer, Asked};
+use crate::problem::Code;
 use crate::routes::Routes;
 
 pub(crate) use parameter::{
@@ -99,6 +101,8 @@ pub(crate) struct Endpoint {
     pub(crate) body: Option<SchemaOf>,
     pub(crate) successes: Vec<Success>,
     pub(crate) precondition: Precondition,
+    /// Codes that the handler refuses with, beside those that its declaration tells.
+    refusals: Vec<Code>,
     pub(crate) service: Service,
 }
 
@@ -118,7 +122,11 @@ impl Endpoint {
             placeholder: None,
             body: None,
             successes: Vec::new(),
-            precondition: Precondition::Unmeetable,
+            precondition: match effect {
+                Effect::Writes => Precondition::Unmeetable,
+                Effect::Reads | Effect::Asks => Precondition::Waived,
+            },
+            refusals: Vec::new(),
             service,
         }
     }

@@ -91,7 +91,6 @@ pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
-/// What to do.
 /// How something is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Switch {
@@ -101,6 +100,7 @@ pub(crate) enum Switch {
     Off,
 }
 
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring up a fleet of real processes under load, break it, watch it heal, print what was measured.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use domain::access::Permissions;
 use domain::{Permission, Role, Time, TokenId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use store::UserRecord;
 
@@ -16,7 +16,7 @@ use super::{Answer, Asked, json, time};
 use crate::access::{
     Access as Accounts, AccessError, Admission, Secret, TokenRequest, UserRequest, UserUpdate,
 };
-use crate::endpoint::{Access, Endpoint, Parameter};
+use crate::endpoint::{Access, Endpoint, Parameter, choices};
 use crate::problem::{Code, Problem};
 use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
 
@@ -86,12 +86,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[serde(deny_unknown_fields)]
 struct NewUser {
     /// Lower-case letters, digits and `. _ @ + -`, beginning with a letter or digit.
+    #[schemars(extend("pattern" = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"))]
     name: String,
     /// What people call it; the name where it is left out.
     #[serde(default)]
     display_name: String,
     /// `viewer`, `operator`, `approver`, `admin`.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "some_roles")]
     roles: Vec<Role>,
     /// 12 characters or more; without one it signs in by an OpenID provider alone.
     #[schemars(with = "Option<String>")]
@@ -105,7 +106,8 @@ struct ChangedUser {
     /// What people call it; empty for its name.
     display_name: Option<String>,
     /// All roles it is to have.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(default)]
+    #[schemars(schema_with = "some_roles")]
     roles: Option<Vec<Role>>,
     /// Whether it is shut out.
     disabled: Option<bool>,
@@ -123,13 +125,19 @@ struct NewToken {
     /// Whose it is to be; one's own where it is left out.
     owner: Option<String>,
     /// Its roles; one's own where they are left out.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(default)]
+    #[schemars(schema_with = "some_roles")]
     roles: Option<Vec<Role>>,
     /// What of these it may, such as `["telemetry:write"]`; all of it where it is left out.
     scope: Option<Vec<String>>,
     /// When it ends, as an RFC 3339 time; never where it is left out.
     #[schemars(extend("format" = "date-time"))]
     expires_at: Option<String>,
+}
+
+/// At least one role.
+fn some_roles(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 1, "items": choices(Role::ALL.map(Role::name))})
 }
 
 fn accounts<'a>(asked: &'a Asked<'_>) -> &'a Accounts {

@@ -13,7 +13,7 @@ use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, names};
 use crate::auditing::about;
 use crate::control::{Planned, RunMode};
-use crate::endpoint::{Endpoint, Kind, Parameter};
+use crate::endpoint::{Endpoint, ITEM, Kind, Parameter, SEQUENCE, SERVICE};
 use crate::problem::{Code, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
 
@@ -25,13 +25,18 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 fn items_endpoints() -> Vec<Endpoint> {
     let id = || Parameter::text("id", "The id of an item, percent-encoded, such as `service%2Fcart`");
-    let page = || Parameter::text("before", "Only what comes behind; the Link header has it");
+    let page = || Parameter::form("before", SEQUENCE, "17", "Only what comes behind; the Link header has it");
     vec![
         Endpoint::get(Permission::StateRead, "/api/v3/cmdb/items", "cmdb.items", items)
             .says("Configuration items, what changed last first")
             .query([
                 Parameter::choice("kind", ItemKind::ALL.map(ItemKind::name), "Only of this kind"),
-                Parameter::text("service", "Only those of this service; of links those to it"),
+                Parameter::form(
+                    "service",
+                    SERVICE,
+                    "cart",
+                    "Only those of this service; of links those to it",
+                ),
                 Parameter::time("since", "Only those that changed since"),
                 Parameter::new(
                     "present",
@@ -53,7 +58,7 @@ fn items_endpoints() -> Vec<Endpoint> {
             .answers::<Vec<ItemChangeShape>>("Changes"),
         Endpoint::get(Permission::StateRead, "/api/v3/cmdb/relations", "cmdb.relations", relations)
             .says("How items belong together, or those from and to one item")
-            .query([Parameter::text("item", "Only those from and to this item")])
+            .query([Parameter::form("item", ITEM, "service/cart", "Only those from and to this item")])
             .answers::<Vec<RelationShape>>("Relations"),
     ]
 }
@@ -121,8 +126,10 @@ struct Definition {
 #[serde(deny_unknown_fields)]
 struct Replicas {
     /// The name of a service.
+    #[schemars(extend("pattern" = SERVICE))]
     service: String,
     /// How many instances.
+    #[schemars(range(min = 1, max = 100))]
     replicas: u32,
     /// Shows the plan; changes nothing.
     #[serde(default)]

@@ -16,7 +16,7 @@ use crate::problem::Code;
 use crate::routes::Routes;
 
 pub(crate) use parameter::{
-    DURATION, Kind, Parameter, RESOURCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
+    DURATION, ITEM, Kind, Parameter, RESOURCE, SEQUENCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
 };
 pub(crate) use schema::choices;
 

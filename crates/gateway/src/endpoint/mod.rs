@@ -18,6 +18,8 @@ use crate::routes::Routes;
 pub(crate) use parameter::{
     DURATION, ITEM, Kind, Parameter, RESOURCE, SEQUENCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
 };
+#[cfg(test)]
+pub(crate) use refusal::ON_THE_WAY;
 pub(crate) use schema::choices;
 
 pub(crate) type Handler = fn(&Asked<'_>) -> Answer;

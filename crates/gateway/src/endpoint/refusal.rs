@@ -10,7 +10,7 @@ use crate::api::SECRETS;
 use crate::problem::Code;
 
 /// What any request may meet on its way to a handler.
-const ON_THE_WAY: [Code; 9] = [
+pub(crate) const ON_THE_WAY: [Code; 9] = [
     Code::BadRequest,
     Code::WrongToken,
     Code::TokenExpired,

@@ -151,7 +151,9 @@ fn if_none_match() -> Value {
 
 fn if_match(precondition: Precondition) -> Option<Value> {
     let Precondition::Of { path, .. } = precondition else { return None };
-    let description = format!("The ETag of `GET {path}`; 412 where that has another now. Never required: without it, it does not matter what is there");
+    let description = format!(
+        "The ETag of `GET {path}`; 412 where that has another now. Never required: without it, it does not matter what is there"
+    );
     let schema = json!({"type": "string"});
     Some(json!({"name": "If-Match", "in": "header", "description": description, "schema": schema}))
 }

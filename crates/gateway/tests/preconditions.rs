@@ -60,7 +60,8 @@ fn each_write_that_overwrites_is_refused_by_an_old_tag_and_done_by_the_present_o
     let user = json!({"name": "ada", "roles": ["viewer"], "password": "correct horse battery"});
     assert_eq!(server.post("/api/v3/access/users", user).status, 201);
     let (remediation, experiment) = (server.first("remediations?status=awaiting_approval"), {
-        let body = json!({"type": "pod_kill", "target": {"resource": "instance/cart-0"}, "duration_seconds": 5});
+        let body =
+            json!({"type": "pod_kill", "target": {"resource": "instance/cart-0"}, "duration_seconds": 5});
         let made = server.post("/api/v3/chaos/experiment", body);
         made.json()["id"].as_str().unwrap().to_owned()
     });
@@ -154,7 +155,11 @@ fn what_overwrites_nothing_takes_no_precondition_and_an_emergency_stop_any() {
     assert_problem(&refused, 412, "precondition_failed");
     let stop = "/api/v3/chaos/emergency-stop";
     assert_eq!(ask(&server, ("POST", stop), Some("\"old\""), &Value::Null).status, 200);
-    assert_problem(&ask(&server, ("DELETE", stop), Some("\"old\""), &Value::Null), 412, "precondition_failed");
+    assert_problem(
+        &ask(&server, ("DELETE", stop), Some("\"old\""), &Value::Null),
+        412,
+        "precondition_failed",
+    );
     assert_eq!(server.get(stop).json()["engaged"], true);
 }
 
@@ -182,7 +187,8 @@ fn one_s_own_account_is_changed_as_it_was_read() {
     let server = start(scene::calm);
     let user = json!({"name": "ada", "roles": ["viewer"], "password": "correct horse battery"});
     assert_eq!(server.post("/api/v3/access/users", user).status, 201);
-    let made = server.post("/api/v3/access/tokens", json!({"name": "hers", "owner": "ada", "roles": ["viewer"]}));
+    let made =
+        server.post("/api/v3/access/tokens", json!({"name": "hers", "owner": "ada", "roles": ["viewer"]}));
     let (host, bearer) =
         (server.host(), format!("Bearer {}", made.json()["token"].as_str().expect(&made.body)));
     let hers = |method: &str, path: &str, tag: &str, body: &str| {
@@ -197,9 +203,8 @@ fn one_s_own_account_is_changed_as_it_was_read() {
     let me = "/api/v3/access/me";
     let read = hers("GET", me, "*", "").header("etag").unwrap().to_owned();
     let body = |present: &str, new: &str| json!({"present": present, "new": new}).to_string();
-    let change = |present: &str, new: &str| {
-        hers("POST", "/api/v3/access/me/password", &read, &body(present, new))
-    };
+    let change =
+        |present: &str, new: &str| hers("POST", "/api/v3/access/me/password", &read, &body(present, new));
     assert_eq!(change("correct horse battery", "staple of the second").status, 200);
     assert_problem(&change("staple of the second", "third and last staple"), 412, "precondition_failed");
 }

@@ -24,7 +24,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::text("target", "Only what was done to exactly this"),
                 Parameter::id("plan", "Only what is about this plan"),
                 Parameter::time("since", "Only what was done since"),
-                Parameter::form("before", SEQUENCE, "17", "Only those before this sequence; the Link header has it"),
+                Parameter::form(
+                    "before",
+                    SEQUENCE,
+                    "17",
+                    "Only those before this sequence; the Link header has it",
+                ),
                 Parameter::limit(Filter::LIMIT_MAX, PAGE),
             ])
             .refuses([Code::Unavailable])

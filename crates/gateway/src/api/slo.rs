@@ -297,7 +297,12 @@ impl WholeSlo {
             Forecast::In(minutes) => ("in", Some(minutes.get())),
             Forecast::Never => ("never", None),
         };
-        Self { slo: SloShape::of(detail), alerts: detail.firing.iter().map(AlertShape::from).collect(), budget_lasts, budget_lasts_minutes }
+        Self {
+            slo: SloShape::of(detail),
+            alerts: detail.firing.iter().map(AlertShape::from).collect(),
+            budget_lasts,
+            budget_lasts_minutes,
+        }
     }
 }
 

@@ -121,10 +121,7 @@ pub(crate) fn document(app: &App) -> Result<Dashboard, Problem> {
         deployments: deployments.into_iter().map(EventShape::from).collect(),
         traces: app.telemetry.as_ref().map(traces),
         series: app.metrics.as_ref().map(|metrics| metrics.status().series),
-        last_hour: LastHour {
-            events: lanes,
-            correlation: CorrelationShape::new(&lately, now.wall_us, None),
-        },
+        last_hour: LastHour { events: lanes, correlation: CorrelationShape::new(&lately, now.wall_us, None) },
         troubles: app.control.troubles(),
     })
 }

@@ -106,8 +106,7 @@ fn of_endpoint(text: &mut String, endpoint: &Endpoint, document: &Value) {
         };
         let _ = writeln!(text, "- **{}** {}: {what}", success.status.as_u16(), success.description);
     }
-    let own: Vec<Code> =
-        endpoint.refusals().into_iter().filter(|code| !ON_THE_WAY.contains(code)).collect();
+    let own: Vec<Code> = endpoint.refusals().into_iter().filter(|code| !ON_THE_WAY.contains(code)).collect();
     if !own.is_empty() {
         let _ = writeln!(text, "- Refused with {}", codes(&own));
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::cmdb::{AttributeChange, Item, ItemAttributes, ItemChange, ItemValue, KnownBy, Relation};
 use domain::Time;
+use domain::cmdb::{AttributeChange, Item, ItemAttributes, ItemChange, ItemValue, KnownBy, Relation};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -70,7 +70,8 @@ impl From<&ItemChange> for ItemChangeShape {
         let relations = |all: &[Relation]| all.iter().map(|one| RelationShape::new(one, None)).collect();
         let shape = |(name, change): (&String, &AttributeChange)| {
             let AttributeChange { before, after } = change;
-            let (before, after) = (before.as_ref().map(ValueShape::from), after.as_ref().map(ValueShape::from));
+            let (before, after) =
+                (before.as_ref().map(ValueShape::from), after.as_ref().map(ValueShape::from));
             (name.clone(), AttributeShape { before, after })
         };
         Self {

@@ -51,7 +51,10 @@ fn more() -> [(&'static str, Value); 5] {
         ("fault", fault),
         ("requested_by", json!({"type": "string"})),
         ("plan", json!({"type": "string", "format": "uuid"})),
-        ("error", json!({"type": ["string", "null"], "description": "Why it was refused, failed or was aborted"})),
+        (
+            "error",
+            json!({"type": ["string", "null"], "description": "Why it was refused, failed or was aborted"}),
+        ),
         ("abort_when", bound),
     ]
 }

@@ -269,7 +269,10 @@ impl Server {
         let listed = operation.pointer(&format!("/responses/{}/{schema}", reply.status));
         let code = &reply.json()["code"];
         let is_listed = listed.is_some_and(|codes| codes.as_array().unwrap().contains(code));
-        assert!(is_listed, "{method} {path} refuses with {code}, which the document does not list: {listed:?}");
+        assert!(
+            is_listed,
+            "{method} {path} refuses with {code}, which the document does not list: {listed:?}"
+        );
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {

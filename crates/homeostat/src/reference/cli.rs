@@ -80,7 +80,9 @@ fn page() -> String {
     text.push_str(PARITY);
     for (endpoint, by) in WRITES {
         let by = match by {
-            By::Command(command) => format!("[`homeostat {command}`](#homeostat-{})", command.replace(' ', "-")),
+            By::Command(command) => {
+                format!("[`homeostat {command}`](#homeostat-{})", command.replace(' ', "-"))
+            }
             By::Api(why) => format!("the API alone: {why}"),
         };
         let _ = writeln!(text, "| `{endpoint}` | {by} |");

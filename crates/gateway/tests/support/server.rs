@@ -240,19 +240,16 @@ impl Server {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let reply = Reply { status, head: head.to_owned(), body: unchunked(head, body) };
         if reply.header("content-type") == Some("application/problem+json") && path != DOCUMENT {
-            self.check_code(method, path, &reply);
+            Self::check_code(method, path, &reply);
         }
         reply
     }
 
     /// Every refusal has a code that the document lists for its operation.
-    fn check_code(&self, method: &str, path: &str, reply: &Reply) {
+    fn check_code(method: &str, path: &str, reply: &Reply) {
         static DOCUMENTED: OnceLock<Value> = OnceLock::new();
-        let read = || self.raw("GET", DOCUMENT, &[("host", &self.host())], "");
-        let document = DOCUMENTED.get_or_init(|| match read() {
-            read if read.status == 200 => read.json(),
-            refused => panic!("{}", refused.body),
-        });
+        // Of a server of its own: some tests count what theirs was asked.
+        let document = DOCUMENTED.get_or_init(|| start(super::scene::calm).get(DOCUMENT).json());
         let asked: Vec<&str> = path.split('?').next().unwrap_or(path).split('/').collect();
         let fits = |template: &str| {
             let parts: Vec<&str> = template.split('/').collect();

@@ -1,8 +1,17 @@
-//! `ETag` and `If-None-Match` (RFC 9110, 8.8.3 and 13.1.2): what did not change is not sent again.
+//! Entity tags (RFC 9110, 8.8.3 and 13.1): what did not change is not sent again, and what changed since it was read is not
+//! overwritten.
 //!
-//! In: a `GET` of ours and its answer. Out: the answer with an entity tag, or 304 without a body where the client has it. The
-//! tag is weak, a hash of the body: what is answered is made anew each time, and only its transfer is spared. What is
-//! streamed has none.
+//! In: a `GET` of ours and its answer, or a write with `If-Match`. Out: the answer with an entity tag, or 304 without a body
+//! where the client has it; and the write, or 412.
+//!
+//! - A tag is a hash of the body, and so a strong one. A handler whose answer says more than what people change (how long a
+//!   pause still lasts) gives a tag of its own over the rest. What is streamed has none.
+//! - A write names the `GET` whose answer it overwrites. With `If-Match` it is done only while that has the tag. Writes of
+//!   the same thing wait for each other, with and without `If-Match`, so that nothing lies between look and change.
+//! - No precondition is ever required: a write without one says that it does not matter what is there.
+
+use std::collections::HashSet;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -11,8 +20,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
+use crate::api::Asked;
+use crate::endpoint::Precondition;
+use crate::problem::{Code, Problem};
 use crate::security::hex;
+use crate::serve::lock;
 
 /// Tags JSON that is all there.
 pub(crate) async fn tag(request: Request, next: Next) -> Response {
@@ -28,12 +42,8 @@ pub(crate) async fn tag(request: Request, next: Next) -> Response {
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return Response::from_parts(head, Body::empty());
     };
-    let tag = format!("W/\"{}\"", &hex(&Sha256::digest(&body))[..32]);
-    let is_known = known.iter().any(|known| names(known, &tag));
-    if let Ok(value) = HeaderValue::try_from(tag) {
-        head.headers.insert(header::ETAG, value);
-    }
-    if is_known {
+    let tag = head.headers.entry(header::ETAG).or_insert_with(|| tag_of(&body)).clone();
+    if known.iter().any(|known| names(known, &tag)) {
         head.status = StatusCode::NOT_MODIFIED;
         head.headers.remove(header::CONTENT_TYPE);
         head.headers.remove(header::CONTENT_LENGTH);
@@ -46,9 +56,114 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json")
 }
 
+/// The tag of these bytes.
+pub(crate) fn tag_of(bytes: &[u8]) -> HeaderValue {
+    let tag = format!("\"{}\"", &hex(&Sha256::digest(bytes))[..32]);
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
 /// Whether a value of `If-None-Match` names a tag, compared as weak ones are: `*`, or tags separated by commas.
-fn names(value: &HeaderValue, tag: &str) -> bool {
+fn names(value: &HeaderValue, tag: &HeaderValue) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let Ok(value) = value.to_str() else { return false };
+    let (Ok(value), Ok(tag)) = (value.to_str(), tag.to_str()) else { return false };
     value.trim() == "*" || value.split(',').any(|known| opaque(known) == opaque(tag))
+}
+
+/// Whether a value of `If-Match` names a tag: a weak one names none.
+fn matches(value: &HeaderValue, tag: &HeaderValue) -> bool {
+    let (Ok(value), Ok(tag)) = (value.to_str(), tag.to_str()) else { return false };
+    value.split(',').any(|known| matches!(known.trim(), "*") || known.trim() == tag)
+}
+
+/// Refuses a write of what changed since it was read; called while one has the [`Turns`] of it.
+pub(crate) fn check(precondition: Precondition, asked: &Asked<'_>) -> Result<(), Problem> {
+    let mut given = asked.headers.get_all(header::IF_MATCH).iter().peekable();
+    if given.peek().is_none() {
+        return Ok(());
+    }
+    let refused = |why: String| Err(Problem::new(Code::PreconditionFailed, why));
+    match precondition {
+        Precondition::Waived => Ok(()),
+        Precondition::Unmeetable => {
+            refused("this overwrites nothing that has an `ETag`; send it without `If-Match`".to_owned())
+        }
+        Precondition::Of { path, read } => {
+            let (head, body) = read(asked)?.into_parts();
+            let whole = Handle::current().block_on(body.collect());
+            let whole = whole.map_err(|_| Problem::internal("what is to be overwritten cannot be read"))?;
+            let tag = head.headers.get(header::ETAG).cloned().unwrap_or_else(|| tag_of(&whole.to_bytes()));
+            match given.any(|given| matches(given, &tag)) {
+                true => Ok(()),
+                false => refused(format!(
+                    "what is to be overwritten is not as `If-Match` says; read GET {path} again, and repeat what still holds"
+                )),
+            }
+        }
+    }
+}
+
+/// What is being overwritten now: one writer at a time of the same thing.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    taken: Mutex<HashSet<String>>,
+    ended: Condvar,
+}
+
+/// Held while something is overwritten.
+pub(crate) struct Turn<'a> {
+    of: &'a Turns,
+    what: String,
+}
+
+impl Turns {
+    /// Waits until nobody else overwrites this.
+    pub(crate) fn take(&self, what: String) -> Turn<'_> {
+        let mut taken = lock(&self.taken);
+        while taken.contains(&what) {
+            taken = self.ended.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        taken.insert(what.clone());
+        Turn { of: self, what }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.of.taken).remove(&self.what);
+        self.of.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_weak_tag_names_what_is_known_and_nothing_to_overwrite() {
+        let tag = tag_of(b"body");
+        let weak = HeaderValue::try_from(format!("W/{}", tag.to_str().unwrap())).unwrap();
+        let listed = HeaderValue::try_from(format!("\"other\", {}", tag.to_str().unwrap())).unwrap();
+        assert!(names(&weak, &tag) && names(&listed, &tag) && names(&HeaderValue::from_static("*"), &tag));
+        assert!(!matches(&weak, &tag));
+        assert!(matches(&listed, &tag) && matches(&HeaderValue::from_static(" * "), &tag));
+        assert!(!matches(&tag_of(b"another body"), &tag));
+    }
+
+    #[test]
+    fn writers_of_the_same_thing_wait_for_each_other_and_others_do_not() {
+        let (turns, ended) = (Turns::default(), AtomicBool::new(false));
+        std::thread::scope(|threads| {
+            let first = turns.take("a".to_owned());
+            threads.spawn(|| {
+                let _second = turns.take("a".to_owned());
+                assert!(ended.load(Ordering::SeqCst));
+            });
+            drop(turns.take("b".to_owned()));
+            ended.store(true, Ordering::SeqCst);
+            drop(first);
+        });
+        assert!(lock(&turns.taken).is_empty());
+    }
 }

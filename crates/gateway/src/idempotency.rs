@@ -4,8 +4,8 @@
 //! key of the same identity the same answer again, for a day. The key is claimed in the store before the handler runs, and
 //! the answer is kept there, so that both survive a restart.
 //!
-//! Kept are answers of 2xx and definite refusals. What says nothing of the request itself (who asks, too many requests,
-//! our own failures) is not: the key is free again.
+//! Kept are answers of 2xx and definite refusals. What says nothing of the request itself (who asks, what
+//! `If-Match` found, too many requests, our own failures) is not: the key is free again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -161,6 +161,7 @@ fn is_definite(status: StatusCode) -> bool {
         StatusCode::UNAUTHORIZED,
         StatusCode::FORBIDDEN,
         StatusCode::REQUEST_TIMEOUT,
+        StatusCode::PRECONDITION_FAILED,
         StatusCode::TOO_MANY_REQUESTS,
     ];
     status.is_success() || status.is_client_error() && !of_the_moment.contains(&status)

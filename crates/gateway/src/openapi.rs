@@ -14,7 +14,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Answer, Asked};
-use crate::endpoint::{Access, Effect, Endpoint, Parameter, Success, Surface};
+use crate::endpoint::{Access, Effect, Endpoint, Parameter, Precondition, Success, Surface};
 use crate::idempotency::KEY_MAX;
 use crate::problem::Code;
 use crate::routes;
@@ -79,8 +79,9 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
     let parameters: Vec<Value> = placeholder(endpoint, path)
         .into_iter()
         .chain(endpoint.query.iter().map(|parameter| described(parameter, "query")))
-        .chain((endpoint.method == Method::POST).then(idempotency_key))
+        .chain(endpoint.is_repeatable().then(idempotency_key))
         .chain(is_tagged.then(if_none_match))
+        .chain(if_match(endpoint.precondition))
         .collect();
     let is_paged = endpoint.query.iter().any(|parameter| ["before", "offset"].contains(&parameter.name));
     let mut responses: Map<String, Value> = endpoint
@@ -96,9 +97,8 @@ fn operation(endpoint: &Endpoint, path: &str, is_alias: bool, generator: &mut Sc
         );
         responses["200"]["headers"]["ETag"] = json!({"$ref": "#/components/headers/ETag"});
     }
-    for status in refusals(endpoint, path) {
-        let reference = json!({"$ref": format!("#/components/responses/{}", name_of(status))});
-        responses.entry(status.as_str()).or_insert(reference);
+    for (status, refused) in refusals(endpoint) {
+        responses.entry(status.as_str()).or_insert(refused);
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     let mut operation = json!({
@@ -149,6 +149,15 @@ fn if_none_match() -> Value {
     })
 }
 
+fn if_match(precondition: Precondition) -> Option<Value> {
+    let Precondition::Of { path, .. } = precondition else { return None };
+    let description = format!(
+        "The ETag of `GET {path}`; 412 where that has another now. Never required: without it, it does not matter what is there"
+    );
+    let schema = json!({"type": "string"});
+    Some(json!({"name": "If-Match", "in": "header", "description": description, "schema": schema}))
+}
+
 fn placeholder(endpoint: &Endpoint, path: &str) -> Option<Value> {
     let name = path.split_once('{')?.1.split_once('}')?.0;
     let mut value = match &endpoint.placeholder {
@@ -186,59 +195,39 @@ fn response(success: &Success, is_paged: bool, generator: &mut SchemaGenerator) 
     value
 }
 
-/// The statuses with which an operation is refused, as far as its own declaration tells; `default` has the others.
-fn refusals(endpoint: &Endpoint, path: &str) -> Vec<StatusCode> {
-    let mut statuses = Vec::new();
-    if endpoint.access != Access::Open {
-        statuses.extend([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
+/// What an operation is refused with: one answer for each status, with the codes that it may have there.
+fn refusals(endpoint: &Endpoint) -> BTreeMap<StatusCode, Value> {
+    let mut codes: BTreeMap<StatusCode, Vec<&str>> = BTreeMap::new();
+    for code in endpoint.refusals() {
+        codes.entry(code.status()).or_default().push(code.name());
     }
-    if path.contains('{') {
-        statuses.push(StatusCode::NOT_FOUND);
-    }
-    if endpoint.effect == Effect::Writes {
-        statuses.extend([
-            StatusCode::BAD_REQUEST,
-            StatusCode::CONFLICT,
-            StatusCode::PAYLOAD_TOO_LARGE,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        ]);
-    }
-    // An unknown parameter is refused everywhere.
-    statuses.extend([StatusCode::UNPROCESSABLE_ENTITY, StatusCode::TOO_MANY_REQUESTS]);
-    if path != "/health" {
-        statuses.push(StatusCode::SERVICE_UNAVAILABLE);
-    }
-    statuses
+    codes.into_iter().map(|(status, names)| (status, refusal(status, &names))).collect()
 }
 
-/// What the refusals of a status are called: `NotFound`.
-fn name_of(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or("Problem").replace(' ', "")
+fn refusal(status: StatusCode, codes: &[&str]) -> Value {
+    let headers: &[&str] = match status {
+        StatusCode::UNAUTHORIZED => &["X-Request-Id", "WWW-Authenticate"],
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &["X-Request-Id", "Retry-After"],
+        _ => &["X-Request-Id"],
+    };
+    let told: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+    let one_of = json!({"properties": {"code": {"enum": codes}, "status": {"const": status.as_u16()}}});
+    let schema = json!({"allOf": [{"$ref": "#/components/schemas/Problem"}, one_of]});
+    json!({
+        "description": told.join(", "),
+        "headers": referred(headers),
+        "content": {"application/problem+json": {"schema": schema}},
+    })
 }
 
-/// The refusals: one for each status, with the codes that have it.
+/// What goes wrong where nobody thought of it.
 fn problems() -> Value {
     let content = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
-    let any = json!({
+    json!({"Problem": {
         "description": "What was wrong and what to do",
         "headers": referred(&["X-Request-Id"]),
         "content": content,
-    });
-    let mut problems = Map::from_iter([("Problem".to_owned(), any)]);
-    for status in Code::ALL.iter().map(|code| code.status()) {
-        let told = Code::ALL.iter().filter(|code| code.status() == status);
-        let told: Vec<String> = told.map(|code| format!("`{}`: {}", code.name(), code.meaning())).collect();
-        let names: &[&str] = match status {
-            StatusCode::UNAUTHORIZED => &["X-Request-Id", "WWW-Authenticate"],
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                &["X-Request-Id", "Retry-After"]
-            }
-            _ => &["X-Request-Id"],
-        };
-        let problem = json!({"description": told.join(" "), "headers": referred(names), "content": content});
-        problems.insert(name_of(status), problem);
-    }
-    problems.into()
+    }})
 }
 
 fn referred(names: &[&str]) -> Value {

@@ -18,9 +18,9 @@ use homeostat_tracer::tower::ServerLayer;
 
 use crate::api::{self, Asked};
 use crate::auditing;
-use crate::body::{Fields, Query};
-use crate::conditional;
-use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Service, Surface};
+use crate::body::Query;
+use crate::conditional::{self, Turn};
+use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Precondition, Service, Surface};
 use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
 use crate::idempotency;
@@ -72,20 +72,21 @@ pub(crate) fn router(app: Arc<App>, tracer: Option<Tracer>) -> Router {
 fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> Router<Arc<App>> {
     let requirement = Requirement { access: endpoint.access, effect: endpoint.effect, action: endpoint.name };
     let paths: Vec<String> = endpoint.paths().map(str::to_owned).collect();
+    let is_repeatable = endpoint.is_repeatable();
     let routes = match endpoint.service {
         Service::Blocking(handler) => {
             let takes = match (endpoint.effect, endpoint.body) {
                 (Effect::Writes, None) => Takes::Nothing,
                 _ => Takes::WhatTheHandlerReads,
             };
-            answers(&endpoint.method, endpoint.query.into(), takes, handler)
+            let asks = Asks { query: endpoint.query.into(), takes, precondition: endpoint.precondition };
+            answers(&endpoint.method, asks, handler)
         }
         Service::Own(routes) => *routes,
     };
     let routes = match (endpoint.surface, &endpoint.method) {
         (Surface::Ours, &Method::GET) => routes.layer(from_fn(conditional::tag)),
-        // Answers that hold a new secret are shown once and kept nowhere.
-        (Surface::Ours, &Method::POST) if !endpoint.path.starts_with(api::SECRETS) => {
+        (Surface::Ours, &Method::POST) if is_repeatable => {
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
         }
         _ => routes,
@@ -176,8 +177,32 @@ enum Takes {
     WhatTheHandlerReads,
 }
 
+/// What a request is held to before its handler sees it.
+#[derive(Clone)]
+struct Asks {
+    query: Arc<[Parameter]>,
+    takes: Takes,
+    precondition: Precondition,
+}
+
+impl Asks {
+    /// Checks it, and keeps others from what it overwrites until it is done.
+    fn check<'a>(&self, asked: &Asked<'a>) -> Result<Option<Turn<'a>>, Problem> {
+        endpoint::check(&asked.query, &self.query)?;
+        if self.takes == Takes::Nothing {
+            asked.fields()?.finish()?;
+        }
+        let turn = match self.precondition {
+            Precondition::Of { path, .. } => Some(asked.app.turns.take(format!("{path} {}", asked.name))),
+            Precondition::Unmeetable | Precondition::Waived => None,
+        };
+        conditional::check(self.precondition, asked)?;
+        Ok(turn)
+    }
+}
+
 /// Answers a method by a handler of the API, on the blocking pool.
-fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Handler) -> Routes {
+fn answers(method: &Method, asks: Asks, handler: Handler) -> Routes {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
@@ -186,13 +211,9 @@ fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Hand
                        OriginalUri(uri): OriginalUri,
                        headers: HeaderMap,
                        body: Bytes| {
-        let known = Arc::clone(&known);
+        let asks = asks.clone();
         blocking(move || {
             let query = Query::parse(uri.query())?;
-            endpoint::check(&query, &known)?;
-            if takes == Takes::Nothing {
-                Fields::parse(&headers, &body)?.finish()?;
-            }
             let asked = Asked {
                 app: &app,
                 name: name_of(&name),
@@ -204,6 +225,7 @@ fn answers(method: &Method, known: Arc<[Parameter]>, takes: Takes, handler: Hand
                 identity: &identity,
                 peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
             };
+            let _turn = asks.check(&asked)?;
             handler(&asked)
         })
     };

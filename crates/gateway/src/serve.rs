@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::{Access, AccessConfig};
 use crate::api::{Carried, Settled};
 use crate::auditing::Trail;
+use crate::conditional::Turns;
 use crate::control::Control;
 use crate::graphql::GraphQl;
 use crate::idempotency::UnderWay;
@@ -146,6 +147,8 @@ pub(crate) struct App {
     pub(crate) trail: Trail,
     /// The idempotency keys whose requests are being answered.
     pub(crate) under_way: Mutex<UnderWay>,
+    /// What is being overwritten.
+    pub(crate) turns: Turns,
     /// What retention removed of what is counted.
     pub(crate) carried: Mutex<Carried>,
     /// What was counted of what is old.
@@ -202,6 +205,7 @@ pub fn serve(
         trail: Trail::new(config.audit),
         carried: Mutex::new(Carried::load(&store)),
         under_way: Mutex::default(),
+        turns: Turns::default(),
         settled: Mutex::default(),
         store,
         control,

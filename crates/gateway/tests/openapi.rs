@@ -101,6 +101,61 @@ fn every_answer_that_is_promised_says_its_headers() {
     assert!(headers(&lists["200"]).contains(&"Link".to_owned()), "{lists}");
 }
 
+/// Schemas that say nothing on purpose, by where they stand, with why.
+const SAYS_NOTHING: [(&str, &str); 1] =
+    [("/api/v3/openapi.json", "the document describes itself; its form is OpenAPI's")];
+
+/// Every schema below this one that says nothing of what it describes.
+fn untyped(document: &Value, schema: &Value, at: &str, found: &mut Vec<String>) {
+    const SAYING: [&str; 8] = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not"];
+    if schema.as_bool() == Some(false) {
+        return;
+    }
+    let fields = schema.as_object().filter(|fields| SAYING.iter().any(|word| fields.contains_key(*word)));
+    let Some(fields) = fields else { return found.push(at.to_owned()) };
+    let is_object = fields.get("type").is_some_and(|kind| *kind == "object");
+    if is_object && !fields.contains_key("properties") && !fields.contains_key("additionalProperties") {
+        found.push(at.to_owned());
+    }
+    if fields.get("type").is_some_and(|kind| *kind == "array") && !fields.contains_key("items") {
+        found.push(at.to_owned());
+    }
+    for (name, below) in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        untyped(document, below, &format!("{at}.{name}"), found);
+    }
+    for word in ["items", "additionalProperties"] {
+        fields.get(word).into_iter().for_each(|below| untyped(document, below, &format!("{at}[]"), found));
+    }
+    for word in ["anyOf", "oneOf", "allOf"] {
+        let all = fields.get(word).and_then(Value::as_array);
+        all.into_iter().flatten().for_each(|below| untyped(document, below, at, found));
+    }
+}
+
+#[test]
+fn no_body_and_no_answer_is_anything_at_all() {
+    let document = document(&start(scene::calm));
+    let mut found = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        untyped(&document, schema, name, &mut found);
+    }
+    for (name, operation) in operations(&document) {
+        let path = name.split(' ').nth(1).unwrap();
+        if SAYS_NOTHING.iter().any(|(of, _)| *of == path) {
+            continue;
+        }
+        let refused = |status: &str| status.starts_with('4') || status.starts_with('5');
+        let answers = operation["responses"].as_object().unwrap().iter();
+        let answers = answers.filter(|(status, _)| !refused(status)).map(|(_, answer)| answer);
+        for said in answers.chain(operation.get("requestBody")) {
+            for (media, content) in said.get("content").and_then(Value::as_object).into_iter().flatten() {
+                untyped(&document, &content["schema"], &format!("{name} {media}"), &mut found);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn the_examples_of_bodies_are_taken() {
     let server = start(scene::busy);

@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::StatusCode;
 use domain::access::Permissions;
 use domain::{Permission, Role, Time, TokenId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use store::UserRecord;
 
@@ -17,9 +16,9 @@ use super::{Answer, Asked, json, time};
 use crate::access::{
     Access as Accounts, AccessError, Admission, Secret, TokenRequest, UserRequest, UserUpdate,
 };
-use crate::endpoint::{Access, Endpoint, Parameter};
+use crate::endpoint::{Access, Endpoint, Parameter, choices};
 use crate::problem::{Code, Problem};
-use crate::shapes::{MadeTokenShape, TokenShape, UserShape, user_tag};
+use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (users, user) = ("/api/v3/access/users", "/api/v3/access/users/{name}");
@@ -32,6 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::AccessManage, users, "users.create", create_user)
             .says("Makes a user")
             .takes::<NewUser>()
+            .refuses([Code::NameTaken, Code::Busy])
             .answers_with::<UserShape>(StatusCode::CREATED, "The user"),
         Endpoint::get(Permission::AccessManage, user, "users.get", get_user)
             .says("One user; `ETag` goes with a change")
@@ -40,7 +40,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::patch(Permission::AccessManage, user, "users.update", update_user)
             .says("Changes a user in all that is given, or in nothing; `If-Match` takes the `ETag` of what was read")
             .placeholder(name())
+            .overwrites(user, get_user)
             .takes::<ChangedUser>()
+            .refuses([Code::ChangedMeanwhile, Code::Conflict, Code::Busy])
             .answers::<UserShape>("The user as it is now"),
         Endpoint::delete(Permission::AccessManage, user, "users.delete", delete_user)
             .says(
@@ -48,6 +50,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                  The name stays taken, because the audit trail tells of it",
             )
             .placeholder(name())
+            .overwrites(user, get_user)
+            .refuses([Code::ChangedMeanwhile, Code::Conflict])
             .answers::<UserShape>("What is left of it"),
         Endpoint::delete(
             Permission::AccessManage,
@@ -57,17 +61,22 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .says("Takes the second factor from a user who lost it, with its recovery codes")
         .placeholder(name())
+        .overwrites(user, get_user)
+        .refuses([Code::ChangedMeanwhile, Code::Conflict])
         .answers::<UserShape>("The user as it is now"),
         Endpoint::get(Access::SignedIn, tokens, "tokens.list", list_tokens)
             .says("One's own tokens, newest first; all, for who manages access")
+            .refuses([Code::Forbidden])
             .answers::<Vec<TokenShape>>("Tokens, without their secrets"),
         Endpoint::post(Access::SignedIn, tokens, "tokens.create", create_token)
             .says("Makes a token that may no more than its owner and who makes it")
             .takes::<NewToken>()
+            .refuses([Code::Forbidden, Code::BeyondOwner, Code::NameTaken, Code::NotFound, Code::Conflict])
             .answers_with::<MadeTokenShape>(StatusCode::CREATED, "The token, which is shown this once"),
         Endpoint::delete(Access::SignedIn, token, "tokens.revoke", revoke_token)
             .says("Ends a token of one's own; any, for who manages access")
             .placeholder(Parameter::id("id", "The id of a token"))
+            .refuses([Code::Forbidden])
             .answers::<TokenShape>("The token, revoked"),
     ]
 }
@@ -77,12 +86,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[serde(deny_unknown_fields)]
 struct NewUser {
     /// Lower-case letters, digits and `. _ @ + -`, beginning with a letter or digit.
+    #[schemars(extend("pattern" = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"))]
     name: String,
     /// What people call it; the name where it is left out.
     #[serde(default)]
     display_name: String,
     /// `viewer`, `operator`, `approver`, `admin`.
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "some_roles")]
     roles: Vec<Role>,
     /// 12 characters or more; without one it signs in by an OpenID provider alone.
     #[schemars(with = "Option<String>")]
@@ -96,7 +106,8 @@ struct ChangedUser {
     /// What people call it; empty for its name.
     display_name: Option<String>,
     /// All roles it is to have.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(default)]
+    #[schemars(schema_with = "some_roles")]
     roles: Option<Vec<Role>>,
     /// Whether it is shut out.
     disabled: Option<bool>,
@@ -114,13 +125,19 @@ struct NewToken {
     /// Whose it is to be; one's own where it is left out.
     owner: Option<String>,
     /// Its roles; one's own where they are left out.
-    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(default)]
+    #[schemars(schema_with = "some_roles")]
     roles: Option<Vec<Role>>,
     /// What of these it may, such as `["telemetry:write"]`; all of it where it is left out.
     scope: Option<Vec<String>>,
     /// When it ends, as an RFC 3339 time; never where it is left out.
     #[schemars(extend("format" = "date-time"))]
     expires_at: Option<String>,
+}
+
+/// At least one role.
+fn some_roles(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 1, "items": choices(Role::ALL.map(Role::name))})
 }
 
 fn accounts<'a>(asked: &'a Asked<'_>) -> &'a Accounts {
@@ -146,7 +163,6 @@ fn get_user(asked: &Asked<'_>) -> Answer {
 fn update_user(asked: &Asked<'_>) -> Answer {
     let ChangedUser { display_name, roles, disabled, password } = asked.body()?;
     let read = accounts(asked).user(asked.name)?;
-    matches_tag(asked, &read)?;
     let update = UserUpdate {
         display_name,
         roles,
@@ -160,7 +176,6 @@ fn update_user(asked: &Asked<'_>) -> Answer {
 
 fn delete_user(asked: &Asked<'_>) -> Answer {
     let read = accounts(asked).user(asked.name)?;
-    matches_tag(asked, &read)?;
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).retire_user(asked.name)?;
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
@@ -173,26 +188,9 @@ fn remove_totp(asked: &Asked<'_>) -> Answer {
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
 }
 
-/// A user with its entity tag.
+/// A user with its entity tag: when it signed in changes by itself.
 fn tagged(status: StatusCode, user: &UserRecord) -> Answer {
-    let mut response: Response = json(status, &UserShape::from(user))?;
-    let tag = HeaderValue::from_str(&user_tag(user))
-        .map_err(|_| Problem::internal("the entity tag of a user is no header"))?;
-    response.headers_mut().insert(header::ETAG, tag);
-    Ok(response)
-}
-
-/// Refuses a change of what was read before it became something else.
-fn matches_tag(asked: &Asked<'_>, user: &UserRecord) -> Result<(), Problem> {
-    let Some(given) = asked.headers.get(header::IF_MATCH) else { return Ok(()) };
-    let tag = user_tag(user);
-    let is_it = |given: &str| given.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag);
-    if given.to_str().is_ok_and(is_it) {
-        return Ok(());
-    }
-    let detail =
-        format!("{} changed since it was read; read it again and repeat what still holds", user.name);
-    Err(Problem::new(Code::PreconditionFailed, detail))
+    Ok(super::tagged(json(status, &UserShape::from(user))?, &managed(user)))
 }
 
 fn list_tokens(asked: &Asked<'_>) -> Answer {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Answer, Asked, PAGE, json, names};
-use crate::endpoint::{Endpoint, Parameter};
+use crate::endpoint::{Endpoint, Parameter, SEQUENCE};
 use crate::problem::{Code, Problem, chain};
 use crate::shapes::AuditRecordShape;
 
@@ -24,19 +24,28 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::text("target", "Only what was done to exactly this"),
                 Parameter::id("plan", "Only what is about this plan"),
                 Parameter::time("since", "Only what was done since"),
-                Parameter::text("before", "Only those before this sequence; the Link header has it"),
+                Parameter::form(
+                    "before",
+                    SEQUENCE,
+                    "17",
+                    "Only those before this sequence; the Link header has it",
+                ),
                 Parameter::limit(Filter::LIMIT_MAX, PAGE),
             ])
+            .refuses([Code::Unavailable])
             .answers::<Vec<AuditRecordShape>>("Records"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/records/{sequence}", "audit.get", get)
             .says("One record")
-            .placeholder(Parameter::text("sequence", "Its place, counted from 0"))
+            .placeholder(Parameter::form("sequence", SEQUENCE, "17", "Its place, counted from 0"))
+            .refuses([Code::Unavailable])
             .answers::<AuditRecordShape>("The record"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/checkpoint", "audit.checkpoint", checkpoint)
             .says("A signed checkpoint of everything so far; kept elsewhere, it shows what was changed since")
+            .refuses([Code::Unavailable])
             .answers_text("text/plain", "The signed note"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/status", "audit.status", status)
             .says("How the trail is, and by which keys its checkpoints are known")
+            .refuses([Code::Unavailable])
             .answers::<TrailShape>("Its state"),
     ]
 }

@@ -8,9 +8,9 @@ use serde::Serialize;
 use store::ExperimentRecord;
 
 use super::experiment::{self as request, ExperimentBody};
-use super::{Answer, Asked, LIMIT_MAX, PAGE, json};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json};
 use crate::endpoint::{Endpoint, Parameter};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::{self, ExperimentShape, FaultShape};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -25,6 +25,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .says("Starts an experiment: injects a fault, and takes it out when its time is over")
         .takes::<ExperimentBody>()
+        .refuses(PLANS)
         .answers_with::<ExperimentShape>(StatusCode::ACCEPTED, "The experiment, on its way"),
         Endpoint::get(Permission::StateRead, "/api/v3/chaos/experiments", "experiments.list", experiments)
             .says("Experiments, newest first")
@@ -40,6 +41,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::delete(Permission::ChaosRun, one, "experiments.abort", abort_experiment)
             .says("Ends an experiment and takes its faults out")
             .placeholder(id())
+            .overwrites(one, experiment)
+            .refuses(PLANS)
             .answers::<ExperimentShape>("The experiment"),
         Endpoint::get(Permission::StateRead, "/api/v3/chaos/faults", "faults.list", running_faults)
             .says("Faults that are in effect now")
@@ -49,9 +52,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<EmergencyStop>("Its state"),
         Endpoint::post(Permission::EmergencyStop, stop, "emergency_stop.engage", emergency_stop)
             .says("Takes every fault out, stops every plan, and lets none begin until it is cleared")
+            .whatever_is()
+            .refuses([Code::Unavailable])
             .answers::<Stopped>("What was taken out"),
         Endpoint::delete(Permission::PlansApprove, stop, "emergency_stop.clear", clear_emergency_stop)
             .says("Lets plans begin again; starts none")
+            .overwrites(stop, emergency_stop_state)
+            .refuses([Code::Conflict, Code::Unavailable])
             .answers::<EmergencyStop>("Its state"),
     ]
 }

@@ -1,18 +1,20 @@
 //! `/api/v3/cmdb/…`: configuration items, their history and how they belong together; `/api/v3/infrastructures/…`: whole
 //! Infrastructures, brought up, taken down and scaled by plans, which pass the guard as repairs do.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use domain::cmdb::ItemKind;
-use domain::{Infrastructure, Permission, ResourceId, ServiceName};
+use domain::{Infrastructure, Permission, ResourceId, ServiceName, ServiceSpec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, names};
 use crate::auditing::about;
 use crate::control::{Planned, RunMode};
-use crate::endpoint::{Endpoint, Kind, Parameter};
-use crate::problem::Problem;
+use crate::endpoint::{Endpoint, ITEM, Kind, Parameter, SEQUENCE, SERVICE};
+use crate::problem::{Code, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -23,13 +25,18 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 fn items_endpoints() -> Vec<Endpoint> {
     let id = || Parameter::text("id", "The id of an item, percent-encoded, such as `service%2Fcart`");
-    let page = || Parameter::text("before", "Only what comes behind; the Link header has it");
+    let page = || Parameter::form("before", SEQUENCE, "17", "Only what comes behind; the Link header has it");
     vec![
         Endpoint::get(Permission::StateRead, "/api/v3/cmdb/items", "cmdb.items", items)
             .says("Configuration items, what changed last first")
             .query([
                 Parameter::choice("kind", ItemKind::ALL.map(ItemKind::name), "Only of this kind"),
-                Parameter::text("service", "Only those of this service; of links those to it"),
+                Parameter::form(
+                    "service",
+                    SERVICE,
+                    "cart",
+                    "Only those of this service; of links those to it",
+                ),
                 Parameter::time("since", "Only those that changed since"),
                 Parameter::new(
                     "present",
@@ -51,44 +58,55 @@ fn items_endpoints() -> Vec<Endpoint> {
             .answers::<Vec<ItemChangeShape>>("Changes"),
         Endpoint::get(Permission::StateRead, "/api/v3/cmdb/relations", "cmdb.relations", relations)
             .says("How items belong together, or those from and to one item")
-            .query([Parameter::text("item", "Only those from and to this item")])
+            .query([Parameter::form("item", ITEM, "service/cart", "Only those from and to this item")])
             .answers::<Vec<RelationShape>>("Relations"),
     ]
 }
 
+/// How the provider may refuse to say what is up.
+const PROVIDED: [Code; 3] = [Code::Conflict, Code::Unsupported, Code::Unavailable];
+
 fn infrastructure_endpoints() -> Vec<Endpoint> {
     let (all, one) = ("/api/v3/infrastructures", "/api/v3/infrastructures/{name}");
+    let size = "/api/v3/infrastructures/{name}/scale";
     let name = || Parameter::text("name", "The name of an Infrastructure");
     vec![
         Endpoint::get(Permission::StateRead, all, "infrastructures.list", infrastructures)
             .says("What is up, as it was declared; environments by name alone")
+            .refuses(PROVIDED)
             .answers::<Vec<InfrastructureShape>>("Infrastructures"),
         Endpoint::get(Permission::StateRead, one, "infrastructures.get", infrastructure)
             .says("One Infrastructure")
             .placeholder(name())
+            .refuses(PROVIDED)
             .answers::<InfrastructureShape>("The Infrastructure"),
         Endpoint::post(Permission::InfrastructureWrite, all, "infrastructures.create", create)
             .says("Brings an Infrastructure up, all or nothing")
             .takes::<Definition>()
+            .refuses(PLANS)
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
         Endpoint::delete(Permission::InfrastructureWrite, one, "infrastructures.delete", delete)
             .says("Takes an Infrastructure down with its volumes; waits for an approval unless policy says otherwise")
             .placeholder(name())
+            .overwrites(one, infrastructure)
             .query([Parameter::new("dry_run", Kind::Boolean, "Shows the plan; changes nothing")])
+            .refuses(PLANS)
             .answers::<RemediationShape>("The plan, of a dry run")
             .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
-        Endpoint::post(
-            Permission::InfrastructureWrite,
-            "/api/v3/infrastructures/{name}/scale",
-            "infrastructures.scale",
-            scale,
-        )
-        .says("Runs so many instances of a service, until somebody asks for another number")
-        .placeholder(name())
-        .takes::<Replicas>()
-        .answers::<RemediationShape>("The plan, of a dry run")
-        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
+        Endpoint::get(Permission::StateRead, size, "infrastructures.size", sizes)
+            .says("How many instances of each service are to run now")
+            .placeholder(name())
+            .refuses(PROVIDED)
+            .answers::<BTreeMap<String, u32>>("Instances by service"),
+        Endpoint::post(Permission::InfrastructureWrite, size, "infrastructures.scale", scale)
+            .says("Runs so many instances of a service, until somebody asks for another number")
+            .placeholder(name())
+            .overwrites(size, sizes)
+            .takes::<Replicas>()
+            .refuses(PLANS)
+            .answers::<RemediationShape>("The plan, of a dry run")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way or waiting"),
     ]
 }
 
@@ -108,8 +126,10 @@ struct Definition {
 #[serde(deny_unknown_fields)]
 struct Replicas {
     /// The name of a service.
+    #[schemars(extend("pattern" = SERVICE))]
     service: String,
     /// How many instances.
+    #[schemars(range(min = 1, max = 100))]
     replicas: u32,
     /// Shows the plan; changes nothing.
     #[serde(default)]
@@ -183,6 +203,16 @@ fn delete(asked: &Asked<'_>) -> Answer {
     let name = named(asked)?.name;
     let (mode, status) = mode(flag(asked, "dry_run")?.unwrap_or(false));
     planned(status, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
+}
+
+/// As they were declared, or set by a plan since.
+fn sizes(asked: &Asked<'_>) -> Answer {
+    let (up, seen) = (named(asked)?, asked.app.control.snapshot());
+    let size = |(name, spec): (&ServiceName, &ServiceSpec)| {
+        let state = seen.as_ref().and_then(|seen| seen.services.get(name));
+        (name.to_string(), state.map_or(spec.replicas, |state| state.replicas))
+    };
+    json(StatusCode::OK, &up.services.iter().map(size).collect::<BTreeMap<_, _>>())
 }
 
 fn scale(asked: &Asked<'_>) -> Answer {

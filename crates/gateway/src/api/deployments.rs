@@ -9,11 +9,12 @@ use domain::{CallCounts, Deployment, Permission, ServiceName, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, json, time};
+use super::operations::{snapshot, unknown_service};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, tagged, time};
 use crate::auditing::about;
 use crate::control::{DeployRequest, RunMode};
 use crate::endpoint::{Endpoint, Parameter, SERVICE, VERSION};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::RemediationShape;
 
 /// A list goes back this far where the client does not say.
@@ -66,19 +67,23 @@ impl From<&Deployment> for DeploymentShape {
 }
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let listed = "/api/v3/observability/deployments";
+    let (listed, one) = ("/api/v3/observability/deployments", "/api/v3/self-healing/deploy/{name}");
+    let name = || Parameter::text("name", "The name of a service");
     vec![
-        Endpoint::post(
-            Permission::ServicesOperate,
-            "/api/v3/self-healing/deploy/{name}",
-            "deployments.create",
-            deploy,
-        )
-        .says("Lets a service run something else, one instance after another")
-        .placeholder(Parameter::text("name", "The name of a service"))
-        .takes::<DeployBody>()
-        .answers::<RemediationShape>("The plan, of a dry run")
-        .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
+        Endpoint::get(Permission::StateRead, one, "deployments.running", running)
+            .says("What a process of a service runs that is started now; its environment by names alone")
+            .placeholder(name())
+            .refuses([Code::NotKnownYet])
+            .answers::<ReleaseShape>("Version, command, and names of variables"),
+        Endpoint::post(Permission::ServicesOperate, one, "deployments.create", deploy)
+            .says("Lets a service run something else, one instance after another")
+            .placeholder(name())
+            .overwrites(one, running)
+            .refuses(PLANS)
+            .refuses([Code::NotKnownYet])
+            .takes::<DeployBody>()
+            .answers::<RemediationShape>("The plan, of a dry run")
+            .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
         Endpoint::get(Permission::StateRead, listed, "deployments.list", deployments)
             .says("Deployments of late, newest first, whoever made them")
             .query([
@@ -90,6 +95,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::TelemetryWrite, listed, "deployments.report", post_deployment)
             .says("Tells of a deployment that somebody else made")
             .takes::<ReportedDeployment>()
+            .refuses(PLANS)
             .answers_with::<DeploymentShape>(StatusCode::CREATED, "The deployment that stands for it"),
     ]
 }
@@ -126,6 +132,33 @@ struct ReportedDeployment {
     /// When, as an RFC 3339 time; now where it is left out.
     #[schemars(extend("format" = "date-time"))]
     at: Option<String>,
+}
+
+/// What a service runs.
+#[derive(Serialize, JsonSchema)]
+struct ReleaseShape {
+    /// Null where nobody gave it a name.
+    version: Option<String>,
+    /// Program and arguments, as declared.
+    command: Vec<String>,
+    /// Names of variables; their values are often secrets.
+    environment: Vec<String>,
+    /// Whether some instances still run what was there before.
+    rolling_out: bool,
+}
+
+/// `GET self-healing/deploy/{service}`. Its tag is over the values of variables, too.
+fn running(asked: &Asked<'_>) -> Answer {
+    let service = ServiceName::new(asked.name).map_err(|error| Problem::not_found(error.to_string()))?;
+    let snapshot = snapshot(asked.app)?;
+    let state = snapshot.services.get(&service).ok_or_else(|| unknown_service(&service))?;
+    let shape = ReleaseShape {
+        version: state.release.version.clone(),
+        command: state.release.command.clone(),
+        environment: state.release.environment.keys().cloned().collect(),
+        rolling_out: state.rolling_out,
+    };
+    Ok(tagged(json(StatusCode::OK, &shape)?, &format!("{:?} {}", state.release, state.rolling_out)))
 }
 
 /// `POST self-healing/deploy/{service}`: lets it run something else.

@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::body::{Fields, Query};
+use crate::conditional;
 use crate::control::ControlError;
 use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
@@ -38,6 +39,10 @@ const PAGE: usize = store::LIST_LIMIT_DEFAULT;
 
 /// Rows of a list at most: one more is read, to know whether there is a next page.
 const LIMIT_MAX: usize = store::LIST_LIMIT_MAX - 1;
+
+/// How a plan may be refused that somebody asks for, or decides about.
+const PLANS: [Code; 5] =
+    [Code::NotFound, Code::Conflict, Code::Refused, Code::Unsupported, Code::Unavailable];
 
 /// What lies below may answer with a secret that was just made.
 pub(crate) const SECRETS: &str = "/api/v3/access/";
@@ -101,7 +106,7 @@ impl Asked<'_> {
         crate::body::read(self.headers, self.body)
     }
 
-    fn fields(&self) -> Result<Fields, Problem> {
+    pub(crate) fn fields(&self) -> Result<Fields, Problem> {
         Fields::parse(self.headers, self.body)
     }
 
@@ -152,6 +157,12 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut response = (status, body).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// An answer with a tag of its own: over `told`, which leaves out of it what changes by itself.
+fn tagged(mut response: Response, told: &str) -> Response {
+    response.headers_mut().insert(header::ETAG, conditional::tag_of(told.as_bytes()));
+    response
 }
 
 fn names<T: Copy>(all: impl IntoIterator<Item = T>, name: impl Fn(T) -> &'static str) -> String {

@@ -44,6 +44,9 @@ const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 const KINDS: [SpanKind; 5] =
     [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
 
+/// How the store of spans and logs may refuse to answer.
+const READS: [Code; 2] = [Code::NoTelemetry, Code::ObjectStorageAway];
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let at = |path: &str| format!("/api/v3/observability/{path}");
     let read = Permission::TelemetryRead;
@@ -51,6 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::TelemetryWrite, &at("trace"), "traces.create", intake::take_trace)
             .says("Takes the spans of one trace as OTLP's JSON; answered when the disk has them")
             .takes::<intake::TraceBody>()
+            .refuses([Code::NoTelemetry, Code::Overloaded, Code::Backlog, Code::Disk, Code::Unavailable])
             .answers_with::<intake::Taken>(StatusCode::CREATED, "What was taken"),
         Endpoint::get(read, &at("traces"), "traces.list", traces)
             .says("Summaries of traces, those with the newest matching spans first")
@@ -68,10 +72,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::choice("status", ["error", "not_error"], "The status of a span"),
             ])
             .query(pages(TRACES_MAX, TRACES))
+            .refuses(READS)
             .answers::<Vec<TraceSummaryShape>>("Traces"),
         Endpoint::get(read, &at("trace/{id}"), "traces.get", trace)
             .says("One trace: its summary, its critical path, its spans in the order of the tree")
             .placeholder(Parameter::form("id", TRACE_ID, TRACE, "A trace id: 32 hexadecimal digits"))
+            .refuses(READS)
             .answers::<WholeTraceShape>("The trace"),
         Endpoint::get(read, &at("logs"), "logs.list", log_records)
             .says("Log records, the newest first")
@@ -92,9 +98,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::text("text", "Only records with this text in their body"),
             ])
             .query(pages(RECORDS_MAX, RECORDS))
+            .refuses(READS)
             .answers::<Vec<LogRecordShape>>("Log records"),
         Endpoint::get(read, &at("status"), "telemetry.status", status)
             .says("What the store of spans and logs holds, and whether it takes more")
+            .refuses([Code::NoTelemetry])
             .answers::<StoreStatus>("Its state"),
     ]
 }

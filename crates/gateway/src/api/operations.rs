@@ -1,6 +1,5 @@
 //! What people need besides: services, logs, pauses, capabilities, and `GET /health`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +9,19 @@ use domain::{Permission, ServiceName, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Asked, json};
+use super::{Answer, Asked, json, tagged};
 use crate::endpoint::{Access, DURATION, Endpoint, Kind, Parameter, SERVICE};
 use crate::problem::{Code, Problem};
 use crate::serve::App;
-use crate::shapes::{PauseShape, ServiceShape};
+use crate::shapes::{CapabilitiesShape, PauseShape, ServiceShape};
 
 /// A snapshot older than this is stale: the loops take one every second, and one at least every 30 s.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(35);
 
 /// A pause ends by itself; what is longer is a hands-off label in the Infrastructure.
 const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+const PAUSES: &str = "/api/v3/self-healing/pauses";
 
 const LOG_LINES_DEFAULT: usize = 200;
 const LOG_LINES_MAX: usize = 5000;
@@ -38,10 +39,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             ),
         Endpoint::get(Permission::StateRead, &at("services"), "services.list", services)
             .says("What runs, by name")
+            .refuses([Code::NotKnownYet])
             .answers::<Vec<ServiceShape>>("Services with their instances and the links to them"),
         Endpoint::get(Permission::StateRead, &at("services/{name}"), "services.get", service)
             .says("One service")
             .placeholder(service_name())
+            .refuses([Code::NotKnownYet])
             .answers::<ServiceShape>("The service"),
         Endpoint::get(Permission::TelemetryRead, &at("services/{name}/logs"), "services.logs", logs)
             .says("The last lines that a service wrote")
@@ -51,21 +54,26 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Kind::Count { least: 1, most: LOG_LINES_MAX, default: LOG_LINES_DEFAULT },
                 "At most this many lines of each instance",
             )])
+            .refuses([Code::Conflict, Code::Unsupported, Code::Unavailable])
             .answers::<Vec<String>>("Lines"),
-        Endpoint::get(Permission::StateRead, &at("pauses"), "pauses.list", pauses)
+        Endpoint::get(Permission::StateRead, PAUSES, "pauses.list", pauses)
             .says("Where nothing is repaired or disturbed, and until when")
             .answers::<Vec<PauseShape>>("Pauses in force"),
-        Endpoint::post(Permission::ServicesOperate, &at("pauses"), "pauses.create", pause)
+        Endpoint::post(Permission::ServicesOperate, PAUSES, "pauses.create", pause)
             .says("Repairs and disturbs nothing at a service for a while")
+            .overwrites(PAUSES, pauses)
+            .refuses([Code::NotFound, Code::Conflict, Code::Unavailable])
             .takes::<PauseBody>()
             .answers::<Vec<PauseShape>>("Pauses in force"),
         Endpoint::delete(Permission::ServicesOperate, &at("pauses/{name}"), "pauses.delete", resume)
             .says("Ends a pause")
             .placeholder(service_name())
+            .overwrites(PAUSES, pauses)
+            .refuses([Code::NotFound, Code::Conflict, Code::Unavailable])
             .answers::<Vec<PauseShape>>("Pauses in force"),
         Endpoint::get(Permission::StateRead, &at("capabilities"), "capabilities.get", capabilities)
             .says("What the provider can do on this machine")
-            .answers::<BTreeMap<String, serde_json::Value>>("Capabilities"),
+            .answers::<CapabilitiesShape>("Capabilities"),
     ]
 }
 
@@ -133,7 +141,7 @@ pub(crate) fn service(asked: &Asked<'_>) -> Answer {
     json(StatusCode::OK, &ServiceShape::new(&snapshot, &name, state, pauses.get(&name).copied()))
 }
 
-fn snapshot(app: &App) -> Result<Arc<Snapshot>, Problem> {
+pub(super) fn snapshot(app: &App) -> Result<Arc<Snapshot>, Problem> {
     app.control.snapshot().ok_or_else(|| {
         Problem::new(Code::NotKnownYet, "nothing was looked at yet; ask again in a few seconds")
     })
@@ -143,7 +151,7 @@ fn service_name(asked: &Asked<'_>) -> Result<ServiceName, Problem> {
     ServiceName::new(asked.name).map_err(|error| Problem::not_found(error.to_string()))
 }
 
-fn unknown_service(name: &ServiceName) -> Problem {
+pub(super) fn unknown_service(name: &ServiceName) -> Problem {
     Problem::not_found(format!("there is no service {name}; GET /api/v3/self-healing/services lists them"))
 }
 
@@ -154,7 +162,9 @@ pub(crate) fn logs(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn pauses(asked: &Asked<'_>) -> Answer {
-    json(StatusCode::OK, &pause_shapes(asked.app)?)
+    let shapes = pause_shapes(asked.app)?;
+    let told: Vec<String> = shapes.iter().map(PauseShape::told).collect();
+    Ok(tagged(json(StatusCode::OK, &shapes)?, &told.join("\n")))
 }
 
 fn pause_shapes(app: &App) -> Result<Vec<PauseShape>, Problem> {
@@ -189,5 +199,5 @@ pub(crate) fn resume(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn capabilities(asked: &Asked<'_>) -> Answer {
-    json(StatusCode::OK, &asked.app.control.capabilities())
+    json(StatusCode::OK, &CapabilitiesShape::from(&asked.app.control.capabilities()))
 }

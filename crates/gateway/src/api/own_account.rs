@@ -11,54 +11,85 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::UserRecord;
 
-use super::{Answer, Asked, json};
+use super::{Answer, Asked, json, tagged};
 use crate::access::{Access as Accounts, AccessError, Secret, SignIn, TokenRequest};
 use crate::auditing::SignedInAs;
 use crate::endpoint::{Access, Endpoint, Parameter};
-use crate::problem::Problem;
-use crate::shapes::{EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape};
+use crate::problem::{Code, Problem};
+use crate::shapes::{
+    EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, managed,
+};
 
 /// How long a token lasts that was made by signing in.
 const SIGNED_IN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How a password or a code may be refused.
+const PROVING: [Code; 6] = [
+    Code::Forbidden,
+    Code::SignInRefused,
+    Code::SecondFactorNeeded,
+    Code::TooManyAttempts,
+    Code::Busy,
+    Code::Unsealable,
+];
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
+    let me_path = "/api/v3/access/me";
     let (totp, sessions) = ("/api/v3/access/me/totp", "/api/v3/access/sessions");
     vec![
         Endpoint::post(Access::Open, "/api/v3/access/sign-in", "tokens.sign_in", sign_in)
             .says("Makes a token for a program by name, password, and code where a second factor is enrolled")
             .takes::<SignInBody>()
+            .refuses(PROVING)
+            .refuses([Code::NameTaken, Code::BeyondOwner])
             .answers_with::<MadeTokenShape>(
                 StatusCode::CREATED,
                 "The token, which is shown this once and lasts 30 days",
             ),
-        Endpoint::get(Access::SignedIn, "/api/v3/access/me", "access.me", me)
+        Endpoint::get(Access::SignedIn, me_path, "access.me", me)
             .says("Who one is, and what one may")
+            .refuses([Code::Conflict])
             .answers::<IdentityShape>("Name, roles, permissions, and by what it was proven"),
         Endpoint::post(Access::SignedIn, "/api/v3/access/me/password", "access.set_password", set_password)
             .says("Changes one's own password, which ends all one's sessions")
+            .overwrites(me_path, me)
+            .refuses(PROVING)
+            .refuses([Code::Conflict, Code::ChangedMeanwhile, Code::NoSealingKey])
             .takes::<NewPassword>()
             .answers::<IdentityShape>("Who one is"),
         Endpoint::post(Access::SignedIn, totp, "access.enrol_totp", enrol)
             .says("Makes a secret for an authenticator; in force once a code of it was given back")
+            .overwrites(me_path, me)
+            .refuses(PROVING)
+            .refuses([Code::Conflict, Code::ChangedMeanwhile, Code::NoSealingKey])
             .takes::<PasswordBody>()
             .answers::<EnrolmentShape>("What the authenticator needs, which is shown this once"),
         Endpoint::post(Access::SignedIn, "/api/v3/access/me/totp/confirm", "access.confirm_totp", confirm)
             .says("Puts the secret that was made last in force")
+            .overwrites(me_path, me)
+            .refuses(PROVING)
+            .refuses([Code::Conflict, Code::ChangedMeanwhile, Code::NoSealingKey])
             .takes::<CodeBody>()
             .answers::<RecoveryCodesShape>("Recovery codes, which are shown this once"),
         Endpoint::delete(Access::SignedIn, totp, "access.remove_totp", remove)
             .says("Takes one's own second factor away")
+            .overwrites(me_path, me)
+            .refuses(PROVING)
+            .refuses([Code::Conflict, Code::ChangedMeanwhile, Code::NoSealingKey])
             .takes::<PasswordBody>()
             .answers::<IdentityShape>("Who one is"),
         Endpoint::get(Access::SignedIn, sessions, "sessions.list", list)
             .says("One's own sessions that stand, newest first")
+            .refuses([Code::Conflict])
             .answers::<Vec<SessionShape>>("Sessions"),
         Endpoint::delete(Access::SignedIn, sessions, "sessions.delete_all", end_all)
             .says("Signs out everywhere")
+            .refuses([Code::Conflict])
             .answers::<Ended>("How many sessions ended"),
         Endpoint::delete(Access::SignedIn, "/api/v3/access/sessions/{id}", "sessions.delete", end_one)
             .says("Ends one session")
             .placeholder(Parameter::id("id", "The id of a session"))
+            .refuses([Code::Conflict])
             .answers::<Vec<SessionShape>>("One's own sessions that still stand"),
     ]
 }
@@ -150,7 +181,10 @@ fn me(asked: &Asked<'_>) -> Answer {
         Err(AccessError::NoUser) => None,
         Err(error) => return Err(error.into()),
     };
-    json(StatusCode::OK, &IdentityShape::new(asked.identity, user.as_ref()))
+    let shape = IdentityShape::new(asked.identity, user.as_ref());
+    // Password and second factor are not told, and yet overwritten.
+    let told = format!("{shape:?} {}", user.as_ref().map(managed).unwrap_or_default());
+    Ok(tagged(json(StatusCode::OK, &shape)?, &told))
 }
 
 /// One's own user, with its password given again.

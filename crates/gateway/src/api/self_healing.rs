@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, back, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
@@ -15,6 +15,8 @@ use crate::serve::App;
 use crate::shapes::{
     HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
 };
+
+const SWITCH: &str = "/api/v3/self-healing/toggle-auto-remediation";
 
 const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
 
@@ -65,8 +67,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(read, &at("strategies"), "strategies.list", strategies)
             .says("What may be tried for which issue, with its learned success rate")
             .answers::<Vec<StrategyShape>>("Strategies"),
-        Endpoint::post(Permission::ServicesOperate, &at("toggle-auto-remediation"), "automation.set", toggle)
+        Endpoint::get(read, SWITCH, "automation.get", automation)
+            .says("Whether repairs run by themselves")
+            .answers::<Toggled>("How it is"),
+        Endpoint::post(Permission::ServicesOperate, SWITCH, "automation.set", toggle)
             .says("Switches automatic repair on or off")
+            .overwrites(SWITCH, automation)
+            .refuses([Code::Unavailable])
             .takes::<Toggle>()
             .answers::<Toggled>("How it is now"),
         Endpoint::post(
@@ -76,10 +83,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             manual_remediate,
         )
         .says("Repairs an issue now, as far as guard and ladder allow")
+        .refuses(PLANS)
         .placeholder(Parameter::id("id", "The id of an issue"))
         .answers_with::<RemediationShape>(StatusCode::ACCEPTED, "The plan, on its way"),
         Endpoint::post(Permission::ServicesOperate, &at("dry-run/{id}"), "issues.dry_run", dry_run)
             .says("Shows the plan that a repair would run; changes nothing")
+            .refuses(PLANS)
             .placeholder(Parameter::id("id", "The id of an issue"))
             .answers::<RemediationShape>("The plan"),
     ]);
@@ -92,6 +101,7 @@ fn scores(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
     vec![
         Endpoint::get(read, &at("health-score"), "health_score.get", health_score)
             .says("How well everything is, 0 to 100")
+            .refuses([Code::NotKnownYet])
             .answers::<HealthScoreWithTrend>("The score with its components; unknown ones are null"),
         Endpoint::get(read, &at("health-score/history"), "health_score.history", health_history)
             .says("Recorded scores, oldest first")
@@ -107,7 +117,10 @@ fn scores(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
 fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
     let id = || Parameter::id("id", "The id of a remediation");
     let decides = |path: &str, name, handler| {
-        Endpoint::post(Permission::PlansApprove, &at(path), name, handler).placeholder(id())
+        Endpoint::post(Permission::PlansApprove, &at(path), name, handler)
+            .placeholder(id())
+            .overwrites("/api/v3/self-healing/remediations/{id}", remediation)
+            .refuses(PLANS)
     };
     vec![
         Endpoint::get(Permission::StateRead, &at("remediations"), "remediations.list", remediations)
@@ -280,13 +293,23 @@ pub(crate) fn strategies(asked: &Asked<'_>) -> Answer {
 
 pub(crate) fn toggle(asked: &Asked<'_>) -> Answer {
     let Toggle { enabled } = asked.body()?;
-    let (automation, message) = if enabled {
-        (Automation::On, "automatic repair is on, as far as the trust ladder allows")
-    } else {
-        (Automation::Off, "automatic repair is off; standing restarts go on")
-    };
+    let automation = if enabled { Automation::On } else { Automation::Off };
     asked.app.control.set_automation(automation, asked.who)?;
-    json(StatusCode::OK, &Toggled { auto_remediation_enabled: enabled, message })
+    json(StatusCode::OK, &Toggled::new(enabled))
+}
+
+fn automation(asked: &Asked<'_>) -> Answer {
+    json(StatusCode::OK, &Toggled::new(asked.app.store.switches()?.automation))
+}
+
+impl Toggled {
+    fn new(enabled: bool) -> Self {
+        let message = match enabled {
+            true => "automatic repair is on, as far as the trust ladder allows",
+            false => "automatic repair is off; standing restarts go on",
+        };
+        Self { auto_remediation_enabled: enabled, message }
+    }
 }
 
 pub(crate) fn manual_remediate(asked: &Asked<'_>) -> Answer {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use domain::{Permission, SloAlert, Time};
+use domain::{Permission, SloAlert, SloSeverity, Time};
 use observe::objectives::{Detail, Objectives};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,10 +32,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get(read, &at("slos"), "slos.list", slos)
             .says("Service level objectives, by id")
+            .refuses([Code::Unavailable])
             .answers::<Vec<SloShape>>("Objectives with what is left of their error budgets"),
         Endpoint::get(read, &at("slo/{id}"), "slos.get", slo)
             .says("One objective, with its alerts and how long its budget lasts")
             .placeholder(id())
+            .refuses([Code::Unavailable])
             .answers::<WholeSlo>("The objective"),
         Endpoint::get(read, &at("slo/{id}/budget"), "slos.budget", slo_budget)
             .says("How an error budget was spent, by minute or hour")
@@ -45,6 +47,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::time("to", "Where it ends; now where it is left out"),
                 Parameter::choice("step", ["minute", "hour"], "How long a point is"),
             ])
+            .refuses([Code::Unavailable])
             .answers::<BudgetShape<'static>>("Points, oldest first"),
     ]
 }
@@ -220,13 +223,66 @@ pub(crate) fn limit(alerts: &[AlertRule], window: Minutes) -> Option<(f64, &'sta
         .min_by(|a, b| a.0.total_cmp(&b.0))
 }
 
+/// An error budget that burns too fast.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SloAlert")]
+struct AlertShape {
+    /// The id of the objective.
+    objective: String,
+    service: String,
+    name: String,
+    /// Whom it concerns, such as `page`.
+    #[schemars(with = "String")]
+    severity: SloSeverity,
+    started_at: String,
+    ended_at: Option<String>,
+    /// The windows that told, the shortest first.
+    burns: Vec<BurnedShape>,
+    /// The share of the error budget that is left: 1 all of it, below 0 overdrawn.
+    budget_remaining: f64,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    /// Who is to be told, as the file names them.
+    targets: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SloBurn")]
+struct BurnedShape {
+    window_minutes: u32,
+    rate: f64,
+    threshold: f64,
+}
+
+impl From<&SloAlert> for AlertShape {
+    fn from(alert: &SloAlert) -> Self {
+        let burned = |burn: &domain::Burn| BurnedShape {
+            window_minutes: burn.window_minutes,
+            rate: burn.rate,
+            threshold: burn.threshold,
+        };
+        Self {
+            objective: alert.objective.clone(),
+            service: alert.service.clone(),
+            name: alert.name.clone(),
+            severity: alert.severity,
+            started_at: alert.started_at.rfc3339(),
+            ended_at: alert.ended_at.map(Time::rfc3339),
+            burns: alert.burns.iter().map(burned).collect(),
+            budget_remaining: alert.budget_remaining,
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            targets: alert.targets.clone(),
+        }
+    }
+}
+
 /// An objective with everything about it.
 #[derive(Serialize, JsonSchema)]
 struct WholeSlo {
     #[serde(flatten)]
     slo: SloShape,
-    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
-    alerts: Vec<SloAlert>,
+    alerts: Vec<AlertShape>,
     /// `unknown`, `never`, `exhausted`, or `in`.
     budget_lasts: &'static str,
     /// Where it is `in`: minutes until the budget is used up if what comes is as lately.
@@ -241,7 +297,12 @@ impl WholeSlo {
             Forecast::In(minutes) => ("in", Some(minutes.get())),
             Forecast::Never => ("never", None),
         };
-        Self { slo: SloShape::of(detail), alerts: detail.firing.clone(), budget_lasts, budget_lasts_minutes }
+        Self {
+            slo: SloShape::of(detail),
+            alerts: detail.firing.iter().map(AlertShape::from).collect(),
+            budget_lasts,
+            budget_lasts_minutes,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `observability/timeline`, `…/correlate`, `…/events`, `…/service/{name}/health`, `…/dashboard`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use decide::correlate::Span;
@@ -13,11 +12,12 @@ use serde::Serialize;
 use serde_json::json;
 use store::Posted;
 
-use super::{Answer, Asked, json, names, time};
+use super::{Answer, Asked, PLANS, json, names, time};
 use crate::body::Fields;
 use crate::endpoint::{Endpoint, Kind, Parameter, SERVICE, VERSION};
+use crate::happenings::dashboard::Dashboard;
 use crate::happenings::{self, service};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shapes::{CorrelationShape, EventShape, ServiceHealthShape, WindowShape};
 
 /// How far before and after a time is looked, where the client does not say.
@@ -73,6 +73,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                     "Only these lanes",
                 ),
             ])
+            .refuses([Code::ObjectStorageAway])
             .answers::<TimeLine>("The lanes with their events"),
         Endpoint::get(read, &at("correlate"), "correlate.get", correlate)
             .says("What belongs together around a time, and what changed before")
@@ -81,19 +82,23 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::duration("window", "How far before and after; 15m where it is left out"),
                 service(),
             ])
+            .refuses([Code::ObjectStorageAway])
             .answers::<CorrelationShape>("Events, patterns, groups and changes"),
         Endpoint::post(Permission::TelemetryWrite, &at("events"), "events.create", post_event)
             .says("Tells of an event; the same key again says more of the same event")
             .takes::<EventBody>()
+            .refuses(PLANS)
             .answers::<EventShape>("The event that was known by its key")
             .answers_with::<EventShape>(StatusCode::CREATED, "The event"),
         Endpoint::get(read, &at("service/{name}/health"), "services.health", service_health)
             .says("How a service is: availability, latency, errors, requests")
             .placeholder(Parameter::text("name", "The name of a service"))
+            .refuses([Code::ObjectStorageAway])
             .answers::<ServiceHealthShape>("How it is"),
         Endpoint::get(read, &at("dashboard"), "dashboard.get", dashboard)
             .says("Everything that is shown first, in one document")
-            .answers::<BTreeMap<String, serde_json::Value>>("The document"),
+            .refuses([Code::ObjectStorageAway])
+            .answers::<Dashboard>("The document"),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! audit trail's names of actions, all from the same value, so that none of them can say something else.
 
 mod parameter;
+mod refusal;
 mod schema;
 
 use axum::http::{Method, StatusCode};
@@ -11,11 +12,14 @@ use domain::Permission;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::api::{Answer, Asked};
+use crate::problem::Code;
 use crate::routes::Routes;
 
 pub(crate) use parameter::{
-    DURATION, Kind, Parameter, RESOURCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
+    DURATION, ITEM, Kind, Parameter, RESOURCE, SEQUENCE, SERVICE, SPAN_LENGTH, TRACE_ID, VERSION, check,
 };
+#[cfg(test)]
+pub(crate) use refusal::ON_THE_WAY;
 pub(crate) use schema::choices;
 
 pub(crate) type Handler = fn(&Asked<'_>) -> Answer;
@@ -41,6 +45,17 @@ pub(crate) enum Effect {
     Asks,
     /// It may change something: it needs proof that survives a foreign web page, and is audited.
     Writes,
+}
+
+/// What `If-Match` of a write is compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Precondition {
+    /// Nothing is overwritten, so none is ever met.
+    Unmeetable,
+    /// What this `GET` answers now.
+    Of { path: &'static str, read: Handler },
+    /// It is done whatever is sent: nothing may hold it up.
+    Waived,
 }
 
 /// One answer that an endpoint gives when all is well.
@@ -87,6 +102,9 @@ pub(crate) struct Endpoint {
     pub(crate) placeholder: Option<Parameter>,
     pub(crate) body: Option<SchemaOf>,
     pub(crate) successes: Vec<Success>,
+    pub(crate) precondition: Precondition,
+    /// Codes that the handler refuses with, beside those that its declaration tells.
+    refusals: Vec<Code>,
     pub(crate) service: Service,
 }
 
@@ -106,6 +124,11 @@ impl Endpoint {
             placeholder: None,
             body: None,
             successes: Vec::new(),
+            precondition: match effect {
+                Effect::Writes => Precondition::Unmeetable,
+                Effect::Reads | Effect::Asks => Precondition::Waived,
+            },
+            refusals: Vec::new(),
             service,
         }
     }
@@ -153,6 +176,18 @@ impl Endpoint {
     /// Says that what is sent may hold changes, which ask for themselves.
     pub(crate) fn may_change(mut self) -> Self {
         self.effect = Effect::Asks;
+        self
+    }
+
+    /// What it overwrites: the answer of this `GET`, which a placeholder of the same name leads to.
+    pub(crate) fn overwrites(mut self, path: &'static str, read: Handler) -> Self {
+        self.precondition = Precondition::Of { path, read };
+        self
+    }
+
+    /// Says that it is done whatever precondition is sent.
+    pub(crate) fn whatever_is(mut self) -> Self {
+        self.precondition = Precondition::Waived;
         self
     }
 

@@ -21,7 +21,13 @@ pub(crate) const RESOURCE: &str = "^((service|node)/[a-z]([a-z0-9-]{0,38}[a-z0-9
 pub(crate) const VERSION: &str = r"^[!#$&'()*+\-./0-9:<>?@A-Z\[\]^_`a-z{|}~]{1,128}$";
 
 /// A trace id; all zero is none.
-pub(crate) const TRACE_ID: &str = "^[0-9a-fA-F]{32}$";
+pub(crate) const TRACE_ID: &str = "^(?!0{32}$)[0-9a-fA-F]{32}$";
+
+/// The id of a configuration item: a resource, or `infrastructure/shop`.
+pub(crate) const ITEM: &str = "^((infrastructure|service|node)/[a-z]([a-z0-9-]{0,38}[a-z0-9])?|(instance|volume)/[a-z]([a-z0-9-]{0,38}[a-z0-9])?-(0|[1-9][0-9]{0,8})|link/[a-z]([a-z0-9-]{0,38}[a-z0-9])?->[a-z]([a-z0-9-]{0,38}[a-z0-9])?)$";
+
+/// A place in a list that counts, as the `Link` header has it.
+pub(crate) const SEQUENCE: &str = "^(0|[1-9][0-9]{0,17})$";
 
 /// A length of time as Go writes it, as spans have it.
 pub(crate) const SPAN_LENGTH: &str = r"^(0|\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";

@@ -11,6 +11,7 @@ use super::operation::Operation;
 use super::page::{Page, cost};
 use super::permission::Needs;
 use super::scalars::{DateTime, IssueType, RemediationStatus, Severity};
+use super::types::change::Change;
 use super::types::compute::{Compute, ComputeFilter};
 use super::types::deployment::Deployment;
 use super::types::experiment::Experiment;
@@ -138,6 +139,24 @@ impl Query {
         let snapshot = operation.snapshot().ok();
         let all = Deployment::all(snapshot.as_deref(), &changes, service.as_deref());
         Ok(page.within(all, |deployment| deployment.service.clone(), |deployment| deployment))
+    }
+
+    /// Every change of a configuration item, with who made it and why, newest first. Empty where there was no such item.
+    #[graphql(guard = "Needs(Permission::StateRead)", complexity = "cost(first, child_complexity)")]
+    async fn changes(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The item, such as `service/cart`")] item: ID,
+        #[graphql(desc = "At most this many, 1 to 100; 20 where it is left out")] first: Option<i32>,
+        #[graphql(desc = "The `endCursor` of the page before")] after: Option<String>,
+    ) -> Result<Connection<String, Change>, Problem> {
+        let page = Page::read(first, after)?;
+        let before = page.after()?;
+        let rows = match named::<ResourceId>(&item) {
+            Some(item) => Operation::of(context)?.app().store.item_history(&item, before, page.rows())?,
+            None => Vec::new(),
+        };
+        Ok(page.of(rows, |record| (record.sequence.to_string(), Change::from(record))))
     }
 
     /// What is wrong, or was, newest first.

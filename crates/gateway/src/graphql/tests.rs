@@ -8,7 +8,7 @@ use super::refusal::coded;
 use super::schema::schema;
 
 /// Every field of a root, with arguments that can be read, and what it needs.
-const FIELDS: [(&str, &str, Permission); 26] = {
+const FIELDS: [(&str, &str, Permission); 27] = {
     use Permission as P;
     [
         ("query", "infrastructure(id: \"shop\") { id }", P::StateRead),
@@ -16,6 +16,7 @@ const FIELDS: [(&str, &str, Permission); 26] = {
         ("query", "computeResources { nodes { id } }", P::StateRead),
         ("query", "metrics(query: \"up\") { nodes { name } }", P::TelemetryRead),
         ("query", "deployments { nodes { id } }", P::StateRead),
+        ("query", "changes(item: \"service/cart\") { nodes { version } }", P::StateRead),
         ("query", "issues { nodes { id } }", P::StateRead),
         ("query", "issue(id: \"0198a5c0-0000-7000-8000-000000000001\") { id }", P::StateRead),
         ("query", "remediations { nodes { id } }", P::StateRead),

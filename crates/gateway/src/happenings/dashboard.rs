@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use decide::correlate::Span;
 use domain::{Happening, HappeningKind, Lane};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use store::PlanPurpose;
 use telemetry::Telemetry;
 
@@ -14,7 +15,8 @@ use crate::api::{self, SloShape, back};
 use crate::problem::Problem;
 use crate::serve::App;
 use crate::shapes::{
-    CorrelationShape, EventShape, FaultShape, HealthScore, IssueShape, StatisticsShape, TrendShape,
+    CorrelationShape, EventShape, FaultShape, HealthScore, IssueShape, ServiceHealthShape, StatisticsShape,
+    TrendShape,
 };
 
 /// What "lately" is.
@@ -23,13 +25,66 @@ const HOUR_US: i64 = 3_600_000_000;
 /// Services shown with their figures; the rest is counted.
 const SERVICES_MAX: usize = 200;
 
+/// Everything that is shown first. What is not known is null; what no engine tells is not in it.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Dashboard {
+    timestamp: String,
+    health: Option<HealthScore>,
+    health_trend: Option<TrendShape>,
+    services: Vec<ServiceHealthShape>,
+    services_total: usize,
+    issues: IssuesNow,
+    remediations: StatisticsShape,
+    experiments: ExperimentsNow,
+    slos: Option<Vec<SloShape>>,
+    alerts: Vec<EventShape>,
+    deployments: Vec<EventShape>,
+    traces: Option<TracesTaken>,
+    /// How many series are kept.
+    series: Option<u64>,
+    last_hour: LastHour,
+    /// What the loop cannot do now and tries again.
+    troubles: Vec<String>,
+}
+
+/// Open issues.
+#[derive(Serialize, JsonSchema)]
+struct IssuesNow {
+    open: usize,
+    by_severity: BTreeMap<&'static str, usize>,
+    worst: Option<IssueShape>,
+}
+
+/// What is being disturbed, and how many experiments there were in the last hour.
+#[derive(Serialize, JsonSchema)]
+struct ExperimentsNow {
+    active_faults: Vec<FaultShape>,
+    last_hour: usize,
+}
+
+/// What was taken since the start.
+#[derive(Serialize, JsonSchema)]
+struct TracesTaken {
+    spans_taken: u64,
+    log_records_taken: u64,
+    /// `open` or `refused`.
+    intake: &'static str,
+}
+
+/// Events by lane, and what belongs together of them.
+#[derive(Serialize, JsonSchema)]
+struct LastHour {
+    events: BTreeMap<&'static str, usize>,
+    correlation: CorrelationShape,
+}
+
 /// The whole document. What is not known is null; what no engine tells is not in it.
-pub(crate) fn document(app: &App) -> Result<Value, Problem> {
+pub(crate) fn document(app: &App) -> Result<Dashboard, Problem> {
     let now = app.clock.now();
     let window = Span { from_us: now.wall_us - HOUR_US, to_us: now.wall_us };
     let lately = correlated(app, window, now.wall_us, None)?;
     let issues = app.store.open_issues()?;
-    let mut by_severity: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut by_severity: BTreeMap<&'static str, usize> = BTreeMap::new();
     for issue in &issues {
         *by_severity.entry(issue.severity.name()).or_default() += 1;
     }
@@ -38,41 +93,41 @@ pub(crate) fn document(app: &App) -> Result<Value, Problem> {
     let alerts = active_alerts(app, None, now)?;
     let experiments = app.store.plans_within(PlanPurpose::Experiment, super::time(window.from_us), now)?;
     let count = |lane: Lane| lately.events.iter().filter(|event| event.kind.lane() == lane).count();
-    let lanes: BTreeMap<&str, usize> = Lane::ALL
+    let lanes: BTreeMap<&'static str, usize> = Lane::ALL
         .into_iter()
         .filter(|lane| *lane != Lane::Budget)
         .map(|lane| (lane.name(), count(lane)))
         .collect();
     let deployments: Vec<&Happening> =
         lately.events.iter().filter(|event| event.kind == HappeningKind::Deployment).collect();
-    Ok(json!({
-        "timestamp": now.rfc3339(),
-        "health": app.control.health().as_ref().map(HealthScore::from),
-        "health_trend": api::health_trend(app, DAY_SECONDS)?.as_ref().map(TrendShape::from),
-        "services": services,
-        "services_total": all,
-        "issues": {
-            "open": issues.len(),
-            "by_severity": by_severity,
-            "worst": issues.iter().max_by_key(|issue| (issue.severity, issue.id)).map(IssueShape::from),
+    Ok(Dashboard {
+        timestamp: now.rfc3339(),
+        health: app.control.health().as_ref().map(HealthScore::from),
+        health_trend: api::health_trend(app, DAY_SECONDS)?.as_ref().map(TrendShape::from),
+        services,
+        services_total: all,
+        issues: IssuesNow {
+            open: issues.len(),
+            by_severity,
+            worst: issues.iter().max_by_key(|issue| (issue.severity, issue.id)).map(IssueShape::from),
         },
-        "remediations": StatisticsShape::new(&statistics, "24h"),
-        "experiments": {
-            "active_faults": app.control.running_faults().iter().map(FaultShape::from).collect::<Vec<_>>(),
-            "last_hour": experiments.len(),
+        remediations: StatisticsShape::new(&statistics, "24h"),
+        experiments: ExperimentsNow {
+            active_faults: app.control.running_faults().iter().map(FaultShape::from).collect(),
+            last_hour: experiments.len(),
         },
-        "slos": app.objectives.as_ref().map(|objectives| objectives.details().iter().map(SloShape::of).collect::<Vec<_>>()),
-        "alerts": alerts.iter().map(EventShape::from).collect::<Vec<_>>(),
-        "deployments": deployments.into_iter().map(EventShape::from).collect::<Vec<_>>(),
-        "traces": app.telemetry.as_ref().map(traces),
-        "series": app.metrics.as_ref().map(|metrics| metrics.status().series),
-        "last_hour": {"events": lanes, "correlation": CorrelationShape::new(&lately, now.wall_us, None)},
-        "troubles": app.troubles(),
-    }))
+        slos: app.objectives.as_ref().map(|all| all.details().iter().map(SloShape::of).collect()),
+        alerts: alerts.iter().map(EventShape::from).collect(),
+        deployments: deployments.into_iter().map(EventShape::from).collect(),
+        traces: app.telemetry.as_ref().map(traces),
+        series: app.metrics.as_ref().map(|metrics| metrics.status().series),
+        last_hour: LastHour { events: lanes, correlation: CorrelationShape::new(&lately, now.wall_us, None) },
+        troubles: app.troubles(),
+    })
 }
 
 /// The services of the fleet and those that spans tell of, with how each is.
-fn services(app: &App, issues: &[domain::Issue]) -> Result<(Vec<Value>, usize), Problem> {
+fn services(app: &App, issues: &[domain::Issue]) -> Result<(Vec<ServiceHealthShape>, usize), Problem> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     if let Some(snapshot) = app.control.snapshot() {
         names.extend(snapshot.services.keys().map(ToString::to_string));
@@ -84,21 +139,16 @@ fn services(app: &App, issues: &[domain::Issue]) -> Result<(Vec<Value>, usize), 
     let now = app.clock.now();
     let mut shapes = Vec::new();
     for name in names.into_iter().take(SERVICES_MAX) {
-        if let Some(known) = service::of(app, &name, issues)? {
-            let shape = serde_json::to_value(known.shape(now));
-            shapes.push(
-                shape.map_err(|error| Problem::internal(format!("a service cannot be written: {error}")))?,
-            );
-        }
+        shapes.extend(service::of(app, &name, issues)?.map(|known| known.shape(now)));
     }
     Ok((shapes, all))
 }
 
-fn traces(telemetry: &Telemetry) -> Value {
+fn traces(telemetry: &Telemetry) -> TracesTaken {
     let (backlog, counts) = (telemetry.backlog(), telemetry.counters());
-    json!({
-        "spans_taken": counts.spans.get(),
-        "log_records_taken": counts.log_records.get(),
-        "intake": if backlog.refusing { "refused" } else { "open" },
-    })
+    TracesTaken {
+        spans_taken: counts.spans.get(),
+        log_records_taken: counts.log_records.get(),
+        intake: if backlog.refusing { "refused" } else { "open" },
+    }
 }

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{cell, check, made_from};
-use crate::endpoint::{Access, Endpoint, Surface};
+use crate::endpoint::{Access, Endpoint, ON_THE_WAY, Surface};
 use crate::openapi;
+use crate::problem::Code;
 use crate::routes;
 use crate::schema_text::{Field, Word, fields, kind};
 
@@ -16,6 +17,8 @@ fn page() -> String {
     let document = openapi::document(&endpoints);
     let mut text = made_from("the endpoints");
     text.push_str(INTRODUCTION);
+    text.push_str(&codes(&ON_THE_WAY));
+    text.push_str(CHANGES);
     let mut groups: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.surface == Surface::Ours) {
         groups.entry(endpoint.group()).or_default().push(endpoint);
@@ -48,7 +51,14 @@ at `/docs/api`.
   so that a misspelt one does not become a default.
 - **Lists** are bare arrays, newest first. Where there is more, `Link: <…>; rel=\"next\"` has the address of the next page.
 - **Times** are RFC 3339, in UTC; what was not reached or not measured is null, never 0.
-- **Errors** are problem documents with a stable `code`: [error codes](errors.md).
+- **Errors** are problem documents with a stable `code`: [error codes](errors.md). Each endpoint says with which it refuses beside
+  those that any request may meet: ";
+
+const CHANGES: &str = ".
+- **Nobody's change is lost.** What can be overwritten has an `ETag`; sent back as `If-Match`, the write is done only while it is
+  still so, and else refused with 412 `precondition_failed`. Writers of the same thing wait for each other. It is never asked for:
+  without `If-Match` it does not matter what is there. What overwrites nothing is refused with any; an emergency stop is done
+  whatever is sent.
 
 ";
 
@@ -96,6 +106,15 @@ fn of_endpoint(text: &mut String, endpoint: &Endpoint, document: &Value) {
         };
         let _ = writeln!(text, "- **{}** {}: {what}", success.status.as_u16(), success.description);
     }
+    let own: Vec<Code> = endpoint.refusals().into_iter().filter(|code| !ON_THE_WAY.contains(code)).collect();
+    if !own.is_empty() {
+        let _ = writeln!(text, "- Refused with {}", codes(&own));
+    }
+}
+
+fn codes(codes: &[Code]) -> String {
+    let named: Vec<String> = codes.iter().map(|code| format!("`{}`", code.name())).collect();
+    named.join(", ")
 }
 
 fn of_others(text: &mut String, endpoints: &[Endpoint]) {

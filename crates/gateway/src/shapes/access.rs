@@ -3,13 +3,12 @@
 use domain::{Identity, Permission, Proof, Role, Time};
 use schemars::JsonSchema;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use store::{SessionHolder, SessionRecord, TokenOwner, TokenRecord, UserRecord};
 
 use crate::access::{Enrolment, LOCAL_TOKEN, MadeToken, RecoveryCodes, Secret};
 
 /// Who asks, and what they may.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct IdentityShape {
     name: String,
     roles: Vec<&'static str>,
@@ -69,14 +68,11 @@ impl From<&UserRecord> for UserShape {
     }
 }
 
-/// The entity tag of a user: another wherever something that people manage of it is. When it signed in is not.
-pub(crate) fn user_tag(user: &UserRecord) -> String {
+/// What people manage of a user, as a text that is another wherever it is: what an entity tag is made of.
+pub(crate) fn managed(user: &UserRecord) -> String {
     let UserRecord { id, display_name, roles, disabled, password_hash, totp, .. } = user;
     let password = password_hash.as_ref().map(|hash| hash.0.as_str());
-    let text = format!("{:?}", (id, display_name, roles, disabled, password, totp.is_some()));
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
+    format!("{:?}", (id, display_name, roles, disabled, password, totp.is_some()))
 }
 
 /// A token, without its secret.

@@ -1,18 +1,13 @@
-//! Configuration items and Infrastructures on the wire.
-//!
-//! What an Infrastructure sets as environment is told by name alone: values there are often secrets, and who may read the
-//! state need not know them.
+//! Configuration items on the wire, their history, and how they belong together.
 
 use std::collections::BTreeMap;
 
+use domain::Time;
 use domain::cmdb::{AttributeChange, Item, ItemAttributes, ItemChange, ItemValue, KnownBy, Relation};
-use domain::{Infrastructure, Time};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::phrases;
-use crate::problem::Problem;
 
 /// A configuration item in its newest version.
 #[derive(Serialize, JsonSchema)]
@@ -21,9 +16,9 @@ pub(crate) struct ItemShape {
     kind: &'static str,
     version: u64,
     /// What was declared of it.
-    declared: BTreeMap<String, Value>,
+    declared: BTreeMap<String, ValueShape>,
     /// What was found.
-    discovered: BTreeMap<String, Value>,
+    discovered: BTreeMap<String, ValueShape>,
     first_seen: String,
     last_changed: String,
     /// Since when it is not there any more.
@@ -66,8 +61,8 @@ pub(crate) struct ItemChangeShape {
 /// An attribute before and after; null: it was not there.
 #[derive(Serialize, JsonSchema)]
 struct AttributeShape {
-    before: Option<Value>,
-    after: Option<Value>,
+    before: Option<ValueShape>,
+    after: Option<ValueShape>,
 }
 
 impl From<&ItemChange> for ItemChangeShape {
@@ -75,7 +70,8 @@ impl From<&ItemChange> for ItemChangeShape {
         let relations = |all: &[Relation]| all.iter().map(|one| RelationShape::new(one, None)).collect();
         let shape = |(name, change): (&String, &AttributeChange)| {
             let AttributeChange { before, after } = change;
-            let (before, after) = (before.as_ref().map(value), after.as_ref().map(value));
+            let (before, after) =
+                (before.as_ref().map(ValueShape::from), after.as_ref().map(ValueShape::from));
             (name.clone(), AttributeShape { before, after })
         };
         Self {
@@ -117,51 +113,35 @@ impl RelationShape {
     }
 }
 
-/// What is up, as it was declared.
+/// The value of a configured attribute.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct InfrastructureShape {
-    name: String,
-    environment: Value,
-    cpu_limits: Value,
-    /// As in a definition, environments by name alone.
-    services: BTreeMap<String, Value>,
+#[serde(untagged)]
+#[schemars(rename = "ItemValue")]
+enum ValueShape {
+    /// Yes or no.
+    Flag(bool),
+    /// A count, or bytes; the attribute's name says which.
+    Count(u64),
+    /// Such as cores.
+    Number(f64),
+    Text(String),
+    List(Vec<String>),
+    Fields(BTreeMap<String, String>),
 }
 
-impl InfrastructureShape {
-    pub(crate) fn new(infrastructure: &Infrastructure) -> Result<Self, Problem> {
-        let unwritable =
-            |error: serde_json::Error| Problem::internal(format!("an Infrastructure is no JSON: {error}"));
-        let mut services = BTreeMap::new();
-        for (name, spec) in &infrastructure.services {
-            let mut shown = serde_json::to_value(spec).map_err(unwritable)?;
-            if let Some(fields) = shown.as_object_mut() {
-                let names: Vec<&String> = spec.environment.keys().collect();
-                fields.insert("environment".to_owned(), serde_json::to_value(names).map_err(unwritable)?);
-            }
-            services.insert(name.to_string(), shown);
-        }
-        Ok(Self {
-            name: infrastructure.name.to_string(),
-            environment: serde_json::to_value(infrastructure.environment).map_err(unwritable)?,
-            cpu_limits: serde_json::to_value(infrastructure.cpu_limits).map_err(unwritable)?,
-            services,
-        })
-    }
-}
-
-fn attributes(all: &ItemAttributes) -> BTreeMap<String, Value> {
-    all.iter().map(|(name, one)| (name.clone(), value(one))).collect()
-}
-
-fn value(value: &ItemValue) -> Value {
-    match value {
-        ItemValue::Flag(flag) => Value::from(*flag),
-        ItemValue::Count(count) => Value::from(*count),
-        ItemValue::Number(number) => Value::from(*number),
-        ItemValue::Text(text) => Value::from(text.as_str()),
-        ItemValue::List(list) => Value::from(list.clone()),
-        ItemValue::Fields(fields) => {
-            fields.iter().map(|(name, text)| (name.clone(), text.as_str())).collect()
+impl From<&ItemValue> for ValueShape {
+    fn from(value: &ItemValue) -> Self {
+        match value {
+            ItemValue::Flag(flag) => Self::Flag(*flag),
+            ItemValue::Count(count) => Self::Count(*count),
+            ItemValue::Number(number) => Self::Number(*number),
+            ItemValue::Text(text) => Self::Text(text.clone()),
+            ItemValue::List(list) => Self::List(list.clone()),
+            ItemValue::Fields(fields) => Self::Fields(fields.clone()),
         }
     }
+}
+
+fn attributes(all: &ItemAttributes) -> BTreeMap<String, ValueShape> {
+    all.iter().map(|(name, one)| (name.clone(), one.into())).collect()
 }

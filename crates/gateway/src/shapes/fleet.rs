@@ -1,12 +1,14 @@
 //! The fleet on the wire: services with their instances and links, running faults, pauses.
 
+use domain::capability::{Capabilities, Enforcement};
 use domain::snapshot::{BreakerState, Phase, Window};
 use domain::units::show_duration;
 use domain::{InstanceName, ServiceName, ServiceState, Snapshot, Time};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
 use crate::control::RunningFault;
+use crate::endpoint::choices;
 use crate::phrases;
 
 #[derive(Serialize, JsonSchema)]
@@ -148,6 +150,62 @@ impl From<&RunningFault> for FaultShape {
     }
 }
 
+/// What the provider can do on this machine.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct CapabilitiesShape {
+    /// The provider's name, such as `processes`.
+    provider: String,
+    /// CPU quota.
+    cpu_limit: EnforcementShape,
+    /// Memory limit.
+    memory_limit: EnforcementShape,
+    /// Volumes with a size, growing online.
+    volumes: EnforcementShape,
+    /// Stress beside an instance, which stays until the fault ends.
+    host_stress: EnforcementShape,
+    /// Latency, partition and throttling on links, circuit breaking, rerouting.
+    links: EnforcementShape,
+}
+
+/// How something is brought about.
+#[derive(Serialize, JsonSchema)]
+struct EnforcementShape {
+    #[schemars(schema_with = "enforcements")]
+    by: &'static str,
+    /// By what of the kernel, or why it cannot be done; not there for `supervision`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    detail: Option<String>,
+}
+
+fn enforcements(_: &mut SchemaGenerator) -> Schema {
+    choices(["kernel", "supervision", "unavailable"])
+}
+
+impl From<&Enforcement> for EnforcementShape {
+    fn from(enforcement: &Enforcement) -> Self {
+        let (by, detail) = match enforcement {
+            Enforcement::Kernel(which) => ("kernel", Some(which.clone())),
+            Enforcement::Supervision => ("supervision", None),
+            Enforcement::Unavailable(why) => ("unavailable", Some(why.clone())),
+        };
+        Self { by, detail }
+    }
+}
+
+impl From<&Capabilities> for CapabilitiesShape {
+    fn from(can: &Capabilities) -> Self {
+        Self {
+            provider: can.provider.clone(),
+            cpu_limit: (&can.cpu_limit).into(),
+            memory_limit: (&can.memory_limit).into(),
+            volumes: (&can.volumes).into(),
+            host_stress: (&can.host_stress).into(),
+            links: (&can.links).into(),
+        }
+    }
+}
+
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct PauseShape {
     service: String,
@@ -158,5 +216,10 @@ pub(crate) struct PauseShape {
 impl PauseShape {
     pub(crate) fn new(service: &ServiceName, until: Time, now: Time) -> Self {
         Self { service: service.to_string(), until: until.rfc3339(), left: show_duration(until.since(now)) }
+    }
+
+    /// What of it does not change by itself.
+    pub(crate) fn told(&self) -> String {
+        format!("{} {}", self.service, self.until)
     }
 }

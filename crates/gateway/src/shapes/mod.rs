@@ -6,18 +6,18 @@
 mod access;
 mod audit;
 mod cmdb;
+mod experiment;
 mod fleet;
+mod infrastructure;
 mod timeline;
 mod trace;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use domain::{Cause, Intent, Issue, IssueKind, Plan, PlanStatus, Severity, Time};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use store::{ExperimentRecord, HealthRecord, JournalEntry, PlanRecord, Statistics};
+use store::{HealthRecord, JournalEntry, PlanRecord, Statistics};
 
 use crate::api::{SEVERITIES, STATUSES};
 use crate::control::{Planned, StrategyRate};
@@ -26,11 +26,13 @@ use crate::phrases;
 
 pub(crate) use access::{
     EnrolmentShape, IdentityShape, MadeTokenShape, RecoveryCodesShape, SessionShape, TokenShape, UserShape,
-    user_tag,
+    managed,
 };
 pub(crate) use audit::AuditRecordShape;
-pub(crate) use cmdb::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape};
-pub(crate) use fleet::{FaultShape, PauseShape, ServiceShape};
+pub(crate) use cmdb::{ItemChangeShape, ItemShape, RelationShape};
+pub(crate) use experiment::{ExperimentShape, document, experiment};
+pub(crate) use fleet::{CapabilitiesShape, FaultShape, PauseShape, ServiceShape};
+pub(crate) use infrastructure::InfrastructureShape;
 pub(crate) use timeline::{
     CorrelationShape, EventShape, ServiceContext, ServiceHealthShape, TrendShape, WindowShape,
 };
@@ -377,62 +379,4 @@ impl From<&StrategyRate> for StrategyShape {
             unavailable_because: rate.unavailable.clone(),
         }
     }
-}
-
-/// The specified fields of an experiment beside its id and status.
-const EXPERIMENT_FIELDS: [&str; 16] = [
-    "name",
-    "type",
-    "target",
-    "parameters",
-    "duration_seconds",
-    "severity",
-    "safety_level",
-    "auto_rollback",
-    "steady_state",
-    "started_at",
-    "completed_at",
-    "blast_radius",
-    "recovery_time_seconds",
-    "passed",
-    "verdict",
-    "created_at",
-];
-
-/// The schema of [`experiment`]: a document with every specified field.
-pub(crate) struct ExperimentShape;
-
-impl JsonSchema for ExperimentShape {
-    fn schema_name() -> Cow<'static, str> {
-        "Experiment".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let mut properties: Map<String, Value> = EXPERIMENT_FIELDS
-            .iter()
-            .map(|field| ((*field).to_owned(), json!({"description": "Null where it is not known"})))
-            .collect();
-        properties.insert("id".to_owned(), json!({"type": "string", "format": "uuid"}));
-        properties.insert("status".to_owned(), json!({"type": "string"}));
-        let required: Vec<String> = properties.keys().cloned().collect();
-        json_schema!({"type": "object", "properties": properties, "required": required})
-    }
-}
-
-/// An experiment: the specified fields that its document lacks are null, the document's own follow, and
-/// id and status are the store's.
-pub(crate) fn experiment(record: &ExperimentRecord) -> Value {
-    let mut shape = document(record);
-    for field in EXPERIMENT_FIELDS {
-        shape.entry(field).or_insert(Value::Null);
-    }
-    shape.insert("id".to_owned(), record.id.to_string().into());
-    shape.insert("status".to_owned(), record.status.name().into());
-    shape.insert("created_at".to_owned(), record.created_at.rfc3339().into());
-    Value::Object(shape)
-}
-
-/// The fields of an experiment's document; none where it is no JSON object.
-pub(crate) fn document(record: &ExperimentRecord) -> Map<String, Value> {
-    serde_json::from_str(&record.document).unwrap_or_default()
 }

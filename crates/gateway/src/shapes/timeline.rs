@@ -1,7 +1,5 @@
 //! What lies on the time line, on the wire (specification §4: `correlate`, `service/{name}/health`).
 
-use std::collections::BTreeMap;
-
 use decide::correlate::{Correlation, PatternName, Span};
 use decide::service::{ServiceHealth, ServiceStatus};
 use decide::trend::Trend;
@@ -23,6 +21,21 @@ impl From<Span> for WindowShape {
     }
 }
 
+/// Where more of it is to be found.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EventLink")]
+struct LinkShape {
+    /// `page`, `trace`, `logs`, `metrics` or `source`; what is told from outside may have another.
+    rel: String,
+    href: String,
+}
+
+impl From<&HappeningLink> for LinkShape {
+    fn from(link: &HappeningLink) -> Self {
+        Self { rel: link.rel.clone(), href: link.href.clone() }
+    }
+}
+
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct EventShape {
     id: String,
@@ -30,8 +43,7 @@ pub(crate) struct EventShape {
     time: String,
     service: Option<String>,
     title: String,
-    #[schemars(with = "Vec<BTreeMap<String, String>>")]
-    links: Vec<HappeningLink>,
+    links: Vec<LinkShape>,
     end: Option<String>,
     lane: &'static str,
     label: String,
@@ -50,7 +62,7 @@ impl From<&Happening> for EventShape {
             time: time(event.from_us).rfc3339(),
             service: event.service.clone(),
             title: event.title.clone(),
-            links: event.links.clone(),
+            links: event.links.iter().map(LinkShape::from).collect(),
             end: event.to_us.map(|end| time(end).rfc3339()),
             lane: event.kind.lane().name(),
             label: event.label.clone(),

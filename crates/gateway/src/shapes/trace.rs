@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use telemetry::{
@@ -98,7 +98,9 @@ pub(crate) struct SpanShape<'a> {
     self_ms: f64,
     /// What is odd about its place.
     oddity: Option<&'static str>,
+    #[schemars(schema_with = "sent_attributes")]
     attributes: Json,
+    #[schemars(schema_with = "sent_attributes")]
     resource: Json,
     scope: ScopeShape<'a>,
     events: Vec<EventShape<'a>>,
@@ -118,6 +120,7 @@ struct ScopeShape<'a> {
 struct EventShape<'a> {
     time: String,
     name: &'a str,
+    #[schemars(schema_with = "sent_attributes")]
     attributes: Json,
     dropped_attributes: u32,
 }
@@ -126,6 +129,7 @@ struct EventShape<'a> {
 struct LinkShape {
     trace_id: String,
     span_id: String,
+    #[schemars(schema_with = "sent_attributes")]
     attributes: Json,
     dropped_attributes: u32,
 }
@@ -173,10 +177,13 @@ pub(crate) struct LogRecordShape {
     severity_number: u8,
     severity: String,
     event_name: String,
+    #[schemars(schema_with = "sent")]
     body: Json,
     trace_id: Option<String>,
     span_id: Option<String>,
+    #[schemars(schema_with = "sent_attributes")]
     attributes: Json,
+    #[schemars(schema_with = "sent_attributes")]
     resource: Json,
     dropped_attributes: u32,
 }
@@ -212,6 +219,16 @@ pub(crate) fn plain_value(value: &Value) -> Json {
         Value::List(list) => list.iter().map(plain_value).collect(),
         Value::Map(map) => attributes(map),
     }
+}
+
+/// Whatever was sent.
+fn sent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["null", "string", "number", "boolean", "array", "object"]})
+}
+
+/// Whatever was sent, by name.
+fn sent_attributes(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "additionalProperties": sent(generator)})
 }
 
 /// Of a key that came twice the last value counts.

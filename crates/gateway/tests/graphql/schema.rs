@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use super::support::scene;
+use super::support::server::start;
+
 /// Set, the test writes the document before it compares it.
 const WRITE: &str = "UPDATE_GOLDEN";
 
@@ -18,4 +21,20 @@ fn the_reference_holds_the_schema_that_is_served() {
         "docs/reference/schema.graphql is not the schema that is served; `{WRITE}=1 cargo test -p gateway --test graphql schema` writes it"
     );
     assert!(!text.to_lowercase().contains("prediction"), "there is no engine that predicts");
+}
+
+#[test]
+fn every_query_in_the_documents_is_one_that_is_answered() {
+    let guide = include_str!("../../../../docs/guides/graphql.md");
+    let (server, mut tried) = (start(scene::busy), 0);
+    for block in guide.split("```graphql\n").skip(1) {
+        let query = block.split("```").next().unwrap();
+        if query.starts_with("subscription") {
+            continue;
+        }
+        let answer = server.graphql(query);
+        assert_eq!(answer.get("errors"), None, "{query}: {answer}");
+        tried += 1;
+    }
+    assert!(tried >= 2, "{tried}");
 }

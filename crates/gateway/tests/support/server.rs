@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use audit::Audit;
@@ -21,6 +21,7 @@ use telemetry::Telemetry;
 use super::{Fleet, MachineClock};
 
 pub(crate) const TOKEN: &str = "a-token-for-the-tests-only";
+const DOCUMENT: &str = "/api/v3/openapi.json";
 pub(crate) const HEALING: &str = "/api/v3/self-healing";
 
 pub(crate) struct Server {
@@ -237,7 +238,38 @@ impl Server {
         let (head, body) =
             text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {method} {path}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head: head.to_owned(), body: unchunked(head, body) }
+        let reply = Reply { status, head: head.to_owned(), body: unchunked(head, body) };
+        if reply.header("content-type") == Some("application/problem+json") && path != DOCUMENT {
+            Self::check_code(method, path, &reply);
+        }
+        reply
+    }
+
+    /// Every refusal has a code that the document lists for its operation.
+    fn check_code(method: &str, path: &str, reply: &Reply) {
+        static DOCUMENTED: OnceLock<Value> = OnceLock::new();
+        // Of a server of its own: some tests count what theirs was asked.
+        let document = DOCUMENTED.get_or_init(|| start(super::scene::calm).get(DOCUMENT).json());
+        let asked: Vec<&str> = path.split('?').next().unwrap_or(path).split('/').collect();
+        let fits = |template: &str| {
+            let parts: Vec<&str> = template.split('/').collect();
+            parts.len() == asked.len()
+                && parts.iter().zip(&asked).all(|(part, asked)| part.starts_with('{') || part == asked)
+        };
+        let operations = document["paths"].as_object().unwrap();
+        let known = operations.iter().filter(|(template, _)| fits(template));
+        // The most definite address is the one that answers.
+        let operation = known.min_by_key(|(template, _)| template.matches('{').count());
+        let operation = operation.and_then(|(_, methods)| methods.get(method.to_lowercase()));
+        let Some(operation) = operation else { return };
+        let schema = "content/application~1problem+json/schema/allOf/1/properties/code/enum";
+        let listed = operation.pointer(&format!("/responses/{}/{schema}", reply.status));
+        let code = &reply.json()["code"];
+        let is_listed = listed.is_some_and(|codes| codes.as_array().unwrap().contains(code));
+        assert!(
+            is_listed,
+            "{method} {path} refuses with {code}, which the document does not list: {listed:?}"
+        );
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {

@@ -47,6 +47,11 @@ pub(crate) enum UsersCommand {
         #[command(flatten)]
         password: PasswordSource,
     },
+    /// Take the second factor from a user who lost it, with its recovery codes.
+    RemoveTotp {
+        /// Whose.
+        name: String,
+    },
     /// Shut a user out for good: its tokens are revoked, password and second factor go; the name stays taken.
     Remove {
         /// Whom.
@@ -120,6 +125,10 @@ pub(super) fn users(global: &Global, command: &UsersCommand) -> Result<Exit, Fai
         UsersCommand::Enable { name } => changed(name, &json!({ "disabled": false })),
         UsersCommand::Password { name, password } => {
             changed(name, &json!({ "password": password.chosen("new password: ")? }))
+        }
+        UsersCommand::RemoveTotp { name } => {
+            let user: Value = global.client()?.delete(&format!("{}/totp", user_path(name)))?;
+            said(&user)
         }
         UsersCommand::Remove { name } => {
             let user: Value = global.client()?.delete(&user_path(name))?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use domain::units::{parse_duration, show_duration};
-use domain::{BurnBound, PlanStatus, ResourceId};
+use domain::{BurnBound, ExperimentId, PlanStatus, ResourceId};
 use serde_json::{Map, Value, json};
 
 use super::config::{load, print};
@@ -17,6 +17,11 @@ use crate::control_plane::{ControlPlane, EMERGENCY_FILE, OccupiedPort};
 pub(crate) enum ChaosCommand {
     /// Inject one fault and wait until its effect is proven.
     Inject(InjectArgs),
+    /// End one experiment, and take its faults out.
+    Abort {
+        /// Its id, from `homeostat chaos inject` or the page.
+        experiment: ExperimentId,
+    },
     /// Take every fault out at once; nothing is repaired or disturbed until `chaos resume`.
     Stop {
         /// Said in full, because it stops repairs too.
@@ -117,6 +122,7 @@ enum Files {
 pub(super) fn run(global: &Global, command: &ChaosCommand) -> Result<Exit, Failure> {
     match command {
         ChaosCommand::Inject(args) => inject(global, args),
+        ChaosCommand::Abort { experiment } => abort(global, *experiment),
         ChaosCommand::Stop { .. } => stop(global),
         ChaosCommand::Resume => resume(global),
         ChaosCommand::Recover { within } => recover(global, *within),
@@ -208,6 +214,12 @@ fn stop(global: &Global) -> Result<Exit, Failure> {
 fn stopped(answer: &Value) -> Result<Exit, Failure> {
     print(&format!("{} faults taken out\n", answer["faults_removed"]))?;
     provider::say!("nothing is repaired or disturbed until `homeostat chaos resume`");
+    Ok(Exit::Done)
+}
+
+fn abort(global: &Global, experiment: ExperimentId) -> Result<Exit, Failure> {
+    let ended: Value = global.client()?.delete(&format!("/api/v3/chaos/experiment/{experiment}"))?;
+    provider::say!("experiment {experiment} is {}", ended["status"].as_str().unwrap_or("ended"));
     Ok(Exit::Done)
 }
 

@@ -153,6 +153,19 @@ fn create(global: &Global, file: &Path, how: How) -> Result<Exit, Failure> {
     follow(&client, plan, how)
 }
 
+/// Has the server bring up what a file declares, and waits for that.
+pub(super) fn bring_up(client: &Client, file: &Path) -> Result<(), Failure> {
+    let definition = std::fs::read_to_string(file).map_err(|error| Failure::failed(&error))?;
+    let plan: Value = client.post("/api/v3/infrastructures", &json!({ "definition": definition }))?;
+    let id = plan["id"].as_str().unwrap_or_default().to_owned();
+    let (exit, why) = match await_plan(client, &id, plan)? {
+        (Rollout::Done, _) => return Ok(()),
+        (Rollout::Failed, plan) => (Exit::Failed, plan["error_message"].as_str().map(str::to_owned)),
+        (Rollout::Held, _) => (Exit::Refused, Some(format!("it waits: homeostat approve {id}"))),
+    };
+    Err(Failure { exit, message: why.unwrap_or_else(|| "it was not brought up".to_owned()) })
+}
+
 /// The Infrastructure of a service is the one that is up.
 fn scale(global: &Global, service: &ServiceName, replicas: u32, how: How) -> Result<Exit, Failure> {
     let client = global.client()?;

@@ -92,6 +92,15 @@ pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
+/// How something is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Switch {
+    /// As far as the trust ladder allows.
+    On,
+    /// Nothing is repaired by itself; standing restarts go on.
+    Off,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -135,6 +144,22 @@ pub(crate) enum Command {
         /// Its id, from `homeostat status`.
         plan: PlanId,
     },
+    /// End a plan that waits for a person.
+    Reject {
+        /// Its id, from `homeostat status`.
+        plan: PlanId,
+    },
+    /// Take a finished plan back.
+    Rollback {
+        /// Its id.
+        plan: PlanId,
+    },
+    /// Whether repairs run by themselves; with `on` or `off` it is switched.
+    Automation {
+        /// How it is to be.
+        #[arg(value_enum)]
+        switch: Option<Switch>,
+    },
     /// Repair and disturb nothing at a service for a while.
     Pause {
         /// Which service.
@@ -142,6 +167,11 @@ pub(crate) enum Command {
         /// How long, such as 30m or 1h.
         #[arg(long = "for", value_parser = parse_duration, default_value = "1h", allow_hyphen_values = true)]
         time: Duration,
+    },
+    /// End a pause.
+    Unpause {
+        /// Which service.
+        service: ServiceName,
     },
     /// The captured output of a service.
     Logs {
@@ -454,6 +484,10 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Deploy(args) => deploy::run(&global, &args),
         Command::Infra(command) => infra::run(&global, &command),
         Command::Approve { plan } => operate::approve(&global, plan),
+        Command::Reject { plan } => operate::reject(&global, plan),
+        Command::Rollback { plan } => operate::roll_back(&global, plan),
+        Command::Automation { switch } => operate::automation(&global, switch),
+        Command::Unpause { service } => operate::unpause(&global, &service),
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),

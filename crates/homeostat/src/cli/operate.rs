@@ -1,4 +1,4 @@
-//! Commands that change something: up, down, heal, approve, pause.
+//! Commands that change something: up, down, heal, what is decided about plans, automation, pauses.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +11,8 @@ use provider::ProcessProvider;
 use serde_json::{Value, json};
 
 use super::config::{load, print};
-use super::{Exit, Failure, Global, Output, UpArgs};
+use super::infra::bring_up;
+use super::{Exit, Failure, Global, Output, Switch, UpArgs};
 use crate::client::{Client, ClientError, endpoint_file};
 use crate::control_plane::take_back;
 use crate::receiving::with_endpoint;
@@ -42,6 +43,8 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         // It brings the services up itself, once it knows where they send their telemetry.
         Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),
         Err(failure) => Err(failure),
+        // What runs judges and records what is brought up beside it.
+        Ok(client) if !was_up => bring_up(&client, &args.file).map(|()| client),
         Ok(client) => {
             let endpoint = std::fs::read_to_string(endpoint_file(&global.dir)).ok();
             let infrastructure = with_endpoint(&infrastructure, endpoint.as_deref());
@@ -173,6 +176,40 @@ pub(super) fn approve(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
     let client = global.client()?;
     let _: Value = client.post(&format!("/api/v3/self-healing/remediations/{plan}/approve"), &json!({}))?;
     provider::say!("approved; it runs as soon as the guard clears it");
+    Ok(Exit::Done)
+}
+
+/// Ends a waiting plan.
+pub(super) fn reject(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
+    let _: Value =
+        global.client()?.post(&format!("/api/v3/self-healing/remediations/{plan}/reject"), &json!({}))?;
+    provider::say!("rejected; nothing of it was done");
+    Ok(Exit::Done)
+}
+
+/// Takes a finished plan back.
+pub(super) fn roll_back(global: &Global, plan: PlanId) -> Result<Exit, Failure> {
+    let path = format!("/api/v3/self-healing/remediations/{plan}/rollback");
+    let answer: Value = global.client()?.post(&path, &json!({}))?;
+    print(&super::show::plan_text(&answer))?;
+    Ok(Exit::Done)
+}
+
+/// Switches automatic repair, or says how it is.
+pub(super) fn automation(global: &Global, switch: Option<Switch>) -> Result<Exit, Failure> {
+    let (client, path) = (global.client()?, "/api/v3/self-healing/toggle-auto-remediation");
+    let answer: Value = match switch {
+        Some(switch) => client.post(path, &json!({ "enabled": switch == Switch::On }))?,
+        None => client.get(path)?,
+    };
+    print(&format!("{}\n", answer["message"].as_str().unwrap_or_default()))?;
+    Ok(Exit::Done)
+}
+
+/// Ends a pause.
+pub(super) fn unpause(global: &Global, service: &ServiceName) -> Result<Exit, Failure> {
+    let _: Value = global.client()?.delete(&format!("/api/v3/self-healing/pauses/{service}"))?;
+    provider::say!("{service} is looked after again");
     Ok(Exit::Done)
 }
 

@@ -7,6 +7,59 @@ use clap::{Arg, Command};
 use super::{cell, check};
 use crate::cli::command;
 
+const PARITY: &str = "\n## What is changed over REST, by command\n\n\
+    A command that changes something asks the server that runs, whose guard judges it and whose audit trail records it. Without \
+    one there are `up` and `down`, which begin and end it, `chaos recover`, and `restore`, which is refused while one runs.\n\n\
+    | endpoint | command |\n|---|---|\n";
+
+/// By what somebody at a shell does what an endpoint does.
+#[derive(Clone, Copy)]
+enum By {
+    Command(&'static str),
+    /// By none, with why.
+    Api(&'static str),
+}
+
+/// Every write of the REST API.
+const WRITES: [(&str, By); 32] = {
+    const OWN: By = By::Api("one's own account is kept on the page `/account`");
+    const TOLD: By = By::Api("programs tell of it");
+    [
+        ("POST /api/v3/access/me/password", OWN),
+        ("POST /api/v3/access/me/totp", OWN),
+        ("POST /api/v3/access/me/totp/confirm", OWN),
+        ("DELETE /api/v3/access/me/totp", OWN),
+        ("POST /api/v3/self-healing/toggle-auto-remediation", By::Command("automation")),
+        ("POST /api/v3/self-healing/deploy/{name}", By::Command("deploy")),
+        ("POST /api/v3/observability/deployments", TOLD),
+        ("POST /api/v3/chaos/emergency-stop", By::Command("chaos stop")),
+        ("DELETE /api/v3/chaos/emergency-stop", By::Command("chaos resume")),
+        ("POST /api/v3/observability/events", TOLD),
+        ("POST /api/v3/chaos/experiment", By::Command("chaos inject")),
+        ("DELETE /api/v3/chaos/experiment/{id}", By::Command("chaos abort")),
+        ("POST /api/v3/infrastructures", By::Command("infra create")),
+        ("DELETE /api/v3/infrastructures/{name}", By::Command("infra delete")),
+        ("POST /api/v3/infrastructures/{name}/scale", By::Command("infra scale")),
+        ("POST /api/v3/self-healing/manual-remediate/{id}", By::Command("heal")),
+        ("POST /api/v3/self-healing/dry-run/{id}", By::Command("heal")),
+        ("POST /api/v3/self-healing/pauses", By::Command("pause")),
+        ("DELETE /api/v3/self-healing/pauses/{name}", By::Command("unpause")),
+        ("POST /api/v3/self-healing/remediations/{id}/approve", By::Command("approve")),
+        ("POST /api/v3/self-healing/remediations/{id}/reject", By::Command("reject")),
+        ("POST /api/v3/self-healing/remediations/{id}/rollback", By::Command("rollback")),
+        ("DELETE /api/v3/access/sessions", OWN),
+        ("DELETE /api/v3/access/sessions/{id}", OWN),
+        ("POST /api/v3/access/tokens", By::Command("token create")),
+        ("DELETE /api/v3/access/tokens/{id}", By::Command("token revoke")),
+        ("POST /api/v3/access/sign-in", By::Command("login")),
+        ("POST /api/v3/observability/trace", TOLD),
+        ("POST /api/v3/access/users", By::Command("users create")),
+        ("PATCH /api/v3/access/users/{name}", By::Command("users roles")),
+        ("DELETE /api/v3/access/users/{name}", By::Command("users remove")),
+        ("DELETE /api/v3/access/users/{name}/totp", By::Command("users remove-totp")),
+    ]
+};
+
 fn page() -> String {
     let mut whole = command();
     whole.build();
@@ -24,6 +77,16 @@ fn page() -> String {
     text.push_str("\n## Options of every command\n\n");
     let global: Vec<&Arg> = whole.get_arguments().filter(|argument| argument.is_global_set()).collect();
     arguments(&mut text, &global);
+    text.push_str(PARITY);
+    for (endpoint, by) in WRITES {
+        let by = match by {
+            By::Command(command) => {
+                format!("[`homeostat {command}`](#homeostat-{})", command.replace(' ', "-"))
+            }
+            By::Api(why) => format!("the API alone: {why}"),
+        };
+        let _ = writeln!(text, "| `{endpoint}` | {by} |");
+    }
     text.push_str("\n## All commands\n\n| command | what it does |\n|---|---|\n");
     let mut all = Vec::new();
     commands(&whole, "homeostat", &mut all);
@@ -128,4 +191,21 @@ fn more(argument: &Arg) -> String {
 #[test]
 fn the_page_of_the_command_line_is_what_the_program_says() {
     check("cli.md", &page());
+}
+
+#[test]
+fn every_write_has_a_command_that_there_is_or_a_reason_to_have_none() {
+    let rest = std::fs::read_to_string(super::root().join("docs/reference/rest.md")).unwrap();
+    let listed = rest.lines().filter_map(|line| line.strip_prefix("| [`")?.split_once('`'));
+    let listed: Vec<&str> =
+        listed.map(|(endpoint, _)| endpoint).filter(|endpoint| !endpoint.starts_with("GET ")).collect();
+    assert_eq!(listed, WRITES.map(|(endpoint, _)| endpoint));
+    let (mut whole, mut all) = (command(), Vec::new());
+    whole.build();
+    commands(&whole, "homeostat", &mut all);
+    for (endpoint, by) in WRITES {
+        if let By::Command(name) = by {
+            assert!(all.iter().any(|(one, _)| *one == format!("homeostat {name}")), "{endpoint}: {name}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use toml::Value;
 
 use super::source::{Field, Type, types};
 use super::{cell, check, root};
-use crate::config::{Config, Objects, Oidc};
+use crate::config::{Config, Objects, Oidc, Takes, takes};
 
 /// Where parts of the configuration are declared outside this crate.
 const OTHER_SOURCES: [&str; 5] = [
@@ -93,7 +93,22 @@ is named by `--config` or `HOMEOSTAT_CONFIG`; without one every default counts. 
 that nobody knows and a value out of range are refused with file and line, and nothing starts.
 
 Durations are milliseconds, or text with a unit such as `\"30s\"`; shares are percent.
+
+What is in force *at a reload* is taken over by `homeostat reload` or SIGHUP, which say of each key that changed whether it took
+effect; a file with anything wrong in it changes nothing. The rest waits for a restart of the control plane, during which services
+run on.
 ";
+
+/// When a change of a key takes effect, as `homeostat reload` will say.
+fn in_force(path: &str, name: &str) -> &'static str {
+    let table = path.trim_matches(|letter| letter == '[' || letter == ']');
+    let key = if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") };
+    match takes(&key) {
+        Takes::Live => "at a reload",
+        Takes::Restart => "after a restart",
+        Takes::FirstUse => "where a data directory is first used",
+    }
+}
 
 /// A table of the file: its own keys, then the tables within it.
 fn of_type(
@@ -110,16 +125,17 @@ fn of_type(
         let _ = write!(text, "\n## `{path}`\n\n{}\n", says.replace("[`", "`").replace("`]", "`"));
     }
     if !keys.is_empty() {
-        text.push_str("\n| key | value | default | meaning |\n|---|---|---|---|\n");
+        text.push_str("\n| key | value | default | in force | meaning |\n|---|---|---|---|---|\n");
     }
     for field in keys {
         let default = defaults.and_then(|defaults| defaults.get(&field.name));
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             field.name,
             kind(&field.kind, known),
             shown(field, default),
+            in_force(path, &field.name),
             cell(&field.says)
         );
     }

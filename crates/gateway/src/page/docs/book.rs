@@ -39,8 +39,12 @@ pub(super) static PARTS: [Part; 4] = [
         documents: documents!("guides":
             "first-hour",
             "heal-your-services",
+            "infrastructures",
+            "infrastructure-file",
             "write-an-experiment",
             "secure-it",
+            "backup-and-reload",
+            "graphql",
             "sre-automation",
             "chaos-engineering",
             "observability-practices",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use audit::{Audit, Filter, Outcome};
 use domain::access::Permissions;
-use domain::{AnonymousReads, Permission, Role};
+use domain::{AnonymousReads, Clock, Permission, Role};
 use gateway::access::AccessConfig;
 use gateway::{Address, Asks, addresses};
 use serde_json::{Value, json};
@@ -324,6 +324,43 @@ fn a_body_that_is_too_large_is_not_read() {
     let server = start(scene::calm);
     let body = format!("{{\"definition\": \"{}\"}}", "x".repeat(2 << 20));
     assert_problem(&server.write("POST", "/api/v3/infrastructures", &body), 413, "body_too_large");
+}
+
+#[test]
+fn a_token_makes_none_that_outlives_it_or_may_more() {
+    let server = start(scene::calm);
+    let (at, tokens) = (rfc3339_in, "/api/v3/access/tokens");
+    let parent = json!({ "name": "parent", "roles": ["operator"], "scope": ["state:read"], "expires_at": at(2) });
+    let (parent, _) = token(&server, parent);
+    let make = |bearer: &str, body: Value| ask(&server, Some(bearer), "POST", tokens, &body.to_string());
+    for body in [
+        json!({ "name": "for ever", "roles": ["viewer"], "scope": ["state:read"] }),
+        json!({ "name": "longer", "roles": ["viewer"], "scope": ["state:read"], "expires_at": at(3) }),
+    ] {
+        let reply = make(&parent, body);
+        assert_problem(&reply, 422, "invalid_field");
+        assert!(reply.body.contains("expires_at") && reply.body.contains("token parent ends at"), "{}", reply.body);
+    }
+    for body in [
+        json!({ "name": "wider", "roles": ["operator"], "scope": ["services:operate"], "expires_at": at(1) }),
+        json!({ "name": "higher", "roles": ["admin"], "scope": ["access:manage"], "expires_at": at(1) }),
+    ] {
+        assert_problem(&make(&parent, body), 422, "beyond_owner");
+    }
+    // Without a scope it gets what its maker has, and no more; and it is bound as its maker is.
+    let child = make(&parent, json!({ "name": "child", "expires_at": at(1) }));
+    let child = made(&child);
+    assert_eq!(child["scope"], json!(["state:read"]));
+    let grandchild = json!({ "name": "grandchild", "expires_at": at(2) });
+    assert_problem(&make(child["token"].as_str().unwrap(), grandchild), 422, "invalid_field");
+    // One that does not end makes what it likes.
+    let (lasting, _) = token(&server, json!({ "name": "lasting", "roles": ["viewer"] }));
+    made(&make(&lasting, json!({ "name": "lasting too" })));
+}
+
+fn rfc3339_in(hours: u64) -> String {
+    let now = MachineClock::start().now();
+    now.plus(std::time::Duration::from_secs(hours * 3600)).rfc3339()
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::wrong_input::{SMALL, refused};
 pub(crate) const TESTS: &[Test] = &[
     ("users_and_tokens_are_made_changed_and_ended_by_the_command_line", access),
     ("infrastructures_are_scaled_taken_down_and_looked_up_by_the_command_line", infrastructures),
+    ("where_two_people_are_asked_for_a_token_counts_as_its_owner", two_people),
 ];
 
 const PASSWORD: &str = "a heron stood in the reeds";
@@ -102,4 +103,33 @@ fn infrastructures() {
     assert_eq!(waits.code, Some(4), "{waits:#?}");
     assert!(waits.err.contains("homeostat approve"), "{waits:#?}");
     refused(&fleet.run(&["infra", "delete", "large"]), 2, &["large"]);
+}
+
+fn two_people() {
+    let fleet = Fleet::up("[policy.approval]\ntwo_people = true\n", SMALL);
+    until("the service is ready", || fleet.all_ready());
+    let line = format!("{PASSWORD}\n");
+    for name in ["ada", "bob"] {
+        fed(&fleet, &["users", "create", name, "--role", "admin"], &line).done();
+    }
+    let made = |body: Value| {
+        let made = fleet.post("/api/v3/access/tokens", &body).unwrap();
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let of = |name: &str, owner: &str| made(json!({ "name": name, "owner": owner, "roles": ["admin"] }));
+    let (laptop, pipeline, bobs) = (of("laptop", "ada"), of("pipeline", "ada"), of("bob's", "bob"));
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    let as_whom = |token: &str, words: &[&str]| {
+        let mut command = fleet.command(&[words, &["--server", address.trim()]].concat());
+        let output = command.env("HOMEOSTAT_TOKEN", token).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    };
+    let waits = as_whom(&laptop, &["infra", "delete", "small", "--json"]);
+    assert_eq!(waits.code, Some(4), "{waits:#?}");
+    let id = waits.json()["id"].as_str().unwrap().to_owned();
+    for own in [&laptop, &pipeline] {
+        refused(&as_whom(own, &["approve", &id]), 4, &["ada asked for this plan", "two_people"]);
+    }
+    as_whom(&bobs, &["approve", &id]).done();
 }

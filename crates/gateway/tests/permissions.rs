@@ -399,11 +399,22 @@ fn every_refused_write_is_in_the_trail() {
     assert!(page.json()[0]["detail"].as_str().unwrap().starts_with("forbidden: "), "{}", page.body);
     assert_problem(&read("records/999999"), 404, "not_found");
     assert_problem(&read("records?outcome=perhaps"), 422, "invalid_field");
-    let checkpoint = read("checkpoint");
+    // Reading signs nothing; who may sign, may.
+    assert_problem(&read("checkpoint"), 404, "not_found");
+    assert_eq!(read("status").json()["checkpoint_records"], 0);
+    let change = |path: &str| ask(&server, Some(TOKEN), "POST", &format!("/api/v3/audit/{path}"), "");
+    let checkpoint = change("checkpoint");
     assert!(checkpoint.header("content-type").unwrap().starts_with("text/plain"), "{}", checkpoint.head);
     let size: u64 = checkpoint.body.lines().nth(1).unwrap().parse().unwrap();
     assert!(size > writes.len() as u64, "{}", checkpoint.body);
     assert_eq!(read("status").json()["checkpoint_records"], size);
+    assert_eq!(read("checkpoint").body, checkpoint.body, "although there are more records by now");
+    let keys = change("keys/rotate").json();
+    assert_eq!((&keys["rotations"], read("status").json()["key_rotations"].as_u64()), (&json!(1), Some(1)));
+    assert_eq!(keys["text"], audit::public_keys(dir.path()).unwrap().text());
+    let done = read("records?action=audit.&outcome=done").json();
+    let done: Vec<&str> = done.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
+    assert_eq!(done, ["audit.rotate_keys", "audit.sign_checkpoint"]);
     assert_problem(&start(scene::calm).write("GET", "/api/v3/audit/records", ""), 503, "unavailable");
 }
 

@@ -52,6 +52,7 @@ pub(crate) fn formats() -> BTreeMap<String, u32> {
     let all = all
         .into_iter()
         .chain(store::backup::FORMATS)
+        .chain(audit::backup::FORMATS)
         .chain(provider::backup::FORMATS)
         .chain(telemetry::backup::FORMATS)
         .chain(metrics::backup::FORMATS);

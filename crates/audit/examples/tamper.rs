@@ -72,10 +72,6 @@ impl Segment {
         Self { path, first, bytes, lines }
     }
 
-    fn count(&self) -> u64 {
-        self.lines.len() as u64 - 1
-    }
-
     fn line(&self, at: u64) -> &[u8] {
         &self.bytes[self.lines[at as usize]..self.lines[at as usize + 1]]
     }
@@ -217,7 +213,10 @@ impl Tampering {
                 if gone {
                     fs::remove_file(&self.segments[at].path).expect("it is there");
                 }
-                format!("segment {at} and what follows, {}", if gone { "the file as well" } else { "left empty" })
+                format!(
+                    "segment {at} and what follows, {}",
+                    if gone { "the file as well" } else { "left empty" }
+                )
             }
             Kind::TruncatedUncovered => self.truncate_before(self.records - 1 - random.below(UNCOVERED)),
         }
@@ -273,7 +272,8 @@ fn write(dir: &Path, records: u64) {
     let options = Options { checkpoint_interval: Duration::from_secs(86_400), ..Options::default() };
     let covered = records.saturating_sub(UNCOVERED);
     let options = Options { checkpoint_records: covered.max(1), segment_bytes: 32 << 20, ..options };
-    let audit = Audit::open_with(&live, Arc::new(Running(Instant::now())), options).expect("nobody else has it");
+    let audit =
+        Audit::open_with(&live, Arc::new(Running(Instant::now())), options).expect("nobody else has it");
     fill(&audit, 0..covered);
     audit.checkpoint().expect("the disk has room");
     fill(&audit, covered..records);

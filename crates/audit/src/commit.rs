@@ -243,7 +243,11 @@ impl Committer {
     }
 
     fn checkpoint_of(&self, frontier: &Frontier) -> Checkpoint {
-        Checkpoint { origin: self.keys.public().origin().to_owned(), size: frontier.size(), root: frontier.root() }
+        Checkpoint {
+            origin: self.keys.public().origin().to_owned(),
+            size: frontier.size(),
+            root: frontier.root(),
+        }
     }
 
     /// Lets everybody know of a round that is on the disk.

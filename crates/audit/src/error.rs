@@ -88,7 +88,9 @@ pub enum AuditError {
         size: u64,
     },
     /// What was asked for is there no more.
-    #[error("record {sequence} was removed when its time had come (retention.audit_days): the log begins with record {first}")]
+    #[error(
+        "record {sequence} was removed when its time had come (retention.audit_days): the log begins with record {first}"
+    )]
     Removed {
         /// The sequence asked for.
         sequence: u64,

@@ -215,7 +215,8 @@ fn read_private(path: &Path) -> Result<Option<(String, PrivatePair)>> {
     if mode & 0o077 != 0 {
         return Err(key("others than its owner may use it; `chmod 600` it, and think about who read it"));
     }
-    let parsed = PrivatePair::parse(&text).ok_or_else(|| key("it is not as it was written; put back a backup"))?;
+    let parsed =
+        PrivatePair::parse(&text).ok_or_else(|| key("it is not as it was written; put back a backup"))?;
     parsed.map(Some)
 }
 

@@ -37,9 +37,9 @@ pub mod merkle;
 mod note;
 mod opening;
 mod proof;
-mod prove;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod prove;
 mod record;
 mod retained;
 mod scan;

@@ -73,7 +73,11 @@ fn a_tree_whose_first_leaves_are_gone_proves_the_rest_as_before() {
                 let expected = inclusion(whole, at as usize).filter(|_| at >= gone);
                 assert_eq!(tail.inclusion(at), expected, "{at} of {size} after {gone}");
                 if at >= gone {
-                    assert_eq!(tail.consistency(at), consistency(whole, at as usize), "{at} of {size} after {gone}");
+                    assert_eq!(
+                        tail.consistency(at),
+                        consistency(whole, at as usize),
+                        "{at} of {size} after {gone}"
+                    );
                 }
             }
         }

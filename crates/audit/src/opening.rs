@@ -72,8 +72,18 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     lock(&shared.status).checkpoint_size = newest.map_or(0, |newest| newest.checkpoint.size);
     let file = CheckpointFile::open(layout, &checkpoints)?;
     let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
-    let committer =
-        Committer { shared, layout, keys, options, head, checkpoints: file, beginning, current, frontier, last };
+    let committer = Committer {
+        shared,
+        layout,
+        keys,
+        options,
+        head,
+        checkpoints: file,
+        beginning,
+        current,
+        frontier,
+        last,
+    };
     let found: Vec<String> = [cut, torn, damaged].into_iter().flatten().collect();
     let record = (!found.is_empty()).then(|| {
         NewRecord::new("homeostat", Via::Server, TAIL_CUT, "audit", Outcome::Done)

@@ -90,12 +90,20 @@ impl Beginning {
         let (segments, _) = layout.segments()?;
         let segments = from.segments(segments);
         let mut beginning = from.clone();
-        let walk = walk(layout, &segments, &from, signed, Some(until), |_| (), |record| {
-            if beginning.size() < size {
-                beginning.frontier.push(record.hash);
-                beginning.last = record.hash;
-            }
-        })?;
+        let walk = walk(
+            layout,
+            &segments,
+            &from,
+            signed,
+            Some(until),
+            |_| (),
+            |record| {
+                if beginning.size() < size {
+                    beginning.frontier.push(record.hash);
+                    beginning.last = record.hash;
+                }
+            },
+        )?;
         match walk.stop {
             Some(stop) => Err(AuditError::Inconsistent(stop.problem)),
             None => Ok(beginning),

@@ -135,12 +135,7 @@ struct State<'a> {
 struct Ended;
 
 impl<'a> State<'a> {
-    fn new(
-        layout: &'a Layout,
-        segments: &'a [SegmentFile],
-        from: &Beginning,
-        signed: Vec<Signed>,
-    ) -> Self {
+    fn new(layout: &'a Layout, segments: &'a [SegmentFile], from: &Beginning, signed: Vec<Signed>) -> Self {
         let walk = Walk { frontier: from.frontier.clone(), last: from.last, end: (0, 0), stop: None };
         Self { layout, segments, signed, next_signed: 0, segment: None, lines: 0, walk }
     }

@@ -256,7 +256,11 @@ impl Audit {
         let removed = Removed { first, until, root: beginning.frontier.root() };
         let record = NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", Outcome::Done)
             .why(format!("every one was made before {}", shown_time(before_us)))
-            .detail(format!("records {first} to {}; the root over all up to there is {}", until - 1, removed.root));
+            .detail(format!(
+                "records {first} to {}; the root over all up to there is {}",
+                until - 1,
+                removed.root
+            ));
         self.append(record)?;
         shared.ask(|answer| Asked::Beginning(beginning, answer))?;
         Ok(Some(removed))

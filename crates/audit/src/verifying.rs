@@ -167,7 +167,9 @@ impl VerifyingKeys {
     ///
     /// Where it is something else, or a rotation is not signed by the keys before it.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let form = || NoteError::Form("keys are two lines NAME+ID+BASE64, Ed25519 and ML-DSA-65, and their rotations");
+        let form = || {
+            NoteError::Form("keys are two lines NAME+ID+BASE64, Ed25519 and ML-DSA-65, and their rotations")
+        };
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
         let (Some(first), Some(second)) = (lines.first(), lines.get(1)) else { return Err(form()) };
         let (origin, pair) = Pair::parse(first.trim_end(), second.trim_end()).ok_or_else(form)?;
@@ -187,7 +189,8 @@ impl VerifyingKeys {
         let [_, from, first, second] = lines[..] else { return Err(form()) };
         let from = from.strip_prefix("keys from ").and_then(|from| from.parse().ok()).ok_or_else(form)?;
         let (_, pair) = Pair::parse(first, second).ok_or_else(form)?;
-        if rotation_text(&self.origin, from, &pair) != parsed.text || from < self.since(self.rotations.len()) {
+        if rotation_text(&self.origin, from, &pair) != parsed.text || from < self.since(self.rotations.len())
+        {
             return Err(form());
         }
         self.newest().signed(&self.origin, &parsed, Need::Both)?;
@@ -198,7 +201,9 @@ impl VerifyingKeys {
 
     /// Whether these are those keys, or what they were rotated to since.
     pub fn continues(&self, older: &Self) -> bool {
-        self.origin == older.origin && self.first == older.first && self.rotations.starts_with(&older.rotations)
+        self.origin == older.origin
+            && self.first == older.first
+            && self.rotations.starts_with(&older.rotations)
     }
 
     /// From which size on a generation of keys signs.
@@ -326,9 +331,14 @@ mod tests {
         assert_eq!(VerifyingKeys::parse(&keys.text()).as_ref(), Ok(keys));
         assert!(keys.continues(old.public()) && !old.public().continues(keys) && keys.rotations() == 1);
         let at = |size| Checkpoint { origin: keys.origin().to_owned(), size, root: Hash::ZERO };
-        for (signer, size, fits) in
-            [(&old, 2, true), (&old, 3, true), (&old, 4, false), (&new, 2, false), (&new, 3, true), (&new, 4, true)]
-        {
+        for (signer, size, fits) in [
+            (&old, 2, true),
+            (&old, 3, true),
+            (&old, 4, false),
+            (&new, 2, false),
+            (&new, 3, true),
+            (&new, 4, true),
+        ] {
             let note = signer.sign(&at(size)).unwrap();
             assert_eq!(keys.checkpoint(&note).is_ok(), fits, "{size}");
         }

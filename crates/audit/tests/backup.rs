@@ -38,7 +38,8 @@ fn a_copy_made_under_writing_verifies_and_has_what_was_acknowledged_before() {
             let (copy, acknowledged) = (directory(), audit.status().size);
             let anchor = audit.head().map(|head| head.note);
             assert!(backup::copy(dir.path(), copy.path()).unwrap());
-            let report = verify(copy.path(), &Trusted { anchor: anchor.clone(), ..Trusted::default() }).unwrap();
+            let report =
+                verify(copy.path(), &Trusted { anchor: anchor.clone(), ..Trusted::default() }).unwrap();
             assert!(report.holds(), "{:?}", report.problems);
             assert!(report.records >= acknowledged && report.acknowledged == report.records);
             // It goes on from there.

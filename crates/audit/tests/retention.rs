@@ -44,7 +44,10 @@ fn whole_segments_go_what_is_left_verifies_from_there_and_the_removal_is_a_recor
         let told = audit.record(COUNT).unwrap();
         assert_eq!(told.action.as_str(), "audit.removed");
         assert!(told.detail.unwrap().contains(&removed.root.to_string()));
-        assert_eq!(audit.query(&Filter { who: Some("bob".to_owned()), ..Filter::default() }).unwrap().next, None);
+        assert_eq!(
+            audit.query(&Filter { who: Some("bob".to_owned()), ..Filter::default() }).unwrap().next,
+            None
+        );
     };
     check(&audit);
     assert!(segments(dir.path()).len() < files);

@@ -204,7 +204,10 @@ fn an_older_state_put_back_or_a_trail_that_is_gone_is_found_by_the_head_kept_apa
     // Head, checkpoints and log fit each other; by themselves they are a trail that was left alone.
     assert_eq!(problems(old.path()), [""; 0]);
     let told = verify(old.path(), &trusted).unwrap().problems;
-    assert!(told[0].to_string().contains("it counts 25 records, the head kept in the database 26"), "{told:?}");
+    assert!(
+        told[0].to_string().contains("it counts 25 records, the head kept in the database 26"),
+        "{told:?}"
+    );
     let error = Audit::open_with(old.path(), clock(), with.clone()).unwrap_err();
     assert!(matches!(error, AuditError::Inconsistent(_)), "{error}");
 

@@ -330,7 +330,8 @@ fn a_body_that_is_too_large_is_not_read() {
 fn a_token_makes_none_that_outlives_it_or_may_more() {
     let server = start(scene::calm);
     let (at, tokens) = (rfc3339_in, "/api/v3/access/tokens");
-    let parent = json!({ "name": "parent", "roles": ["operator"], "scope": ["state:read"], "expires_at": at(2) });
+    let parent =
+        json!({ "name": "parent", "roles": ["operator"], "scope": ["state:read"], "expires_at": at(2) });
     let (parent, _) = token(&server, parent);
     let make = |bearer: &str, body: Value| ask(&server, Some(bearer), "POST", tokens, &body.to_string());
     for body in [
@@ -339,13 +340,17 @@ fn a_token_makes_none_that_outlives_it_or_may_more() {
     ] {
         let reply = make(&parent, body);
         assert_problem(&reply, 422, "invalid_field");
-        assert!(reply.body.contains("expires_at") && reply.body.contains("token parent ends at"), "{}", reply.body);
+        assert!(
+            reply.body.contains("expires_at") && reply.body.contains("token parent ends at"),
+            "{}",
+            reply.body
+        );
     }
     for body in [
         json!({ "name": "wider", "roles": ["operator"], "scope": ["services:operate"], "expires_at": at(1) }),
         json!({ "name": "higher", "roles": ["admin"], "scope": ["access:manage"], "expires_at": at(1) }),
     ] {
-        assert_problem(&make(&parent, body), 422, "beyond_owner");
+        assert_problem(&make(&parent, body), 403, "beyond_owner");
     }
     // Without a scope it gets what its maker has, and no more; and it is bound as its maker is.
     let child = make(&parent, json!({ "name": "child", "expires_at": at(1) }));
@@ -413,7 +418,8 @@ fn every_refused_write_is_in_the_trail() {
     assert_eq!((&keys["rotations"], read("status").json()["key_rotations"].as_u64()), (&json!(1), Some(1)));
     assert_eq!(keys["text"], audit::public_keys(dir.path()).unwrap().text());
     let done = read("records?action=audit.&outcome=done").json();
-    let done: Vec<&str> = done.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
+    let done: Vec<&str> =
+        done.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
     assert_eq!(done, ["audit.rotate_keys", "audit.sign_checkpoint"]);
     assert_problem(&start(scene::calm).write("GET", "/api/v3/audit/records", ""), 503, "unavailable");
 }

@@ -148,9 +148,8 @@ impl Keeper {
     fn keep_head(&mut self) {
         let Some(head) = self.audit.head().filter(|head| head.checkpoint.size > self.kept) else { return };
         let written = serde_json::to_string(&head.note).map_err(|error| error.to_string());
-        let written = written.and_then(|text| {
-            self.store.put_document(HEAD, &text).map_err(|error| error.to_string())
-        });
+        let written =
+            written.and_then(|text| self.store.put_document(HEAD, &text).map_err(|error| error.to_string()));
         match written {
             Ok(()) => self.kept = head.checkpoint.size,
             Err(error) => log::warn!("the head of the audit trail is not kept in the database: {error}"),
@@ -159,7 +158,8 @@ impl Keeper {
 
     fn remove_old(&self) {
         let days = self.days.load(Ordering::Relaxed);
-        let Some(age) = i64::try_from(DAY.as_micros()).ok().and_then(|day| day.checked_mul(days.cast_signed()))
+        let Some(age) =
+            i64::try_from(DAY.as_micros()).ok().and_then(|day| day.checked_mul(days.cast_signed()))
         else {
             return;
         };
@@ -236,7 +236,8 @@ impl Writer {
 impl Writer {
     /// Whether the record of this state may have been removed because its time had come.
     fn is_too_old(&self, record: &PlanRecord) -> bool {
-        let last = [record.started_at, record.completed_at].into_iter().flatten().max_by_key(|time| time.wall_us);
+        let last =
+            [record.started_at, record.completed_at].into_iter().flatten().max_by_key(|time| time.wall_us);
         let last = last.map_or(record.plan.created_at.wall_us, |time| time.wall_us);
         let first = self.audit.status().first;
         first > 0 && self.audit.record(first).is_ok_and(|begin| last < begin.time_us)
@@ -369,7 +370,9 @@ mod tests {
         start().stop();
         assert_eq!((audit.status().first, audit.status().size), (0, 1), "0 days are for ever");
         days.store(30, Ordering::Relaxed);
-        audit.append(NewRecord::new("ada", Via::Server, Action::new("test.noted"), "cart", Outcome::Done)).unwrap();
+        audit
+            .append(NewRecord::new("ada", Via::Server, Action::new("test.noted"), "cart", Outcome::Done))
+            .unwrap();
         for _ in 0..2 {
             start().stop();
             assert_eq!((audit.status().first, audit.status().size), (1, 3));

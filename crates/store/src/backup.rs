@@ -105,7 +105,10 @@ mod tests {
         check(&to.join(DATABASE)).unwrap();
         assert_eq!(document(dir.path(), "a").unwrap().as_deref(), Some("\"after\""));
         assert_eq!(document(&to, "a").unwrap().as_deref(), Some("\"before\""));
-        assert_eq!((document(&to, "b").unwrap(), document(&dir.path().join("nothing"), "a").unwrap()), (None, None));
+        assert_eq!(
+            (document(&to, "b").unwrap(), document(&dir.path().join("nothing"), "a").unwrap()),
+            (None, None)
+        );
         let copied = Store::open(&to).unwrap();
         assert_eq!(copied.document("a").unwrap().as_deref(), Some("\"before\""));
         assert!(!copy(&dir.path().join("nothing"), &to.join("x")).unwrap());

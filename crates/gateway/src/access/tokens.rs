@@ -103,7 +103,9 @@ impl Access {
     /// What a token makes ends when it does, at the latest: else who holds it for an hour would hold it for good.
     fn within_askers_time(&self, asker: &Identity, expires: Option<Time>) -> Result<(), AccessError> {
         let Some(name) = asker.name.strip_prefix(TOKEN_NAME) else { return Ok(()) };
-        let Some(end) = self.store().token_of_name(name)?.and_then(|token| token.expires) else { return Ok(()) };
+        let Some(end) = self.store().token_of_name(name)?.and_then(|token| token.expires) else {
+            return Ok(());
+        };
         // By the wall clock, as people write both.
         if expires.is_some_and(|expires| expires.wall_us <= end.wall_us) {
             return Ok(());

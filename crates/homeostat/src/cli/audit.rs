@@ -151,7 +151,9 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failu
 /// What was asked for that is not there is wrong input; the rest is what a check found, or what failed.
 fn failure(error: AuditError) -> Failure {
     let exit = match &error {
-        AuditError::Absent { .. } | AuditError::NoSuchRecord { .. } | AuditError::Removed { .. } => Exit::Usage,
+        AuditError::Absent { .. } | AuditError::NoSuchRecord { .. } | AuditError::Removed { .. } => {
+            Exit::Usage
+        }
         _ => Exit::Failed,
     };
     Failure::new(exit, &error)
@@ -348,7 +350,9 @@ fn rotate_key(global: &Global, args: &RotateArgs) -> Result<Exit, Failure> {
         print(&format!("{keys:#}\n"))?;
     } else {
         print(keys["text"].as_str().unwrap_or_default())?;
-        provider::say!("the old keys handed over and are gone; keep this elsewhere: it is what others know the log by");
+        provider::say!(
+            "the old keys handed over and are gone; keep this elsewhere: it is what others know the log by"
+        );
     }
     Ok(Exit::Done)
 }

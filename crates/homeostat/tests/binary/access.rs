@@ -69,6 +69,19 @@ fn access() {
         audit.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
     assert!(actions.contains(&"users.create") && actions.contains(&"users.update"), "{actions:?}");
 
+    // Other keys, and who kept the old ones knows the log by them.
+    let kept = fleet.dir.parent().unwrap().join("audit.pub");
+    std::fs::write(&kept, run(&["audit", "keys"]).done().out).unwrap();
+    refused(&there(&["audit", "rotate-key"]), 2, &["server:manage"]);
+    let keys = run(&["audit", "rotate-key"]).done();
+    assert_eq!(keys.out, run(&["audit", "keys"]).done().out, "{keys:#?}");
+    let verified = run(&["audit", "verify", "--json", "--keys", kept.to_str().unwrap()]).done().json();
+    assert_eq!((&verified["holds"], &verified["rotations"]), (&json!(true), &json!(1)), "{verified:#}");
+    until("the database has a head", || {
+        let verified = run(&["audit", "verify", "--json"]).done().json();
+        if verified["anchored"].as_u64().is_some() { Ok(()) } else { Err(verified.to_string()) }
+    });
+
     there(&["logout"]).done();
     assert!(!std::fs::read_to_string(&file).unwrap().contains("hst_"));
     refused(&there(&["whoami"]), 2, &["homeostat login"]);

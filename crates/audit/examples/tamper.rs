@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -282,7 +283,7 @@ fn write(dir: &Path, records: u64) {
     fs::remove_dir_all(live).expect("it was made here");
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number =
         |at: usize, default: u64| arguments.get(at).map_or(default, |text| text.parse().expect("a number"));
@@ -326,7 +327,5 @@ fn main() {
     });
     println!("{line:#}");
     fs::remove_dir_all(&tampering.dir).expect("it was made here");
-    if accused || !missed.is_empty() {
-        std::process::exit(1);
-    }
+    if accused || !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

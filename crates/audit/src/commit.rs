@@ -324,9 +324,10 @@ impl Committer {
         }
         let next = self.keys.successor(self.frontier.size())?;
         next.write_next(&self.layout)?;
-        if let Some(note) = retained::note(&self.layout)? {
+        if self.beginning.size() > 0 {
+            // By both, for whichever counts when a crash comes.
             let text = self.beginning.text(self.keys.public().origin());
-            retained::write(&self.layout, &next.countersign(&text, &note)?)?;
+            retained::write(&self.layout, &next.countersign(&text, &self.keys.sign_text(&text)?)?)?;
         }
         let head = next.sign_head(&self.checkpoint_of(&self.frontier))?;
         let written = next

@@ -254,15 +254,17 @@ impl Audit {
         self.checkpoint()?;
         let beginning = Beginning::at(&self.writer.layout, until)?;
         let removed = Removed { first, until, root: beginning.frontier.root() };
-        let record = NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", Outcome::Done)
-            .why(format!("every one was made before {}", shown_time(before_us)))
-            .detail(format!(
-                "records {first} to {}; the root over all up to there is {}",
-                until - 1,
-                removed.root
-            ));
-        self.append(record)?;
-        shared.ask(|answer| Asked::Beginning(beginning, answer))?;
+        let record = |outcome| {
+            NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", outcome)
+                .why(format!("every one was made before {}", shown_time(before_us)))
+        };
+        let what =
+            format!("records {first} to {}; the root over all up to there is {}", until - 1, removed.root);
+        self.append(record(Outcome::Done).detail(what))?;
+        if let Err(error) = shared.ask(|answer| Asked::Beginning(beginning, answer)) {
+            self.append(record(Outcome::Failed).detail(error.to_string()))?;
+            return Err(error);
+        }
         Ok(Some(removed))
     }
 

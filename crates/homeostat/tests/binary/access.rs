@@ -140,9 +140,10 @@ fn two_people() {
     };
     let waits = as_whom(&laptop, &["infra", "delete", "small", "--json"]);
     assert_eq!(waits.code, Some(4), "{waits:#?}");
-    let id = waits.json()["id"].as_str().unwrap().to_owned();
+    let plan: Value = serde_json::from_str(&waits.out).unwrap();
+    let id = plan["id"].as_str().unwrap();
     for own in [&laptop, &pipeline] {
-        refused(&as_whom(own, &["approve", &id]), 4, &["ada asked for this plan", "two_people"]);
+        refused(&as_whom(own, &["approve", id]), 4, &["ada asked for this plan", "two_people"]);
     }
-    as_whom(&bobs, &["approve", &id]).done();
+    as_whom(&bobs, &["approve", id]).done();
 }

@@ -9,9 +9,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::thread;
 
 use crate::error::{AuditError, Problem, Result};
+use crate::keys::write_file;
 use crate::layout::Layout;
-use crate::note::{SignedCheckpoint, VerifyingKeys};
+use crate::note::SignedCheckpoint;
 use crate::scan::Signed;
+use crate::verifying::VerifyingKeys;
 
 /// Lines of a checkpoint in the file.
 const LINES: usize = 7;
@@ -121,6 +123,17 @@ impl CheckpointFile {
             file.set_len(read.len).and_then(|()| file.sync_all()).map_err(AuditError::file("cut", &path))?;
         }
         Ok(Self { file, len: read.len })
+    }
+
+    /// Removes those of fewer records than the log begins with: nothing is left that they could be compared with.
+    pub(crate) fn begin_with(&mut self, layout: &Layout, keys: &VerifyingKeys, first: u64) -> Result<()> {
+        let mut read = Checkpoints::read(layout, keys)?;
+        read.all.retain(|one| one.checkpoint.size >= first);
+        let text: String = read.all.iter().map(|one| format!("{}\n", one.note)).collect();
+        write_file(&layout.checkpoints(), text.as_bytes(), 0o600)?;
+        layout.sync(&layout.audit())?;
+        *self = Self::open(layout, &Checkpoints { len: text.len() as u64, torn: 0, all: read.all })?;
+        Ok(())
     }
 
     /// Adds one and waits for the disk. What was written of one that failed does not stay.

@@ -2,7 +2,7 @@
 //!
 //! Order of a round: write, `fdatasync`, head, answer. While it waits, the next round fills by itself: the busier it is,
 //! the more records share one wait. What fails before the head leaves nothing behind. Checkpoints come after the answers,
-//! so that nobody waits for them.
+//! so that nobody waits for them; so do other keys, and the removal of what is too old.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,14 +16,16 @@ use std::time::{Duration, Instant};
 use crate::checkpoints::CheckpointFile;
 use crate::error::{AuditError, Result};
 use crate::head::Head;
-use crate::index::{Row, Segment};
+use crate::index::{Row, Segment, seconds};
 use crate::keys::SigningKeys;
 use crate::layout::Layout;
 use crate::merkle::{Frontier, Hash};
 use crate::note::{Checkpoint, SignedCheckpoint};
 use crate::record::NewRecord;
+use crate::retained::{self, Beginning};
 use crate::shared::{Shared, lock};
 use crate::trail::Options;
+use crate::verifying::VerifyingKeys;
 
 /// How long after a checkpoint that could not be written the next one is tried.
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(10);
@@ -35,14 +37,21 @@ pub(crate) struct Job {
     pub(crate) answer: SyncSender<Result<u64>>,
 }
 
-/// Who asked for a checkpoint of everything so far.
-pub(crate) type CheckpointAsked = Sender<Result<SignedCheckpoint>>;
+/// What somebody asked for beside records.
+pub(crate) enum Asked {
+    /// A checkpoint of everything so far.
+    Checkpoint(Sender<Result<SignedCheckpoint>>),
+    /// Other keys from now on.
+    Keys(Sender<Result<VerifyingKeys>>),
+    /// That the log begins there, and nothing before is kept.
+    Beginning(Beginning, Sender<Result<()>>),
+}
 
 /// What there is to do.
 #[derive(Default)]
 pub(crate) struct Work {
     pub(crate) jobs: Vec<Job>,
-    pub(crate) checkpoints: Vec<CheckpointAsked>,
+    pub(crate) asked: Vec<Asked>,
     /// Nothing comes after this.
     pub(crate) last: bool,
 }
@@ -56,6 +65,8 @@ pub(crate) struct Current {
     pub(crate) len: u64,
     /// Whether the index knows it.
     pub(crate) known: bool,
+    /// When its first record was made, in seconds since 1970-01-01; `None` where it has none.
+    pub(crate) begun: Option<u32>,
 }
 
 pub(crate) struct Committer {
@@ -65,8 +76,8 @@ pub(crate) struct Committer {
     pub(crate) options: Options,
     pub(crate) head: Head,
     pub(crate) checkpoints: CheckpointFile,
-    /// The newest checkpoint in the file.
-    pub(crate) newest: Option<SignedCheckpoint>,
+    /// Where the log begins.
+    pub(crate) beginning: Beginning,
     pub(crate) current: Option<Current>,
     pub(crate) frontier: Frontier,
     pub(crate) last: Hash,
@@ -118,14 +129,14 @@ impl Committer {
             }
             let since = self.frontier.size() - self.checkpoint_size();
             let late = due.is_some_and(|due| due <= Instant::now());
-            let wanted = work.last || !work.checkpoints.is_empty();
+            let wanted = work.last || work.asked.iter().any(|asked| matches!(asked, Asked::Checkpoint(_)));
             if since > 0 && (since >= self.options.checkpoint_records || late || wanted) {
                 due = match self.checkpoint() {
                     Ok(()) => None,
                     Err(_) => Some(Instant::now() + CHECKPOINT_RETRY),
                 };
             }
-            self.answer(work.checkpoints);
+            work.asked.into_iter().for_each(|asked| self.answer(asked));
             if work.last {
                 return;
             }
@@ -139,11 +150,12 @@ impl Committer {
     }
 
     fn checkpoint_size(&self) -> u64 {
-        self.newest.as_ref().map_or(0, |newest| newest.checkpoint.size)
+        lock(&self.shared.signed).checkpoint.as_ref().map_or(0, |newest| newest.checkpoint.size)
     }
 
     fn round(&mut self, jobs: Vec<Job>) {
-        let segment = match self.segment() {
+        let now = jobs.first().map_or(0, |job| seconds(job.time_us));
+        let segment = match self.segment(now) {
             Ok(len) => len,
             Err(error) => {
                 return refuse(jobs.into_iter().map(|job| job.answer), &AuditError::Append(Arc::new(error)));
@@ -161,11 +173,14 @@ impl Committer {
         }
     }
 
-    /// Sees to a segment with room. Returns how long it is.
-    fn segment(&mut self) -> io::Result<u64> {
-        if let Some(current) =
-            self.current.as_ref().filter(|current| current.len < self.options.segment_bytes)
-        {
+    /// Sees to a segment with room that is not too old. Returns how long it is.
+    fn segment(&mut self, now: u32) -> io::Result<u64> {
+        let fits = |current: &&mut Current| {
+            let age = current.begun.map_or(0, |begun| now.saturating_sub(begun));
+            current.len < self.options.segment_bytes && u64::from(age) < self.options.segment_age.as_secs()
+        };
+        if let Some(current) = self.current.as_mut().filter(fits) {
+            current.begun.get_or_insert(now);
             return Ok(current.len);
         }
         let first = self.frontier.size();
@@ -174,7 +189,7 @@ impl Committer {
         // One that an earlier round could not fill is empty.
         let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         File::open(self.layout.log())?.sync_all()?;
-        self.current = Some(Current { file: Arc::new(file), first, len: 0, known: false });
+        self.current = Some(Current { file: Arc::new(file), first, len: 0, known: false, begun: Some(now) });
         Ok(0)
     }
 
@@ -213,17 +228,26 @@ impl Committer {
         }
         let checkpoint = self.checkpoint_of(&round.frontier);
         let signed = self.keys.sign_head(&checkpoint).map_err(|error| error.to_string());
-        let head = signed.and_then(|note| self.head.write(&note).map_err(|error| error.to_string()));
+        let head = signed.and_then(|note| {
+            self.head.write(&note).map_err(|error| error.to_string())?;
+            Ok(note)
+        });
         // It may be on the disk or not, so the records may count or not.
-        head.map_err(|error| {
+        let note = head.map_err(|error| {
             Failure::Stop(format!(
                 "audit/head could not be written ({error}), so the last records may count or not"
             ))
-        })
+        })?;
+        lock(&self.shared.signed).head = Some(SignedCheckpoint { checkpoint, note });
+        Ok(())
     }
 
     fn checkpoint_of(&self, frontier: &Frontier) -> Checkpoint {
-        Checkpoint { origin: self.keys.public().origin.clone(), size: frontier.size(), root: frontier.root() }
+        Checkpoint {
+            origin: self.keys.public().origin().to_owned(),
+            size: frontier.size(),
+            root: frontier.root(),
+        }
     }
 
     /// Lets everybody know of a round that is on the disk.
@@ -264,7 +288,7 @@ impl Committer {
             Ok(note) => {
                 status.checkpoint_size = checkpoint.size;
                 status.checkpoint_failure = None;
-                self.newest = Some(SignedCheckpoint { checkpoint, note });
+                lock(&self.shared.signed).checkpoint = Some(SignedCheckpoint { checkpoint, note });
                 Ok(())
             }
             Err(error) => {
@@ -274,17 +298,59 @@ impl Committer {
         }
     }
 
-    fn answer(&self, asked: Vec<CheckpointAsked>) {
-        for asked in asked {
-            let failure = lock(&self.shared.status).checkpoint_failure.clone();
-            let answer = match (&self.newest, failure) {
-                (_, Some(error)) => Err(error),
-                (Some(newest), None) => Ok(newest.clone()),
-                (None, None) => Err(AuditError::NotCovered { sequence: 0 }),
-            };
-            // Who asked may be gone.
-            let _ = asked.send(answer);
+    /// Who asked may be gone, so nobody has to take the answer.
+    fn answer(&mut self, asked: Asked) {
+        match asked {
+            Asked::Checkpoint(answer) => drop(answer.send(self.newest_checkpoint())),
+            Asked::Keys(answer) => drop(answer.send(self.rotate())),
+            Asked::Beginning(beginning, answer) => drop(answer.send(self.begin_with(beginning))),
         }
+    }
+
+    fn newest_checkpoint(&self) -> Result<SignedCheckpoint> {
+        let failure = lock(&self.shared.status).checkpoint_failure.clone();
+        match (lock(&self.shared.signed).checkpoint.clone(), failure) {
+            (_, Some(error)) => Err(error),
+            (Some(newest), None) => Ok(newest),
+            (None, None) => Err(AuditError::NotCovered { sequence: 0 }),
+        }
+    }
+
+    /// Signs all there is with the old keys, then signs with new ones. Up to `audit.pub` the old ones count; what fails
+    /// after it is finished by the next start.
+    fn rotate(&mut self) -> Result<VerifyingKeys> {
+        if self.frontier.size() > self.checkpoint_size() {
+            self.checkpoint()?;
+        }
+        let next = self.keys.successor(self.frontier.size())?;
+        next.write_next(&self.layout)?;
+        if self.beginning.size() > 0 {
+            // By both, for whichever counts when a crash comes.
+            let text = self.beginning.text(self.keys.public().origin());
+            retained::write(&self.layout, &next.countersign(&text, &self.keys.sign_text(&text)?)?)?;
+        }
+        let head = next.sign_head(&self.checkpoint_of(&self.frontier))?;
+        let written = next
+            .take_over(&self.layout)
+            .and_then(|()| self.head.write(&head).map_err(AuditError::file("write", &self.layout.head())));
+        if let Err(error) = written {
+            self.shared.stop(format!("its keys were being rotated ({error})").into());
+            return Err(error);
+        }
+        self.keys = next;
+        let keys = self.keys.public().clone();
+        lock(&self.shared.signed).keys = keys.clone();
+        Ok(keys)
+    }
+
+    /// Signs where the log begins from now on, and removes what is before.
+    fn begin_with(&mut self, beginning: Beginning) -> Result<()> {
+        let note = self.keys.sign_text(&beginning.text(self.keys.public().origin()))?;
+        retained::write(&self.layout, &note)?;
+        self.shared.index.write().unwrap_or_else(PoisonError::into_inner).begin_with(beginning.size());
+        self.beginning = beginning;
+        self.checkpoints.begin_with(&self.layout, self.keys.public(), self.beginning.size())?;
+        self.beginning.remove_before(&self.layout)
     }
 }
 

@@ -32,6 +32,22 @@ pub enum AuditError {
         "the audit trail was changed or damaged: {0}; nothing was repaired: put back a backup and keep what is there as evidence"
     )]
     Inconsistent(Problem),
+    /// A newer program wrote it.
+    #[error(
+        "the audit trail of {dir} was written by a newer homeostat: its format is {found}, this one knows {known}; use the newer homeostat",
+        dir = dir.display()
+    )]
+    Newer {
+        /// The data directory.
+        dir: PathBuf,
+        /// The format that was found.
+        found: u32,
+        /// The newest this program knows.
+        known: u32,
+    },
+    /// A head that was kept apart is none of this log.
+    #[error("the head of the audit trail that was kept apart, in the database, is none of this log: {0}")]
+    Anchor(#[source] NoteError),
     /// Another process appends to it.
     #[error("another process appends to {dir}; there is one control plane to a directory", dir = dir.display())]
     Locked {
@@ -70,6 +86,16 @@ pub enum AuditError {
         sequence: u64,
         /// How many records there are.
         size: u64,
+    },
+    /// What was asked for is there no more.
+    #[error(
+        "record {sequence} was removed when its time had come (retention.audit_days): the log begins with record {first}"
+    )]
+    Removed {
+        /// The sequence asked for.
+        sequence: u64,
+        /// The first record that is there.
+        first: u64,
     },
     /// No checkpoint is signed that covers what was asked for.
     #[error(

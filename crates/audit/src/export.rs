@@ -12,6 +12,7 @@ use crate::head;
 use crate::keys::load_public;
 use crate::layout::Layout;
 use crate::record::{Record, shown_time};
+use crate::retained::Beginning;
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +34,13 @@ const COLUMNS: &str = "sequence,time,who,via,action,target,why,outcome,detail,pl
 pub fn export(dir: &Path, since_us: Option<i64>, format: Format, out: &mut dyn Write) -> Result<u64> {
     let layout = Layout::new(dir);
     let keys = load_public(&layout)?;
-    let size = head::read(&layout, &keys)?.newest.size;
+    let size = head::read(&layout, &keys)?.newest.checkpoint.size;
     let failed = || AuditError::file("write", Path::new("the output"));
     if format == Format::Csv {
         out.write_all(COLUMNS.as_bytes()).map_err(failed())?;
     }
     let (mut count, mut line, mut again) = (0, Vec::new(), Vec::new());
-    for segment in layout.segments()?.0 {
+    for segment in Beginning::read(&layout, &keys)?.segments(layout.segments()?.0) {
         let file = File::open(&segment.path).map_err(AuditError::file("open", &segment.path))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
         for number in 1.. {

@@ -10,9 +10,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Duration;
 
 use crate::error::{AuditError, NoteError, Problem, Result};
-use crate::keys::SigningKeys;
 use crate::layout::Layout;
-use crate::note::{Checkpoint, Need, VerifyingKeys};
+use crate::note::SignedCheckpoint;
+use crate::verifying::{Need, VerifyingKeys};
 
 /// What is written at once: a sector of every disk.
 const NOTE_BYTES: usize = 512;
@@ -35,7 +35,7 @@ pub(crate) struct Head {
 /// What a head file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeadRead {
-    pub(crate) newest: Checkpoint,
+    pub(crate) newest: SignedCheckpoint,
     place: usize,
     /// Why the other place cannot be read.
     pub(crate) damaged: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct HeadRead {
 
 impl HeadRead {
     /// That of a log that was just begun.
-    pub(crate) fn of(newest: Checkpoint) -> Self {
+    pub(crate) fn of(newest: SignedCheckpoint) -> Self {
         Self { newest, place: 0, damaged: None }
     }
 }
@@ -70,8 +70,7 @@ impl Head {
     }
 
     /// Fills both places of an empty file.
-    pub(crate) fn fill(&mut self, keys: &SigningKeys, checkpoint: &Checkpoint) -> Result<(), AuditError> {
-        let note = keys.sign_head(checkpoint)?;
+    pub(crate) fn fill(&mut self, note: &str) -> Result<(), AuditError> {
         let path = std::path::Path::new("audit/head");
         let mut place = vec![b'\n'; PLACE_BYTES];
         place[..note.len()].copy_from_slice(note.as_bytes());
@@ -132,13 +131,20 @@ fn read_places(layout: &Layout, keys: &VerifyingKeys) -> Result<HeadRead> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(broken("it is gone".to_owned())),
         Err(error) => return Err(AuditError::file("read", &path)(error)),
     };
+    parse(&bytes, layout, keys)
+}
+
+/// What the bytes of a head say.
+pub(crate) fn parse(bytes: &[u8], layout: &Layout, keys: &VerifyingKeys) -> Result<HeadRead> {
+    let path = layout.head();
+    let broken = |what: String| AuditError::Inconsistent(Problem::of_file(layout.shown(&path), what));
     if bytes.len() != 2 * PLACE_BYTES {
         return Err(broken(format!("it has {} bytes instead of {}", bytes.len(), 2 * PLACE_BYTES)));
     }
     let places = [0, 1].map(|at| read_place(&bytes[at * PLACE_BYTES..][..PLACE_BYTES], keys));
     match places {
         [Ok(a), Ok(b)] => {
-            let (newest, place) = if b.size > a.size { (b, 1) } else { (a, 0) };
+            let (newest, place) = if b.checkpoint.size > a.checkpoint.size { (b, 1) } else { (a, 0) };
             Ok(HeadRead { newest, place, damaged: None })
         }
         [Ok(newest), Err(error)] => {
@@ -151,9 +157,10 @@ fn read_places(layout: &Layout, keys: &VerifyingKeys) -> Result<HeadRead> {
     }
 }
 
-fn read_place(bytes: &[u8], keys: &VerifyingKeys) -> Result<Checkpoint, NoteError> {
+fn read_place(bytes: &[u8], keys: &VerifyingKeys) -> Result<SignedCheckpoint, NoteError> {
     let form = NoteError::Form("it is not written as heads are");
     let text = std::str::from_utf8(bytes).map_err(|_| form.clone())?;
     let note = text.trim_end_matches('\n');
-    keys.checked(&text[..(note.len() + 1).min(text.len())], Need::Ed25519)
+    let note = &text[..(note.len() + 1).min(text.len())];
+    Ok(SignedCheckpoint { checkpoint: keys.checked(note, Need::Ed25519)?, note: note.to_owned() })
 }

@@ -101,7 +101,7 @@ pub(crate) struct Row {
 }
 
 /// Whole seconds since 1970-01-01, within what fits.
-fn seconds(time_us: i64) -> u32 {
+pub(crate) fn seconds(time_us: i64) -> u32 {
     u32::try_from(time_us.div_euclid(1_000_000).max(0)).unwrap_or(u32::MAX)
 }
 
@@ -138,6 +138,8 @@ pub(crate) struct Place {
 /// All of it.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
+    /// The first record it knows; those before were removed.
+    first: u64,
     segments: Vec<Segment>,
     entries: Vec<Entry>,
     actions: Vec<Action>,
@@ -145,9 +147,41 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// How many records it knows.
+    /// How many records there are, with those that were removed.
     pub(crate) fn size(&self) -> u64 {
-        self.entries.len() as u64
+        self.first + self.entries.len() as u64
+    }
+
+    /// The first record that is there.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Begins with this record. Forgets those before, whole segments of them.
+    pub(crate) fn begin_with(&mut self, first: u64) {
+        let gone = first.saturating_sub(self.first).min(self.entries.len() as u64) as usize;
+        self.entries.drain(..gone);
+        self.segments.retain(|segment| segment.first >= first);
+        self.first = first;
+    }
+
+    fn entry(&self, sequence: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(sequence.checked_sub(self.first)?).ok()?)
+    }
+
+    /// When a record was made, in whole seconds since 1970-01-01.
+    pub(crate) fn seconds_of(&self, sequence: u64) -> Option<u32> {
+        self.entry(sequence).map(|entry| entry.seconds)
+    }
+
+    /// The record that the log would begin with, were every segment removed that holds nothing from this second on or
+    /// later. The segment written to stays.
+    pub(crate) fn removable_before(&self, seconds: u32) -> u64 {
+        let sealed = self.segments.windows(2).take_while(|pair| {
+            (pair[0].first..pair[1].first)
+                .all(|sequence| self.seconds_of(sequence).is_some_and(|made| made < seconds))
+        });
+        sealed.last().map_or(self.first, |pair| pair[1].first)
     }
 
     /// Begins a segment; what is pushed from now on lies in it.
@@ -184,11 +218,11 @@ impl Index {
 
     /// Where a record lies.
     pub(crate) fn place(&self, sequence: u64) -> Option<Place> {
-        let entry = self.entries.get(usize::try_from(sequence).ok()?)?;
+        let entry = self.entry(sequence)?;
         let at = self.segments.partition_point(|segment| segment.first <= sequence).checked_sub(1)?;
         let segment = &self.segments[at];
         let in_segment = self.segments.get(at + 1).is_none_or(|after| sequence + 1 < after.first);
-        let next = self.entries.get(sequence as usize + 1).filter(|_| in_segment);
+        let next = self.entry(sequence + 1).filter(|_| in_segment);
         let end = next.map_or(segment.len, |next| next.offset.into());
         let offset = u64::from(entry.offset);
         let len = usize::try_from(end.checked_sub(offset + 1)?).ok()?;
@@ -199,11 +233,11 @@ impl Index {
     /// go on.
     pub(crate) fn search(&self, wish: &Wish, before: u64, most: u64, wanted: usize) -> (Vec<Place>, u64) {
         let (mut found, mut at) = (Vec::new(), before.min(self.size()));
-        let last = at.saturating_sub(most);
+        let last = at.saturating_sub(most).max(self.first);
         let may = self.actions_of(wish);
         while at > last && found.len() < wanted {
             at -= 1;
-            let entry = &self.entries[at as usize];
+            let Some(entry) = self.entry(at) else { break };
             let fits = wish.who.is_none_or(|who| who == entry.who)
                 && wish.target.is_none_or(|target| target == entry.target)
                 && wish.plan.is_none_or(|plan| plan == entry.plan)
@@ -214,7 +248,7 @@ impl Index {
                 found.extend(self.place(at));
             }
         }
-        (found, at)
+        (found, if at <= self.first { 0 } else { at })
     }
 
     fn actions_of(&self, wish: &Wish) -> Option<Vec<bool>> {

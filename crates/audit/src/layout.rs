@@ -4,7 +4,10 @@
 //! audit/log/00000000000000000000.jsonl   records, a line each; the name is the sequence of the first one
 //! audit/checkpoints                      signed checkpoints behind each other, an empty line after each
 //! audit/head                             size and root after the last commit, signed, in two places by turns
+//! audit/retained                         where the log begins, signed, once its first segments were removed
+//! audit/format                           the number of all this
 //! audit/keys/audit.key, audit.pub        what checkpoints are signed with, and known by
+//! audit/keys/audit.key.next              what signs next, while keys are rotated
 //! ```
 
 use std::fs::{self, File};
@@ -13,6 +16,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{AuditError, Problem, Result};
+use crate::keys::write_file;
+
+/// The format of what lies there; a newer one is refused. A directory that says nothing has the first one.
+pub(crate) const FORMAT: u32 = 1;
 
 /// Digits of the name of a segment: those of the largest sequence.
 const NAME_DIGITS: usize = 20;
@@ -42,6 +49,10 @@ impl Layout {
         &self.data
     }
 
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.audit.clone()
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.audit.join("log")
     }
@@ -56,6 +67,40 @@ impl Layout {
 
     pub(crate) fn public_keys(&self) -> PathBuf {
         self.keys().join("audit.pub")
+    }
+
+    pub(crate) fn next_private_key(&self) -> PathBuf {
+        self.keys().join("audit.key.next")
+    }
+
+    pub(crate) fn retained(&self) -> PathBuf {
+        self.audit.join("retained")
+    }
+
+    pub(crate) fn format(&self) -> PathBuf {
+        self.audit.join("format")
+    }
+
+    /// Refuses what a newer program wrote.
+    pub(crate) fn check_format(&self) -> Result<()> {
+        let path = self.format();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(AuditError::file("read", &path)(error)),
+        };
+        let broken = || {
+            let what = "it is no number of a format";
+            AuditError::Inconsistent(Problem::of_file(self.shown(&path), what))
+        };
+        let found: u32 = text.trim_end().parse().map_err(|_| broken())?;
+        match found {
+            FORMAT => Ok(()),
+            found if found > FORMAT => {
+                Err(AuditError::Newer { dir: self.data.clone(), found, known: FORMAT })
+            }
+            _ => Err(broken()),
+        }
     }
 
     pub(crate) fn head(&self) -> PathBuf {
@@ -75,11 +120,15 @@ impl Layout {
         path.strip_prefix(&self.data).unwrap_or(path).to_owned()
     }
 
-    /// Makes the directories that are missing, for their owner alone.
+    /// Makes the directories that are missing, for their owner alone, and says their format.
     pub(crate) fn make(&self) -> Result<()> {
+        self.check_format()?;
         for dir in [self.log(), self.keys()] {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(&dir).map_err(AuditError::file("make", &dir))?;
+        }
+        if !self.format().exists() {
+            write_file(&self.format(), format!("{FORMAT}\n").as_bytes(), 0o600)?;
         }
         self.sync(&self.audit)?;
         self.sync(&self.data)

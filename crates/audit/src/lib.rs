@@ -18,10 +18,13 @@
 //!   and what the tree is made of.
 //! - **Who has the private keys can sign another log**: root on the machine, say. What helps is a checkpoint that lies
 //!   elsewhere (`homeostat audit checkpoint`): no other log gives its root. See [`verify`].
-//! - **Records are kept for ever**; they take about 350 bytes each, and 24 in memory.
+//! - **Records are kept until somebody asks otherwise** ([`Audit::remove_before`]); they take about 350 bytes each, and 24 in
+//!   memory. Where the log begins then is signed by both keys.
+//! - **Keys hand over to the next ones** ([`Audit::rotate_keys`]): who knows the old public keys knows the new ones by them.
 //!
 //! Deliberately absent: a say in what is recorded. Whoever changes something appends, before it answers.
 
+pub mod backup;
 mod checkpoints;
 mod commit;
 mod error;
@@ -36,19 +39,24 @@ mod opening;
 mod proof;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod prove;
 mod record;
+mod retained;
 mod scan;
 mod shared;
 mod trail;
 mod verify;
+mod verifying;
 
 pub use error::{AuditError, NoteError, Problem, Result};
 pub use export::{Format, export, is_closed};
 pub use index::Filter;
 pub use merkle::Hash;
-pub use note::{Checkpoint, SignedCheckpoint, VerifyingKeys};
+pub use note::{Checkpoint, SignedCheckpoint};
 pub use proof::{Fact, Proof, ProofError, Proven, Trust};
+pub use prove::{newest_checkpoint, prove_growth, prove_record, public_keys};
 pub use record::{Action, LineError, NameError, NewRecord, Outcome, Record, Via};
 pub use shared::Status;
-pub use trail::{Audit, Options, Page};
-pub use verify::{Report, Trusted, newest_checkpoint, prove_growth, prove_record, public_keys, verify};
+pub use trail::{Audit, Options, Page, Removed};
+pub use verify::{Report, Trusted, verify};
+pub use verifying::VerifyingKeys;

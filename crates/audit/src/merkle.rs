@@ -4,6 +4,7 @@
 //! tree, that one tree is the beginning of another. Deliberately absent: the leaves; who proves something hands them in.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -89,6 +90,29 @@ impl Frontier {
         self.size
     }
 
+    /// The tree of so many leaves with these subtrees; `None` where they are not as many as it has.
+    pub(crate) fn of(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
+    }
+
+    /// The roots of its perfect subtrees, from left to right.
+    pub(crate) fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
+    /// The root over some of its leaves, where it is that of a perfect subtree.
+    fn peak(&self, leaves: &Range<u64>) -> Option<Hash> {
+        let mut start = 0;
+        for peak in &self.peaks {
+            let len = 1 << (u64::BITS - 1 - (self.size - start).leading_zeros());
+            if *leaves == (start..start + len) {
+                return Some(*peak);
+            }
+            start += len;
+        }
+        None
+    }
+
     /// Adds the hash of a leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut node = leaf;
@@ -116,58 +140,94 @@ pub fn root(leaves: &[Hash]) -> Hash {
 }
 
 /// How many leaves the left subtree of a tree has: the largest power of two below `size`, which is at least 2.
-fn split(size: usize) -> usize {
-    1 << (usize::BITS - 1 - (size - 1).leading_zeros())
+fn split(size: u64) -> u64 {
+    1 << (u64::BITS - 1 - (size - 1).leading_zeros())
 }
 
-/// The path from leaf `index` to the root over `leaves` (RFC 6962, 2.1.1); `None` where there is no such leaf.
-pub fn inclusion(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
-    if index >= leaves.len() {
-        return None;
-    }
-    let (mut leaves, mut index, mut path) = (leaves, index, Vec::new());
-    while leaves.len() > 1 {
-        let (left, right) = leaves.split_at(split(leaves.len()));
-        if index < left.len() {
-            path.push(root(right));
-            leaves = left;
-        } else {
-            path.push(root(left));
-            index -= left.len();
-            leaves = right;
-        }
-    }
-    path.reverse();
-    Some(path)
+/// A tree whose first leaves are known by their subtrees alone.
+#[derive(Debug, Clone, Default)]
+pub struct Tail {
+    before: Frontier,
+    leaves: Vec<Hash>,
 }
 
-/// What shows that the tree over the first `old` leaves is the beginning of the tree over all (RFC 6962, 2.1.2); `None`
-/// where there are fewer. Empty for the empty tree and for the same tree: nothing has to be shown.
-pub fn consistency(leaves: &[Hash], old: usize) -> Option<Vec<Hash>> {
-    if old > leaves.len() {
-        return None;
+impl Tail {
+    /// The tree that begins with `before`, and goes on with these leaves.
+    pub(crate) fn new(before: Frontier, leaves: Vec<Hash>) -> Self {
+        Self { before, leaves }
     }
-    if old == 0 || old == leaves.len() {
-        return Some(Vec::new());
+
+    /// How many leaves it has, known or not.
+    pub fn size(&self) -> u64 {
+        self.before.size() + self.leaves.len() as u64
     }
-    let (mut leaves, mut old, mut path, mut whole) = (leaves, old, Vec::new(), true);
-    while old < leaves.len() {
-        let (left, right) = leaves.split_at(split(leaves.len()));
-        if old <= left.len() {
-            path.push(root(right));
-            leaves = left;
-        } else {
-            path.push(root(left));
-            old -= left.len();
-            leaves = right;
-            whole = false;
+
+    /// The root over some of its leaves; `None` where it is not known.
+    pub fn root(&self, leaves: Range<u64>) -> Option<Hash> {
+        let first = self.before.size();
+        if leaves.start >= first {
+            let at = |leaf: u64| usize::try_from(leaf - first).ok();
+            return self.leaves.get(at(leaves.start)?..at(leaves.end)?).map(root);
         }
+        if let Some(peak) = self.before.peak(&leaves) {
+            return Some(peak);
+        }
+        let size = leaves.end - leaves.start;
+        if size < 2 {
+            return None;
+        }
+        let middle = leaves.start + split(size);
+        Some(Hash::of_node(&self.root(leaves.start..middle)?, &self.root(middle..leaves.end)?))
     }
-    if !whole {
-        path.push(root(leaves));
+
+    /// The path from leaf `index` to the root (RFC 6962, 2.1.1); `None` where there is no such leaf, or it is not known.
+    pub fn inclusion(&self, index: u64) -> Option<Vec<Hash>> {
+        if index >= self.size() || index < self.before.size() {
+            return None;
+        }
+        let (mut leaves, mut path) = (0..self.size(), Vec::new());
+        while leaves.end - leaves.start > 1 {
+            let middle = leaves.start + split(leaves.end - leaves.start);
+            if index < middle {
+                path.push(self.root(middle..leaves.end)?);
+                leaves.end = middle;
+            } else {
+                path.push(self.root(leaves.start..middle)?);
+                leaves.start = middle;
+            }
+        }
+        path.reverse();
+        Some(path)
     }
-    path.reverse();
-    Some(path)
+
+    /// What shows that the tree over the first `old` leaves is the beginning of the tree over all (RFC 6962, 2.1.2); `None`
+    /// where there are fewer, or too many are not known. Empty for the empty tree and for the same tree: nothing has to be
+    /// shown.
+    pub fn consistency(&self, old: u64) -> Option<Vec<Hash>> {
+        if old > self.size() {
+            return None;
+        }
+        if old == 0 || old == self.size() {
+            return Some(Vec::new());
+        }
+        let (mut leaves, mut path, mut whole) = (0..self.size(), Vec::new(), true);
+        while old < leaves.end {
+            let middle = leaves.start + split(leaves.end - leaves.start);
+            if old <= middle {
+                path.push(self.root(middle..leaves.end)?);
+                leaves.end = middle;
+            } else {
+                path.push(self.root(leaves.start..middle)?);
+                leaves.start = middle;
+                whole = false;
+            }
+        }
+        if !whole {
+            path.push(self.root(leaves)?);
+        }
+        path.reverse();
+        Some(path)
+    }
 }
 
 /// Whether `path` leads from `leaf` at `index` to the root of a tree of `size` leaves (RFC 9162, 2.1.3.2).

@@ -50,6 +50,40 @@ fn roots_are_those_of_certificate_transparency() {
     }
 }
 
+fn inclusion(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
+    Tail::new(Frontier::default(), leaves.to_vec()).inclusion(index as u64)
+}
+
+fn consistency(leaves: &[Hash], old: usize) -> Option<Vec<Hash>> {
+    Tail::new(Frontier::default(), leaves.to_vec()).consistency(old as u64)
+}
+
+#[test]
+fn a_tree_whose_first_leaves_are_gone_proves_the_rest_as_before() {
+    let leaves = many(40);
+    for gone in 0..40_u64 {
+        let (removed, kept) = leaves.split_at(gone as usize);
+        let mut before = Frontier::default();
+        removed.iter().for_each(|leaf| before.push(*leaf));
+        assert_eq!(Frontier::of(gone, before.peaks().to_vec()).as_ref(), Some(&before));
+        for size in gone..=40 {
+            let tail = Tail::new(before.clone(), kept[..(size - gone) as usize].to_vec());
+            let whole = &leaves[..size as usize];
+            for at in 0..=size {
+                let expected = inclusion(whole, at as usize).filter(|_| at >= gone);
+                assert_eq!(tail.inclusion(at), expected, "{at} of {size} after {gone}");
+                if at >= gone {
+                    assert_eq!(
+                        tail.consistency(at),
+                        consistency(whole, at as usize),
+                        "{at} of {size} after {gone}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn paths_are_those_of_certificate_transparency() {
     let path = inclusion(&leaves(), 5).unwrap();

@@ -18,19 +18,27 @@ use crate::index::Segment;
 use crate::keys::SigningKeys;
 use crate::layout::{Layout, SegmentFile};
 use crate::merkle::{Frontier, Hash};
-use crate::note::Checkpoint;
+use crate::note::{Checkpoint, SignedCheckpoint};
 use crate::record::{Action, NewRecord, Outcome, Record, Via};
+use crate::retained::Beginning;
 use crate::scan::{Scanned, Signed, Walk, walk};
-use crate::shared::{Shared, lock};
+use crate::shared::{Shared, SignedNow, lock};
 use crate::trail::Options;
+use crate::verifying::{Need, VerifyingKeys};
 
 const TAIL_CUT: Action = Action::new("audit.tail_cut");
 
 /// Opens a trail. Beside the writer: what is to be recorded about the opening itself.
 pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Option<NewRecord>)> {
     layout.make()?;
-    let (mut segments, _) = layout.segments()?;
-    let unused = segments.iter().all(|segment| segment.len == 0) && is_empty(&layout.checkpoints());
+    let (segments, _) = layout.segments()?;
+    let unused = segments.iter().all(|segment| segment.len == 0)
+        && is_empty(&layout.checkpoints())
+        && is_empty(&layout.retained());
+    if unused && options.anchor.is_some() {
+        let what = "it is gone, or empty, and a head that was kept apart counts records of it";
+        return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&layout.log()), what)));
+    }
     if !unused && is_empty(&layout.private_key()) {
         let why =
             "it is gone, so what is recorded cannot be signed any more; put back a backup of audit/keys"
@@ -40,22 +48,42 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     let keys = SigningKeys::load_or_make(layout)?;
     let (head, read) = Head::open(layout, keys.public(), unused)?;
     let checkpoints = Checkpoints::read(layout, keys.public())?;
+    let beginning = Beginning::read(layout, keys.public())?;
+    let mut segments = beginning.segments(segments);
     let (head, read) = begun(head, read, &keys)?;
-    not_behind(&read.newest, &checkpoints, layout)?;
+    let anchor = anchored(keys.public(), options.anchor.as_deref())?;
+    let size = read.newest.checkpoint.size;
+    not_behind(size, &checkpoints, &beginning, anchor.as_ref(), layout)?;
 
-    let shared = Arc::new(Shared::default());
-    let walk = index(layout, &segments, &shared, &read.newest, &checkpoints)?;
-    let cut = cut_tail(layout, &mut segments, &walk, read.newest.size)?;
+    let newest = checkpoints.all.last().cloned();
+    let (public, signed_head) = (keys.public().clone(), Some(read.newest.clone()).filter(|_| size > 0));
+    let signed = SignedNow { keys: public, checkpoint: newest.clone(), head: signed_head };
+    let shared = Arc::new(Shared::new(signed));
+    let mut signed = checkpoints.signed();
+    signed.push(Signed { checkpoint: read.newest.checkpoint.clone(), by: "the head".to_owned() });
+    signed.extend(anchor);
+    let walk = index(layout, &segments, &shared, &beginning, signed, size)?;
+    beginning.remove_before(layout)?;
+    let cut = cut_tail(layout, &mut segments, &walk, &beginning, size)?;
     let current = current(&segments, &shared)?;
     let torn = (checkpoints.torn > 0)
         .then(|| format!("{} bytes of a checkpoint that was not finished", checkpoints.torn));
     let damaged = read.damaged.map(|what| format!("audit/head was not finished: {what}"));
-    let newest = checkpoints.all.last().cloned();
-    lock(&shared.status).checkpoint_size = newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
+    lock(&shared.status).checkpoint_size = newest.map_or(0, |newest| newest.checkpoint.size);
     let file = CheckpointFile::open(layout, &checkpoints)?;
     let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
-    let committer =
-        Committer { shared, layout, keys, options, head, checkpoints: file, newest, current, frontier, last };
+    let committer = Committer {
+        shared,
+        layout,
+        keys,
+        options,
+        head,
+        checkpoints: file,
+        beginning,
+        current,
+        frontier,
+        last,
+    };
     let found: Vec<String> = [cut, torn, damaged].into_iter().flatten().collect();
     let record = (!found.is_empty()).then(|| {
         NewRecord::new("homeostat", Via::Server, TAIL_CUT, "audit", Outcome::Done)
@@ -74,23 +102,44 @@ fn begun(mut head: Head, read: Option<HeadRead>, keys: &SigningKeys) -> Result<(
     if let Some(read) = read {
         return Ok((head, read));
     }
-    let nothing =
-        Checkpoint { origin: keys.public().origin.clone(), size: 0, root: Frontier::default().root() };
-    head.fill(keys, &nothing)?;
-    Ok((head, HeadRead::of(nothing)))
+    let root = Frontier::default().root();
+    let checkpoint = Checkpoint { origin: keys.public().origin().to_owned(), size: 0, root };
+    let note = keys.sign_head(&checkpoint)?;
+    head.fill(&note)?;
+    Ok((head, HeadRead::of(SignedCheckpoint { checkpoint, note })))
 }
 
-/// A checkpoint is written after the head that counts as much.
-pub(crate) fn not_behind(head: &Checkpoint, checkpoints: &Checkpoints, layout: &Layout) -> Result<()> {
-    let newest = checkpoints.all.last().map_or(0, |newest| newest.checkpoint.size);
-    if newest > head.size {
-        let what = format!(
-            "it counts {} records, a checkpoint {newest}: an older one was put in its place",
-            head.size
-        );
-        return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&layout.head()), what)));
+/// What a head that was kept apart says of the log.
+pub(crate) fn anchored(keys: &VerifyingKeys, note: Option<&str>) -> Result<Option<Signed>> {
+    let Some(note) = note else { return Ok(None) };
+    let checkpoint = keys.checked(note, Need::Ed25519).map_err(AuditError::Anchor)?;
+    Ok(Some(Signed { checkpoint, by: "the head kept in the database".to_owned() }))
+}
+
+/// Checkpoints, beginnings and heads that are kept apart are written after the head that counts as much.
+pub(crate) fn not_behind(
+    head: u64,
+    checkpoints: &Checkpoints,
+    beginning: &Beginning,
+    anchor: Option<&Signed>,
+    layout: &Layout,
+) -> Result<()> {
+    let checkpoint = checkpoints.all.last().map_or(0, |newest| newest.checkpoint.size);
+    let anchor = anchor.map_or(0, |anchor| anchor.checkpoint.size);
+    // A log begins with a record that is there.
+    let begins = beginning.size() + u64::from(beginning.size() > 0);
+    let newer = [
+        (checkpoint, "a checkpoint"),
+        (begins, "where the log begins"),
+        (anchor, "the head kept in the database"),
+    ];
+    match newer.into_iter().find(|(size, _)| *size > head) {
+        None => Ok(()),
+        Some((size, by)) => {
+            let what = format!("it counts {head} records, {by} {size}: an older one was put in its place");
+            Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&layout.head()), what)))
+        }
     }
-    Ok(())
 }
 
 /// Checks all that is acknowledged, and makes the index of it.
@@ -98,12 +147,12 @@ fn index(
     layout: &Layout,
     segments: &[SegmentFile],
     shared: &Shared,
-    head: &Checkpoint,
-    checkpoints: &Checkpoints,
+    from: &Beginning,
+    signed: Vec<Signed>,
+    size: u64,
 ) -> Result<Walk> {
-    let mut signed = checkpoints.signed();
-    signed.push(Signed { checkpoint: head.clone(), by: "the head".to_owned() });
     let mut index = shared.index.write().unwrap_or_else(PoisonError::into_inner);
+    index.begin_with(from.size());
     let mut opened: Vec<Arc<File>> = Vec::new();
     for segment in segments {
         let file = File::options().read(true).write(true).open(&segment.path);
@@ -111,7 +160,7 @@ fn index(
     }
     let mut begun = 0;
     let keep = |record: Record| shared.names.row(&record);
-    let walk = walk(layout, segments, signed, Some(head.size), keep, |record: Scanned<_>| {
+    let walk = walk(layout, segments, from, signed, Some(size), keep, |record: Scanned<_>| {
         while begun <= record.segment {
             let (first, file) = (segments[begun].first, Arc::clone(&opened[begun]));
             index.begin(Segment { first, file, len: 0 });
@@ -128,10 +177,16 @@ fn index(
 }
 
 /// Cuts off what lies behind the last acknowledged record. Returns what that was.
-fn cut_tail(layout: &Layout, segments: &mut [SegmentFile], walk: &Walk, size: u64) -> Result<Option<String>> {
+fn cut_tail(
+    layout: &Layout,
+    segments: &mut [SegmentFile],
+    walk: &Walk,
+    from: &Beginning,
+    size: u64,
+) -> Result<Option<String>> {
     let (at, end) = walk.end;
     // A segment is begun when the one before it is full, and only one at a time.
-    let behind = if size == 0 { 0 } else { at + 1 };
+    let behind = if size == from.size() { 0 } else { at + 1 };
     if let Some(foreign) = segments.iter().skip(behind).find(|segment| segment.first != size) {
         let what = format!("no record of it is counted by the head, which counts {size}");
         return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&foreign.path), what)));
@@ -169,6 +224,7 @@ fn current(segments: &[SegmentFile], shared: &Shared) -> Result<Option<Current>>
     let Some(last) = segments.last() else { return Ok(None) };
     let file = File::options().read(true).write(true).open(&last.path);
     let file = Arc::new(file.map_err(AuditError::file("open", &last.path))?);
-    let size = shared.index.read().unwrap_or_else(PoisonError::into_inner).size();
-    Ok(Some(Current { file, first: last.first, len: last.len, known: last.first < size }))
+    let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+    let (known, begun) = (last.first < index.size(), index.seconds_of(last.first));
+    Ok(Some(Current { file, first: last.first, len: last.len, known, begun }))
 }

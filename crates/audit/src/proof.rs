@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::NoteError;
 use crate::merkle::{self, Hash};
-use crate::note::{Checkpoint, VerifyingKeys};
+use crate::note::Checkpoint;
 use crate::record::{LineError, Record};
+use crate::verifying::VerifyingKeys;
 
 /// A proof, as it is written and read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

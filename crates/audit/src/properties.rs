@@ -4,9 +4,10 @@
 //! same functions; nothing that ships contains them.
 
 use crate::merkle::Hash;
-use crate::note::{Note, VerifyingKeys};
+use crate::note::Note;
 use crate::proof::Proof;
 use crate::record::Record;
+use crate::verifying::VerifyingKeys;
 
 /// A line is refused, or is exactly what the record it says is written as; nothing of it is lost.
 pub fn audit_record(input: &[u8]) {

@@ -17,6 +17,7 @@ use crate::layout::{Layout, SegmentFile};
 use crate::merkle::{Frontier, Hash};
 use crate::note::Checkpoint;
 use crate::record::Record;
+use crate::retained::Beginning;
 
 /// What a thread reads at once.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -72,19 +73,22 @@ struct Chunk<T> {
     fault: Option<String>,
 }
 
-/// Walks through the log up to record `until`, or to its end. `keep` is asked on any thread what is kept of a record;
+/// Walks through the log from its beginning up to record `until`, or to its end. What was signed of records that are no
+/// longer there is not looked at. `keep` is asked on any thread what is kept of a record;
 /// `each` gets the records in their order, here.
 pub(crate) fn walk<T: Send>(
     layout: &Layout,
     segments: &[SegmentFile],
+    from: &Beginning,
     mut signed: Vec<Signed>,
     until: Option<u64>,
     keep: impl Fn(Record) -> T + Sync,
     mut each: impl FnMut(Scanned<T>),
 ) -> Result<Walk> {
+    signed.retain(|one| one.checkpoint.size >= from.size());
     signed.sort_by_key(|one| one.checkpoint.size);
-    let mut state = State::new(layout, segments, signed);
-    if state.check_roots().is_err() || until == Some(0) {
+    let mut state = State::new(layout, segments, from, signed);
+    if state.check_roots().is_err() || until == Some(from.size()) {
         return Ok(state.walk);
     }
     let parts = parts(segments);
@@ -131,8 +135,8 @@ struct State<'a> {
 struct Ended;
 
 impl<'a> State<'a> {
-    fn new(layout: &'a Layout, segments: &'a [SegmentFile], signed: Vec<Signed>) -> Self {
-        let walk = Walk { frontier: Frontier::default(), last: Hash::ZERO, end: (0, 0), stop: None };
+    fn new(layout: &'a Layout, segments: &'a [SegmentFile], from: &Beginning, signed: Vec<Signed>) -> Self {
+        let walk = Walk { frontier: from.frontier.clone(), last: from.last, end: (0, 0), stop: None };
         Self { layout, segments, signed, next_signed: 0, segment: None, lines: 0, walk }
     }
 

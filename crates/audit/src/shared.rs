@@ -4,17 +4,20 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
-use crate::commit::{CheckpointAsked, Job, Work};
+use crate::commit::{Asked, Job, Work};
 use crate::error::{AuditError, Result};
 use crate::index::{Index, Names};
 use crate::note::SignedCheckpoint;
 use crate::record::NewRecord;
+use crate::verifying::VerifyingKeys;
 
 /// How a trail is.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// How many records are acknowledged.
+    /// How many records are acknowledged, with those that were removed.
     pub size: u64,
+    /// The first record that is there.
+    pub first: u64,
     /// How many of them the newest checkpoint covers.
     pub checkpoint_size: u64,
     /// Why the last checkpoint could not be written; it is tried again.
@@ -31,14 +34,23 @@ struct Queue {
     stopped: Option<Arc<str>>,
 }
 
-#[derive(Default)]
 pub(crate) struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     pub(crate) index: RwLock<Index>,
     pub(crate) names: Names,
-    /// `size` and `stopped` stand elsewhere.
+    /// `size`, `first` and `stopped` stand elsewhere.
     pub(crate) status: Mutex<Status>,
+    pub(crate) signed: Mutex<SignedNow>,
+}
+
+/// What is signed, and what that is known by.
+pub(crate) struct SignedNow {
+    pub(crate) keys: VerifyingKeys,
+    /// The newest checkpoint, by both keys.
+    pub(crate) checkpoint: Option<SignedCheckpoint>,
+    /// What is acknowledged, by Ed25519.
+    pub(crate) head: Option<SignedCheckpoint>,
 }
 
 /// Locks, whoever panicked while holding it: what is guarded is whole between any two statements.
@@ -47,6 +59,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    pub(crate) fn new(signed: SignedNow) -> Self {
+        Self {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            index: RwLock::default(),
+            names: Names::default(),
+            status: Mutex::default(),
+            signed: Mutex::new(signed),
+        }
+    }
+
     /// Puts a record in the line, with the time of that, and waits for what becomes of it.
     pub(crate) fn append(&self, record: NewRecord, now_us: impl FnOnce() -> i64) -> Result<u64> {
         let (answer, answered) = mpsc::sync_channel(1);
@@ -63,15 +86,15 @@ impl Shared {
         answered.recv().unwrap_or_else(|_| Err(self.stopped()))
     }
 
-    /// Has everything so far signed.
-    pub(crate) fn checkpoint(&self) -> Result<SignedCheckpoint> {
-        let (answer, answered): (CheckpointAsked, _) = mpsc::channel();
+    /// Has the writer do something, between two rounds of records.
+    pub(crate) fn ask<T>(&self, asked: impl FnOnce(mpsc::Sender<Result<T>>) -> Asked) -> Result<T> {
+        let (answer, answered) = mpsc::channel();
         {
             let mut queue = lock(&self.queue);
             if let Some(why) = &queue.stopped {
                 return Err(AuditError::Stopped(Arc::clone(why)));
             }
-            queue.work.checkpoints.push(answer);
+            queue.work.asked.push(asked(answer));
         }
         self.wake.notify_one();
         answered.recv().unwrap_or_else(|_| Err(self.stopped()))
@@ -87,7 +110,7 @@ impl Shared {
         let mut queue = lock(&self.queue);
         loop {
             let work = &queue.work;
-            if !work.jobs.is_empty() || !work.checkpoints.is_empty() || work.last {
+            if !work.jobs.is_empty() || !work.asked.is_empty() || work.last {
                 return std::mem::take(&mut queue.work);
             }
             queue = match due.map(|due| due.saturating_duration_since(Instant::now())) {
@@ -109,15 +132,18 @@ impl Shared {
         let waiting = {
             let mut queue = lock(&self.queue);
             queue.stopped = Some(why);
-            (std::mem::take(&mut queue.work.jobs), std::mem::take(&mut queue.work.checkpoints))
+            (std::mem::take(&mut queue.work.jobs), std::mem::take(&mut queue.work.asked))
         };
         // Who waits is told by the end of the channel.
         drop(waiting);
     }
 
     pub(crate) fn status(&self) -> Status {
-        let size = self.index.read().unwrap_or_else(PoisonError::into_inner).size();
+        let (size, first) = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.size(), index.first())
+        };
         let stopped = lock(&self.queue).stopped.clone();
-        Status { size, stopped, ..lock(&self.status).clone() }
+        Status { size, first, stopped, ..lock(&self.status).clone() }
     }
 }

@@ -11,13 +11,19 @@ use std::time::Duration;
 
 use domain::Clock;
 
+use crate::commit::Asked;
 use crate::error::{AuditError, Problem, Result};
-use crate::index::{Filter, Place, Wish};
+use crate::index::{Filter, Place, Wish, seconds};
 use crate::layout::Layout;
-use crate::note::{SignedCheckpoint, VerifyingKeys};
+use crate::merkle::Hash;
+use crate::note::SignedCheckpoint;
 use crate::opening;
-use crate::record::{NewRecord, Record};
-use crate::shared::{Shared, Status};
+use crate::record::{Action, NewRecord, Outcome, Record, Via, shown_time};
+use crate::retained::Beginning;
+use crate::shared::{Shared, Status, lock};
+use crate::verifying::VerifyingKeys;
+
+const REMOVED: Action = Action::new("audit.removed");
 
 /// So many records are looked through before others may have the index.
 const SEARCH_RECORDS: u64 = 1 << 16;
@@ -33,6 +39,11 @@ pub struct Options {
     pub checkpoint_records: u64,
     /// And this long after a record that none covers. Default: 10 min.
     pub checkpoint_interval: Duration,
+    /// A segment whose first record is this old is followed by another, so that what is too old can be removed. Default:
+    /// 30 days.
+    pub segment_age: Duration,
+    /// The note of a head that was kept apart ([`Audit::head`]): the log has to go on where that ended.
+    pub anchor: Option<String>,
 }
 
 impl Default for Options {
@@ -41,6 +52,8 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             checkpoint_records: 10_000,
             checkpoint_interval: Duration::from_secs(600),
+            segment_age: Duration::from_secs(30 * 86_400),
+            anchor: None,
         }
     }
 }
@@ -54,7 +67,6 @@ pub struct Audit {
 struct Writer {
     shared: Arc<Shared>,
     layout: Layout,
-    keys: VerifyingKeys,
     clock: Arc<dyn Clock>,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,6 +96,17 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+/// What was removed because its time had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The first record of it.
+    pub first: u64,
+    /// The record that the log begins with now.
+    pub until: u64,
+    /// The root over every record before that one.
+    pub root: Hash,
+}
+
 impl Audit {
     /// Opens the trail of a data directory; makes one, with its keys, where there is none. Reads and checks all of it:
     /// about a second for a million records. What a crash left that was never acknowledged is cut off, and a record of
@@ -107,9 +130,9 @@ impl Audit {
         options.checkpoint_records = options.checkpoint_records.max(1);
         let layout = Layout::new(dir);
         let (committer, cut) = opening::open(&layout, options)?;
-        let (shared, keys) = (Arc::clone(&committer.shared), committer.keys.public().clone());
+        let shared = Arc::clone(&committer.shared);
         let thread = committer.start().map_err(AuditError::file("start the writer of", dir))?;
-        let audit = Self { writer: Arc::new(Writer { shared, layout, keys, clock, thread: Some(thread) }) };
+        let audit = Self { writer: Arc::new(Writer { shared, layout, clock, thread: Some(thread) }) };
         if let Some(cut) = cut {
             audit.append(cut)?;
         }
@@ -157,10 +180,13 @@ impl Audit {
     ///
     /// Where there is none, or it cannot be read.
     pub fn record(&self, sequence: u64) -> Result<Record> {
-        let (place, size) = {
+        let (place, first, size) = {
             let index = self.writer.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-            (index.place(sequence), index.size())
+            (index.place(sequence), index.first(), index.size())
         };
+        if sequence < first {
+            return Err(AuditError::Removed { sequence, first });
+        }
         self.read(&place.ok_or(AuditError::NoSuchRecord { sequence, size })?)
     }
 
@@ -185,12 +211,66 @@ impl Audit {
     ///
     /// Where it could not be written, or nothing was recorded yet.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint> {
-        self.writer.shared.checkpoint()
+        self.writer.shared.ask(Asked::Checkpoint)
+    }
+
+    /// The newest checkpoint that was signed; signs none.
+    pub fn newest_checkpoint(&self) -> Option<SignedCheckpoint> {
+        lock(&self.writer.shared.signed).checkpoint.clone()
+    }
+
+    /// The newest head: how much is acknowledged, signed by Ed25519. Kept apart, it shows a log that was put back to an
+    /// older state ([`Options::anchor`], [`crate::Trusted::anchor`]).
+    pub fn head(&self) -> Option<SignedCheckpoint> {
+        lock(&self.writer.shared.signed).head.clone()
+    }
+
+    /// Signs with new keys from now on. The old ones sign everything so far and hand over to the new ones; then they are
+    /// gone. Returns the public keys, a copy of which is worth keeping elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written. [`AuditError::Stopped`] follows where nobody knows how far it came; a start does.
+    pub fn rotate_keys(&self) -> Result<VerifyingKeys> {
+        self.writer.shared.ask(Asked::Keys)
+    }
+
+    /// Removes the segments in which every record was made before `before_us`, in microseconds since 1970-01-01 UTC, the
+    /// one written to excepted. A checkpoint covers them first; what they were is recorded, and the log begins behind them
+    /// by a signed note. `None`: there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where what was to be removed is not as it was written, or the disk refused.
+    pub fn remove_before(&self, before_us: i64) -> Result<Option<Removed>> {
+        let shared = &self.writer.shared;
+        let (first, until) = {
+            let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.first(), index.removable_before(seconds(before_us)))
+        };
+        if until == first {
+            return Ok(None);
+        }
+        self.checkpoint()?;
+        let beginning = Beginning::at(&self.writer.layout, until)?;
+        let removed = Removed { first, until, root: beginning.frontier.root() };
+        let record = |outcome| {
+            NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", outcome)
+                .why(format!("every one was made before {}", shown_time(before_us)))
+        };
+        let what =
+            format!("records {first} to {}; the root over all up to there is {}", until - 1, removed.root);
+        self.append(record(Outcome::Done).detail(what))?;
+        if let Err(error) = shared.ask(|answer| Asked::Beginning(beginning, answer)) {
+            self.append(record(Outcome::Failed).detail(error.to_string()))?;
+            return Err(error);
+        }
+        Ok(Some(removed))
     }
 
     /// By what its checkpoints are known.
-    pub fn keys(&self) -> &VerifyingKeys {
-        &self.writer.keys
+    pub fn keys(&self) -> VerifyingKeys {
+        lock(&self.writer.shared.signed).keys.clone()
     }
 
     /// How it is.

@@ -1,12 +1,16 @@
 //! Verification, by anybody who can read the files: nothing is written, and no control plane is asked.
 //!
-//! In: a data directory, and what was kept elsewhere: checkpoints, public keys. Out: a [`Report`] with every [`Problem`].
+//! In: a data directory, and what was kept elsewhere: checkpoints, public keys, a head. Out: a [`Report`] with every
+//! [`Problem`].
 //!
 //! What it shows. Without the private keys nobody can change, remove, insert, swap or cut off anything that is
 //! acknowledged and not be found: records carry the hash of the one before, and head and checkpoints sign the root over
-//! them. Who has the keys, such as root on the machine, can sign another log, or put back an older state of the whole
-//! directory, head included. No file beside the log can help against that; a checkpoint that was kept elsewhere does,
-//! because no other log gives its root, and none that is shorter. So does a copy of the public keys, against other keys.
+//! them. Who saved the directory before can put that older state back, head included; the head that the control plane
+//! keeps in its database finds it, unless that is put back as well. Who has the keys, such as root on the machine, can sign
+//! another log. No file on the machine can help against that; a checkpoint that was kept elsewhere does, because no other
+//! log gives its root, and none that is shorter. So does a copy of the public keys, against other keys.
+//!
+//! Where records were removed because their time had come, it goes on from where the log begins by a signed note.
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +21,11 @@ use crate::error::{AuditError, Problem, Result};
 use crate::head;
 use crate::keys::load_public;
 use crate::layout::{Layout, SegmentFile};
-use crate::merkle::{self, Hash};
-use crate::note::{Checkpoint, SignedCheckpoint, VerifyingKeys};
-use crate::opening::not_behind;
-use crate::proof::Proof;
-use crate::record::Record;
+use crate::merkle::Hash;
+use crate::opening::{anchored, not_behind};
+use crate::retained::{Beginning, standing};
 use crate::scan::{Signed, Stop, walk};
+use crate::verifying::VerifyingKeys;
 
 /// What is known from elsewhere.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,8 @@ pub struct Trusted {
     pub keys: Option<VerifyingKeys>,
     /// Checkpoints that were kept elsewhere, each with where it was read.
     pub checkpoints: Vec<(PathBuf, String)>,
+    /// The note of a head that was kept apart ([`crate::Audit::head`]).
+    pub anchor: Option<String>,
 }
 
 /// What was found. `problems` is empty where all is as it was written.
@@ -40,7 +45,11 @@ pub struct Report {
     pub origin: String,
     /// SHA-256 over the public keys it was verified with.
     pub keys: String,
-    /// How many records are as they were written, from the first one on.
+    /// How often these were rotated.
+    pub rotations: usize,
+    /// The first record that is there; those before were removed because their time had come.
+    pub first: u64,
+    /// Up to which record all are as they were written, those that were removed with them.
     pub records: u64,
     /// How many the head counts.
     pub acknowledged: u64,
@@ -50,6 +59,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// How many checkpoints from elsewhere were compared.
     pub compared: u64,
+    /// How many records the head counts that was kept apart; `None` without one.
+    pub anchored: Option<u64>,
     /// Segments of the log, and their bytes.
     pub segments: u64,
     /// Bytes of them.
@@ -79,57 +90,108 @@ fn as_text<S: serde::Serializer>(problems: &[Problem], serializer: S) -> Result<
 /// Where there is no trail, a file cannot be read, or what is to be trusted is not to be.
 pub fn verify(dir: &Path, trusted: &Trusted) -> Result<Report> {
     let layout = Layout::new(dir);
-    let keys = keys(&layout, trusted.keys.as_ref())?;
-    let outside = outside(&keys, &trusted.checkpoints)?;
-    let mut problems = Vec::new();
-    if keys != load_public(&layout)? {
-        let what = "it is not the key that was given: the log may have been signed anew";
-        problems.push(Problem::of_file(layout.shown(&layout.public_keys()), what));
+    let mut before = standing(&layout)?;
+    loop {
+        let report = verify_once(&layout, trusted);
+        let after = standing(&layout)?;
+        // Keys that were rotated and records that were removed meanwhile are no problem.
+        if before == after {
+            return report;
+        }
+        before = after;
     }
+}
+
+fn verify_once(layout: &Layout, trusted: &Trusted) -> Result<Report> {
+    let own = load_public(layout)?;
+    let mut problems = Vec::new();
+    let keys = match &trusted.keys {
+        Some(given) if !own.continues(given) => {
+            let what = "it is not the key that was given: the log may have been signed anew";
+            problems.push(Problem::of_file(layout.shown(&layout.public_keys()), what));
+            given.clone()
+        }
+        _ => own,
+    };
+    let outside = outside(&keys, &trusted.checkpoints)?;
+    let anchor = anchored(&keys, trusted.anchor.as_deref())?;
     // In this order, so that what is appended meanwhile only adds to what was read before.
-    let is_written = head::is_written(&layout);
-    let checkpoints = found(Checkpoints::read(&layout, &keys), &mut problems)?.unwrap_or_default();
-    let head = found(head::read(&layout, &keys), &mut problems)?;
-    let (segments, strangers) = layout.segments()?;
+    let is_written = head::is_written(layout);
+    let beginning = found(Beginning::read(layout, &keys), &mut problems)?.unwrap_or_default();
+    let checkpoints = found(Checkpoints::read(layout, &keys), &mut problems)?.unwrap_or_default();
+    let head = found(head::read(layout, &keys), &mut problems)?;
+    let (all, strangers) = layout.segments()?;
     problems.extend(strangers);
+    if !is_written {
+        problems.extend(left_behind(layout, &all, &beginning));
+    }
+    let segments = beginning.segments(all);
     if checkpoints.torn > 0 && !is_written {
         let what = format!("{} bytes at its end are no checkpoint", checkpoints.torn);
         problems.push(Problem::of_file(layout.shown(&layout.checkpoints()), what));
     }
     let mut signed = checkpoints.signed();
+    problems.extend(outside.iter().filter_map(|one| too_old(layout, one, &beginning)));
     signed.extend(outside.clone());
-    if let Some(head) = &head {
-        found(not_behind(&head.newest, &checkpoints, &layout), &mut problems)?;
-        if let Some(what) = head.damaged.clone().filter(|_| !is_written) {
+    let acknowledged = head.as_ref().map_or(0, |head| head.newest.checkpoint.size);
+    if let Some(head) = head {
+        found(not_behind(acknowledged, &checkpoints, &beginning, anchor.as_ref(), layout), &mut problems)?;
+        if let Some(what) = head.damaged.filter(|_| !is_written) {
             problems.push(Problem::of_file(layout.shown(&layout.head()), what));
         }
-        signed.push(Signed { checkpoint: head.newest.clone(), by: "the head".to_owned() });
+        signed.push(Signed { checkpoint: head.newest.checkpoint, by: "the head".to_owned() });
     }
-    let acknowledged = head.map_or(0, |head| head.newest.size);
-    let walk = walk(&layout, &segments, signed, None, |_| (), |_| ())?;
+    signed.extend(anchor.clone());
+    let walk = walk(layout, &segments, &beginning, signed, None, |_| (), |_| ())?;
     // What is being written was promised to nobody.
     let unfinished = |stop: &Stop| {
         is_written
             && stop.sequence >= acknowledged
-            && !outside.iter().any(|one| one.checkpoint.size > stop.sequence)
+            && !outside.iter().chain(&anchor).any(|one| one.checkpoint.size > stop.sequence)
     };
     problems.extend(walk.stop.clone().filter(|stop| !unfinished(stop)).map(|stop| stop.problem));
     if walk.stop.is_none() && walk.frontier.size() > acknowledged && !is_written {
-        problems.push(beyond(&layout, &segments, acknowledged, walk.frontier.size()));
+        problems.push(beyond(layout, &segments, acknowledged, walk.frontier.size()));
     }
     Ok(Report {
         origin: keys.origin().to_owned(),
         keys: keys.fingerprint(),
+        rotations: keys.rotations(),
+        first: beginning.size(),
         records: walk.frontier.size(),
         acknowledged,
         covered: checkpoints.all.last().map_or(0, |newest| newest.checkpoint.size),
         checkpoints: checkpoints.all.len() as u64,
-        compared: outside.len() as u64,
+        compared: outside.iter().filter(|one| one.checkpoint.size >= beginning.size()).count() as u64,
+        anchored: anchor.map(|anchor| anchor.checkpoint.size),
         segments: segments.len() as u64,
         bytes: segments.iter().map(|segment| segment.len).sum(),
         root: walk.frontier.root(),
         problems,
     })
+}
+
+/// Segments that were to be removed and are there still.
+fn left_behind(layout: &Layout, all: &[SegmentFile], beginning: &Beginning) -> Option<Problem> {
+    let left = all.iter().find(|segment| segment.first < beginning.size())?;
+    let what = format!(
+        "the log begins with record {}: a crash left this file, or somebody added it; a start removes it",
+        beginning.size()
+    );
+    Some(Problem::of_file(layout.shown(&left.path), what))
+}
+
+/// A checkpoint of records that are there no more.
+fn too_old(layout: &Layout, one: &Signed, beginning: &Beginning) -> Option<Problem> {
+    let (size, first) = (one.checkpoint.size, beginning.size());
+    let what = || {
+        format!(
+            "{} is of {size} records and cannot be compared: the log begins with record {first}, those before were \
+             removed when their time had come; give a newer one",
+            one.by
+        )
+    };
+    (size < first).then(|| Problem::of_file(layout.shown(&layout.retained()), what()))
 }
 
 fn beyond(layout: &Layout, segments: &[SegmentFile], acknowledged: u64, size: u64) -> Problem {
@@ -159,14 +221,6 @@ fn found<T>(result: Result<T>, problems: &mut Vec<Problem>) -> Result<Option<T>>
     }
 }
 
-/// The keys to go by: those that were given, else those of the directory.
-fn keys(layout: &Layout, given: Option<&VerifyingKeys>) -> Result<VerifyingKeys> {
-    match given {
-        Some(keys) => Ok(keys.clone()),
-        None => load_public(layout),
-    }
-}
-
 /// Checkpoints from elsewhere, once their signatures fit.
 fn outside(keys: &VerifyingKeys, given: &[(PathBuf, String)]) -> Result<Vec<Signed>> {
     let signed = |(path, note): &(PathBuf, String)| {
@@ -175,108 +229,4 @@ fn outside(keys: &VerifyingKeys, given: &[(PathBuf, String)]) -> Result<Vec<Sign
         Ok(Signed { checkpoint: signed.checkpoint, by: format!("the checkpoint {}", path.display()) })
     };
     given.iter().map(signed).collect()
-}
-
-/// The newest signed checkpoint of a data directory; `None` where none was written yet.
-///
-/// # Errors
-///
-/// Where there is no trail, or a checkpoint is not as it was written.
-pub fn newest_checkpoint(dir: &Path) -> Result<Option<SignedCheckpoint>> {
-    let layout = Layout::new(dir);
-    let keys = load_public(&layout)?;
-    Ok(Checkpoints::read(&layout, &keys)?.all.pop())
-}
-
-/// The public keys of a data directory.
-///
-/// # Errors
-///
-/// Where there are none, or they cannot be read.
-pub fn public_keys(dir: &Path) -> Result<VerifyingKeys> {
-    load_public(&Layout::new(dir))
-}
-
-/// The checkpoint to prove something by: one that was given, else the newest of the directory.
-fn checkpoint_for(
-    layout: &Layout,
-    keys: &VerifyingKeys,
-    given: Option<&(PathBuf, String)>,
-    sequence: u64,
-) -> Result<SignedCheckpoint> {
-    let checkpoint = match given {
-        Some((path, note)) => {
-            let signed = keys.checkpoint(note);
-            signed.map_err(|source| AuditError::Checkpoint { path: path.clone(), source })?
-        }
-        None => Checkpoints::read(layout, keys)?.all.pop().ok_or(AuditError::NotCovered { sequence })?,
-    };
-    Ok(checkpoint)
-}
-
-/// Proves that a record is in the log, by the newest checkpoint or by one that was given.
-///
-/// # Errors
-///
-/// Where no such checkpoint covers it, or the log up to there is not as it was written.
-pub fn prove_record(dir: &Path, sequence: u64, by: Option<&(PathBuf, String)>) -> Result<Proof> {
-    let layout = Layout::new(dir);
-    let keys = load_public(&layout)?;
-    let signed = checkpoint_for(&layout, &keys, by, sequence)?;
-    let size = head::read(&layout, &keys)?.newest.size;
-    if sequence >= size {
-        return Err(AuditError::NoSuchRecord { sequence, size });
-    }
-    if sequence >= signed.checkpoint.size {
-        return Err(AuditError::NotCovered { sequence });
-    }
-    let mut line = String::new();
-    let wanted = |record: Record| (record.sequence == sequence).then(|| record.line());
-    let leaves = leaves(&layout, &signed.checkpoint, wanted, |found| line = found)?;
-    let index = usize::try_from(sequence).unwrap_or(usize::MAX);
-    let path = merkle::inclusion(&leaves, index).ok_or(AuditError::NotCovered { sequence })?;
-    Ok(Proof::inclusion(line, path, signed.note, &keys))
-}
-
-/// Proves that the log at an older checkpoint is the beginning of what it is at the newest one.
-///
-/// # Errors
-///
-/// Where it is not, or a checkpoint cannot be trusted.
-pub fn prove_growth(dir: &Path, old: &(PathBuf, String)) -> Result<Proof> {
-    let layout = Layout::new(dir);
-    let keys = load_public(&layout)?;
-    let before = keys.checkpoint(&old.1);
-    let before = before.map_err(|source| AuditError::Checkpoint { path: old.0.clone(), source })?;
-    let newest = checkpoint_for(&layout, &keys, None, before.checkpoint.size)?;
-    let size = before.checkpoint.size;
-    let leaves = leaves(&layout, &newest.checkpoint, |_| None, |_: String| ())?;
-    let count = usize::try_from(size).unwrap_or(usize::MAX);
-    let path = merkle::consistency(&leaves, count).ok_or(AuditError::NotCovered { sequence: size })?;
-    if merkle::root(&leaves[..count]) != before.checkpoint.root {
-        let what = format!("its first {size} records are not those that {} signed", old.0.display());
-        return Err(AuditError::Inconsistent(Problem::of_file(layout.shown(&layout.log()), what)));
-    }
-    Ok(Proof::consistency(before.note, newest.note, path, &keys))
-}
-
-/// The hashes of all records that a checkpoint covers, which have to give its root.
-fn leaves<T: Send>(
-    layout: &Layout,
-    checkpoint: &Checkpoint,
-    keep: impl Fn(Record) -> Option<T> + Sync,
-    mut kept: impl FnMut(T),
-) -> Result<Vec<Hash>> {
-    let (segments, _) = layout.segments()?;
-    let signed =
-        vec![Signed { checkpoint: checkpoint.clone(), by: format!("the checkpoint at {}", checkpoint.size) }];
-    let mut leaves = Vec::new();
-    let walk = walk(layout, &segments, signed, Some(checkpoint.size), keep, |record| {
-        leaves.push(record.hash);
-        record.value.into_iter().for_each(&mut kept);
-    })?;
-    match walk.stop {
-        Some(stop) => Err(AuditError::Inconsistent(stop.problem)),
-        None => Ok(leaves),
-    }
 }

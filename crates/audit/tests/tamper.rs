@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use audit::{Audit, AuditError, Trusted, verify};
+use audit::{Audit, AuditError, Options, Trusted, verify};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::sample::Index;
 use support::{clock, closed, copy, directory, options, segments};
@@ -166,9 +166,9 @@ fn a_log_signed_anew_is_found_by_what_was_kept_elsewhere() {
     let kept = audit::newest_checkpoint(real.path()).unwrap().unwrap();
     closed(forged.path(), COUNT, 10);
     assert_eq!(problems(forged.path()), [""; 0]);
-    let trusted = Trusted { keys: Some(keys), checkpoints: Vec::new() };
+    let trusted = Trusted { keys: Some(keys), ..Trusted::default() };
     assert!(!verify(forged.path(), &trusted).unwrap().holds());
-    let trusted = Trusted { keys: None, checkpoints: vec![("kept".into(), kept.note.clone())] };
+    let trusted = Trusted { checkpoints: vec![("kept".into(), kept.note.clone())], ..Trusted::default() };
     assert!(matches!(verify(forged.path(), &trusted), Err(AuditError::Checkpoint { .. })));
 
     // The same keys, an older state of everything: only what lies elsewhere knows better.
@@ -178,11 +178,69 @@ fn a_log_signed_anew_is_found_by_what_was_kept_elsewhere() {
     audit.append(support::record(1)).unwrap();
     let kept = audit.checkpoint().unwrap();
     drop(audit);
-    let trusted = Trusted { keys: None, checkpoints: vec![("kept".into(), kept.note)] };
+    let trusted = Trusted { checkpoints: vec![("kept".into(), kept.note)], ..Trusted::default() };
     assert!(verify(real.path(), &trusted).unwrap().holds());
     assert_eq!(problems(old.path()), [""; 0]);
     let told = verify(old.path(), &trusted).unwrap().problems;
     assert!(told[0].to_string().contains("the checkpoint kept counts 26: the rest was removed"), "{told:?}");
+}
+
+#[test]
+fn an_older_state_put_back_or_a_trail_that_is_gone_is_found_by_the_head_kept_apart() {
+    let (dir, old) = (directory(), directory());
+    closed(dir.path(), COUNT, 10);
+    copy(dir.path(), old.path());
+    let audit = Audit::open_with(dir.path(), clock(), options()).unwrap();
+    assert_eq!(audit.head().unwrap().checkpoint.size, COUNT);
+    audit.append(support::record(1)).unwrap();
+    let anchor = audit.head().unwrap().note;
+    drop(audit);
+    let trusted = Trusted { anchor: Some(anchor.clone()), ..Trusted::default() };
+    let report = verify(dir.path(), &trusted).unwrap();
+    assert_eq!((report.holds(), report.anchored), (true, Some(COUNT + 1)), "{:?}", report.problems);
+    let with = Options { anchor: Some(anchor), ..options() };
+    drop(Audit::open_with(dir.path(), clock(), with.clone()).unwrap());
+
+    // Head, checkpoints and log fit each other; by themselves they are a trail that was left alone.
+    assert_eq!(problems(old.path()), [""; 0]);
+    let told = verify(old.path(), &trusted).unwrap().problems;
+    assert!(
+        told[0].to_string().contains("it counts 25 records, the head kept in the database 26"),
+        "{told:?}"
+    );
+    let error = Audit::open_with(old.path(), clock(), with.clone()).unwrap_err();
+    assert!(matches!(error, AuditError::Inconsistent(_)), "{error}");
+
+    let empty = directory();
+    let error = Audit::open_with(empty.path(), clock(), with.clone()).unwrap_err();
+    assert!(error.to_string().contains("it is gone"), "{error}");
+    // A trail of other keys in its place.
+    let other = directory();
+    closed(other.path(), COUNT + 5, 10);
+    assert!(matches!(Audit::open_with(other.path(), clock(), with), Err(AuditError::Anchor(_))));
+}
+
+#[test]
+fn a_trail_of_a_newer_program_is_refused_and_not_touched() {
+    let dir = directory();
+    closed(dir.path(), COUNT, 10);
+    fs::write(dir.path().join("audit/format"), "2\n").unwrap();
+    let refused = [
+        Audit::open_with(dir.path(), clock(), options()).err(),
+        verify(dir.path(), &Trusted::default()).err(),
+        audit::prove_record(dir.path(), 1, None).err(),
+        audit::backup::copy(dir.path(), directory().path()).err(),
+    ];
+    for error in refused {
+        let error = error.unwrap();
+        assert!(matches!(error, AuditError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(error.to_string().contains("use the newer homeostat"), "{error}");
+    }
+    // One from before the number was written is the first.
+    fs::remove_file(dir.path().join("audit/format")).unwrap();
+    assert_eq!(problems(dir.path()), [""; 0]);
+    drop(Audit::open_with(dir.path(), clock(), options()).unwrap());
+    assert_eq!(fs::read_to_string(dir.path().join("audit/format")).unwrap(), "1\n");
 }
 
 proptest! {

@@ -186,7 +186,7 @@ fn growth_is_proven_between_checkpoints_and_not_for_another_log() {
     }
     for (number, old) in kept.iter().enumerate() {
         let proof = prove_growth(dir.path(), &("kept".into(), old.note.clone())).unwrap();
-        let proven = Proof::from_json(&proof.to_json()).unwrap().check(Some(audit.keys())).unwrap();
+        let proven = Proof::from_json(&proof.to_json()).unwrap().check(Some(&audit.keys())).unwrap();
         let Fact::Grown(before, after) = proven.fact else { panic!("{:?}", proven.fact) };
         assert_eq!((before.size, after.size), (number as u64 + 1, 12));
         let by_old =
@@ -199,7 +199,7 @@ fn growth_is_proven_between_checkpoints_and_not_for_another_log() {
         panic!("it is about growth")
     };
     let other = Proof::Consistency { old, new: kept[7].note.clone(), path, keys };
-    assert_eq!(other.check(Some(audit.keys())), Err(ProofError::Path));
+    assert_eq!(other.check(Some(&audit.keys())), Err(ProofError::Path));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// What the name of a token's identity begins with. No user has such a name: users' names have no space.
+pub const TOKEN_NAME: &str = "token ";
+
 /// One thing that may be allowed. The name is `area:verb`, as it stands in scopes, errors and documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use audit::{Audit, Filter, Outcome};
 use domain::access::Permissions;
-use domain::{AnonymousReads, Permission, Role};
+use domain::{AnonymousReads, Clock, Permission, Role};
 use gateway::access::AccessConfig;
 use gateway::{Address, Asks, addresses};
 use serde_json::{Value, json};
@@ -327,6 +327,48 @@ fn a_body_that_is_too_large_is_not_read() {
 }
 
 #[test]
+fn a_token_makes_none_that_outlives_it_or_may_more() {
+    let server = start(scene::calm);
+    let (at, tokens) = (rfc3339_in, "/api/v3/access/tokens");
+    let parent =
+        json!({ "name": "parent", "roles": ["operator"], "scope": ["state:read"], "expires_at": at(2) });
+    let (parent, _) = token(&server, parent);
+    let make = |bearer: &str, body: Value| ask(&server, Some(bearer), "POST", tokens, &body.to_string());
+    for body in [
+        json!({ "name": "for ever", "roles": ["viewer"], "scope": ["state:read"] }),
+        json!({ "name": "longer", "roles": ["viewer"], "scope": ["state:read"], "expires_at": at(3) }),
+    ] {
+        let reply = make(&parent, body);
+        assert_problem(&reply, 422, "invalid_field");
+        assert!(
+            reply.body.contains("expires_at") && reply.body.contains("token parent ends at"),
+            "{}",
+            reply.body
+        );
+    }
+    for body in [
+        json!({ "name": "wider", "roles": ["operator"], "scope": ["services:operate"], "expires_at": at(1) }),
+        json!({ "name": "higher", "roles": ["admin"], "scope": ["access:manage"], "expires_at": at(1) }),
+    ] {
+        assert_problem(&make(&parent, body), 403, "beyond_owner");
+    }
+    // Without a scope it gets what its maker has, and no more; and it is bound as its maker is.
+    let child = make(&parent, json!({ "name": "child", "expires_at": at(1) }));
+    let child = made(&child);
+    assert_eq!(child["scope"], json!(["state:read"]));
+    let grandchild = json!({ "name": "grandchild", "expires_at": at(2) });
+    assert_problem(&make(child["token"].as_str().unwrap(), grandchild), 422, "invalid_field");
+    // One that does not end makes what it likes.
+    let (lasting, _) = token(&server, json!({ "name": "lasting", "roles": ["viewer"] }));
+    made(&make(&lasting, json!({ "name": "lasting too" })));
+}
+
+fn rfc3339_in(hours: u64) -> String {
+    let now = MachineClock::start().now();
+    now.plus(std::time::Duration::from_secs(hours * 3600)).rfc3339()
+}
+
+#[test]
 fn every_refused_write_is_in_the_trail() {
     let dir = tempfile::tempdir().unwrap();
     let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
@@ -362,11 +404,23 @@ fn every_refused_write_is_in_the_trail() {
     assert!(page.json()[0]["detail"].as_str().unwrap().starts_with("forbidden: "), "{}", page.body);
     assert_problem(&read("records/999999"), 404, "not_found");
     assert_problem(&read("records?outcome=perhaps"), 422, "invalid_field");
-    let checkpoint = read("checkpoint");
+    // Reading signs nothing; who may sign, may.
+    assert_problem(&read("checkpoint"), 404, "not_found");
+    assert_eq!(read("status").json()["checkpoint_records"], 0);
+    let change = |path: &str| ask(&server, Some(TOKEN), "POST", &format!("/api/v3/audit/{path}"), "");
+    let checkpoint = change("checkpoint");
     assert!(checkpoint.header("content-type").unwrap().starts_with("text/plain"), "{}", checkpoint.head);
     let size: u64 = checkpoint.body.lines().nth(1).unwrap().parse().unwrap();
     assert!(size > writes.len() as u64, "{}", checkpoint.body);
     assert_eq!(read("status").json()["checkpoint_records"], size);
+    assert_eq!(read("checkpoint").body, checkpoint.body, "although there are more records by now");
+    let keys = change("keys/rotate").json();
+    assert_eq!((&keys["rotations"], read("status").json()["key_rotations"].as_u64()), (&json!(1), Some(1)));
+    assert_eq!(keys["text"], audit::public_keys(dir.path()).unwrap().text());
+    let done = read("records?action=audit.&outcome=done").json();
+    let done: Vec<&str> =
+        done.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
+    assert_eq!(done, ["audit.rotate_keys", "audit.sign_checkpoint"]);
     assert_problem(&start(scene::calm).write("GET", "/api/v3/audit/records", ""), 503, "unavailable");
 }
 

@@ -290,7 +290,13 @@ impl Healer {
     /// [`OperateError`] where there is none, or it waits for nobody.
     pub fn approve(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
         let record = self.record(plan)?;
-        if let Some(why) = self.settings().policy.approval.objection(&record.plan.requested_by, who) {
+        let store = &self.parts.store;
+        let asked = match &record.plan.requested_by {
+            Actor::Operator(name) => Actor::Operator(store.person_behind(name)?),
+            other => other.clone(),
+        };
+        let approval = self.settings().policy.approval;
+        if let Some(why) = approval.objection(&asked, &store.person_behind(who)?) {
             return Err(OperateError::Refused { why });
         }
         if !self.parts.store.approve(plan, who, self.now())? {

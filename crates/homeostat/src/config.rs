@@ -151,12 +151,19 @@ pub struct Records {
     pub records_days: u64,
     /// Days for health scores, 1 to 3650.
     pub health_days: u64,
+    /// Days for the audit trail, 1 to 36500; 0 for ever. Whole files of it are removed, once a signed checkpoint covers
+    /// them, so that records are kept up to an eighth longer; what is left verifies from there on.
+    pub audit_days: u64,
 }
 
 impl Default for Records {
     fn default() -> Self {
         let Retention { records, health } = Retention::default();
-        Self { records_days: records.as_secs() / DAY_SECONDS, health_days: health.as_secs() / DAY_SECONDS }
+        Self {
+            records_days: records.as_secs() / DAY_SECONDS,
+            health_days: health.as_secs() / DAY_SECONDS,
+            audit_days: 0,
+        }
     }
 }
 
@@ -328,6 +335,10 @@ impl Config {
             if !(1..=3650).contains(&days) {
                 return Err((field.to_owned(), format!("is {days}, must be 1 to 3650")));
             }
+        }
+        if self.retention.audit_days > 36_500 {
+            let why = format!("is {}, must be 0 to 36500", self.retention.audit_days);
+            return Err(("retention.audit_days".to_owned(), why));
         }
         self.tls.check()?;
         self.gateway.check(&self.tls)?;

@@ -11,7 +11,7 @@ pub(crate) mod wiring;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use provider::{Look, ProviderError};
 use store::Store;
 
 use crate::alerts::Alerts;
-use crate::auditing::Auditing;
+use crate::auditing::{self, Auditing};
 use crate::client::{address_file, endpoint_file, token_file};
 use crate::config::Config;
 use crate::control::Loops;
@@ -86,6 +86,8 @@ pub struct ControlPlane {
     dir: PathBuf,
     webhook: WebhookInUse,
     auditing: Option<Auditing>,
+    /// How long audit records are kept; 0 for ever.
+    audit_days: Arc<AtomicU64>,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
     /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
@@ -145,8 +147,11 @@ impl ControlPlane {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metering = Metering::start(&dir, config, &clock)?;
         let series = metering.as_ref().map(Metering::store);
-        let trail = Audit::open(&dir, Arc::clone(&clock)).map_err(StartError::Audit)?;
-        let auditing = Auditing::start(&trail, &store).map_err(StartError::Thread)?;
+        let options = auditing::options(&store, config.retention.audit_days)?;
+        let trail = Audit::open_with(&dir, Arc::clone(&clock), options).map_err(StartError::Audit)?;
+        let audit_days = Arc::new(AtomicU64::new(config.retention.audit_days));
+        let auditing = Auditing::start(&trail, &store, Arc::clone(&clock), Arc::clone(&audit_days));
+        let auditing = auditing.map_err(StartError::Thread)?;
         let tokens = Access::new(store.clone(), Arc::clone(&clock), &token, AccessConfig::default());
         let receiving = Receiving::start(
             &dir,
@@ -250,6 +255,7 @@ impl ControlPlane {
             dir,
             webhook,
             auditing: Some(auditing),
+            audit_days,
             driver: Some(driver),
             gateway: Some(gateway),
             telemetry: receiving,
@@ -294,6 +300,7 @@ impl ControlPlane {
             webhook: Arc::clone(&self.webhook),
             rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
             tls: self.tls.clone(),
+            audit_days: Arc::clone(&self.audit_days),
         }
     }
 

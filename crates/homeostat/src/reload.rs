@@ -4,6 +4,7 @@
 //! took effect or waits for a restart. A file with anything wrong in it changes nothing.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alerting::Rules;
@@ -56,6 +57,7 @@ pub(crate) struct Reloading {
     pub(crate) rules: Option<Arc<Rules>>,
     /// The certificate, where there is one.
     pub(crate) tls: Option<Tls>,
+    pub(crate) audit_days: Arc<AtomicU64>,
 }
 
 impl Reloading {
@@ -97,6 +99,7 @@ impl Reloading {
         let mode = wiring::mode(&config);
         self.healer.set(wiring::settings(&config, policy.clone(), self.healer.settings().seed));
         self.experiments.allow(policy, mode);
+        self.audit_days.store(config.retention.audit_days, Ordering::Relaxed);
         self.observer.set_slow_ms(config.thresholds.latency_ms);
         logging::configure(config.log.level, config.log.format);
         in_force.take_live(config);

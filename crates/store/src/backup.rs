@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::error::{Result, StoreError};
 use crate::schema;
@@ -59,6 +59,24 @@ pub fn check(path: &Path) -> Result<()> {
     }
 }
 
+/// A document of the database of `dir`, read beside whoever has it open; `None` where there is no database, or it has none.
+///
+/// # Errors
+/// [`StoreError::Broken`], [`StoreError::NewerSchema`].
+pub fn document(dir: &Path, key: &str) -> Result<Option<String>> {
+    let path = dir.join(DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let named = |error: rusqlite::Error| StoreError::from(error).at_opening(&path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(named)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(named)?;
+    refuse_newer(&connection, &path)?;
+    let found = connection.query_row("SELECT value FROM documents WHERE key = ?1", [key], |row| row.get(0));
+    found.optional().map_err(named)
+}
+
 fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -85,6 +103,12 @@ mod tests {
         assert!(copy(dir.path(), &to.join(DATABASE)).unwrap());
         store.put_document("a", "\"after\"").unwrap();
         check(&to.join(DATABASE)).unwrap();
+        assert_eq!(document(dir.path(), "a").unwrap().as_deref(), Some("\"after\""));
+        assert_eq!(document(&to, "a").unwrap().as_deref(), Some("\"before\""));
+        assert_eq!(
+            (document(&to, "b").unwrap(), document(&dir.path().join("nothing"), "a").unwrap()),
+            (None, None)
+        );
         let copied = Store::open(&to).unwrap();
         assert_eq!(copied.document("a").unwrap().as_deref(), Some("\"before\""));
         assert!(!copy(&dir.path().join("nothing"), &to.join("x")).unwrap());

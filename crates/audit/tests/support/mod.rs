@@ -42,6 +42,7 @@ pub(crate) fn options() -> Options {
         segment_bytes: 2000,
         checkpoint_records: u64::MAX,
         checkpoint_interval: Duration::from_secs(3600),
+        ..Options::default()
     }
 }
 

@@ -320,12 +320,14 @@ impl Default for InfrastructureRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApprovalRules {
-    /// Whether who asked for a plan may not approve it. A token counts as itself, not as its owner; the loop is nobody.
+    /// Whether who asked for a plan may not approve it. A token counts as the user who owns it; one of the data
+    /// directory's has no owner and counts as itself. The loop is nobody.
     pub two_people: bool,
 }
 
 impl ApprovalRules {
-    /// Why somebody may not approve what was asked for; `None` where they may.
+    /// Why somebody may not approve what was asked for; `None` where they may. Both are people: a token's owner stands
+    /// for it.
     pub fn objection(self, requested_by: &Actor, who: &str) -> Option<String> {
         let asked = matches!(requested_by, Actor::Operator(name) if name == who);
         (self.two_people && asked).then(|| {

@@ -38,6 +38,7 @@ mod users;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use domain::access::TOKEN_NAME;
 use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
 use store::{Hash, Store, TokenOwner};
 
@@ -59,9 +60,6 @@ pub use users::{Admission, UserRequest, UserUpdate};
 
 /// Who holds the token in the data directory is recorded by this name. No user has it: users' names have no space.
 pub const LOCAL_TOKEN: &str = "local token";
-
-/// What the name of a token's identity begins with.
-const TOKEN_NAME: &str = "token ";
 
 /// What access depends on beside the store.
 #[derive(Debug)]

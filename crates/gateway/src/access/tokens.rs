@@ -10,7 +10,7 @@ use store::{NewToken, TokenOwner, TokenRecord};
 use super::error::AccessError;
 use super::secret::Secret;
 use super::users::{NAME_MAX, checked};
-use super::{Access, LOCAL_TOKEN, bearer};
+use super::{Access, LOCAL_TOKEN, TOKEN_NAME, bearer};
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -47,6 +47,7 @@ impl Access {
         if request.expires.is_some_and(|end| now.reached(end)) {
             return Err(AccessError::field("expires_at", "give a time that has not passed"));
         }
+        self.within_askers_time(asker, request.expires)?;
         let roles = checked(request.roles)?;
         let owner = self.owner_of_new(asker, request.owner.as_deref())?;
         let may = allowed(&roles, request.scope)?;
@@ -97,6 +98,20 @@ impl Access {
             return Err(unknown());
         }
         if self.store().revoke_token(id, self.now())? { Ok(()) } else { Err(unknown()) }
+    }
+
+    /// What a token makes ends when it does, at the latest: else who holds it for an hour would hold it for good.
+    fn within_askers_time(&self, asker: &Identity, expires: Option<Time>) -> Result<(), AccessError> {
+        let Some(name) = asker.name.strip_prefix(TOKEN_NAME) else { return Ok(()) };
+        let Some(end) = self.store().token_of_name(name)?.and_then(|token| token.expires) else {
+            return Ok(());
+        };
+        // By the wall clock, as people write both.
+        if expires.is_some_and(|expires| expires.wall_us <= end.wall_us) {
+            return Ok(());
+        }
+        let why = format!("{} ends at {}; give that or an earlier time", asker.name, end.rfc3339());
+        Err(AccessError::field("expires_at", why))
     }
 
     fn owner_of_new(&self, asker: &Identity, owner: Option<&str>) -> Result<TokenOwner, AccessError> {

@@ -1,7 +1,7 @@
-//! `/api/v3/audit/…`: the audit trail, read. Nothing here changes it: a checkpoint is signed where none covers what there is,
-//! which adds no record.
+//! `/api/v3/audit/…`: the audit trail. What reads changes nothing; to sign a checkpoint now, and to rotate the keys, are writes,
+//! and recorded like any other.
 
-use audit::{Audit, AuditError, Filter, Outcome, Record};
+use audit::{Audit, AuditError, Filter, Outcome, Record, SignedCheckpoint};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use domain::{Permission, PlanId};
@@ -40,9 +40,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .refuses([Code::Unavailable])
             .answers::<AuditRecordShape>("The record"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/checkpoint", "audit.checkpoint", checkpoint)
-            .says("A signed checkpoint of everything so far; kept elsewhere, it shows what was changed since")
+            .says("The newest signed checkpoint; kept elsewhere, it shows what was changed since")
             .refuses([Code::Unavailable])
             .answers_text("text/plain", "The signed note"),
+        Endpoint::post(Permission::ServerManage, "/api/v3/audit/checkpoint", "audit.sign_checkpoint", sign)
+            .says("Signs a checkpoint of everything so far; one is signed by itself ten minutes after a record, too")
+            .answers_text("text/plain", "The signed note"),
+        Endpoint::post(Permission::ServerManage, "/api/v3/audit/keys/rotate", "audit.rotate_keys", rotate)
+            .says("Signs with new keys from now on: the old ones hand over to them and are gone; a copy of the answer is worth keeping elsewhere")
+            .answers::<KeysShape>("The public keys, old and new"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/status", "audit.status", status)
             .says("How the trail is, and by which keys its checkpoints are known")
             .refuses([Code::Unavailable])
@@ -50,11 +56,24 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+/// The public keys of the trail.
+#[derive(Serialize, JsonSchema)]
+struct KeysShape {
+    /// What people compare: SHA-256 over the text.
+    fingerprint: String,
+    /// How often they were rotated.
+    rotations: usize,
+    /// As `homeostat audit keys` prints them: the first pair, then every rotation, signed by the pair before.
+    text: String,
+}
+
 /// How the trail is.
 #[derive(Serialize, JsonSchema)]
 struct TrailShape {
-    /// How many records there are.
+    /// How many records there are, with those that were removed because their time had come.
     records: u64,
+    /// The first record that is there.
+    first_record: u64,
     /// How many of them the newest checkpoint covers.
     checkpoint_records: u64,
     /// Why the last checkpoint could not be written.
@@ -63,6 +82,8 @@ struct TrailShape {
     stopped: Option<String>,
     /// The fingerprint of the public keys.
     keys: String,
+    /// How often these were rotated.
+    key_rotations: usize,
 }
 
 fn trail<'a>(asked: &'a Asked<'_>) -> Result<&'a Audit, Problem> {
@@ -107,26 +128,42 @@ fn get(asked: &Asked<'_>) -> Answer {
 }
 
 fn checkpoint(asked: &Asked<'_>) -> Answer {
-    let signed = trail(asked)?.checkpoint().map_err(problem)?;
+    let none = "no checkpoint was signed yet: the first one is ten minutes after the first record; POST signs one now";
+    note(trail(asked)?.newest_checkpoint().ok_or_else(|| Problem::not_found(none.to_owned()))?)
+}
+
+fn sign(asked: &Asked<'_>) -> Answer {
+    note(trail(asked)?.checkpoint().map_err(problem)?)
+}
+
+fn note(signed: SignedCheckpoint) -> Answer {
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], signed.note).into_response())
+}
+
+fn rotate(asked: &Asked<'_>) -> Answer {
+    let keys = trail(asked)?.rotate_keys().map_err(problem)?;
+    let (fingerprint, rotations) = (keys.fingerprint(), keys.rotations());
+    json(StatusCode::OK, &KeysShape { fingerprint, rotations, text: keys.text() })
 }
 
 fn status(asked: &Asked<'_>) -> Answer {
     let trail = trail(asked)?;
-    let status = trail.status();
+    let (status, keys) = (trail.status(), trail.keys());
     let shape = TrailShape {
         records: status.size,
+        first_record: status.first,
         checkpoint_records: status.checkpoint_size,
         checkpoint_failure: status.checkpoint_failure.map(|error| chain(&error)),
         stopped: status.stopped.map(|why| why.to_string()),
-        keys: trail.keys().fingerprint(),
+        keys: keys.fingerprint(),
+        key_rotations: keys.rotations(),
     };
     json(StatusCode::OK, &shape)
 }
 
 fn problem(error: AuditError) -> Problem {
     match error {
-        AuditError::NoSuchRecord { .. } => Problem::not_found(error.to_string()),
+        AuditError::NoSuchRecord { .. } | AuditError::Removed { .. } => Problem::not_found(error.to_string()),
         AuditError::Stopped(_) => Problem::new(Code::Unavailable, error.to_string()),
         error => Problem::internal(chain(&error)),
     }

@@ -156,7 +156,7 @@ pub(super) fn record(app: &App, view: &View, sequence: &str) -> Result<Page, Pro
     let number = number.map_err(|_| Problem::not_found(format!("{sequence:?} is no number of a record")))?;
     let audit = trail(app)?;
     let record = audit.record(number).map_err(|error| match error {
-        AuditError::NoSuchRecord { .. } => Problem::not_found(error.to_string()),
+        AuditError::NoSuchRecord { .. } | AuditError::Removed { .. } => Problem::not_found(error.to_string()),
         error => read_failed(&error),
     })?;
     let covered = number < audit.status().checkpoint_size;

@@ -52,6 +52,7 @@ pub(crate) fn formats() -> BTreeMap<String, u32> {
     let all = all
         .into_iter()
         .chain(store::backup::FORMATS)
+        .chain(audit::backup::FORMATS)
         .chain(provider::backup::FORMATS)
         .chain(telemetry::backup::FORMATS)
         .chain(metrics::backup::FORMATS);
@@ -112,5 +113,25 @@ impl Manifest {
     /// Bytes of all files.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_with_a_newer_audit_trail_is_refused_by_name() {
+        let mut manifest = Manifest::new("2026-11-22T03:00:00Z".to_owned(), super::super::Telemetry::LeftOut);
+        let read = |manifest: &Manifest| {
+            Manifest::read(Path::new("backup.tar.zst"), &serde_json::to_vec(manifest).unwrap())
+        };
+        assert_eq!(read(&manifest).unwrap().formats["audit"], 1);
+        manifest.formats.insert("audit".to_owned(), 2);
+        let error = read(&manifest).unwrap_err().to_string();
+        assert!(
+            error.contains("its format of audit is 2, this one knows 1; use the newer homeostat"),
+            "{error}"
+        );
     }
 }

@@ -54,6 +54,9 @@ pub(crate) enum BackupError {
     /// The database could not be copied, or the copy is not one.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// The audit trail could not be copied, or what is left of it is none.
+    #[error("the audit trail cannot be copied; `homeostat audit verify` says more")]
+    Audit(#[from] audit::AuditError),
     /// A file was written to in a way that no copy can follow.
     #[error("{} changed while it was copied; try again", path.display())]
     Changed {

@@ -15,9 +15,6 @@ use crate::control_plane::EMERGENCY_FILE;
 /// Begins the name of the directory; the process id follows.
 const PREFIX: &str = ".backup-";
 
-/// The append-only record of what people did.
-const AUDIT: &str = "audit";
-
 /// Files that are held, removed when this is dropped.
 pub(super) struct Stage {
     dir: PathBuf,
@@ -47,8 +44,9 @@ impl Stage {
         for path in [token_file(data), data.join(EMERGENCY_FILE)] {
             stage.take_if_there(data, &path)?;
         }
-        // What people did comes after what came of it, so that nothing is in the copy that is not recorded there.
-        stage.whole(AUDIT, data, each_below)?;
+        // What people did comes after what came of it: nothing is in the copy that is not recorded there, and the head that
+        // the database has is not ahead of the trail.
+        audit::backup::copy(data, &stage.dir)?;
         stage.measure()?;
         Ok(stage)
     }

@@ -1,20 +1,21 @@
-//! `homeostat audit`: verify, prove and export the audit trail of the data directory.
+//! `homeostat audit`: verify, prove and export the audit trail of the data directory; have its keys rotated.
 //!
-//! In: the files of the trail, which are read and never written; no control plane is needed, and one may run. Out: JSON and
-//! tables on stdout.
+//! In: the files of the trail, which are read and never written, and the head of it that the database has; no control plane
+//! is needed, and one may run. What changes something is asked of it. Out: JSON and tables on stdout.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use audit::{AuditError, Fact, Format, Proof, Proven, Trust, Trusted, VerifyingKeys};
+use audit::{AuditError, Fact, Format, Proof, Proven, Report, Trust, Trusted, VerifyingKeys};
 use clap::{Args, Subcommand, ValueEnum};
 use domain::units::parse_duration;
 use serde_json::{Value, json};
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
+use crate::auditing;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,8 @@ pub(crate) enum AuditCommand {
     Checkpoint,
     /// Print the public keys by which checkpoints and proofs are known.
     Keys,
+    /// Have the running control plane sign with new keys from now on; prints the public keys, to be kept elsewhere.
+    RotateKey(RotateArgs),
 }
 
 /// `audit verify`.
@@ -107,6 +110,13 @@ pub(crate) struct ProveArgs {
     since_checkpoint: Option<PathBuf>,
 }
 
+/// `audit rotate-key`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    output: Output,
+}
+
 /// Microseconds since 1970-01-01 UTC.
 fn since(text: &str) -> Result<i64, String> {
     if let Ok(back) = parse_duration(text) {
@@ -130,6 +140,7 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failu
         AuditCommand::Export(args) => export(dir, args),
         AuditCommand::Prove(args) => prove(dir, args),
         AuditCommand::Checkpoint => checkpoint(dir),
+        AuditCommand::RotateKey(args) => rotate_key(global, args),
         AuditCommand::Keys => {
             print(&audit::public_keys(dir).map_err(failure)?.text())?;
             Ok(Exit::Done)
@@ -140,7 +151,9 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failu
 /// What was asked for that is not there is wrong input; the rest is what a check found, or what failed.
 fn failure(error: AuditError) -> Failure {
     let exit = match &error {
-        AuditError::Absent { .. } | AuditError::NoSuchRecord { .. } => Exit::Usage,
+        AuditError::Absent { .. } | AuditError::NoSuchRecord { .. } | AuditError::Removed { .. } => {
+            Exit::Usage
+        }
         _ => Exit::Failed,
     };
     Failure::new(exit, &error)
@@ -167,7 +180,9 @@ fn read_keys(path: Option<&PathBuf>) -> Result<Option<VerifyingKeys>, Failure> {
 
 fn verify(dir: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
     let checkpoints = args.checkpoint.iter().map(|path| read_checkpoint(path)).collect::<Result<_, _>>()?;
-    let trusted = Trusted { keys: read_keys(args.keys.as_ref())?, checkpoints };
+    // Before the trail, which may be written to, so that it is never ahead of it.
+    let anchor = auditing::kept_head(dir).map_err(|error| Failure::failed(&error))?;
+    let trusted = Trusted { keys: read_keys(args.keys.as_ref())?, checkpoints, anchor };
     let report = audit::verify(dir, &trusted).map_err(failure)?;
     if args.output.json {
         let mut value = serde_json::to_value(&report).map_err(|error| Failure::failed(&error))?;
@@ -175,15 +190,21 @@ fn verify(dir: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
         print(&format!("{value:#}\n"))?;
     } else {
         let mut text = format!(
-            "log          {}\nrecords      {}, {} of them covered by {} checkpoints\nbytes        {} in {} segments\nroot         {}\nkeys         {}{}\n",
+            "log          {}\nrecords      {}, {} of them covered by {} checkpoints\nbegins with  {}\nhead         {}\nbytes        {} in {} segments\nroot         {}\nkeys         {}, rotated {} times{}\n",
             report.origin,
             report.records,
             report.covered,
             report.checkpoints,
+            begins(&report),
+            match report.anchored {
+                Some(size) => format!("counts {}, the one kept in the database {size}", report.acknowledged),
+                None => format!("counts {}; the database has none", report.acknowledged),
+            },
             report.bytes,
             report.segments,
             report.root,
             report.keys,
+            report.rotations,
             if trusted.keys.is_some() { ", as given" } else { ", from the data directory itself" },
         );
         for problem in &report.problems {
@@ -195,6 +216,16 @@ fn verify(dir: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
         provider::say!("{verdict}");
     }
     Ok(if report.holds() { Exit::Done } else { Exit::Failed })
+}
+
+/// From where on it was verified.
+fn begins(report: &Report) -> String {
+    match report.first {
+        0 => "record 0".to_owned(),
+        first => format!(
+            "record {first}: those before were removed when their time had come (retention.audit_days), by a signed note"
+        ),
+    }
 }
 
 fn check(dir: &Path, proof: &Path, args: &VerifyArgs) -> Result<Exit, Failure> {
@@ -310,6 +341,19 @@ fn checkpoint(dir: &Path) -> Result<Exit, Failure> {
         message: "no checkpoint was signed yet: nothing was recorded, or not ten minutes ago".to_owned(),
     };
     print(&newest.ok_or_else(nothing)?.note)?;
+    Ok(Exit::Done)
+}
+
+fn rotate_key(global: &Global, args: &RotateArgs) -> Result<Exit, Failure> {
+    let keys: Value = global.client()?.post("/api/v3/audit/keys/rotate", &json!({}))?;
+    if args.output.json {
+        print(&format!("{keys:#}\n"))?;
+    } else {
+        print(keys["text"].as_str().unwrap_or_default())?;
+        provider::say!(
+            "the old keys handed over and are gone; keep this elsewhere: it is what others know the log by"
+        );
+    }
     Ok(Exit::Done)
 }
 

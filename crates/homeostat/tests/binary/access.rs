@@ -13,6 +13,7 @@ use crate::wrong_input::{SMALL, refused};
 pub(crate) const TESTS: &[Test] = &[
     ("users_and_tokens_are_made_changed_and_ended_by_the_command_line", access),
     ("infrastructures_are_scaled_taken_down_and_looked_up_by_the_command_line", infrastructures),
+    ("where_two_people_are_asked_for_a_token_counts_as_its_owner", two_people),
 ];
 
 const PASSWORD: &str = "a heron stood in the reeds";
@@ -68,6 +69,19 @@ fn access() {
         audit.as_array().unwrap().iter().map(|one| one["action"].as_str().unwrap()).collect();
     assert!(actions.contains(&"users.create") && actions.contains(&"users.update"), "{actions:?}");
 
+    // Other keys, and who kept the old ones knows the log by them.
+    let kept = fleet.dir.parent().unwrap().join("audit.pub");
+    std::fs::write(&kept, run(&["audit", "keys"]).done().out).unwrap();
+    refused(&there(&["audit", "rotate-key"]), 2, &["server:manage"]);
+    let keys = run(&["audit", "rotate-key"]).done();
+    assert_eq!(keys.out, run(&["audit", "keys"]).done().out, "{keys:#?}");
+    let verified = run(&["audit", "verify", "--json", "--keys", kept.to_str().unwrap()]).done().json();
+    assert_eq!((&verified["holds"], &verified["rotations"]), (&json!(true), &json!(1)), "{verified:#}");
+    until("the database has a head", || {
+        let verified = run(&["audit", "verify", "--json"]).done().json();
+        if verified["anchored"].as_u64().is_some() { Ok(()) } else { Err(verified.to_string()) }
+    });
+
     there(&["logout"]).done();
     assert!(!std::fs::read_to_string(&file).unwrap().contains("hst_"));
     refused(&there(&["whoami"]), 2, &["homeostat login"]);
@@ -102,4 +116,34 @@ fn infrastructures() {
     assert_eq!(waits.code, Some(4), "{waits:#?}");
     assert!(waits.err.contains("homeostat approve"), "{waits:#?}");
     refused(&fleet.run(&["infra", "delete", "large"]), 2, &["large"]);
+}
+
+fn two_people() {
+    let fleet = Fleet::up("[policy.approval]\ntwo_people = true\n", SMALL);
+    until("the service is ready", || fleet.all_ready());
+    let line = format!("{PASSWORD}\n");
+    for name in ["ada", "bob"] {
+        fed(&fleet, &["users", "create", name, "--role", "admin"], &line).done();
+    }
+    let made = |body: Value| {
+        let made = fleet.post("/api/v3/access/tokens", &body).unwrap();
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let of = |name: &str, owner: &str| made(json!({ "name": name, "owner": owner, "roles": ["admin"] }));
+    let (laptop, pipeline, bobs) = (of("laptop", "ada"), of("pipeline", "ada"), of("bob's", "bob"));
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    let as_whom = |token: &str, words: &[&str]| {
+        let mut command = fleet.command(&[words, &["--server", address.trim()]].concat());
+        let output = command.env("HOMEOSTAT_TOKEN", token).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    };
+    let waits = as_whom(&laptop, &["infra", "delete", "small", "--json"]);
+    assert_eq!(waits.code, Some(4), "{waits:#?}");
+    let plan: Value = serde_json::from_str(&waits.out).unwrap();
+    let id = plan["id"].as_str().unwrap();
+    for own in [&laptop, &pipeline] {
+        refused(&as_whom(own, &["approve", id]), 4, &["ada asked for this plan", "two_people"]);
+    }
+    as_whom(&bobs, &["approve", id]).done();
 }

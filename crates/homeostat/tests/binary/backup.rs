@@ -61,6 +61,10 @@ fn under_load() {
 
     let mut elsewhere = Fleet::new(&config);
     elsewhere.run(&["restore", archive.to_str().unwrap()]).done();
+    // Every event that was posted is a record of the trail: it is whole before anything was started on it.
+    let trail = elsewhere.run(&["audit", "verify", "--json"]).done().json();
+    assert_eq!((&trail["holds"], &trail["records"]), (&json!(true), &trail["acknowledged"]), "{trail:#}");
+    assert!(trail["records"].as_u64().unwrap() >= before.events.len() as u64, "{trail:#}");
     elsewhere.serve();
     let shown = elsewhere.get("/api/v3/observability/timeline?within=1h").unwrap().to_string();
     let lost: Vec<&String> =

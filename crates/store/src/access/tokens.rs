@@ -125,6 +125,19 @@ impl Store {
         self.read(|connection| one(connection, "tokens.secret_hash = ?1", secret))
     }
 
+    /// The person behind the name of an identity: a token's is its owner's, where a user owns it. A token of the data
+    /// directory's, and every other name, is who it says.
+    pub fn person_behind(&self, name: &str) -> Result<String> {
+        let owner = match name.strip_prefix(domain::access::TOKEN_NAME) {
+            Some(token) => self.token_of_name(token)?.map(|token| token.owner),
+            None => None,
+        };
+        Ok(match owner {
+            Some(TokenOwner::User(user)) => user.name,
+            Some(TokenOwner::LocalToken) | None => name.to_owned(),
+        })
+    }
+
     /// Ends a token. Returns false where there is none, or it was revoked before.
     pub fn revoke_token(&self, id: TokenId, now: Time) -> Result<bool> {
         let (boot_us, wall_us) = column(now);

@@ -11,7 +11,7 @@ use gateway::{GatewayConfig, GatewayError, serve};
 use homeostat_tracer::{Delivery, Sampler, Tracer, Transport};
 use serde_json::{Value, json};
 use store::Store;
-use support::server::{HEALING, TOKEN, assert_problem, start, start_traced};
+use support::server::{HEALING, TOKEN, assert_problem, config, start, start_traced};
 use support::{Fleet, MachineClock, scene};
 
 #[test]
@@ -412,21 +412,7 @@ fn only_loopback_and_a_real_token_are_served() {
         let store = Store::in_memory().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
         let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
-        let config = GatewayConfig {
-            access: Default::default(),
-            audit: None,
-            token: token.to_owned(),
-            token_file: None,
-            clock,
-            otlp: None,
-            telemetry: None,
-            metrics: None,
-            rules: None,
-            targets: None,
-            tracer: None,
-            objectives: None,
-            answers: Default::default(),
-        };
+        let config = GatewayConfig { token: token.to_owned(), ..config(clock) };
         serve(TcpListener::bind(address).unwrap(), store, fleet, config).unwrap_err()
     };
     let error = refuse("0.0.0.0:0", TOKEN);

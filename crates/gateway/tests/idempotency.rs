@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::Clock;
-use gateway::{GatewayConfig, serve};
+use gateway::serve;
 use serde_json::{Value, json};
 use store::{LIST_LIMIT_DEFAULT, Store};
-use support::server::{HEALING, Reply, Server, TOKEN, assert_problem, start};
+use support::server::{HEALING, Reply, Server, TOKEN, assert_problem, config, start};
 use support::{Fleet, MachineClock, scene};
 
 const EVENTS: &str = "/api/v3/observability/events";
@@ -43,23 +43,8 @@ fn serve_in(dir: &Path) -> Server {
     let store = Store::open(dir).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
-    let config = GatewayConfig {
-        access: Default::default(),
-        audit: None,
-        token: TOKEN.to_owned(),
-        token_file: None,
-        clock,
-        otlp: None,
-        telemetry: None,
-        metrics: None,
-        rules: None,
-        targets: None,
-        tracer: None,
-        objectives: None,
-        answers: Default::default(),
-    };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::of(serve(listener, store, fleet.clone(), config).unwrap(), fleet)
+    Server::of(serve(listener, store, fleet.clone(), config(clock)).unwrap(), fleet)
 }
 
 /// What a crash would leave of a data directory now.

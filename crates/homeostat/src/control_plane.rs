@@ -118,6 +118,10 @@ impl ControlPlane {
     ) -> Result<Self, StartError> {
         let directory = |source| StartError::Directory { dir: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(directory)?;
+        // A thousand live pages are a thousand connections.
+        if let Err(error) = provider::open_files::raise() {
+            log::warn!("the limit of open files stays as it is: {error}");
+        }
         let dir = fs::canonicalize(dir).map_err(directory)?;
         let store = Store::take_over(&dir, &SystemClock)?;
         let bound = listening::bind(config, port)?;

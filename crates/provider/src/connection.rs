@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::ProviderError;
 use crate::files;
 use crate::keeper::{self, launch, socket_path};
+use crate::open_files;
 use crate::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
 
 /// How long a new keeper may take until it answers; it adopts everything first.
@@ -180,6 +181,7 @@ fn spawn_detached(exe: &Path, dir: &Path, log: &Path) -> io::Result<std::process
         command.env_remove(name);
     }
     let detach = || {
+        open_files::give_back()?;
         // SAFETY: three system calls on plain numbers; the parent of the second fork ends at once.
         unsafe {
             libc::setsid();

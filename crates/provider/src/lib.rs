@@ -22,6 +22,7 @@ mod files;
 pub mod keeper;
 mod leftovers;
 pub mod manifest;
+pub mod open_files;
 mod process;
 mod processes;
 mod proof;

@@ -1,11 +1,14 @@
 //! Connections of one listener, from the kernel's queue to their end.
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::service::service_fn;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -14,13 +17,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::entry::Peer;
-use super::entry::{Entry, Wire};
+use super::entry::{Entry, Peer, Wire};
 use super::handshake::handshake;
 use super::hosts::Hosts;
 use super::patient::Patient;
 use super::places::Places;
-use super::rated::Activity;
+use super::rated::{Activity, Answered};
 use super::{ConnectionLimits, ERROR_STREAMS, RESET_STREAMS};
 use crate::serve::GatewayError;
 
@@ -87,105 +89,101 @@ pub(super) async fn accept(
         // Too many from there: closed without a word, which costs least.
         let Some(place) = places.take(peer.ip()) else { continue };
         let _ = stream.set_nodelay(true);
-        let (way, router, stopping) = (Arc::clone(&way), router.clone(), stopping.clone());
+        let connection = Connection {
+            way: Arc::clone(&way),
+            peer: Peer(peer.ip()),
+            router: router.clone(),
+            stopping: stopping.clone(),
+            shutdown_time,
+        };
         tokio::spawn(async move {
             let _held = (permit, place);
-            serve(way, (stream, Peer(peer.ip())), router, stopping, shutdown_time).await;
+            connection.serve(stream).await;
         });
     }
     let all = u32::try_from(in_all).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(shutdown_time, room.acquire_many(all)).await;
 }
 
-async fn serve(
+/// One connection, from its first byte on.
+struct Connection {
     way: Arc<Way>,
-    (stream, peer): (TcpStream, Peer),
+    peer: Peer,
     router: Router,
     stopping: watch::Receiver<bool>,
     shutdown_time: Duration,
-) {
-    let Some(acceptor) = &way.acceptor else {
-        return http1(way, (stream, peer), router, stopping, shutdown_time).await;
-    };
-    let Some(stream) = handshake(acceptor, stream, way.limits.handshake_time).await else { return };
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2(way, (stream, peer), router, stopping, shutdown_time).await,
-        _ => http1(way, (stream, peer), router, stopping, shutdown_time).await,
-    }
 }
 
-async fn http1<S>(
-    way: Arc<Way>,
-    (stream, peer): (S, Peer),
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-    shutdown_time: Duration,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let activity = Activity::new();
-    let router = TowerToHyperService::new(router);
-    let limits = &way.limits;
-    let service = service_fn(|request| {
-        let (way, router, activity) = (Arc::clone(&way), router.clone(), Arc::clone(&activity));
-        async move {
-            Ok::<_, std::convert::Infallible>(
-                way.entry.answer((request, peer), &way.limits, router, &activity).await,
-            )
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let Some(acceptor) = &self.way.acceptor else { return self.http1(stream).await };
+        let Some(stream) = handshake(acceptor, stream, self.way.limits.handshake_time).await else { return };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(stream).await,
+            _ => self.http1(stream).await,
         }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_header_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_time)), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = tokio::time::timeout(shutdown_time, connection).await;
-}
 
-async fn http2<S>(
-    way: Arc<Way>,
-    (stream, peer): (S, Peer),
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-    shutdown_time: Duration,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let activity = Activity::new();
-    let router = TowerToHyperService::new(router);
-    let service = {
-        let (way, activity) = (Arc::clone(&way), Arc::clone(&activity));
+    /// Answers its requests.
+    fn answering(
+        &self,
+        activity: &Arc<Activity>,
+    ) -> impl Service<Request<Incoming>, Response = Response<Answered>, Error = Infallible, Future: Send> + use<>
+    {
+        let (way, activity, peer) = (Arc::clone(&self.way), Arc::clone(activity), self.peer);
+        let router = TowerToHyperService::new(self.router.clone());
         service_fn(move |request| {
             let (way, router, activity) = (Arc::clone(&way), router.clone(), Arc::clone(&activity));
-            async move {
-                Ok::<_, std::convert::Infallible>(
-                    way.entry.answer((request, peer), &way.limits, router, &activity).await,
-                )
-            }
+            async move { Ok(way.entry.answer((request, peer), &way.limits, router, &activity).await) }
         })
-    };
-    let limits = &way.limits;
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(ERROR_STREAMS)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIME)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stall_time)), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = activity.idle(limits.head_time, limits.idle_time) => connection.as_mut().graceful_shutdown(),
-        _ = stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = tokio::time::timeout(shutdown_time, connection).await;
+
+    async fn http1<S>(mut self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limits = &self.way.limits;
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_time)
+            .max_header_size(limits.head_bytes)
+            .serve_connection(
+                TokioIo::new(Patient::new(stream, limits.stall_time)),
+                self.answering(&Activity::new()),
+            )
+            .with_upgrades();
+        tokio::pin!(connection);
+        // An error here is a client that went away or spoke no HTTP; hyper has answered it if it could.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = self.stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = tokio::time::timeout(self.shutdown_time, connection).await;
+    }
+
+    async fn http2<S>(mut self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (activity, limits) = (Activity::new(), &self.way.limits);
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(ERROR_STREAMS)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIME)
+            .serve_connection(
+                TokioIo::new(Patient::new(stream, limits.stall_time)),
+                self.answering(&activity),
+            );
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = activity.idle(limits.head_time, limits.idle_time) => connection.as_mut().graceful_shutdown(),
+            _ = self.stopping.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = tokio::time::timeout(self.shutdown_time, connection).await;
+    }
 }

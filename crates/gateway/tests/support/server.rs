@@ -64,21 +64,8 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
     let receivers = OtlpReceivers::start(&ports, || telemetry.intake()).unwrap();
     let (store, clock) = (Store::in_memory().unwrap(), Arc::new(MachineClock::start()));
     let fleet = Arc::new(Fleet::new(store.clone(), clock.clone()));
-    let config = GatewayConfig {
-        access: Default::default(),
-        token: TOKEN.to_owned(),
-        audit: None,
-        token_file: None,
-        clock,
-        otlp: Some(receivers.running()),
-        telemetry: Some(telemetry),
-        metrics: None,
-        rules: None,
-        targets: None,
-        tracer: None,
-        objectives: None,
-        answers: Default::default(),
-    };
+    let config =
+        GatewayConfig { otlp: Some(receivers.running()), telemetry: Some(telemetry), ..config(clock) };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = serve(listener, store, fleet.clone(), config).unwrap();
     (Server { gateway, fleet, _dir: Some(dir) }, receivers)
@@ -118,24 +105,30 @@ pub(crate) fn start_with_objectives(
     scene(&fleet);
     let answers = Answers::default();
     let objectives = objectives(&store, clock.now(), answers.clone());
-    let config = GatewayConfig {
-        access: Default::default(),
-        token: TOKEN.to_owned(),
+    let config =
+        GatewayConfig { objectives: Some(Arc::clone(&objectives)), answers, ..config(Arc::clone(&clock)) };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
+    (Server { gateway, fleet, _dir: None }, objectives, clock)
+}
+
+/// A gateway that keeps nothing beside the store and asks nobody to sign in.
+pub(crate) fn config(clock: Arc<dyn Clock>) -> GatewayConfig {
+    GatewayConfig {
+        access: AccessConfig::default(),
         audit: None,
+        token: TOKEN.to_owned(),
         token_file: None,
-        clock: Arc::clone(&clock),
+        clock,
         otlp: None,
         telemetry: None,
         metrics: None,
         rules: None,
         targets: None,
         tracer: None,
-        objectives: Some(Arc::clone(&objectives)),
-        answers,
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway = serve(listener, store, fleet.clone(), config).unwrap();
-    (Server { gateway, fleet, _dir: None }, objectives, clock)
+        objectives: None,
+        answers: Answers::default(),
+    }
 }
 
 /// What a gateway is given beside the fleet.
@@ -187,22 +180,7 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
     let Kept { telemetry, metrics, rules, targets, tracer, access, audit } = kept;
-    let token = TOKEN.to_owned();
-    let config = GatewayConfig {
-        audit,
-        access,
-        token,
-        token_file: None,
-        clock,
-        otlp: None,
-        telemetry,
-        metrics,
-        rules,
-        targets,
-        tracer,
-        objectives: None,
-        answers: Default::default(),
-    };
+    let config = GatewayConfig { audit, access, telemetry, metrics, rules, targets, tracer, ..config(clock) };
     Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })
 }
 

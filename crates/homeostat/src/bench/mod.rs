@@ -1,15 +1,19 @@
 //! Benchmarks and campaigns: of the span store, as a user would meet it, over OTLP, in a process of its own; of the
-//! store of series; of endpoints and pages.
+//! store of series; of endpoints and pages; of what is told live.
 //!
 //! In: what to send and for how long. Out: figures with method, corpus and machine; or, of a campaign, how much of
 //! what was acknowledged could not be found again, which must be nothing.
 
 mod api;
 mod client;
+mod control_plane;
 mod corpus;
+mod fill;
 mod full_disk;
 mod ingest;
 mod kill;
+mod known;
+mod live;
 mod load;
 mod machine;
 mod metrics;
@@ -29,6 +33,8 @@ use crate::cli::{Exit, Failure, Global};
 pub(crate) enum BenchCommand {
     /// How fast endpoints and pages answer, with a store full of records.
     Api(api::ApiArgs),
+    /// What a thousand live pages and hundreds of GraphQL subscriptions at once cost, and how late they are told.
+    Live(live::LiveArgs),
     /// How many spans a second are taken and acknowledged after the disk has them.
     Ingest(ingest::IngestArgs),
     /// How fast a trace is found by its id and by a search with three filters.
@@ -56,6 +62,7 @@ fn line(value: &impl serde::Serialize) -> Result<String, Failure> {
 pub(crate) fn run(global: &Global, command: &BenchCommand) -> Result<Exit, Failure> {
     match command {
         BenchCommand::Api(args) => api::run(global, args),
+        BenchCommand::Live(args) => live::run(global, args),
         BenchCommand::Ingest(args) => ingest::run(global, args),
         BenchCommand::Query(args) => query::run(args),
         BenchCommand::Kill(args) => kill::run(global, args),

@@ -12,6 +12,7 @@ use domain::{
 };
 use provider::clock::SystemClock;
 use provider::{Look, ProcessProvider};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use store::{SlotLimits, Store};
 
@@ -29,6 +30,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_step_that_was_written_and_not_done_does_not_hold_up_the_start", awaited_step),
     ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
     ("a_dry_run_of_a_repair_shows_it_and_changes_nothing", dry_run),
+    ("a_control_plane_opens_as_much_as_it_may_and_its_services_keep_their_limit", open_files),
 ];
 
 /// Three services: one that only speaks, two of which one calls the other and is reached from outside.
@@ -348,4 +350,31 @@ fn dry_run() {
             |one: &processes::Process| one.part == Part::Service("database-0".to_owned()) && one.pid != hung;
         if all.iter().any(is_new) { Ok(()) } else { Err(format!("{all:?}")) }
     });
+}
+
+fn open_files() {
+    let given = getrlimit(Resource::Nofile);
+    let low = 512;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(low), ..given }).unwrap();
+    let mut fleet = Fleet::new("");
+    fleet.serve();
+    setrlimit(Resource::Nofile, given).unwrap();
+    let file = fleet.write("fleet.yaml", &infrastructure(free_port()));
+    fleet.run(&["up", file.to_str().unwrap()]).done();
+    until("every instance is ready", || fleet.all_ready());
+
+    let most = given.maximum.unwrap_or(u64::MAX);
+    assert!(most > low, "nothing can be raised here");
+    assert_eq!(soft_limit(fleet.the(&Part::ControlPlane)), most);
+    for process in [fleet.the(&Part::Keeper), fleet.pid("ticker-0"), fleet.pid("cart-0")] {
+        assert_eq!(soft_limit(process), low);
+    }
+    fleet.run(&["down"]).done();
+}
+
+/// How many files a process may open, as the kernel says.
+fn soft_limit(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }

@@ -1,8 +1,11 @@
-//! The store: what is acknowledged is found, at once and after a restart, whatever the tail of a file looks like.
+//! The store: what is acknowledged is found, at once and after a restart; what is not taken is told.
 
-use std::fs::{self, OpenOptions};
+mod damage;
+mod model;
+mod tiers;
+
+use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +49,16 @@ fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
         entries.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
     paths.sort();
     paths
+}
+
+/// A counter of an hour, one a second, that begins anew once; in four blocks.
+fn hour(store: &Metrics) {
+    let value = |second: i64| if second < 2000 { second } else { second - 1999 };
+    let series = labels("requests_total", "a");
+    for from in (0..3600).step_by(900) {
+        send(store, &series, (from..from + 900).map(|second| sample(second * 1000, value(second) as f64)));
+        store.flush().expect("blocks");
+    }
 }
 
 #[test]
@@ -231,95 +244,6 @@ fn a_closed_store_refuses_and_still_answers() {
 }
 
 #[test]
-fn a_log_cut_at_any_byte_of_its_last_frame_keeps_what_was_acknowledged_before() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    let up = labels("up", "a");
-    send(&store, &up, [sample(0, 1.0)]);
-    let log = files(&dir.path().join("log"), "log").pop().expect("a segment");
-    let first = fs::metadata(&log).expect("a segment").len();
-    let other = labels("up", "b");
-    send(&store, &other, [sample(1000, 2.0)]);
-    drop(store);
-    let whole = fs::read(&log).expect("a segment");
-    for cut in first as usize..whole.len() {
-        for zeros in [0, 100] {
-            let mut torn = whole[..cut].to_vec();
-            torn.resize(cut + zeros, 0);
-            // What lies behind the cut was zero in the frame itself: then nothing was torn.
-            if torn.starts_with(&whole) {
-                continue;
-            }
-            fs::write(&log, &torn).expect("a torn segment");
-            let store = fixture::open(dir.path());
-            assert_eq!(only(&all(&store, 0)), [(0, 1.0)], "cut at {cut}");
-            assert_eq!(store.recovered().torn_bytes, torn.len() as u64 - first);
-            assert_eq!(store.recovered().damaged_bytes, 0);
-        }
-    }
-    fs::write(&log, &whole).expect("the whole segment");
-    assert_eq!(all(&fixture::open(dir.path()), 0).len(), 2);
-}
-
-#[test]
-fn a_damaged_place_in_the_log_costs_what_was_in_it_and_is_told() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
-    let log = files(&dir.path().join("log"), "log").pop().expect("a segment");
-    let first = fs::metadata(&log).expect("a segment").len();
-    send(&store, &labels("up", "b"), [sample(0, 2.0)]);
-    send(&store, &labels("up", "b"), [sample(1000, 2.0)]);
-    send(&store, &labels("up", "a"), [sample(1000, 3.0)]);
-    drop(store);
-    let file = OpenOptions::new().write(true).open(&log).expect("a segment");
-    file.write_all_at(b"!", first + 40).expect("damage");
-    let store = fixture::open(dir.path());
-    assert_eq!(only(&all(&store, 0)), [(0, 1.0), (1000, 3.0)]);
-    let recovered = store.recovered();
-    assert!(recovered.damaged_bytes > 0, "{recovered:?}");
-    assert_eq!((recovered.frames, recovered.nameless_samples), (3, 1));
-}
-
-#[test]
-fn a_damaged_block_is_set_aside_and_the_rest_is_read() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    for after_s in [0, 1] {
-        send(&store, &labels("up", "a"), [sample(after_s * 1000, 1.0)]);
-        store.flush().expect("blocks");
-    }
-    drop(store);
-    let raw = files(&dir.path().join("parts"), "raw");
-    let bytes = fs::read(&raw[0]).expect("a block");
-    for damage in [bytes.len() - 100, bytes.len() - 3] {
-        let mut damaged = bytes.clone();
-        damaged[damage] ^= 1;
-        fs::write(&raw[0], &damaged).expect("damage");
-        let store = fixture::open(dir.path());
-        assert_eq!(only(&all(&store, 0)), [(1000, 1.0)]);
-        let told = store.status().damaged;
-        assert_eq!((told.len(), &told[0].path), (1, &raw[0]));
-        drop(store);
-        let mut aside = raw[0].clone().into_os_string();
-        aside.push(".damaged");
-        assert_eq!(fs::read(&aside).expect("set aside"), damaged);
-        fs::write(&raw[0], &bytes).expect("as it was");
-        // The catalogue still names it: nothing was written since.
-        assert_eq!(only(&all(&fixture::open(dir.path()), 0)).len(), 2);
-    }
-    // A column in the middle: the query that needs it says so, others are answered.
-    let mut damaged = bytes.clone();
-    damaged[9] ^= 1;
-    fs::write(&raw[0], &damaged).expect("damage");
-    let store = fixture::open(dir.path());
-    let ask = |from_ms, to_ms| store.select(&Select { matchers: Vec::new(), from_ms, to_ms, step_ms: 0 });
-    let error = ask(BEGIN_MS, BEGIN_MS + 500).expect_err("damaged").to_string();
-    assert!(error.contains(".raw is damaged") && error.contains("byte 8"), "{error}");
-    assert_eq!(only(&ask(BEGIN_MS + 500, i64::MAX).expect("sound")), [(1000, 1.0)]);
-}
-
-#[test]
 fn series_handed_over_one_by_one_are_those_that_are_selected_until_it_is_enough() {
     let dir = dir();
     let store = fixture::open(dir.path());
@@ -356,228 +280,6 @@ fn series_handed_over_one_by_one_are_those_that_are_selected_until_it_is_enough(
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         assert!((1..=threads).contains(&taken.into_inner()), "each thread ends where it is");
     }
-}
-
-/// Makes a block say that it is of a format.
-fn of_format(part: &Path, format: u8) {
-    let mut bytes = fs::read(part).expect("a block");
-    let foot = bytes.len() - 72;
-    bytes[foot] = format;
-    if format == 1 {
-        // There was nothing else than the tier.
-        bytes[foot + 5] = 0;
-    }
-    let crc = crc32fast::hash(&bytes[foot..foot + 64]).to_le_bytes();
-    bytes[foot + 64..foot + 68].copy_from_slice(&crc);
-    fs::write(part, bytes).expect("a block of another format");
-}
-
-#[test]
-fn what_the_first_format_kept_is_found() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    hour(&store);
-    let answers = |store: &Metrics| [0, 60_000, 3_600_000].map(|step_ms| only(&all(store, step_ms)));
-    let before = answers(&store);
-    drop(store);
-    for tier in ["raw", "minute", "hour"] {
-        files(&dir.path().join("parts"), tier).iter().for_each(|part| of_format(part, 1));
-    }
-    let store = fixture::open(dir.path());
-    assert_eq!(answers(&store), before);
-    assert_eq!(store.status().damaged, []);
-}
-
-#[test]
-fn what_a_later_version_wrote_is_refused() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
-    store.flush().expect("blocks");
-    drop(store);
-    let catalogue = dir.path().join("catalogue");
-    let bytes = fs::read(&catalogue).expect("a catalogue");
-    let mut newer = bytes.clone();
-    newer[4] = 9;
-    fs::write(&catalogue, newer).expect("a later catalogue");
-    let refused = Metrics::open(fixture::config(dir.path()).0).expect_err("refused").to_string();
-    assert!(refused.contains("later version (format 9"), "{refused}");
-    fs::write(&catalogue, bytes).expect("as it was");
-    let part = files(&dir.path().join("parts"), "raw").pop().expect("a block");
-    of_format(&part, 7);
-    let refused = Metrics::open(fixture::config(dir.path()).0).expect_err("refused").to_string();
-    assert!(refused.contains("later version (format 7"), "{refused}");
-}
-
-#[test]
-fn a_damaged_catalogue_is_set_aside_and_blocks_are_found_without_it() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
-    store.flush().expect("blocks");
-    send(&store, &labels("up", "a"), [sample(1000, 1.0)]);
-    drop(store);
-    let catalogue = dir.path().join("catalogue");
-    let mut bytes = fs::read(&catalogue).expect("a catalogue");
-    *bytes.last_mut().expect("not empty") ^= 1;
-    fs::write(&catalogue, bytes).expect("damage");
-    let store = fixture::open(dir.path());
-    assert_eq!(only(&all(&store, 0)), [(0, 1.0), (1000, 1.0)]);
-    assert_eq!(store.status().damaged[0].path, catalogue);
-}
-
-#[test]
-fn blocks_of_a_flush_that_did_not_end_are_left_out() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
-    store.flush().expect("blocks");
-    send(&store, &labels("up", "a"), [sample(1000, 1.0)]);
-    let copy = dir.path().join("copy");
-    fs::copy(dir.path().join("catalogue"), &copy).expect("a copy");
-    let log = files(&dir.path().join("log"), "log").pop().expect("a segment");
-    let segment = fs::read(&log).expect("a segment");
-    store.flush().expect("blocks");
-    drop(store);
-    // As if the process had ended before the catalogue was replaced, and the log removed.
-    fs::rename(copy, dir.path().join("catalogue")).expect("the catalogue of before");
-    fs::write(&log, segment).expect("the log of before");
-    let store = fixture::open(dir.path());
-    assert_eq!(only(&all(&store, 0)), [(0, 1.0), (1000, 1.0)]);
-    let select = Select { matchers: Vec::new(), from_ms: BEGIN_MS, to_ms: i64::MAX, step_ms: 60_000 };
-    let counted = store.aggregates(&select, Aggregate::Count).expect("readable");
-    assert_eq!(only(&counted), [(0, 2.0)]);
-    assert_eq!(files(&dir.path().join("parts"), "raw").len(), 1);
-}
-
-/// A counter of an hour, one a second, that begins anew once; in four blocks.
-fn hour(store: &Metrics) {
-    let value = |second: i64| if second < 2000 { second } else { second - 1999 };
-    let series = labels("requests_total", "a");
-    for from in (0..3600).step_by(900) {
-        send(store, &series, (from..from + 900).map(|second| sample(second * 1000, value(second) as f64)));
-        store.flush().expect("blocks");
-    }
-}
-
-fn rise(samples: &[(i64, f64)]) -> f64 {
-    samples.windows(2).map(|two| if two[1].1 < two[0].1 { two[1].1 } else { two[1].1 - two[0].1 }).sum()
-}
-
-#[test]
-fn a_step_of_a_minute_is_answered_from_the_tier_of_minutes_with_the_same_rise() {
-    let dir = dir();
-    let store = fixture::open(dir.path());
-    hour(&store);
-    let raw = only(&all(&store, 0));
-    assert_eq!(raw.len(), 3600);
-    for merged in [false, true] {
-        if merged {
-            store.compact().expect("merged");
-            assert_eq!(store.status().tiers.iter().map(|tier| tier.blocks).collect::<Vec<_>>(), [1, 1, 1]);
-        }
-        let minutes = only(&all(&store, 60_000));
-        // One a minute, the first, both sides of the new beginning; and a first of each block, until they are merged.
-        assert!((62..=66).contains(&minutes.len()), "{}", minutes.len());
-        assert!(minutes.iter().all(|sample| raw.contains(sample)));
-        assert_eq!(rise(&minutes), rise(&raw));
-        let hours = only(&all(&store, 3_600_000));
-        assert!(hours.len() <= if merged { 4 } else { 10 }, "{}", hours.len());
-        assert_eq!(rise(&hours), rise(&raw));
-        let select = Select { matchers: Vec::new(), from_ms: BEGIN_MS, to_ms: i64::MAX, step_ms: 3_600_000 };
-        for (aggregate, wanted) in [
-            (Aggregate::Count, 3600.0),
-            (Aggregate::Min, 0.0),
-            (Aggregate::Max, 1999.0),
-            (Aggregate::Sum, raw.iter().map(|(_, value)| value).sum()),
-        ] {
-            assert_eq!(only(&store.aggregates(&select, aggregate).expect("readable")), [(0, wanted)]);
-        }
-    }
-}
-
-#[test]
-fn what_is_scraped_seldom_lies_on_disk_once_and_is_answered_as_if_there_were_tiers() {
-    let dir = dir();
-    let (config, clock) = fixture::config(dir.path());
-    clock.set_ms(BEGIN_MS + 3_600_000);
-    let raw = Retention { age: Duration::from_secs(7200), ..config.raw };
-    let config = || Config { raw, ..config.clone() };
-    let store = Metrics::open(config()).expect("a store opens");
-    let series = labels("requests_total", "a");
-    let value = |at: i64| if at < 70 { at } else { at - 69 };
-    let blocks = |store: &Metrics| store.status().tiers.iter().map(|tier| tier.blocks).collect::<Vec<_>>();
-    let minutes_and_their_sums = |store: &Metrics| {
-        let select = Select { matchers: Vec::new(), from_ms: BEGIN_MS, to_ms: i64::MAX, step_ms: 60_000 };
-        let sums = only(&store.aggregates(&select, Aggregate::Sum).expect("readable"));
-        (only(&all(store, 60_000)), sums, only(&all(store, 3_600_000)))
-    };
-    let wanted: Vec<(i64, f64)> = (0..120).map(|at| (at * 30_000, value(at) as f64)).collect();
-    let sums: Vec<(i64, f64)> = wanted.chunks(2).map(|two| (two[0].0, two[0].1 + two[1].1)).collect();
-    send(&store, &series, (0..60).map(|at| sample(at * 30_000, value(at) as f64)));
-    store.flush().expect("blocks");
-    assert_eq!(blocks(&store), [1, 0, 0], "a minute would be made of two");
-    send(&store, &series, (60..120).map(|at| sample(at * 30_000, value(at) as f64)));
-    let in_memory = minutes_and_their_sums(&store);
-    store.flush().expect("blocks");
-    assert_eq!(blocks(&store), [2, 0, 0]);
-    // The last of each minute, the first of all, and both sides of the new beginning.
-    assert_eq!(in_memory.0.len(), 60 + 1 + 1);
-    assert_eq!((rise(&in_memory.0), &in_memory.1), (rise(&wanted), &sums));
-    assert_eq!(minutes_and_their_sums(&store).0, in_memory.0);
-    assert_eq!(only(&all(&store, 0)), wanted);
-    drop(store);
-    let store = Metrics::open(config()).expect("it opens again");
-    let on_disk = minutes_and_their_sums(&store);
-    assert_eq!((on_disk.0, on_disk.1), (in_memory.0.clone(), sums.clone()));
-    clock.set_ms(BEGIN_MS + 3_600_000 + 7_200_000);
-    store.compact().expect("old blocks go");
-    assert_eq!(blocks(&store), [0, 2, 2], "tiers are there once raw samples are gone");
-    let retired = minutes_and_their_sums(&store);
-    assert_eq!((retired.0, retired.1, rise(&retired.2)), (in_memory.0, sums, rise(&wanted)));
-    assert!(retired.2.len() <= 2 * 2 + 2, "{:?}", retired.2);
-    assert_eq!(only(&all(&store, 0)), wanted, "there are so few of them that all are kept");
-}
-
-#[test]
-fn what_raw_retention_let_go_is_answered_by_minutes() {
-    let dir = dir();
-    let (config, clock) = fixture::config(dir.path());
-    let age = Duration::from_secs(1800);
-    clock.set_ms(BEGIN_MS + 1_000_000);
-    let raw = Retention { age, ..config.raw };
-    let store = Metrics::open(Config { raw, ..config }).expect("a store opens");
-    let series = labels("requests_total", "a");
-    for from in (0..3600).step_by(900) {
-        clock.set_ms(BEGIN_MS + from * 1000);
-        send(&store, &series, (from..from + 600).map(|second| sample(second * 1000, second as f64)));
-        store.flush().expect("blocks");
-    }
-    let before = only(&all(&store, 0));
-    clock.set_ms(BEGIN_MS + 3_400_000);
-    store.compact().expect("old blocks go");
-    assert_eq!(store.status().tiers.iter().map(|tier| tier.blocks).collect::<Vec<_>>(), [2, 1, 1]);
-    let after = only(&all(&store, 0));
-    assert!(after.len() < before.len());
-    assert_eq!(rise(&after), rise(&before));
-    assert_eq!(after.iter().filter(|(at_ms, _)| *at_ms >= 1_800_000).count(), 1200);
-    drop(store);
-    assert_eq!(only(&all(&fixture::open(dir.path()), 0)), after);
-}
-
-#[test]
-fn more_bytes_than_may_be_make_the_oldest_go() {
-    let dir = dir();
-    let (config, _) = fixture::config(dir.path());
-    let raw = Retention { bytes: 1, ..config.raw };
-    let store = Metrics::open(Config { raw, ..config }).expect("a store opens");
-    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
-    store.flush().expect("blocks");
-    store.compact().expect("gone");
-    let status = store.status();
-    assert_eq!((status.tiers[0].blocks, status.tiers[1].blocks), (0, 1));
-    assert_eq!(only(&all(&store, 0)), [(0, 1.0)], "answered by the tier of minutes");
-    assert_eq!(store.counters().retired.get(), 1);
 }
 
 #[test]
@@ -649,5 +351,3 @@ fn a_full_head_refuses_until_blocks_are_written() {
     assert_eq!(only(&all(&store, 0)).len() as i64, second - 100 + 1);
     assert_eq!(store.status().flush_failure, None);
 }
-
-mod model;

@@ -9,6 +9,7 @@ mod call;
 mod functions;
 mod grid;
 mod over_range;
+mod ranged;
 mod rows;
 mod selector;
 mod sliding;

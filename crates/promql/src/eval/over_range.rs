@@ -4,8 +4,9 @@ use std::cell::RefCell;
 
 use super::functions::{over_time, rate};
 use super::grid::{Grid, Shift};
+use super::ranged::{Part, Ranged};
 use super::rows::{Row, merged};
-use super::selector::{Apart, Part, Ranged};
+use super::selector::Apart;
 use super::sliding::Sliding;
 use super::{Evaluated, Query};
 use crate::annotations::Annotations;

@@ -4,24 +4,22 @@
 //! for every page, with the method and the machine. The server is the real one, in a process of its own, with the demo
 //! fleet up and looked after meanwhile; the generator runs on the same machine.
 
-mod fill;
 mod load;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::control_plane::ControlPlane;
+use super::fill;
+use super::known::Known;
 use super::machine::Machine;
 use super::server::usage;
 use crate::cli::{Exit, Failure, Global, print};
 use crate::client::{Client, token_file};
 use load::{Place, Seen};
-
-/// How long the server may take to begin, with everything it has to read.
-const START_TIME: Duration = Duration::from_secs(60);
 
 /// How long everything is asked before it counts: caches of statements are filled, connections are made.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -85,18 +83,18 @@ fn measure(args: &ApiArgs, dir: &Path) -> Result<Exit, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     fill::fill(dir, args.records)?;
     fill::fill_trail(dir, args.records)?;
-    let server = Server::start(dir)?;
+    let server = ControlPlane::start(dir)?;
     let client = Client::find(dir)?;
     let places = places(&client)?;
     let address = client.address().to_owned();
     let token = std::fs::read_to_string(token_file(dir)).map_err(failed)?;
     let token = token.trim();
     load::run(&address, token, &places, args.rate, WARM_UP);
-    let before = usage(server.child.id()).map_err(failed)?;
+    let before = usage(server.id()).map_err(failed)?;
     let began = Instant::now();
     let seen = load::run(&address, token, &places, args.rate, Duration::from_secs(u64::from(args.seconds)));
     let elapsed = began.elapsed();
-    let after = usage(server.child.id()).map_err(failed)?;
+    let after = usage(server.id()).map_err(failed)?;
     server.stop(dir)?;
     let rows = |is_page: bool| -> Vec<Row> {
         let of_kind = places.iter().zip(&seen).filter(|(place, _)| place.is_page == is_page);
@@ -138,49 +136,11 @@ fn places(client: &Client) -> Result<Vec<Place>, Failure> {
     });
     let endpoints = endpoints.map(|(path, _)| (path.clone(), false));
     let pages = gateway::pages().map(|path| (path.to_owned(), true));
-    let known = Known::ask(client)?;
+    let known = Known::ask(client, 1)?;
     let places = endpoints
         .chain(pages)
-        .filter_map(|(path, is_page)| Some(Place { asked: known.filled(&path)?, path, is_page }));
+        .filter_map(|(path, is_page)| Some(Place { asked: known.filled(&path, 0)?, path, is_page }));
     Ok(places.collect())
-}
-
-/// What stands in place of placeholders.
-struct Known {
-    issue: String,
-    remediation: String,
-    slo: String,
-}
-
-impl Known {
-    fn ask(client: &Client) -> Result<Self, Failure> {
-        let first = |path: &str| -> Result<String, Failure> {
-            let list: Value = client.get(path)?;
-            Ok(list[0]["id"].as_str().unwrap_or_default().to_owned())
-        };
-        Ok(Self {
-            issue: first("/api/v3/self-healing/issues?limit=1")?,
-            remediation: first("/api/v3/self-healing/remediations?limit=1")?,
-            slo: first("/api/v3/observability/slos")?,
-        })
-    }
-
-    /// The address with what is there in place of its placeholder; `None` where there is nothing of the kind.
-    fn filled(&self, path: &str) -> Option<String> {
-        if path == "/cmdb/item" {
-            return Some(format!("{path}?id=service/cart"));
-        }
-        let Some((before, rest)) = path.split_once('{') else { return Some(path.to_owned()) };
-        let (_, after) = rest.split_once('}')?;
-        let value = match before.rsplit('/').nth(1).unwrap_or_default() {
-            "issues" => &self.issue,
-            "remediations" => &self.remediation,
-            "slo" | "slos" => &self.slo,
-            "services" | "service" => "cart",
-            _ => return None,
-        };
-        (!value.is_empty()).then(|| format!("{before}{value}{after}"))
-    }
 }
 
 fn row(place: &Place, seen: &Seen) -> Row {
@@ -221,63 +181,4 @@ fn table(figures: &Figures) -> String {
         );
     }
     text
-}
-
-/// The server in a process of its own.
-struct Server {
-    child: Child,
-}
-
-impl Server {
-    fn start(dir: &Path) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::failed(&error);
-        let program = std::env::current_exe().map_err(failed)?;
-        let shop = dir.join("shop.yaml");
-        std::fs::write(&shop, fill::fleet()).map_err(failed)?;
-        let child = Command::new(program)
-            .arg("--dir")
-            .arg(dir)
-            .args(["serve", "--any-port", "--infrastructure"])
-            .arg(&shop)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        let mut server = Self { child };
-        let deadline = Instant::now() + START_TIME;
-        while Client::find(dir)
-            .and_then(|client| client.get::<Value>("/api/v3/self-healing/health-score"))
-            .is_err()
-        {
-            let ended = server.child.try_wait().map_err(failed)?.is_some();
-            if ended || Instant::now() > deadline {
-                let message = format!("the server in {} does not answer", dir.display());
-                return Err(Failure { exit: Exit::Failed, message });
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(server)
-    }
-
-    /// Takes fleet and server down.
-    fn stop(mut self, dir: &Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::failed(&error);
-        let program = std::env::current_exe().map_err(failed)?;
-        Command::new(program)
-            .arg("--dir")
-            .arg(dir)
-            .arg("down")
-            .stderr(Stdio::null())
-            .status()
-            .map_err(failed)?;
-        self.child.wait().map_err(failed)?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended where it was stopped.
-        let _ = self.child.kill();
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{rate, resets};
 use crate::error::Fault;
 use crate::eval::over_range::{OverRange, Window};
-use crate::eval::selector::Part;
+use crate::eval::ranged::Part;
 use crate::go::General;
 use crate::histogram::{MixedSchemas, Precision, Tally};
 use crate::kahan::{Kahan, Mean};

@@ -7,7 +7,7 @@ use super::boundary;
 use crate::annotations::Annotations;
 use crate::error::Fault;
 use crate::eval::over_range::Window;
-use crate::eval::selector::Part;
+use crate::eval::ranged::Part;
 use crate::histogram::{Added, MixedSchemas, Tally};
 use crate::parse::ast::Boundary;
 use crate::{CounterReset, Histogram, Value};

@@ -1,5 +1,7 @@
 //! TCP links: balancing, counting, and what faults do to bytes.
 
+use std::cell::Cell;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -67,9 +69,16 @@ async fn connections_are_balanced_and_counted_once_at_their_first_answer() {
 async fn the_time_the_caller_takes_does_not_count_as_latency() {
     let link = link([echo(0).await]).await;
     let mut stream = link.connect().await;
-    let busy = || lock(&link.proxy.core.link).balancer.slots()[0].load() == 1;
-    eventually("it is connected", busy).await;
-    sleep(Duration::from_millis(50)).await;
+    let connected = || {
+        let open = Cell::new(0);
+        // Counts the open connections, and cuts none of them.
+        lock(&link.proxy.core.link).balancer.slots()[0].pool.cut(|_| {
+            open.set(open.get() + 1);
+            false
+        });
+        open.get() == 1
+    };
+    eventually("it is connected", connected).await;
     link.clock.advance(Duration::from_secs(60));
     ping(&mut stream).await.unwrap();
     assert!(link.counts()[0].latency.quantile_ms(1.0).unwrap() < 10_000.0);

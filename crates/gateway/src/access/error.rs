@@ -4,6 +4,7 @@ use domain::{Identity, Permission, Role};
 use store::StoreError;
 
 use super::oidc::OidcError;
+use super::passkey::PasskeyError;
 use crate::problem::{Code, Problem, chain};
 
 /// Why access was refused, or a change to it.
@@ -131,6 +132,9 @@ pub enum AccessError {
     /// Signing in by an OpenID provider came to nothing.
     #[error(transparent)]
     Oidc(#[from] OidcError),
+    /// A passkey does not hold.
+    #[error("the passkey was not taken: {0}")]
+    Passkey(#[from] PasskeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -193,6 +197,7 @@ impl AccessError {
             Self::Oidc(OidcError::Provider { .. }) => Code::OidcProvider,
             Self::Oidc(OidcError::NoRole { .. }) => Code::OidcNoRole,
             Self::Oidc(_) => Code::OidcRefused,
+            Self::Passkey(_) => Code::PasskeyRefused,
             Self::Randomness | Self::Hashing(_) | Self::Store(_) => Code::Internal,
         }
     }

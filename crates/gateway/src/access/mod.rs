@@ -11,8 +11,7 @@
 //!   when everybody else is shut out.
 //! - Every call may take the time of a hash or of a synced write: handlers make them on the pool for blocking calls.
 //!
-//! Deliberately absent: passkeys (see DEPENDENCIES.md, "Looked at and left"), and mail: who forgets a password asks an
-//! admin for another.
+//! Deliberately absent: mail. Who forgets a password asks an admin for another.
 
 mod attempts;
 mod bearer;
@@ -22,6 +21,7 @@ mod error;
 pub(crate) mod fixture;
 mod identify;
 mod oidc;
+mod passkey;
 mod password;
 mod picture;
 mod seal;
@@ -43,11 +43,13 @@ use store::{Hash, Store, TokenOwner};
 
 use attempts::Attempts;
 use oidc::Oidc;
+use passkey::Passkeys;
 use password::Hashing;
 
 pub use cookie::{SessionCookie, Transport};
 pub use error::AccessError;
 pub use oidc::{BegunOidc, OidcConfig, OidcError, OidcReturn};
+pub use passkey::{PasskeyError, PasskeySignIn, RelyingParty};
 pub use password::PASSWORD_LENGTH;
 pub use seal::{KeyFileError, SealingKey};
 pub use second_factor::{Enrolment, RecoveryCodes};
@@ -96,6 +98,7 @@ struct Inner {
     attempts: Mutex<Attempts>,
     ids: Mutex<IdSource>,
     oidc: Option<Oidc>,
+    passkeys: Passkeys,
 }
 
 impl fmt::Debug for Access {
@@ -119,6 +122,7 @@ impl Access {
                 hashing: Hashing::default(),
                 attempts: Mutex::default(),
                 ids: Mutex::new(ids),
+                passkeys: Passkeys::default(),
             }),
         }
     }

@@ -72,6 +72,9 @@ codes! {
     OidcRefused "oidc_refused" UNAUTHORIZED
         "What the OpenID provider answered does not hold: it is for somebody else, for another server, or too old."
         "Begin to sign in again.";
+    PasskeyRefused "passkey_refused" UNAUTHORIZED
+        "What a passkey signed does not hold, or the passkey is not known here."
+        "Try again; the detail says what is wrong with it. A password and code sign in as well.";
     Forbidden "forbidden" FORBIDDEN
         "Who asks is known, and holds no role that allows this."
         "Ask an admin for one of the roles that the detail names.";

@@ -21,6 +21,12 @@ pub enum AccessError {
     /// Nothing was proven where one's own is asked for.
     #[error("this is for whoever proved who they are: sign in, or send `Authorization: Bearer TOKEN`")]
     NotSignedIn,
+    /// The session a connection was opened by is over.
+    #[error("the session is over; sign in again")]
+    SessionEnded,
+    /// Roles or scope a connection was opened with were taken away.
+    #[error("what may be seen by this connection was changed; open it again")]
+    Narrowed,
     /// No such token.
     #[error(
         "the token is none of this server's; copy it whole, or have one made. The first is in the file `token` in the data directory"
@@ -176,6 +182,8 @@ impl AccessError {
     pub(crate) fn problem_code(&self) -> Code {
         match self {
             Self::TokenMissing { .. } | Self::NotSignedIn => Code::TokenMissing,
+            Self::SessionEnded => Code::SessionEnded,
+            Self::Narrowed => Code::Forbidden,
             Self::WrongToken => Code::WrongToken,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenRevoked { .. } => Code::TokenRevoked,

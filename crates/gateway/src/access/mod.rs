@@ -28,6 +28,7 @@ mod seal;
 mod second_factor;
 mod secret;
 mod sessions;
+mod shown;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
-use store::{Hash, Store, TokenOwner};
+use store::{Hash, Store, Subscription, TokenOwner, Topic};
+use tokio::sync::watch;
 
 use attempts::Attempts;
 use oidc::Oidc;
@@ -55,6 +57,7 @@ pub use seal::{KeyFileError, SealingKey};
 pub use second_factor::{Enrolment, RecoveryCodes};
 pub use secret::Secret;
 pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
+pub(crate) use shown::Shown;
 pub use sign_in::{SignIn, SignedIn};
 pub use tokens::{MadeToken, TokenRequest};
 pub use users::{Admission, UserRequest, UserUpdate};
@@ -99,6 +102,9 @@ struct Inner {
     ids: Mutex<IdSource>,
     oidc: Option<Oidc>,
     passkeys: Passkeys,
+    /// Counts changes of users, tokens and sessions.
+    changes: Arc<watch::Sender<u64>>,
+    _subscription: Subscription,
 }
 
 impl fmt::Debug for Access {
@@ -112,8 +118,19 @@ impl Access {
     pub fn new(store: Store, clock: Arc<dyn Clock>, local_token: &str, config: AccessConfig) -> Self {
         let now = clock.now();
         let ids = IdSource::seeded(now.boot_us.rotate_left(17) ^ now.wall_us.unsigned_abs());
+        let changes = Arc::new(watch::Sender::new(0));
+        let subscription = store.subscribe({
+            let changes = Arc::clone(&changes);
+            move |changed| {
+                if changed.topic == Topic::Access {
+                    changes.send_modify(|count| *count += 1);
+                }
+            }
+        });
         Self {
             inner: Arc::new(Inner {
+                changes,
+                _subscription: subscription,
                 store,
                 clock,
                 local_token: secret::hash(local_token),

@@ -63,6 +63,9 @@ codes! {
     TokenRevoked "token_revoked" UNAUTHORIZED
         "The token was taken back."
         "Ask who took it back, or make a new one with `homeostat token create`.";
+    SessionEnded "session_ended" UNAUTHORIZED
+        "The session of the browser ended while something was kept open by it."
+        "Sign in again.";
     SignInRefused "sign_in_refused" UNAUTHORIZED
         "Name, password or code are not those of a user who may sign in."
         "Try again; after several attempts each takes longer.";

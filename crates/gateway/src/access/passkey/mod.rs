@@ -203,18 +203,28 @@ impl Access {
     }
 
     /// What `navigator.credentials.create()` is to be asked, as JSON, for a user who gave the password again
-    /// ([`Access::confirm_password`]): with its challenge another passkey can be registered.
+    /// ([`Access::confirm_password`]): with its challenge another passkey can be registered. What would be refused
+    /// afterwards is refused now, before a device keeps a passkey of no use.
     ///
     /// # Errors
     ///
-    /// [`PasskeyError::OfProvider`] and [`PasskeyError::TooMany`].
-    pub fn begin_passkey(&self, user: &UserRecord, party: &RelyingParty) -> Result<Value, AccessError> {
+    /// [`AccessError::NameTaken`], [`PasskeyError::OfProvider`] and [`PasskeyError::TooMany`].
+    pub fn begin_passkey(
+        &self,
+        user: &UserRecord,
+        name: &str,
+        party: &RelyingParty,
+    ) -> Result<Value, AccessError> {
+        let name = checked(name)?;
         if user.oidc.is_some() {
             return Err(PasskeyError::OfProvider.into());
         }
         let present = self.store().passkeys_of(user.id)?;
         if present.len() >= PASSKEYS_MAX {
             return Err(PasskeyError::TooMany.into());
+        }
+        if present.iter().any(|passkey| passkey.name == name) {
+            return Err(AccessError::NameTaken(name));
         }
         let challenge = self.challenges().issue(Purpose::Register(user.id), &party.id, self.now())?;
         let known = present.iter().filter(|passkey| passkey.rp_id == party.id);
@@ -304,7 +314,7 @@ impl Access {
 }
 
 /// What a user calls a passkey.
-pub(super) fn checked(name: &str) -> Result<String, AccessError> {
+fn checked(name: &str) -> Result<String, AccessError> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > NAME_MAX || name.chars().any(char::is_control) {
         let why = "give 1 to 64 characters, no control characters: what you know the passkey by";

@@ -181,7 +181,7 @@ fn register(
     authenticator: &mut Authenticator,
 ) -> Result<PasskeyRecord, AccessError> {
     let user = access.user(name).unwrap();
-    let options = access.begin_passkey(&user, &party()).unwrap();
+    let options = access.begin_passkey(&user, "laptop", &party()).unwrap();
     access.add_passkey(&user, "laptop", &party(), &authenticator.create(&options))
 }
 
@@ -254,7 +254,7 @@ fn a_challenge_is_good_once_for_five_minutes_and_for_what_it_was_given_out_for()
     assert!(matches!(refused(send(&access, authenticator.get(&late))), PasskeyError::Challenge), "too old");
 
     let (ada, grace) = (access.user("ada").unwrap(), access.user("grace").unwrap());
-    let to_register = access.begin_passkey(&ada, &party()).unwrap();
+    let to_register = access.begin_passkey(&ada, "phone", &party()).unwrap();
     let other_use = refused(send(&access, authenticator.get(&to_register)));
     assert!(matches!(other_use, PasskeyError::Challenge), "given out to register");
     let created = Authenticator { id: b"two".to_vec(), ..Authenticator::new() }.create(&to_register);
@@ -417,7 +417,7 @@ fn attestation_is_none_or_the_keys_own() {
     let (access, _) = with_users();
     let ada = access.user("ada").unwrap();
     let try_with = |format: &'static str, statement: fn(&Authenticator, &[u8]) -> ciborium::Value| {
-        let options = access.begin_passkey(&ada, &party()).unwrap();
+        let options = access.begin_passkey(&ada, "phone", &party()).unwrap();
         let mut authenticator = Authenticator::new();
         let answer = authenticator.create_with(&options, Some((format, statement)));
         access.add_passkey(&ada, "laptop", &party(), &answer)
@@ -447,9 +447,13 @@ fn a_credential_and_a_name_are_registered_once_and_removed_for_good() {
     let again = refused(register(&access, "grace", &mut authenticator));
     assert!(matches!(again, PasskeyError::Registered), "{again}");
     let mut another = Authenticator { id: b"two".to_vec(), ..Authenticator::new() };
-    assert_eq!(register(&access, "ada", &mut another).unwrap_err().code(), "name_taken");
     let (ada, grace) = (access.user("ada").unwrap(), access.user("grace").unwrap());
-    let options = access.begin_passkey(&ada, &party()).unwrap();
+    for (name, code) in [("", "invalid_field"), (" \n", "invalid_field"), ("laptop ", "name_taken")] {
+        assert_eq!(access.begin_passkey(&ada, name, &party()).unwrap_err().code(), code, "{name:?}");
+    }
+    let options = access.begin_passkey(&ada, "phone", &party()).unwrap();
+    let answer = another.create(&options);
+    assert_eq!(access.add_passkey(&ada, "laptop", &party(), &answer).unwrap_err().code(), "name_taken");
     assert_eq!(options["excludeCredentials"][0]["id"], b64(b"credential-one"));
     let id = access.passkeys_of("ada").unwrap()[0].id;
     access.remove_passkey(&grace, id).unwrap();
@@ -520,5 +524,5 @@ fn who_signs_in_by_the_provider_has_no_passkey_here() {
     let (access, _) = with_users();
     let mut ada = access.user("ada").unwrap();
     ada.oidc = Some(store::OidcSubject { issuer: "https://sso.example".to_owned(), subject: "1".to_owned() });
-    assert!(matches!(refused(access.begin_passkey(&ada, &party())), PasskeyError::OfProvider));
+    assert!(matches!(refused(access.begin_passkey(&ada, "phone", &party())), PasskeyError::OfProvider));
 }

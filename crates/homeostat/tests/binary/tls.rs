@@ -69,8 +69,8 @@ fn login() {
     let there = |words: &[&str]| fed(&fleet, &[words, &["--server", &server]].concat(), password);
     // What vouches for itself is nobody the machine trusts, nor does another one vouch for it.
     let ca = |fleet: &Fleet| fleet.dir.join("certificate.pem").display().to_string();
-    refused(&there(&["login", "ada"]), 2, &["certificate"]);
-    refused(&there(&["login", "ada", "--ca", &ca(&other)]), 2, &["certificate"]);
+    refused(&there(&["login", "ada"]), 3, &["certificate"]);
+    refused(&there(&["login", "ada", "--ca", &ca(&other)]), 3, &["certificate"]);
     refused(&there(&["login", "ada", "--ca", "/nowhere.pem"]), 2, &["/nowhere.pem"]);
     let file = fleet.dir.parent().unwrap().join("config/homeostat/servers.json");
     assert!(!file.exists(), "nothing was signed in to");

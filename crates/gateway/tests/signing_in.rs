@@ -112,6 +112,21 @@ fn a_passkey_is_made_signs_in_and_is_removed() {
     }
 }
 
+#[test]
+fn a_page_that_is_open_asks_again_when_its_session_ends_elsewhere() {
+    let server = serve_with(scene::calm, Kept::default());
+    let Some(browser) = browser() else { return };
+    browser.open(&format!("{}/login", server.origin()));
+    let cookie = server.cookie();
+    browser.sign_in(&cookie);
+    browser.open(&format!("{}/issues", server.origin()));
+    browser.wait("document.querySelector('.who').innerText.includes('local token')");
+    assert_eq!(server.submit("/logout", "", &cookie).status, 303);
+    browser.wait(
+        "location.pathname === '/issues' && document.querySelector('.who').innerText.includes('Sign in')",
+    );
+}
+
 /// An address is no name that a passkey could be for.
 #[test]
 fn at_an_address_the_page_says_why_there_are_no_passkeys() {

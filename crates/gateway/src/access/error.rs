@@ -140,7 +140,7 @@ pub enum AccessError {
     Oidc(#[from] OidcError),
     /// A passkey does not hold.
     #[error("the passkey was not taken: {0}")]
-    Passkey(#[from] PasskeyError),
+    Passkey(PasskeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -208,6 +208,13 @@ impl AccessError {
             Self::Passkey(_) => Code::PasskeyRefused,
             Self::Randomness | Self::Hashing(_) | Self::Store(_) => Code::Internal,
         }
+    }
+}
+
+/// Not as a cause: the message says it already.
+impl From<PasskeyError> for AccessError {
+    fn from(error: PasskeyError) -> Self {
+        Self::Passkey(error)
     }
 }
 

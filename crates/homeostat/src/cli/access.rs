@@ -47,7 +47,7 @@ pub(crate) enum UsersCommand {
         #[command(flatten)]
         password: PasswordSource,
     },
-    /// Shut a user out for good: its tokens are revoked, password and second factor go; the name stays taken.
+    /// Shut a user out for good: its tokens are revoked, password, second factor and passkeys go; the name stays taken.
     Remove {
         /// Whom.
         name: String,

@@ -1,160 +1,21 @@
 //! Whole ceremonies of an authenticator that is made here, and each thing that may be wrong with one.
 
+mod authenticator;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
 use ciborium::cbor;
 use domain::{Clock, Role};
-use sha2::{Digest, Sha256};
 
 use super::super::fixture::{self, HandClock};
 use super::super::{Admission, UserRequest};
 use super::*;
+use authenticator::{AT, Authenticator, BE, BS, ED, Pair, UP, UV, b64};
 
 const ORIGIN: &str = "http://localhost:4000";
-
-enum Pair {
-    Es256(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-    Rs256(RsaKeyPair),
-}
-
-/// An authenticator with one passkey, and what it and its browser say.
-struct Authenticator {
-    pair: Pair,
-    id: Vec<u8>,
-    user_handle: String,
-    count: u32,
-    flags: u8,
-    host: String,
-    origin: String,
-    /// Beside type, challenge and origin.
-    more: Value,
-}
-
-const UP: u8 = 1;
-const UV: u8 = 4;
-const BE: u8 = 8;
-const BS: u8 = 16;
-const AT: u8 = 64;
-const ED: u8 = 128;
-
-fn b64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-impl Authenticator {
-    fn new() -> Self {
-        Self::with(Pair::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap()))
-    }
-
-    fn with(pair: Pair) -> Self {
-        Self {
-            pair,
-            id: b"credential-one".to_vec(),
-            user_handle: String::new(),
-            count: 1,
-            flags: UP | UV,
-            host: "localhost".to_owned(),
-            origin: ORIGIN.to_owned(),
-            more: json!({"crossOrigin": false}),
-        }
-    }
-
-    fn cose(&self) -> Vec<u8> {
-        let bytes = |bytes: &[u8]| ciborium::Value::Bytes(bytes.to_vec());
-        let map = match &self.pair {
-            Pair::Es256(pair) => {
-                let point = pair.public_key().as_ref();
-                cbor!({1 => 2, 3 => -7, -1 => 1, -2 => bytes(&point[1..33]), -3 => bytes(&point[33..])})
-            }
-            Pair::Ed25519(pair) => cbor!({1 => 1, 3 => -8, -1 => 6, -2 => bytes(pair.public_key().as_ref())}),
-            Pair::Rs256(pair) => {
-                // RSAPublicKey (RFC 8017, A.1.1) of 2048 bits: both lengths are always the same.
-                let der = pair.public_key().as_ref();
-                cbor!({1 => 3, 3 => -257, -1 => bytes(&der[9..265]), -2 => bytes(&der[267..])})
-            }
-        };
-        let mut written = Vec::new();
-        ciborium::into_writer(&map.unwrap(), &mut written).unwrap();
-        written
-    }
-
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match &self.pair {
-            Pair::Es256(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
-            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::Rs256(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
-                signature
-            }
-        }
-    }
-
-    fn client_data(&self, kind: &str, options: &Value) -> String {
-        let mut said = json!({"type": kind, "challenge": options["challenge"], "origin": self.origin});
-        for (name, value) in self.more.as_object().unwrap() {
-            said[name] = value.clone();
-        }
-        said.to_string()
-    }
-
-    fn data(&self, flags: u8, rest: &[u8]) -> Vec<u8> {
-        let head = Sha256::digest(self.host.as_bytes());
-        [&head[..], &[flags], &self.count.to_be_bytes(), rest].concat()
-    }
-
-    /// What `create()` gives, with another format of attestation than none where `statement` says so.
-    fn create_with(
-        &mut self,
-        options: &Value,
-        statement: Option<(&str, fn(&Self, &[u8]) -> ciborium::Value)>,
-    ) -> String {
-        self.user_handle = options["user"]["id"].as_str().unwrap().to_owned();
-        let client_data = self.client_data("webauthn.create", options);
-        let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();
-        let credential = [&[0; 16][..], &length, &self.id, &self.cose()].concat();
-        let data = self.data(self.flags | AT, &credential);
-        let signed = [&data[..], &Sha256::digest(&client_data)].concat();
-        let (format, statement) = match statement {
-            None => ("none", cbor!({}).unwrap()),
-            Some((format, statement)) => (format, statement(self, &signed)),
-        };
-        let object =
-            cbor!({"fmt" => format, "attStmt" => statement, "authData" => ciborium::Value::Bytes(data)});
-        let mut written = Vec::new();
-        ciborium::into_writer(&object.unwrap(), &mut written).unwrap();
-        let response =
-            json!({"clientDataJSON": b64(client_data), "attestationObject": b64(written), "transports": []});
-        json!({"type": "public-key", "id": b64(&self.id), "rawId": b64(&self.id), "response": response})
-            .to_string()
-    }
-
-    fn create(&mut self, options: &Value) -> String {
-        self.create_with(options, None)
-    }
-
-    fn get_with(&self, options: &Value, flags: u8, rest: &[u8]) -> Value {
-        let client_data = self.client_data("webauthn.get", options);
-        let data = self.data(flags, rest);
-        let signature = self.sign(&[&data[..], &Sha256::digest(&client_data)].concat());
-        let response = json!({
-            "clientDataJSON": b64(client_data), "authenticatorData": b64(data), "signature": b64(signature),
-            "userHandle": self.user_handle,
-        });
-        json!({"type": "public-key", "id": b64(&self.id), "rawId": b64(&self.id), "response": response})
-    }
-
-    fn get(&self, options: &Value) -> String {
-        self.get_with(options, self.flags, &[]).to_string()
-    }
-}
 
 fn party() -> RelyingParty {
     RelyingParty::of_origin(ORIGIN).unwrap()
@@ -525,4 +386,19 @@ fn who_signs_in_by_the_provider_has_no_passkey_here() {
     let mut ada = access.user("ada").unwrap();
     ada.oidc = Some(store::OidcSubject { issuer: "https://sso.example".to_owned(), subject: "1".to_owned() });
     assert!(matches!(refused(access.begin_passkey(&ada, "phone", &party())), PasskeyError::OfProvider));
+}
+
+proptest::proptest! {
+    /// Whatever an authenticator or a browser sends: it is read or refused.
+    #[test]
+    fn nothing_that_is_sent_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), flags: u8) {
+        let _ = data::AttestationObject::read(&bytes);
+        let _ = data::ClientData::read(&bytes);
+        let _ = key::PublicKey::read(&bytes);
+        let head = [&[0; 32][..], &[flags], &[0; 4], &bytes].concat();
+        let _ = data::AuthenticatorData::read(&head);
+        // A credential of a length that fits, then anything.
+        let made = [&[0; 32][..], &[AT | UP | UV], &[0; 20], &[0, 2, 7, 7], &bytes].concat();
+        let _ = data::AuthenticatorData::read(&made);
+    }
 }

@@ -20,7 +20,7 @@ pub(super) enum Pair {
 
 /// An authenticator with one passkey, and what it and its browser say.
 pub(super) struct Authenticator {
-    pair: Pair,
+    pub(super) pair: Pair,
     pub(super) id: Vec<u8>,
     pub(super) user_handle: String,
     pub(super) count: u32,
@@ -79,7 +79,7 @@ impl Authenticator {
         written
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.pair {
             Pair::Es256(pair) => pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec(),
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),

@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::ORIGIN;
 
+/// Makes the statement of an attestation, of what it has to sign.
+pub(super) type Statement = fn(&Authenticator, &[u8]) -> ciborium::Value;
+
 pub(super) enum Pair {
     Es256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -105,11 +108,7 @@ impl Authenticator {
     }
 
     /// What `create()` gives, with another format of attestation than none where `statement` says so.
-    pub(super) fn create_with(
-        &mut self,
-        options: &Value,
-        statement: Option<(&str, fn(&Self, &[u8]) -> ciborium::Value)>,
-    ) -> String {
+    pub(super) fn create_with(&mut self, options: &Value, statement: Option<(&str, Statement)>) -> String {
         self.user_handle = options["user"]["id"].as_str().unwrap().to_owned();
         let client_data = self.client_data("webauthn.create", options);
         let length = u16::try_from(self.id.len()).unwrap().to_be_bytes();

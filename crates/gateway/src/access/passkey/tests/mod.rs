@@ -13,7 +13,7 @@ use domain::{Clock, Role};
 use super::super::fixture::{self, HandClock};
 use super::super::{Admission, UserRequest};
 use super::*;
-use authenticator::{AT, Authenticator, BE, BS, ED, Pair, UP, UV, b64};
+use authenticator::{AT, Authenticator, BE, BS, ED, Pair, Statement, UP, UV, b64};
 
 const ORIGIN: &str = "http://localhost:4000";
 
@@ -277,7 +277,7 @@ fn what_may_be_copied_does_not_change() {
 fn attestation_is_none_or_the_keys_own() {
     let (access, _) = with_users();
     let ada = access.user("ada").unwrap();
-    let try_with = |format: &'static str, statement: fn(&Authenticator, &[u8]) -> ciborium::Value| {
+    let try_with = |format: &'static str, statement: Statement| {
         let options = access.begin_passkey(&ada, "phone", &party()).unwrap();
         let mut authenticator = Authenticator::new();
         let answer = authenticator.create_with(&options, Some((format, statement)));

@@ -79,6 +79,10 @@ typed_id!(
     /// Names one session of a browser; the cookie's value is a secret, this is not.
     SessionId
 );
+typed_id!(
+    /// Names one passkey; its authenticator calls it otherwise.
+    PasskeyId
+);
 
 /// Makes ids from a time and a seeded generator.
 #[derive(Debug)]

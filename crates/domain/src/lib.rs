@@ -44,7 +44,9 @@ pub use event::{Event, EventKind};
 pub use fault::{Attachment, Fault, FaultKind, PathScope};
 pub use growth::Growth;
 pub use happening::{Bearing, Happening, HappeningKind, HappeningLink, Lane, Sign};
-pub use id::{DeploymentId, EventId, ExperimentId, IdSource, IssueId, PlanId, SessionId, TokenId, UserId};
+pub use id::{
+    DeploymentId, EventId, ExperimentId, IdSource, IssueId, PasskeyId, PlanId, SessionId, TokenId, UserId,
+};
 pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};

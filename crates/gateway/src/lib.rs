@@ -41,6 +41,7 @@ mod security;
 mod serve;
 mod shapes;
 mod span_time;
+mod standing;
 mod tls;
 
 /// The addresses of pages that a permission lets see, as the router reads them.

@@ -4,6 +4,9 @@
 //! without the store knowing. Out: `patch` events (`{id, html}`), and `now` with the server's time, by
 //! which a page knows that it is not stale.
 //!
+//! A stream by somebody who proved who they are ends when that does not hold any more ([`crate::standing`]), with the
+//! event `over` (`{code, detail}`), at which the page asks for itself again.
+//!
 //! A page is rendered once for all who look at it, and a fragment is sent to each when its text differs from what that
 //! browser was last sent. Nothing runs here while no page is open; a page that is not looked at closes its stream (see
 //! `page.js`).
@@ -15,19 +18,23 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use domain::Identity;
 use hyper::body::Frame;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::access::Shown;
 use crate::body::Query;
 use crate::page;
 use crate::problem::{Code, Problem};
 use crate::serve::{App, lock};
+use crate::standing::Standing;
 
 /// Open pages at the same time.
 const PAGES: usize = 2_000;
@@ -77,14 +84,20 @@ struct Fragment {
 }
 
 /// `GET /events?page=/issues`
-pub(crate) async fn events(State(app): State<Arc<App>>, uri: Uri) -> Response {
-    match open(app, &uri) {
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let shown = Shown::by(&identity, &headers, app.door.cookie());
+    match open(&app, &uri, Standing::new(Arc::clone(&app), shown, identity)) {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-fn open(app: Arc<App>, uri: &Uri) -> Result<Response, Problem> {
+fn open(app: &Arc<App>, uri: &Uri, standing: Standing) -> Result<Response, Problem> {
     let query = Query::parse(uri.query())?;
     let page: Uri = query
         .text("page")
@@ -99,12 +112,20 @@ fn open(app: Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     };
     let permit =
         Arc::clone(&app.live_pages.open).try_acquire_owned().map_err(|_| full(&format!("{PAGES} pages")))?;
-    let rendered = subscribe(&app, &page).ok_or_else(|| full(&format!("{DISTINCT} different pages")))?;
+    let rendered = subscribe(app, &page).ok_or_else(|| full(&format!("{DISTINCT} different pages")))?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let stopping = app.stopping.clone();
     tokio::spawn(async move {
         let _permit = permit;
-        tell(rendered, stopping, sender).await;
+        let last = sender.clone();
+        tokio::select! {
+            () = tell(rendered, stopping, sender) => {}
+            problem = standing.lost() => {
+                let said = json!({"code": problem.code.name(), "detail": problem.detail});
+                // Who has not read what came before reads the end of the stream.
+                let _ = last.try_send(Bytes::from(format!("event: over\ndata: {said}\n\n")));
+            }
+        }
     });
     let kinds = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((kinds, Body::new(Events(receiver))).into_response())

@@ -115,6 +115,7 @@ fn unchanging(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/assets/page.js", get(|| asset("text/javascript; charset=utf-8", page::SCRIPT)))
         .route("/assets/traces.js", get(|| asset("text/javascript; charset=utf-8", page::TRACES_SCRIPT)))
         .route("/assets/metrics.js", get(|| asset("text/javascript; charset=utf-8", page::METRICS_SCRIPT)))
+        .route("/assets/passkeys.js", get(|| asset("text/javascript; charset=utf-8", page::PASSKEYS_SCRIPT)))
         .route("/assets/uplot.js", get(|| asset("text/javascript; charset=utf-8", page::UPLOT)))
         .route("/assets/timeline.js", get(|| asset("text/javascript; charset=utf-8", page::TIMELINE_SCRIPT)))
         .route("/favicon.svg", get(|| asset("image/svg+xml", page::ICON)))
@@ -265,6 +266,7 @@ fn acts(act: page::Act) -> Routes {
                        name: Name,
                        Extension(identity): Extension<Identity>,
                        peer: Option<Extension<Peer>>,
+                       named: Option<Extension<NamedAs>>,
                        uri: Uri,
                        headers: HeaderMap,
                        body: Bytes| {
@@ -277,6 +279,7 @@ fn acts(act: page::Act) -> Routes {
                 identity: &identity,
                 headers: &headers,
                 peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
+                named_as: named.as_ref().map(|Extension(NamedAs(name))| name.as_str()),
             };
             Ok::<_, Problem>(act(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
         })

@@ -124,7 +124,8 @@ fn the_palette_finds_pages_services_issues_and_actions() {
 fn script_and_style_of_our_own_pages_stay_small_and_ask_nobody_else() {
     let server = start(scene::calm);
     let mut bytes = 0;
-    for name in ["style.css", "page.js", "traces.js", "metrics.js", "uplot.js", "timeline.js"] {
+    for name in ["style.css", "page.js", "traces.js", "metrics.js", "uplot.js", "timeline.js", "passkeys.js"]
+    {
         let asset = server.get(&format!("/assets/{name}"));
         assert_eq!(asset.status, 200, "{name}");
         bytes += asset.body.len();

@@ -1,113 +1,50 @@
-//! Signing in by a real OpenID provider: npm's `oidc-provider`, installed once under `target/` and started by each test.
+//! Signing in by a real OpenID provider.
+
+#[path = "support/oidc_provider.rs"]
+mod oidc_provider;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::{Clock, Role, Time};
 use gateway::access::{
     Access, AccessConfig, AccessError, Admission, OidcConfig, OidcReturn, Secret, SignedIn, UserRequest,
 };
+use oidc_provider::Provider;
 use store::Store;
 
-const PACKAGE: &str = "oidc-provider@9.13.3";
 const BACK: &str = "http://localhost:4000/login/oidc/callback";
 
-/// Where the provider is installed; `None` where it cannot be.
-static INSTALLED: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oidc-provider");
-    std::fs::create_dir_all(&dir).unwrap();
-    if !dir.join("node_modules/oidc-provider/package.json").exists() {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-            .arg(&dir)
-            .arg(PACKAGE);
-        let installed = npm.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !installed.is_ok_and(|status| status.success()) {
-            return None;
+/// What a browser does at the provider: follows redirects with its cookies until it is sent back to us.
+fn visit(provider: &Provider, location: &str, login: &str) -> (String, Secret) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
+    let (mut cookies, mut next) = (BTreeMap::new(), location.to_owned());
+    for _ in 0..10 {
+        if let Some(query) = next.strip_prefix(&format!("{BACK}?")) {
+            let of = |name: &str| {
+                let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+            };
+            return (of("state").unwrap(), Secret::new(of("code").unwrap_or_else(|| panic!("{next}"))));
+        }
+        let jar: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = agent.get(&next).header("cookie", jar.join("; ")).call().unwrap();
+        for set in answer.headers().get_all("set-cookie") {
+            let pair = set.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            cookies.insert(name.to_owned(), value.to_owned());
+        }
+        let to = answer.headers().get("location");
+        let to = to.unwrap_or_else(|| panic!("{} at {next}", answer.status())).to_str().unwrap();
+        next = if to.starts_with('/') { format!("{}{to}", provider.issuer) } else { to.to_owned() };
+        if next.contains("/interaction/") {
+            next.push_str(&format!("?login={login}"));
         }
     }
-    std::fs::write(dir.join("provider.mjs"), include_str!("oidc/provider.mjs")).unwrap();
-    Some(dir)
-});
-
-struct Provider {
-    child: Child,
-    /// Held, for it still writes there.
-    _said: Lines<BufReader<ChildStdout>>,
-    issuer: String,
-}
-
-impl Provider {
-    /// Starts it; `None`, with a line that says so, where there is no node or npm.
-    fn start() -> Option<Self> {
-        let Some(dir) = &*INSTALLED else {
-            println!("skipped: no npm, or {PACKAGE} cannot be had");
-            return None;
-        };
-        let mut node = Command::new("node");
-        let node = node.arg(dir.join("provider.mjs")).stdout(Stdio::piped()).stderr(Stdio::null());
-        let Ok(mut child) = node.spawn() else {
-            println!("skipped: no node");
-            return None;
-        };
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let issuer =
-            lines.find_map(|line| line.ok().filter(|line| line.starts_with("http"))).expect("an issuer");
-        Some(Self { child, _said: lines, issuer })
-    }
-
-    fn config(&self, client: &str) -> OidcConfig {
-        OidcConfig {
-            issuer: self.issuer.clone(),
-            client_id: client.to_owned(),
-            client_secret: Some(Secret::new("client-secret-of-the-tests")),
-            roles: BTreeMap::from([("sre".to_owned(), Role::Operator), ("owners".to_owned(), Role::Admin)]),
-            scopes: vec!["groups".to_owned()],
-            groups_claim: "groups".to_owned(),
-        }
-    }
-
-    /// What a browser does at the provider: follows redirects with its cookies until it is sent back to us.
-    fn visit(&self, location: &str, login: &str) -> (String, Secret) {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false).build().into();
-        let (mut cookies, mut next) = (BTreeMap::new(), location.to_owned());
-        for _ in 0..10 {
-            if let Some(query) = next.strip_prefix(&format!("{BACK}?")) {
-                let of = |name: &str| {
-                    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-                    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
-                };
-                return (of("state").unwrap(), Secret::new(of("code").unwrap_or_else(|| panic!("{next}"))));
-            }
-            let jar: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let answer = agent.get(&next).header("cookie", jar.join("; ")).call().unwrap();
-            for set in answer.headers().get_all("set-cookie") {
-                let pair = set.to_str().unwrap().split(';').next().unwrap();
-                let (name, value) = pair.split_once('=').unwrap();
-                cookies.insert(name.to_owned(), value.to_owned());
-            }
-            let to = answer.headers().get("location");
-            let to = to.unwrap_or_else(|| panic!("{} at {next}", answer.status())).to_str().unwrap();
-            next = if to.starts_with('/') { format!("{}{to}", self.issuer) } else { to.to_owned() };
-            if next.contains("/interaction/") {
-                next.push_str(&format!("?login={login}"));
-            }
-        }
-        panic!("redirected without end to {next}");
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    panic!("redirected without end to {next}");
 }
 
 /// The machine's clock, moved on by hand.
@@ -139,13 +76,13 @@ fn back(state: String, code: Secret, browser: Secret) -> OidcReturn {
 
 fn sign_in(provider: &Provider, access: &Access, login: &str) -> Result<SignedIn, AccessError> {
     let begun = access.begin_oidc(BACK)?;
-    let (state, code) = provider.visit(&begun.location, login);
+    let (state, code) = visit(provider, &begun.location, login);
     access.finish_oidc(&back(state, code, begun.browser))
 }
 
 #[test]
 fn groups_become_roles_whatever_signs_the_token() {
-    let Some(provider) = Provider::start() else { return };
+    let Some(provider) = Provider::start(BACK) else { return };
     for client in ["RS256", "ES256", "EdDSA"] {
         let (access, _) = access(provider.config(client));
         let first = sign_in(&provider, &access, "ada").unwrap_or_else(|error| panic!("{client}: {error}"));
@@ -164,7 +101,7 @@ fn groups_become_roles_whatever_signs_the_token() {
 
 #[test]
 fn who_is_in_no_group_with_a_role_or_shut_out_or_called_as_another_is_refused() {
-    let Some(provider) = Provider::start() else { return };
+    let Some(provider) = Provider::start(BACK) else { return };
     let (access, _) = access(provider.config("RS256"));
     let refused = sign_in(&provider, &access, "bob").unwrap_err();
     assert_eq!(refused.code(), "oidc_no_role");
@@ -185,11 +122,11 @@ fn who_is_in_no_group_with_a_role_or_shut_out_or_called_as_another_is_refused() 
 
 #[test]
 fn what_comes_back_is_good_once_for_the_browser_that_began_and_for_ten_minutes() {
-    let Some(provider) = Provider::start() else { return };
+    let Some(provider) = Provider::start(BACK) else { return };
     let (access, clock) = access(provider.config("ES256"));
     let begin = || {
         let begun = access.begin_oidc(BACK).unwrap();
-        let (state, code) = provider.visit(&begun.location, "ada");
+        let (state, code) = visit(&provider, &begun.location, "ada");
         back(state, code, begun.browser)
     };
     let refused = |back: &OidcReturn| access.finish_oidc(back).unwrap_err().code();
@@ -213,7 +150,7 @@ fn what_comes_back_is_good_once_for_the_browser_that_began_and_for_ten_minutes()
 
 #[test]
 fn a_provider_that_cannot_be_used_is_said_to_be() {
-    let Some(provider) = Provider::start() else { return };
+    let Some(provider) = Provider::start(BACK) else { return };
     let begun = |config: OidcConfig| access(config).0.begin_oidc(BACK).map(|_| ()).unwrap_err();
     let plain = begun(OidcConfig { issuer: "http://192.0.2.1".to_owned(), ..provider.config("RS256") });
     assert!(plain.to_string().contains("neither https"), "{plain}");

@@ -70,7 +70,7 @@ const DOCUMENTS: [(&str, &str); 12] = [
 ];
 
 /// Pairs of columns `…_boot_us` and `…_wall_us`.
-const PAIRS: [(&str, &str); 15] = [
+const PAIRS: [(&str, &str); 17] = [
     ("plans", "started"),
     ("plans", "completed"),
     ("timers", "due"),
@@ -83,6 +83,8 @@ const PAIRS: [(&str, &str); 15] = [
     ("tokens", "expires"),
     ("tokens", "revoked"),
     ("tokens", "used"),
+    ("passkeys", "created"),
+    ("passkeys", "used"),
     ("sessions", "created"),
     ("sessions", "used"),
     ("sessions", "expires"),

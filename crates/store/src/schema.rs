@@ -8,7 +8,7 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 9] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY];
+pub(crate) const SCRIPTS: [&str; 10] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -317,6 +317,25 @@ CREATE TABLE idempotency (
     PRIMARY KEY (who, key)
 );
 CREATE INDEX idempotency_begun ON idempotency (began_wall_us);
+";
+
+/// Passkeys of users: a public key each, under the id by which the authenticator names it.
+const PASSKEYS: &str = "
+CREATE TABLE passkeys (
+    id TEXT PRIMARY KEY,
+    user TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    credential BLOB NOT NULL UNIQUE,
+    public_key BLOB NOT NULL,
+    sign_count INTEGER NOT NULL,
+    backup_eligible INTEGER NOT NULL,
+    rp_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_boot_us INTEGER NOT NULL,
+    created_wall_us INTEGER NOT NULL,
+    used_boot_us INTEGER,
+    used_wall_us INTEGER,
+    UNIQUE (user, name)
+);
 ";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.

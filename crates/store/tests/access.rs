@@ -136,3 +136,40 @@ fn ends_are_kept_across_a_reboot() {
     let read = store.session_of_value(&value).unwrap().unwrap();
     assert_eq!(read.expires.since(reboot), open.expires.since(at(10)));
 }
+
+#[test]
+fn a_passkey_is_its_users_alone_and_its_count_only_grows() {
+    let store = Store::in_memory().unwrap();
+    let (ada, grace) = (user(&store, "ada"), user(&store, "grace"));
+    let passkey = |whose: &UserRecord, seed: u64, name: &str, credential: &[u8]| PasskeyRecord {
+        id: IdSource::seeded(seed).next(at(seed)),
+        user: whose.id,
+        credential: credential.to_vec(),
+        public_key: vec![1, 2],
+        sign_count: 0,
+        backup_eligible: true,
+        rp_id: "localhost".to_owned(),
+        name: name.to_owned(),
+        created: at(seed),
+        used: None,
+    };
+    let laptop = passkey(&ada, 1, "laptop", b"one");
+    assert_eq!(store.add_passkey(&laptop, 2).unwrap(), PasskeySaved::Saved);
+    let again = |whose, name: &str, credential: &[u8]| {
+        store.add_passkey(&passkey(whose, 2, name, credential), 2).unwrap()
+    };
+    assert_eq!(again(&grace, "laptop", b"one"), PasskeySaved::CredentialTaken);
+    assert_eq!(again(&ada, "laptop", b"two"), PasskeySaved::NameTaken);
+    assert_eq!(again(&ada, "phone", b"two"), PasskeySaved::Saved);
+    assert_eq!(store.add_passkey(&passkey(&ada, 3, "key", b"three"), 2).unwrap(), PasskeySaved::TooMany);
+    let (found, whose) = store.passkey_of_credential(b"one").unwrap().unwrap();
+    assert_eq!((found, whose.name.as_str()), (laptop.clone(), "ada"));
+    let used = |count| store.use_passkey(laptop.id, count, at(9)).unwrap();
+    assert_eq!([0, 0, 7, 7, 0, 6, 8].map(used), [true, true, true, false, false, false, true]);
+    assert_eq!(store.passkeys_of(ada.id).unwrap()[0].used, Some(at(9)));
+    assert!(!store.remove_passkey(grace.id, laptop.id).unwrap(), "it is not hers");
+    assert!(store.remove_passkey(ada.id, laptop.id).unwrap());
+    assert!(!store.use_passkey(laptop.id, 9, at(9)).unwrap());
+    store.retire_user("ada", at(10)).unwrap();
+    assert_eq!(store.passkeys_of(ada.id).unwrap(), []);
+}

@@ -4,6 +4,7 @@ use domain::{Identity, Permission, Role};
 use store::StoreError;
 
 use super::oidc::OidcError;
+use super::passkey::PasskeyError;
 use crate::problem::{Code, Problem, chain};
 
 /// Why access was refused, or a change to it.
@@ -20,6 +21,12 @@ pub enum AccessError {
     /// Nothing was proven where one's own is asked for.
     #[error("this is for whoever proved who they are: sign in, or send `Authorization: Bearer TOKEN`")]
     NotSignedIn,
+    /// The session a connection was opened by is over.
+    #[error("the session is over; sign in again")]
+    SessionEnded,
+    /// Roles or scope a connection was opened with were taken away.
+    #[error("what may be seen by this connection was changed; open it again")]
+    Narrowed,
     /// No such token.
     #[error(
         "the token is none of this server's; copy it whole, or have one made. The first is in the file `token` in the data directory"
@@ -131,6 +138,9 @@ pub enum AccessError {
     /// Signing in by an OpenID provider came to nothing.
     #[error(transparent)]
     Oidc(#[from] OidcError),
+    /// A passkey does not hold.
+    #[error("the passkey was not taken: {0}")]
+    Passkey(PasskeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -172,6 +182,8 @@ impl AccessError {
     pub(crate) fn problem_code(&self) -> Code {
         match self {
             Self::TokenMissing { .. } | Self::NotSignedIn => Code::TokenMissing,
+            Self::SessionEnded => Code::SessionEnded,
+            Self::Narrowed => Code::Forbidden,
             Self::WrongToken => Code::WrongToken,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenRevoked { .. } => Code::TokenRevoked,
@@ -193,8 +205,16 @@ impl AccessError {
             Self::Oidc(OidcError::Provider { .. }) => Code::OidcProvider,
             Self::Oidc(OidcError::NoRole { .. }) => Code::OidcNoRole,
             Self::Oidc(_) => Code::OidcRefused,
+            Self::Passkey(_) => Code::PasskeyRefused,
             Self::Randomness | Self::Hashing(_) | Self::Store(_) => Code::Internal,
         }
+    }
+}
+
+/// Not as a cause: the message says it already.
+impl From<PasskeyError> for AccessError {
+    fn from(error: PasskeyError) -> Self {
+        Self::Passkey(error)
     }
 }
 

@@ -83,15 +83,20 @@ impl Access {
         self.of_bearer(given)
     }
 
-    fn of_bearer(&self, given: &Secret) -> Result<Identity, AccessError> {
+    /// The record of a token; `None` for the one of the data directory.
+    pub(super) fn token_of_bearer(&self, given: &Secret) -> Result<Option<TokenRecord>, AccessError> {
         let hash = given.hash();
         if equal(&hash, &self.inner.local_token) {
-            return Ok(local(Proof::Token));
+            return Ok(None);
         }
         if !bearer::is_whole(given.expose()) {
             return Err(AccessError::WrongToken);
         }
-        let token = self.store().token_of_secret(&hash)?.ok_or(AccessError::WrongToken)?;
+        Ok(Some(self.store().token_of_secret(&hash)?.ok_or(AccessError::WrongToken)?))
+    }
+
+    fn of_bearer(&self, given: &Secret) -> Result<Identity, AccessError> {
+        let Some(token) = self.token_of_bearer(given)? else { return Ok(local(Proof::Token)) };
         let now = self.now();
         let identity = identity_of_token(&token, now)?;
         if token.used.is_none_or(|used| now.since(used) >= USED_EVERY) {
@@ -118,7 +123,7 @@ pub(crate) fn csrf_token_of(value: &Secret) -> Secret {
     Secret::new(hash.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-fn identity_of_token(token: &TokenRecord, now: Time) -> Result<Identity, AccessError> {
+pub(super) fn identity_of_token(token: &TokenRecord, now: Time) -> Result<Identity, AccessError> {
     let name = token.name.clone();
     let revoked = |why: String| Err(AccessError::TokenRevoked { name: token.name.clone(), why });
     if let Some(at) = token.revoked {
@@ -139,7 +144,7 @@ fn identity_of_token(token: &TokenRecord, now: Time) -> Result<Identity, AccessE
 }
 
 /// The bearer of a request. A header that is there and is none is not the absence of one.
-fn sent_bearer(headers: &HeaderMap) -> Option<Secret> {
+pub(super) fn sent_bearer(headers: &HeaderMap) -> Option<Secret> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or("");
     let token = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),

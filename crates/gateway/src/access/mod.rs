@@ -11,8 +11,7 @@
 //!   when everybody else is shut out.
 //! - Every call may take the time of a hash or of a synced write: handlers make them on the pool for blocking calls.
 //!
-//! Deliberately absent: passkeys (see DEPENDENCIES.md, "Looked at and left"), and mail: who forgets a password asks an
-//! admin for another.
+//! Deliberately absent: mail. Who forgets a password asks an admin for another.
 
 mod attempts;
 mod bearer;
@@ -22,12 +21,14 @@ mod error;
 pub(crate) mod fixture;
 mod identify;
 mod oidc;
+mod passkey;
 mod password;
 mod picture;
 mod seal;
 mod second_factor;
 mod secret;
 mod sessions;
+mod shown;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -40,20 +41,24 @@ use std::sync::{Arc, Mutex};
 
 use domain::access::TOKEN_NAME;
 use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
-use store::{Hash, Store, TokenOwner};
+use store::{Hash, Store, Subscription, TokenOwner, Topic};
+use tokio::sync::watch;
 
 use attempts::Attempts;
 use oidc::Oidc;
+use passkey::Passkeys;
 use password::Hashing;
 
 pub use cookie::{SessionCookie, Transport};
 pub use error::AccessError;
 pub use oidc::{BegunOidc, OidcConfig, OidcError, OidcReturn};
+pub use passkey::{PasskeyError, PasskeySignIn, RelyingParty};
 pub use password::PASSWORD_LENGTH;
 pub use seal::{KeyFileError, SealingKey};
 pub use second_factor::{Enrolment, RecoveryCodes};
 pub use secret::Secret;
 pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
+pub(crate) use shown::Shown;
 pub use sign_in::{SignIn, SignedIn};
 pub use tokens::{MadeToken, TokenRequest};
 pub use users::{Admission, UserRequest, UserUpdate};
@@ -94,6 +99,10 @@ struct Inner {
     attempts: Mutex<Attempts>,
     ids: Mutex<IdSource>,
     oidc: Option<Oidc>,
+    passkeys: Passkeys,
+    /// Counts changes of users, tokens and sessions.
+    changes: Arc<watch::Sender<u64>>,
+    _subscription: Subscription,
 }
 
 impl fmt::Debug for Access {
@@ -107,8 +116,19 @@ impl Access {
     pub fn new(store: Store, clock: Arc<dyn Clock>, local_token: &str, config: AccessConfig) -> Self {
         let now = clock.now();
         let ids = IdSource::seeded(now.boot_us.rotate_left(17) ^ now.wall_us.unsigned_abs());
+        let changes = Arc::new(watch::Sender::new(0));
+        let subscription = store.subscribe({
+            let changes = Arc::clone(&changes);
+            move |changed| {
+                if changed.topic == Topic::Access {
+                    changes.send_modify(|count| *count += 1);
+                }
+            }
+        });
         Self {
             inner: Arc::new(Inner {
+                changes,
+                _subscription: subscription,
                 store,
                 clock,
                 local_token: secret::hash(local_token),
@@ -117,6 +137,7 @@ impl Access {
                 hashing: Hashing::default(),
                 attempts: Mutex::default(),
                 ids: Mutex::new(ids),
+                passkeys: Passkeys::default(),
             }),
         }
     }

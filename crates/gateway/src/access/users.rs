@@ -108,7 +108,8 @@ impl Access {
         }
     }
 
-    /// Shuts a user out for good: sessions end, tokens are revoked, password and second factor go. The name stays taken.
+    /// Shuts a user out for good: sessions end, tokens are revoked, password, second factor and passkeys go. The name stays
+    /// taken.
     pub fn retire_user(&self, name: &str) -> Result<(), AccessError> {
         self.known(name, self.store().retire_user(name, self.now())?)
     }

@@ -46,7 +46,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<UserShape>("The user as it is now"),
         Endpoint::delete(Permission::AccessManage, user, "users.delete", delete_user)
             .says(
-                "Shuts a user out for good: sessions end, tokens are revoked, password and second factor go. \
+                "Shuts a user out for good: sessions end, tokens are revoked, password, second factor and passkeys go. \
                  The name stays taken, because the audit trail tells of it",
             )
             .placeholder(name())

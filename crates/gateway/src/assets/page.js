@@ -161,6 +161,7 @@
         const { id, html } = JSON.parse(event.data);
         apply(id, html);
       });
+      source.addEventListener("over", () => location.reload());
       source.addEventListener("now", (event) => {
         skew = Date.parse(event.data) - Date.now();
         fresh();

@@ -13,7 +13,7 @@ use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::time::{Form, Stamp};
 use super::view::View;
-use super::{Page, Section, frame, html_response, tokens};
+use super::{Page, Section, frame, html_response, passkeys, tokens};
 use crate::access::{AccessError, PASSWORD_LENGTH, Secret, Transport};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -46,6 +46,7 @@ pub(super) fn page(app: &App, view: &View) -> Result<Page, Problem> {
     if let Some(user) = &user {
         sections.push(Section::still("password", password_form(user)));
         sections.push(Section::still("second-factor", second_factor(user, access.can_enrol())));
+        sections.push(Section::still("passkeys", passkeys::own(app, view, who, user)?));
     } else {
         let text = "The token of the data directory has neither password nor second factor. A user of your own has both.";
         sections.push(Section::still(
@@ -152,14 +153,14 @@ fn second_factor(user: &UserRecord, can_enrol: bool) -> Markup {
 }
 
 /// The user who asks, once the present password was given.
-fn confirmed(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
+pub(super) fn confirmed(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
     let user = own(asked)?;
     let present = Secret::new(asked.form.text("present").unwrap_or_default());
     asked.app.door.access().confirm_password(&user.name, &present, asked.peer)?;
     Ok(user)
 }
 
-fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
+pub(super) fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
     let none = "only who signed in by name has a password and a second factor; this is a token";
     user(asked.app, asked.identity)?.ok_or_else(|| Problem::field("name", none))
 }

@@ -13,8 +13,8 @@ use maud::{Markup, html};
 use super::plan::REASON_MAX;
 use super::view::View;
 use super::{
-    Page, Section, account, experiment_form, frame, html_response, infrastructure, issues, login, statistics,
-    time::Form, tokens, users,
+    Page, Section, account, experiment_form, frame, html_response, infrastructure, issues, login, passkeys,
+    statistics, time::Form, tokens, users,
 };
 use crate::api::pause_time;
 use crate::auditing::{Why, about};
@@ -36,6 +36,8 @@ pub(crate) struct Submitted<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Where it came from.
     pub(crate) peer: IpAddr,
+    /// How the browser names this server; as with [`super::Visit`].
+    pub(crate) named_as: Option<&'a str>,
 }
 
 /// Does what a form asks for.
@@ -61,10 +63,14 @@ const fn own(path: &'static str, name: &'static str, act: Act) -> Action {
 /// The forms there are.
 pub(crate) const ACTIONS: &[Action] = &[
     Action { path: "/login", access: Access::Open, name: "sessions.create", act: login::sign_in },
+    Action { path: passkeys::SIGN_IN, access: Access::Open, name: "sessions.create", act: passkeys::sign_in },
     Action { path: "/logout", access: Access::SignedIn, name: "sessions.delete", act: login::sign_out },
     own("/account/password", "users.set_password", account::set_password),
     own("/account/totp", "users.enrol_totp", account::enrol),
     own("/account/totp/confirm", "users.confirm_totp", account::confirm),
+    own("/account/passkeys", "users.enrol_passkey", passkeys::begin),
+    own("/account/passkeys/register", "users.register_passkey", passkeys::register),
+    own("/account/passkeys/{id}/remove", "users.remove_passkey", passkeys::remove),
     own("/account/sessions/end-all", "sessions.delete", account::end_all),
     own("/account/sessions/{id}/end", "sessions.delete", account::end),
     own("/account/tokens", "tokens.create", tokens::create),
@@ -74,6 +80,12 @@ pub(crate) const ACTIONS: &[Action] = &[
     action("/users/{name}/admission", Permission::AccessManage, "users.set_admission", users::set_admission),
     action("/users/{name}/password", Permission::AccessManage, "users.set_password", users::set_password),
     action("/users/{name}/totp/remove", Permission::AccessManage, "users.remove_totp", users::remove_totp),
+    action(
+        "/users/{name}/passkeys/remove",
+        Permission::AccessManage,
+        "users.remove_passkey",
+        passkeys::remove_of,
+    ),
     action(
         "/infrastructure/preview",
         Permission::InfrastructureWrite,

@@ -55,6 +55,7 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
                     script src="/assets/uplot.js" defer {}
                     script src="/assets/metrics.js" defer {}
                 }
+                @if ["/login", "/account"].contains(&path) { script src="/assets/passkeys.js" defer {} }
                 @if has_time_line(path) { script src="/assets/timeline.js" defer {} }
             }
             body {

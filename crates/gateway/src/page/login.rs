@@ -11,8 +11,8 @@ use super::actions::{Submitted, local};
 use super::sentence::capital;
 use super::time::Form;
 use super::view::View;
-use super::{Page, Section, Visit, frame, html_response};
-use crate::access::{AccessError, OidcReturn, Secret, SignIn, SignedIn, Transport};
+use super::{Page, Section, Visit, frame, html_response, passkeys};
+use crate::access::{AccessError, OidcReturn, RelyingParty, Secret, SignIn, SignedIn, Transport};
 use crate::auditing::{self, SignedInAs};
 use crate::body::{Query, encode};
 use crate::problem::{Code, Problem};
@@ -29,7 +29,7 @@ pub(crate) const OIDC_RETURN: &str = "/login/oidc/return";
 const BEGUN_SECONDS: u32 = 600;
 
 /// What a browser calls itself.
-fn user_agent(headers: &HeaderMap) -> &str {
+pub(super) fn user_agent(headers: &HeaderMap) -> &str {
     headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("")
 }
 
@@ -50,22 +50,31 @@ pub(super) fn sign_in(asked: &Submitted<'_>) -> Result<Response, Problem> {
             before,
         }),
     };
-    let wrong = match signed_in {
-        Ok(signed_in) => {
-            let mut response = see_other(local(asked.form.text("next")));
-            let cookie = door.cookie().set(&signed_in.cookie, Transport::Plain);
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-            response.extensions_mut().insert(SignedInAs(signed_in.identity.name));
-            return Ok(response);
+    match signed_in {
+        Ok(signed_in) => Ok(welcome(asked, signed_in)),
+        Err(AccessError::WrongToken) => {
+            again(asked, Code::SignInRefused, "This is not the token of this server.".to_owned())
         }
-        Err(AccessError::WrongToken) => "This is not the token of this server.".to_owned(),
-        Err(error @ AccessError::Store(_)) => return Err(error.into()),
-        Err(error) => format!("{}.", capital(&error.to_string())),
-    };
+        Err(error @ AccessError::Store(_)) => Err(error.into()),
+        Err(error) => again(asked, Code::SignInRefused, format!("{}.", capital(&error.to_string()))),
+    }
+}
+
+/// Gives the cookie, and leads on to where somebody wanted to go.
+pub(super) fn welcome(asked: &Submitted<'_>, signed_in: SignedIn) -> Response {
+    let mut response = see_other(local(asked.form.text("next")));
+    let cookie = asked.app.door.cookie().set(&signed_in.cookie, Transport::Plain);
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response.extensions_mut().insert(SignedInAs(signed_in.identity.name));
+    response
+}
+
+/// The page that asks again, with what was wrong.
+pub(super) fn again(asked: &Submitted<'_>, code: Code, wrong: String) -> Result<Response, Problem> {
     let view = View::load(asked.app, Form::Page)?.seen_by(asked.identity);
-    let page = page(asked.app, &asked.form, Some(&wrong));
+    let page = page(asked.app, &asked.form, asked.party().as_ref(), Some(&wrong));
     let mut response = html_response(StatusCode::UNAUTHORIZED, frame::document(&view, "/login", &page));
-    response.extensions_mut().insert(Problem::new(Code::SignInRefused, wrong).refusal());
+    response.extensions_mut().insert(Problem::new(code, wrong).refusal());
     Ok(response)
 }
 
@@ -92,13 +101,18 @@ pub(super) fn by_provider(visit: &Visit<'_>) -> Result<Response, Problem> {
 /// Sends the browser to the provider.
 fn begin(visit: &Visit<'_>) -> Result<Response, Problem> {
     let query = Query::parse(visit.uri.query())?;
-    let host = visit.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let origin = visit.named_as.map_or_else(|| format!("http://{host}"), str::to_owned);
+    let origin = origin(visit.headers, visit.named_as);
     let begun = visit.app.door.access().begin_oidc(&format!("{origin}{OIDC_RETURN}"))?;
     let mut response = see_other(&begun.location);
     let kept = format!("{}|{}", begun.browser.expose(), encode(local(query.text("next"))));
     set_begun(visit.app, &mut response, &kept, BEGUN_SECONDS);
     Ok(response)
+}
+
+/// By which address the browser came; both were found to be ours before.
+pub(super) fn origin(headers: &HeaderMap, named_as: Option<&str>) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    named_as.map_or_else(|| format!("http://{host}"), str::to_owned)
 }
 
 /// `Lax`, since the browser comes back from another site.
@@ -166,7 +180,7 @@ fn finished(visit: &Visit<'_>) -> Result<(SignedIn, String), Problem> {
 }
 
 /// The page that asks who somebody is.
-pub(super) fn page(app: &App, query: &Query, wrong: Option<&str>) -> Page {
+pub(super) fn page(app: &App, query: &Query, party: Option<&RelyingParty>, wrong: Option<&str>) -> Page {
     let file = app.token_file.as_ref().map(|file| file.display().to_string());
     let next = local(query.text("next"));
     let body = html! {
@@ -175,8 +189,9 @@ pub(super) fn page(app: &App, query: &Query, wrong: Option<&str>) -> Page {
             @if let Some(wrong) = wrong { p class="notice bad" role="alert" { (wrong) } }
             @if let Some(issuer) = app.door.access().oidc_issuer() {
                 p { a class="button" href={ (OIDC) "?next=" (encode(next)) } { "Sign in by " (host_of(issuer)) } }
-                h2 { "Or by name and password" }
             }
+            (passkeys::sign_in_form(party, next))
+            h2 { "Or by name and password" }
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
                 label for="name" { "Name" }

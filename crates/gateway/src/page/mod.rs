@@ -27,6 +27,7 @@ mod marks;
 mod metrics;
 mod overview;
 mod palette;
+mod passkeys;
 mod plan;
 mod red;
 mod remediations;
@@ -48,6 +49,7 @@ use axum::response::{IntoResponse, Response};
 use domain::{Identity, Permission};
 use maud::{Markup, html};
 
+use crate::access::RelyingParty;
 use crate::body::Query;
 use crate::endpoint::Access;
 use crate::problem::{Code, Problem};
@@ -80,6 +82,8 @@ pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), inclu
 pub(crate) const TRACES_SCRIPT: &str = include_str!("../assets/traces.js");
 /// Served at `/assets/metrics.js`.
 pub(crate) const METRICS_SCRIPT: &str = include_str!("../assets/metrics.js");
+/// Served at `/assets/passkeys.js`.
+pub(crate) const PASSKEYS_SCRIPT: &str = include_str!("../assets/passkeys.js");
 /// uPlot, as its package has it. Served at `/assets/uplot.js`.
 pub(crate) const UPLOT: &str = include_str!("../assets/vendor/uplot.js");
 /// Served at `/assets/timeline.js`.
@@ -91,7 +95,7 @@ const STATE: Access = Access::Needs(Permission::StateRead);
 const TELEMETRY: Access = Access::Needs(Permission::TelemetryRead);
 
 /// The addresses of pages, and who may see each.
-pub(crate) const PATHS: [(&str, Access); 39] = [
+pub(crate) const PATHS: [(&str, Access); 40] = [
     ("/", STATE),
     ("/issues", STATE),
     ("/issues/{id}", STATE),
@@ -127,6 +131,7 @@ pub(crate) const PATHS: [(&str, Access); 39] = [
     ("/tokens", Access::Needs(Permission::AccessManage)),
     ("/account", Access::SignedIn),
     ("/login", Access::Open),
+    (passkeys::SIGN_IN, Access::Open),
     (login::OIDC, Access::Open),
     (login::OIDC_RETURN, Access::Open),
     ("/docs", STATE),
@@ -141,6 +146,13 @@ pub(crate) struct Visit<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// How the browser names this server, `https://HOST:PORT`; `None` where only localhost is listened on.
     pub(crate) named_as: Option<&'a str>,
+}
+
+impl Visit<'_> {
+    /// The host that passkeys are for here.
+    fn party(&self) -> Option<RelyingParty> {
+        passkeys::party(self.headers, self.named_as)
+    }
 }
 
 /// A page without its frame.
@@ -196,6 +208,9 @@ pub(crate) fn show(visit: &Visit<'_>) -> Response {
     if uri.path().starts_with(login::OIDC) {
         return login::by_provider(visit).unwrap_or_else(|problem| error(app, uri, &problem));
     }
+    if uri.path() == passkeys::SIGN_IN {
+        return passkeys::asked_for(visit).unwrap_or_else(IntoResponse::into_response);
+    }
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
@@ -210,7 +225,7 @@ pub(crate) fn show(visit: &Visit<'_>) -> Response {
         Err(problem) => return error(app, uri, &problem),
     }
     let rendered = View::load(app, Form::Page).and_then(|view| {
-        let view = view.seen_by(identity);
+        let view = view.seen_by(identity).named(visit.party());
         let page = page(app, &view, uri)?;
         let query = Query::parse(uri.query())?;
         let part = query.text("part").and_then(|id| page.sections.iter().find(|section| section.id == id));
@@ -336,7 +351,7 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["users", name] => users::detail(app, view, name),
         ["tokens"] => tokens::list(app, view, &query),
         ["account"] => account::page(app, view),
-        ["login"] => Ok(login::page(app, &query, None)),
+        ["login"] => Ok(login::page(app, &query, view.party.as_ref(), None)),
         ["emergency-stop"] => Ok(actions::emergency_stop_page(view)),
         _ => Err(Problem::not_found(format!("there is no page {}", uri.path()))),
     }

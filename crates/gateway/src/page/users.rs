@@ -12,6 +12,7 @@ use super::account::{ask, session_table};
 use super::actions::Submitted;
 use super::list::{Column, Filter, List, Listed, Source};
 use super::marks::{Meaning, mark};
+use super::passkeys;
 use super::sentence::count;
 use super::view::View;
 use super::{Page, Section, Update};
@@ -156,6 +157,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str) -> Result<Page, Problem
             Section::still("sentence", head),
             Section::still("roles", roles),
             Section::still("sessions", sessions),
+            Section::still("passkeys", passkeys::of_user(app, view, name)?),
             Section::still("dangers", dangers(&user)),
         ],
     })

@@ -12,6 +12,7 @@ use telemetry::{Backlog, Telemetry};
 
 use super::marks::Meaning;
 use super::time::{Form, Stamp};
+use crate::access::RelyingParty;
 use crate::api::STALE_AFTER;
 use crate::control::RunningFault;
 use crate::problem::Problem;
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) refusing: Option<Backlog>,
     /// Who looks at it; `None` in what is shared by all who look, and where it is not told.
     pub(crate) who: Option<Identity>,
+    /// The host that passkeys are for here; `None` where there is none, and where it is not told.
+    pub(crate) party: Option<RelyingParty>,
 }
 
 impl View {
@@ -46,12 +49,18 @@ impl View {
             faults: app.control.running_faults(),
             refusing: app.telemetry.as_ref().map(Telemetry::backlog).filter(|backlog| backlog.refusing),
             who: None,
+            party: None,
         })
     }
 
     /// The same, looked at by somebody.
     pub(crate) fn seen_by(self, identity: &Identity) -> Self {
         Self { who: Some(identity.clone()), ..self }
+    }
+
+    /// The same, on a server that the browser names so.
+    pub(crate) fn named(self, party: Option<RelyingParty>) -> Self {
+        Self { party, ..self }
     }
 
     /// Whether who looks may do something. Who proved nothing may sign in first, so all is offered.

@@ -63,6 +63,9 @@ codes! {
     TokenRevoked "token_revoked" UNAUTHORIZED
         "The token was taken back."
         "Ask who took it back, or make a new one with `homeostat token create`.";
+    SessionEnded "session_ended" UNAUTHORIZED
+        "The session of the browser ended while something was kept open by it."
+        "Sign in again.";
     SignInRefused "sign_in_refused" UNAUTHORIZED
         "Name, password or code are not those of a user who may sign in."
         "Try again; after several attempts each takes longer.";
@@ -72,6 +75,9 @@ codes! {
     OidcRefused "oidc_refused" UNAUTHORIZED
         "What the OpenID provider answered does not hold: it is for somebody else, for another server, or too old."
         "Begin to sign in again.";
+    PasskeyRefused "passkey_refused" UNAUTHORIZED
+        "What a passkey signed does not hold, or the passkey is not known here."
+        "Try again; the detail says what is wrong with it. A password and code sign in as well.";
     Forbidden "forbidden" FORBIDDEN
         "Who asks is known, and holds no role that allows this."
         "Ask an admin for one of the roles that the detail names.";

@@ -1,4 +1,5 @@
-// A real OpenID provider for the tests. The interaction signs in whoever `?login=` names and asks nobody for consent.
+// A real OpenID provider for the tests, for who is sent back to the address that is its argument. The interaction asks a
+// browser for a name, signs in whoever `?login=` names, and asks nobody for consent.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
@@ -13,7 +14,7 @@ const key = (kind, options, alg) => ({
 });
 const client = (alg) => ({
   client_id: alg, client_secret: 'client-secret-of-the-tests', id_token_signed_response_alg: alg,
-  redirect_uris: ['http://localhost:4000/login/oidc/callback'],
+  redirect_uris: [process.argv[2]],
 });
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
@@ -45,6 +46,10 @@ server.listen(0, '127.0.0.1', () => {
   server.on('request', (request, response) => {
     const url = new URL(request.url, issuer);
     if (!url.pathname.startsWith('/interaction/')) return answer(request, response);
+    if (!url.searchParams.has('login')) {
+      response.setHeader('content-type', 'text/html');
+      return response.end('<title>Provider</title><form><input name="login"><button>Sign in</button></form>');
+    }
     const login = { accountId: url.searchParams.get('login') };
     return provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
   });

@@ -121,6 +121,35 @@ impl Browser {
         }
     }
 
+    /// Gives the browser an authenticator of its own, as a laptop has, whose user is verified by it.
+    pub(crate) fn add_authenticator(&self) {
+        self.post(
+            "/webauthn/authenticator",
+            json!({
+                "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+                "isUserVerified": true, "isUserConsenting": true,
+            }),
+        );
+    }
+
+    /// Forgets the cookies of where it is.
+    pub(crate) fn forget_cookies(&self) {
+        let answer = self.agent.delete(format!("{}/cookie", self.session)).call().unwrap();
+        assert!(answer.status().is_success());
+    }
+
+    /// Writes into a field.
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
+        self.wait(&format!("document.querySelector({})", json!(selector)));
+        self.run(&format!("document.querySelector({}).focus()", json!(selector)));
+        self.keys(text);
+    }
+
+    /// Presses what matches, by keyboard.
+    pub(crate) fn press(&self, selector: &str) {
+        self.fill(selector, ENTER);
+    }
+
     /// Types keys one after the other, to whatever has the focus.
     pub(crate) fn keys(&self, keys: &str) {
         let each = keys.chars().flat_map(|key| {

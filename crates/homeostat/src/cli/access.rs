@@ -52,7 +52,7 @@ pub(crate) enum UsersCommand {
         /// Whose.
         name: String,
     },
-    /// Shut a user out for good: its tokens are revoked, password and second factor go; the name stays taken.
+    /// Shut a user out for good: its tokens are revoked, password, second factor and passkeys go; the name stays taken.
     Remove {
         /// Whom.
         name: String,

@@ -115,7 +115,11 @@ pub(super) fn login(global: &Global, args: &LoginArgs) -> Result<Exit, Failure> 
     };
     let (url, mut kept) = (checked(url)?, read()?);
     // Where the command is run from elsewhere later, the file is still found.
-    let ca = global.ca.as_ref().map(fs::canonicalize).transpose().map_err(|error| Failure::failed(&error))?;
+    let whole = |path: &PathBuf| {
+        let why = |error| usage(format!("cannot use the certificates of {}: {error}", path.display()));
+        fs::canonicalize(path).map_err(why)
+    };
+    let ca = global.ca.as_ref().map(whole).transpose()?;
     let client = Client::at(url.clone(), String::new(), agent(ca.as_deref())?);
     let password = args.password.present("password: ")?;
     let mut code = if args.code { Some(line("code: ")?) } else { None };

@@ -21,7 +21,7 @@ enum By {
 }
 
 /// Every write of the REST API.
-const WRITES: [(&str, By); 32] = {
+const WRITES: [(&str, By); 35] = {
     const OWN: By = By::Api("one's own account is kept on the page `/account`");
     const TOLD: By = By::Api("programs tell of it");
     [
@@ -29,6 +29,8 @@ const WRITES: [(&str, By); 32] = {
         ("POST /api/v3/access/me/totp", OWN),
         ("POST /api/v3/access/me/totp/confirm", OWN),
         ("DELETE /api/v3/access/me/totp", OWN),
+        ("POST /api/v3/audit/checkpoint", By::Api("one is signed by itself; `audit checkpoint` prints it")),
+        ("POST /api/v3/audit/keys/rotate", By::Command("audit rotate-key")),
         ("POST /api/v3/self-healing/toggle-auto-remediation", By::Command("automation")),
         ("POST /api/v3/self-healing/deploy/{name}", By::Command("deploy")),
         ("POST /api/v3/observability/deployments", TOLD),
@@ -44,6 +46,7 @@ const WRITES: [(&str, By); 32] = {
         ("POST /api/v3/self-healing/dry-run/{id}", By::Command("heal")),
         ("POST /api/v3/self-healing/pauses", By::Command("pause")),
         ("DELETE /api/v3/self-healing/pauses/{name}", By::Command("unpause")),
+        ("POST /api/v3/server/purge", By::Command("purge")),
         ("POST /api/v3/self-healing/remediations/{id}/approve", By::Command("approve")),
         ("POST /api/v3/self-healing/remediations/{id}/reject", By::Command("reject")),
         ("POST /api/v3/self-healing/remediations/{id}/rollback", By::Command("rollback")),

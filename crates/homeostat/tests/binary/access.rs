@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
 const PASSWORD: &str = "a heron stood in the reeds";
 
 /// Runs a command that reads this.
-fn fed(fleet: &Fleet, words: &[&str], text: &str) -> Ran {
+pub(crate) fn fed(fleet: &Fleet, words: &[&str], text: &str) -> Ran {
     let mut command = fleet.command(words);
     command.env("XDG_CONFIG_HOME", fleet.dir.parent().unwrap().join("config"));
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -10,11 +10,13 @@ use domain::Clock;
 use provider::clock::SystemClock;
 
 use crate::Test;
+use crate::access::fed;
 use crate::fleet::{Fleet, agent};
 use crate::wrong_input::{SMALL, nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
     ("with_a_certificate_the_page_is_https_and_the_command_line_goes_on", https),
+    ("who_signs_in_from_elsewhere_trusts_the_authority_it_names_and_no_other", login),
     ("a_certificate_that_cannot_be_used_is_named_and_nothing_is_started", unusable),
     ("a_certificate_that_is_over_keeps_nothing_from_starting_and_is_said", over),
     ("beyond_loopback_nothing_is_started_that_anybody_could_read", exposed),
@@ -58,6 +60,35 @@ fn https() {
     let mut said = String::new();
     plain.read_to_string(&mut said).unwrap();
     assert!(said.starts_with("HTTP/1.1 400") && said.contains("https://"), "{said}");
+}
+
+fn login() {
+    let (fleet, other) = (certified(), certified());
+    let port = free_port();
+    configured(&fleet, port, "");
+    up(&fleet, SMALL).done();
+    let password = "a heron stood in the reeds\n";
+    fed(&fleet, &["users", "create", "ada", "--role", "viewer"], password).done();
+    let server = format!("https://localhost:{port}");
+    let there = |words: &[&str]| fed(&fleet, &[words, &["--server", &server]].concat(), password);
+    // What vouches for itself is nobody the machine trusts, nor does another one vouch for it.
+    let ca = |fleet: &Fleet| fleet.dir.join("certificate.pem").display().to_string();
+    refused(&there(&["login", "ada"]), 3, &["certificate"]);
+    refused(&there(&["login", "ada", "--ca", &ca(&other)]), 3, &["certificate"]);
+    refused(&there(&["login", "ada", "--ca", "/nowhere.pem"]), 2, &["/nowhere.pem"]);
+    let file = fleet.dir.parent().unwrap().join("config/homeostat/servers.json");
+    assert!(!file.exists(), "nothing was signed in to");
+
+    there(&["login", "ada", "--ca", &ca(&fleet)]).done();
+    // The authority is kept with the token: it need not be named again, wherever the command is run.
+    let me = there(&["whoami", "--json"]).done();
+    assert!(me.out.contains("\"ada\""), "{me:#?}");
+    there(&["status"]).done();
+    let by_address = format!("https://127.0.0.1:{port}");
+    let by_address = fed(&fleet, &["login", "ada", "--ca", &ca(&fleet), "--server", &by_address], password);
+    by_address.done();
+    there(&["logout"]).done();
+    refused(&there(&["whoami"]), 2, &["homeostat login"]);
 }
 
 fn unusable() {

@@ -1,11 +1,12 @@
 //! Who may sign in: users, tokens and sessions.
 //!
 //! In: records whose secrets were hashed or sealed by the caller. Out: the same. Nothing here hashes, compares a password
-//! or judges; what must not be done twice (a code of one time step, a recovery code) is a compare-and-set.
+//! or judges; what must not be done twice (a code of one time step, a recovery code, a count of a passkey) is a compare-and-set.
 //!
 //! A session and its user are read in one statement, and so are a token and its owner: whoever was disabled a moment ago
 //! is seen to be.
 
+mod passkeys;
 mod sessions;
 mod tokens;
 mod users;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+pub use passkeys::{PasskeyRecord, PasskeySaved};
 pub use sessions::{SessionHolder, SessionRecord, SignedInBy};
 pub use tokens::{NewToken, TokenOwner, TokenRecord};
 pub use users::{OidcSubject, UserChange, UserChanged, UserRecord, UserSaved};

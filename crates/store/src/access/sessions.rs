@@ -52,11 +52,19 @@ pub enum SignedInBy {
     PasswordAndRecoveryCode,
     /// An OpenID provider.
     Oidc,
+    /// A passkey, which its authenticator gave to who unlocked it.
+    Passkey,
 }
 
 impl SignedInBy {
-    const ALL: [Self; 5] =
-        [Self::LocalToken, Self::Password, Self::PasswordAndTotp, Self::PasswordAndRecoveryCode, Self::Oidc];
+    const ALL: [Self; 6] = [
+        Self::LocalToken,
+        Self::Password,
+        Self::PasswordAndTotp,
+        Self::PasswordAndRecoveryCode,
+        Self::Oidc,
+        Self::Passkey,
+    ];
 
     /// The name in the API.
     pub fn name(self) -> &'static str {
@@ -66,6 +74,7 @@ impl SignedInBy {
             Self::PasswordAndTotp => "password_and_totp",
             Self::PasswordAndRecoveryCode => "password_and_recovery_code",
             Self::Oidc => "oidc",
+            Self::Passkey => "passkey",
         }
     }
 }

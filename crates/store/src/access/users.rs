@@ -183,13 +183,14 @@ impl Store {
         Ok(changed)
     }
 
-    /// Shuts a user out for good: its sessions end, its tokens are revoked, its password and second factor go. The record
-    /// stays, because what it did is told by its name. Returns whether there is one of this name.
+    /// Shuts a user out for good: its sessions end, its tokens are revoked, its password, second factor and passkeys go. The
+    /// record stays, because what it did is told by its name. Returns whether there is one of this name.
     pub fn retire_user(&self, name: &str, now: Time) -> Result<bool> {
         let (boot_us, wall_us) = column(now);
         self.change_user(name, |tx| {
             end_sessions(tx, name)?;
             forget_recovery(tx, name)?;
+            tx.execute("DELETE FROM passkeys WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
             tx.execute(
                 "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
                  WHERE revoked_wall_us IS NULL AND owner = (SELECT id FROM users WHERE name = ?1)",

@@ -2,7 +2,8 @@
 //!
 //! In: messages of a client that proved who it is by the page's cookie, with our Origin, or by a token in
 //! `connection_init`. Out: answers and events. One task serves a socket. A client that does not take what it is sent, or
-//! does not answer pings, is let go; after [`LIFETIME`] everybody is, so that who was let in is asked again.
+//! does not answer pings, is let go; so is who may not, or not as much, any more ([`crate::standing`]), and after [`LIFETIME`]
+//! everybody.
 
 mod protocol;
 mod running;
@@ -23,11 +24,13 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::operation::{Leaving, Operation};
 use super::refusal::{coded, is_refused, refused};
+use crate::access::{Secret, Shown};
 use crate::guard;
 use crate::live::stopped;
 use crate::problem::{Code, Problem};
 use crate::security::BODY_LIMIT;
 use crate::serve::App;
+use crate::standing::Standing;
 use protocol::{Close, FromClient, PROTOCOL, ToClient};
 use running::Running;
 
@@ -79,6 +82,7 @@ pub(super) async fn open(
         return Problem { retry_after_seconds: Some(5), ..Problem::new(Code::TooManyRequests, why) }
             .into_response();
     };
+    let shown = Shown::by(&identity, &headers, app.door.cookie());
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(BODY_LIMIT)
@@ -87,7 +91,7 @@ pub(super) async fn open(
         .write_buffer_size(BUFFER)
         .on_upgrade(async move |socket| {
             let _permit = permit;
-            let mut session = Session { app, identity, socket, running: Running::default() };
+            let mut session = Session { app, identity, shown, socket, running: Running::default() };
             if let Err(close) = session.serve().await {
                 session.end(close).await;
             }
@@ -98,6 +102,8 @@ pub(super) async fn open(
 struct Session {
     app: Arc<App>,
     identity: Identity,
+    /// By what that was proven.
+    shown: Shown,
     socket: WebSocket,
     running: Running,
 }
@@ -109,6 +115,9 @@ impl Session {
             return Err(Close::Subprotocol);
         }
         let Some(()) = self.let_in().await? else { return Ok(()) };
+        let standing = Standing::new(Arc::clone(&self.app), self.shown.clone(), self.identity.clone());
+        let lost = standing.lost();
+        tokio::pin!(lost);
         let end = Instant::now() + LIFETIME;
         let mut stopping = self.app.stopping.clone();
         let mut pings = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -117,6 +126,7 @@ impl Session {
         loop {
             tokio::select! {
                 () = stopped(&mut stopping) => return Err(Close::GoingAway),
+                problem = &mut lost => return Err(Close::forbidden(&problem)),
                 () = tokio::time::sleep_until(end) => return Err(Close::GoingAway),
                 message = self.socket.recv() => {
                     let Some(Ok(message)) = message else { return Ok(()) };
@@ -161,7 +171,8 @@ impl Session {
                 FromClient::Init { token } => {
                     if let Some(token) = token {
                         let found = guard::identity_of_token(&self.app, &token);
-                        self.identity = found.map_err(|problem| Close::Forbidden(problem.detail))?;
+                        self.identity = found.map_err(|problem| Close::forbidden(&problem))?;
+                        self.shown = Shown::Bearer(Secret::new(token));
                     }
                     if !self.identity.may(Permission::StateRead) {
                         return Err(Close::Forbidden("state:read is needed".to_owned()));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::graphql::http::Sent;
+use crate::problem::Problem;
 
 /// The name of the protocol, which a client has to offer.
 pub(super) const PROTOCOL: &str = "graphql-transport-ws";
@@ -116,6 +117,11 @@ pub(super) enum Close {
 }
 
 impl Close {
+    /// Why one may not, by its code.
+    pub(super) fn forbidden(problem: &Problem) -> Self {
+        Self::Forbidden(format!("{}: {}", problem.code.name(), problem.detail))
+    }
+
     /// The frame that closes; none where nobody would read it.
     pub(super) fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {

@@ -18,6 +18,7 @@ pub mod backup;
 mod cgroup;
 pub mod clock;
 mod connection;
+mod cpu_meter;
 mod files;
 pub mod keeper;
 mod leftovers;

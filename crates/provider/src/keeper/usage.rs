@@ -5,22 +5,20 @@
 //! to the keeper as its subreaper, and the stress attached to it. At rest this costs a few file reads per
 //! process; directories are walked only when the use of their volume changed.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use domain::infrastructure::VolumeSpec;
 use domain::snapshot::Usage;
-use domain::{Attribute, Bytes, Cores, EventKind, InstanceName, ResourceId, ServiceSpec, Time};
+use domain::{Attribute, Bytes, EventKind, InstanceName, ResourceId, ServiceSpec, Time};
 use rustix::process::Signal;
 
 use super::supervise::Ending;
 use super::{Keeper, Shared, launch};
+use crate::cpu_meter::CpuMeter;
 use crate::{files, process};
 
-/// CPU is averaged over this many samples, a second apart.
-const CPU_SAMPLES: usize = 4;
 /// Directories are walked at the latest after this long, because files grow old without being written.
 const WALK_AFTER: Duration = Duration::from_secs(15);
 /// Directories of a volume fuller than [`NEARLY_FULL`] are walked this often: what it is full of is about to
@@ -39,10 +37,7 @@ pub(super) struct Meter {
     pub(super) usage: Usage,
     /// The processes of the instance at the last sample.
     members: Vec<u32>,
-    /// Processor ticks of each member at the last sample.
-    ticks: BTreeMap<u32, u64>,
-    /// Ticks used since the start of the meter, by time.
-    history: VecDeque<(Time, u64)>,
+    cpu: CpuMeter,
     walked: Option<Walk>,
     under_pressure: bool,
 }
@@ -60,28 +55,6 @@ impl Meter {
     /// The files of the volume were changed by the keeper itself.
     pub(super) fn walk_again(&mut self) {
         self.walked = None;
-    }
-
-    fn count_cpu(&mut self, now: Time, seen: BTreeMap<u32, u64>) {
-        let used: u64 = seen
-            .iter()
-            .map(|(pid, ticks)| {
-                // What a process used before it was first seen counts, except at the first sample.
-                let before = if self.history.is_empty() { *ticks } else { 0 };
-                ticks.saturating_sub(self.ticks.get(pid).copied().unwrap_or(before))
-            })
-            .sum();
-        self.ticks = seen;
-        let total = self.history.back().map_or(0, |(_, total)| *total) + used;
-        self.history.push_back((now, total));
-        if self.history.len() > CPU_SAMPLES {
-            self.history.pop_front();
-        }
-        self.usage.cpu = self.history.front().and_then(|(since, before)| {
-            let seconds = now.since(*since).as_secs_f64();
-            let per_second = rustix::param::clock_ticks_per_second() as f64;
-            (seconds > 0.0).then(|| Cores((total - before) as f64 / per_second / seconds))
-        });
     }
 }
 
@@ -143,7 +116,8 @@ pub(super) fn measure(shared: &Shared) {
         slot.meter.members = members;
         slot.meter.usage.memory = Some(Bytes(stats.iter().map(|(_, stat)| stat.resident).sum()));
         slot.meter.usage.descriptors = Some(descriptors);
-        slot.meter.count_cpu(now, stats.into_iter().map(|(pid, stat)| (pid, stat.ticks)).collect());
+        let ticks = stats.into_iter().map(|(pid, stat)| (pid, stat.ticks)).collect();
+        slot.meter.usage.cpu = slot.meter.cpu.count(now, ticks);
         if let Some(volume) = &spec.volume {
             measure_volume(shared, &mut keeper, &name, &spec, volume, now);
         }
@@ -231,25 +205,4 @@ fn walk(
         usage.disk_cache = Some(sizes.cache);
         report_pressure(&mut keeper, &name, threshold);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: u64) -> Time {
-        Time { boot_us: second * 1_000_000, wall_us: 0 }
-    }
-
-    #[test]
-    fn cpu_is_the_share_of_the_last_seconds_and_survives_the_end_of_a_child() {
-        let mut meter = Meter::default();
-        let second = rustix::param::clock_ticks_per_second();
-        meter.count_cpu(at(0), BTreeMap::from([(1, 500)]));
-        assert_eq!(meter.usage.cpu, None, "one sample says nothing");
-        meter.count_cpu(at(1), BTreeMap::from([(1, 500 + second / 2), (2, second / 2)]));
-        assert_eq!(meter.usage.cpu, Some(Cores(1.0)));
-        meter.count_cpu(at(2), BTreeMap::from([(1, 500 + second / 2)]));
-        assert_eq!(meter.usage.cpu, Some(Cores(0.5)));
-    }
 }

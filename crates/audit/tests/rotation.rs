@@ -76,6 +76,9 @@ fn keys_that_nobody_handed_over_to_are_found() {
     }
 }
 
+/// A file that a crash left: from which trail, its name, and its name there.
+type Copied<'a> = (&'a Path, &'a str, &'a str);
+
 #[test]
 fn a_rotation_that_a_crash_cut_short_is_finished_or_forgotten() {
     let (dir, before) = (directory(), directory());
@@ -85,7 +88,7 @@ fn a_rotation_that_a_crash_cut_short_is_finished_or_forgotten() {
     copy(dir.path(), before.path());
     audit.rotate_keys().unwrap();
     let (old, new) = (before.path().join("audit"), dir.path().join("audit"));
-    let at = |files: &[(&Path, &str, &str)]| {
+    let at = |files: &[Copied<'_>]| {
         let crashed = directory();
         copy(before.path(), crashed.path());
         for (from, name, to) in files {
@@ -96,8 +99,7 @@ fn a_rotation_that_a_crash_cut_short_is_finished_or_forgotten() {
     let next = (new.as_path(), "keys/audit.key", "keys/audit.key.next");
     let public = (new.as_path(), "keys/audit.pub", "keys/audit.pub");
     let private = (new.as_path(), "keys/audit.key", "keys/audit.key");
-    let steps: [(&[(&Path, &str, &str)], usize); 3] =
-        [(&[next], 0), (&[next, public], 1), (&[public, private], 1)];
+    let steps: [(&[Copied<'_>], usize); 3] = [(&[next], 0), (&[next, public], 1), (&[public, private], 1)];
     for (files, rotations) in steps {
         let crashed = at(files);
         assert_eq!(fs::read(old.join("head")).unwrap(), fs::read(crashed.path().join("audit/head")).unwrap());

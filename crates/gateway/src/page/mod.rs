@@ -133,6 +133,11 @@ pub(crate) const PATHS: [(&str, Access); 39] = [
     ("/docs/{*page}", STATE),
 ];
 
+/// Whether an address of [`PATHS`] shows a page, and is no step towards one.
+pub(crate) fn is_shown(path: &str) -> bool {
+    ![login::OIDC, login::OIDC_RETURN, "/palette"].contains(&path)
+}
+
 /// Somebody who looks at a page.
 pub(crate) struct Visit<'a> {
     pub(crate) app: &'a App,

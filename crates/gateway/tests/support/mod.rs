@@ -11,6 +11,7 @@ pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
 pub(crate) mod webdriver;
+pub(crate) mod whole;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};

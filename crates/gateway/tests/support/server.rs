@@ -147,6 +147,7 @@ pub(crate) struct Kept {
     pub(crate) tracer: Option<Tracer>,
     pub(crate) access: AccessConfig,
     pub(crate) audit: Option<Audit>,
+    pub(crate) objectives: Option<fn(&Store, Time, Answers) -> Arc<Objectives>>,
 }
 
 impl Kept {
@@ -185,8 +186,10 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer, access, audit } = kept;
+    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives } = kept;
     let token = TOKEN.to_owned();
+    let answers = Answers::default();
+    let objectives = objectives.map(|open| open(&store, clock.now(), answers.clone()));
     let config = GatewayConfig {
         audit,
         access,
@@ -199,8 +202,8 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
         rules,
         targets,
         tracer,
-        objectives: None,
-        answers: Default::default(),
+        objectives,
+        answers,
     };
     Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })
 }
@@ -210,6 +213,11 @@ impl Server {
     #[allow(dead_code, reason = "one test serves its own")]
     pub(crate) fn of(gateway: Gateway, fleet: Arc<Fleet>) -> Self {
         Self { gateway, fleet, _dir: None }
+    }
+
+    /// With a directory that ends with it.
+    pub(crate) fn keeping(self, dir: tempfile::TempDir) -> Self {
+        Self { _dir: Some(dir), ..self }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

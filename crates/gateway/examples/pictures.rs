@@ -23,7 +23,7 @@ use support::webdriver::{Browser, Theme};
 use support::whole::{self, Shown};
 
 /// Widths of pictures, each with the height of its screen and how much of a page is kept at most.
-const SIZES: [(u32, u32, u64); 2] = [(390, 844, 1700), (1440, 900, 1400)];
+const SIZES: [(u32, u32, u64); 2] = [(390, 844, 1040), (1440, 900, 900)];
 
 /// Visits of a page until its figure is told.
 const VISITS: usize = 7;
@@ -84,6 +84,7 @@ fn pictures(
         browser.prefer(theme);
         for (width, height, height_max) in SIZES {
             browser.resize(width, height);
+            whole::look_again(server);
             browser.open(&format!("{}{}", server.origin(), page.address));
             let whole = browser.run("return document.documentElement.scrollHeight").as_u64().unwrap_or(0);
             let most = if unshrunk { 4 * height_max } else { height_max };

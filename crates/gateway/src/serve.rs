@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use audit::Audit;
+use chaos::drill::Archive;
 use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
 use metrics::Metrics;
@@ -33,6 +34,7 @@ use crate::otlp;
 use crate::prometheus::ScrapeTargets;
 use crate::routes;
 use crate::security::Door;
+use crate::tls::Tls;
 
 /// Threads for blocking calls; they end when idle. Enough that an emergency stop finds a free one while a
 /// few slow calls wait for the keeper.
@@ -49,6 +51,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// Where changes and refusals are recorded; `None` where they are not.
     pub audit: Option<Audit>,
+    /// Where reports of drills are kept; `None` where they are not.
+    pub drills: Option<Archive>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
     /// Who may sign in, and what needs no proof.
@@ -124,6 +128,9 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) door: Door,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) drills: Option<Archive>,
+    /// The certificate in use; `None` where it speaks no TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) rules: Option<Arc<dyn RuleStates>>,
@@ -176,9 +183,11 @@ pub fn serve(
         .thread_name("gateway-call")
         .build()
         .map_err(failed("building the runtime"))?;
+    let listening = listening.into();
+    let tls = listening.tls.clone();
     let ways = {
         let _inside = runtime.enter();
-        listening.into().ways()?
+        listening.ways()?
     };
     let (address, local_address) = (ways.address, ways.local_address);
     let (stop, stopping) = watch::channel(false);
@@ -195,6 +204,8 @@ pub fn serve(
         clock: config.clock,
         door: Door::new(address.port(), access),
         token_file: config.token_file,
+        drills: config.drills,
+        tls,
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,
         metrics: config.metrics,

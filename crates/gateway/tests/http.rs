@@ -415,6 +415,7 @@ fn only_loopback_and_a_real_token_are_served() {
         let config = GatewayConfig {
             access: Default::default(),
             audit: None,
+            drills: None,
             token: token.to_owned(),
             token_file: None,
             clock,

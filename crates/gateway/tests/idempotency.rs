@@ -46,6 +46,7 @@ fn serve_in(dir: &Path) -> Server {
     let config = GatewayConfig {
         access: Default::default(),
         audit: None,
+        drills: None,
         token: TOKEN.to_owned(),
         token_file: None,
         clock,

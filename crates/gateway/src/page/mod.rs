@@ -13,6 +13,7 @@ mod approvals;
 mod audit;
 mod cmdb;
 mod docs;
+mod drills;
 mod experiment_form;
 mod experiments;
 mod figures;
@@ -91,7 +92,7 @@ const STATE: Access = Access::Needs(Permission::StateRead);
 const TELEMETRY: Access = Access::Needs(Permission::TelemetryRead);
 
 /// The addresses of pages, and who may see each.
-pub(crate) const PATHS: [(&str, Access); 39] = [
+pub(crate) const PATHS: [(&str, Access); 41] = [
     ("/", STATE),
     ("/issues", STATE),
     ("/issues/{id}", STATE),
@@ -104,6 +105,8 @@ pub(crate) const PATHS: [(&str, Access); 39] = [
     ("/experiments/new", STATE),
     ("/experiments/preview", STATE),
     ("/experiments/{id}", STATE),
+    ("/drills", STATE),
+    ("/drills/{id}", STATE),
     ("/services", STATE),
     ("/services/{name}", STATE),
     ("/timeline", STATE),
@@ -185,6 +188,17 @@ impl Section {
         Self { id, update: Update::Never, body }
     }
 
+    /// A part that may not be to be had. What is wrong stands in its place then, and the rest of the page as it is.
+    fn tried(id: &'static str, update: Update, title: &str, body: Result<Markup, Problem>) -> Self {
+        let body = body.unwrap_or_else(|problem| {
+            html! {
+                h2 { (title) }
+                p class="notice attention" { strong { "Cannot be shown now" } span { (problem.detail) ". The rest of this page can." } }
+            }
+        });
+        Self { id, update, body }
+    }
+
     fn render(&self) -> Markup {
         let live = match self.update {
             Update::Live => Some("now"),
@@ -237,6 +251,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/issues" => issues::listed(app, view, query)?.export(query, format),
         "/remediations" => remediations::listed(app, view, query)?.export(query, format),
         "/experiments" => experiments::listed(app, view).export(query, format),
+        "/drills" => drills::listed(app, view)?.export(query, format),
         "/services" => services::listed(view).export(query, format),
         "/slos" => slos::listed(app)?.export(query, format),
         "/audit" => audit::listed(app, view, query)?.export(query, format),
@@ -319,6 +334,8 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", "new"] => experiment_form::page(view, &query, None),
         ["experiments", "preview"] => experiment_form::preview(app, view, &query),
         ["experiments", id] => experiments::detail(app, view, id),
+        ["drills"] => drills::list(app, view, &query),
+        ["drills", id] => drills::detail(app, view, id),
         ["services"] => services::list(view, &query),
         ["services", name] => services::detail(app, view, name, &query),
         ["timeline"] => timeline::page(app, view, &query),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Audit;
+use chaos::drill::Archive;
 use domain::{Clock, Time};
 use gateway::access::AccessConfig;
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
@@ -67,6 +68,7 @@ pub(crate) fn start_receiving() -> (Server, OtlpReceivers) {
         access: Default::default(),
         token: TOKEN.to_owned(),
         audit: None,
+        drills: None,
         token_file: None,
         clock,
         otlp: Some(receivers.running()),
@@ -121,6 +123,7 @@ pub(crate) fn start_with_objectives(
         access: Default::default(),
         token: TOKEN.to_owned(),
         audit: None,
+        drills: None,
         token_file: None,
         clock: Arc::clone(&clock),
         otlp: None,
@@ -137,6 +140,9 @@ pub(crate) fn start_with_objectives(
     (Server { gateway, fleet, _dir: None }, objectives, clock)
 }
 
+/// Opens objectives over a store, at a time.
+pub(crate) type OpenObjectives = fn(&Store, Time, Answers) -> Arc<Objectives>;
+
 /// What a gateway is given beside the fleet.
 #[derive(Default)]
 pub(crate) struct Kept {
@@ -147,7 +153,8 @@ pub(crate) struct Kept {
     pub(crate) tracer: Option<Tracer>,
     pub(crate) access: AccessConfig,
     pub(crate) audit: Option<Audit>,
-    pub(crate) objectives: Option<fn(&Store, Time, Answers) -> Arc<Objectives>>,
+    pub(crate) drills: Option<Archive>,
+    pub(crate) objectives: Option<OpenObjectives>,
 }
 
 impl Kept {
@@ -186,12 +193,13 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives } = kept;
+    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives, drills } = kept;
     let token = TOKEN.to_owned();
     let answers = Answers::default();
     let objectives = objectives.map(|open| open(&store, clock.now(), answers.clone()));
     let config = GatewayConfig {
         audit,
+        drills,
         access,
         token,
         token_file: None,
@@ -218,6 +226,11 @@ impl Server {
     /// With a directory that ends with it.
     pub(crate) fn keeping(self, dir: tempfile::TempDir) -> Self {
         Self { _dir: Some(dir), ..self }
+    }
+
+    /// That directory.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self._dir.as_ref().expect("this server keeps a directory").path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

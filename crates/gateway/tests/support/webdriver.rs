@@ -95,8 +95,10 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({"cmd": command, "params": parameters}))
     }
 
-    /// Makes the page so wide and high, in pixels; a window cannot be narrower than 500.
+    /// Makes the page so wide and high, in pixels, with scrollbars that take no room, as phones have; a window could not
+    /// be narrower than 500.
     pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.devtools("Emulation.setScrollbarsHidden", json!({"hidden": true}));
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size);
     }

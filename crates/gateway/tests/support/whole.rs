@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use audit::Audit;
+use chaos::drill::Archive;
 use domain::Clock;
 use gateway::access::{AccessConfig, SealingKey};
 use telemetry::Telemetry;
 
 use super::server::{Kept, Server, serve_with};
-use super::{MachineClock, objectives, scene, series, traces};
+use super::{MachineClock, drills, objectives, scene, series, traces};
 
 /// One page of the page table, on a server.
 pub(crate) struct Shown {
@@ -29,6 +30,7 @@ pub(crate) fn full() -> Server {
     let kept = Kept {
         metrics: Some(series::store(dir.path(), Arc::clone(&clock), series::shop)),
         objectives: Some(objectives::with_a_past),
+        drills: Some(drills::kept(dir.path(), clock.now())),
         ..kept(dir.path(), telemetry)
     };
     let server = serve_with(scene::full, kept).keeping(dir);
@@ -44,6 +46,7 @@ pub(crate) fn empty() -> Server {
     let kept = Kept {
         metrics: Some(series::store(dir.path(), clock, |_| metrics::Batch::default())),
         objectives: Some(objectives::empty),
+        drills: Some(Archive::of_data_directory(dir.path())),
         ..kept(dir.path(), telemetry)
     };
     serve_with(|_| {}, kept).keeping(dir)
@@ -92,6 +95,13 @@ fn people(server: &Server) {
     assert_eq!(refused.status, 401, "{}", refused.body);
 }
 
+/// Lets the last look of the loops be just now, as it is while they run.
+pub(crate) fn look_again(server: &Server) {
+    if let Some(snapshot) = server.fleet.snapshot.lock().unwrap().as_mut() {
+        Arc::make_mut(snapshot).taken = server.fleet.clock.now();
+    }
+}
+
 /// Every page of the page table as it is on a server with something on every page.
 pub(crate) fn pages(server: &Server) -> Vec<Shown> {
     gateway::page_table()
@@ -122,8 +132,12 @@ fn address(server: &Server, pattern: &str) -> String {
         "/experiments/preview" => {
             "/experiments/preview?type=pause&target=instance/cart-1&duration=30".to_owned()
         }
+        "/drills/{id}" => {
+            let drills = server.get("/drills?sort=-runs&format=json").json();
+            format!("/drills/{}", drills[0]["id"].as_str().unwrap())
+        }
         "/services/{name}" => "/services/cart".to_owned(),
-        "/slos/{id}" => "/slos/answers".to_owned(),
+        "/slos/{id}" => "/slos/cart-answers".to_owned(),
         "/traces/{id}" => format!("/traces/{}", traces::trace_id(7)),
         "/traces/compare" => format!("/traces/compare?a={}&b={}", traces::trace_id(7), traces::trace_id(8)),
         "/latency" => "/latency?service=front".to_owned(),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use decide::plan::Policy;
 use domain::{
     BurnBound, Capabilities, Deployment, ExperimentId, Fault, FaultKind, Infrastructure, IssueId, IssueKind,
     Percent, Plan, PlanId, PlanStatus, Reason, ResourceId, ServiceName, Severity, Snapshot, StepToken,
@@ -24,6 +25,9 @@ pub trait Control: Send + Sync {
 
     /// What the loop cannot do now, with why, and tries again; empty where all is well.
     fn troubles(&self) -> Vec<String>;
+
+    /// What bounds repairs and experiments now: limits, the trust ladder, chaos safety.
+    fn policy(&self) -> Policy;
 
     /// What the provider can do on this machine.
     fn capabilities(&self) -> Capabilities;

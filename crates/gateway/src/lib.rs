@@ -50,6 +50,12 @@ pub fn pages() -> impl Iterator<Item = &'static str> {
     shown.map(|(path, _)| path)
 }
 
+/// Every address that shows a page, as the router reads it: for what visits them all. Not among them: what leads on to
+/// another site, and the list that the palette asks for.
+pub fn page_table() -> impl Iterator<Item = &'static str> {
+    page::PATHS.into_iter().map(|(path, _)| path).filter(|path| page::is_shown(path))
+}
+
 /// Who may ask an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asks {

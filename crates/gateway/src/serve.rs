@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use audit::Audit;
+use chaos::drill::Archive;
 use domain::{Clock, IdSource};
 use homeostat_tracer::Tracer;
 use metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct GatewayConfig {
     pub token_file: Option<PathBuf>,
     /// Where changes and refusals are recorded; `None` where they are not.
     pub audit: Option<Audit>,
+    /// Where reports of drills are kept; `None` where they are not.
+    pub drills: Option<Archive>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
     /// Who may sign in, and what needs no proof.
@@ -128,6 +131,7 @@ pub(crate) struct App {
     /// The certificate that clients beyond loopback are shown; `None` where there is no TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) drills: Option<Archive>,
     pub(crate) telemetry: Option<Telemetry>,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) rules: Option<Arc<dyn RuleStates>>,
@@ -213,6 +217,7 @@ pub fn serve(
         door: Door::new(address.port(), access),
         tls,
         token_file: config.token_file,
+        drills: config.drills,
         intake: config.telemetry.as_ref().map(Telemetry::intake),
         telemetry: config.telemetry,
         metrics: config.metrics,

@@ -1,16 +1,13 @@
 //! What people do on the pages, in a real browser: searching a list, the palette, approving, beginning an experiment, all
-//! by keyboard; and axe-core's judgement of every page in both themes. Skipped, loudly, where there is no chromedriver.
+//! by keyboard; the audit trail and the configuration items. Skipped, loudly, where there is no chromedriver.
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::{Value, json};
 use support::scene;
-use support::server::{Kept, Server, start, start_with_objectives, start_with_traces};
+use support::server::{Server, start};
 use support::webdriver::{Browser, CONTROL, DOWN, ENTER, ESCAPE, Theme};
-use support::{objectives, traces};
+use support::whole;
 
 /// A browser, or the line that says that there is none.
 fn browser(theme: Theme) -> Option<Browser> {
@@ -196,109 +193,86 @@ fn the_first_user_is_made_with_the_local_token_and_a_viewer_is_told_what_it_may_
     assert!(server.fleet.store.switches().unwrap().automation);
 }
 
-/// axe-core's script, from npm into target/; `None` where that cannot be had.
-fn axe() -> Option<String> {
-    const VERSION: &str = "4.14.1";
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("axe");
-    let script = dir.join("node_modules/axe-core/axe.min.js");
-    if !script.exists() {
-        let package = format!("axe-core@{VERSION}");
-        let npm = Command::new("npm")
-            .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-            .arg(&dir)
-            .arg(package)
-            .output();
-        match npm {
-            Ok(done) if done.status.success() => {}
-            Ok(done) => {
-                println!(
-                    "skipped: no axe-core: {}",
-                    String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or("")
-                );
-                return None;
-            }
-            Err(_) => {
-                println!("skipped: no axe-core: npm is missing");
-                return None;
-            }
-        }
-    }
-    Some(std::fs::read_to_string(script).unwrap())
-}
-
-/// The serious and critical findings on a page: its address, the rule and the elements.
-fn findings(browser: &Browser, axe: &str, server: &Server, path: &str) -> Vec<String> {
-    browser.open(&format!("{}{path}", server.origin()));
-    browser.run(axe);
-    let found = browser.run_until_called(
-        "const done = arguments[0]; axe.run().then((r) => done(r.violations), (e) => done(String(e)))",
-    );
-    let found = found.as_array().unwrap_or_else(|| panic!("{path}: {found}"));
-    let bad =
-        found.iter().filter(|one| ["serious", "critical"].contains(&one["impact"].as_str().unwrap_or("")));
-    let place = |one: &Value| -> Vec<String> {
-        one["nodes"].as_array().into_iter().flatten().take(3).map(|node| node["html"].to_string()).collect()
-    };
-    bad.map(|one| format!("{path}: {} {}", one["id"], place(one).join(" | "))).collect()
-}
-
-fn judge(theme: Theme) {
-    let Some(browser) = browser(theme) else { return };
-    let Some(axe) = axe() else { return };
-    let server = start(scene::busy);
-    let experiment = server.get("/experiments?format=json").json()[0]["id"].as_str().unwrap().to_owned();
-    let mut pages = [
-        "/",
-        "/issues",
-        "/issues?q=nothing+at+all",
-        "/remediations",
-        "/approvals",
-        "/experiments",
-        "/experiments/new",
-        "/experiments/new?type=memory_stress",
-        "/experiments/preview?type=pause&target=instance/cart-1&duration=30",
-        "/experiments/preview?type=pause&duration=x",
-        "/services",
-        "/services/cart",
-        "/timeline",
-        "/statistics",
-        "/login",
-        "/emergency-stop",
-        "/cmdb",
-        "/infrastructure",
-        "/settings",
-        "/no-such-page",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    pages.push(format!("/issues/{}", server.first("issues")));
-    pages.push(format!("/remediations/{}", server.first("remediations")));
-    pages.push(format!("/experiments/{experiment}"));
-    let mut wrong: Vec<String> =
-        pages.iter().flat_map(|path| findings(&browser, &axe, &server, path)).collect();
+/// A browser of an admin among the users of a server with something on every page.
+fn ada(server: &Server, path: &str) -> Option<Browser> {
+    let browser = browser(Theme::Light)?;
     browser.open(&format!("{}/login", server.origin()));
-    browser.sign_in(&server.cookie());
-    for path in ["/account", "/users", "/tokens", "/audit"] {
-        wrong.extend(findings(&browser, &axe, &server, path));
-    }
-    let traced = start_with_traces(traces::shop);
-    for path in ["/traces", "/service-map", "/latency?service=front"] {
-        wrong.extend(findings(&browser, &axe, &traced, path));
-    }
-    let (promised, ..) = start_with_objectives(scene::busy, objectives::with_a_past);
-    wrong.extend(findings(&browser, &axe, &promised, "/slos"));
-    let now_ms = domain::Clock::now(&support::MachineClock::start()).wall_us / 1000;
-    let measured = support::server::start_with_metrics(support::series::shop(now_ms), Kept::default());
-    wrong.extend(findings(&browser, &axe, &measured, "/metrics-explorer?query=up"));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    browser.sign_in(&whole::ada(server));
+    browser.open(&format!("{}{path}", server.origin()));
+    Some(browser)
 }
 
 #[test]
-fn axe_finds_nothing_serious_in_light() {
-    judge(Theme::Light);
+fn the_audit_trail_is_filtered_opened_and_says_what_proves_a_record() {
+    let server = whole::full();
+    let Some(browser) = ada(&server, "/audit") else { return };
+    browser.run(
+        "const s = document.querySelector('select[name=outcome]'); s.value = 'refused'; s.dispatchEvent(new Event('change', {bubbles: true}))",
+    );
+    browser.wait(
+        "location.search.includes('outcome=refused') && document.querySelectorAll('tbody tr').length === 1",
+    );
+    let row = browser.run("return document.querySelector('tbody tr').innerText");
+    assert!(row.as_str().unwrap().contains("sessions.create"), "{row}");
+    browser.tab_to("tbody td.name a");
+    browser.keys(ENTER);
+    browser.wait("/^\\/audit\\/[0-9]+$/.test(location.pathname)");
+    let record = browser.run("return document.querySelector('main').innerText");
+    let record = record.as_str().unwrap();
+    for text in
+        ["anonymous: sessions.create, refused.", "Its hash", "Of the record before", "homeostat audit prove"]
+    {
+        assert!(record.contains(text), "{text}: {record}");
+    }
+    browser.tab_to("main summary");
+    browser.keys(ENTER);
+    browser.wait("document.querySelector('main details').open && document.querySelector('main details').innerText.includes('ML-DSA together')");
 }
 
 #[test]
-fn axe_finds_nothing_serious_in_dark() {
-    judge(Theme::Dark);
+fn configuration_items_are_drawn_found_and_told_with_their_history() {
+    let server = whole::full();
+    let Some(browser) = ada(&server, "/cmdb") else { return };
+    browser.wait("document.querySelectorAll('svg.cmdb .node').length >= 30 && document.querySelectorAll('svg.cmdb .line').length >= 30");
+    browser.run(
+        "const s = document.querySelector('select[name=state]'); s.value = 'gone'; s.dispatchEvent(new Event('change', {bubbles: true}))",
+    );
+    browser
+        .wait("location.search.includes('state=gone') && document.querySelectorAll('tbody tr').length > 0");
+    let gone = browser
+        .run("return [...document.querySelectorAll('tbody td.name')].map((cell) => cell.innerText).sort()");
+    assert_eq!(gone, json!(["payments-1", "volume of payments-1"]));
+    browser.open(&format!("{}/cmdb?q=cart&kind=service", server.origin()));
+    browser.tab_to("tbody td.name a");
+    browser.keys(ENTER);
+    browser.wait("location.pathname === '/cmdb/item'");
+    let item = browser.run("return document.querySelector('main').innerText");
+    let item = item.as_str().unwrap();
+    for text in [
+        "Cart, version 2.",
+        "discovered.memory_bytes: 128 MiB → 192 MiB",
+        "Version 1 by ada",
+        "front depends on it",
+    ] {
+        assert!(item.contains(text), "{text}: {item}");
+    }
+}
+
+#[test]
+fn a_list_is_ordered_on_a_phone_where_no_headings_are_shown() {
+    let server = start(scene::busy);
+    let Some(browser) = browser(Theme::Light) else { return };
+    browser.open(&format!("{}/services", server.origin()));
+    let shown = "return document.querySelector('select[name=sort]').checkVisibility()";
+    assert_eq!(browser.run(shown), json!(false), "headings do it on a wide screen");
+    browser.resize(390, 844);
+    assert_eq!(browser.run(shown), json!(true));
+    browser.run(
+        "const s = document.querySelector('select[name=sort]'); s.value = '-service'; s.dispatchEvent(new Event('change', {bubbles: true}))",
+    );
+    browser.wait("location.search.includes('sort=-service')");
+    let names = browser.run("return [...document.querySelectorAll('#services td.name, [data-live=rows] td.name')].map((cell) => cell.innerText.trim())");
+    let names: Vec<&str> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(names.first(), Some(&"payments"), "{names:?}");
+    assert_eq!(browser.run("return document.querySelector('select[name=sort]').value"), json!("-service"));
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use support::server::{TOKEN, start};
-use support::{Fleet, scene};
+use support::{Fleet, scene, whole};
 
 #[test]
 fn the_page_says_in_one_sentence_how_it_is() {
@@ -262,4 +262,59 @@ fn an_open_page_is_sent_what_changed_and_nothing_else() {
     let begin = Instant::now();
     server.gateway.shutdown();
     assert!(begin.elapsed() < Duration::from_secs(3), "open pages do not hold the shutdown up");
+}
+
+#[test]
+fn drills_are_told_with_their_figures_and_a_broken_report_hides_none() {
+    let server = whole::full();
+    let kept = server.get("/api/v3/chaos/drills").json();
+    assert_eq!(
+        (kept.as_array().unwrap().len(), &kept[0]["seed"], &kept[0]["passed"]),
+        (2, &7.into(), &true.into())
+    );
+    assert_eq!((&kept[1]["passed"], &kept[1]["runs"]), (&false.into(), &9.into()));
+    let list = server.get("/drills").body;
+    assert!(list.contains("2 drills. The newest: All 3 runs came out as expected"), "{list}");
+    let id = kept[1]["id"].as_str().unwrap();
+    let page = server.get(&format!("/drills/{id}")).body;
+    for text in [
+        "8 of 9 runs came out as expected",
+        "came out not healed, expected healed: the volume was full again within the hold window",
+        "healed without a human",
+        "≥ 95 %",
+        "8 of 9 runs expected to heal",
+        "class=\"mark attention\"",
+        "disk fill at volume/catalogue-0: found after 900 ms",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let report = server.get(&format!("/api/v3/chaos/drills/{id}")).json();
+    assert_eq!(
+        (report["runs_made"].as_array().unwrap().len(), &report["runs_made"][8]["cause_rank"]),
+        (9, &2.into())
+    );
+    assert_eq!(server.get("/drills/20200101T000000Z-1").status, 404);
+    assert_eq!(server.get("/api/v3/chaos/drills/..%2Ftoken").status, 404);
+    let broken = server.directory().join("drills/20300101T000000Z-1.json");
+    std::fs::write(broken, "{").unwrap();
+    let list = server.get("/drills").body;
+    assert!(
+        list.contains("20300101T000000Z-1.json cannot be read") && list.contains("as expected"),
+        "{list}"
+    );
+}
+
+#[test]
+fn the_settings_tell_the_ladder_and_the_limits_in_force() {
+    let page = start(scene::busy).get("/settings").body;
+    for text in [
+        "every other service",
+        "data-label=\"auto\">restart pod, graceful restart</td>",
+        "data-label=\"advise\">every repair</td>",
+        "<dt>Repairs of one resource</dt><dd>10 in 60 min</dd>",
+        "<dt>Blast radius of an experiment</dt><dd>at most 25.0 % of the instances</dd>",
+        "none: plain HTTP",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
 }

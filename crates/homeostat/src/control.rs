@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use act::Executor;
 use chaos::{ChaosError, Experiments};
+use decide::plan::Policy;
 use decide::plan::priors::candidates;
 use domain::{
     Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, Infrastructure, InstanceName, IssueId,
@@ -51,6 +52,10 @@ impl Control for Loops {
 
     fn troubles(&self) -> Vec<String> {
         self.healer.troubles()
+    }
+
+    fn policy(&self) -> Policy {
+        self.healer.settings().policy.clone()
     }
 
     fn capabilities(&self) -> Capabilities {

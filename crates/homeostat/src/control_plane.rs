@@ -19,6 +19,7 @@ use std::time::Duration;
 use act::{Executor, Recovered};
 use audit::Audit;
 use chaos::Experiments;
+use chaos::drill::Archive;
 use domain::{Clock, Infrastructure};
 use gateway::access::{Access, AccessConfig, SealingKey};
 use gateway::{Gateway, GatewayConfig, Tls, TlsWatch};
@@ -217,6 +218,7 @@ impl ControlPlane {
             loops.clone(),
             GatewayConfig {
                 audit: Some(trail),
+                drills: Some(Archive::of_data_directory(&dir)),
                 token: token.clone(),
                 token_file: Some(token_file(&dir)),
                 clock: Arc::clone(&clock),

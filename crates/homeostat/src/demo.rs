@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chaos::drill::report::{Report, Style, header, line, story};
-use chaos::drill::{Matrix, Row, Selection};
+use chaos::drill::{Archive, Matrix, Row, Selection};
 use domain::Infrastructure;
 
 use crate::cli::{DemoArgs, Exit, Failure, Global};
@@ -86,6 +86,7 @@ fn drill(fleet: &TemporaryFleet, config: &Config) -> Result<Exit, Failure> {
         runs.push(run);
     }
     let report: Report = drill.report(0, runs);
+    crate::drill::keep(&report, &Archive::of_data_directory(&fleet.dir));
     let style = Style::Plain;
     let mut text = format!("\n{}\n", header(style));
     for run in &report.runs {

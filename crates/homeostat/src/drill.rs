@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use chaos::drill::report::{Machine, Quiet, QuietPeriod, Report, Setting, Style, compare, header, line};
-use chaos::drill::{DrillError, Fleet, Limits, LoopWitness, Matrix, Row, RunScore, Selection, score};
+use chaos::drill::{
+    Archive, DrillError, Fleet, Limits, LoopWitness, Matrix, Row, RunScore, Selection, score,
+};
 use decide::learn::confidence::{ConfidenceTable, Named};
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
@@ -62,7 +64,7 @@ pub(crate) fn run(global: &Global, args: &DrillArgs) -> Result<Exit, Failure> {
     let made = done?;
     let mut report = drill_report(&config, &capabilities, args.seed, made.runs, made.quiet);
     report.notes.extend(made.missed.iter().cloned());
-    let exit = finish(&with_earlier_parts(&report, args)?, args)?;
+    let exit = finish(&with_earlier_parts(&report, args)?, args, &Archive::of_data_directory(&global.dir))?;
     Ok(if made.missed.is_empty() { exit } else { Exit::Failed })
 }
 
@@ -328,8 +330,20 @@ fn read_report(path: &Path) -> Result<Report, Failure> {
     serde_json::from_str(&text).map_err(|error| usage(&error))
 }
 
+/// Keeps a report where the pages of a server on the same data directory show it. That it could not be kept is said, and
+/// costs nothing else: what was measured is printed anyway.
+pub(crate) fn keep(report: &Report, archive: &Archive) {
+    match archive.keep(report) {
+        Ok(file) => provider::say!(
+            "kept as {}; `homeostat serve` on that data directory shows it at /drills",
+            file.display()
+        ),
+        Err(error) => provider::say!("the report could not be kept in the data directory: {error}"),
+    }
+}
+
 /// Writes what was asked for, prints the table, and says what is not as it should be.
-fn finish(report: &Report, args: &DrillArgs) -> Result<Exit, Failure> {
+fn finish(report: &Report, args: &DrillArgs, archive: &Archive) -> Result<Exit, Failure> {
     let write =
         |path: &Path, text: String| std::fs::write(path, text).map_err(|error| Failure::failed(&error));
     if let Some(path) = &args.json {
@@ -345,5 +359,8 @@ fn finish(report: &Report, args: &DrillArgs) -> Result<Exit, Failure> {
         provider::say!("not as expected: {what}");
     }
     let training = args.train.is_some();
+    if !training && !report.runs.is_empty() {
+        keep(report, archive);
+    }
     Ok(if verdict.passed() || training { Exit::Done } else { Exit::Failed })
 }

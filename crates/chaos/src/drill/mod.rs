@@ -1,11 +1,13 @@
 //! The drill: inject each row of the fault matrix into a fleet under load, and measure what comes of it.
 
+mod archive;
 mod matrix;
 pub mod report;
 mod run;
 mod score;
 mod witness;
 
+pub use archive::{Archive, KeptReport, KeptReports, LISTED_MAX};
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};
 pub use run::{DrillError, Fleet, Limits, Requests};
 pub use score::{

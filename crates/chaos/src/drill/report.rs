@@ -19,7 +19,7 @@ mod witnesses;
 mod words;
 
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::compare;
 pub use decide::learn::confidence::Calibration;
+pub use figures::{Figure, Standing};
 pub use terminal::{Style, header, line, story};
 pub use verdict::{Unexpected, Verdict};
 
@@ -228,6 +229,16 @@ impl Report {
         terminal::table(self, style)
     }
 
+    /// How it came out, in one sentence.
+    pub fn sentence(&self) -> String {
+        markdown::sentence(self)
+    }
+
+    /// Every figure that has a target, beside it.
+    pub fn figures(&self) -> Vec<Figure> {
+        figures::of(self)
+    }
+
     /// What is not as expected.
     pub fn verdict(&self) -> Verdict {
         verdict::of(self)
@@ -251,7 +262,7 @@ impl Machine {
     }
 
     /// In one line.
-    fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let cores = words::counted(u64::from(self.cores), "core");
         let memory = Bytes(self.memory_bytes);
         format!("{cores}, {memory}, kernel {}, limits held by {}", self.kernel, self.limits_enforced_by)

@@ -6,6 +6,7 @@ mod audit;
 mod chaos;
 mod cmdb;
 mod deployments;
+mod drills;
 pub(crate) mod experiment;
 mod intake;
 pub(crate) mod metrics;
@@ -32,6 +33,7 @@ use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
 
+pub(crate) use drills::{kept_drill, kept_drills};
 pub(crate) use {metrics::Carried, metrics::Settled, operations::*, self_healing::*, slo::*};
 
 /// Rows of a list where the client does not say.
@@ -53,6 +55,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(operations::endpoints());
     all.extend(deployments::endpoints());
     all.extend(chaos::endpoints());
+    all.extend(drills::endpoints());
     all.extend(observability::endpoints());
     all.extend(timeline::endpoints());
     all.extend(slo::endpoints());

@@ -238,6 +238,26 @@
     });
   }
 
+  // --- A page that takes a while says so: what is still shown is the old one ----------------------
+
+  const SOON_MS = 150;
+  let late = 0;
+  const leaving = (event) => {
+    const link = event.type === "click" ? event.target.closest?.("a[href]") : null;
+    const away = event.type === "submit"
+      || (link && link.origin === location.origin && !link.hash && !link.download && !link.hasAttribute("download"));
+    if (!away || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    late = setTimeout(() => loading(true), SOON_MS);
+  };
+  const loading = (is) => {
+    clearTimeout(late);
+    document.body.classList.toggle("loading", is);
+    document.getElementById("main")?.setAttribute("aria-busy", String(is));
+  };
+  addEventListener("click", leaving);
+  addEventListener("submit", leaving);
+  addEventListener("pageshow", () => loading(false));
+
   // Filters apply as soon as they are chosen.
   for (const form of document.querySelectorAll("form.filters")) {
     form.addEventListener("change", () => form.requestSubmit());

@@ -14,7 +14,7 @@ pub(crate) const TOP: &str = "top-state";
 pub(crate) const NOTICES: &str = "notices";
 
 /// The rail: address, word, and an outline in a box of 18 by 18.
-pub(super) const RAIL: [(&str, &str, &str); 16] = [
+pub(super) const RAIL: [(&str, &str, &str); 17] = [
     ("/", "Overview", "M2 9a7 7 0 1 1 14 0M9 9l3-3M4 13h10"),
     ("/services", "Services", "M2.5 3h13v5h-13zM2.5 10.5h13v5h-13zM5 5.5h.01M5 13h.01"),
     ("/timeline", "Time line", "M2 14.5h14M4 11h5M7 7.5h6M5 4h3M11.5 11h3.5"),
@@ -26,6 +26,7 @@ pub(super) const RAIL: [(&str, &str, &str); 16] = [
         "Experiments",
         "M7 2h4M7.5 2v5L3 14.5A1 1 0 0 0 4 16h10a1 1 0 0 0 1-1.5L10.5 7V2M5 11.5h8",
     ),
+    ("/drills", "Drills", "M9 2a7 7 0 1 0 0 14a7 7 0 1 0 0-14M9 6a3 3 0 1 0 0 6a3 3 0 1 0 0-6M9 9h.01"),
     ("/statistics", "Statistics", "M3 15.5v-5M7 15.5v-9M11 15.5v-6M15 15.5v-12"),
     ("/slos", "Objectives", "M9 2a7 7 0 1 0 7 7M9 5.5A3.5 3.5 0 1 0 12.5 9M9 9l6-6"),
     ("/traces", "Traces", "M2.5 4h9M5.5 9h10M7.5 14h5"),

@@ -16,7 +16,7 @@ use super::time::took;
 use super::timeline::{self, Axis};
 use super::traces;
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, Update};
 use crate::api;
 use crate::body::Query;
 use crate::control::Planned;
@@ -165,9 +165,9 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
         Section::live("header", html! { (header(view, &issue, &journal)) (traces_link(app, view, &issue)) }),
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
         Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
-        Section::live("timeline", time_line(app, view, &issue)?),
-        Section::live("before", changed_before(app, view, &issue)?),
-        Section::rows("history", earlier(app, view, &issue, &plans)?),
+        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, &issue)),
+        Section::tried("before", Update::Live, "What changed before", changed_before(app, view, &issue)),
+        Section::tried("history", Update::Rows, "Earlier", earlier(app, view, &issue, &plans)),
     ];
     Ok(Page { title: issue.description.clone(), sections })
 }

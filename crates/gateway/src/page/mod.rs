@@ -13,6 +13,7 @@ mod approvals;
 mod audit;
 mod cmdb;
 mod docs;
+mod drills;
 mod experiment_form;
 mod experiments;
 mod figures;
@@ -95,7 +96,7 @@ const STATE: Access = Access::Needs(Permission::StateRead);
 const TELEMETRY: Access = Access::Needs(Permission::TelemetryRead);
 
 /// The addresses of pages, and who may see each.
-pub(crate) const PATHS: [(&str, Access); 40] = [
+pub(crate) const PATHS: [(&str, Access); 42] = [
     ("/", STATE),
     ("/issues", STATE),
     ("/issues/{id}", STATE),
@@ -108,6 +109,8 @@ pub(crate) const PATHS: [(&str, Access); 40] = [
     ("/experiments/new", STATE),
     ("/experiments/preview", STATE),
     ("/experiments/{id}", STATE),
+    ("/drills", STATE),
+    ("/drills/{id}", STATE),
     ("/services", STATE),
     ("/services/{name}", STATE),
     ("/timeline", STATE),
@@ -137,6 +140,11 @@ pub(crate) const PATHS: [(&str, Access); 40] = [
     ("/docs", STATE),
     ("/docs/{*page}", STATE),
 ];
+
+/// Whether an address of [`PATHS`] shows a page, and is no step towards one.
+pub(crate) fn is_shown(path: &str) -> bool {
+    ![login::OIDC, login::OIDC_RETURN, "/palette"].contains(&path)
+}
 
 /// Somebody who looks at a page.
 pub(crate) struct Visit<'a> {
@@ -190,6 +198,17 @@ impl Section {
 
     fn still(id: &'static str, body: Markup) -> Self {
         Self { id, update: Update::Never, body }
+    }
+
+    /// A part that may not be to be had. What is wrong stands in its place then, and the rest of the page as it is.
+    fn tried(id: &'static str, update: Update, title: &str, body: Result<Markup, Problem>) -> Self {
+        let body = body.unwrap_or_else(|problem| {
+            html! {
+                h2 { (title) }
+                p class="notice attention" { strong { "Cannot be shown now" } span { (problem.detail) ". The rest of this page can." } }
+            }
+        });
+        Self { id, update, body }
     }
 
     fn render(&self) -> Markup {
@@ -247,6 +266,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/issues" => issues::listed(app, view, query)?.export(query, format),
         "/remediations" => remediations::listed(app, view, query)?.export(query, format),
         "/experiments" => experiments::listed(app, view).export(query, format),
+        "/drills" => drills::listed(app, view)?.export(query, format),
         "/services" => services::listed(view).export(query, format),
         "/slos" => slos::listed(app)?.export(query, format),
         "/audit" => audit::listed(app, view, query)?.export(query, format),
@@ -329,6 +349,8 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["experiments", "new"] => experiment_form::page(view, &query, None),
         ["experiments", "preview"] => experiment_form::preview(app, view, &query),
         ["experiments", id] => experiments::detail(app, view, id),
+        ["drills"] => drills::list(app, view, &query),
+        ["drills", id] => drills::detail(app, view, id),
         ["services"] => services::list(view, &query),
         ["services", name] => services::detail(app, view, name, &query),
         ["timeline"] => timeline::page(app, view, &query),

@@ -2,7 +2,7 @@
 
 use domain::{Lane, Time};
 use maud::{Markup, html};
-use store::{PlanFilter, PlanPurpose};
+use store::{PlanFilter, PlanPurpose, PlanRecord};
 
 use super::figures::{bar, gauge, trend};
 use super::history;
@@ -11,7 +11,7 @@ use super::rows::Rows;
 use super::sentence::{capital, count, overall};
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::View;
-use super::{Page, Section, experiments, services, slos};
+use super::{Page, Section, Update, experiments, services, slos};
 use crate::api::back;
 use crate::body::Query;
 use crate::problem::Problem;
@@ -29,16 +29,19 @@ const LANES: [Lane; 5] = [Lane::Issues, Lane::Actions, Lane::Faults, Lane::Deplo
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let window = window(query)?;
-    let recent = app.store.plans(&PlanFilter {
-        limit: HISTORY_ROWS,
-        only: Some(PlanPurpose::Remediation),
-        ..Default::default()
-    })?;
+    let recent =
+        PlanFilter { limit: HISTORY_ROWS, only: Some(PlanPurpose::Remediation), ..Default::default() };
+    let recent = app.store.plans(&recent).map_err(Problem::from);
     let has_services = view.snapshot.as_deref().is_some_and(|snapshot| !snapshot.services.is_empty());
     let mut sections = vec![
         Section::live("sentence", html! { h1 class="sentence" { (overall(view)) } }),
-        Section::live("health", health(view, &trend_points(app, view.stamp.now)?)),
-        Section::live("timeline", time_line(app, view, query, window)?),
+        Section::tried(
+            "health",
+            Update::Live,
+            "Health",
+            trend_points(app, view.stamp.now).map(|points| health(view, &points)),
+        ),
+        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, query, window)),
         Section::live("budgets", slos::line(app)),
         Section::rows("now", now(view)),
     ];
@@ -49,15 +52,15 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     };
     sections.push(update("services", services::table(view, rows)));
     sections.push(update("links", services::links(view, rows, |_| true)));
-    sections.push(Section::rows(
-        "history",
+    let past = |recent: Vec<PlanRecord>| {
         html! {
             h2 { "Remediations" a class="more" href="/remediations" { "All remediations" } }
             @if recent.is_empty() {
                 p class="empty" { "Nothing was repaired yet." @if has_services { " " (try_it()) } }
             } @else { (history::remediations(view.stamp, &recent)) }
-        },
-    ));
+        }
+    };
+    sections.push(Section::tried("history", Update::Rows, "Remediations", recent.map(past)));
     Ok(Page { title: "Overview".to_owned(), sections })
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn steps(plan: &Plan, journal: &[JournalEntry]) -> Markup {
                         td class="name" { (index + 1) " of " (plan.steps.len()) }
                         td class="what" { (capital(&phrases::action(&step.action))) }
                         td class="two quiet" data-label="Undo" { (capital(&phrases::undo(&step.undo))) }
-                        td class="name" data-label="State" { (state(entry)) }
+                        td class="name two" data-label="State" { (state(entry)) }
                         td class="number" data-label="Took" {
                             @if let Some((entry, ended)) = entry.and_then(|entry| Some((entry, entry.endings.first()?))) {
                                 (took(entry.intent_at, ended.at))

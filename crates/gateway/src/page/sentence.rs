@@ -111,6 +111,9 @@ pub(crate) fn with_code(text: &str) -> Markup {
 
 /// The same text with a capital letter in front.
 pub(crate) fn capital(text: &str) -> String {
+    if let Some(short) = ["cpu", "api"].into_iter().find(|short| text.starts_with(&format!("{short} "))) {
+        return format!("{}{}", short.to_uppercase(), &text[short.len()..]);
+    }
     let mut rest = text.chars();
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }

@@ -14,7 +14,7 @@ use super::red;
 use super::rows::Rows;
 use super::timeline::{self, Axis, WINDOWS};
 use super::view::{View, of_phase};
-use super::{Page, Section};
+use super::{Page, Section, Update};
 use crate::body::Query;
 use crate::problem::Problem;
 use crate::serve::App;
@@ -345,7 +345,8 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
         return Err(Problem::not_found(format!("there is no service {name}; the Services page lists them")));
     };
     let axis = Axis::last(WINDOW, view.stamp.now.wall_us);
-    let lanes = timeline::shared(app, axis, Some(name.as_str()), &Lane::ALL)?;
+    let lanes = timeline::shared(app, axis, Some(name.as_str()), &Lane::ALL);
+    let lanes = lanes.map(|lanes| html! { section class="timeline" { h2 { "Time line" span class="quiet" { "1 h" } } (lanes) } });
     let issues: Vec<_> =
         view.issues.iter().filter(|issue| issue.resource.service() == Some(&name)).cloned().collect();
     let logs = app.control.logs(&name, LOG_LINES);
@@ -361,11 +362,8 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
         ),
         Section::live("actions", actions(view, &name, state)),
         Section::still("scale", super::infrastructure::scale_form(view, &name, state.replicas)),
-        Section::live("red", red::figures(app, view, name.as_str())?),
-        Section::live(
-            "timeline",
-            html! { section class="timeline" { h2 { "Time line" span class="quiet" { "1 h" } } (lanes) } },
-        ),
+        Section::tried("red", Update::Live, "How it is", red::figures(app, view, name.as_str())),
+        Section::tried("timeline", Update::Live, "Time line", lanes),
         Section::rows(
             "issues",
             html! {
@@ -374,7 +372,7 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("budgets", red::budgets(app, &name)),
-        Section::live("deployments", red::deployments(app, view, &name)?),
+        Section::tried("deployments", Update::Live, "Last deployments", red::deployments(app, view, &name)),
         Section::live("instances", instances(view, state)),
         Section::live("links", links(view, Rows::All, |link| link.to == name || link.from == name)),
         Section::live(

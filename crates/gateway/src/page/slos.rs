@@ -116,7 +116,7 @@ fn share(ratio: f64) -> String {
 }
 
 fn percent_or(share: Option<f64>) -> String {
-    share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
+    share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0).replace('-', "−"))
 }
 
 fn rate(rate: f64) -> String {
@@ -388,7 +388,8 @@ pub(super) fn line(app: &App) -> Markup {
                         li title=(word) {
                             a href={ "/slos/" (encode(&detail.objective.id)) } { (detail.objective.id) }
                             (of_share(meaning, measured(detail)))
-                            span { (percent_or(measured(detail))) }
+                            @let left = percent_or(measured(detail));
+                            @if meaning >= Meaning::Attention { (mark(meaning, &left)) } @else { span { (left) } }
                         }
                     }
                 }

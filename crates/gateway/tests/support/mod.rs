@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
+pub(crate) mod drills;
 pub(crate) mod graphql;
 pub(crate) mod objectives;
 pub(crate) mod otlp;
@@ -11,10 +12,13 @@ pub(crate) mod series;
 pub(crate) mod server;
 pub(crate) mod traces;
 pub(crate) mod webdriver;
+pub(crate) mod whole;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use decide::plan::Policy;
+use decide::plan::policy::{Ladder, LadderRule, Rung};
 use domain::capability::{Capabilities, Enforcement};
 use domain::{
     Action, Actor, Cause, CauseClass, Clock, EvidenceItem, ExperimentId, Fault, IdSource, Intent, Issue,
@@ -170,6 +174,13 @@ impl Control for Fleet {
 
     fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap().clone()
+    }
+
+    fn policy(&self) -> Policy {
+        let mut policy = Policy { ladder: Ladder::started_by_up(), ..Policy::default() };
+        let service = Some(ServiceName::new("payments").unwrap());
+        policy.ladder.rules.push(LadderRule { service, strategy: None, rung: Rung::Advise });
+        policy
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -3,6 +3,7 @@
 //! `busy` is the built-in shop in the middle of a bad morning: a hang being repaired, a slow path, a full disk
 //! that waits for approval, two faults of our own, and some history. The others are made from its parts.
 
+mod items;
 mod past;
 mod shop;
 mod trouble;
@@ -25,12 +26,13 @@ use shop::window;
 pub(crate) type Scene = fn(&Fleet);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Scene); 13] = [
+pub(crate) const SCENES: [(&str, Scene); 14] = [
     ("busy", busy),
     ("calm", calm),
     ("crowded", crowded),
     ("empty", |_| {}),
     ("eventful", eventful),
+    ("full", full),
     ("healing", healing),
     ("long", long_names),
     ("off", off),
@@ -90,6 +92,14 @@ pub(crate) fn busy(fleet: &Fleet) {
     trouble::full_disk(fleet, now);
 }
 
+/// `busy`, with deployments and configuration items: something of all that the store holds.
+pub(crate) fn full(fleet: &Fleet) {
+    busy(fleet);
+    let now = fleet.clock.now();
+    deployments(fleet, now.minus(seconds(super::traces::RELEASED_S)));
+    items::items(fleet, now);
+}
+
 /// One fault in force, and the repair of what it did under way.
 pub(crate) fn healing(fleet: &Fleet) {
     let now = fleet.clock.now();
@@ -109,24 +119,7 @@ pub(crate) fn release(fleet: &Fleet) {
     show(fleet, seen, health(now, [81, 100, 62, 100, 100]));
     past::past(fleet, now);
     let released = now.minus(seconds(super::traces::RELEASED_S));
-    for (service, version, before, at) in
-        [("payments", "1.9.0", "1.8.2", now.minus(seconds(2100))), ("cart", "2.0.0", "1.4.2", released)]
-    {
-        let deployment = Deployment {
-            id: fleet.id(at),
-            service: name(service),
-            version: Some(version.to_owned()),
-            previous_version: Some(before.to_owned()),
-            at,
-            finished_at: Some(at.plus(seconds(9))),
-            seen_by: SeenBy::Spans,
-            plan: None,
-            rolls_back: None,
-            former: None,
-            before: None,
-        };
-        fleet.store.record_deployment(&deployment).unwrap();
-    }
+    deployments(fleet, released);
     let text = "33 % of the requests from front to cart fail, limit 1 %";
     let at = released.plus(seconds(11));
     let failing =
@@ -154,6 +147,28 @@ pub(crate) fn release(fleet: &Fleet) {
         links: Vec::new(),
     };
     fleet.store.post_event(&alert, None).unwrap();
+}
+
+/// A release of cart, and one of payments before it.
+fn deployments(fleet: &Fleet, released: Time) {
+    for (service, version, before, at) in
+        [("payments", "1.9.0", "1.8.2", released.minus(seconds(800))), ("cart", "2.0.0", "1.4.2", released)]
+    {
+        let deployment = Deployment {
+            id: fleet.id(at),
+            service: name(service),
+            version: Some(version.to_owned()),
+            previous_version: Some(before.to_owned()),
+            at,
+            finished_at: Some(at.plus(seconds(9))),
+            seen_by: SeenBy::Spans,
+            plan: None,
+            rolls_back: None,
+            former: None,
+            before: None,
+        };
+        fleet.store.record_deployment(&deployment).unwrap();
+    }
 }
 
 /// A repair that waits for a person, and nothing else.

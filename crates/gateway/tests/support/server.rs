@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use audit::Audit;
+use chaos::drill::Archive;
 use domain::{Clock, Time};
 use gateway::access::AccessConfig;
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
@@ -117,6 +118,7 @@ pub(crate) fn config(clock: Arc<dyn Clock>) -> GatewayConfig {
     GatewayConfig {
         access: AccessConfig::default(),
         audit: None,
+        drills: None,
         token: TOKEN.to_owned(),
         token_file: None,
         clock,
@@ -131,6 +133,9 @@ pub(crate) fn config(clock: Arc<dyn Clock>) -> GatewayConfig {
     }
 }
 
+/// Opens objectives over a store, at a time.
+pub(crate) type OpenObjectives = fn(&Store, Time, Answers) -> Arc<Objectives>;
+
 /// What a gateway is given beside the fleet.
 #[derive(Default)]
 pub(crate) struct Kept {
@@ -141,6 +146,8 @@ pub(crate) struct Kept {
     pub(crate) tracer: Option<Tracer>,
     pub(crate) access: AccessConfig,
     pub(crate) audit: Option<Audit>,
+    pub(crate) drills: Option<Archive>,
+    pub(crate) objectives: Option<OpenObjectives>,
 }
 
 impl Kept {
@@ -179,8 +186,22 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer, access, audit } = kept;
-    let config = GatewayConfig { audit, access, telemetry, metrics, rules, targets, tracer, ..config(clock) };
+    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives, drills } = kept;
+    let answers = Answers::default();
+    let objectives = objectives.map(|open| open(&store, clock.now(), answers.clone()));
+    let config = GatewayConfig {
+        audit,
+        drills,
+        access,
+        telemetry,
+        metrics,
+        rules,
+        targets,
+        tracer,
+        objectives,
+        answers,
+        ..config(clock)
+    };
     Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })
 }
 
@@ -189,6 +210,16 @@ impl Server {
     #[allow(dead_code, reason = "one test serves its own")]
     pub(crate) fn of(gateway: Gateway, fleet: Arc<Fleet>) -> Self {
         Self { gateway, fleet, _dir: None }
+    }
+
+    /// With a directory that ends with it.
+    pub(crate) fn keeping(self, dir: tempfile::TempDir) -> Self {
+        Self { _dir: Some(dir), ..self }
+    }
+
+    /// That directory.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self._dir.as_ref().expect("this server keeps a directory").path()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

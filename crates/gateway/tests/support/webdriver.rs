@@ -96,6 +96,38 @@ impl Browser {
         self.post("/url", json!({"url": url}));
     }
 
+    /// A command of Chromium's own protocol, which WebDriver has none for.
+    fn devtools(&self, command: &str, parameters: Value) -> Value {
+        self.post("/goog/cdp/execute", json!({"cmd": command, "params": parameters}))
+    }
+
+    /// Makes the page so wide and high, in pixels, with scrollbars that take no room, as phones have; a window could not
+    /// be narrower than 500.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.devtools("Emulation.setScrollbarsHidden", json!({"hidden": true}));
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Asks pages for a theme from now on.
+    pub(crate) fn prefer(&self, theme: Theme) {
+        let value = if theme == Theme::Dark { "dark" } else { "light" };
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
+        self.devtools("Emulation.setEmulatedMedia", features);
+    }
+
+    /// Fetches everything again at each visit, as somebody does who comes for the first time.
+    pub(crate) fn forget_what_was_fetched(&self) {
+        self.devtools("Network.enable", json!({}));
+        self.devtools("Network.setCacheDisabled", json!({"cacheDisabled": true}));
+    }
+
+    /// What is to be seen, as the base64 text of a PNG.
+    pub(crate) fn picture(&self) -> String {
+        let picture = self.devtools("Page.captureScreenshot", json!({"format": "png"}));
+        picture["data"].as_str().unwrap().to_owned()
+    }
+
     /// Runs a script in the page and gives what it returns.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", json!({"script": script, "args": []}))

@@ -8,7 +8,7 @@ use super::{Report, calibration, words};
 
 /// Whether a figure reaches its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// It does.
     Met,
     /// It does not.
@@ -18,17 +18,17 @@ pub(super) enum Standing {
 }
 
 /// One figure.
-pub(super) struct Figure {
+pub struct Figure {
     /// What is measured.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// What was measured.
-    pub(super) measured: String,
+    pub measured: String,
     /// Over what.
-    pub(super) over: String,
+    pub over: String,
     /// What it should be.
-    pub(super) target: &'static str,
+    pub target: &'static str,
     /// Whether it is.
-    pub(super) standing: Standing,
+    pub standing: Standing,
 }
 
 /// A bound on a time.
@@ -45,7 +45,7 @@ impl Standing {
     }
 
     /// In words.
-    pub(super) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Met => "met",
             Self::Missed => "not met",

@@ -8,7 +8,7 @@ use super::super::witness::{LoopWitness, RequestCount, RequestWitnesses};
 use super::{Machine, Quiet, QuietPeriod, Report, Setting};
 
 /// A hang that was repaired.
-pub(super) fn hang(number: u32) -> RunScore {
+pub(in crate::drill) fn hang(number: u32) -> RunScore {
     RunScore {
         number,
         row: "pause-cart".to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn hang(number: u32) -> RunScore {
 }
 
 /// A crash that the keeper answered.
-pub(super) fn crash(number: u32) -> RunScore {
+pub(in crate::drill) fn crash(number: u32) -> RunScore {
     RunScore {
         row: "kill-cart".to_owned(),
         fault: "pod_kill".to_owned(),
@@ -68,7 +68,7 @@ pub(super) fn crash(number: u32) -> RunScore {
 }
 
 /// A slow path that was cut off and not repaired, as expected.
-pub(super) fn slow(number: u32) -> RunScore {
+pub(in crate::drill) fn slow(number: u32) -> RunScore {
     RunScore {
         row: "latency-all-catalogue".to_owned(),
         fault: "network_latency".to_owned(),
@@ -89,7 +89,7 @@ pub(super) fn slow(number: u32) -> RunScore {
 }
 
 /// A full volume that nobody noticed, with something left behind.
-pub(super) fn missed(number: u32) -> RunScore {
+pub(in crate::drill) fn missed(number: u32) -> RunScore {
     RunScore {
         row: "disk-logs-front".to_owned(),
         fault: "disk_fill".to_owned(),
@@ -129,7 +129,7 @@ fn cause(resource: &str, class: CauseClass) -> TrueCause {
 }
 
 /// A report of some runs with one quiet minute.
-pub(super) fn report(runs: Vec<RunScore>) -> Report {
+pub(in crate::drill) fn report(runs: Vec<RunScore>) -> Report {
     let machine = Machine {
         cores: 2,
         memory_bytes: 8 << 30,

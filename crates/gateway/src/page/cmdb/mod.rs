@@ -6,10 +6,10 @@ mod graph;
 
 use std::collections::BTreeMap;
 
-use domain::ResourceId;
 use domain::cmdb::{
     Item, ItemAttributes, ItemChange, ItemChangeKind, ItemKind, ItemValue, KnownBy, Relation,
 };
+use domain::{Bytes, ResourceId};
 use maud::{Markup, html};
 use serde_json::json;
 
@@ -150,13 +150,14 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
 fn attributes(all: &ItemAttributes) -> Markup {
     html! {
         @if all.is_empty() { p class="empty" { "Nothing." } }
-        dl class="values" { @for (name, value) in all { dt { (words(name)) } dd { (text(value)) } } }
+        dl class="values" { @for (name, value) in all { dt { (words(name.strip_suffix("_bytes").unwrap_or(name))) } dd { (text(name, value)) } } }
     }
 }
 
-/// A value in words.
-fn text(value: &ItemValue) -> String {
+/// A value in words; an attribute's name says where it is a size.
+fn text(name: &str, value: &ItemValue) -> String {
     match value {
+        ItemValue::Count(count) if name.ends_with("bytes") => Bytes(*count).to_string(),
         ItemValue::Flag(true) => "yes".to_owned(),
         ItemValue::Flag(false) => "no".to_owned(),
         ItemValue::Count(count) => count.to_string(),
@@ -193,7 +194,9 @@ fn change(view: &View, change: &ItemChange) -> Markup {
         ItemChangeKind::Gone => (Meaning::Unknown, "gone"),
         ItemChangeKind::Returned => (Meaning::Info, "returned"),
     };
-    let side = |value: &Option<ItemValue>| value.as_ref().map_or("nothing".to_owned(), text);
+    let side = |name: &str, value: &Option<ItemValue>| {
+        value.as_ref().map_or("nothing".to_owned(), |value| text(name, value))
+    };
     html! {
         li data-key=(change.version) {
             (mark(meaning, word))
@@ -205,7 +208,7 @@ fn change(view: &View, change: &ItemChange) -> Markup {
             }
             span class="side" { (view.stamp.ago(change.at)) }
             div class="doing" {
-                @for (name, one) in &change.attributes { div { code { (name) } ": " (side(&one.before)) " → " (side(&one.after)) } }
+                @for (name, one) in &change.attributes { div { code { (name) } ": " (side(name, &one.before)) " → " (side(name, &one.after)) } }
                 @for relation in &change.gained { div { "now " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
                 @for relation in &change.lost { div { "no longer " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
             }

@@ -201,10 +201,31 @@ impl<R> List<'_, R> {
                     input type="search" name="q" value=[query.text("q")] placeholder={ "any words of " (self.nouns.1) } spellcheck="false" autocomplete="off";
                 }
                 @for filter in &self.filters { (field(filter, query)) }
-                @if let Some(sort) = query.text("sort") { input type="hidden" name="sort" value=(sort); }
+                (self.order_field(query))
                 button type="submit" { "Show" }
                 @if self.is_narrowed(query) { a class="button" href=(self.address) { "Clear" } }
                 (self.exports(query))
+            }
+        }
+    }
+
+    /// The order, for those to whom no headings are shown: rows are stacked on a narrow screen.
+    pub(super) fn order_field(&self, query: &Query) -> Markup {
+        let chosen = query.text("sort");
+        let sorting = || self.columns.iter().filter(|column| column.sorts);
+        let shown = sorting().filter_map(|column| Some((column, column.title?)));
+        html! {
+            @if sorting().next().is_some() {
+                label class="narrow-only" { "Order"
+                    select name="sort" {
+                        option value="" { "as it comes" }
+                        @for (column, title) in shown {
+                            @for (value, arrow) in [(column.name.to_owned(), "↑"), (format!("-{}", column.name), "↓")] {
+                                option value=(value) selected[chosen == Some(value.as_str())] { (title) " " (arrow) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -78,10 +78,9 @@ fn drawn(axis: Axis, detail: &Detail, points: &[BudgetPoint], step: i64) -> Mark
     };
     html! {
         div class="lane budget" {
-            span { (title(Lane::Budget)) " " span class="figure" { (format!("{now:.0} %")) } }
-            a href={ "/slos/" (encode(&detail.objective.id)) } aria-label=(words) {
-                svg class=(word) height=(HEIGHT) {
-                    title { (words) }
+            span { (title(Lane::Budget)) " " span class="figure" { (format!("{now:.0} %").replace('-', "−")) } }
+            a href={ "/slos/" (encode(&detail.objective.id)) } title=(words) {
+                svg class=(word) height=(HEIGHT) role="img" aria-label=(words) {
                     svg width="100%" height=(HEIGHT) viewBox={ "0 0 1000 " (HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
                         line class="limit" x1="0" x2="1000" y1=(format!("{:.1}", y(0.0))) y2=(format!("{:.1}", y(0.0))) {}
                         polyline points=(line.join(" ")) {}

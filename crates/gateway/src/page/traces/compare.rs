@@ -70,7 +70,7 @@ pub(in crate::page) fn compare(app: &App, view: &View, query: &Query) -> Result<
 fn one(view: &View, letter: &str, trace: &Trace) -> Markup {
     let TraceSummary { root_service, root_operation, .. } = trace.summary();
     html! {
-        span { strong { (letter) } " " a href={ "/traces/" (trace.id()) } { (root_service) ": " (root_operation) }
+        p { strong { (letter) } " " a href={ "/traces/" (trace.id()) } { (root_service) ": " (root_operation) }
             ", " (units::duration(trace.duration_nano())) ", " (count(trace.spans().len(), "span", "spans")) ", " (view.stamp.ago(units::time(trace.start_unix_nano()))) }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn draw(
     let bands = rows.len().div_ceil(per_band);
     let height = bands as f64 * BAND_HEIGHT + 4.0;
     html! {
-        svg class="minimap" viewBox={ "0 0 1000 " (height) } preserveAspectRatio="none" role="img"
+        svg class="minimap" viewBox={ "0 0 1000 " (height) } preserveAspectRatio="none" role="group"
             aria-label={ (units::grouped(rows.len())) " rows; rows " (slice.start + 1) " to " (slice.end) " are shown below" } {
             @if slice.len() < rows.len() {
                 rect class="window" x="0" width="1000" y=(round(slice.start as f64 / per_band as f64 * BAND_HEIGHT + 1.0)) height=(round((slice.len() as f64 / per_band as f64 * BAND_HEIGHT).max(2.0))) {}
@@ -34,7 +34,7 @@ pub(super) fn draw(
                 @let (start, end) = reach(trace, members);
                 @let failed = members.iter().any(|row| trace.spans()[*row].status == StatusCode::Error);
                 @let class = if failed { "bad" } else if members.iter().any(|row| path.contains(row)) { "path" } else { "plain" };
-                a href={ "?" (query.changed(&[("row", &(band * per_band).to_string())])) } tabindex="-1" data-part="waterfall" {
+                a href={ "?" (query.changed(&[("row", &(band * per_band).to_string())])) } tabindex="-1" data-part="waterfall" aria-label={ "Row " (band * per_band + 1) } {
                     rect class=(class) x=(round(start * 1000.0)) width=(round(((end - start) * 1000.0).max(2.0)))
                         y=(round(band as f64 * BAND_HEIGHT + 2.0)) height=(BAND_HEIGHT) {}
                 }

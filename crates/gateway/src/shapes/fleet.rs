@@ -174,7 +174,6 @@ struct EnforcementShape {
     by: &'static str,
     /// By what of the kernel, or why it cannot be done; not there for `supervision`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     detail: Option<String>,
 }
 

@@ -22,7 +22,7 @@ use crate::store::{Purpose, Store};
 const PAGES_AT_A_TIME: u32 = 256;
 
 /// The value of SQLite's `auto_vacuum` by which room is given back when it is asked for.
-const INCREMENTAL: i64 = 2;
+pub(crate) const INCREMENTAL: i64 = 2;
 
 /// What can be removed by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

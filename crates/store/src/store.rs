@@ -16,6 +16,7 @@ use crate::changes::Listeners;
 use crate::directory::{Lock, Reserve};
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
+use crate::purge::INCREMENTAL;
 use crate::readers::Readers;
 use crate::schema;
 
@@ -230,7 +231,10 @@ fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Resu
 fn prepare(connection: &Connection) -> Result<()> {
     tune(connection)?;
     // Counts for a database that is being made; see `purge` for one that was made before.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Said again, it would be written again.
+    if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES, |_| Ok(()))?;

@@ -41,13 +41,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<AuditRecordShape>("The record"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/checkpoint", "audit.checkpoint", checkpoint)
             .says("The newest signed checkpoint; kept elsewhere, it shows what was changed since")
-            .refuses([Code::Unavailable])
+            .refuses([Code::NotFound, Code::Unavailable])
             .answers_text("text/plain", "The signed note"),
         Endpoint::post(Permission::ServerManage, "/api/v3/audit/checkpoint", "audit.sign_checkpoint", sign)
             .says("Signs a checkpoint of everything so far; one is signed by itself ten minutes after a record, too")
+            .refuses([Code::Unavailable])
             .answers_text("text/plain", "The signed note"),
         Endpoint::post(Permission::ServerManage, "/api/v3/audit/keys/rotate", "audit.rotate_keys", rotate)
             .says("Signs with new keys from now on: the old ones hand over to them and are gone; a copy of the answer is worth keeping elsewhere")
+            .refuses([Code::Unavailable])
             .answers::<KeysShape>("The public keys, old and new"),
         Endpoint::get(Permission::AuditRead, "/api/v3/audit/status", "audit.status", status)
             .says("How the trail is, and by which keys its checkpoints are known")

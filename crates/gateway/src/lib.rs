@@ -51,7 +51,7 @@ pub fn pages() -> impl Iterator<Item = &'static str> {
 }
 
 /// Every address that shows a page, as the router reads it: for what visits them all. Not among them: what leads on to
-/// another site, and the list that the palette asks for.
+/// another site, and what scripts ask for.
 pub fn page_table() -> impl Iterator<Item = &'static str> {
     page::PATHS.into_iter().map(|(path, _)| path).filter(|path| page::is_shown(path))
 }

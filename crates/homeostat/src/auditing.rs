@@ -57,6 +57,16 @@ pub(crate) fn kept_head(dir: &Path) -> Result<Option<String>, StoreError> {
     Ok(store::backup::document(dir, HEAD)?.as_deref().map(note_of))
 }
 
+/// Has the database know the newest head of a trail, whatever head it knew before.
+pub(crate) fn keep_head(store: &Store, trail: &Audit) -> Result<(), String> {
+    trail.head().map_or(Ok(()), |head| put_head(store, &head.note))
+}
+
+fn put_head(store: &Store, note: &str) -> Result<(), String> {
+    let text = serde_json::to_string(note).map_err(|error| error.to_string())?;
+    store.put_document(HEAD, &text).map_err(|error| error.to_string())
+}
+
 /// What is no JSON string is no note either, and is refused as such.
 fn note_of(document: &str) -> String {
     serde_json::from_str(document).unwrap_or_else(|_| document.to_owned())
@@ -147,10 +157,7 @@ impl Keeper {
 
     fn keep_head(&mut self) {
         let Some(head) = self.audit.head().filter(|head| head.checkpoint.size > self.kept) else { return };
-        let written = serde_json::to_string(&head.note).map_err(|error| error.to_string());
-        let written =
-            written.and_then(|text| self.store.put_document(HEAD, &text).map_err(|error| error.to_string()));
-        match written {
+        match put_head(&self.store, &head.note) {
             Ok(()) => self.kept = head.checkpoint.size,
             Err(error) => log::warn!("the head of the audit trail is not kept in the database: {error}"),
         }

@@ -143,7 +143,7 @@ pub(crate) const PATHS: [(&str, Access); 42] = [
 
 /// Whether an address of [`PATHS`] shows a page, and is no step towards one.
 pub(crate) fn is_shown(path: &str) -> bool {
-    ![login::OIDC, login::OIDC_RETURN, "/palette"].contains(&path)
+    ![login::OIDC, login::OIDC_RETURN, passkeys::SIGN_IN, "/palette"].contains(&path)
 }
 
 /// Somebody who looks at a page.

@@ -1,7 +1,7 @@
 //! `homeostat audit`: verify, prove and export the audit trail of the data directory; have its keys rotated.
 //!
 //! In: the files of the trail, which are read and never written, and the head of it that the database has; no control plane
-//! is needed, and one may run. What changes something is asked of it. Out: JSON and tables on stdout.
+//! is needed, and one may run. What changes something is asked of it, but for giving up the trail, without which none starts. Out: JSON and tables on stdout.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -14,6 +14,7 @@ use domain::units::parse_duration;
 use serde_json::{Value, json};
 
 use super::config::print;
+use super::set_aside::{self, SetAsideArgs};
 use super::{Exit, Failure, Global, Output};
 use crate::auditing;
 
@@ -34,6 +35,9 @@ pub(crate) enum AuditCommand {
     Keys,
     /// Have the running control plane sign with new keys from now on; prints the public keys, to be kept elsewhere.
     RotateKey(RotateArgs),
+    /// Give up a trail that is gone or damaged: it is moved away as it is, and a new one begun that says why. While no control
+    /// plane runs.
+    SetAside(SetAsideArgs),
 }
 
 /// `audit verify`.
@@ -141,6 +145,7 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Result<Exit, Failu
         AuditCommand::Prove(args) => prove(dir, args),
         AuditCommand::Checkpoint => checkpoint(dir),
         AuditCommand::RotateKey(args) => rotate_key(global, args),
+        AuditCommand::SetAside(args) => set_aside::run(global, args),
         AuditCommand::Keys => {
             print(&audit::public_keys(dir).map_err(failure)?.text())?;
             Ok(Exit::Done)

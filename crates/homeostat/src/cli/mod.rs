@@ -17,6 +17,7 @@ mod purge;
 mod rules;
 mod running;
 mod server;
+mod set_aside;
 mod show;
 mod slo;
 mod support;

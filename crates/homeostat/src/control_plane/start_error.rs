@@ -18,7 +18,9 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The audit trail is not as it was written, or cannot be written.
-    #[error("the audit trail cannot be used; `homeostat audit verify` says more")]
+    #[error(
+        "the audit trail cannot be used; `homeostat audit verify` says more, and `homeostat audit set-aside` begins a new one where it is lost"
+    )]
     Audit(#[source] audit::AuditError),
     /// The state in it cannot be used.
     #[error(transparent)]

@@ -16,6 +16,7 @@ use crate::wrong_input::{SMALL, contents, refused};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_backup_under_load_holds_what_was_acknowledged_before_it_began", under_load),
+    ("a_trail_that_is_lost_is_given_up_by_a_person_alone_and_the_new_one_says_so", set_aside),
     ("a_backup_that_is_not_whole_or_has_no_place_changes_nothing", refusals),
 ];
 
@@ -82,6 +83,39 @@ fn under_load() {
     // What was declared is brought up anew.
     until("the services are ready", || elsewhere.all_ready());
     elsewhere.run(&["down"]).done();
+}
+
+fn set_aside() {
+    let mut fleet = Fleet::up("", SMALL);
+    let words = ["audit", "set-aside", "--why", "the disk was damaged"];
+    refused(&fleet.run(&words), 1, &["control plane"]);
+    fleet.run(&["down"]).done();
+    let log = fleet.dir.join("audit/log");
+    let segment = std::fs::read_dir(&log).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    std::fs::write(&segment, text.replacen("success", "failure", 1)).unwrap();
+    assert_ne!(std::fs::read_to_string(&segment).unwrap(), text);
+    refused(&fleet.run(&["serve", "--any-port"]), 1, &["audit", "set-aside"]);
+
+    fleet.run(&words).done();
+    fleet.serve();
+    let records = fleet.get("/api/v3/audit/records?action=audit.set_aside").unwrap();
+    assert!(records[0]["why"].as_str().unwrap().starts_with("the disk was damaged, kept as "), "{records}");
+    let holds = |dir: &std::path::Path| {
+        let ran = fleet.run(&["--dir", dir.to_str().unwrap(), "audit", "verify", "--json"]);
+        ran.json()["holds"].clone()
+    };
+    assert_eq!(holds(&fleet.dir), true);
+    let kept = std::fs::read_dir(fleet.dir.join("set-aside")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(holds(&kept), false, "what was damaged is as it was found");
+    fleet.run(&["down"]).done();
+
+    // One that is gone altogether.
+    std::fs::remove_dir_all(fleet.dir.join("audit")).unwrap();
+    refused(&fleet.run(&["serve", "--any-port"]), 1, &["audit"]);
+    fleet.run(&words).done();
+    fleet.serve();
+    fleet.run(&["down"]).done();
 }
 
 fn trace_id(n: u32) -> String {

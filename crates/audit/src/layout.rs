@@ -152,7 +152,11 @@ impl Layout {
             let path = entry.map_err(AuditError::file("list", &dir))?.path();
             match first_of(&path) {
                 Some(first) => {
-                    let len = fs::metadata(&path).map_err(AuditError::file("read", &path))?.len();
+                    let len = match fs::metadata(&path) {
+                        // Retention removed it since it was listed.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        found => found.map_err(AuditError::file("read", &path))?.len(),
+                    };
                     segments.push(SegmentFile { path, first, len });
                 }
                 None => problems.push(Problem::of_file(self.shown(&path), "it is no file of records")),

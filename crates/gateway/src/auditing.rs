@@ -13,7 +13,7 @@ use audit::{Action, Audit, NewRecord, Outcome, Via};
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
 
 use crate::guard::{REQUEST_ID, Requirement};
@@ -122,11 +122,17 @@ pub(crate) async fn record(
     let identity = request.extensions().get::<Identity>().cloned();
     let identity = identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused));
     let id = request_id(request.headers());
-    let response = next.run(request).await;
-    if let Ok(action) = Action::try_from(requirement.action.to_owned()) {
-        write(&app, of_answer(&identity, action, uri.path(), id, &response)).await;
-    }
-    response
+    // On its own: who hangs up, or is no longer waited for, has what was begun done all the same.
+    let answered = tokio::spawn(async move {
+        let response = next.run(request).await;
+        if let Ok(action) = Action::try_from(requirement.action.to_owned()) {
+            write(&app, of_answer(&identity, action, uri.path(), id, &response)).await;
+        }
+        response
+    });
+    answered.await.unwrap_or_else(|_| {
+        Problem::internal("what was asked for broke off; look before asking again").into_response()
+    })
 }
 
 /// Records that somebody came with a proof that is none.

@@ -12,6 +12,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -105,9 +106,21 @@ pub(crate) fn check(precondition: Precondition, asked: &Asked<'_>) -> Result<(),
 /// What is being overwritten now: one writer at a time of the same thing.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
-    taken: Mutex<HashSet<String>>,
+    state: Mutex<State>,
     ended: Condvar,
 }
+
+#[derive(Debug, Default)]
+struct State {
+    taken: HashSet<String>,
+    waiting: usize,
+}
+
+/// So many wait, whatever for; each holds a thread that others need, the emergency stop among them.
+const WAITING_MAX: usize = 4;
+
+/// How long one waits.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Held while something is overwritten.
 pub(crate) struct Turn<'a> {
@@ -116,22 +129,41 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turns {
-    /// Waits until nobody else overwrites this.
-    pub(crate) fn take(&self, what: String) -> Turn<'_> {
-        let mut taken = lock(&self.taken);
-        while taken.contains(&what) {
-            taken = self.ended.wait(taken).unwrap_or_else(PoisonError::into_inner);
+    /// Waits a moment until nobody else overwrites this.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Busy`] where it takes longer, or too many wait already.
+    pub(crate) fn take(&self, what: String) -> Result<Turn<'_>, Problem> {
+        let mut state = lock(&self.state);
+        if state.taken.contains(&what) {
+            if state.waiting >= WAITING_MAX {
+                return Err(busy());
+            }
+            state.waiting += 1;
+            let taken = |state: &mut State| state.taken.contains(&what);
+            let waited = self.ended.wait_timeout_while(state, WAIT, taken);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
+            if state.taken.contains(&what) {
+                return Err(busy());
+            }
         }
-        taken.insert(what.clone());
-        Turn { of: self, what }
+        state.taken.insert(what.clone());
+        Ok(Turn { of: self, what })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.of.taken).remove(&self.what);
+        lock(&self.of.state).taken.remove(&self.what);
         self.of.ended.notify_all();
     }
+}
+
+fn busy() -> Problem {
+    let said = "somebody else changes the same thing at this moment; ask again";
+    Problem { retry_after_seconds: Some(WAIT.as_secs()), ..Problem::new(Code::Busy, said) }
 }
 
 #[cfg(test)]
@@ -155,15 +187,27 @@ mod tests {
     fn writers_of_the_same_thing_wait_for_each_other_and_others_do_not() {
         let (turns, ended) = (Turns::default(), AtomicBool::new(false));
         std::thread::scope(|threads| {
-            let first = turns.take("a".to_owned());
+            let first = turns.take("a".to_owned()).unwrap();
             threads.spawn(|| {
-                let _second = turns.take("a".to_owned());
+                let _second = turns.take("a".to_owned()).unwrap();
                 assert!(ended.load(Ordering::SeqCst));
             });
-            drop(turns.take("b".to_owned()));
+            drop(turns.take("b".to_owned()).unwrap());
             ended.store(true, Ordering::SeqCst);
             drop(first);
         });
-        assert!(lock(&turns.taken).is_empty());
+        assert!(lock(&turns.state).taken.is_empty());
+    }
+
+    #[test]
+    fn few_wait_and_none_for_long() {
+        let turns = Turns::default();
+        let _held = turns.take("a".to_owned()).unwrap();
+        std::thread::scope(|threads| {
+            let waiting: Vec<_> =
+                (0..WAITING_MAX * 2).map(|_| threads.spawn(|| turns.take("a".to_owned()).is_err())).collect();
+            assert!(waiting.into_iter().all(|one| one.join().unwrap()));
+        });
+        assert_eq!(lock(&turns.state).waiting, 0);
     }
 }

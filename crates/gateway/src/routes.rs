@@ -194,7 +194,15 @@ impl Asks {
             asked.fields()?.finish()?;
         }
         let turn = match self.precondition {
-            Precondition::Of { path, .. } => Some(asked.app.turns.take(format!("{path} {}", asked.name))),
+            Precondition::Of { path, .. } => {
+                // What has no name in its address is one thing, however it is written; an account is one of many.
+                let of = match path.contains('{') {
+                    true => asked.name,
+                    false if path.contains("/me") => asked.who,
+                    false => "",
+                };
+                Some(asked.app.turns.take(format!("{path} {of}"))?)
+            }
             Precondition::Unmeetable | Precondition::Waived => None,
         };
         conditional::check(self.precondition, asked)?;

@@ -152,7 +152,7 @@ pub struct Records {
     /// Days for health scores, 1 to 3650.
     pub health_days: u64,
     /// Days for the audit trail, 1 to 36500; 0 for ever. Whole files of it are removed, once a signed checkpoint covers
-    /// them, so that records are kept up to an eighth longer; what is left verifies from there on.
+    /// them, so that records are kept up to an eighth longer, at least a day, as it was set at the last start; what is left verifies from there on.
     pub audit_days: u64,
 }
 

@@ -41,7 +41,7 @@ pub enum StoreError {
     Full,
     /// Records were to be removed that are too young for it.
     #[error(
-        "records must be at least 1d old to be removed, not {}: the limits of repairs are counted over what happened lately", show_duration(*age)
+        "records must be at least 30d old to be removed, not {}: the limits of repairs are counted over up to so long", show_duration(*age)
     )]
     TooYoung {
         /// How old they were to be.

@@ -120,9 +120,10 @@ impl Room {
 }
 
 impl Store {
-    /// The least age of what [`purge`](Self::purge) removes: a day. The limits of repairs and the signs of what keeps
-    /// coming back are counted over what is stored, so that removing what just happened would lift them.
-    pub const PURGE_AGE_MIN: Duration = Duration::from_secs(86_400);
+    /// The least age of what [`purge`](Self::purge) removes: 30 days, the longest window a policy may have. The limits of
+    /// repairs and the signs of what keeps coming back are counted over what is stored, so that removing it would lift
+    /// them.
+    pub const PURGE_AGE_MIN: Duration = Duration::from_secs(30 * 86_400);
 
     /// Removes what is over and older than `age`, of these kinds; what belongs to something that is kept stays.
     ///
@@ -150,12 +151,12 @@ impl Store {
     /// [`StoreError::Full`] where moving takes more room than there is: what was given back until then stays given back, and
     /// the rest is used again for new records.
     pub fn give_back(&self) -> Result<Room> {
-        let before = self.read(bytes)?;
-        if self.read(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
-            let free = || self.read(|connection| number(connection, "freelist_count"));
+        let before = self.alone(bytes)?;
+        if self.alone(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
+            let free = || self.alone(|connection| number(connection, "freelist_count"));
             let mut left = free()?;
             while left > 0 {
-                self.read(move_pages)?;
+                self.alone(move_pages)?;
                 // Whoever writes between may take some, and free some.
                 match free()? {
                     fewer if fewer < left => left = fewer,
@@ -163,13 +164,13 @@ impl Store {
                 }
             }
         } else {
-            self.read(|connection| {
+            self.alone(|connection| {
                 connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
                 Ok(connection.execute_batch("VACUUM")?)
             })?;
         }
-        self.read(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?))?;
-        Ok(Room { before, after: self.read(bytes)? })
+        self.cut_log()?;
+        Ok(Room { before, after: self.alone(bytes)? })
     }
 }
 

@@ -171,12 +171,30 @@ impl Store {
         }
     }
 
+    /// Runs `work` on the connection that writes, outside a transaction.
+    pub(crate) fn alone<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        work(&self.connection())
+    }
+
+    /// Copies the log back and cuts it to nothing, while nobody reads.
+    pub(crate) fn cut_log(&self) -> Result<()> {
+        let connection = self.connection();
+        let mut cut = Ok(());
+        let mut work = || cut = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        match &self.inner.readers {
+            Some(readers) => readers.hold_off(work),
+            None => work(),
+        }
+        Ok(cut?)
+    }
+
     /// Runs `write` in one transaction and takes it back: what it would have done.
     pub(crate) fn try_out<T>(&self, write: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
         let mut connection = self.connection();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = write(&tx)?;
         tx.rollback()?;
+        self.keep_log_short(&connection);
         Ok(value)
     }
 

@@ -8,11 +8,11 @@ use domain::*;
 use store::*;
 use support::*;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Two days after everything.
 fn later() -> Time {
-    at(2 * 86_400 + 1000)
+    at(60 * 86_400 + 1000)
 }
 
 fn finish(store: &Store, plan: &Plan) {
@@ -43,7 +43,7 @@ fn a_dry_run_says_what_the_removal_then_does() {
     let repaired = repair(2, &old, "cart-0");
     finish(&store, &repaired);
     experimented(&store, 3);
-    let purge = |mode| store.purge(later(), DAY, &RecordKind::ALL, mode).unwrap();
+    let purge = |mode| store.purge(later(), MONTH, &RecordKind::ALL, mode).unwrap();
     let said = purge(PurgeMode::DryRun);
     assert_eq!((said.issues, said.plans, said.experiments), (1, 2, 1));
     assert!(store.issue(old.id).unwrap().is_some() && store.plan(repaired.id).unwrap().is_some());
@@ -70,7 +70,7 @@ fn what_is_open_runs_or_is_owed_stays_whatever_its_age() {
     store.append_intent(first_step(&fault), &fault.steps[0], &Captured::Nothing, at(5)).unwrap();
     store.append_ending(first_step(&fault), &Ending::Done, at(5)).unwrap();
 
-    let pruned = store.purge(later(), DAY, &RecordKind::ALL, PurgeMode::Remove).unwrap();
+    let pruned = store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
     assert_eq!(pruned, Pruned::default());
     for plan in [&waiting, &timed, &undecided, &fault] {
         assert!(store.plan(plan.id).unwrap().is_some(), "{}", plan.id);
@@ -87,7 +87,7 @@ fn only_the_kinds_that_were_asked_for_go() {
     let repaired = repair(2, &old, "cart-0");
     finish(&store, &repaired);
     let (id, _) = experimented(&store, 3);
-    let purge = |kind| store.purge(later(), DAY, &[kind], PurgeMode::Remove).unwrap();
+    let purge = |kind| store.purge(later(), MONTH, &[kind], PurgeMode::Remove).unwrap();
     assert_eq!(purge(RecordKind::Issues), Pruned::default(), "its repair is kept, and so is the issue");
     assert_eq!(purge(RecordKind::Experiments), Pruned { plans: 1, experiments: 1, ..Pruned::default() });
     assert!(store.experiment(id).unwrap().is_none() && store.plan(repaired.id).unwrap().is_some());
@@ -99,7 +99,7 @@ fn only_the_kinds_that_were_asked_for_go() {
 fn what_limits_are_counted_over_cannot_be_removed() {
     let store = Store::in_memory().unwrap();
     for mode in [PurgeMode::DryRun, PurgeMode::Remove] {
-        let refused = store.purge(later(), DAY - Duration::from_secs(1), &RecordKind::ALL, mode);
+        let refused = store.purge(later(), MONTH - Duration::from_secs(1), &RecordKind::ALL, mode);
         assert!(matches!(refused, Err(StoreError::TooYoung { .. })), "{refused:?}");
     }
 }
@@ -125,7 +125,7 @@ fn the_disk_has_the_room_of_what_was_removed_again() {
     let dir = tempfile::tempdir().unwrap();
     let (store, full) = filled(dir.path());
     let length = || dir.path().join("homeostat.db").metadata().unwrap().len();
-    store.purge(later(), DAY, &RecordKind::ALL, PurgeMode::Remove).unwrap();
+    store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
     let room = store.give_back().unwrap();
     assert!(room.given_back() > 1 << 20, "{room:?}");
     assert!(length() < full / 4, "{} of {full} bytes are left", length());
@@ -145,7 +145,7 @@ fn a_database_that_was_made_before_gives_its_room_back_too() {
     drop(made_before);
     let full = path.metadata().unwrap().len();
     let store = Store::open(dir.path()).unwrap();
-    store.purge(later(), DAY, &RecordKind::ALL, PurgeMode::Remove).unwrap();
+    store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
     store.give_back().unwrap();
     let left = path.metadata().unwrap().len();
     assert!(left < full / 4, "{left} of {full} bytes are left");

@@ -29,7 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"older_than": "90d", "kinds": ["issues", "remediations"], "dry_run": true}]))]
 struct Purge {
-    /// How long they must be over, such as `90d`; at least `1d`.
+    /// How long they must be over, such as `90d`; at least `30d`.
     #[schemars(extend("pattern" = DURATION))]
     older_than: String,
     /// Which; all where they are left out.

@@ -41,7 +41,7 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         @for why in &unreadable { p class="notice attention" { (why) } }
     };
     let [form, rows] = of_kept(view, kept).sections(query, "drills")?;
-    Ok(Page { title: "Drills".to_owned(), sections: vec![Section::live("sentence", head), form, rows] })
+    Ok(Page { title: "Drills".to_owned(), sections: vec![Section::still("sentence", head), form, rows] })
 }
 
 pub(super) fn listed<'a>(app: &App, view: &'a View) -> Result<Listed<'a, KeptReport>, Problem> {

@@ -2,7 +2,7 @@
 //!
 //! In: a data directory, filled already. Out: a process that answers, until it is stopped with its fleet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 /// A control plane in a process of its own.
 pub(super) struct ControlPlane {
     child: Child,
+    dir: PathBuf,
+    is_down: bool,
 }
 
 impl ControlPlane {
@@ -36,7 +38,7 @@ impl ControlPlane {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        let mut server = Self { child };
+        let mut server = Self { child, dir: dir.to_owned(), is_down: false };
         let deadline = Instant::now() + START_TIME;
         while Client::find(dir)
             .and_then(|client| client.get::<Value>("/api/v3/self-healing/health-score"))
@@ -58,24 +60,35 @@ impl ControlPlane {
     }
 
     /// Takes fleet and server down.
-    pub(super) fn stop(mut self, dir: &Path) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::failed(&error);
-        let program = std::env::current_exe().map_err(failed)?;
-        Command::new(program)
-            .arg("--dir")
-            .arg(dir)
-            .arg("down")
-            .stderr(Stdio::null())
-            .status()
-            .map_err(failed)?;
-        self.child.wait().map_err(failed)?;
+    pub(super) fn stop(mut self) -> Result<(), Failure> {
+        down(&self.dir).map_err(|error| Failure::failed(&error))?;
+        self.child.wait().map_err(|error| Failure::failed(&error))?;
+        self.is_down = true;
         Ok(())
+    }
+}
+
+/// Ends what runs in a directory: the keeper and its services outlive whoever started them.
+fn down(dir: &Path) -> std::io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let status = command.arg("--dir").arg(dir).arg("down").stderr(Stdio::null()).status()?;
+    match status.success() {
+        true => Ok(()),
+        false => {
+            Err(std::io::Error::other(format!("what runs in {} cannot be ended: {status}", dir.display())))
+        }
     }
 }
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        // It has ended where it was stopped.
+        if self.is_down {
+            return;
+        }
+        if let Err(error) = down(&self.dir) {
+            provider::say!("{error}");
+        }
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -17,11 +17,12 @@ use store::{PurgeMode, RecordKind, Store, StoreError, purge_told};
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
+use crate::auditing;
 
 /// `purge`.
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArgs {
-    /// How long a record must be over, such as 90d; at least 1d, since limits of repairs are counted over what happened lately.
+    /// How long a record must be over, such as 90d; at least 30d, since limits of repairs are counted over up to so long.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     older_than: Duration,
     /// Only these: issues, remediations, experiments, operations, deployments, events, configuration, health; several with
@@ -82,8 +83,9 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
     }
     let store = Store::open(dir).map_err(|error| failed(&error))?;
     let mode = if args.yes { PurgeMode::Remove } else { PurgeMode::DryRun };
-    // Opened first: what could not be recorded is not done.
-    let trail = Audit::open(dir, Arc::new(SystemClock)).map_err(|error| failed(&error))?;
+    // Opened first: where the trail takes nothing, nothing is removed.
+    let options = auditing::options(&store, 0).map_err(|error| failed(&error))?;
+    let trail = Audit::open_with(dir, Arc::new(SystemClock), options).map_err(|error| failed(&error))?;
     let now = SystemClock.now();
     let pruned = store.purge(now, args.older_than, kinds, mode).map_err(|error| failed(&error))?;
     const ACTION: Action = Action::new("records.purge");

@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use provider::secret;
 use serde_json::{Value, json};
 
 use super::config::print;
@@ -197,6 +198,12 @@ impl Secrets {
         if let Some(table) = text.and_then(|text| text.parse::<toml::Table>().ok()) {
             table.iter().for_each(|(key, value)| in_configuration(key, value, &mut found));
         }
+        // What a reference leads to is as secret as what is written out; where it leads nowhere, there is nothing to hide.
+        let below = global.config.as_ref().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+        let referred = found.iter().filter(|text| secret::refers(text));
+        let revealed: Vec<String> =
+            referred.filter_map(|text| secret::reveal(&secret::anchored(text, below)).ok()).collect();
+        found.extend(revealed);
         found.retain(|secret| secret.len() >= SHORTEST);
         Self(found)
     }

@@ -38,8 +38,8 @@ fn closed(fleet: &Fleet, seed: u64, ago: Duration) {
 
 fn purged() {
     let mut fleet = Fleet::new("[otlp]\nenabled = false\n[metrics]\nenabled = false\n");
-    refused(&fleet.run(&["purge", "--older-than", "2d"]), 2, &["holds no data"]);
-    refused(&fleet.run(&["purge", "--older-than", "2h"]), 2, &["at least 1d"]);
+    refused(&fleet.run(&["purge", "--older-than", "60d"]), 2, &["holds no data"]);
+    refused(&fleet.run(&["purge", "--older-than", "2h"]), 2, &["at least 30d"]);
     let issues = |words: &[&str]| {
         let asked: Vec<&str> = ["purge", "--json", "--kind", "issues"].iter().chain(words).copied().collect();
         let said = fleet.run(&asked).json();
@@ -60,9 +60,9 @@ fn purged() {
         let asked: Vec<&str> = ["purge", "--json", "--kind", "issues"].iter().chain(words).copied().collect();
         fleet.run(&asked).json()["issues"].clone()
     };
-    let said = fleet.run(&["purge", "--older-than", "10d"]).done();
+    let said = fleet.run(&["purge", "--older-than", "30d"]).done();
     assert!(said.out.contains("1  closed issues") && said.err.contains("--yes"), "{said:#?}");
-    assert_eq!(issues(&["--older-than", "10d", "--yes"]), json!(1));
+    assert_eq!(issues(&["--older-than", "30d", "--yes"]), json!(1));
     let kept = fleet.get("/api/v3/self-healing/issues").unwrap();
     assert_eq!(kept.as_array().map(Vec::len), Some(1), "{kept}");
     let records = || fleet.run(&["audit", "export"]).done().out;

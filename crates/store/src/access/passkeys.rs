@@ -46,6 +46,8 @@ pub enum PasskeySaved {
     CredentialTaken,
     /// The user has as many as one may.
     TooMany,
+    /// The user is not there, or was shut out.
+    UserGone,
 }
 
 impl Store {
@@ -56,6 +58,10 @@ impl Store {
             let is_there = |sql: &str, values: &[&dyn rusqlite::ToSql]| tx.query_row(sql, values, |row| row.get(0));
             if is_there("SELECT EXISTS (SELECT 1 FROM passkeys WHERE credential = ?1)", &[&passkey.credential])? {
                 return Ok(PasskeySaved::CredentialTaken);
+            }
+            // Whoever was shut out meanwhile has none when somebody lets them in again.
+            if is_there("SELECT NOT EXISTS (SELECT 1 FROM users WHERE id = ?1 AND disabled = 0)", &[&user])? {
+                return Ok(PasskeySaved::UserGone);
             }
             let named = "SELECT EXISTS (SELECT 1 FROM passkeys WHERE user = ?1 AND name = ?2)";
             if is_there(named, &[&user, &passkey.name])? {

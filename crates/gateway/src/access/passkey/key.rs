@@ -4,7 +4,8 @@
 //! Hello makes. What is of another kind, or no point of its curve, is refused when it is registered.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
 };
 use ciborium::Value;
 
@@ -42,14 +43,21 @@ impl PublicKey {
             if (x.len(), y.len()) != (32, 32) {
                 return Err(missing());
             }
-            return Ok(Self::Es256([&[4][..], &x, &y].concat()));
+            let point = [&[4][..], &x, &y].concat();
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &point).map_err(|_| missing())?;
+            return Ok(Self::Es256(point));
         }
         if is(1, EDDSA) && number(-1) == Some(6) {
             let point = bytes(-2).filter(|point| point.len() == 32).ok_or_else(missing)?;
+            ParsedPublicKey::new(&ED25519, &point).map_err(|_| missing())?;
             return Ok(Self::Ed25519(point));
         }
         if is(3, RS256) {
             let (modulus, exponent) = bytes(-1).zip(bytes(-2)).ok_or_else(missing)?;
+            // 2048 to 8192 bits, as signatures are verified.
+            if !(256..=1024).contains(&modulus.len()) || !(1..=8).contains(&exponent.len()) {
+                return Err(missing());
+            }
             return Ok(Self::Rs256 { modulus, exponent });
         }
         Err(PasskeyError::Algorithm(algorithm.unwrap_or_default()))

@@ -286,6 +286,7 @@ impl Access {
             PasskeySaved::NameTaken => Err(AccessError::NameTaken(passkey.name)),
             PasskeySaved::CredentialTaken => Err(PasskeyError::Registered.into()),
             PasskeySaved::TooMany => Err(PasskeyError::TooMany.into()),
+            PasskeySaved::UserGone => Err(AccessError::SessionEnded),
         }
     }
 

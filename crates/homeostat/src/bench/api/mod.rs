@@ -95,7 +95,7 @@ fn measure(args: &ApiArgs, dir: &Path) -> Result<Exit, Failure> {
     let seen = load::run(&address, token, &places, args.rate, Duration::from_secs(u64::from(args.seconds)));
     let elapsed = began.elapsed();
     let after = usage(server.id()).map_err(failed)?;
-    server.stop(dir)?;
+    server.stop()?;
     let rows = |is_page: bool| -> Vec<Row> {
         let of_kind = places.iter().zip(&seen).filter(|(place, _)| place.is_page == is_page);
         of_kind.map(|(place, seen)| row(place, seen)).collect()

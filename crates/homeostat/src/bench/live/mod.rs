@@ -103,7 +103,7 @@ fn measure(args: &LiveArgs, dir: &Path) -> Result<Figures, Failure> {
     // After the server has begun, so that it is seen to do so by itself.
     provider::open_files::raise().map_err(|error| Failure::failed(&error))?;
     let measured = follow(args, dir, server.id());
-    server.stop(dir)?;
+    server.stop()?;
     measured
 }
 

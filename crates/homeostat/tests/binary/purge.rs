@@ -45,13 +45,13 @@ fn purged() {
         let said = fleet.run(&asked).json();
         (said["dry_run"].clone(), said["issues"].clone())
     };
-    for (seed, days) in [(1, 2), (2, 20), (3, 40)] {
+    for (seed, days) in [(1, 2), (2, 40), (3, 80)] {
         closed(&fleet, seed, DAY * days);
     }
     // Where no server runs.
-    assert_eq!(issues(&["--older-than", "30d"]), (json!(true), json!(1)));
-    assert_eq!(issues(&["--older-than", "30d", "--yes"]), (json!(false), json!(1)));
-    assert_eq!(issues(&["--older-than", "30d", "--yes"]), (json!(false), json!(0)));
+    assert_eq!(issues(&["--older-than", "60d"]), (json!(true), json!(1)));
+    assert_eq!(issues(&["--older-than", "60d", "--yes"]), (json!(false), json!(1)));
+    assert_eq!(issues(&["--older-than", "60d", "--yes"]), (json!(false), json!(0)));
     nothing_runs(&fleet);
 
     // Over the one that does.

@@ -68,6 +68,24 @@ fn a_viewer_sees_state_and_is_told_which_role_the_rest_takes() {
 }
 
 #[test]
+fn a_session_that_somebody_planted_is_not_the_one_that_is_signed_in() {
+    let (server, _) = with_ada();
+    // Whoever plants a cookie knows its value: one of their own, or one that was never given out.
+    let own = sign_in(&server, "ada", PASSWORD);
+    let name = own.split('=').next().unwrap();
+    for planted in [own.clone(), format!("{name}={}", "a".repeat(43))] {
+        let reply = send(&server, "/login", &format!("name=ada&password={PASSWORD}"), &planted);
+        let given = reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+        assert_ne!(given, planted);
+        assert!(page(&server, "/", &given).body.contains("Signed in as ada"));
+        assert!(
+            !page(&server, "/", &planted).body.contains("Signed in as ada"),
+            "the planted one is nobody's"
+        );
+    }
+}
+
+#[test]
 fn signing_out_ends_the_session() {
     let server = start(scene::calm);
     let cookie = server.cookie();

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -337,6 +338,29 @@ fn distributions_are_there_before_their_first_value() {
         {
             assert!(text.lines().any(|have| have == line), "{line} in {text}");
         }
+    }
+}
+
+#[test]
+fn no_address_leads_out_of_what_is_served() {
+    let server = start(scene::busy);
+    let out = [
+        "../../../../../../etc/passwd",
+        "..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "/etc/passwd",
+    ];
+    let places =
+        gateway::page_table().map(str::to_owned).chain(gateway::addresses().into_iter().map(|one| one.path));
+    let open: BTreeSet<String> = places
+        .filter_map(|path| Some(path.split_once('{')?.0.to_owned()))
+        .chain(["/static/".to_owned()])
+        .collect();
+    assert!(open.len() > 10, "{open:?}");
+    for (before, out) in open.iter().flat_map(|before| out.map(|out| (before, out))) {
+        let reply = server.get(&format!("{before}{out}"));
+        assert_ne!(reply.status, 500, "{before}{out}");
+        assert!(!reply.body.contains("root:x:0:"), "{before}{out}");
     }
 }
 

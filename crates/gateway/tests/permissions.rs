@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use audit::{Audit, Filter, Outcome};
 use domain::access::Permissions;
@@ -366,6 +369,43 @@ fn a_token_makes_none_that_outlives_it_or_may_more() {
 fn rfc3339_in(hours: u64) -> String {
     let now = MachineClock::start().now();
     now.plus(std::time::Duration::from_secs(hours * 3600)).rfc3339()
+}
+
+#[test]
+fn what_somebody_began_is_in_the_trail_though_they_hung_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(scene::calm, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let body = json!({"type": "pause", "target": {"resource": "instance/cart-0"}, "duration_seconds": 60});
+    let (body, host) = (body.to_string(), server.host());
+    {
+        // The experiment is written down before the fleet is asked for the lock that is held here.
+        let _held = server.fleet.faults.lock().unwrap();
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        write!(
+            stream,
+            "POST /api/v3/chaos/experiment HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        until("it is begun", || !server.fleet.store.experiments(1, None).unwrap().is_empty());
+        drop(stream);
+        // An answer to somebody else shows that the server has seen the other one leave.
+        until("it was seen to leave", || server.get("/health").status == 200);
+    }
+    until("it is recorded", || {
+        let filter = Filter { action: Some("experiments.create".to_owned()), ..Filter::default() };
+        !audit.query(&filter).unwrap().records.is_empty()
+    });
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{what}: not within 30 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

@@ -95,6 +95,8 @@ fn unpack(file: &Path, to: &Path) -> Result<Manifest, BackupError> {
         let path = more.path().map_err(unreadable)?.into_owned();
         return Err(damaged(format!("its manifest does not name {}", path.display())));
     }
+    // To its end, where the checksum of the whole stands: it covers what lies between files as well.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
     Ok(manifest)
 }
 

@@ -161,6 +161,9 @@ fn get_user(asked: &Asked<'_>) -> Answer {
 }
 
 fn update_user(asked: &Asked<'_>) -> Answer {
+    if asked.body.is_empty() {
+        return Err(Problem::new(Code::BadRequest, "nothing is said of what to change; send a JSON object"));
+    }
     let ChangedUser { display_name, roles, disabled, password } = asked.body()?;
     let read = accounts(asked).user(asked.name)?;
     let update = UserUpdate {

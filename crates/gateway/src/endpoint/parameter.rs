@@ -63,11 +63,15 @@ pub(crate) enum Kind {
     Boolean,
 }
 
+/// Characters of a text at most: several of them, with each byte escaped, have room in the head of a request.
+const TEXT_MAX: usize = 256;
+
 impl Parameter {
     pub(crate) fn new(name: &'static str, kind: Kind, description: &'static str) -> Self {
         Self { name, kind, description }
     }
 
+    /// Up to [`TEXT_MAX`] characters.
     pub(crate) fn text(name: &'static str, description: &'static str) -> Self {
         Self::new(name, Kind::Text, description)
     }
@@ -131,7 +135,7 @@ impl Parameter {
                 json!({"type": "string", "pattern": pattern, "examples": [example]})
             }
             Kind::Id => json!({"type": "string", "format": "uuid"}),
-            Kind::Text => json!({"type": "string"}),
+            Kind::Text => json!({"type": "string", "maxLength": TEXT_MAX}),
             Kind::Repeated { pattern } => {
                 json!({"type": "array", "items": {"type": "string", "pattern": pattern}})
             }
@@ -140,7 +144,7 @@ impl Parameter {
     }
 }
 
-/// Refuses every parameter but these, what is given twice, and what is given without a value where the empty text is none:
+/// Refuses every parameter but these, a text that is too long, what is given twice, and what is given without a value where the empty text is none:
 /// a misspelt filter must not find everything.
 pub(crate) fn check(query: &Query, known: &[Parameter]) -> Result<(), Problem> {
     if known.is_empty() {
@@ -153,6 +157,10 @@ pub(crate) fn check(query: &Query, known: &[Parameter]) -> Result<(), Problem> {
         let repeats = matches!(kind, Kind::Repeated { .. });
         if query.given(name).count() > 1 && !repeats {
             return Err(Problem::field(*name, format!("`{name}` is given more than once; give it once")));
+        }
+        if matches!(kind, Kind::Text) && query.given(name).any(|text| text.chars().count() > TEXT_MAX) {
+            let problem = format!("`{name}` has more than {TEXT_MAX} characters; look for less");
+            return Err(Problem::field(*name, problem));
         }
         if !matches!(kind, Kind::Text) && query.given(name).any(str::is_empty) {
             return Err(Problem::field(*name, format!("`{name}` is empty; give a value, or leave it out")));

@@ -107,7 +107,7 @@ struct ChangedUser {
     display_name: Option<String>,
     /// All roles it is to have.
     #[serde(default)]
-    #[schemars(schema_with = "some_roles")]
+    #[schemars(schema_with = "some_roles_or_none")]
     roles: Option<Vec<Role>>,
     /// Whether it is shut out.
     disabled: Option<bool>,
@@ -126,7 +126,7 @@ struct NewToken {
     owner: Option<String>,
     /// Its roles; one's own where they are left out.
     #[serde(default)]
-    #[schemars(schema_with = "some_roles")]
+    #[schemars(schema_with = "some_roles_or_none")]
     roles: Option<Vec<Role>>,
     /// What of these it may, such as `["telemetry:write"]`; all of it where it is left out.
     scope: Option<Vec<String>>,
@@ -138,6 +138,11 @@ struct NewToken {
 /// At least one role.
 fn some_roles(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "minItems": 1, "items": choices(Role::ALL.map(Role::name))})
+}
+
+/// The same, where they may be left out.
+fn some_roles_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["array", "null"], "minItems": 1, "items": choices(Role::ALL.map(Role::name))})
 }
 
 fn accounts<'a>(asked: &'a Asked<'_>) -> &'a Accounts {

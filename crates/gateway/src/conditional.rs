@@ -7,7 +7,8 @@
 //! - A tag is a hash of the body, and so a strong one. A handler whose answer says more than what people change (how long a
 //!   pause still lasts) gives a tag of its own over the rest. What is streamed has none.
 //! - A write names the `GET` whose answer it overwrites. With `If-Match` it is done only while that has the tag. Writes of
-//!   the same thing wait for each other, with and without `If-Match`, so that nothing lies between look and change.
+//!   the same thing wait for each other a moment, with and without `If-Match`, so that no other write by REST lies
+//!   between look and change. Forms, GraphQL and the loop take no turn.
 //! - No precondition is ever required: a write without one says that it does not matter what is there.
 
 use std::collections::HashSet;

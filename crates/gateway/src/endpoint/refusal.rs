@@ -50,6 +50,10 @@ impl Endpoint {
         if !matches!(self.precondition, Precondition::Waived) {
             all.push(Code::PreconditionFailed);
         }
+        if matches!(self.precondition, Precondition::Of { .. }) {
+            // Somebody else overwrites the same thing.
+            all.push(Code::Busy);
+        }
         Code::ALL.iter().copied().filter(|code| all.contains(code)).collect()
     }
 

@@ -9,6 +9,7 @@ mod backup;
 mod chaos;
 mod config;
 mod deploy;
+mod exit;
 mod infra;
 mod manual;
 mod operate;
@@ -26,7 +27,6 @@ mod tls;
 mod traces;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 pub use clap::Parser;
@@ -38,6 +38,7 @@ use crate::client::Client;
 
 pub(crate) use config::{load as load_config, print};
 pub(crate) use deploy::{Rollout, await_plan};
+pub use exit::{Exit, Failure};
 #[cfg(test)]
 pub(crate) use manual::command;
 pub(crate) use operate::wait_until_ready;
@@ -391,74 +392,6 @@ pub(crate) struct DrillArgs {
     /// Write the report here: Markdown for `.md`, HTML for `.html`. May be given twice.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Vec<PathBuf>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Done.
-    Done,
-    /// It was tried and failed, or a check found something wrong.
-    Failed,
-    /// Wrong arguments or a wrong file; nothing was done.
-    Usage,
-    /// No control plane is running.
-    NotRunning,
-    /// Refused by the guard, or waits for approval.
-    Refused,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::NotRunning => 3,
-            Exit::Refused => 4,
-        })
-    }
-}
-
-/// Why a command came to nothing: the sentence for people, and the exit code.
-#[derive(Debug)]
-pub struct Failure {
-    /// How the command ends.
-    pub exit: Exit,
-    /// What was wrong and what to do; causes follow after colons.
-    pub message: String,
-}
-
-impl Failure {
-    /// A failure with its whole chain of causes.
-    pub(crate) fn new(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self { exit, message }
-    }
-
-    /// It was tried and failed.
-    pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
-        Self::new(Exit::Failed, error)
-    }
-}
-
-impl From<crate::client::ClientError> for Failure {
-    fn from(error: crate::client::ClientError) -> Self {
-        use crate::client::ClientError;
-        let exit = match &error {
-            ClientError::NotRunning { .. } | ClientError::Unreachable { .. } => Exit::NotRunning,
-            ClientError::Refused { status: 409, .. } => Exit::Refused,
-            ClientError::Refused { status: 400..=499, .. } => Exit::Usage,
-            ClientError::Refused { .. } | ClientError::Unreadable { .. } => Exit::Failed,
-        };
-        Self::new(exit, &error)
-    }
 }
 
 /// Begins to say what is logged; `serve` says it as configured.

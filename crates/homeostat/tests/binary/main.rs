@@ -59,12 +59,27 @@ fn main() -> ExitCode {
         .chain(support::TESTS)
         .chain(access::TESTS)
         .chain(kills::TESTS);
-    let mut failed = 0;
+    let (mut passed, mut failed) = (0, Vec::new());
     for (name, test) in tests.filter(|(name, _)| wanted(name)) {
         let began = Instant::now();
-        let verdict = if catch_unwind(AssertUnwindSafe(test)).is_ok() { "ok" } else { "FAILED" };
-        failed += usize::from(verdict != "ok");
-        println!("test {name} ... {verdict} ({:.1} s)", began.elapsed().as_secs_f64());
+        if catch_unwind(AssertUnwindSafe(test)).is_ok() {
+            passed += 1;
+            println!("test {name} ... ok ({:.1} s)", began.elapsed().as_secs_f64());
+        } else {
+            failed.push(*name);
+            println!("test {name} ... FAILED");
+        }
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    conclude(passed, &failed)
+}
+
+/// Says at the end which tests failed, in the words of Rust's own harness, for people and programs that look there.
+fn conclude(passed: usize, failed: &[&str]) -> ExitCode {
+    if failed.is_empty() {
+        println!("\ntest result: ok. {passed} passed; 0 failed");
+        return ExitCode::SUCCESS;
+    }
+    println!("\nfailures:\n    {}\n", failed.join("\n    "));
+    println!("test result: FAILED. {passed} passed; {} failed", failed.len());
+    ExitCode::FAILURE
 }

@@ -39,15 +39,27 @@ fn main() -> ExitCode {
     let chosen: Vec<_> = tests
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))
         .collect();
-    let mut failed = Vec::new();
+    let (mut passed, mut failed) = (0, Vec::new());
     for (name, test) in chosen {
         let begun = std::time::Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(test));
-        let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {verdict} ({:.1} s)", begun.elapsed().as_secs_f64());
-        if outcome.is_err() {
-            failed.push(name);
+        if catch_unwind(AssertUnwindSafe(test)).is_ok() {
+            passed += 1;
+            println!("test {name} ... ok ({:.1} s)", begun.elapsed().as_secs_f64());
+        } else {
+            failed.push(*name);
+            println!("test {name} ... FAILED");
         }
     }
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    conclude(passed, &failed)
+}
+
+/// Says at the end which tests failed, in the words of Rust's own harness.
+fn conclude(passed: usize, failed: &[&str]) -> ExitCode {
+    if failed.is_empty() {
+        println!("\ntest result: ok. {passed} passed; 0 failed");
+        return ExitCode::SUCCESS;
+    }
+    println!("\nfailures:\n    {}\n", failed.join("\n    "));
+    println!("test result: FAILED. {passed} passed; {} failed", failed.len());
+    ExitCode::FAILURE
 }

@@ -5,6 +5,7 @@
 //! is removed at the end.
 
 pub(crate) mod deploy;
+mod left_behind;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::cli::{DemoArgs, Exit, Failure, Global};
 use crate::config::Config;
 use crate::control_plane::{ControlPlane, OccupiedPort};
 use crate::drill::{Drill, drill_policy};
-use crate::signals;
+use crate::signals::{self, Hangup};
 
 /// The demo fleet.
 pub(crate) const SHOP: &str = include_str!("../../../drills/shop.yaml");
@@ -30,7 +31,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Runs the demo.
 pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
-    signals::catch().map_err(|error| Failure::failed(&error))?;
+    signals::catch(Hangup::Ends).map_err(|error| Failure::failed(&error))?;
     let began = Instant::now();
     let mut config = crate::cli::load_config(global)?;
     config.gateway.port = args.port;
@@ -49,6 +50,12 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     provider::say!("ready     after {:.1} s", began.elapsed().as_secs_f64());
     let exit = if args.no_drill { Exit::Done } else { drill(&fleet, &config)? };
     if !args.exit && !signals::ending() {
+        if !args.no_drill {
+            provider::say!(
+                "\nthe report stands at {}/drills as long as the demo is up",
+                fleet.plane().address()
+            );
+        }
         provider::say!("\nstays up: open {} and break something, for example", fleet.plane().address());
         provider::say!(
             "  homeostat --dir {} chaos inject pause --target instance/cart-0 --for 2m",
@@ -59,6 +66,9 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
         while !signals::ending() {
             std::thread::sleep(POLL);
         }
+    }
+    if signals::ending() {
+        provider::say!("taking the fleet down");
     }
     fleet.down()?;
     Ok(exit)
@@ -86,7 +96,9 @@ fn drill(fleet: &TemporaryFleet, config: &Config) -> Result<Exit, Failure> {
         runs.push(run);
     }
     let report: Report = drill.report(0, runs);
-    crate::drill::keep(&report, &Archive::of_data_directory(&fleet.dir));
+    if let Err(error) = Archive::of_data_directory(&fleet.dir).keep(&report) {
+        provider::say!("the report cannot be shown at /drills: {error}");
+    }
     let style = Style::Plain;
     let mut text = format!("\n{}\n", header(style));
     for run in &report.runs {
@@ -115,6 +127,7 @@ pub(crate) struct TemporaryFleet {
 impl TemporaryFleet {
     /// Brings it up.
     pub(crate) fn start(config: &Config) -> Result<Self, Failure> {
+        left_behind::take_down();
         let dir = temporary_dir().map_err(|error| Failure::failed(&error))?;
         let started = ControlPlane::start(&dir, config, OccupiedPort::TakeAnother, Some(&shop()?));
         match started {
@@ -148,6 +161,15 @@ impl Drop for TemporaryFleet {
             remove(&self.dir);
         }
     }
+}
+
+/// The directories of demos and drills, of those that are up and of those that were killed.
+fn directories() -> std::io::Result<Vec<PathBuf>> {
+    let is_one = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DIRECTORIES))
+    };
+    let entries = std::fs::read_dir(std::env::temp_dir())?;
+    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_one).collect())
 }
 
 /// A new directory of this process's own.

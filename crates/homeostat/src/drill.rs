@@ -46,7 +46,7 @@ pub(crate) fn run(global: &Global, args: &DrillArgs) -> Result<Exit, Failure> {
         crate::cli::print(&compare(&read_report(a)?, &read_report(b)?))?;
         return Ok(Exit::Done);
     }
-    signals::catch().map_err(|error| Failure::failed(&error))?;
+    signals::catch(signals::Hangup::Ends).map_err(|error| Failure::failed(&error))?;
     let mut config = crate::cli::load_config(global)?;
     config.healing.witness = args.witness.unwrap_or(config.healing.witness);
     config.policy = drill_policy(config.policy);

@@ -10,6 +10,7 @@ mod chaos;
 mod config;
 mod deploy;
 mod exit;
+mod here;
 mod infra;
 mod manual;
 mod operate;
@@ -107,6 +108,9 @@ pub(crate) enum Switch {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Bring up a fleet of real processes under load, break it, watch it heal, print what was measured.
+    ///
+    /// The fleet and its data lie in a directory of their own beneath TMPDIR, which is removed at the end; `--dir` names the demo
+    /// that `demo deploy` means.
     Demo(DemoArgs),
     /// Run the control plane in the foreground, for what runs in the data directory.
     Serve(ServeArgs),
@@ -403,6 +407,7 @@ pub fn begin_log() {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     crate::platform::check(&command)?;
+    here::check(&global, &command)?;
     match command {
         Command::Demo(DemoArgs { command: Some(DemoCommand::Deploy(args)), .. }) => {
             crate::demo::deploy::run(&global, &args)

@@ -131,6 +131,10 @@ pub(crate) fn wait_until_ready(provider: &ProcessProvider) -> Result<(), Failure
         if missing.is_empty() {
             return Ok(());
         }
+        if crate::signals::ending() {
+            let message = format!("asked to end before everything was ready: {}", missing.join(", "));
+            return Err(Failure { exit: Exit::Failed, message });
+        }
         if began.elapsed() > READY_LIMIT {
             return Err(Failure {
                 exit: Exit::Failed,

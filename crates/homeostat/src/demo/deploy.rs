@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::DIRECTORIES;
 use crate::cli::{DemoDeployArgs, Exit, Failure, Global, Rollout, await_plan, print};
 use crate::client::{Client, ClientError};
 
@@ -75,11 +74,7 @@ fn find(global: &Global) -> Result<Client, Failure> {
     {
         return Ok(client);
     }
-    let entries = std::fs::read_dir(std::env::temp_dir()).map_err(|error| Failure::failed(&error))?;
-    let is_demo = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DIRECTORIES))
-    };
-    let dirs = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_demo);
+    let dirs = super::directories().map_err(|error| Failure::failed(&error))?.into_iter();
     let mut up: Vec<(PathBuf, Client)> =
         dirs.filter_map(|dir| Some((dir.clone(), Client::find(&dir).ok()?))).collect();
     match up.len() {

@@ -7,6 +7,7 @@
 mod access;
 mod answers;
 mod backup;
+mod demo;
 mod deployments;
 mod emergency;
 mod fleet;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         .chain(wrong_state::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
+        .chain(demo::TESTS)
         .chain(deployments::TESTS)
         .chain(telemetry::TESTS)
         .chain(tls::TESTS)

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_newer_data_directory_is_refused_and_stays_as_it_is", newer_schema),
     ("serve_where_nothing_was_ever_up_leaves_nothing", nothing_up),
     ("a_full_disk_is_named_and_nothing_is_started", full_disk),
+    ("what_works_on_this_machine_refuses_to_be_meant_for_a_server", meant_for_a_server),
 ];
 
 pub(crate) const SMALL: &str =
@@ -166,6 +167,25 @@ fn occupied_port() {
     refused(&ran, 1, &[&port.to_string(), "occupied", "--any-port"]);
     nothing_runs(&fleet);
     assert!(contents(&fleet.dir) == before, "the data directory changed");
+}
+
+fn meant_for_a_server() {
+    let fleet = Fleet::up("", SMALL);
+    let before = ["ticker-0", "ticker-1"].map(|name| fleet.pid(name));
+    let (file, elsewhere) = (fleet.write("backup.tar.zst", ""), "https://homeostat.example:4000");
+    let file = file.to_str().unwrap();
+    for words in [
+        vec!["down"],
+        vec!["backup", file],
+        vec!["restore", file, "--replace"],
+        vec!["reload"],
+        vec!["audit", "verify"],
+    ] {
+        let ran = fleet.run(&[words.as_slice(), &["--server", elsewhere]].concat());
+        refused(&ran, 2, &[words[0], elsewhere, fleet.dir.to_str().unwrap()]);
+    }
+    assert_eq!(["ticker-0", "ticker-1"].map(|name| fleet.pid(name)), before);
+    assert_eq!(std::fs::read(file).unwrap(), b"");
 }
 
 fn second_controller() {

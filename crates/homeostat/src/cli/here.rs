@@ -1,0 +1,38 @@
+//! Commands that work on this machine alone, whatever server is named.
+//!
+//! In: a command and `--server`. Out: a refusal where the one does not go with the other: who names a server and takes the
+//! fleet of this machine down instead has lost the wrong one.
+
+use super::audit::AuditCommand;
+use super::{Command, Exit, Failure, Global};
+
+/// Refuses `--server` (or its variable) to a command that would work on this machine instead.
+pub(super) fn check(global: &Global, command: &Command) -> Result<(), Failure> {
+    let (Some(server), Some(name)) = (&global.server, works_here(command)) else { return Ok(()) };
+    let dir = global.dir.display();
+    let message = format!(
+        "`{name}` works on this machine, with its data directory {dir}, and would do nothing at {server}; leave \
+         --server out, unset HOMEOSTAT_SERVER, or run it there"
+    );
+    Err(Failure { exit: Exit::Usage, message })
+}
+
+/// The name of a command that starts, ends, changes or reads what is on this machine and asks no server for it.
+fn works_here(command: &Command) -> Option<&'static str> {
+    Some(match command {
+        Command::Demo(_) => "demo",
+        Command::Serve(_) => "serve",
+        Command::Drill(_) => "drill",
+        Command::Up(_) => "up",
+        Command::Down => "down",
+        Command::Bench(_) => "bench",
+        Command::Reload(_) => "reload",
+        Command::LogLevel(_) => "log-level",
+        Command::SupportBundle(_) => "support-bundle",
+        Command::Backup(_) => "backup",
+        Command::Restore(_) => "restore",
+        Command::Audit(AuditCommand::List(_) | AuditCommand::RotateKey(_)) => return None,
+        Command::Audit(_) => "audit",
+        _ => return None,
+    })
+}

@@ -36,7 +36,8 @@ async fn one_connection_carries_requests_that_come_one_after_another() {
 #[tokio::test]
 async fn a_get_is_tried_elsewhere_when_no_connection_can_be_made() {
     let server = Server::start(0).await;
-    let link = Link::start(config([server.backend.clone(), refusing(1).await])).await;
+    let (nobody, _socket) = refusing(1);
+    let link = Link::start(config([server.backend.clone(), nobody])).await;
     for _ in 0..4 {
         assert_eq!(link.get("/").await.body, "cart-0");
     }
@@ -47,7 +48,8 @@ async fn a_get_is_tried_elsewhere_when_no_connection_can_be_made() {
 #[tokio::test]
 async fn a_post_is_not_tried_elsewhere() {
     let server = Server::start(0).await;
-    let link = Link::start(config([server.backend.clone(), refusing(1).await])).await;
+    let (nobody, _socket) = refusing(1);
+    let link = Link::start(config([server.backend.clone(), nobody])).await;
     let mut statuses = [link.post("/").await.status, link.post("/").await.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 502]);

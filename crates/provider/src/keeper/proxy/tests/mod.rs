@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use super::*;
@@ -89,9 +90,8 @@ impl Server {
                 let (counted, held) = (counted.clone(), held.subscribe());
                 let mut closed = closed.subscribe();
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        answer(ordinal, counted.clone(), held.clone(), request)
-                    });
+                    let service =
+                        service_fn(move |request| answer(ordinal, counted.clone(), held.clone(), request));
                     let connection = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service);
                     tokio::select! {
@@ -153,11 +153,12 @@ async fn answer(
     })
 }
 
-/// An address at which nobody listens.
-async fn refusing(ordinal: u32) -> Backend {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    Backend { instance: instance(ordinal), address, ready: true, ejected: false }
+/// An address at which nobody listens, nor will while its socket lives.
+fn refusing(ordinal: u32) -> (Backend, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (Backend { instance: instance(ordinal), address, ready: true, ejected: false }, socket)
 }
 
 fn config(backends: impl IntoIterator<Item = Backend>) -> LinkConfig {

@@ -97,7 +97,8 @@ async fn the_time_the_caller_takes_does_not_count_as_latency() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_is_made_elsewhere() {
-    let link = link([echo(0).await, refusing(1).await]).await;
+    let (nobody, _socket) = refusing(1);
+    let link = link([echo(0).await, nobody]).await;
     for _ in 0..4 {
         ping(&mut link.connect().await).await.unwrap();
     }
@@ -106,7 +107,8 @@ async fn a_connection_that_is_refused_is_made_elsewhere() {
 
 #[tokio::test]
 async fn nobody_to_connect_to_is_unanswered() {
-    let link = link([refusing(0).await]).await;
+    let (nobody, _socket) = refusing(0);
+    let link = link([nobody]).await;
     assert!(!matches!(end_of(&mut link.connect().await).await, Ok(1..)));
     eventually("it is counted", || link.totals() == [1, 1, 0, 1]).await;
 }

@@ -392,7 +392,8 @@ fn what_cannot_be_a_target_is_refused_and_nothing_changes() {
         let error = refused(Target { labels, ..good.clone() });
         assert!(matches!(error, TargetError::Label { .. }), "{error}");
     }
-    let twice = scraper.set_targets(vec![good.clone(), Target { interval: long, ..good.clone() }]);
+    let twice =
+        scraper.set_targets(vec![good.clone(), Target { interval: 2 * good.interval, ..good.clone() }]);
     assert!(matches!(twice, Err(TargetError::Twice { .. })));
     let states = scraper.targets();
     assert_eq!((states.len(), &states[0].target), (1, &good));

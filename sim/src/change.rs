@@ -1,4 +1,7 @@
 //! [`Change`] over the world, to the letter of its contract.
+//!
+//! In: cleared steps, in any order and as often as they come. Out: a changed world, or the trouble that the story has in store
+//! for the step. A step that was undone is not done again, and doing one twice changes nothing.
 
 use decide::plan::ClearedStep;
 use domain::{

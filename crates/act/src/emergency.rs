@@ -23,6 +23,11 @@ impl Executor {
     /// The world comes first and the journal second, the only place where it does: an undo that was not
     /// journaled is only done again. Plans that are injecting right now notice and take their own steps
     /// back; repairs go on. Nothing is injected until [`store::Store::clear_emergency_stop`].
+    ///
+    /// # Errors
+    ///
+    /// [`ActError::FaultsRemain`](crate::ActError::FaultsRemain) where the provider did not take them out, the journal's where
+    /// the stop could not be written down. The stop is in force in either case.
     pub fn emergency_stop(&self) -> Result<Stopped> {
         self.stopping.store(true, Ordering::SeqCst);
         self.running.cancel_disturbing("the emergency stop was pressed");

@@ -1,4 +1,8 @@
 //! Running a plan, step by step.
+//!
+//! In: a cleared plan, and where it takes a slot the limits of slots. Each step is asked for, written down as an intent,
+//! done, and looked for until its effect is there or its time is over. Out: [`Ran`]: done, refused before anything was
+//! touched, or taken back. That a step fails is a result; an error is that the journal could not be kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -102,12 +106,21 @@ impl Executor {
 
     /// Runs a plan that was given its slot ([`Store::start_plan`]). Blocks until its steps are done or taken
     /// back.
+    ///
+    /// # Errors
+    ///
+    /// Where the plan is not in the store or ran already, and where the journal cannot be kept: then it is left to
+    /// [`run_due`](Self::run_due).
     pub fn run(&self, cleared: &Cleared<Plan>) -> Result<Ran> {
         self.run_steps(cleared, None)
     }
 
     /// Takes a slot for a pending plan and runs it. The slot, the status and the first intent are one
-    /// transaction.
+    /// transaction. No slot is a result, [`Ran::Refused`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
     pub fn run_within(&self, cleared: &Cleared<Plan>, limits: &SlotLimits) -> Result<Ran> {
         self.run_steps(cleared, Some(limits))
     }

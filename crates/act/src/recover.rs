@@ -91,6 +91,10 @@ impl Executor {
     /// Takes out every fault and settles every plan that was under way, without waiting for anything: what is
     /// still awaited is settled by [`Executor::run_due`]. Run before anything else, and once more wherever it
     /// failed: doing it again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// Where the provider does not answer or the journal cannot be kept; what was settled until then stays settled.
     pub fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         let open = self.store.entries_without_ending()?;

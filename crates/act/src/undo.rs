@@ -1,4 +1,7 @@
 //! Taking plans back: after a failure, by hand, when their time has come.
+//!
+//! In: a plan with its journal. Out: an [`UndoReport`], and an ending in the journal for each step that was taken back, last
+//! step first. What cannot be taken back now is owed by a timer in the store, so that it is not forgotten by a crash.
 
 use std::time::Duration;
 
@@ -57,7 +60,12 @@ impl Executor {
     /// Rolls a plan back, last step first, stopping it first where it runs. Doing it again is harmless.
     ///
     /// The plan becomes rolled back, or failed where nothing could be taken back. A fault that had its
-    /// effect stays a success: its end is no roll-back.
+    /// effect stays a success: its end is no roll-back. Steps that could not be taken back are no error: the report
+    /// names them, and they are tried again.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such plan, or the journal cannot be kept.
     pub fn undo_plan(&self, id: PlanId, why: &str) -> Result<UndoReport> {
         self.running.cancel_and_wait(id, why);
         let record = self.store.plan(id)?.ok_or(ActError::UnknownPlan(id))?;
@@ -80,6 +88,10 @@ impl Executor {
 
     /// Takes back a measure or a fault whose time has come. The plan's status stays: it did what it was
     /// made for.
+    ///
+    /// # Errors
+    ///
+    /// As [`undo_plan`](Self::undo_plan).
     pub fn lift_plan(&self, id: PlanId) -> Result<UndoReport> {
         let report = self.undo_steps(id, "its time is over")?;
         if report.is_complete() {

@@ -1,7 +1,9 @@
 //! A real Alertmanager receives our alerts, and that they are over. Debian's package `prometheus-alertmanager` brings it.
 
+#[path = "../../provider/tests/shared/port.rs"]
+mod port;
+
 use std::io::Read;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,10 +27,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// `None` where it is not installed.
@@ -73,7 +71,7 @@ fn alerts(url: &str) -> Vec<serde_json::Value> {
 #[test]
 fn alertmanager_receives_an_alert_and_its_end() {
     let dir = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = port::free_port();
     let Some(first) = start(dir.path(), port) else {
         println!("skipped: no Alertmanager");
         return;

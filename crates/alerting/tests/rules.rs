@@ -11,7 +11,7 @@ use promql::rules::{ActivePhase, Health, RuleStates};
 use promql::{Labels, MatchOp, Matcher, Sample, Select, Source, Value};
 use provider::clock::SystemClock;
 
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(60);
 
 /// A store of series, and rules over it.
 struct World {

@@ -6,6 +6,9 @@
 //! without a change is asked for at the begin and at the end. The log is closed, its last records covered by the head and by
 //! no checkpoint: truncations cut those off, too.
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -16,27 +19,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use audit::{Action, Audit, NewRecord, Options, Outcome, Trusted, Via, verify};
-use domain::{Clock, Time};
+use running::Running;
 use serde_json::json;
 
 const ACTION: Action = Action::new("remediation.approve");
 
 /// Records that come after the last checkpoint.
 const UNCOVERED: u64 = 500;
-
-/// Time goes on by itself from an arbitrary date.
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> Time {
-        let us = self.0.elapsed().as_micros() as u64;
-        Time { boot_us: us, wall_us: 1_700_000_000_000_000 + us as i64 }
-    }
-
-    fn wait(&self, duration: Duration) {
-        thread::sleep(duration);
-    }
-}
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): the same changes for the same seed.
 struct Random(u64);

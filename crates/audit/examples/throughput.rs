@@ -3,30 +3,20 @@
 //! `cargo run --release -p audit --example throughput [RECORDS] [THREADS] [DIR]`; by default 1,000,000 records are
 //! verified, the first fifth of them appended one by one by 64 threads.
 
+#[path = "support/running.rs"]
+mod running;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use audit::{Action, Audit, Filter, NewRecord, Outcome, Trusted, Via, verify};
-use domain::{Clock, Time};
+use domain::Clock;
+use running::Running;
 
 const ACTIONS: [Action; 3] =
     [Action::new("remediation.approve"), Action::new("chaos.experiment.start"), Action::new("token.create")];
-
-/// Time goes on by itself from an arbitrary date: only distances matter here.
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> Time {
-        let us = self.0.elapsed().as_micros() as u64;
-        Time { boot_us: us, wall_us: 1_700_000_000_000_000 + us as i64 }
-    }
-
-    fn wait(&self, duration: Duration) {
-        thread::sleep(duration);
-    }
-}
 
 fn record(number: u64) -> NewRecord {
     let outcome = [Outcome::Done, Outcome::Refused, Outcome::Failed][number as usize % 3];

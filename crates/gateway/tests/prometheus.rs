@@ -176,74 +176,62 @@ fn native_histograms_have_their_buckets_with_boundaries() {
     assert_eq!(range["result"][0].get("values"), None);
 }
 
+/// What is asked wrongly: status, type and words of the error.
+const WRONG: &[(&str, u16, &str, &str)] = &[
+    ("query?query=up(", 400, "bad_data", "invalid parameter \"query\": 1:"),
+    ("query", 400, "bad_data", "invalid parameter \"query\": 1:1: parse error: "),
+    (
+        "query?query=up&time=noon",
+        400,
+        "bad_data",
+        "invalid parameter \"time\": cannot parse \"noon\" to a valid timestamp",
+    ),
+    (
+        "query?query=up&timeout=x",
+        400,
+        "bad_data",
+        "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
+    ),
+    ("query?query=up&limit=-1", 400, "bad_data", "limit must be non-negative"),
+    ("query?query=%zz", 400, "bad_data", "invalid URL escape"),
+    ("query?query=up&timeout=0", 503, "timeout", "query timed out"),
+    ("query?query=label_replace(up,%22a%22,%22b%22,%22c%22,%22(%22)", 422, "execution", "regular expression"),
+    (
+        "query_range?query=up&start=0&end=11001&step=1",
+        400,
+        "bad_data",
+        "exceeded maximum resolution of 11,000 points per timeseries",
+    ),
+    (
+        "query_range?query=up&start=9&end=1&step=1",
+        400,
+        "bad_data",
+        "end timestamp must not be before start time",
+    ),
+    (
+        "query_range?query=up&start=0&end=1&step=0",
+        400,
+        "bad_data",
+        "zero or negative query resolution step widths",
+    ),
+    ("query_range?query=up&start=0&end=1", 400, "bad_data", "invalid parameter \"step\": cannot parse \"\""),
+    ("query_range?query=up&end=1&step=1", 400, "bad_data", "invalid parameter \"start\": cannot parse \"\""),
+    ("query_range?query=up%5B1m%5D&start=0&end=1&step=1", 400, "bad_data", "invalid expression type"),
+    ("series", 400, "bad_data", "no match[] parameter provided"),
+    ("series?match[]=%7B%7D", 400, "bad_data", "invalid parameter \"match[]\": 1:1: parse error: "),
+    ("labels?match[]=sum(up)", 400, "bad_data", "invalid parameter \"match[]\""),
+    ("labels?start=2&end=1", 400, "bad_data", "end timestamp must not be before start time"),
+    ("query_exemplars?query=(", 400, "bad_data", "invalid parameter \"query\""),
+    ("rules?type=other", 400, "bad_data", "not supported value \"other\""),
+];
+
 #[test]
 fn what_is_wrong_has_prometheus_status_and_type() {
     let server = server();
-    for (path, status, kind, words) in [
-        ("query?query=up(", 400, "bad_data", "invalid parameter \"query\": 1:"),
-        ("query", 400, "bad_data", "invalid parameter \"query\": 1:1: parse error: "),
-        (
-            "query?query=up&time=noon",
-            400,
-            "bad_data",
-            "invalid parameter \"time\": cannot parse \"noon\" to a valid timestamp",
-        ),
-        (
-            "query?query=up&timeout=x",
-            400,
-            "bad_data",
-            "invalid parameter \"timeout\": cannot parse \"x\" to a valid duration",
-        ),
-        ("query?query=up&limit=-1", 400, "bad_data", "limit must be non-negative"),
-        ("query?query=%zz", 400, "bad_data", "invalid URL escape"),
-        ("query?query=up&timeout=0", 503, "timeout", "query timed out"),
-        (
-            "query?query=label_replace(up,%22a%22,%22b%22,%22c%22,%22(%22)",
-            422,
-            "execution",
-            "regular expression",
-        ),
-        (
-            "query_range?query=up&start=0&end=11001&step=1",
-            400,
-            "bad_data",
-            "exceeded maximum resolution of 11,000 points per timeseries",
-        ),
-        (
-            "query_range?query=up&start=9&end=1&step=1",
-            400,
-            "bad_data",
-            "end timestamp must not be before start time",
-        ),
-        (
-            "query_range?query=up&start=0&end=1&step=0",
-            400,
-            "bad_data",
-            "zero or negative query resolution step widths",
-        ),
-        (
-            "query_range?query=up&start=0&end=1",
-            400,
-            "bad_data",
-            "invalid parameter \"step\": cannot parse \"\"",
-        ),
-        (
-            "query_range?query=up&end=1&step=1",
-            400,
-            "bad_data",
-            "invalid parameter \"start\": cannot parse \"\"",
-        ),
-        ("query_range?query=up%5B1m%5D&start=0&end=1&step=1", 400, "bad_data", "invalid expression type"),
-        ("series", 400, "bad_data", "no match[] parameter provided"),
-        ("series?match[]=%7B%7D", 400, "bad_data", "invalid parameter \"match[]\": 1:1: parse error: "),
-        ("labels?match[]=sum(up)", 400, "bad_data", "invalid parameter \"match[]\""),
-        ("labels?start=2&end=1", 400, "bad_data", "end timestamp must not be before start time"),
-        ("query_exemplars?query=(", 400, "bad_data", "invalid parameter \"query\""),
-        ("rules?type=other", 400, "bad_data", "not supported value \"other\""),
-    ] {
+    for (path, status, kind, words) in WRONG {
         let reply = server.get(&format!("/api/v1/{path}"));
         let error = reply.json();
-        assert_eq!((reply.status, &error["errorType"]), (status, &json!(kind)), "{path}: {error}");
+        assert_eq!((reply.status, &error["errorType"]), (*status, &json!(kind)), "{path}: {error}");
         assert_eq!(error["status"], "error");
         let message = error["error"].as_str().unwrap();
         assert!(message.contains(words), "{path}: {message}");

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Error;
 const PASSWORD: &str = "four+plain+words+here";
 
 /// How soon something has to be over.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Makes the user ada, an operator.
 fn make_ada(server: &Server) {
@@ -56,7 +56,7 @@ impl Live {
     /// Opens one with a header, and waits until it is told something.
     fn open(server: &Server, header: &str) -> Self {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
         let asked =
             format!("GET /events?page=/issues HTTP/1.1\r\nhost: {}\r\n{header}\r\n\r\n", server.host());
         stream.write_all(asked.as_bytes()).unwrap();
@@ -159,7 +159,8 @@ fn a_token_that_expired_is_refused_on_every_way_in_by_its_code() {
 fn what_a_token_opened_ends_when_it_expires_or_is_revoked() {
     let server = start(scene::calm);
     wait(async {
-        let brief = short(&server, "brief", Duration::from_secs(4));
+        // Long enough to open both with it, on a machine that stands still meanwhile.
+        let brief = short(&server, "brief", Duration::from_secs(8));
         let socket = by_token(&server, &brief).await;
         let live = Live::open(&server, &format!("authorization: Bearer {brief}"));
         closed(socket, "token_expired").await;

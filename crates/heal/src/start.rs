@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use act::{Circumstances, Mode, Ran, in_full};
 use decide::plan::{Approval, Cleared, Ruling, guard};
-use domain::{Intent, Plan, PlanStatus, Snapshot, Time};
+use domain::{Intent, Plan, PlanId, PlanStatus, Snapshot, Time};
 use store::{PlanPurpose, PlanRecord, SlotLimits};
 
 use crate::driver::said;
 use crate::healer::Healer;
-use crate::telling::{Phase, of_plan};
+use crate::telling::{Phase, TellElsewhere, of_plan};
 use crate::turn::TurnError;
 use crate::turned_down::{Attempt, By, Counted};
 
@@ -51,8 +51,6 @@ impl Healer {
                 return Err(error.into());
             }
             self.note_baseline(plan);
-        }
-        if attempt == Attempt::First {
             self.note_deed();
         }
         let tell = self.parts.tell.elsewhere();
@@ -60,63 +58,82 @@ impl Healer {
         let cleared = Arc::new(cleared);
         let run = {
             let cleared = Arc::clone(&cleared);
-            move || {
-                let ran = match attempt {
-                    Attempt::Asked => {
-                        this.ask(&cleared);
-                        Ok(())
-                    }
-                    Attempt::First | Attempt::NotYet => {
-                        let mut told = tell(Phase::Act);
-                        of_plan(&mut *told, cleared.plan());
-                        let ran = this.run(&cleared, counted);
-                        if let Err(error) = &ran {
-                            told.failed(&in_full(error));
-                        }
-                        ran
-                    }
-                };
-                // First of all it is no longer under way: what is owed for one that is, is not looked at.
-                this.state().executing.remove(&id);
-                if let Err(error) = ran {
-                    this.state().owed.insert(id);
-                    this.note_trouble(format!("outcome of plan {id}"), in_full(&error));
-                }
-                this.wake();
-            }
+            move || this.carry_out(attempt, &cleared, counted, tell)
         };
         match self.settings().execution {
             Execution::Inline => run(),
             Execution::Concurrent => {
-                let (healer, of) = (self.handle(), Arc::clone(&cleared));
-                let caught = move || {
-                    let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
-                    let Some(healer) = healer else { return };
-                    // It may have stopped between two steps: recovery looks after it, as after a death.
-                    healer.parts.executor.leave_unsettled(id);
-                    let why = format!("panicked: {}", said(panic.as_ref()));
-                    healer.note_turned_down(of.plan(), &why, By::Provider);
-                    healer.note_trouble(format!("plan {id}"), why);
-                    let mut state = healer.state();
-                    state.executing.remove(&id);
-                    state.watches.remove(&id);
-                };
-                let spawned = std::thread::Builder::new().name("repair".to_owned()).spawn(caught);
-                if let Err(error) = spawned {
-                    let why = format!("no thread could be started for it: {error}");
-                    {
-                        let mut state = self.state();
-                        state.executing.remove(&id);
-                        state.watches.remove(&id);
-                    }
-                    self.note_turned_down(cleared.plan(), &why, By::Provider);
-                    let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
-                    self.parts.store.set_plan_status(id, from, to, self.now(), Some(&why))?;
+                if let Err(error) = self.on_a_thread(&cleared, run) {
+                    self.note_no_thread(cleared.plan(), &error)?;
                     return Ok(false);
                 }
             }
         }
         Ok(attempt == Attempt::First)
+    }
+
+    /// Runs a cleared plan, or asks whether it can be done now. What fails is noted; the loop is woken in either case.
+    fn carry_out(&self, attempt: Attempt, cleared: &Cleared<Plan>, counted: Counted, tell: TellElsewhere) {
+        let id = cleared.plan().id;
+        let ran = match attempt {
+            Attempt::Asked => {
+                self.ask(cleared);
+                Ok(())
+            }
+            Attempt::First | Attempt::NotYet => {
+                let mut told = tell(Phase::Act);
+                of_plan(&mut *told, cleared.plan());
+                let ran = self.run(cleared, counted);
+                if let Err(error) = &ran {
+                    told.failed(&in_full(error));
+                }
+                ran
+            }
+        };
+        // First of all it is no longer under way: what is owed for one that is, is not looked at.
+        self.state().executing.remove(&id);
+        if let Err(error) = ran {
+            self.state().owed.insert(id);
+            self.note_trouble(format!("outcome of plan {id}"), in_full(&error));
+        }
+        self.wake();
+    }
+
+    /// Runs what a plan needs on a thread of its own, which outlives a panic of it.
+    fn on_a_thread(
+        &self,
+        cleared: &Arc<Cleared<Plan>>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (healer, cleared) = (self.handle(), Arc::clone(cleared));
+        let caught = move || {
+            let Err(panic) = catch_unwind(AssertUnwindSafe(run)) else { return };
+            let Some(healer) = healer else { return };
+            let id = cleared.plan().id;
+            // It may have stopped between two steps: recovery looks after it, as after a death.
+            healer.parts.executor.leave_unsettled(id);
+            let why = format!("panicked: {}", said(panic.as_ref()));
+            healer.note_turned_down(cleared.plan(), &why, By::Provider);
+            healer.note_trouble(format!("plan {id}"), why);
+            healer.forget_under_way(id);
+        };
+        std::thread::Builder::new().name("repair".to_owned()).spawn(caught).map(drop)
+    }
+
+    /// Nothing of the plan ran: it is refused.
+    fn note_no_thread(&self, plan: &Plan, error: &std::io::Error) -> Result<(), TurnError> {
+        let why = format!("no thread could be started for it: {error}");
+        self.forget_under_way(plan.id);
+        self.note_turned_down(plan, &why, By::Provider);
+        let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+        self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
+        Ok(())
+    }
+
+    fn forget_under_way(&self, id: PlanId) {
+        let mut state = self.state();
+        state.executing.remove(&id);
+        state.watches.remove(&id);
     }
 
     /// Asks whether a plan that was turned down can be done now.

@@ -6,6 +6,7 @@
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
 mod listening;
+mod parts;
 mod start_error;
 pub(crate) mod wiring;
 
@@ -17,23 +18,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use act::{Executor, Recovered};
-use audit::Audit;
 use chaos::Experiments;
-use chaos::drill::Archive;
 use domain::{Clock, Infrastructure};
-use gateway::access::{Access, AccessConfig, SealingKey};
-use gateway::{Gateway, GatewayConfig, Tls, TlsWatch};
+use gateway::{Gateway, Tls, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
-use promql::rules::RuleStates;
 use provider::ProcessProvider;
 use provider::clock::SystemClock;
 use provider::{Look, ProviderError};
 use store::Store;
 
 use crate::alerts::Alerts;
-use crate::auditing::{self, Auditing};
-use crate::client::{address_file, endpoint_file, token_file};
+use crate::auditing::Auditing;
+use crate::client::{address_file, endpoint_file};
 use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
@@ -42,9 +39,8 @@ use crate::receiving::{self, Receiving};
 use crate::reload::{Reloading, WebhookInUse};
 use crate::signals;
 use crate::token::token;
-use listening::Bound;
+use parts::{Ground, Kept, Sight};
 pub use start_error::StartError;
-use wiring::{Wiring, Witnesses};
 
 /// Between two heartbeats to the keeper, which drops every fault when they end.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -130,11 +126,9 @@ impl ControlPlane {
         let keeper_ran = ProcessProvider::runs(&dir);
         let provider = Arc::new(ProcessProvider::open(&dir)?);
         let before = matches!(provider.infrastructure(), Ok(Some(_)));
-        let started = Self::start_on(
-            Ground { dir, store, bound, token, provider: &provider, occupied: port },
-            config,
-            infrastructure,
-        );
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ground = Ground { dir, store, bound, token, provider: provider.clone(), occupied: port, clock };
+        let started = Self::start_on(ground, config, infrastructure);
         if started.is_err() && !before {
             take_back(&provider, keeper_ran);
         }
@@ -143,131 +137,54 @@ impl ControlPlane {
 
     /// The rest of the start, on a data directory that is ours and a keeper that answers.
     fn start_on(
-        ground: Ground<'_>,
+        ground: Ground,
         config: &Config,
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
-        let Ground { dir, store, bound, token, provider, occupied } = ground;
-        let provider = Arc::clone(provider);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let metering = Metering::start(&dir, config, &clock)?;
-        let series = metering.as_ref().map(Metering::store);
-        let options = auditing::options(&store, config.retention.audit_days)?;
-        let trail = Audit::open_with(&dir, Arc::clone(&clock), options).map_err(StartError::Audit)?;
-        let audit_days = Arc::new(AtomicU64::new(config.retention.audit_days));
-        let auditing = Auditing::start(&trail, &store, Arc::clone(&clock), Arc::clone(&audit_days));
-        let auditing = auditing.map_err(StartError::Thread)?;
-        let tokens = Access::new(store.clone(), Arc::clone(&clock), &token, AccessConfig::default());
-        let receiving = Receiving::start(
-            &dir,
-            config,
-            occupied,
-            series,
-            receiving::exposure(bound.tls.as_ref(), tokens).as_ref(),
-        )?;
+        let kept = Kept::open(&ground, config)?;
+        let endpoint = kept.endpoint();
         if let Some(infrastructure) = infrastructure {
-            let endpoint = receiving.as_ref().map(Receiving::endpoint);
-            provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
+            ground.provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
         }
-        let executor = Arc::new(Executor::new(store.clone(), provider.clone(), Arc::clone(&clock)));
+        let executor =
+            Arc::new(Executor::new(ground.store.clone(), ground.provider.clone(), Arc::clone(&ground.clock)));
         let recovered = executor.recover()?;
-        let alerts = match &metering {
-            Some(metering) => Alerts::start(config, metering.store(), &clock, bound.address.clone())?,
-            None => None,
-        };
-        let evaluation = Evaluation::start(config, &store, receiving.as_ref(), metering.as_ref(), &clock)?;
-        let witnesses = Witnesses {
-            config,
-            deployments: &store,
-            series: metering.as_ref(),
-            alerts: alerts.as_ref(),
-            spans: receiving.as_ref(),
-            objectives: evaluation.objectives(),
-        };
-        let observer = Arc::new(witnesses.observer(provider.clone()).map_err(StartError::Thread)?);
+        let sight = Sight::open(&ground, config, &kept)?;
         let webhook: WebhookInUse = Arc::new(Mutex::new(wiring::webhook(config)?));
-        let mut policy = config.policy.clone();
-        if let Some(infrastructure) = provider.infrastructure()? {
-            policy.protect(&infrastructure);
-        }
-        let parts = Wiring {
-            policy: &policy,
-            config,
-            store: &store,
-            observer: &observer,
-            executor: &executor,
-            clock: &clock,
-            tracer: receiving.as_ref().and_then(Receiving::tracer),
-        };
-        let healer = parts.healer(&webhook)?;
-        healer.conclude_left_over()?;
-        let experiments = Arc::new(parts.experiments());
-        let loops = Arc::new(Loops {
-            store: store.clone(),
-            provider: provider.clone(),
-            healer: Arc::clone(&healer),
-            experiments: Arc::clone(&experiments),
-            executor: Arc::clone(&executor),
-            clock: Arc::clone(&clock),
-            endpoint: receiving.as_ref().map(Receiving::endpoint),
-        });
-        let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose()?;
-        let gateway = gateway::serve(
-            bound.listening,
-            store.clone(),
-            loops.clone(),
-            GatewayConfig {
-                audit: Some(trail),
-                drills: Some(Archive::of_data_directory(&dir)),
-                token: token.clone(),
-                token_file: Some(token_file(&dir)),
-                clock: Arc::clone(&clock),
-                access: AccessConfig {
-                    key: Some(SealingKey::of_file(&dir.join("access.key"))?),
-                    oidc,
-                    anonymous_reads: config.gateway.anonymous_reads(),
-                },
-                otlp: receiving.as_ref().map(Receiving::running),
-                telemetry: receiving.as_ref().map(|receiving| receiving.store().clone()),
-                metrics: metering.as_ref().map(|metering| metering.store().clone()),
-                rules: alerts.as_ref().map(|alerts| alerts.rules().clone() as Arc<dyn RuleStates>),
-                targets: metering.as_ref().map(Metering::scraped),
-                tracer: receiving.as_ref().and_then(Receiving::tracer),
-                objectives: Some(Arc::clone(evaluation.objectives())),
-                answers: evaluation.answers(),
-            },
-        )?;
+        let loops = parts::loops(&ground, config, &kept, &sight.observer, Arc::clone(&executor), &webhook)?;
+        let shown = parts::shown(&ground, config, &kept, &sight)?;
+        let Ground { dir, store, bound, token, provider, clock, .. } = ground;
+        let gateway = gateway::serve(bound.listening, store.clone(), loops.clone(), shown)?;
         let port = gateway.local_address().port();
-        let metering = match metering {
+        let metering = match kept.metering {
             Some(metering) => Some(metering.follow(port, Arc::clone(&loops)).map_err(StartError::Thread)?),
             None => None,
         };
-        let driver = Driver::start(Arc::clone(&healer)).map_err(StartError::Thread)?;
+        let driver = Driver::start(Arc::clone(&loops.healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
-        let endpoint = receiving.as_ref().map(Receiving::endpoint);
         say_where(&dir, &format!("http://localhost:{port}"), endpoint.as_deref())
             .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
             store,
             provider,
-            observer,
+            observer: sight.observer,
             clock,
-            healer,
-            experiments,
+            healer: Arc::clone(&loops.healer),
+            experiments: Arc::clone(&loops.experiments),
             recovered,
             executor,
             token,
             address: bound.address,
             dir,
             webhook,
-            auditing: Some(auditing),
-            audit_days,
+            auditing: Some(kept.auditing),
+            audit_days: kept.audit_days,
             driver: Some(driver),
             gateway: Some(gateway),
-            telemetry: receiving,
+            telemetry: kept.receiving,
             metering,
-            alerts,
-            evaluation: Some(evaluation),
+            alerts: sight.alerts,
+            evaluation: Some(sight.evaluation),
             watch: Some(watch),
             tls: bound.tls,
             _tls_watch: bound.watch,
@@ -373,16 +290,6 @@ impl Drop for ControlPlane {
     fn drop(&mut self) {
         self.halt();
     }
-}
-
-/// What a control plane is started on.
-struct Ground<'a> {
-    dir: PathBuf,
-    store: Store,
-    bound: Bound,
-    token: String,
-    provider: &'a Arc<ProcessProvider>,
-    occupied: OccupiedPort,
 }
 
 /// Takes back what a start brought up that came to nothing, where nothing was up before it.

@@ -1,4 +1,7 @@
 //! What became of a batch, and why it was not taken in.
+//!
+//! In: what the store found of a batch of samples. Out: an [`Admission`], which says what was left out and can be waited for
+//! until the disk has the rest; or a [`Refusal`] of the whole, with the time until another try.
 
 use std::fmt;
 use std::future::Future;

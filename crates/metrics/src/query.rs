@@ -1,4 +1,7 @@
 //! The way out: series with their samples, from the head and from parts of the tiers that serve.
+//!
+//! In: a [`Select`]: matchers, a span of time, and how far apart samples may lie. Out: each series that matches and has samples,
+//! in the order of time, one value for each time; an error where a part cannot be read, never a part of the answer.
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;

@@ -1,4 +1,7 @@
 //! Series, and where they come from.
+//!
+//! In: matchers and a span of time ([`Select`], milliseconds since 1970, both ends included). Out: series with their samples
+//! in the order of time. Whoever keeps series is a [`Source`]; nothing here keeps any.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -68,8 +68,12 @@ pub enum ManifestError {
     },
 }
 
-/// Reads a file. Secrets that environments refer to are found from its directory, and have to be there; what comes out holds
-/// the references.
+/// Reads a file of at most 1 MiB. Secrets that environments refer to are found from its directory, and have to be there; what
+/// comes out holds the references.
+///
+/// # Errors
+///
+/// Where it cannot be read, or everything that is wrong in it.
 pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
     let file = path.display().to_string();
     let unreadable = |source| ManifestError::Unreadable { file: file.clone(), source };
@@ -98,6 +102,10 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
 }
 
 /// Reads text; `file` is named in errors.
+///
+/// # Errors
+///
+/// Everything that is wrong in it, by place.
 pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
     if let Some(read) = of_compose(file, text) {
         return read;

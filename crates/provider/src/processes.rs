@@ -28,6 +28,10 @@ pub struct ProcessProvider {
 
 impl ProcessProvider {
     /// Connects to the keeper of the data directory `dir`, starting it from this binary where none runs.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be used, the keeper does not start, or it is of another version.
     pub fn open(dir: &Path) -> Result<Self, ProviderError> {
         let exe = std::env::current_exe()
             .map_err(|error| failed("finding the path of this binary", &error.to_string()))?;
@@ -51,18 +55,31 @@ impl ProcessProvider {
         Connections::runs(dir)
     }
 
-    /// Brings an Infrastructure up. The same again changes nothing; another one is refused.
+    /// Brings an Infrastructure up. The same again changes nothing; another one is refused. Returns once its processes
+    /// are being started, not when they are ready.
+    ///
+    /// # Errors
+    ///
+    /// The keeper's refusal, with the field that is at fault; nothing is up then that was not before.
     pub fn up(&self, infrastructure: &Infrastructure) -> Result<(), ProviderError> {
         self.keeper.ask(&Request::Up { infrastructure: Box::new(infrastructure.clone()), by: None })
     }
 
     /// Takes everything down, removes its volumes and ends the keeper.
+    ///
+    /// # Errors
+    ///
+    /// Where something does not end; the keeper goes on then, and the call may be repeated.
     pub fn down(&self) -> Result<(), ProviderError> {
         self.keeper.ask::<()>(&Request::Down)?;
         self.shutdown()
     }
 
     /// Ends the keeper alone; services go on and the next call adopts them.
+    ///
+    /// # Errors
+    ///
+    /// Where it is still there after 10 s.
     pub fn shutdown(&self) -> Result<(), ProviderError> {
         let pid = self.keeper_pid();
         match self.keeper.ask_with(&Request::Shutdown, Start::Never) {

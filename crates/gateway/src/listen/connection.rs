@@ -1,4 +1,7 @@
 //! Connections of one listener, from the kernel's queue to their end.
+//!
+//! In: a bound listener, the limits of connections, a router. Out: answers of the router over HTTP/1.1, and over HTTP/2 where the
+//! handshake agrees on it. Who is too slow or one too many is closed; at the stop what is under way has a time to finish.
 
 use std::convert::Infallible;
 use std::net::TcpListener;

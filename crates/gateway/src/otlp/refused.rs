@@ -1,4 +1,7 @@
 //! A request of which nothing is taken: why, in the words of each protocol.
+//!
+//! In: a [`Refusal`] of the store, or what a receiver finds wrong by itself. Out: the status of HTTP, the code of gRPC, a sentence
+//! for people, and where another try may do better the time until then.
 
 use std::time::Duration;
 

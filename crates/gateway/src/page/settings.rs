@@ -141,6 +141,7 @@ fn ladder(view: &View, ladder: &Ladder) -> Markup {
 }
 
 /// What bounds repairs and experiments.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn limits(policy: &Policy) -> Markup {
     let limits = &policy.limits;
     let every = |window: Duration| format!("in {}", show_duration(window));

@@ -111,13 +111,12 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     let region = if pick(n, 2, 5) == 0 { "west" } else { "east" };
     let slow = region == "west" && pick(n, 3, 10) < 7;
     let failed = (pick(n, 4, 14) == 0).then_some("the bank did not answer within 400 ms");
-    let charge = if failed.is_some() {
-        400
-    } else if slow {
-        210 + pick(n, 5, 160)
-    } else {
-        18 + pick(n, 5, 30)
-    } * MS;
+    let charge = MS
+        * match (failed, slow) {
+            (Some(_), _) => 400,
+            (None, true) => 210 + pick(n, 5, 160),
+            (None, false) => 18 + pick(n, 5, 30),
+        };
     let rest = (14 + pick(n, 6, 20)) * MS;
     let common = |more: Vec<Message>| {
         let mut all = vec![text("cloud.region", region), int("shop.items", 1 + pick(n, 7, 4))];
@@ -127,13 +126,9 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     let mut span = |parent, service, name, kind, start, nano, failed, more| {
         batch.add(Span { trace: n, parent, service, name, kind, start, nano, failed, more: common(more) })
     };
-    let get = || {
-        vec![
-            text("http.request.method", "POST"),
-            int("http.response.status_code", if failed.is_some() { 502 } else { 200 }),
-        ]
-    };
-    let root = span(0, "front", "POST /checkout", 2, start, charge + rest, failed, get());
+    let status = int("http.response.status_code", if failed.is_some() { 502 } else { 200 });
+    let asked_for = vec![text("http.request.method", "POST"), status];
+    let root = span(0, "front", "POST /checkout", 2, start, charge + rest, failed, asked_for);
     let asked =
         span(root, "front", "GET cart", 3, start + MS, 6 * MS, None, vec![text("server.address", "cart")]);
     let cart = span(asked, "cart", "GET /items", 2, start + 2 * MS, 4 * MS, None, vec![]);
@@ -144,64 +139,31 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     ];
     span(cart, "cart", "select cart", 3, start + 3 * MS, 2 * MS, None, query);
     let paid = span(root, "front", "POST payments", 3, start + 8 * MS, charge + 4 * MS, failed, vec![]);
-    let payments = span(
-        paid,
-        "payments",
-        "charge",
-        2,
-        start + 9 * MS,
-        charge + 2 * MS,
-        failed,
-        vec![text("payment.provider", "bank-a")],
-    );
-    span(
-        payments,
-        "payments",
-        "POST bank",
-        3,
-        start + 10 * MS,
-        charge,
-        failed,
-        vec![
-            text("peer.service", "bank"),
-            text("payment.retry", if failed.is_some() { "yes" } else { "no" }),
-        ],
-    );
-    let told = span(
-        root,
-        "front",
-        "send orders",
-        4,
-        start + charge + rest - 4 * MS,
-        MS,
-        None,
-        vec![text("messaging.system", "kafka")],
-    );
-    let stock = span(
-        told,
-        "catalogue",
-        "reserve",
-        5,
-        start + charge + rest - 3 * MS,
-        9 * MS,
-        None,
-        vec![text("messaging.system", "kafka")],
-    );
-    span(stock, "catalogue", "update stock", 1, start + charge + rest - 2 * MS, 5 * MS, None, vec![]);
-    let record = |at, severity, words: &str| {
-        Message::default()
-            .fixed64(1, at)
-            .varint(2, severity)
-            .bytes(3, if severity >= 17 { "ERROR" } else { "INFO" })
-            .message(5, Message::default().bytes(1, words))
-            .message(6, int("attempt", 1))
-            .bytes(9, trace_id(n).0)
-            .bytes(10, payments.to_be_bytes())
-    };
-    logs.push(record(start + 10 * MS, 9, "charging 41.90 EUR"));
+    let bank = vec![text("payment.provider", "bank-a")];
+    let payments = span(paid, "payments", "charge", 2, start + 9 * MS, charge + 2 * MS, failed, bank);
+    let again = text("payment.retry", if failed.is_some() { "yes" } else { "no" });
+    let bank = vec![text("peer.service", "bank"), again];
+    span(payments, "payments", "POST bank", 3, start + 10 * MS, charge, failed, bank);
+    let (end, kafka) = (start + charge + rest, || vec![text("messaging.system", "kafka")]);
+    let told = span(root, "front", "send orders", 4, end - 4 * MS, MS, None, kafka());
+    let stock = span(told, "catalogue", "reserve", 5, end - 3 * MS, 9 * MS, None, kafka());
+    span(stock, "catalogue", "update stock", 1, end - 2 * MS, 5 * MS, None, vec![]);
+    logs.push(log_record(n, payments, start + 10 * MS, 9, "charging 41.90 EUR"));
     if let Some(why) = failed {
-        logs.push(record(start + charge, 17, why));
+        logs.push(log_record(n, payments, start + charge, 17, why));
     }
+}
+
+/// What was logged in a span of trace number `trace`.
+fn log_record(trace: u64, span: u64, at: u64, severity: u64, words: &str) -> Message {
+    Message::default()
+        .fixed64(1, at)
+        .varint(2, severity)
+        .bytes(3, if severity >= 17 { "ERROR" } else { "INFO" })
+        .message(5, Message::default().bytes(1, words))
+        .message(6, int("attempt", 1))
+        .bytes(9, trace_id(trace).0)
+        .bytes(10, span.to_be_bytes())
 }
 
 /// Two services that began to send less than a minute ago: 100 calls in 50 s.

@@ -101,26 +101,35 @@ fn pair(number: u32, at: Time, ids: &mut IdSource) -> (Issue, PlanRecord) {
     let service: ServiceName =
         SERVICES[number as usize % SERVICES.len()].parse().expect("a name of the demo fleet");
     let instance = InstanceName { service, ordinal: number / 6 % 2 };
-    let resource = ResourceId::Instance(instance.clone());
     let (kind, reason, strategy) = match number % 3 {
         0 => (IssueKind::PodCrash, Reason::Exit, Strategy::RestartPod),
         1 => (IssueKind::PodCrash, Reason::Unresponsive, Strategy::RestartPod),
         _ => (IssueKind::HighMemory, Reason::Unexplained, Strategy::GracefulRestart),
     };
-    let later = |seconds: u64| at.plus(Duration::from_secs(seconds));
     let issue = Issue {
         id: ids.next(at),
         kind,
         reason,
-        resource: resource.clone(),
+        resource: ResourceId::Instance(instance.clone()),
         severity: Severity::High,
         description: format!("{instance} answered none of 3 health checks, limit 3"),
         detected_at: at,
-        last_seen: later(4),
-        closed_at: Some(later(35)),
+        last_seen: later(at, 4),
+        closed_at: Some(later(at, 35)),
         metrics: BTreeMap::from([("threshold".to_owned(), 3.0), ("failures".to_owned(), 3.0)]),
         recurrences: number % 2,
     };
+    let plan = repair(&issue, instance, strategy, at, ids);
+    (issue, healed(plan, at))
+}
+
+fn later(at: Time, seconds: u64) -> Time {
+    at.plus(Duration::from_secs(seconds))
+}
+
+/// The plan that repairs it.
+fn repair(issue: &Issue, instance: InstanceName, strategy: Strategy, at: Time, ids: &mut IdSource) -> Plan {
+    let resource = &issue.resource;
     let cause = Cause {
         resource: resource.clone(),
         class: CauseClass::ProcessHangs,
@@ -131,12 +140,12 @@ fn pair(number: u32, at: Time, ids: &mut IdSource) -> (Issue, PlanRecord) {
             text: "3 of 3 health checks failed".to_owned(),
         }],
     };
-    let plan = Plan {
+    Plan {
         id: ids.next(at),
         intent: Intent::Remediation {
             issue: issue.id,
-            kind,
-            reason,
+            kind: issue.kind,
+            reason: issue.reason,
             severity: issue.severity,
             strategy,
             cause,
@@ -150,34 +159,37 @@ fn pair(number: u32, at: Time, ids: &mut IdSource) -> (Issue, PlanRecord) {
             timeout: Duration::from_secs(30),
         }],
         verify: Some(Signal {
-            kind,
+            kind: issue.kind,
             resource: resource.clone(),
             deadline: Duration::from_secs(30),
             hold: Duration::from_secs(30),
         }),
-        blast_radius: vec![resource],
+        blast_radius: vec![resource.clone()],
         lift_after: None,
         created_at: at,
-    };
+    }
+}
+
+/// What is kept of a plan that healed.
+fn healed(plan: Plan, at: Time) -> PlanRecord {
     let outcome = Outcome {
         plan: plan.id,
         kind: OutcomeKind::Healed,
-        started_at: Some(later(1)),
-        verified_at: Some(later(4)),
-        decided_at: later(35),
+        started_at: Some(later(at, 1)),
+        verified_at: Some(later(at, 4)),
+        decided_at: later(at, 35),
         rolled_back: false,
         explanation: None,
     };
-    let record = PlanRecord {
+    PlanRecord {
         plan: Arc::new(plan),
         status: PlanStatus::Success,
         reasons: Vec::new(),
         error: None,
         decision: None,
-        started_at: Some(later(1)),
-        completed_at: Some(later(35)),
+        started_at: Some(later(at, 1)),
+        completed_at: Some(later(at, 35)),
         rolled_back: false,
         outcome: Some(outcome),
-    };
-    (issue, record)
+    }
 }

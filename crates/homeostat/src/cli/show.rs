@@ -1,4 +1,7 @@
 //! Commands that only show: status, issues, logs, health.
+//!
+//! In: answers of the running control plane. Out: tables for people or, with `--json`, what the API said; and the status to
+//! exit with.
 
 use domain::{Capabilities, Enforcement, ServiceName};
 use serde_json::Value;

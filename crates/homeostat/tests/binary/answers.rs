@@ -1,13 +1,13 @@
 //! What is answered when the one who asked cannot hear, or asks for what takes longer than an answer may.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::Test;
 use crate::fleet::{Fleet, until};
+use crate::port::free_port;
 use crate::processes::{self, Part};
 use crate::wrong_input::SMALL;
 
@@ -53,7 +53,7 @@ fn reader_gone() {
 
 /// Connections that are open now are throttled, and there are none: nothing is felt.
 fn slow_to_be_felt() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let infrastructure = format!(
         "name: one\nservices:\n  database:\n    command: [\"{{homeostat}}\", demo-service, database]\n    \
          listens: http\n    publish: {port}\n    volume: {{ size: 8MiB }}\n"
@@ -66,11 +66,8 @@ fn slow_to_be_felt() {
         "parameters": {"requests_per_second": 5, "scope": "established_connections"},
     });
     // Refused while it is being rolled out.
-    let (accepted, took) = until("it is accepted", || {
-        let began = Instant::now();
-        fleet.post("/api/v3/chaos/experiment", &body).map(|accepted| (accepted, began.elapsed()))
-    });
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    let accepted = until("it is accepted", || fleet.post("/api/v3/chaos/experiment", &body));
+    // An answer that had waited for it to be felt would say that it failed.
     assert!(accepted["started_at"].is_null() && accepted["status"] == "running", "{accepted:#}");
     let path = format!("/api/v3/chaos/experiment/{}", accepted["id"].as_str().unwrap());
     until("it is told that nothing was felt", || {

@@ -2,7 +2,6 @@
 //! refusal that changes nothing.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::fleet::{Fleet, agent, until};
+use crate::port::free_port;
 use crate::wrong_input::{SMALL, contents, refused};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -32,8 +32,7 @@ struct Acknowledged {
 }
 
 fn under_load() {
-    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (http, grpc) = (port(), port());
+    let (http, grpc) = (free_port(), free_port());
     let config = format!("[otlp]\nhttp_port = {http}\ngrpc_port = {grpc}\n");
     let fleet = Fleet::up(&config, SMALL);
     let (acknowledged, stop) = (Mutex::new(Acknowledged::default()), AtomicBool::new(false));

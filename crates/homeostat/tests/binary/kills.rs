@@ -388,7 +388,8 @@ impl Campaign {
         }
     }
 
-    /// Whole seconds of a span in which no request was served.
+    /// Whole seconds of a span in which requests ended and none was served. One in which none ended says nothing: the
+    /// machine stood still, and who asks with it. Where all of them are so, nobody was served at all.
     fn seconds_unserved(&self, from: Time, to: Time) -> u64 {
         // Lines are in the order in which requests ended: one that ended later says that those before are there.
         // None comes where nobody is served at all any more.
@@ -400,13 +401,15 @@ impl Campaign {
         }
         let second = Duration::from_secs(1);
         let mut at = from;
-        let mut unserved = 0;
+        let (mut empty, mut failing, mut seconds) = (0, 0, 0);
         while at.plus(second).boot_us <= to.boot_us {
             let counts = read_log(&self.requests, at, at.plus(second)).unwrap();
-            unserved += u64::from(counts.requests == counts.failed);
+            seconds += 1;
+            empty += u64::from(counts.requests == 0);
+            failing += u64::from(counts.requests > 0 && counts.requests == counts.failed);
             at = at.plus(second);
         }
-        unserved
+        if empty == seconds { seconds } else { failing }
     }
 
     /// The end: every plan has its verdict, no measure is in force. Gives what still is.

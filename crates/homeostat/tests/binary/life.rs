@@ -1,6 +1,5 @@
 //! The life of a small fleet: up, looked at, killed in every part, down.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use store::{SlotLimits, Store};
 
 use crate::Test;
 use crate::fleet::{Fleet, agent, until};
+use crate::port::free_port;
 use crate::processes::{self, Part};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -77,10 +77,6 @@ fn over_nothing() {
     fleet.run(&["down"]).done();
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A fleet and the port at which users reach it.
 fn small() -> (Fleet, u16) {
     let free = free_port();
@@ -135,7 +131,7 @@ fn up_to_down() {
 }
 
 fn disturbed_at_once() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = free_port();
     let fleet = Fleet::up("", &infrastructure(free));
     fleet.run(&["chaos", "inject", "pause", "--target", "instance/cart-0", "--for", "60s"]).done();
     fleet.run(&["chaos", "stop", "--emergency"]).done();
@@ -202,21 +198,20 @@ fn control_plane_killed() {
     assert_eq!((after[4], fleet.the(&Part::Keeper)), (before[4], keeper));
 }
 
-/// A control plane died between the intent of a restart and the restart, which may take ten seconds.
+/// A control plane died between the intent of a restart and the restart, which may take twenty seconds.
 fn awaited_step() {
     let infrastructure = "name: one\nservices:\n  ticker:\n    command: [/bin/sh, -c, \"exec sleep 1000\"]\n";
     let mut fleet = Fleet::up("", infrastructure);
     until("ticker-0 runs", || fleet.all_ready());
     let before = fleet.pid("ticker-0");
     processes::kill(fleet.the(&Part::ControlPlane));
-    let plan = write_restart(&fleet.dir, "ticker-0", Duration::from_secs(10));
+    let plan = write_restart(&fleet.dir, "ticker-0", Duration::from_secs(20));
 
     let began = Instant::now();
     fleet.serve();
-    let took = began.elapsed();
-    println!("started to answering with an awaited step: {} ms", took.as_millis());
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    println!("started to answering with an awaited step: {} ms", began.elapsed().as_millis());
     let journal = |fleet: &Fleet| fleet.get(&format!("/api/v3/self-healing/remediations/{plan}"));
+    // A start that waited for it would answer when its time is over.
     assert_eq!(journal(&fleet).unwrap()["status"], "in_progress");
     until("the plan is settled when its time is over", || {
         let plan = journal(&fleet)?;
@@ -233,9 +228,8 @@ fn recover_is_bounded() {
     processes::kill(fleet.the(&Part::ControlPlane));
     let plan = write_restart(&fleet.dir, "ticker-0", Duration::from_secs(60));
 
-    let began = Instant::now();
+    // The minute over, it would be settled.
     let ran = fleet.run(&["chaos", "recover", "--within", "1s"]);
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     assert_eq!(ran.out, "0 faults taken out, 0 plans settled\n");
     for word in ["still under way", &plan.to_string(), "restart it", "homeostat serve"] {

@@ -2,7 +2,6 @@
 //! Prometheus and Grafana, which read them.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::fleet::{Fleet, agent, until};
+use crate::port::free_port;
 use crate::processes::{self, Part};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -33,8 +33,7 @@ fn asked(fleet: &Fleet, query: &str) -> Result<Vec<(Value, String)>, String> {
 }
 
 fn kept() {
-    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (http, grpc) = (port(), port());
+    let (http, grpc) = (free_port(), free_port());
     let config = format!("[otlp]\nhttp_port = {http}\ngrpc_port = {grpc}\n[metrics]\nscrape_seconds = 1\n");
     let mut fleet = Fleet::up(&config, PAYMENTS);
     until("every instance is ready", || fleet.all_ready());

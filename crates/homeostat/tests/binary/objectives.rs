@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::fleet::{Fleet, until};
+use crate::port::free_port;
 use crate::processes::{self, Part};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -43,7 +44,7 @@ spec:
 
 /// A fleet of one web server with that objective, and the port it is published at.
 fn fleet() -> (Fleet, u16) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let fleet = Fleet::new("");
     let file = fleet.write("answered.yaml", ANSWERED);
     let config =

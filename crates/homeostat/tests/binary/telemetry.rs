@@ -1,6 +1,5 @@
 //! Telemetry sent to the binary: what is acknowledged is there, after kills and on a disk that was full.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,6 +7,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::fleet::{BINARY, Fleet, until};
+use crate::port::free_port;
 use crate::wrong_input::SMALL;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -80,8 +80,7 @@ fn full_disk() {
 }
 
 fn control_plane() {
-    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (http, grpc) = (port(), port());
+    let (http, grpc) = (free_port(), free_port());
     let fleet = Fleet::up(&format!("[otlp]\nhttp_port = {http}\ngrpc_port = {grpc}\n"), SMALL);
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let send = |body: &str| {

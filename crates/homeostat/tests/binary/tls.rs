@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use provider::clock::SystemClock;
 use crate::Test;
 use crate::access::fed;
 use crate::fleet::{Fleet, agent};
+use crate::port::free_port;
 use crate::wrong_input::{SMALL, nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -41,10 +42,6 @@ fn configured(fleet: &Fleet, port: u16, more: &str) {
          [tls]\ncertificate = \"{dir}/certificate.pem\"\nkey = \"{dir}/key.pem\"\n"
     );
     fleet.write("homeostat.toml", &text);
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn https() {

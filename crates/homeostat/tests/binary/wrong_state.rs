@@ -48,7 +48,7 @@ fn broken_table() {
             assert_eq!(std::fs::read_to_string(&table).unwrap(), broken);
         }
         // Twice the ten seconds that a keeper is waited for would be the sign of having started one.
-        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }
 

@@ -9,6 +9,8 @@ mod checkout;
 mod http;
 mod lasting;
 mod load;
+#[path = "../../../provider/tests/shared/port.rs"]
+mod port;
 mod shop;
 mod start;
 mod switch;

@@ -1,12 +1,11 @@
 //! The shop: one process for each service.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::http::get;
+use crate::port::free_port;
 use crate::switch::Switch;
 use crate::{terminate, until};
 
@@ -174,16 +173,4 @@ fn user_namespaces_allowed() -> bool {
 
 fn address_of(service: &str) -> String {
     format!("{}_ADDRESS", service.to_uppercase())
-}
-
-/// A port nobody listens on, below those the kernel gives to outgoing connections, so that none of the many
-/// connections here takes it while its service is down.
-fn free_port() -> u16 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Runs of this test at the same time begin at different places.
-    let first = u64::from(std::process::id()) * 131;
-    std::iter::repeat_with(|| 10_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000)
-        .map(|port| u16::try_from(port).unwrap())
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .unwrap()
 }

@@ -1,4 +1,7 @@
 //! A part, written series by series.
+//!
+//! In: series in the order of their labels, with samples in the order of time. Out: a file that is there under its name once
+//! it is whole and on the disk. What was not finished is removed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

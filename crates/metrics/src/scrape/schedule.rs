@@ -1,4 +1,8 @@
 //! When each target is due, and one scrape of it.
+//!
+//! In: the targets as they are set. Out: for each turn a batch to the sink, with `up` and what else is told of a scrape, and
+//! the state that is shown of the target. A target that is removed gets one last turn, which ends its series.
+//! Deliberately absent: threads; the pool around it takes what is due.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

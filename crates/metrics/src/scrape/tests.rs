@@ -16,7 +16,7 @@ use crate::wire::STALE_BITS;
 use crate::{Admission, Appending, Batch, MetricSink, Refusal};
 
 /// How long an effect may take before a test fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Keeps every batch, or refuses it.
 #[derive(Default)]
@@ -185,8 +185,8 @@ fn scraper() -> (Scraper, Arc<Recorder>) {
 
 /// A target asked as often as may be.
 fn target(url: &str) -> Target {
-    // Not less: a busy machine takes its time even for an answer from memory.
-    let often = Duration::from_millis(400);
+    // Not less: a machine may stand still for a second, and no answer in time is a target that is down.
+    let often = Duration::from_secs(2);
     Target { interval: often, timeout: often, ..Target::new("test", url) }
 }
 
@@ -216,7 +216,7 @@ fn a_page_is_stored_with_the_targets_labels_and_what_is_told_of_it() {
     assert_eq!(values[&labels("d", &[])][..2], [8.0, 8.0]);
     assert_eq!(values[&labels("up", &[])][..2], [1.0, 1.0]);
     assert_eq!(values[&labels("scrape_samples_scraped", &[])][..2], [2.0, 2.0]);
-    assert!(values[&labels("scrape_duration_seconds", &[])].iter().all(|&took| took > 0.0 && took < 0.5));
+    assert!(values[&labels("scrape_duration_seconds", &[])].iter().all(|&took| took > 0.0 && took < 10.0));
     let batches = recorder.batches.lock().expect("no test panics with it");
     assert_eq!(batches[0].0, "scrape/test");
     assert_eq!(batches[0].1.metadata[0].0, "a");
@@ -239,7 +239,7 @@ fn a_target_is_asked_for_what_can_be_read() {
         "accept: application/openmetrics-text;version=1.0.0;",
         "text/plain;version=0.0.4;",
         "accept-encoding: gzip\r\n",
-        "x-prometheus-scrape-timeout-seconds: 0.4\r\n",
+        "x-prometheus-scrape-timeout-seconds: 2\r\n",
         "user-agent: homeostat/",
     ] {
         assert!(request.contains(header), "{header} in {request}");
@@ -293,7 +293,7 @@ fn wrong_answers_are_a_target_that_is_down_with_the_reason() {
     let servers: Vec<Server> = cases.iter().map(|(answer, _)| Server::start([answer.clone()])).collect();
     let (scraper, recorder) = scraper();
     // Unpacking 20 MiB takes a while in a debug build.
-    let timeout = Duration::from_secs(2);
+    let timeout = Duration::from_secs(5);
     let targets = servers.iter().map(|server| Target { interval: timeout, timeout, ..target(&server.url()) });
     scraper.set_targets(targets.collect()).expect("targets");
     let states = until("all of them going down", || {
@@ -310,10 +310,9 @@ fn wrong_answers_are_a_target_that_is_down_with_the_reason() {
 
 #[test]
 fn a_target_nobody_listens_at_is_down() {
-    let free =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
     let (scraper, recorder) = scraper();
-    scraper.set_targets(vec![target(&format!("http://{free}/metrics"))]).expect("a target");
+    // The port of `tcpmux`, which is given to nobody who asks for any.
+    scraper.set_targets(vec![target("http://127.0.0.1:1/metrics")]).expect("a target");
     assert!(error_of(&scraper).starts_with("cannot fetch it: "));
     assert_eq!(recorder.of("up")[0], 0.0);
 }
@@ -393,7 +392,8 @@ fn what_cannot_be_a_target_is_refused_and_nothing_changes() {
         let error = refused(Target { labels, ..good.clone() });
         assert!(matches!(error, TargetError::Label { .. }), "{error}");
     }
-    let twice = scraper.set_targets(vec![good.clone(), Target { interval: long, ..good.clone() }]);
+    let twice =
+        scraper.set_targets(vec![good.clone(), Target { interval: 2 * good.interval, ..good.clone() }]);
     assert!(matches!(twice, Err(TargetError::Twice { .. })));
     let states = scraper.targets();
     assert_eq!((states.len(), &states[0].target), (1, &good));

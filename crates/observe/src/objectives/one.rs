@@ -1,4 +1,7 @@
 //! One objective: where its events come from, its tracker, and where in the fleet its bad events are.
+//!
+//! In: counts by the second since 1970, from spans, links, series, repairs or our own answers. Out: its [`ObjectiveState`], and
+//! what is written down of it to go on after a restart. A second counts once, by one source.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

@@ -1,4 +1,7 @@
 //! Aggregations that make one series of each group. One group after the other, at all times at once.
+//!
+//! In: rows, and by which labels they are grouped. Out: a row for each group, in the order in which groups come first. Sums
+//! are compensated (Kahan and Neumaier), so that their order hardly shows.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! Binary operators.
+//!
+//! In: both sides, evaluated at every time of a grid, and how their series are matched. Out: scalars, or rows of series with
+//! the labels that matching leaves. What two values come to is worked out one time after the other; who is matched with
+//! whom once for all times. A vector with two series of the same labels on the side that may have one is a [`Fault`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! Calls of functions.
+//! Calls of functions, except those over ranges ([`over_range`](super::over_range)).
+//!
+//! In: a call whose arguments the parser found to be of the right kinds, and the times. Out: a scalar or rows at each time.
+//! Times go in as milliseconds and are yielded in seconds, as PromQL has them.
 
 use super::functions::{dates, histograms, labels, numbers, sort};
 use super::grid::Grid;

@@ -1,4 +1,7 @@
 //! Functions over ranges, for one series after the other, at each time.
+//!
+//! In: a call one of whose arguments is a range vector or a subquery. For each time the function is given a [`Window`]: the
+//! samples of one series, found by moving on from the time before. Out: rows, without the times at which there is no value.
 
 use std::cell::RefCell;
 

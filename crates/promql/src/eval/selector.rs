@@ -1,4 +1,8 @@
 //! Samples from the source: as instant vectors, and as ranges.
+//!
+//! In: a selector and the times it is asked for. Out: rows with the latest sample that is no older than the lookback, or the
+//! samples of a range for each series. Every sample that is loaded counts against the query's limit; above it, and where the
+//! source fails, the query ends with a [`Fault`].
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;

@@ -1,4 +1,7 @@
 //! An alert's way: pending, firing, resolved.
+//!
+//! In: the alerts of a rule as they stood, what its expression holds for now, and the time. Out: the alerts as they stand,
+//! those whose phase changed, and the samples of `ALERTS` and `ALERTS_FOR_STATE`. Times are milliseconds since 1970.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -10,10 +10,10 @@ use domain::{Action, Fault, FaultKind, IdSource, InstanceName, Step, StepToken, 
 use provider::{Look, ProcessProvider};
 use serde_json::{Value, json};
 
-pub(crate) type Test = (&'static str, fn());
+pub(crate) use crate::harness::Test;
 
 /// Long enough for a busy machine; nothing waits this long unless it fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What services that are said to settle declare as `restart.settled`.
 const SETTLED: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Drop for Fleet {
         }
         let mark = format!("HOMEOSTAT_KEEPER={}", self.dir.path().canonicalize().unwrap().display());
         let left = || processes_with(&mark);
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while !left().is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -153,7 +153,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 pub(crate) fn get(port: u16, path: &str) -> std::io::Result<String> {
-    get_within(Duration::from_secs(2), port, path)
+    get_within(Duration::from_secs(10), port, path)
 }
 
 fn get_within(limit: Duration, port: u16, path: &str) -> std::io::Result<String> {

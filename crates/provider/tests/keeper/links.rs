@@ -108,7 +108,7 @@ fn same_port() {
 }
 
 fn published() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = crate::port::free_port();
     let fleet = Fleet::up(&format!(
         "  cart:\n    command: [\"{{homeostat}}\", service, serve]\n    listens: http\n    publish: {free}\n"
     ));

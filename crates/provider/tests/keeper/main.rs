@@ -6,14 +6,17 @@ mod cgroups;
 mod faults;
 mod fleet;
 mod full_disk;
+#[path = "../shared/harness.rs"]
+mod harness;
 mod life;
 mod links;
+#[path = "../shared/port.rs"]
+mod port;
 mod rollout;
 mod service;
 mod volumes;
 mod whole;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,8 +27,7 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|word| word == "service") {
         return service::run(arguments.get(2).and_then(|word| word.to_str()).unwrap_or_default());
     }
-    let filter: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     let tests = life::TESTS
         .iter()
         .chain(volumes::TESTS)
@@ -36,30 +38,5 @@ fn main() -> ExitCode {
         .chain(cgroups::TESTS)
         .chain(full_disk::TESTS)
         .chain(any_instant::TESTS);
-    let chosen: Vec<_> = tests
-        .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(part)))
-        .collect();
-    let (mut passed, mut failed) = (0, Vec::new());
-    for (name, test) in chosen {
-        let begun = std::time::Instant::now();
-        if catch_unwind(AssertUnwindSafe(test)).is_ok() {
-            passed += 1;
-            println!("test {name} ... ok ({:.1} s)", begun.elapsed().as_secs_f64());
-        } else {
-            failed.push(*name);
-            println!("test {name} ... FAILED");
-        }
-    }
-    conclude(passed, &failed)
-}
-
-/// Says at the end which tests failed, in the words of Rust's own harness.
-fn conclude(passed: usize, failed: &[&str]) -> ExitCode {
-    if failed.is_empty() {
-        println!("\ntest result: ok. {passed} passed; 0 failed");
-        return ExitCode::SUCCESS;
-    }
-    println!("\nfailures:\n    {}\n", failed.join("\n    "));
-    println!("test result: FAILED. {passed} passed; {} failed", failed.len());
-    ExitCode::FAILURE
+    harness::run(tests.copied(), &words)
 }

@@ -89,6 +89,7 @@ fn stated(kind: IssueKind, looks: &[Sees]) -> Vec<Reason> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_reason_is_stable_while_the_looks_alternate() {
     use Reason::{AllBackends, OneBackend, StaleConnections, Unspecified};
     let all = Part::All;

@@ -306,6 +306,7 @@ impl Objection {
 }
 
 impl fmt::Display for Objection {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each objection, and nothing else")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |duration: &Duration| show_duration(*duration);
         match self {

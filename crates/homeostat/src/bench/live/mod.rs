@@ -19,6 +19,7 @@ use domain::Clock;
 use provider::clock::SystemClock;
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::control_plane::ControlPlane;
 use super::fill;
@@ -112,12 +113,7 @@ fn follow(args: &LiveArgs, dir: &Path, pid: u32) -> Result<Figures, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
     let client = Client::find(dir)?;
     let token = std::fs::read_to_string(token_file(dir)).map_err(failed)?.trim().to_owned();
-    let port = client.address().rsplit(':').next().and_then(|port| port.parse().ok());
-    let port: u16 = port.ok_or_else(|| Failure {
-        exit: Exit::Failed,
-        message: format!("{} has no port", client.address()),
-    })?;
-    let server = Server { address: SocketAddr::from(([127, 0, 0, 1], port)), token };
+    let server = Server { address: SocketAddr::from(([127, 0, 0, 1], port(&client)?)), token };
     let addresses = pages::addresses(&client)?;
     let at_rest = memory::resident(pid).map_err(failed)?;
     let memory = Watch::begin(pid);
@@ -127,22 +123,7 @@ fn follow(args: &LiveArgs, dir: &Path, pid: u32) -> Result<Figures, Failure> {
     let began = Instant::now();
     let (mut streams, mut opened_after, mut cpu) = (Vec::new(), Duration::ZERO, 0.0);
     let changed = runtime.block_on(async {
-        let page = |number: u32| addresses[number as usize % addresses.len()].clone();
-        for number in 0..args.pages {
-            let following = pages::follow(server.clone(), page(number), switch.clone(), stopping.clone());
-            streams.push(tokio::spawn(following));
-            breathe(number).await;
-        }
-        for number in 0..args.subscriptions {
-            let what = subscriptions::What::of(number);
-            streams.push(tokio::spawn(subscriptions::follow(
-                server.clone(),
-                what,
-                switch.clone(),
-                stopping.clone(),
-            )));
-            breathe(number).await;
-        }
+        streams = open(args, &server, &addresses, &switch, &stopping).await;
         opened_after = began.elapsed();
         tokio::time::sleep(WARM_UP).await;
         let (before, since) = (usage(pid).map_err(failed)?, Instant::now());
@@ -184,6 +165,35 @@ fn follow(args: &LiveArgs, dir: &Path, pid: u32) -> Result<Figures, Failure> {
         ),
         changes: changed,
     })
+}
+
+fn port(client: &Client) -> Result<u16, Failure> {
+    let port = client.address().rsplit(':').next().and_then(|port| port.parse().ok());
+    port.ok_or_else(|| Failure { exit: Exit::Failed, message: format!("{} has no port", client.address()) })
+}
+
+/// Begins to follow pages and subscriptions, each on a task of its own, until they are to stop.
+async fn open(
+    args: &LiveArgs,
+    server: &Server,
+    addresses: &[String],
+    switch: &watch::Receiver<Switched>,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<Told>> {
+    let mut streams = Vec::new();
+    for number in 0..args.pages {
+        let page = addresses[number as usize % addresses.len()].clone();
+        let following = pages::follow(server.clone(), page, switch.clone(), stopping.clone());
+        streams.push(tokio::spawn(following));
+        breathe(number).await;
+    }
+    for number in 0..args.subscriptions {
+        let what = subscriptions::What::of(number);
+        let following = subscriptions::follow(server.clone(), what, switch.clone(), stopping.clone());
+        streams.push(tokio::spawn(following));
+        breathe(number).await;
+    }
+    streams
 }
 
 /// Gives what was begun time to be opened, so that nothing is refused for coming all at once.

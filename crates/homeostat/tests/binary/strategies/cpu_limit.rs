@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{approve_what_waits, begun, closed, config, free_port, issue, service, strategies, verdict};
+use super::{approve_what_waits, begun, closed, config, issue, service, strategies, verdict};
 use crate::fleet::{Fleet, agent, until};
+use crate::port::free_port;
 
 /// What the payments may use, in cores: three times what the usual visitors need on a slow machine, so that the rush can
 /// begin below the threshold.

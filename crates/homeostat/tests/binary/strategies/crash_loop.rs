@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{approve_what_waits, begun, config, free_port, issue, service, strategies, verdict};
+use super::{approve_what_waits, begun, config, issue, service, strategies, verdict};
 use crate::fleet::{Fleet, agent, until};
+use crate::port::free_port;
 use crate::processes;
 
 /// A cart that ends after 0.8 s while there is a file `broken` in its volume.

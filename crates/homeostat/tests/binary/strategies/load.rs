@@ -4,8 +4,9 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{approve_what_waits, begun, closed, config, free_port, issue, service, strategies, verdict};
+use super::{approve_what_waits, begun, closed, config, issue, service, strategies, verdict};
 use crate::fleet::{BINARY, Fleet, agent, until};
+use crate::port::free_port;
 
 /// Visitors a second before the rush.
 const USUAL: f64 = 10.0;

@@ -10,8 +10,6 @@ mod foretold;
 mod load;
 mod memory;
 
-use std::net::TcpListener;
-
 use serde_json::Value;
 
 use crate::Test;
@@ -90,9 +88,4 @@ fn service(fleet: &Fleet, name: &str) -> Result<Value, String> {
 fn list(fleet: &Fleet, what: &str) -> Result<Vec<Value>, String> {
     let answer = fleet.get(&format!("/api/v3/self-healing/{what}"))?;
     answer.as_array().cloned().ok_or_else(|| format!("no list: {answer}"))
-}
-
-/// A port of the machine that is free now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,4 +1,8 @@
 //! `rate`, `increase`, `delta`, `irate` and `idelta`.
+//!
+//! In: the samples of one series in a range, its ends in milliseconds. Out: the change, by the second for `rate` and `irate`;
+//! none where there are too few samples. Formulas and extrapolation are Prometheus' (`promql/functions.go`); what makes an
+//! answer doubtful, such as numbers among histograms, is noted.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! What a template says of an alert.
+//!
+//! In: a parsed template, and what it is expanded with: labels, value, time, and a way to ask queries. Out: the text, or a
+//! sentence that says why there is none: also where the text would be longer than its bound.
 
 use std::rc::Rc;
 

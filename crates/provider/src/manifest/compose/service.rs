@@ -1,4 +1,7 @@
 //! One service of a Compose file.
+//!
+//! In: the tree of a service with the places of its words. Out: the same service in the words of our own files. What has no
+//! meaning here, or would mean something else, goes to the faults of the [`Reading`] with its place and what to write instead.
 
 use domain::Bytes;
 use serde_json::{Map, Value, json};

@@ -10,12 +10,15 @@ async fn requests_go_to_the_least_busy_instance() {
     let link = Link::to(&[&a, &b]).await;
     let mut calls = JoinSet::new();
     for _ in 0..8 {
-        calls.spawn(call(link.proxy.address(), Method::GET, "/slow"));
+        calls.spawn(call(link.proxy.address(), Method::GET, "/held"));
     }
+    eventually("all arrive", || a.requests() + b.requests() == 8).await;
+    assert_eq!((a.requests(), b.requests()), (4, 4));
+    a.let_go();
+    b.let_go();
     while let Some(reply) = calls.join_next().await {
         assert_eq!(reply.unwrap().status, 200);
     }
-    assert_eq!((a.requests(), b.requests()), (4, 4));
 }
 
 #[tokio::test]
@@ -33,7 +36,8 @@ async fn one_connection_carries_requests_that_come_one_after_another() {
 #[tokio::test]
 async fn a_get_is_tried_elsewhere_when_no_connection_can_be_made() {
     let server = Server::start(0).await;
-    let link = Link::start(config([server.backend.clone(), refusing(1).await])).await;
+    let (nobody, _socket) = refusing(1);
+    let link = Link::start(config([server.backend.clone(), nobody])).await;
     for _ in 0..4 {
         assert_eq!(link.get("/").await.body, "cart-0");
     }
@@ -44,7 +48,8 @@ async fn a_get_is_tried_elsewhere_when_no_connection_can_be_made() {
 #[tokio::test]
 async fn a_post_is_not_tried_elsewhere() {
     let server = Server::start(0).await;
-    let link = Link::start(config([server.backend.clone(), refusing(1).await])).await;
+    let (nobody, _socket) = refusing(1);
+    let link = Link::start(config([server.backend.clone(), nobody])).await;
     let mut statuses = [link.post("/").await.status, link.post("/").await.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 502]);
@@ -170,6 +175,7 @@ async fn a_hung_instance_is_given_up_after_the_time_limit() {
 async fn a_caller_that_gives_up_counts_and_one_that_just_leaves_does_not() {
     let server = Server::start(0).await;
     let link = Link::to(&[&server]).await;
+    link.clock.stop();
     for (stays, expected) in [(Duration::from_millis(20), 0), (Duration::from_millis(700), 1)] {
         let address = link.proxy.address();
         let before = server.requests();
@@ -217,8 +223,10 @@ async fn a_released_breaker_tries_a_few_and_closes_after_five_successes() {
     link.change(|config| config.held_open = false);
     let mut calls = JoinSet::new();
     for _ in 0..12 {
-        calls.spawn(call(link.proxy.address(), Method::GET, "/slow"));
+        calls.spawn(call(link.proxy.address(), Method::GET, "/held"));
     }
+    eventually("few pass", || (server.requests(), link.rejected()) == (5, 7)).await;
+    server.let_go();
     let mut statuses = Vec::new();
     while let Some(reply) = calls.join_next().await {
         statuses.push(reply.unwrap().status);
@@ -245,11 +253,14 @@ async fn stopping_lets_requests_finish_and_takes_no_more() {
     let server = Server::start(0).await;
     let link = Link::to(&[&server]).await;
     let address = link.proxy.address();
-    let under_way = tokio::spawn(call(address, Method::GET, "/slow"));
+    let under_way = tokio::spawn(call(address, Method::GET, "/held"));
     eventually("the request arrives", || server.requests() == 1).await;
-    link.proxy.shutdown(DEADLINE).await;
+    let refused = || std::net::TcpStream::connect(address).is_err();
+    tokio::join!(link.proxy.shutdown(DEADLINE), async {
+        eventually("nobody is let in any more", refused).await;
+        server.let_go();
+    });
     assert_eq!(under_way.await.unwrap().status, 200);
-    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
@@ -270,8 +281,7 @@ async fn stopping_waits_no_longer_than_the_grace() {
     let link = Link::to(&[&server]).await;
     let under_way = tokio::spawn(call(link.proxy.address(), Method::GET, "/hang"));
     eventually("the request arrives", || server.requests() == 1).await;
-    let began = Instant::now();
     link.proxy.shutdown(Duration::from_millis(100)).await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // With more patience it would have got the 504 of the time limit.
     assert!(under_way.await.is_err(), "its connection is gone");
 }

@@ -7,7 +7,7 @@ mod tcp;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,21 +17,33 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use super::*;
 use crate::sample::{Counts, LinkSecond};
 
-/// Nothing in these tests takes this long unless it is broken.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Nothing in these tests takes this long unless it is broken, also on a machine that stands still for seconds.
+const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The machine's time plus what the test added to it.
+/// Far above what an unhindered request takes, far below the delays that are asserted against it.
+const QUICK: Duration = Duration::from_millis(600);
+
+/// The machine's time plus what the test added to it; once it is stopped, the latter alone.
 struct TestClock {
     began: Instant,
+    stopped: AtomicBool,
     added_us: AtomicU64,
 }
 
 impl TestClock {
+    /// From now on time passes by [`Self::advance`] alone, however slow the machine is.
+    fn stop(&self) {
+        let passed = self.began.elapsed();
+        self.stopped.store(true, Ordering::Relaxed);
+        self.advance(passed);
+    }
+
     fn advance(&self, by: Duration) {
         self.added_us.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
     }
@@ -39,8 +51,8 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Time {
-        let us = 1_000_000_000 + self.began.elapsed().as_micros() as u64;
-        let us = us + self.added_us.load(Ordering::Relaxed);
+        let passed = if self.stopped.load(Ordering::Relaxed) { Duration::ZERO } else { self.began.elapsed() };
+        let us = 1_000_000_000 + passed.as_micros() as u64 + self.added_us.load(Ordering::Relaxed);
         Time { boot_us: us, wall_us: us as i64 }
     }
 
@@ -49,13 +61,14 @@ impl Clock for TestClock {
     }
 }
 
-/// An instance that speaks HTTP. `/` says its name, `/slow` takes 400 ms, `/hang` for ever, `/fail` is a
-/// 500, `/echo` gives the body back, `/headers` lists the names of the headers it got.
+/// An instance that speaks HTTP. `/` says its name, `/held` when it is let go, `/hang` never, `/fail` is a 500,
+/// `/echo` gives the body back, `/headers` lists the names of the headers it got.
 struct Server {
     backend: Backend,
     requests: Arc<AtomicU32>,
     connections: Arc<AtomicU32>,
     close: watch::Sender<u32>,
+    let_go: watch::Sender<bool>,
 }
 
 fn instance(ordinal: u32) -> InstanceName {
@@ -67,16 +80,18 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, connections) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let close = watch::Sender::new(0);
-        let (counted, opened, closed) = (requests.clone(), connections.clone(), close.clone());
+        let (close, let_go) = (watch::Sender::new(0), watch::Sender::new(false));
+        let (counted, opened) = (requests.clone(), connections.clone());
+        let (closed, held) = (close.clone(), let_go.clone());
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 opened.fetch_add(1, Ordering::Relaxed);
-                let counted = counted.clone();
+                let (counted, held) = (counted.clone(), held.subscribe());
                 let mut closed = closed.subscribe();
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(ordinal, counted.clone(), request));
+                    let service =
+                        service_fn(move |request| answer(ordinal, counted.clone(), held.clone(), request));
                     let connection = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service);
                     tokio::select! {
@@ -87,12 +102,17 @@ impl Server {
             }
         });
         let backend = Backend { instance: instance(ordinal), address, ready: true, ejected: false };
-        Self { backend, requests, connections, close }
+        Self { backend, requests, connections, close, let_go }
     }
 
     /// How many requests it answered, path checks aside.
     fn requests(&self) -> u32 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Answers what asked for `/held`, and will ask for it.
+    fn let_go(&self) {
+        self.let_go.send_replace(true);
     }
 
     fn close_connections(&self) {
@@ -105,6 +125,7 @@ type ServerBody = Either<Full<Bytes>, Incoming>;
 async fn answer(
     ordinal: u32,
     requests: Arc<AtomicU32>,
+    mut held: watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<ServerBody>, Infallible> {
     if request.uri().path() != "/check" {
@@ -112,8 +133,9 @@ async fn answer(
     }
     let text = |text: String| Response::new(Either::Left(Full::from(text)));
     Ok(match request.uri().path() {
-        "/slow" => {
-            sleep(Duration::from_millis(400)).await;
+        "/held" => {
+            // Its sender lives as long as the task that accepts.
+            let _ = held.wait_for(|let_go| *let_go).await;
             text(format!("cart-{ordinal}"))
         }
         "/hang" => std::future::pending().await,
@@ -131,11 +153,12 @@ async fn answer(
     })
 }
 
-/// An address at which nobody listens.
-async fn refusing(ordinal: u32) -> Backend {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    Backend { instance: instance(ordinal), address, ready: true, ejected: false }
+/// An address at which nobody listens, nor will while its socket lives.
+fn refusing(ordinal: u32) -> (Backend, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (Backend { instance: instance(ordinal), address, ready: true, ejected: false }, socket)
 }
 
 fn config(backends: impl IntoIterator<Item = Backend>) -> LinkConfig {
@@ -157,7 +180,11 @@ struct Link {
 
 impl Link {
     async fn start(config: LinkConfig) -> Self {
-        let clock = Arc::new(TestClock { began: Instant::now(), added_us: AtomicU64::new(0) });
+        let clock = Arc::new(TestClock {
+            began: Instant::now(),
+            stopped: AtomicBool::new(false),
+            added_us: AtomicU64::new(0),
+        });
         let name = "front->cart".parse().unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
         let proxy = LinkProxy::bind(name, listen, config.clone(), clock.clone()).await.unwrap();
@@ -187,6 +214,18 @@ impl Link {
 
     async fn get(&self, path: &str) -> Reply {
         call(self.proxy.address(), Method::GET, path).await
+    }
+
+    /// Whether a request is soon answered without delay. One alone may be late on a busy machine.
+    async fn is_quick(&self) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < DEADLINE {
+            let reply = self.get("/").await;
+            if reply.status == 200 && reply.took < QUICK {
+                return true;
+            }
+        }
+        false
     }
 
     async fn post(&self, path: &str) -> Reply {

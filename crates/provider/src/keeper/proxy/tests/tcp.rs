@@ -42,6 +42,17 @@ async fn ping(stream: &mut TcpStream) -> io::Result<Duration> {
     Ok(began.elapsed())
 }
 
+/// Whether a connection soon answers without delay. One answer alone may be late on a busy machine.
+async fn is_quick(stream: &mut TcpStream) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        if ping(stream).await.unwrap() < QUICK {
+            return true;
+        }
+    }
+    false
+}
+
 /// How a connection that is closed for the caller reads.
 async fn end_of(stream: &mut TcpStream) -> io::Result<usize> {
     tokio::time::timeout(DEADLINE, stream.read(&mut [0; 16])).await.expect("it ends")
@@ -86,7 +97,8 @@ async fn the_time_the_caller_takes_does_not_count_as_latency() {
 
 #[tokio::test]
 async fn a_connection_that_is_refused_is_made_elsewhere() {
-    let link = link([echo(0).await, refusing(1).await]).await;
+    let (nobody, _socket) = refusing(1);
+    let link = link([echo(0).await, nobody]).await;
     for _ in 0..4 {
         ping(&mut link.connect().await).await.unwrap();
     }
@@ -95,7 +107,8 @@ async fn a_connection_that_is_refused_is_made_elsewhere() {
 
 #[tokio::test]
 async fn nobody_to_connect_to_is_unanswered() {
-    let link = link([refusing(0).await]).await;
+    let (nobody, _socket) = refusing(0);
+    let link = link([nobody]).await;
     assert!(!matches!(end_of(&mut link.connect().await).await, Ok(1..)));
     eventually("it is counted", || link.totals() == [1, 1, 0, 1]).await;
 }
@@ -129,7 +142,7 @@ async fn latency_is_on_connecting_and_on_every_answer() {
     assert!(began.elapsed() >= Duration::from_millis(1200), "{:?}", began.elapsed());
     assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(600));
     link.heal();
-    assert!(ping(&mut stream).await.unwrap() < Duration::from_millis(450));
+    assert!(is_quick(&mut stream).await);
 }
 
 #[tokio::test]
@@ -148,12 +161,12 @@ async fn a_partition_resets_open_connections_and_new_ones() {
 #[tokio::test]
 async fn connections_above_the_rate_are_closed() {
     let mut link = link([echo(0).await]).await;
-    link.inject(FaultKind::ApiThrottling { requests_per_second: 4, scope: PathScope::All });
+    link.inject(FaultKind::ApiThrottling { requests_per_second: 1, scope: PathScope::All });
     let mut closed = 0;
     for _ in 0..20 {
         closed += u64::from(ping(&mut link.connect().await).await.is_err());
     }
-    assert!(closed >= 5, "{closed} of 20");
+    assert!((5..20).contains(&closed), "{closed} of 20");
     assert_eq!(link.totals(), [20, closed, closed, 0]);
 }
 
@@ -175,7 +188,7 @@ async fn a_reset_ends_stale_connections_and_new_ones_are_well() {
     assert!(ping(&mut stream).await.unwrap() >= Duration::from_millis(600));
     assert_eq!(link.proxy.reset_connections(), 1);
     assert!(end_of(&mut stream).await.is_err());
-    assert!(ping(&mut link.connect().await).await.unwrap() < Duration::from_millis(450));
+    assert!(is_quick(&mut link.connect().await).await);
 }
 
 #[tokio::test]

@@ -285,11 +285,8 @@ fn within(
 fn is_endpoint(endpoint: &str) -> bool {
     let address: Result<ureq::http::Uri, _> = endpoint.parse();
     address.is_ok_and(|address| {
-        let spoken = match address.scheme_str() {
-            Some("http") => true,
-            Some("https") => cfg!(feature = "tls"),
-            _ => false,
-        };
+        let scheme = address.scheme_str();
+        let spoken = scheme == Some("http") || (cfg!(feature = "tls") && scheme == Some("https"));
         spoken && address.host().is_some()
     })
 }

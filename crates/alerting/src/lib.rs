@@ -20,12 +20,15 @@ mod files;
 mod runner;
 mod schedule;
 
-pub use alertmanager::{Address, AddressError, Alertmanager, EndpointState};
+pub use alertmanager::{Address, AddressError, Alertmanager, AlertmanagerError, EndpointState};
 pub use counters::{Counter, Counters};
 pub use files::{LoadError, load};
 pub use runner::{Rules, Settings, StartError, engine};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Who is told what a person should know.
+pub(crate) type Say = dyn Fn(&str) + Send + Sync;
 
 /// What is behind these locks is complete before something can panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -21,8 +21,8 @@ use crate::alertmanager::{self, Alertmanager, EndpointState, Notification};
 use crate::barrier::barred;
 use crate::counters::Counters;
 use crate::files::{LoadError, load};
-use crate::lock;
 use crate::schedule::Schedule;
+use crate::{Say, lock};
 
 /// Who stores what rules record.
 const SOURCE: &str = "rules";
@@ -75,8 +75,6 @@ pub struct Rules {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
-
-type Say = dyn Fn(&str) + Send + Sync;
 
 struct Shared {
     settings: Settings,

@@ -92,7 +92,13 @@ fn alertmanager_receives_an_alert_and_its_end() {
     let yaml = "groups: [{name: a, rules: [{alert: High, expr: x > 10, labels: {severity: page}, annotations: {summary: 'is {{ $value }}'}}]}]";
     std::fs::write(&rules_file, yaml).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let alertmanager = Alertmanager::start(vec![Address::parse(&url).unwrap()], &clock).unwrap();
+    let alertmanager = Alertmanager::start(
+        vec![Address::parse(&url).unwrap()],
+        &outbound::Peer::default(),
+        &clock,
+        |_: &str| {},
+    )
+    .unwrap();
     let settings = Settings {
         files: vec![rules_file],
         interval: Duration::from_secs(1),

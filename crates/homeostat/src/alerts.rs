@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use alerting::{Alertmanager, Rules};
+use alerting::{Alertmanager, AlertmanagerError, Rules};
 use domain::Clock;
 use metrics::Metrics;
 
@@ -28,13 +28,13 @@ impl Alerts {
         if config.rules.files.is_empty() {
             return Ok(None);
         }
-        let addresses = config.alertmanager.addresses()?;
+        let addresses = config.alertmanager.addresses().map_err(AlertmanagerError::from)?;
+        let say = |text: &str| log::warn!("{text}");
         let alertmanager = match addresses.is_empty() {
             true => None,
-            false => Some(Alertmanager::start(addresses, clock).map_err(StartError::Thread)?),
+            false => Some(Alertmanager::start(addresses, &config.alertmanager.peer(), clock, say)?),
         };
         let settings = config.rules.settings(address);
-        let say = |text: &str| log::warn!("{text}");
         let rules = Arc::new(Rules::start(settings, store.clone(), Arc::clone(clock), alertmanager, say)?);
         Ok(Some(Self { rules }))
     }

@@ -18,6 +18,7 @@ mod log;
 mod metrics;
 mod notify;
 mod oidc;
+mod peer;
 mod proactive;
 mod rules;
 mod secrets;
@@ -30,6 +31,7 @@ pub use log::Log;
 pub use metrics::{Metrics, Scrape};
 pub use notify::Notify;
 pub use oidc::Oidc;
+pub use peer::{Authorization, BasicAuth, TlsConfig};
 pub use proactive::Proactive;
 pub use rules::{Alertmanager, Rules};
 pub use slo::{Slo, SloError, read as read_objectives};
@@ -259,6 +261,8 @@ impl Config {
             config.rules.relative_to(path);
             config.tls.relative_to(path);
             config.notify.relative_to(path);
+            config.metrics.relative_to(path);
+            config.alertmanager.relative_to(path);
             if let Some(oidc) = &mut config.oidc {
                 oidc.relative_to(path);
             }
@@ -358,9 +362,11 @@ impl Config {
         Ok(())
     }
 
-    /// Whether every secret that is referred to is to be had.
+    /// Whether every secret that is referred to is to be had, and every file of certificates to believe.
     fn check_secrets(&self) -> Result<(), (String, String)> {
-        self.notify.check_secret()?;
+        self.notify.check_files()?;
+        self.metrics.check_files()?;
+        self.alertmanager.check_files()?;
         self.oidc.as_ref().map_or(Ok(()), Oidc::check_secret)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::counters::Counters;
 use crate::export::collector::Collector;
-use crate::export::http::Http;
+use crate::export::http::{self, Http};
 use crate::export::otlp::Envelope;
 use crate::export::{self, Compression, Costs, Figures, Transport};
 use crate::sampling::operations::Operations;
@@ -38,6 +38,8 @@ pub struct Builder {
     endpoint: String,
     headers: Vec<(String, String)>,
     compression: Compression,
+    #[cfg(feature = "tls")]
+    authorities: Option<Vec<u8>>,
     transport: Option<Arc<dyn Transport>>,
     threads: usize,
     interval: Duration,
@@ -60,12 +62,19 @@ pub enum BuildError {
     Service,
     /// The endpoint is no address the built-in client can reach.
     #[error(
-        "{endpoint:?} is no endpoint: write http://HOST:PORT/v1/traces; for https give a transport over a \
-         client of your own"
+        "{endpoint:?} is no endpoint: write http://HOST:PORT/v1/traces, or https://… with the feature `tls`; \
+         without it give a transport over a client of your own"
     )]
     Endpoint {
         /// What was given.
         endpoint: String,
+    },
+    /// The authorities to be believed are none.
+    #[cfg(feature = "tls")]
+    #[error("the authorities cannot be used: {why}")]
+    Authorities {
+        /// What is wrong with them.
+        why: String,
     },
     /// A figure is out of its range.
     #[error("{name} is {value}; it must be {range}")]
@@ -92,6 +101,8 @@ impl Tracer {
             endpoint: ENDPOINT.to_owned(),
             headers: Vec::new(),
             compression: Compression::None,
+            #[cfg(feature = "tls")]
+            authorities: None,
             transport: None,
             threads: THREADS,
             interval: INTERVAL,
@@ -120,7 +131,8 @@ impl Builder {
         self
     }
 
-    /// Where OTLP over HTTP is received, the whole address: `http://127.0.0.1:4318/v1/traces` by default.
+    /// Where OTLP over HTTP is received, the whole address: `http://127.0.0.1:4318/v1/traces` by default;
+    /// `https://…` with the feature `tls`.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = endpoint.into();
         self
@@ -138,7 +150,15 @@ impl Builder {
         self
     }
 
-    /// Another way to the receiver; endpoint, headers and compression then mean nothing.
+    /// Certificates of authorities in PEM: an `https://` receiver is believed by these alone. Where nothing is said,
+    /// by those of the web, which are built in.
+    #[cfg(feature = "tls")]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.authorities = Some(pem.into());
+        self
+    }
+
+    /// Another way to the receiver; endpoint, authorities, headers and compression then mean nothing.
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
         self
@@ -164,8 +184,12 @@ impl Builder {
     }
 
     /// Checks the settings, measures what a span costs here (about 3 ms) and starts the threads.
-    pub fn build(self) -> Result<Tracer, BuildError> {
+    pub fn build(mut self) -> Result<Tracer, BuildError> {
         self.check()?;
+        let transport = match self.transport.take() {
+            Some(transport) => transport,
+            None => Arc::new(self.http()?),
+        };
         let envelope = self.envelope();
         let figures = Figures::new(self.threads);
         let inner = Inner {
@@ -180,9 +204,6 @@ impl Builder {
             costs: Costs::measure(&figures.clock),
             figures: Mutex::new(figures),
         };
-        let transport = self
-            .transport
-            .unwrap_or_else(|| Arc::new(Http::new(self.endpoint, self.headers, self.compression)));
         let tracer = Tracer::start(inner);
         if let Err(error) = export::start(&tracer.inner, self.threads, transport, envelope) {
             // Those that did start find the tracer closed; there is nothing to wait for.
@@ -190,6 +211,18 @@ impl Builder {
             return Err(BuildError::Threads(error));
         }
         Ok(tracer)
+    }
+
+    /// The built-in client.
+    fn http(&mut self) -> Result<Http, BuildError> {
+        let config = http::config();
+        #[cfg(feature = "tls")]
+        let config = {
+            let trust = http::trust(self.authorities.as_deref());
+            config.tls_config(trust.map_err(|why| BuildError::Authorities { why })?)
+        };
+        let (endpoint, headers) = (std::mem::take(&mut self.endpoint), std::mem::take(&mut self.headers));
+        Ok(Http::new(config, endpoint, headers, self.compression))
     }
 
     fn envelope(&self) -> Envelope {
@@ -251,5 +284,9 @@ fn within(
 
 fn is_endpoint(endpoint: &str) -> bool {
     let address: Result<ureq::http::Uri, _> = endpoint.parse();
-    address.is_ok_and(|address| address.scheme_str() == Some("http") && address.host().is_some())
+    address.is_ok_and(|address| {
+        let scheme = address.scheme_str();
+        let spoken = scheme == Some("http") || (cfg!(feature = "tls") && scheme == Some("https"));
+        spoken && address.host().is_some()
+    })
 }

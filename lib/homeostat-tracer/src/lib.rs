@@ -41,7 +41,7 @@
 //!
 //! # What it deliberately does not do
 //!
-//! Metrics and logs; TLS (give a [`Transport`]); attributes with arrays; ending a span at another time than
+//! Metrics and logs; TLS without the feature `tls` (give a [`Transport`]); attributes with arrays; ending a span at another time than
 //! now; sampling across services by anything but a trace's own randomness.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -233,7 +233,7 @@ fn settings_that_cannot_work_are_refused_with_what_to_do() {
         Ok(_) => panic!("it was built"),
     };
     assert!(refused(Tracer::builder("")).contains("name"));
-    assert!(refused(Tracer::builder("x").endpoint("https://h/v1/traces")).contains("transport"));
+    assert!(refused(Tracer::builder("x").endpoint("ftp://h/v1/traces")).contains("transport"));
     assert!(refused(Tracer::builder("x").endpoint("nonsense")).contains("http://HOST:PORT"));
     assert!(refused(Tracer::builder("x").sampler(Sampler::Ratio(1.5))).contains("0 to 1"));
     assert!(matches!(

@@ -6,11 +6,13 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("domain", 0),
     ("decide", 1),
     ("promql", 1),
     ("slo", 1),
+    // Beside the pure crates, so that none of them can use it and every higher floor can.
+    ("outbound", 1),
     ("store", 2),
     ("audit", 2),
     ("provider", 2),
@@ -32,6 +34,12 @@ const FLOORS: [(&str, u8); 20] = [
 
 /// In-memory engines and the virtual clock: used by tests of every floor, linked into nothing that ships.
 const SIMULATION: &str = "sim";
+
+/// What tests alone may use: also the server that stands across from our clients, which uses nothing of the house.
+const FOR_TESTS: [&str; 2] = [SIMULATION, COUNTERPART];
+
+/// The server of [`FOR_TESTS`].
+const COUNTERPART: &str = "counterpart";
 
 /// The tracing library, which other services link as well: it uses nothing of the house, and only what has a
 /// runtime of its own uses it.
@@ -65,7 +73,7 @@ const IMPURE: [&str; 15] = [
     "ureq",
 ];
 
-/// Crates that do no I/O: floors 0 and 1.
+/// Crates that do no I/O: floors 0 and 1, but for `outbound`.
 pub(crate) const PURE: [&str; 4] = ["domain", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
@@ -86,7 +94,7 @@ fn check_manifest(path: &str, manifest: &Manifest, findings: &mut Vec<Finding>) 
         findings.push(Finding::error(path, 1, "lints", message));
     }
     let floor = floor_of(name);
-    if floor.is_none() && name != SIMULATION && name != TRACER {
+    if floor.is_none() && !FOR_TESTS.contains(&name) && name != TRACER {
         let message =
             format!("{name} has no floor; give it one in xtask/src/tidy/floors.rs and in ARCHITECTURE.md");
         findings.push(Finding::error(path, 1, "floors", message));
@@ -110,9 +118,9 @@ fn check_manifest(path: &str, manifest: &Manifest, findings: &mut Vec<Finding>) 
 /// What is wrong with one dependency on a member of the workspace.
 fn edge(path: &str, name: &str, floor: Option<u8>, dependency: &Dependency) -> Option<Finding> {
     let target = dependency.package.as_str();
-    if target == SIMULATION {
+    if FOR_TESTS.contains(&target) {
         return (dependency.kind != DependencyKind::Dev).then(|| {
-            let message = "sim is for tests; move it to `[dev-dependencies]`";
+            let message = format!("{target} is for tests; move it to `[dev-dependencies]`");
             Finding::error(path, dependency.line, "floors", message)
         });
     }
@@ -121,6 +129,10 @@ fn edge(path: &str, name: &str, floor: Option<u8>, dependency: &Dependency) -> O
             "{name} uses {TRACER}, which is for the floors that answer requests, {TRACER_USERS} and higher; \
              hand in what is to be recorded"
         );
+        return Some(Finding::error(path, dependency.line, "floors", message));
+    }
+    if name == COUNTERPART && floor_of(target).is_some() {
+        let message = format!("{COUNTERPART} uses {target}; tests of every floor use it, so it uses none");
         return Some(Finding::error(path, dependency.line, "floors", message));
     }
     if name == TRACER && floor_of(target).is_some() {
@@ -221,6 +233,9 @@ mod tests {
         assert_eq!(found("domain", "[dev-dependencies]\nsim.workspace = true\n"), []);
         assert_eq!(found("heal", "[dependencies]\nsim.workspace = true\n"), [(4, "floors")]);
         assert_eq!(found("sim", "[dependencies]\nheal.workspace = true\n"), []);
+        assert_eq!(found("metrics", "[dev-dependencies]\ncounterpart.workspace = true\n"), []);
+        assert_eq!(found("metrics", "[dependencies]\ncounterpart.workspace = true\n"), [(4, "floors")]);
+        assert_eq!(found("counterpart", "[dependencies]\ndomain.workspace = true\n"), [(4, "floors")]);
     }
 
     #[test]
@@ -237,6 +252,8 @@ mod tests {
         assert_eq!(found("decide", "[dependencies]\ntokio.workspace = true\n"), [(4, "pure")]);
         assert_eq!(found("domain", "[target.'cfg(unix)'.dependencies]\nlibc = \"0.2\"\n"), [(4, "pure")]);
         assert_eq!(found("provider", "[dependencies]\ntokio.workspace = true\n"), []);
+        assert_eq!(found("outbound", "[dependencies]\nureq.workspace = true\n"), []);
+        assert_eq!(found("decide", "[dependencies]\noutbound.workspace = true\n"), [(4, "floors")]);
     }
 
     #[test]

@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use domain::{Clock, Time};
+use outbound::{InTheClear, Peer, TrustError};
 use promql::Labels;
 use serde::Serialize;
 
 use send::Endpoint;
 
-use crate::counters;
+use crate::{Say, counters};
 
-/// Where an Alertmanager is: `http://HOST:PORT`, with a path where it is served under one.
+/// Where an Alertmanager is: `https://HOST:PORT` or `http://HOST:PORT`, with a path where it is served under one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
 
@@ -29,20 +30,18 @@ pub struct Address(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It is none.
-    #[error("{0:?} is no address of an Alertmanager; write http://HOST:PORT")]
+    #[error("{0:?} is no address of an Alertmanager; write https://HOST:PORT or http://HOST:PORT")]
     Malformed(String),
-    /// It needs TLS.
-    #[error(
-        "{0:?} needs TLS, which this program is built without; build it with `--features tls`, or write http://"
-    )]
-    NoTls(String),
+    /// Credentials are for TLS, or for this machine.
+    #[error("{0:?} {1}")]
+    InTheClear(String, InTheClear),
 }
 
 impl Address {
     /// Reads one.
     ///
     /// # Errors
-    /// Where it is none, or needs what this program has not.
+    /// Where it is none.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let malformed = || AddressError::Malformed(text.to_owned());
         let trimmed = text.trim().trim_end_matches('/');
@@ -57,11 +56,18 @@ impl Address {
             return Err(malformed());
         }
         match scheme {
-            "http" => Ok(Self(trimmed.to_owned())),
-            "https" if cfg!(feature = "tls") => Ok(Self(trimmed.to_owned())),
-            "https" => Err(AddressError::NoTls(text.to_owned())),
+            "http" | "https" => Ok(Self(trimmed.to_owned())),
             _ => Err(malformed()),
         }
+    }
+
+    /// Whether what proves us may be sent there.
+    ///
+    /// # Errors
+    /// Where others could read it.
+    pub fn may_be_asked(&self, peer: &Peer) -> Result<(), AddressError> {
+        let address = self.0.parse().map_err(|_| AddressError::Malformed(self.0.clone()))?;
+        peer.may_ask(&address).map_err(|why| AddressError::InTheClear(self.0.clone(), why))
     }
 }
 
@@ -69,6 +75,20 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Why none is told.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertmanagerError {
+    /// One of them cannot be.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Whom to believe is not to be had.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The machine gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
 }
 
 /// An alert as Alertmanager takes it.
@@ -160,14 +180,23 @@ impl fmt::Debug for Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts a thread for each.
+    /// Starts a thread for each. What `peer` says holds for all of them; `say` is told why one cannot be told, once for
+    /// each reason.
     ///
     /// # Errors
-    /// Where the machine gives none.
-    pub fn start(addresses: Vec<Address>, clock: &Arc<dyn Clock>) -> io::Result<Self> {
+    /// Where what proves us would go to one in the clear, whom to believe is not to be had, or the machine gives no thread.
+    pub fn start(
+        addresses: Vec<Address>,
+        peer: &Peer,
+        clock: &Arc<dyn Clock>,
+        say: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self, AlertmanagerError> {
+        let say: Arc<Say> = Arc::new(say);
         let mut started = Self { endpoints: Vec::new(), threads: Vec::new() };
         for address in addresses {
-            let endpoint = Arc::new(Endpoint::new(address, Arc::clone(clock)));
+            address.may_be_asked(peer)?;
+            let endpoint =
+                Arc::new(Endpoint::new(address, peer.clone(), Arc::clone(clock), Arc::clone(&say))?);
             let running = Arc::clone(&endpoint);
             let thread = std::thread::Builder::new().name("alertmanager".to_owned());
             started.threads.push(thread.spawn(move || running.run())?);
@@ -211,13 +240,12 @@ mod tests {
             ("http://localhost:9093", "http://localhost:9093"),
             ("http://localhost:9093/", "http://localhost:9093"),
             (" http://host/alertmanager/ ", "http://host/alertmanager"),
+            ("https://host:9093", "https://host:9093"),
         ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), shown);
         }
         for text in ["localhost:9093", "ftp://host", "http://", "http://a@b", "http://host?x=1", ""] {
             assert_eq!(Address::parse(text), Err(AddressError::Malformed(text.to_owned())), "{text}");
         }
-        let secure = Address::parse("https://host:9093");
-        assert_eq!(secure.is_ok(), cfg!(feature = "tls"), "{secure:?}");
     }
 }

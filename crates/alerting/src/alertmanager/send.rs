@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Clock;
+use outbound::{Peer, TrustError, is_untrusted, reason};
 
 use super::queue::Queue;
 use super::{Address, EndpointState, Notification};
-use crate::lock;
+use crate::{Say, lock};
 
 /// How long one request may take.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -27,8 +28,10 @@ const ANSWER_BYTES: u64 = 500;
 pub(super) struct Endpoint {
     address: Address,
     url: String,
+    peer: Peer,
     agent: ureq::Agent,
     clock: Arc<dyn Clock>,
+    say: Arc<Say>,
     inner: Mutex<Inner>,
     /// Something came, or it is over.
     news: Condvar,
@@ -53,34 +56,26 @@ enum Outcome {
     Later(String),
 }
 
-/// The usual authorities, by the provider of everything that speaks TLS here.
-#[cfg(feature = "tls")]
-fn trust() -> ureq::tls::TlsConfig {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build()
-}
-
 impl Endpoint {
-    pub(super) fn new(address: Address, clock: Arc<dyn Clock>) -> Self {
-        let config = ureq::Agent::config_builder();
-        #[cfg(feature = "tls")]
-        let config = config.tls_config(trust());
-        let agent = config
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST_TIME))
-            .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
+    pub(super) fn new(
+        address: Address,
+        peer: Peer,
+        clock: Arc<dyn Clock>,
+        say: Arc<Say>,
+    ) -> Result<Self, TrustError> {
+        let agent = peer.agent()?.timeout_global(Some(REQUEST_TIME)).build().into();
         let url = format!("{address}/api/v2/alerts");
-        Self {
+        Ok(Self {
             address,
             url,
+            peer,
             agent,
             clock,
+            say,
             inner: Mutex::default(),
             news: Condvar::new(),
             stopping: AtomicBool::new(false),
-        }
+        })
     }
 
     pub(super) fn add(&self, notifications: &[Notification]) {
@@ -170,15 +165,20 @@ impl Endpoint {
                 inner.queue.done(&places);
             }
             Outcome::Refused(why) => {
-                inner.failures += 1;
                 inner.dropped += places.len() as u64;
-                inner.trouble = Some(why);
                 inner.queue.done(&places);
+                self.complain(&mut inner, why);
             }
-            Outcome::Later(why) => {
-                inner.failures += 1;
-                inner.trouble = Some(why);
-            }
+            Outcome::Later(why) => self.complain(&mut inner, why),
+        }
+    }
+
+    /// Keeps why it failed, and tells it where that is new.
+    fn complain(&self, inner: &mut Inner, why: String) {
+        inner.failures += 1;
+        if inner.trouble.as_ref() != Some(&why) {
+            (self.say)(&why);
+            inner.trouble = Some(why);
         }
     }
 
@@ -188,10 +188,20 @@ impl Endpoint {
             Ok(body) => body,
             Err(error) => return Outcome::Refused(format!("the alerts cannot be written: {error}")),
         };
-        let request = self.agent.post(&self.url).header("content-type", "application/json");
+        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
+        match self.peer.authorization() {
+            Ok(Some(header)) => request = request.header("authorization", header),
+            Ok(None) => {}
+            Err(error) => return Outcome::Later(format!("{} is not told: {error}", self.address)),
+        }
         let response = match request.send(&body[..]) {
             Ok(response) => response,
-            Err(error) => return Outcome::Later(format!("{} does not answer: {error}", self.address)),
+            Err(error) if is_untrusted(&error) => {
+                return Outcome::Later(format!("{} is not told: {}", self.address, reason(&error)));
+            }
+            Err(error) => {
+                return Outcome::Later(format!("{} does not answer: {}", self.address, reason(&error)));
+            }
         };
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
@@ -205,6 +215,8 @@ impl Endpoint {
         match status {
             // Who is busy, or not there yet behind a relay, may be well later.
             408 | 429 | 500..=599 => Outcome::Later(why),
+            // The secret may be about to be replaced, here or there.
+            401 | 403 if self.peer.credentials.is_some() => Outcome::Later(why),
             _ => Outcome::Refused(why),
         }
     }

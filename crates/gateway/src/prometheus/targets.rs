@@ -39,10 +39,11 @@ fn target(known: &TargetState) -> Value {
     };
     let interval = duration(target.interval);
     let timeout = duration(target.timeout);
+    let (scheme, rest) = target.url.split_once("://").unwrap_or(("http", &target.url));
     json!({
         "discoveredLabels": {
-            "__address__": target.url.trim_start_matches("http://").split('/').next(),
-            "__scheme__": "http", "__scrape_interval__": interval, "__scrape_timeout__": timeout,
+            "__address__": rest.split('/').next(),
+            "__scheme__": scheme, "__scrape_interval__": interval, "__scrape_timeout__": timeout,
             "job": target.job,
         },
         "labels": labels,

@@ -8,13 +8,12 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use outbound::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::infra::{printed, word};
 use super::password::{PasswordSource, line};
@@ -76,35 +75,9 @@ fn checked(url: &str) -> Result<String, Failure> {
 }
 
 fn agent(ca: Option<&Path>) -> Result<ureq::Agent, Failure> {
-    let roots = match ca {
-        None => RootCerts::WebPki,
-        Some(path) => {
-            let of = |why: String| usage(format!("cannot use the certificates of {}: {why}", path.display()));
-            let pem = fs::read(path).map_err(|error| of(error.to_string()))?;
-            let mut certificates: Vec<Certificate<'static>> = Vec::new();
-            for item in parse_pem(&pem) {
-                if let PemItem::Certificate(one) = item.map_err(|error| of(error.to_string()))? {
-                    certificates.push(one);
-                }
-            }
-            if certificates.is_empty() {
-                return Err(of("there is none in it".to_owned()));
-            }
-            RootCerts::new_with_certs(&certificates)
-        }
-    };
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .root_certs(roots)
-        .build();
-    Ok(ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(60)))
-        .http_status_as_error(false)
-        // A redirect must not lead the token elsewhere.
-        .max_redirects(0)
-        .tls_config(tls)
-        .build()
-        .new_agent())
+    let trust = ca.map_or(Trust::Authorities, |path| Trust::File(path.to_owned()));
+    let tls = trust.config().map_err(|error| usage(error.to_string()))?;
+    Ok(outbound::agent(tls).timeout_global(Some(Duration::from_secs(60))).build().new_agent())
 }
 
 pub(super) fn login(global: &Global, args: &LoginArgs) -> Result<Exit, Failure> {

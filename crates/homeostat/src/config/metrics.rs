@@ -13,6 +13,7 @@ use provider::clock::SystemClock;
 use serde::{Deserialize, Serialize};
 
 use super::DAY_SECONDS;
+use super::peer::{self, Authorization, BasicAuth, Tables, TlsConfig};
 
 /// Series of numbers. They come as OTLP and as Prometheus' remote-write at the ports of `[otlp]`, from what is scraped, and
 /// from the fleet itself. Samples are kept as they came, then one of each minute, then one of each hour.
@@ -53,8 +54,17 @@ pub struct Metrics {
 pub struct Scrape {
     /// The label `job` of its series.
     pub job: String,
-    /// `http://HOST:PORT/PATH`.
+    /// `http://HOST:PORT/PATH`, or `https://…`.
     pub url: String,
+    /// Whom to believe at `https://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+    /// A token that it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// A name and a password that it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
     /// How often it is asked, in seconds, 1 to 3600.
     #[serde(default = "scrape_interval")]
     pub interval_seconds: u64,
@@ -85,6 +95,15 @@ fn scrape_samples() -> usize {
 }
 
 impl Scrape {
+    fn tables(&self) -> Tables<'_> {
+        Tables {
+            within: "metrics.scrape",
+            tls_config: self.tls_config.as_ref(),
+            authorization: self.authorization.as_ref(),
+            basic_auth: self.basic_auth.as_ref(),
+        }
+    }
+
     /// The same as the scraper takes it.
     fn target(&self) -> Target {
         Target {
@@ -93,6 +112,7 @@ impl Scrape {
             labels: self.labels.clone(),
             honor_labels: if self.honor_labels { HonorLabels::Yes } else { HonorLabels::No },
             samples_max: self.samples_max,
+            peer: self.tables().peer(),
             ..Target::new(&self.job, &self.url)
         }
     }
@@ -146,6 +166,19 @@ impl Metrics {
         self.scrape.iter().map(Scrape::target).collect()
     }
 
+    /// Files are named relative to the configuration.
+    pub(super) fn relative_to(&mut self, file: &Path) {
+        let dir = file.parent().unwrap_or(Path::new(""));
+        for Scrape { tls_config, authorization, basic_auth, .. } in &mut self.scrape {
+            peer::anchor(dir, tls_config, authorization, basic_auth);
+        }
+    }
+
+    /// Whether what it refers to is to be had.
+    pub(super) fn check_files(&self) -> Result<(), (String, String)> {
+        self.scrape.iter().try_for_each(|scrape| scrape.tables().check_files())
+    }
+
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         const SERIES: u64 = 100_000_000;
         for (field, value, low, high) in [
@@ -169,6 +202,7 @@ impl Metrics {
                 let why = format!("is {}, must be 1 to 3600", scrape.interval_seconds);
                 return Err(("metrics.scrape.interval_seconds".to_owned(), why));
             }
+            scrape.tables().check()?;
             scrape.target().check().map_err(|error| ("metrics.scrape".to_owned(), error.to_string()))?;
         }
         Ok(())

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alerting::{Address, AddressError, Settings};
+use outbound::Peer;
 use serde::{Deserialize, Serialize};
+
+use super::peer::{self, Authorization, BasicAuth, Tables, TlsConfig};
 
 /// Recording and alerting rules in Prometheus' file format. They are read at start, and again on SIGHUP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,8 +26,17 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alertmanager {
-    /// `http://HOST:PORT` of each (`ALERTMANAGER_URL`, several with commas between them).
+    /// `https://HOST:PORT` or `http://HOST:PORT` of each (`ALERTMANAGER_URL`, several with commas between them).
     pub urls: Vec<String>,
+    /// Whom to believe at `https://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+    /// A token that each of them is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+    /// A name and a password that each of them is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
 }
 
 impl Default for Rules {
@@ -71,9 +83,34 @@ impl Alertmanager {
     /// Where they are.
     ///
     /// # Errors
-    /// Where one is no address, or needs what this program has not.
+    /// Where one is no address.
     pub fn addresses(&self) -> Result<Vec<Address>, AddressError> {
         self.urls.iter().map(|url| Address::parse(url)).collect()
+    }
+
+    /// Whom to believe, and what we prove ourselves by, for all of them.
+    pub fn peer(&self) -> Peer {
+        self.tables().peer()
+    }
+
+    fn tables(&self) -> Tables<'_> {
+        Tables {
+            within: "alertmanager",
+            tls_config: self.tls_config.as_ref(),
+            authorization: self.authorization.as_ref(),
+            basic_auth: self.basic_auth.as_ref(),
+        }
+    }
+
+    /// Files are named relative to the configuration.
+    pub(super) fn relative_to(&mut self, file: &Path) {
+        let dir = file.parent().unwrap_or(Path::new(""));
+        peer::anchor(dir, &mut self.tls_config, &mut self.authorization, &mut self.basic_auth);
+    }
+
+    /// Whether what it refers to is to be had.
+    pub(super) fn check_files(&self) -> Result<(), (String, String)> {
+        self.tables().check_files()
     }
 
     pub(super) fn apply(&mut self, variable: Option<String>) -> Result<(), (String, &'static str)> {
@@ -81,13 +118,16 @@ impl Alertmanager {
         let urls: Vec<String> =
             value.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned).collect();
         if urls.iter().any(|url| Address::parse(url).is_err()) {
-            return Err((value, "http://HOST:PORT, several with commas between them"));
+            return Err((value, "https://HOST:PORT or http://HOST:PORT, several with commas between them"));
         }
         self.urls = urls;
         Ok(())
     }
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
-        self.addresses().map(drop).map_err(|error| ("alertmanager.urls".to_owned(), error.to_string()))
+        self.tables().check()?;
+        let peer = self.peer();
+        let all = self.addresses().and_then(|all| all.iter().try_for_each(|one| one.may_be_asked(&peer)));
+        all.map_err(|error| ("alertmanager.urls".to_owned(), error.to_string()))
     }
 }

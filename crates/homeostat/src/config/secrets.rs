@@ -5,7 +5,16 @@ use provider::secret;
 use toml::{Table, Value};
 
 /// Keys that are followed, by their owners, when they are used. Their files are named relative to the configuration.
-const FOLLOWED: [&str; 2] = ["notify.webhook_url", "oidc.client_secret"];
+const FOLLOWED: [&str; 8] = [
+    "notify.webhook_url",
+    "notify.authorization.credentials",
+    "notify.basic_auth.password",
+    "metrics.scrape.authorization.credentials",
+    "metrics.scrape.basic_auth.password",
+    "alertmanager.authorization.credentials",
+    "alertmanager.basic_auth.password",
+    "oidc.client_secret",
+];
 
 /// Refuses references where nobody follows them.
 pub(super) fn check(written: &Table) -> Result<(), (String, String)> {
@@ -24,7 +33,7 @@ fn of_value(key: &str, value: &Value) -> Result<(), (String, String)> {
         Value::Table(table) => of_table(key, table),
         Value::Array(values) => values.iter().try_for_each(|value| of_value(key, value)),
         Value::String(text) if secret::refers(text) && !FOLLOWED.contains(&key) => {
-            let why = format!("refers to a secret, which is followed in {} alone", FOLLOWED.join(" and "));
+            let why = format!("refers to a secret, which is followed in {} alone", FOLLOWED.join(", "));
             Err((key.to_owned(), why))
         }
         _ => Ok(()),

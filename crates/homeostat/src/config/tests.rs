@@ -5,6 +5,8 @@ use proptest::sample::Index;
 
 use super::*;
 
+mod peer;
+
 fn load(text: &str) -> Result<Config, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -47,12 +49,13 @@ fn a_secret_is_referred_to_found_beside_the_file_and_never_kept() {
     };
     std::fs::write(dir.path().join("hook"), "http://relay/canary\n").unwrap();
     let config = read("[notify]\nwebhook_url = \"${file:hook}\"\n").unwrap();
-    assert_eq!(config.notify.url().unwrap().as_deref(), Some("http://relay/canary"));
+    assert_eq!(config.notify.receiver().unwrap().map(|to| to.url).as_deref(), Some("http://relay/canary"));
     assert!(!format!("{config:?}{}", toml::to_string(&config).unwrap()).contains("canary"));
-    std::fs::write(dir.path().join("hook"), "https://relay/canary").unwrap();
+    std::fs::write(dir.path().join("hook"), "ftp://relay/canary").unwrap();
     let refused = read("[notify]\nwebhook_url = \"${file:hook}\"\n").unwrap_err();
     assert!(
-        refused.contains("homeostat.toml:2: notify.webhook_url must start") && !refused.contains("canary")
+        refused.contains("homeostat.toml:2: notify.webhook_url must be https://")
+            && !refused.contains("canary")
     );
 
     let oidc = |more: &str| {

@@ -73,7 +73,7 @@ pub enum StartError {
     Rules(#[from] alerting::StartError),
     /// An Alertmanager cannot be told.
     #[error(transparent)]
-    Alertmanager(#[from] alerting::AddressError),
+    Alertmanager(#[from] alerting::AlertmanagerError),
     /// The configured objectives cannot be evaluated.
     #[error(transparent)]
     Slo(#[from] crate::config::SloError),

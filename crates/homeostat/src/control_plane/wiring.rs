@@ -143,7 +143,8 @@ pub(crate) fn settings(config: &Config, policy: Policy, seed: u64) -> heal::Sett
 
 /// Who is told what needs a person, if anybody is.
 pub(crate) fn webhook(config: &Config) -> Result<Option<Webhook>, StartError> {
-    Ok(config.notify.url()?.as_deref().map(Webhook::start).transpose()?)
+    let start = |receiver| Webhook::start(receiver, |why| log::warn!("{why}"));
+    Ok(config.notify.receiver()?.map(start).transpose()?)
 }
 
 /// The document that says the configuration's first switches were taken over.

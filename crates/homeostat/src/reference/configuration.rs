@@ -47,7 +47,7 @@ const OTHER_VARIABLES: [(&str, &str); 6] = [
     ),
     ("AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE", "the same from a file"),
     ("AWS_REGION", "`telemetry.objects.region` where nothing is said"),
-    ("AWS_CA_BUNDLE", "certificates that the bucket's server may have beside the usual ones"),
+    ("AWS_CA_BUNDLE", "authorities that are believed of the bucket's server instead of the usual ones"),
 ];
 
 fn page() -> String {

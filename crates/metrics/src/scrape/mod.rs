@@ -12,8 +12,10 @@
 //!
 //! A page that fails, whatever the reason, is a target that is down: `up` is 0, and what stood in the page before ended.
 //!
-//! Deliberately absent: HTTPS and authentication (targets on this machine and its network), relabelling, Prometheus'
-//! protobuf format, discovery: targets are set by whoever knows them.
+//! A target at `https://` whose certificate is not believed, or whose credentials are not to be had, is such a failure: it is
+//! not asked in the clear instead.
+//!
+//! Deliberately absent: relabelling, Prometheus' protobuf format, discovery: targets are set by whoever knows them.
 
 mod fetch;
 mod schedule;
@@ -28,6 +30,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use domain::Clock;
+use outbound::Trust;
 
 use crate::MetricSink;
 use crate::wire::Limits;
@@ -63,6 +66,7 @@ pub(crate) struct Shared {
     limits: Limits,
     sink: Arc<dyn MetricSink>,
     clock: Arc<dyn Clock>,
+    /// Of all targets but those with a file of certificates of their own.
     agent: ureq::Agent,
 }
 
@@ -84,7 +88,7 @@ impl Scraper {
             limits: config.limits,
             sink,
             clock,
-            agent: fetch::agent(),
+            agent: fetch::agent(Trust::built_in()),
         });
         // From here on a failure drops it, which ends the threads that run already.
         let mut scraper = Self { shared, threads: Vec::new() };

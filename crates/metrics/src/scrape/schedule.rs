@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::{Clock, Time};
+use outbound::Trust;
 use promql::{Labels, Sample, Value};
 
 use super::fetch::{Failed, fetch};
 use super::target::{Health, Target, TargetError, TargetState, labels};
-use crate::wire::text::TargetDecoder;
+use crate::wire::text::{Format, TargetDecoder};
 use crate::wire::{Decoded, Limits, STALE_BITS};
 use crate::{Batch, MetricSink, Refusal, wait};
 
@@ -36,6 +37,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 struct Work {
     decoder: TargetDecoder,
+    /// Where certificates are believed that a file names: made with the first page, and again after one that was not.
+    agent: Option<ureq::Agent>,
     up: Labels,
     duration: Labels,
     samples: Labels,
@@ -178,7 +181,7 @@ impl Entry {
         let samples = own("scrape_samples_scraped");
         Ok(Self {
             source: format!("scrape/{}", target.job),
-            work: Mutex::new(Work { decoder, up, duration, samples, told: false }),
+            work: Mutex::new(Work { decoder, agent: None, up, duration, samples, told: false }),
             state: Mutex::default(),
             removed: AtomicBool::new(false),
             target,
@@ -239,8 +242,7 @@ impl Entry {
             *lock(&self.state) = Last::default();
             return;
         }
-        let Target { url, timeout, page_bytes_max, .. } = &self.target;
-        let page = fetch(agent, url, *timeout, *page_bytes_max);
+        let page = work.page(agent, &self.target);
         let decoded = page.and_then(|(format, page)| Ok(work.decoder.decode(format, &page, at_ms)?));
         let took = clock.now().since(asked);
         let mut last = Last { asked_ms: Some(at_ms), took, ..Last::default() };
@@ -268,6 +270,22 @@ impl Last {
 }
 
 impl Work {
+    /// The page of the target; `agent` believes the authorities of the web.
+    fn page(&mut self, agent: &ureq::Agent, target: &Target) -> Result<(Format, Vec<u8>), Failed> {
+        if target.peer.trust == Trust::Authorities {
+            return fetch(agent, target);
+        }
+        let own = match self.agent.take() {
+            Some(own) => own,
+            None => super::fetch::agent(target.peer.trust.config()?),
+        };
+        let page = fetch(&own, target);
+        if !matches!(&page, Err(failed) if failed.is_untrusted()) {
+            self.agent = Some(own);
+        }
+        page
+    }
+
     /// A page with what is told of it, or the end of what stood in the one before.
     fn report(&mut self, decoded: Result<Decoded, Failed>, at_ms: i64, last: &mut Last) -> Batch {
         let mut batch = match decoded {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use outbound::{InTheClear, Peer};
+
 use crate::wire::text::HonorLabels;
 
 /// Something with a page of metrics.
@@ -10,8 +12,10 @@ use crate::wire::text::HonorLabels;
 pub struct Target {
     /// The label `job` of its series.
     pub job: String,
-    /// Where its page is: `http://HOST:PORT/PATH`.
+    /// Where its page is: `http://HOST:PORT/PATH`, or `https://…`.
     pub url: String,
+    /// Whose certificates are believed, and what we prove ourselves by.
+    pub peer: Peer,
     /// How often it is asked, at least 100 ms.
     pub interval: Duration,
     /// How long an answer may take, not longer than the interval.
@@ -33,6 +37,7 @@ impl Target {
         Self {
             job: job.into(),
             url: url.into(),
+            peer: Peer::default(),
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(10),
             labels: BTreeMap::new(),
@@ -55,12 +60,20 @@ impl Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The address is none, or of a kind that cannot be asked.
-    #[error("cannot scrape {url:?}: {why}; write http://HOST:PORT/PATH")]
+    #[error("cannot scrape {url:?}: {why}; write http://HOST:PORT/PATH or https://HOST:PORT/PATH")]
     Address {
         /// What was given.
         url: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// Credentials are for TLS, or for this machine.
+    #[error("cannot scrape {url:?}: it {why}")]
+    InTheClear {
+        /// Which target.
+        url: String,
+        /// What is wrong with it.
+        why: InTheClear,
     },
     /// The times do not go together.
     #[error(
@@ -127,18 +140,19 @@ pub struct TargetState {
 
 /// The labels of a target, and whether it can be one.
 pub(super) fn labels(target: &Target) -> Result<BTreeMap<String, String>, TargetError> {
-    let Target { job, url, interval, timeout, labels, .. } = target;
+    let Target { job, url, peer, interval, timeout, labels, .. } = target;
     let address = |why| TargetError::Address { url: url.clone(), why };
     let parsed: ureq::http::Uri = url.parse().map_err(|_| address("it is no address"))?;
-    match parsed.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(address("targets behind TLS cannot be scraped yet")),
-        _ => return Err(address("it does not begin with http://")),
-    }
+    let usual_port = match parsed.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err(address("it does not begin with http:// or https://")),
+    };
     let authority = parsed.authority().ok_or_else(|| address("it names no host"))?;
     if authority.host().is_empty() || authority.as_str().contains('@') {
-        return Err(address("it names no host, or a user, and users are not sent"));
+        return Err(address("it names no host, or a user, who is named beside it"));
     }
+    peer.may_ask(&parsed).map_err(|why| TargetError::InTheClear { url: url.clone(), why })?;
     if *interval < Duration::from_millis(100) || *timeout > *interval || timeout.is_zero() {
         return Err(TargetError::Times { url: url.clone(), interval: *interval, timeout: *timeout });
     }
@@ -153,7 +167,7 @@ pub(super) fn labels(target: &Target) -> Result<BTreeMap<String, String>, Target
     }
     let mut all = labels.clone();
     all.insert("job".to_owned(), job.clone());
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority.port_u16().unwrap_or(usual_port);
     all.entry("instance".to_owned()).or_insert_with(|| format!("{}:{port}", authority.host()));
     Ok(all)
 }

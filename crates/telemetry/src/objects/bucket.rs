@@ -6,14 +6,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use outbound::Trust;
 use sha2::{Digest, Sha256};
 use ureq::http::{Method, Request, Response};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, AsSendBody, Body};
 
 use super::cache::Cache;
@@ -333,24 +333,10 @@ impl Bucket {
 /// Whose certificates are believed: those of the file that the environment names, or else those of the usual authorities,
 /// which are built in.
 fn trust(bundle: Option<String>) -> Result<TlsConfig, ObjectStorageError> {
-    // The one of everything that speaks TLS here.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    let Some(path) = bundle else { return Ok(config.build()) };
-    let wrong =
-        |why: String| ObjectStorageError::new("endpoint", format!("cannot be trusted: AWS_CA_BUNDLE {why}"));
-    let pem =
-        std::fs::read(&path).map_err(|error| wrong(format!("is {path}, which cannot be read: {error}")))?;
-    let certificates: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(wrong(format!("is {path}, which has no certificate in PEM form")));
-    }
-    Ok(config.root_certs(RootCerts::new_with_certs(&certificates)).build())
+    let trust = bundle.map_or(Trust::Authorities, |path| Trust::File(path.into()));
+    trust.config().map_err(|error| {
+        ObjectStorageError::new("endpoint", format!("cannot be trusted: AWS_CA_BUNDLE: {error}"))
+    })
 }
 
 fn etag(answer: &Response<Body>) -> String {

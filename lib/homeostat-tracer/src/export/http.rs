@@ -1,11 +1,14 @@
 //! OTLP over HTTP: one request, and what its answer means.
 //!
 //! In: an encoded request. Out: a [`Delivery`]. Blocking, because it runs on threads of its own; so no runtime
-//! is dragged into the service. Deliberately absent: TLS, which would be most of the library's weight. For a
-//! receiver behind TLS, give the tracer a [`Transport`] over the client the service already has, or send to an
-//! agent on this machine.
+//! is dragged into the service. TLS is a feature, `tls`, because it would be most of the library's weight: without
+//! it, give the tracer a [`Transport`] over the client the service already has, or send to an agent on this
+//! machine. A certificate that is not believed is no connection, and nothing is sent in the clear instead.
 
 use std::time::Duration;
+
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 use super::otlp;
 
@@ -60,14 +63,46 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(endpoint: String, headers: Vec<(String, String)>, compression: Compression) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(REQUEST_TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .build();
-        Self { agent: config.into(), endpoint, headers, compression }
+    pub(crate) fn new(
+        config: ConfigBuilder<AgentScope>,
+        endpoint: String,
+        headers: Vec<(String, String)>,
+        compression: Compression,
+    ) -> Self {
+        Self { agent: config.build().into(), endpoint, headers, compression }
     }
+}
+
+/// A client that follows no redirect and takes any status for an answer.
+pub(crate) fn config() -> ConfigBuilder<AgentScope> {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(REQUEST_TIMEOUT))
+        .http_status_as_error(false)
+        .max_redirects(0)
+}
+
+/// Believes the authorities whose certificates these are, in PEM, and no others; those of the web where there are none.
+/// The error is what is wrong with them.
+#[cfg(feature = "tls")]
+pub(crate) fn trust(authorities: Option<&[u8]>) -> Result<ureq::tls::TlsConfig, String> {
+    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+    let Some(pem) = authorities else { return Ok(config.root_certs(RootCerts::WebPki).build()) };
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(one) = item.map_err(|error| error.to_string())? {
+            // The client passes over what it cannot read, and would then believe nobody.
+            rustls::RootCertStore::empty()
+                .add(one.der().into())
+                .map_err(|error| format!("certificate {}: {error}", certificates.len() + 1))?;
+            certificates.push(one);
+        }
+    }
+    if certificates.is_empty() {
+        return Err("there is no certificate in PEM form in them".to_owned());
+    }
+    Ok(config.root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 impl Transport for Http {

@@ -11,9 +11,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::Time;
 use jsonwebtoken::jwk::JwkSet;
+use outbound::{Trust, is_private};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use ureq::tls::{RootCerts, TlsConfig};
 
 use super::id_token::{self, Claims};
 use super::{OidcConfig, OidcError};
@@ -66,17 +66,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: &OidcConfig) -> Self {
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .root_certs(RootCerts::WebPki)
-            .build();
-        let agent = ureq::Agent::config_builder()
+        let agent = outbound::agent(Trust::built_in())
             .timeout_global(Some(REQUEST_TIME))
-            .http_status_as_error(false)
-            .max_redirects(0)
             // Sign-ins are far apart: a connection kept from the last one is closed by the time it is asked again.
             .max_idle_connections(0)
-            .tls_config(tls)
             .build()
             .into();
         Self { config: config.clone(), agent, metadata: Mutex::default(), keys: Mutex::default() }
@@ -208,13 +201,7 @@ impl Client {
     }
 
     fn check_address(&self, address: &str) -> Result<(), OidcError> {
-        let uri: Option<Uri> = address.parse().ok();
-        let allowed = uri.is_some_and(|uri| match uri.scheme_str() {
-            Some("https") => uri.host().is_some(),
-            Some("http") => matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]")),
-            _ => false,
-        });
-        if allowed {
+        if address.parse().is_ok_and(|uri: Uri| is_private(&uri)) {
             return Ok(());
         }
         Err(self.unusable(format!("{address:?} is neither https:// nor http:// on loopback")))

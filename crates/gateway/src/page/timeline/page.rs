@@ -107,7 +107,11 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         .then(|| happenings::correlated(app, span, span.to_us.min(view.stamp.now.wall_us), service))
         .transpose()?;
     let listed = of_events(view.stamp, events.clone());
-    let (search, exports) = (listed.list.search_box(query), listed.list.exports(query));
+    let of_list = OfList {
+        search: listed.list.search_box(query),
+        order: listed.list.order_field(query),
+        exports: listed.list.exports(query),
+    };
     let update = if window.last.is_some() { Update::Rows } else { Update::Never };
     let mut rows = listed.rows(query, "events", update)?;
     rows.body = html! { h2 { "Everything in it" span class="quiet" { "newest first; the search is for these rows" } } (rows.body) };
@@ -122,7 +126,7 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
                 "sentence",
                 html! { h1 class="sentence" { (sentence(&window, &events, answer.as_ref(), service)) } },
             ),
-            Section::still("filters", filters(app, view, &window, query, (&wanted, &search, &exports))),
+            Section::still("filters", filters(app, view, &window, query, (&wanted, &of_list))),
             section("timeline", picture(app, &window, query, &events, answer.as_ref(), &wanted)),
             section("patterns", together(view, answer.as_ref())),
             rows,
@@ -194,12 +198,19 @@ fn sentence(
     }
 }
 
+/// What the list of events has in the page's form.
+struct OfList {
+    search: Markup,
+    order: Markup,
+    exports: Markup,
+}
+
 fn filters(
     app: &App,
     view: &View,
     window: &Window,
     query: &Query,
-    (wanted, search, exports): (&[Lane], &Markup, &Markup),
+    (wanted, of_list): (&[Lane], &OfList),
 ) -> Markup {
     let mut services: BTreeSet<String> = BTreeSet::new();
     if let Some(snapshot) = &view.snapshot {
@@ -211,7 +222,7 @@ fn filters(
     let custom = window.last.filter(|last| !WINDOWS.iter().any(|(_, seconds)| seconds == last));
     html! {
         form class="filters" method="get" action="/timeline" role="search" {
-            (search)
+            (of_list.search)
             @match window.last {
                 Some(last) => label { "Time"
                     select name="within" {
@@ -236,8 +247,9 @@ fn filters(
                     label { input type="checkbox" name="lane" value=(lane.name()) checked[wanted.contains(&lane)]; " " (lanes::title(lane)) }
                 }
             }
+            (of_list.order)
             button type="submit" { "Show" }
-            (exports)
+            (of_list.exports)
         }
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     let traces = found::find(store, &filter)?;
     let with = query.text("with");
     let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
-    let exports = listed.list.exports(query);
+    let (order, exports) = (listed.list.order_field(query), listed.list.exports(query));
     let table = listed.rows(query, "found", Update::Never)?.body;
     let body = html! {
         @if traces.is_empty() {
@@ -69,7 +69,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
                     }
                 },
             ),
-            Section::still("form", form(store, query, &range, &exports)),
+            Section::still("form", form(store, query, &range, (&order, &exports))),
             Section::still("found", body),
         ],
     })
@@ -116,7 +116,7 @@ fn filter(query: &Query, range: &Range) -> Result<TraceFilter, Problem> {
     })
 }
 
-fn form(store: &Telemetry, query: &Query, range: &Range, exports: &Markup) -> Markup {
+fn form(store: &Telemetry, query: &Query, range: &Range, (order, exports): (&Markup, &Markup)) -> Markup {
     let text = |name: &str| query.text(name).unwrap_or("").to_owned();
     let limit = query.count("limit", 1, 200).ok().flatten().unwrap_or(LIMIT);
     html! {
@@ -133,6 +133,7 @@ fn form(store: &Telemetry, query: &Query, range: &Range, exports: &Markup) -> Ma
                     @if !LIMITS.contains(&limit) { option value=(limit) selected { (limit) } }
                 }
             }
+            (order)
             label class="check" { input type="checkbox" name="errors" value="1" checked[query.text("errors").is_some()]; "Errors only" }
             @if let Some(with) = query.text("with") { input type="hidden" name="with" value=(with); }
             button class="primary" type="submit" { "Search" }

@@ -28,11 +28,7 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let sentence = match kept.drills.first() {
         None => "No drill was kept here yet.".to_owned(),
         Some(newest) => {
-            format!(
-                "{}. The newest: {}",
-                count(kept.drills.len(), "drill", "drills"),
-                newest.sentence
-            )
+            format!("{}. The newest: {}", count(kept.drills.len(), "drill", "drills"), newest.sentence)
         }
     };
     let unreadable = kept.unreadable.clone();

@@ -266,7 +266,10 @@ fn a_list_is_ordered_on_a_phone_where_no_headings_are_shown() {
     let shown = "return document.querySelector('select[name=sort]').checkVisibility()";
     assert_eq!(browser.run(shown), json!(false), "headings do it on a wide screen");
     browser.resize(390, 844);
-    assert_eq!(browser.run(shown), json!(true));
+    assert_eq!(browser.run(shown), json!(false), "it is folded away, so that the list is on the screen");
+    browser.tab_to("details.folded > summary");
+    browser.keys(ENTER);
+    browser.wait("document.querySelector('select[name=sort]').checkVisibility()");
     browser.run(
         "const s = document.querySelector('select[name=sort]'); s.value = '-service'; s.dispatchEvent(new Event('change', {bubbles: true}))",
     );
@@ -275,4 +278,47 @@ fn a_list_is_ordered_on_a_phone_where_no_headings_are_shown() {
     let names: Vec<&str> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(names.first(), Some(&"payments"), "{names:?}");
     assert_eq!(browser.run("return document.querySelector('select[name=sort]').value"), json!("-service"));
+}
+
+#[test]
+fn a_page_that_is_left_for_long_becomes_a_skeleton_in_which_nothing_moves() {
+    let server = start(scene::busy);
+    let Some(browser) = browser(Theme::Light) else { return };
+    browser.open(&format!("{}/issues", server.origin()));
+    browser.wait("document.querySelector('.opener') && document.querySelectorAll('tbody tr').length > 1");
+    browser.run(
+        "window.shifted = 0; new PerformanceObserver((list) => { for (const one of list.getEntries()) shifted += one.value; }).observe({type: 'layout-shift'});
+         window.places = () => JSON.stringify([...document.querySelectorAll('main *')].map((e) => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; }));
+         // What counts on by itself is no concern here.
+         document.querySelectorAll('time[data-age]').forEach((time) => time.removeAttribute('data-age'));
+         window.before = places();
+         // An answer that does not come: the click is heard, and leads nowhere.
+         addEventListener('click', (event) => event.preventDefault());",
+    );
+    let is_loading = "return document.body.classList.contains('loading')";
+    let at_once = browser.run("document.querySelector('.rail a[href=\"/services\"]').click(); return document.body.classList.contains('loading')");
+    assert_eq!(at_once, json!(false), "an answer that comes soon finds the page as it is");
+    browser.wait("document.body.classList.contains('loading')");
+    // It comes in within a few frames; then no word is to be read, and each has its bar.
+    browser.wait("getComputedStyle(document.querySelector('#main')).animationPlayState && document.getAnimations().length === 0");
+    let style = browser.run(
+        "return ['h1', 'tbody td', 'tbody a'].map((name) => { const s = getComputedStyle(document.querySelector('main ' + name)); return [s.webkitTextFillColor, s.textDecorationLine]; })",
+    );
+    for one in style.as_array().unwrap() {
+        assert_eq!(*one, json!(["rgba(0, 0, 0, 0)", "line-through"]), "{style}");
+    }
+    let field = browser
+        .run("return getComputedStyle(document.querySelector('main input[name=q]')).webkitTextFillColor");
+    assert_ne!(field, json!("rgba(0, 0, 0, 0)"), "what is typed stays to be seen");
+    assert_eq!(
+        browser.run("return document.querySelector('#main').getAttribute('aria-busy')"),
+        json!("true")
+    );
+    assert_eq!(browser.run("return places() === before && shifted === 0"), json!(true));
+    browser.keys(ESCAPE);
+    assert_eq!(browser.run(is_loading), json!(false));
+    assert_eq!(
+        browser.run("return document.querySelector('#main').getAttribute('aria-busy')"),
+        json!("false")
+    );
 }

@@ -4,6 +4,7 @@ mod support;
 
 use support::scene;
 use support::server::{Server, start};
+use support::whole;
 
 /// The cells of a column of a file, by its name.
 fn column(server: &Server, address: &str, name: &str) -> Vec<String> {
@@ -69,6 +70,24 @@ fn a_list_is_ordered_by_what_its_columns_mean() {
     let wrong = server.get("/services?sort=colour");
     assert_eq!(wrong.status, 422);
     assert!(wrong.body.contains("Leave out <code>sort</code>"), "{}", wrong.body);
+}
+
+#[test]
+fn every_list_with_an_order_has_a_field_for_it_where_no_headings_are_shown() {
+    let server = whole::full();
+    for list in
+        ["issues", "remediations", "experiments", "services", "slos", "drills", "cmdb", "timeline", "traces"]
+    {
+        let page = server.get(&format!("/{list}")).body;
+        let (_, field) =
+            page.split_once("<select name=\"sort\">").unwrap_or_else(|| panic!("/{list}: {page}"));
+        let (field, _) = field.split_once("</select>").unwrap();
+        let (_, order) = field.split_once("option value=\"-").unwrap_or_else(|| panic!("/{list}: {field}"));
+        let order = order.split('"').next().unwrap();
+        let page = server.get(&format!("/{list}?sort=-{order}")).body;
+        assert!(page.contains(&format!("<option value=\"-{order}\" selected>")), "/{list}: {page}");
+        assert!(page.contains("aria-sort=\"descending\""), "/{list}: {page}");
+    }
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl Store {
     /// Everything known of configuration: what the next look is compared with.
     pub fn inventory(&self) -> Result<Inventory> {
         let relations = self.relations_where("1", &[])?;
+        Ok(Inventory { items: self.all_items()?, relations })
+    }
+
+    /// Every item, those that are gone among them.
+    pub fn all_items(&self) -> Result<BTreeMap<ResourceId, Item>> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT id, sequence, document FROM cmdb_items")?;
             let mut rows = statement.query([])?;
@@ -95,7 +100,7 @@ impl Store {
                 let ItemRecord { item, .. } = item(row)?;
                 items.insert(item.id.clone(), item);
             }
-            Ok(Inventory { items, relations })
+            Ok(items)
         })
     }
 

@@ -1,44 +1,115 @@
 //! Reports of drills that are kept: a file of JSON each, in one directory, named by when and with which seed.
 //!
-//! In: a [`Report`]. Out: the same again later, with its name, newest first. What cannot be read is told beside the
-//! others and hides none of them.
+//! In: a [`Report`]. Out: the same again later, with its name; and a list of all in short, newest first. What cannot be
+//! read is told beside the others and hides none of them. What a report says in short is remembered for as long as its
+//! file is the same, so that a list reads no file twice.
 
+use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::report::Report;
 
-/// Reports that are read for a list at most: a file of a full drill has about 300 KB.
-pub const LISTED_MAX: usize = 100;
+/// Reports that are listed at most, the newest; a file of a full drill has about 300 KB.
+pub const LISTED_MAX: usize = 1000;
 
-/// Where reports are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where reports are kept. Clones remember together.
+#[derive(Debug, Clone)]
 pub struct Archive {
     dir: PathBuf,
+    remembered: Arc<Mutex<BTreeMap<String, Remembered>>>,
 }
 
-/// A report with its name in the archive.
+/// A report in short, with its name in the archive.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeptReport {
+pub struct KeptDrill {
     /// Such as `20261122T070712Z-41`.
     pub id: String,
-    /// What was measured.
-    pub report: Report,
+    /// When its first part began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// The version of Homeostat that was drilled.
+    pub homeostat: String,
+    /// The seed of the order of runs and of the load.
+    pub seed: u64,
+    /// Runs that were made.
+    pub runs: usize,
+    /// Whether everything came out as expected.
+    pub passed: bool,
+    /// How it came out, in one sentence.
+    pub sentence: String,
+    /// The share that was healed of the runs expected to be, from 0 to 1.
+    pub healed_ratio: Option<f64>,
+    /// The share of runs whose true cause was ranked first, from 0 to 1.
+    pub cause_first_ratio: Option<f64>,
+    /// Until detection, milliseconds, 95 % of the runs.
+    pub detected_p95_ms: Option<f64>,
+    /// Until the repair was verified, milliseconds, 95 % of the runs.
+    pub verified_p95_ms: Option<f64>,
+    /// Issues that were opened while nothing was injected.
+    pub false_alarms: u64,
+}
+
+impl KeptDrill {
+    fn of(id: &str, report: &Report) -> Self {
+        Self {
+            id: id.to_owned(),
+            started_at: report.started_at.clone(),
+            homeostat: report.homeostat.clone(),
+            seed: report.seed,
+            runs: report.runs.len(),
+            passed: report.verdict().passed(),
+            sentence: report.sentence(),
+            healed_ratio: report.summary.healed_ratio,
+            cause_first_ratio: report.summary.cause_first_ratio,
+            detected_p95_ms: report.summary.detected_ms.p95,
+            verified_p95_ms: report.summary.verified_ms.p95,
+            false_alarms: report.summary.false_alarms,
+        }
+    }
 }
 
 /// What lies in an archive.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct KeptReports {
+pub struct KeptDrills {
     /// Newest first, at most [`LISTED_MAX`].
-    pub reports: Vec<KeptReport>,
+    pub drills: Vec<KeptDrill>,
     /// What cannot be read, with why: one sentence each.
     pub unreadable: Vec<String>,
+}
+
+/// What tells one content of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: (i64, i64),
+    /// A file that another was renamed to may have the same size and time.
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// The report that a file held when it had this stamp. What could not be read is tried again each time.
+#[derive(Debug)]
+struct Remembered {
+    stamp: Stamp,
+    drill: KeptDrill,
 }
 
 impl Archive {
     /// That of a data directory: `drills` in it.
     pub fn of_data_directory(dir: &Path) -> Self {
-        Self { dir: dir.join("drills") }
+        Self { dir: dir.join("drills"), remembered: Arc::default() }
     }
 
     /// Keeps a report, and says in which file. A report of the same drill, made in parts, is replaced by the whole.
@@ -57,26 +128,35 @@ impl Archive {
         Ok(file)
     }
 
-    /// What is kept; nothing where there is no such directory.
+    /// What is kept, in short; nothing where there is no such directory. Files that are as they were when they were last
+    /// listed are not read again.
     ///
     /// # Errors
     ///
     /// What the system says where the directory is there and cannot be read.
-    pub fn list(&self) -> io::Result<KeptReports> {
+    pub fn list(&self) -> io::Result<KeptDrills> {
         let entries = match std::fs::read_dir(&self.dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptReports::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptDrills::default()),
             entries => entries?,
         };
         let mut ids = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            ids.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            ids.extend(id.filter(|id| is_id(id)).map(str::to_owned));
         }
-        ids.sort_by(|a, b| b.cmp(a));
-        let mut kept = KeptReports::default();
-        for id in ids.into_iter().take(LISTED_MAX) {
-            match self.read(&id) {
-                Ok(Some(report)) => kept.reports.push(KeptReport { id, report }),
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.truncate(LISTED_MAX);
+        let mut remembered = self.remembered();
+        // What was removed is forgotten.
+        let mut before = std::mem::take(&mut *remembered);
+        let mut kept = KeptDrills::default();
+        for id in ids {
+            match self.look(&id, before.remove(&id)) {
+                Ok(Some(one)) => {
+                    kept.drills.push(one.drill.clone());
+                    remembered.insert(id, one);
+                }
                 // It was removed since.
                 Ok(None) => {}
                 Err(error) => {
@@ -85,6 +165,20 @@ impl Archive {
             }
         }
         Ok(kept)
+    }
+
+    /// What a file says: what is remembered of it, where it is the same. `None` where there is none.
+    fn look(&self, id: &str, before: Option<Remembered>) -> io::Result<Option<Remembered>> {
+        // The stamp is from before the reading: what is written meanwhile has another one the next time.
+        let stamp = match std::fs::metadata(self.file(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => Stamp::of(&metadata?),
+        };
+        if let Some(same) = before.filter(|before| before.stamp == stamp) {
+            return Ok(Some(same));
+        }
+        let report = self.read(id)?;
+        Ok(report.map(|report| Remembered { stamp, drill: KeptDrill::of(id, &report) }))
     }
 
     /// One report; `None` where there is none of this name.
@@ -104,6 +198,11 @@ impl Archive {
 
     fn file(&self, id: &str) -> PathBuf {
         self.dir.join(format!("{id}.json"))
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, Remembered>> {
+        // Whoever panicked left nothing half done that a stamp does not tell.
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,7 +229,7 @@ mod tests {
     fn what_is_kept_comes_back_newest_first_and_a_broken_file_hides_none() {
         let dir = tempfile::tempdir().unwrap();
         let archive = Archive::of_data_directory(dir.path());
-        assert_eq!(archive.list().unwrap(), KeptReports::default());
+        assert_eq!(archive.list().unwrap(), KeptDrills::default());
         let first = report(vec![hang(0)]);
         let later =
             Report { started_at: "2026-12-01T03:00:00.5Z".to_owned(), ..report(vec![crash(0), hang(1)]) };
@@ -139,13 +238,54 @@ mod tests {
         assert!(file.ends_with(format!("20261201T030000Z-{}.json", later.seed)), "{file:?}");
         std::fs::write(dir.path().join("drills/20261130T000000Z-1.json"), "{").unwrap();
         let kept = archive.list().unwrap();
-        let reports: Vec<&Report> = kept.reports.iter().map(|kept| &kept.report).collect();
-        assert_eq!(reports, [&later, &first]);
+        let began: Vec<(&str, usize)> =
+            kept.drills.iter().map(|drill| (drill.started_at.as_str(), drill.runs)).collect();
+        assert_eq!(began, [(later.started_at.as_str(), 2), (first.started_at.as_str(), 1)]);
         assert!(
             kept.unreadable.len() == 1 && kept.unreadable[0].contains("20261130T000000Z-1.json"),
             "{kept:?}"
         );
-        assert_eq!(archive.read(&kept.reports[1].id).unwrap(), Some(first));
+        assert_eq!(archive.read(&kept.drills[1].id).unwrap(), Some(first));
+    }
+
+    #[test]
+    fn a_report_that_changes_is_torn_or_is_gone_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::of_data_directory(dir.path());
+        let part = report(vec![hang(0)]);
+        let file = archive.keep(&part).unwrap();
+        let runs = || archive.list().unwrap().drills.iter().map(|drill| drill.runs).collect::<Vec<_>>();
+        assert_eq!((runs(), runs()), (vec![1], vec![1]));
+        let whole = report(vec![hang(0), crash(1)]);
+        assert_eq!(archive.keep(&whole).unwrap(), file, "parts of one drill share a name");
+        assert_eq!(runs(), [2]);
+        // Cut off where it stands, as by a full disk.
+        let text = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+        let torn = archive.list().unwrap();
+        assert!(torn.drills.is_empty() && torn.unreadable[0].contains("cannot be read"), "{torn:?}");
+        assert_eq!(archive.list().unwrap(), torn);
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(runs(), [2]);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(archive.list().unwrap(), KeptDrills::default());
+    }
+
+    #[test]
+    fn a_file_that_is_as_it_was_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::of_data_directory(dir.path());
+        let file = archive.keep(&report(vec![hang(0)])).unwrap();
+        let kept = archive.list().unwrap();
+        // Another content behind the same name, size and time: only one who reads it would know.
+        let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+        let bytes = std::fs::metadata(&file).unwrap().len();
+        let writing = std::fs::File::options().write(true).open(&file).unwrap();
+        (&writing).write_all(&vec![b' '; usize::try_from(bytes).unwrap()]).unwrap();
+        writing.set_modified(modified).unwrap();
+        assert_eq!(archive.clone().list().unwrap(), kept);
+        let another = Archive::of_data_directory(dir.path());
+        assert_eq!(another.list().unwrap().unreadable.len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod run;
 mod score;
 mod witness;
 
-pub use archive::{Archive, KeptReport, KeptReports, LISTED_MAX};
+pub use archive::{Archive, KeptDrill, KeptDrills, LISTED_MAX};
 pub use matrix::{Expect, Matrix, MatrixError, Row, Selection, TrueCause};
 pub use run::{DrillError, Fleet, Limits, Requests};
 pub use score::{

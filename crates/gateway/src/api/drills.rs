@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use chaos::drill::report::Report;
-use chaos::drill::{Archive, KeptReports, RunScore};
+use chaos::drill::{Archive, KeptDrill, KeptDrills, RunScore};
 use domain::Permission;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,13 +25,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 /// What is kept; nothing where nobody keeps reports.
-pub(crate) fn kept_drills(app: &App) -> Result<KeptReports, Problem> {
+pub(crate) fn kept_drills(app: &App) -> Result<KeptDrills, Problem> {
     let list = |archive: &Archive| {
         archive
             .list()
             .map_err(|error| Problem::internal(format!("the reports of drills cannot be read: {error}")))
     };
-    app.drills.as_ref().map_or_else(|| Ok(KeptReports::default()), list)
+    app.drills.as_ref().map_or_else(|| Ok(KeptDrills::default()), list)
 }
 
 /// One report.
@@ -56,6 +56,20 @@ struct DrillShape {
     passed: bool,
     /// How it came out, in one sentence.
     sentence: String,
+}
+
+impl From<&KeptDrill> for DrillShape {
+    fn from(kept: &KeptDrill) -> Self {
+        Self {
+            id: kept.id.clone(),
+            started_at: kept.started_at.clone(),
+            homeostat: kept.homeostat.clone(),
+            seed: kept.seed,
+            runs: kept.runs,
+            passed: kept.passed,
+            sentence: kept.sentence.clone(),
+        }
+    }
 }
 
 impl DrillShape {
@@ -149,7 +163,7 @@ impl From<&RunScore> for RunShape {
 
 fn list(asked: &Asked<'_>) -> Answer {
     let kept = kept_drills(asked.app)?;
-    let shapes: Vec<_> = kept.reports.iter().map(|kept| DrillShape::new(&kept.id, &kept.report)).collect();
+    let shapes: Vec<_> = kept.drills.iter().map(DrillShape::from).collect();
     json(StatusCode::OK, &shapes)
 }
 

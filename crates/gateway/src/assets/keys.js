@@ -9,6 +9,7 @@
     m: ["/metrics-explorer", "Metrics"],
   };
   const GO_WITHIN_MS = 1500;
+  const leave = (address) => { dispatchEvent(new Event("leaving")); location.assign(address); };
 
   const make = (name, attributes = {}, ...children) => {
     const element = document.createElement(name);
@@ -77,7 +78,7 @@
     input.focus();
     ask();
   };
-  const go = (option) => { if (option) location.assign(option.dataset.href); };
+  const go = (option) => { if (option) leave(option.dataset.href); };
 
   input.addEventListener("input", ask);
   input.addEventListener("keydown", (event) => {
@@ -134,7 +135,7 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const inRow = document.activeElement?.closest("main tbody tr, main .rows > li");
     const step = { j: 1, k: -1, ...(inRow ? { ArrowDown: 1, ArrowUp: -1 } : {}) }[event.key];
-    if (event.timeStamp - going < GO_WITHIN_MS && GO[event.key]) location.assign(GO[event.key][0]);
+    if (event.timeStamp - going < GO_WITHIN_MS && GO[event.key]) leave(GO[event.key][0]);
     else if (event.key === "/") open();
     else if (event.key === "?") help.showModal();
     else if (step) move(step);

@@ -210,6 +210,7 @@
     for (const name of ["within", "step"]) next.searchParams.delete(name);
     next.searchParams.set("from", stamp(left));
     next.searchParams.set("to", stamp(left + width));
+    dispatchEvent(new Event("leaving"));
     location.assign(next);
   };
 

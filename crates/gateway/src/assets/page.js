@@ -238,7 +238,7 @@
     });
   }
 
-  // --- A page that takes a while says so: what is still shown is the old one ----------------------
+  // --- A page that is left for long becomes its skeleton: what is still shown is the old one -------
 
   const SOON_MS = 150;
   let late = 0;
@@ -257,6 +257,10 @@
   addEventListener("click", leaving);
   addEventListener("submit", leaving);
   addEventListener("pageshow", () => loading(false));
+  // Whoever stays after all sees what was there.
+  addEventListener("keydown", (event) => { if (event.key === "Escape") loading(false); });
+  // Links that scripts follow.
+  addEventListener("leaving", () => { late = setTimeout(() => loading(true), SOON_MS); });
 
   // Filters apply as soon as they are chosen.
   for (const form of document.querySelectorAll("form.filters")) {

@@ -57,6 +57,7 @@
     }
     url.searchParams.set("from", new Date(middle - half).toISOString());
     url.searchParams.set("to", new Date(middle + half).toISOString());
+    dispatchEvent(new Event("leaving"));
     location.assign(url);
   };
 

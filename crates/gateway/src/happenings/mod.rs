@@ -81,9 +81,13 @@ pub(crate) fn gather(
         found.extend(traces::standing_out(telemetry, span, service));
     }
     found.retain(|event| span.holds(event));
-    // Newest first within each lane, as lists are everywhere.
-    found.sort_by(|a, b| (b.from_us, b.kind, &b.id).cmp(&(a.from_us, a.kind, &a.id)));
+    newest_first(&mut found);
     Ok(found)
+}
+
+/// Newest first within each lane, as lists are everywhere.
+pub(crate) fn newest_first(found: &mut [Happening]) {
+    found.sort_by(|a, b| (b.from_us, b.kind, &b.id).cmp(&(a.from_us, a.kind, &a.id)));
 }
 
 /// What belongs together in a range, and what changed before a time in it.

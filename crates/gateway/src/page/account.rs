@@ -13,7 +13,7 @@ use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::time::{Form, Stamp};
 use super::view::View;
-use super::{Page, Section, frame, html_response, passkeys, tokens};
+use super::{Page, Section, Update, frame, html_response, passkeys, tokens};
 use crate::access::{AccessError, PASSWORD_LENGTH, Secret, Transport};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -46,7 +46,12 @@ pub(super) fn page(app: &App, view: &View) -> Result<Page, Problem> {
     if let Some(user) = &user {
         sections.push(Section::still("password", password_form(user)));
         sections.push(Section::still("second-factor", second_factor(user, access.can_enrol())));
-        sections.push(Section::still("passkeys", passkeys::own(app, view, who, user)?));
+        sections.push(Section::tried(
+            "passkeys",
+            Update::Never,
+            "Passkeys",
+            passkeys::own(app, view, who, user),
+        )?);
     } else {
         let text = "The token of the data directory has neither password nor second factor. A user of your own has both.";
         sections.push(Section::still(
@@ -54,16 +59,15 @@ pub(super) fn page(app: &App, view: &View) -> Result<Page, Problem> {
             html! { p class="empty" { (text) " " a href="/users" { "Make one" } } },
         ));
     }
-    let sessions = access.sessions(who)?;
-    let ends = html! {
+    let ends = access.sessions(who).map_err(Problem::from).map(|sessions| html! {
         h2 { "Sessions" span class="quiet" { "browsers that are signed in as you" } }
         (session_table(view.stamp, &sessions))
         @if !sessions.is_empty() {
             (ask("End all sessions", "Every browser that is signed in as you has to sign in again, this one too.", "/account/sessions/end-all", html! {}))
         }
-    };
-    sections.push(Section::still("sessions", ends));
-    sections.push(Section::still("tokens", tokens::own(app, view, who)?));
+    });
+    sections.push(Section::tried("sessions", Update::Never, "Sessions", ends)?);
+    sections.push(Section::tried("tokens", Update::Never, "Tokens", tokens::own(app, view, who))?);
     Ok(Page { title, sections })
 }
 

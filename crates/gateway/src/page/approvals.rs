@@ -13,7 +13,7 @@ use super::marks::{self, Meaning, mark};
 use super::sentence::{capital, count};
 use super::services::resource_link;
 use super::view::View;
-use super::{Page, Section, plan};
+use super::{Page, Section, in_place, plan};
 use crate::phrases;
 use crate::problem::Problem;
 use crate::serve::App;
@@ -28,10 +28,17 @@ pub(super) fn page(app: &App, view: &View) -> Result<Page, Problem> {
         0 => "Nothing waits for a person.".to_owned(),
         n => format!("{} for a person.", count(n, "plan waits", "plans wait")),
     };
-    let until = until(app)?;
-    let mut body = html! {};
+    let (until, without) = match until(app) {
+        Ok(until) => (until, html! {}),
+        Err(problem) => {
+            let notice = in_place(problem)?;
+            (BTreeMap::new(), html! { h2 { "Until when each can be decided" } (notice) })
+        }
+    };
+    let mut body = html! { (without) };
     if waiting.is_empty() {
         body = html! {
+            (body)
             p class="empty" {
                 "What the trust ladder does not let run by itself is asked here: its steps, its reasons, and how it is taken back. "
                 a href="/remediations" { "All remediations" }

@@ -136,7 +136,7 @@ fn columns<'a>(stamp: Stamp) -> Vec<Column<'a, Record>> {
         Column::new("target", "Target", |record: &Record| json!(record.target)).class("mono two"),
         Column::new("time", "When", |record: &Record| json!(time_of(record).rfc3339()))
             .shown(move |record| stamp.ago(time_of(record))),
-        Column::new("why", "Why", |record: &Record| json!(record.why.as_deref().or(record.detail.as_deref()))).class("two"),
+        Column::new("why", "Why", |record: &Record| json!(record.why.as_deref().or(record.detail.as_deref()))).class("wide"),
         Column::new("plan", "Plan", |record: &Record| json!(record.plan.map(|plan| plan.to_string()))).shown(|record| {
             html! { @match record.plan { Some(plan) => a href={ "/remediations/" (plan) } { "plan" }, None => "–" } }
         }),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use chaos::drill::report::{Report, Standing};
-use chaos::drill::{KeptReport, KeptReports, RunScore};
+use chaos::drill::{KeptDrill, KeptDrills, RunScore};
 use domain::units::show_duration;
 use maud::{Markup, html};
 use serde_json::json;
@@ -25,14 +25,10 @@ use crate::serve::App;
 
 pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let kept = api::kept_drills(app)?;
-    let sentence = match kept.reports.first() {
+    let sentence = match kept.drills.first() {
         None => "No drill was kept here yet.".to_owned(),
         Some(newest) => {
-            format!(
-                "{}. The newest: {}",
-                count(kept.reports.len(), "drill", "drills"),
-                newest.report.sentence()
-            )
+            format!("{}. The newest: {}", count(kept.drills.len(), "drill", "drills"), newest.sentence)
         }
     };
     let unreadable = kept.unreadable.clone();
@@ -44,70 +40,70 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     Ok(Page { title: "Drills".to_owned(), sections: vec![Section::still("sentence", head), form, rows] })
 }
 
-pub(super) fn listed<'a>(app: &App, view: &'a View) -> Result<Listed<'a, KeptReport>, Problem> {
+pub(super) fn listed<'a>(app: &App, view: &'a View) -> Result<Listed<'a, KeptDrill>, Problem> {
     Ok(of_kept(view, api::kept_drills(app)?))
 }
 
-fn of_kept(view: &View, kept: KeptReports) -> Listed<'_, KeptReport> {
+fn of_kept(view: &View, kept: KeptDrills) -> Listed<'_, KeptDrill> {
     let list = List {
         address: "/drills",
         nouns: ("drill", "drills"),
         columns: columns(view),
         filters: vec![
             Filter::choice("state", "State", STATES.map(|(_, word)| (word, word)))
-                .keeping(|one: &KeptReport, wanted| state(&one.report).1 == wanted),
+                .keeping(|one: &KeptDrill, wanted| state(one.passed).1 == wanted),
         ],
         key: Box::new(|one| one.id.clone()),
         empty: html! { p class="empty" { "A drill injects known faults into the demo fleet and measures what comes of each. Make a short one, and its report is kept here: " code { "homeostat drill --short" } } },
     };
-    Listed { list, source: Source::Whole(kept.reports) }
+    Listed { list, source: Source::Whole(kept.drills) }
 }
 
 const STATES: [(Meaning, &str); 2] = [(Meaning::Good, "as expected"), (Meaning::Bad, "not as expected")];
 
-fn state(report: &Report) -> (Meaning, &'static str) {
-    STATES[usize::from(!report.verdict().passed())]
+fn state(passed: bool) -> (Meaning, &'static str) {
+    STATES[usize::from(!passed)]
 }
 
-fn columns(view: &View) -> Vec<Column<'_, KeptReport>> {
+fn columns(view: &View) -> Vec<Column<'_, KeptDrill>> {
     let stamp = view.stamp;
     let share = |ratio: Option<f64>| ratio.map(|ratio| (ratio * 1000.0).round() / 10.0);
     let percent = move |ratio: Option<f64>| html! { (share(ratio).map_or("–".to_owned(), |share| format!("{share} %"))) };
     vec![
-        Column::new("state", "State", |one: &KeptReport| json!(state(&one.report).1))
-            .shown(|one| mark(state(&one.report).0, state(&one.report).1))
+        Column::new("state", "State", |one: &KeptDrill| json!(state(one.passed).1))
+            .shown(|one| mark(state(one.passed).0, state(one.passed).1))
             .sorted(),
-        Column::new("started_at", "Begun", |one: &KeptReport| json!(one.report.started_at))
+        Column::new("started_at", "Begun", |one: &KeptDrill| json!(one.started_at))
             .class("name")
             .shown(move |one| {
-                html! { a href={ "/drills/" (one.id) } { @match time(&one.report.started_at) { Some(at) => (stamp.ago(at)), None => (one.id) } } }
+                html! { a href={ "/drills/" (one.id) } { @match time(&one.started_at) { Some(at) => (stamp.ago(at)), None => (one.id) } } }
             })
             .sorted(),
-        Column::new("runs", "Runs", |one: &KeptReport| json!(one.report.runs.len())).class("number").sorted(),
-        Column::new("healed_percent", "Healed", move |one: &KeptReport| json!(share(one.report.summary.healed_ratio)))
+        Column::new("runs", "Runs", |one: &KeptDrill| json!(one.runs)).class("number").sorted(),
+        Column::new("healed_percent", "Healed", move |one: &KeptDrill| json!(share(one.healed_ratio)))
             .class("number")
-            .shown(move |one| percent(one.report.summary.healed_ratio))
+            .shown(move |one| percent(one.healed_ratio))
             .sorted(),
-        Column::new("cause_first_percent", "Cause first", move |one: &KeptReport| {
-            json!(share(one.report.summary.cause_first_ratio))
+        Column::new("cause_first_percent", "Cause first", move |one: &KeptDrill| {
+            json!(share(one.cause_first_ratio))
         })
         .class("number")
-        .shown(move |one| percent(one.report.summary.cause_first_ratio))
+        .shown(move |one| percent(one.cause_first_ratio))
         .sorted(),
-        Column::new("detected_p95_ms", "Detected p95", |one: &KeptReport| json!(one.report.summary.detected_ms.p95))
+        Column::new("detected_p95_ms", "Detected p95", |one: &KeptDrill| json!(one.detected_p95_ms))
             .class("number")
-            .shown(|one| html! { (lasted(one.report.summary.detected_ms.p95)) })
+            .shown(|one| html! { (lasted(one.detected_p95_ms)) })
             .sorted(),
-        Column::new("verified_p95_ms", "Verified p95", |one: &KeptReport| json!(one.report.summary.verified_ms.p95))
+        Column::new("verified_p95_ms", "Verified p95", |one: &KeptDrill| json!(one.verified_p95_ms))
             .class("number")
-            .shown(|one| html! { (lasted(one.report.summary.verified_ms.p95)) })
+            .shown(|one| html! { (lasted(one.verified_p95_ms)) })
             .sorted(),
-        Column::new("false_alarms", "False alarms", |one: &KeptReport| json!(one.report.summary.false_alarms))
+        Column::new("false_alarms", "False alarms", |one: &KeptDrill| json!(one.false_alarms))
             .class("number")
             .sorted(),
-        Column::new("seed", "Seed", |one: &KeptReport| json!(one.report.seed)).class("number").sorted(),
-        Column::new("homeostat", "Version", |one: &KeptReport| json!(one.report.homeostat)).sorted(),
-        Column::unseen("id", |one: &KeptReport| json!(one.id)),
+        Column::new("seed", "Seed", |one: &KeptDrill| json!(one.seed)).class("number").sorted(),
+        Column::new("homeostat", "Version", |one: &KeptDrill| json!(one.homeostat)).sorted(),
+        Column::unseen("id", |one: &KeptDrill| json!(one.id)),
     ]
 }
 
@@ -118,7 +114,7 @@ fn lasted(ms: Option<f64>) -> String {
 
 pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> {
     let report = api::kept_drill(app, id)?;
-    let (meaning, word) = state(&report);
+    let (meaning, word) = state(report.verdict().passed());
     let head = html! {
         p class="crumb" { a href="/drills" { "Drills" } }
         h1 class="sentence" { (report.sentence()) }

@@ -16,7 +16,7 @@ use super::services::{resource_link, resource_words};
 use super::time::{Stamp, took};
 use super::timeline::{self, Axis};
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, Update};
 use crate::api;
 use crate::body::Query;
 use crate::phrases;
@@ -242,7 +242,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
             Section::live("header", header),
             Section::live("actions", actions),
             Section::live("document", body),
-            Section::live("timeline", time_line(app, view, &record, &document)?),
+            Section::tried("timeline", Update::Live, "Time line", time_line(app, view, &record, &document))?,
         ],
     })
 }

@@ -62,7 +62,7 @@ pub(crate) fn document(view: &View, path: &str, page: &Page) -> Markup {
             body {
                 a class="skip" href="#main" { "Skip to content" }
                 (rail(path))
-                header class="top" { (top(view, path)) (who(view, path)) (stop_button()) div id="link-state" role="status" {} }
+                header class="top" { (top(view, path)) (stop_button()) (who(view, path)) div id="link-state" role="status" {} }
                 main id="main" {
                     (notices(view))
                     @for section in &page.sections { (section.render()) }

@@ -16,7 +16,7 @@ use super::time::took;
 use super::timeline::{self, Axis};
 use super::traces;
 use super::view::View;
-use super::{Page, Section, Update};
+use super::{Page, Section, Update, in_place};
 use crate::api;
 use crate::body::Query;
 use crate::control::Planned;
@@ -159,15 +159,17 @@ fn columns<'a>(view: &'a View) -> Vec<Column<'a, Issue>> {
 pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> {
     let issue = find(app, id)?;
     let plans = app.store.plans_of_issue(issue.id)?;
-    let journal =
-        plans.first().map(|record| app.store.journal(record.plan.id)).transpose()?.unwrap_or_default();
+    let (journal, without) = match plans.first().map(|record| app.store.journal(record.plan.id)) {
+        Some(Err(error)) => (Vec::new(), Some(in_place(error.into())?)),
+        journal => (journal.transpose()?.unwrap_or_default(), None),
+    };
     let sections = vec![
         Section::live("header", html! { (header(view, &issue, &journal)) (traces_link(app, view, &issue)) }),
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
-        Section::live("loop", the_loop(view, &issue, plans.first(), &journal)),
-        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, &issue)),
-        Section::tried("before", Update::Live, "What changed before", changed_before(app, view, &issue)),
-        Section::tried("history", Update::Rows, "Earlier", earlier(app, view, &issue, &plans)),
+        Section::live("loop", the_loop(view, &issue, plans.first(), (&journal, without))),
+        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, &issue))?,
+        Section::tried("before", Update::Live, "What changed before", changed_before(app, view, &issue))?,
+        Section::tried("history", Update::Rows, "Earlier", earlier(app, view, &issue, &plans))?,
     ];
     Ok(Page { title: issue.description.clone(), sections })
 }
@@ -232,7 +234,13 @@ fn buttons(issue: &Issue, latest: Option<&PlanRecord>) -> Markup {
     }
 }
 
-fn the_loop(view: &View, issue: &Issue, latest: Option<&PlanRecord>, journal: &[JournalEntry]) -> Markup {
+/// From what was seen to the proof; with what is said where the journal of the steps cannot be read.
+fn the_loop(
+    view: &View,
+    issue: &Issue,
+    latest: Option<&PlanRecord>,
+    (journal, without): (&[JournalEntry], Option<Markup>),
+) -> Markup {
     html! {
         div class="loop" {
             section { h2 { "Seen" } div { (seen(view, issue)) } }
@@ -249,6 +257,7 @@ fn the_loop(view: &View, issue: &Issue, latest: Option<&PlanRecord>, journal: &[
                             a href={ "/remediations/" (record.plan.id) } { (capital(&record.plan.summary)) }
                         }
                         (plan::decision(view.stamp, record))
+                        @if let Some(notice) = without { h3 { "How far its steps came" } (notice) }
                         (plan::steps(&record.plan, journal))
                     } }
                     section { h2 { "Proof" } div { (plan::proof(view.stamp, &record.plan, Some(record))) } }

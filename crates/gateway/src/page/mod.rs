@@ -200,15 +200,17 @@ impl Section {
         Self { id, update: Update::Never, body }
     }
 
-    /// A part that may not be to be had. What is wrong stands in its place then, and the rest of the page as it is.
-    fn tried(id: &'static str, update: Update, title: &str, body: Result<Markup, Problem>) -> Self {
-        let body = body.unwrap_or_else(|problem| {
-            html! {
-                h2 { (title) }
-                p class="notice attention" { strong { "Cannot be shown now" } span { (problem.detail) ". The rest of this page can." } }
-            }
-        });
-        Self { id, update, body }
+    /// A part that may fail alone: what is wrong stands in its place then, and the rest of the page as it is. What was
+    /// asked for wrongly fails the page, which says so.
+    fn tried(
+        id: &'static str,
+        update: Update,
+        title: &str,
+        body: Result<Markup, Problem>,
+    ) -> Result<Self, Problem> {
+        let failed = |notice: Markup| html! { h2 { (title) } (notice) };
+        let body = body.or_else(|problem| in_place(problem).map(failed))?;
+        Ok(Self { id, update, body })
     }
 
     fn render(&self) -> Markup {
@@ -219,6 +221,20 @@ impl Section {
         };
         html! { div id=(self.id) data-live=[live] { (self.body) } }
     }
+}
+
+/// What stands in the place of a part that failed, and what to do. What was asked for wrongly is no such failure.
+fn in_place(problem: Problem) -> Result<Markup, Problem> {
+    if !problem.status().is_server_error() {
+        return Err(problem);
+    }
+    Ok(html! {
+        p class="notice attention" {
+            strong { "Cannot be shown now" }
+            span { (sentence::capital(&problem.detail)) ". The rest of this page can." }
+            a href="" { "Try again" }
+        }
+    })
 }
 
 /// A whole page; or the one section that `part` names, for a script that puts it in place of the old one.

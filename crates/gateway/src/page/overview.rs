@@ -40,8 +40,8 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             Update::Live,
             "Health",
             trend_points(app, view.stamp.now).map(|points| health(view, &points)),
-        ),
-        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, query, window)),
+        )?,
+        Section::tried("timeline", Update::Live, "Time line", time_line(app, view, query, window))?,
         Section::live("budgets", slos::line(app)),
         Section::rows("now", now(view)),
     ];
@@ -60,7 +60,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             } @else { (history::remediations(view.stamp, &recent)) }
         }
     };
-    sections.push(Section::tried("history", Update::Rows, "Remediations", recent.map(past)));
+    sections.push(Section::tried("history", Update::Rows, "Remediations", recent.map(past))?);
     Ok(Page { title: "Overview".to_owned(), sections })
 }
 

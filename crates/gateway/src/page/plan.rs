@@ -60,8 +60,9 @@ pub(crate) fn steps(plan: &Plan, journal: &[JournalEntry]) -> Markup {
                         td class="what" { (capital(&phrases::action(&step.action))) }
                         td class="two quiet" data-label="Undo" { (capital(&phrases::undo(&step.undo))) }
                         td class="name two" data-label="State" { (state(entry)) }
-                        td class="number" data-label="Took" {
-                            @if let Some((entry, ended)) = entry.and_then(|entry| Some((entry, entry.endings.first()?))) {
+                        @let ending = entry.and_then(|entry| Some((entry, entry.endings.first()?)));
+                        td class={ "number" @if ending.is_none() { " none" } } data-label="Took" {
+                            @if let Some((entry, ended)) = ending {
                                 (took(entry.intent_at, ended.at))
                             } @else { "–" }
                         }

@@ -15,7 +15,7 @@ use super::sentence::{capital, count};
 use super::services::resource_link;
 use super::time::Stamp;
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, in_place};
 use crate::api;
 use crate::body::Query;
 use crate::phrases;
@@ -36,14 +36,14 @@ const OUTCOMES: [OutcomeKind; 5] = [
 
 pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let [form, rows] = listed(app, view, query)?.sections(query, "remediations")?;
-    Ok(Page {
-        title: "Remediations".to_owned(),
-        sections: vec![
-            Section::live("sentence", html! { h1 class="sentence" { (sentence(app, view)?) } }),
-            form,
-            rows,
-        ],
-    })
+    let head = match sentence(app, view) {
+        Ok(sentence) => html! { h1 class="sentence" { (sentence) } },
+        Err(problem) => {
+            let notice = in_place(problem)?;
+            html! { h1 class="sentence" { "What was repaired in the last 24 h cannot be counted now." } (notice) }
+        }
+    };
+    Ok(Page { title: "Remediations".to_owned(), sections: vec![Section::live("sentence", head), form, rows] })
 }
 
 /// The remediations that the address chooses.
@@ -160,7 +160,10 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
     let unknown = || Problem::not_found(format!("there is no remediation {id}"));
     let plan_id: PlanId = id.parse().map_err(|_| unknown())?;
     let record = app.store.plan(plan_id)?.ok_or_else(unknown)?;
-    let journal = app.store.journal(plan_id)?;
+    let (journal, without) = match app.store.journal(plan_id) {
+        Ok(journal) => (journal, None),
+        Err(error) => (Vec::new(), Some(in_place(error.into())?)),
+    };
     let seen = match &record.plan.intent {
         Intent::Remediation { issue, .. } => app.store.issue(*issue)?,
         _ => None,
@@ -173,6 +176,7 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
             section { h2 { "Why" } div { (plan::why(&record.plan)) } }
             section { h2 { "Plan" } div {
                 (plan::decision(view.stamp, &record))
+                @if let Some(notice) = without { h3 { "How far its steps came" } (notice) }
                 (plan::steps(&record.plan, &journal))
                 (particulars(&record))
             } }

@@ -361,9 +361,8 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("actions", actions(view, &name, state)),
-        Section::still("scale", super::infrastructure::scale_form(view, &name, state.replicas)),
-        Section::tried("red", Update::Live, "How it is", red::figures(app, view, name.as_str())),
-        Section::tried("timeline", Update::Live, "Time line", lanes),
+        Section::tried("red", Update::Live, "How it is", red::figures(app, view, name.as_str()))?,
+        Section::tried("timeline", Update::Live, "Time line", lanes)?,
         Section::rows(
             "issues",
             html! {
@@ -372,8 +371,9 @@ pub(super) fn detail(app: &App, view: &View, name: &str, _query: &Query) -> Resu
             },
         ),
         Section::live("budgets", red::budgets(app, &name)),
-        Section::tried("deployments", Update::Live, "Last deployments", red::deployments(app, view, &name)),
+        Section::tried("deployments", Update::Live, "Last deployments", red::deployments(app, view, &name))?,
         Section::live("instances", instances(view, state)),
+        Section::still("scale", super::infrastructure::scale_form(view, &name, state.replicas)),
         Section::live("links", links(view, Rows::All, |link| link.to == name || link.from == name)),
         Section::live(
             "logs",

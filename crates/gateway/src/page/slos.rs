@@ -2,6 +2,9 @@
 
 mod listed;
 
+use std::time::Duration;
+
+use domain::units::show_duration;
 use domain::{Deployment, IssueKind, SloStatus, Snapshot};
 use maud::{Markup, html};
 use observe::objectives::{Detail, Objectives};
@@ -14,7 +17,7 @@ use super::marks::{Meaning, mark};
 use super::sentence::count;
 use super::time::clock_face;
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, Update, in_place};
 use crate::api::{self, BudgetPoint, History};
 use crate::body::{Query, encode};
 use crate::problem::Problem;
@@ -138,9 +141,14 @@ pub(super) fn detail(app: &App, view: &View, id: &str, query: &Query) -> Result<
     let sections = vec![
         Section::live("header", header(&detail, forecast)),
         Section::live("numbers", numbers(&detail)),
-        Section::live("budget", budget(app, &detail, view, query, window)?),
+        Section::tried("budget", Update::Live, "Error budget", budget(app, &detail, view, query, window))?,
         Section::live("burn", burns(&detail)),
-        Section::rows("issues", issues(app, view, &detail, window)?),
+        Section::tried(
+            "issues",
+            Update::Rows,
+            "What was wrong meanwhile",
+            issues(app, view, &detail, window),
+        )?,
     ];
     Ok(Page { title: detail.objective.id.clone(), sections })
 }
@@ -168,7 +176,7 @@ fn promise(objective: &Objective) -> String {
     let id = &objective.id;
     match (objective.metric(), objective.threshold()) {
         (Metric::Latency, Some(limit)) => {
-            format!("{id}: {target} below {}.", domain::units::show_duration(limit))
+            format!("{id}: {target} below {}.", show_duration(limit))
         }
         (Metric::SuccessRate, _) => format!("{id}: {target} succeed."),
         _ => format!("{id}: {target} good."),
@@ -179,7 +187,10 @@ fn lasts(forecast: Forecast) -> String {
     match forecast {
         Forecast::Unknown => "nothing was measured lately".to_owned(),
         Forecast::Exhausted => "the budget is used up".to_owned(),
-        Forecast::In(minutes) => format!("used up in {minutes} if it goes on like this"),
+        Forecast::In(minutes) => {
+            let left = Duration::from_secs(u64::from(minutes.get()) * 60);
+            format!("used up in {} if it goes on like this", show_duration(left))
+        }
         Forecast::Never => "the budget lasts".to_owned(),
     }
 }
@@ -213,7 +224,13 @@ fn budget(app: &App, detail: &Detail, view: &View, query: &Query, window: i64) -
     let step = if window <= 720 { 1 } else { 60 };
     let history =
         History::of(objectives, &detail.objective, (now - window + 1, now + 1, step), view.stamp.now);
-    let deployed = deployments(app, view, detail, window)?;
+    let (deployed, without) = match deployments(app, view, detail, window) {
+        Ok(deployed) => (deployed, html! {}),
+        Err(problem) => {
+            let notice = in_place(problem)?;
+            (Vec::new(), html! { h3 { "Deployments" } (notice) })
+        }
+    };
     let id = &detail.objective.id;
     let choices = WINDOWS.into_iter().filter(|(_, minutes)| *minutes < period);
     let choices: Vec<(String, i64)> = choices
@@ -232,6 +249,7 @@ fn budget(app: &App, detail: &Detail, view: &View, query: &Query, window: i64) -
         }
         @if history.points.iter().any(|point| point.total.is_some()) { (chart(&history.points, &deployed)) }
         @else { p class="empty" { "Nothing was measured in this time." } }
+        (without)
     })
 }
 

@@ -16,7 +16,7 @@ use super::actions::Submitted;
 use super::plan::words;
 use super::sentence::count;
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, in_place};
 use crate::api::back;
 use crate::body::Query;
 use crate::problem::Problem;
@@ -51,25 +51,35 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let read = |text: &str| WINDOWS.into_iter().find(|(name, ..)| *name == text);
     let (name, word, seconds) =
         query.read("window", read, || "one of 24h, 7d, 30d".to_owned())?.unwrap_or(WINDOWS[0]);
-    let figures = app.store.figures(back(view.stamp.now, seconds))?;
-    let baseline = baseline(app)?;
-    let all = Times::of(figures.by_kind.values().flat_map(|kind| kind.repaired.iter().copied()));
-    let header = html! {
-        h1 class="sentence" { (sentence(&figures, &all, word)) }
-        p class="windows" { @for (choice, word, _) in WINDOWS {
-            a href={ "/statistics?window=" (choice) } aria-current=[(choice == name).then_some("true")] { (word) } " "
-        } }
+    let baseline = baseline(app);
+    let header = |sentence: String| {
+        html! {
+            h1 class="sentence" { (sentence) }
+            p class="windows" { @for (choice, word, _) in WINDOWS {
+                a href={ "/statistics?window=" (choice) } aria-current=[(choice == name).then_some("true")] { (word) } " "
+            } }
+        }
     };
-    Ok(Page {
-        title: "Statistics".to_owned(),
-        sections: vec![
-            Section::live("header", header),
-            Section::live("numbers", numbers(&figures, &all, baseline)),
-            Section::live("types", types(&figures)),
-            Section::live("strategies", strategies(&figures)),
-            Section::still("baseline", form(baseline)),
+    let mut sections = match app.store.figures(back(view.stamp.now, seconds)) {
+        Ok(figures) => {
+            let all = Times::of(figures.by_kind.values().flat_map(|kind| kind.repaired.iter().copied()));
+            vec![
+                Section::live("header", header(sentence(&figures, &all, word))),
+                Section::live("numbers", numbers(&figures, &all, baseline.as_ref().ok().copied())),
+                Section::live("types", types(&figures)),
+                Section::live("strategies", strategies(&figures)),
+            ]
+        }
+        Err(error) => vec![
+            Section::live(
+                "header",
+                header(format!("What happened in the last {word} cannot be counted now.")),
+            ),
+            Section::live("numbers", in_place(error.into())?),
         ],
-    })
+    };
+    sections.push(Section::still("baseline", form(baseline)?));
+    Ok(Page { title: "Statistics".to_owned(), sections })
 }
 
 /// The mean and the ends of some times.
@@ -137,7 +147,7 @@ fn number(title: &str, value: &str, under: &str, formula: &Markup) -> Markup {
     }
 }
 
-fn numbers(figures: &Figures, all: &Times, baseline: Baseline) -> Markup {
+fn numbers(figures: &Figures, all: &Times, baseline: Option<Baseline>) -> Markup {
     let (well, tried) = tried(figures);
     let noticed = Times::of(figures.by_kind.values().flat_map(|kind| kind.noticed.iter().copied()));
     let rate = (tried > 0).then(|| well as f64 * 100.0 / tried as f64);
@@ -155,8 +165,13 @@ fn numbers(figures: &Figures, all: &Times, baseline: Baseline) -> Markup {
             (number("Repairs that worked", &rate.map_or("–".to_owned(), |rate| format!("{rate:.0} %")), &format!("{well} of {tried}"), &html! {
                 "Healed or mitigated ÷ repairs that ran to a verdict: " (well) " ÷ " (tried) ". What was refused, still runs, or recovered by itself is not counted."
             }))
-            (compared(all, baseline))
-            (saved(all, baseline))
+            @match baseline {
+                Some(baseline) => { (compared(all, baseline)) (saved(all, baseline)) },
+                None => {
+                    (number("Against your own", "–", "your figures cannot be read", &unread()))
+                    (number("Saved", "–", "your figures cannot be read", &unread()))
+                },
+            }
         }
     }
 }
@@ -195,6 +210,11 @@ fn saved(all: &Times, baseline: Baseline) -> Markup {
             (minutes) " min − " (show_duration(mean)) ") × " (all.each.len()) " × " (cost) "."
         },
     )
+}
+
+/// Why nothing is compared where the user's figures cannot be read.
+fn unread() -> Markup {
+    html! { "Not worked out. What is wrong with " a href="#baseline" { "your figures" } " stands below." }
 }
 
 fn needs(baseline: Baseline, all: &Times) -> Markup {
@@ -260,10 +280,16 @@ fn strategies(figures: &Figures) -> Markup {
     }
 }
 
-fn form(baseline: Baseline) -> Markup {
+/// The form of the user's figures: where they cannot be read it says so, and takes them anew.
+fn form(baseline: Result<Baseline, Problem>) -> Result<Markup, Problem> {
     let value = |figure: Option<f64>| figure.map(|figure| figure.to_string());
-    html! {
+    let (baseline, failed) = match baseline {
+        Ok(baseline) => (baseline, html! {}),
+        Err(problem) => (Baseline::default(), in_place(problem)?),
+    };
+    Ok(html! {
         h2 { "Your figures" span class="quiet" { "what it was like before; leave a field empty to forget it" } }
+        (failed)
         form class="fill-in" method="post" action="/statistics/baseline" {
             fieldset {
                 legend { "Before Homeostat" }
@@ -272,7 +298,7 @@ fn form(baseline: Baseline) -> Markup {
                 button type="submit" { "Keep" }
             }
         }
-    }
+    })
 }
 
 fn baseline(app: &App) -> Result<Baseline, Problem> {

@@ -150,14 +150,16 @@ pub(super) fn detail(app: &App, view: &View, name: &str) -> Result<Page, Problem
             div class="actions" { button type="submit" { "Set the roles" } span class="quiet" { "for its tokens too, from the next request on" } }
         }
     };
-    let sessions = html! { h2 { "Sessions" } (session_table(view.stamp, &access.sessions_of(name)?)) };
+    let sessions = access.sessions_of(name).map_err(Problem::from);
+    let sessions =
+        sessions.map(|sessions| html! { h2 { "Sessions" } (session_table(view.stamp, &sessions)) });
     Ok(Page {
         title,
         sections: vec![
             Section::still("sentence", head),
             Section::still("roles", roles),
-            Section::still("sessions", sessions),
-            Section::still("passkeys", passkeys::of_user(app, view, name)?),
+            Section::tried("sessions", Update::Never, "Sessions", sessions)?,
+            Section::tried("passkeys", Update::Never, "Passkeys", passkeys::of_user(app, view, name))?,
             Section::still("dangers", dangers(&user)),
         ],
     })

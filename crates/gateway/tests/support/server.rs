@@ -148,6 +148,8 @@ pub(crate) struct Kept {
     pub(crate) audit: Option<Audit>,
     pub(crate) drills: Option<Archive>,
     pub(crate) objectives: Option<OpenObjectives>,
+    /// One in memory, where none is given.
+    pub(crate) store: Option<Store>,
 }
 
 impl Kept {
@@ -182,11 +184,13 @@ pub(crate) fn serve_with(scene: fn(&Fleet), kept: Kept) -> Server {
 
 /// On listeners of the test's own.
 pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> Result<Server, GatewayError> {
-    let store = Store::in_memory().unwrap();
+    let mut kept = kept;
+    let store = kept.store.take().unwrap_or_else(|| Store::in_memory().unwrap());
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives, drills } = kept;
+    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives, drills, store: _ } =
+        kept;
     let answers = Answers::default();
     let objectives = objectives.map(|open| open(&store, clock.now(), answers.clone()));
     let config = GatewayConfig {

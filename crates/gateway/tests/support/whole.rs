@@ -1,11 +1,13 @@
 //! A server with something on every page, one with nothing on any, and where each page of the page table is seen.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use audit::Audit;
 use chaos::drill::Archive;
 use domain::Clock;
 use gateway::access::{AccessConfig, SealingKey};
+use store::Store;
 use telemetry::Telemetry;
 
 use super::server::{Kept, Server, serve_with};
@@ -23,6 +25,15 @@ const PASSWORD: &str = "four+plain+words+here";
 
 /// With something of everything: a bad morning, traces, series, objectives, users, tokens, records of the audit trail.
 pub(crate) fn full() -> Server {
+    full_with(|_| None)
+}
+
+/// The same over a database in the server's directory, parts of which can be made unreadable.
+pub(crate) fn full_on_disk() -> Server {
+    full_with(|dir| Some(Store::open(&dir.join("state")).unwrap()))
+}
+
+fn full_with(store: fn(&Path) -> Option<Store>) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
@@ -31,6 +42,7 @@ pub(crate) fn full() -> Server {
         metrics: Some(series::store(dir.path(), Arc::clone(&clock), series::shop)),
         objectives: Some(objectives::with_a_past),
         drills: Some(drills::kept(dir.path(), clock.now())),
+        store: store(dir.path()),
         ..kept(dir.path(), telemetry)
     };
     let server = serve_with(scene::full, kept).keeping(dir);
@@ -52,7 +64,7 @@ pub(crate) fn empty() -> Server {
     serve_with(|_| {}, kept).keeping(dir)
 }
 
-fn kept(dir: &std::path::Path, telemetry: Telemetry) -> Kept {
+fn kept(dir: &Path, telemetry: Telemetry) -> Kept {
     Kept {
         telemetry: Some(telemetry),
         audit: Some(Audit::open(&dir.join("audit"), Arc::new(MachineClock::start())).unwrap()),

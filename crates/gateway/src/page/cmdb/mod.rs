@@ -19,7 +19,7 @@ use super::plan::words;
 use super::sentence::{capital, count};
 use super::services::{resource_link, resource_words};
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, Update};
 use crate::body::{Query, encode};
 use crate::phrases;
 use crate::problem::Problem;
@@ -35,33 +35,34 @@ fn address(id: &ResourceId) -> String {
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let listed = listed(app, view)?;
-    let relations = app.store.relations()?;
+    let relations = app.store.relations().map_err(Problem::from);
     let items: &[Item] = match &listed.source {
         Source::Whole(items) => items,
         Source::Stored(_) => &[],
     };
     let present: Vec<&Item> = items.iter().filter(|item| item.gone_at.is_none()).collect();
-    let sentence = format!(
-        "{} and {}.",
-        count(present.len(), "configuration item", "configuration items"),
-        count(relations.len(), "relation", "relations")
-    );
+    let items_words = count(present.len(), "configuration item", "configuration items");
+    let sentence = match &relations {
+        Ok(relations) => format!("{items_words} and {}.", count(relations.len(), "relation", "relations")),
+        Err(_) => format!("{items_words}."),
+    };
     let head = html! {
         h1 class="sentence" { (sentence) }
         p class="facts" { "What was declared, and what was found." a href="/infrastructure" { "Infrastructure" } }
     };
-    let picture = graph::draw(&present, relations.keys());
+    let picture = relations.map(|relations| graph::draw(&present, relations.keys()));
+    let picture = Section::tried("graph", Update::Live, "How they belong together", picture)?;
     let [form, rows] = listed.sections(query, "items")?;
     Ok(Page {
         title: "Configuration".to_owned(),
-        sections: vec![Section::live("sentence", head), Section::live("graph", picture), form, rows],
+        sections: vec![Section::live("sentence", head), picture, form, rows],
     })
 }
 
 /// Every item, those that are gone among them, by what changed last.
 pub(super) fn listed<'a>(app: &App, view: &'a View) -> Result<Listed<'a, Item>, Problem> {
     let stamp = view.stamp;
-    let mut items: Vec<Item> = app.store.inventory()?.items.into_values().collect();
+    let mut items: Vec<Item> = app.store.all_items()?.into_values().collect();
     items.sort_by_key(|item| std::cmp::Reverse(item.last_changed.wall_us));
     let list = List {
         address: "/cmdb",
@@ -109,7 +110,8 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let id = id.ok_or_else(|| Problem::field("id", "give `id`, such as service/cart"))?;
     let unknown = || Problem::not_found(format!("there is no configuration item {id}"));
     let item = app.store.item(&id)?.ok_or_else(unknown)?.item;
-    let (relations, history) = (app.store.relations_of(&id)?, app.store.item_history(&id, None, CHANGES)?);
+    let relations = app.store.relations_of(&id).map_err(Problem::from);
+    let history = app.store.item_history(&id, None, CHANGES).map_err(Problem::from);
     let (meaning, word) = state(&item);
     let head = html! {
         p class="crumb" { a href="/cmdb" { "Configuration" } }
@@ -121,12 +123,14 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             @if id.service().is_some() { (resource_link(&id)) }
         }
     };
-    let changes = html! {
+    let changes = history.map(|history| html! {
         h2 { "History" span class="quiet" { "newest first" } }
         @if history.is_empty() { p class="empty" { "No change is kept." } }
         ul class="rows" { @for record in &history { (change(view, &record.change)) } }
         @if history.len() == CHANGES { p class="quiet" { "The newest " (CHANGES) "; all of them: " code { "homeostat infra history " (id) } } }
-    };
+    });
+    let related =
+        relations.map(|relations| html! { h2 { "Belongs together with" } (relation_list(&id, &relations)) });
     Ok(Page {
         title: id.to_string(),
         sections: vec![
@@ -138,11 +142,8 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
                     section { h2 { "Found" } (attributes(&item.discovered)) }
                 } },
             ),
-            Section::live(
-                "relations",
-                html! { h2 { "Belongs together with" } (relation_list(&id, &relations)) },
-            ),
-            Section::rows("history", changes),
+            Section::tried("relations", Update::Live, "Belongs together with", related)?,
+            Section::tried("history", Update::Rows, "History", changes)?,
         ],
     })
 }

@@ -12,6 +12,7 @@ use axum::http::Uri;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::sentence::capital;
 use super::{Section, Update};
 use crate::body::Query;
 use crate::problem::Problem;
@@ -170,8 +171,9 @@ impl<R> Listed<'_, R> {
     /// Its rows alone, for a page that has a form of its own.
     pub(super) fn rows(self, query: &Query, id: &'static str, update: Update) -> Result<Section, Problem> {
         self.list.check(query)?;
-        let chosen = choose::page(&self.list, self.source, query)?;
-        Ok(Section { id, update, body: self.list.body(query, &chosen) })
+        let chosen = choose::page(&self.list, self.source, query);
+        let body = chosen.map(|chosen| self.list.body(query, &chosen));
+        Section::tried(id, update, &capital(self.list.nouns.1), body)
     }
 }
 
@@ -191,7 +193,11 @@ impl<R> List<'_, R> {
 
     /// Whether rows are left out by anything in the address.
     fn is_narrowed(&self, query: &Query) -> bool {
-        query.text("q").is_some() || self.filters.iter().any(|filter| query.text(filter.name).is_some())
+        query.text("q").is_some() || self.is_filtered(query)
+    }
+
+    fn is_filtered(&self, query: &Query) -> bool {
+        self.filters.iter().any(|filter| query.text(filter.name).is_some())
     }
 
     pub(super) fn search_form(&self, query: &Query) -> Markup {
@@ -200,8 +206,8 @@ impl<R> List<'_, R> {
                 label class="search-box" { "Search"
                     input type="search" name="q" value=[query.text("q")] placeholder={ "any words of " (self.nouns.1) } spellcheck="false" autocomplete="off";
                 }
-                @for filter in &self.filters { (field(filter, query)) }
-                (self.order_field(query))
+                @let fields = html! { @for filter in &self.filters { (field(filter, query)) } (self.order_field(query)) };
+                (folded(self.is_filtered(query) || query.text("sort").is_some(), &fields))
                 button type="submit" { "Show" }
                 @if self.is_narrowed(query) { a class="button" href=(self.address) { "Clear" } }
                 (self.exports(query))
@@ -345,6 +351,19 @@ impl<R> List<'_, R> {
                         a rel="next" href=(self.address_with(query, &[("before", older), ("page", "")])) { "Older" }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Fields of a form that a narrow screen folds away, so that what they are about is on it: open where one of them is
+/// used. Where there is room they stand in the form as if there were no fold.
+pub(super) fn folded(is_open: bool, fields: &Markup) -> Markup {
+    html! {
+        @if !fields.0.is_empty() {
+            details class="folded" open[is_open] {
+                summary class="button" { "Filters" }
+                div class="fields" { (fields) }
             }
         }
     }

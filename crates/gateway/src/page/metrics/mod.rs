@@ -21,9 +21,9 @@ use serde_json::json;
 use super::sentence::count;
 use super::traces::range::Range;
 use super::view::View;
-use super::{Page, Section};
+use super::{Page, Section, Update};
 use crate::body::{Query, encode};
-use crate::problem::Problem;
+use crate::problem::{Problem, chain};
 use crate::prometheus::{self, POINTS_MAX};
 use crate::security::REQUEST_TIME;
 use crate::serve::App;
@@ -51,7 +51,7 @@ pub(super) fn explorer(app: &App, view: &View, query: &Query) -> Result<Page, Pr
             sections: vec![
                 Section::still("sentence", html! { h1 class="sentence" { (overview(metrics)) } }),
                 Section::still("form", form(query, &range)),
-                Section::still("names", names(app, metrics, &window, &range)),
+                Section::tried("names", Update::Never, "Names", names(app, metrics, &window, &range))?,
             ],
         });
     };
@@ -192,10 +192,12 @@ fn overview(metrics: &Metrics) -> String {
 }
 
 /// What there is to ask for; how to send series where there is nothing.
-fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Markup {
-    let names = metrics.label_values(METRIC_NAME, &[], window.from_ms, i64::MAX).unwrap_or_default();
+fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Result<Markup, Problem> {
+    let names = metrics.label_values(METRIC_NAME, &[], window.from_ms, i64::MAX).map_err(|error| {
+        Problem::internal(format!("the series could not be looked through: {}", chain(&error)))
+    })?;
     if names.is_empty() {
-        return how_to_send(app);
+        return Ok(how_to_send(app));
     }
     let known = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
     // Of a histogram's or a summary's series the family is known.
@@ -204,7 +206,7 @@ fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Markup
         family.and_then(known)
     };
     let help = |name: &str| known(name).or_else(|| family(name));
-    html! {
+    Ok(html! {
         h2 { "Names" span class="quiet" { (count(names.len(), "metric", "metrics")) @if names.len() > NAMES { ", the first " (NAMES) " of them" } } }
         div class="scroll" { table class="names" {
             thead { tr { th scope="col" { "Metric" } th scope="col" { "Kind" } th scope="col" { "What it is" } } }
@@ -219,7 +221,7 @@ fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Markup
                 }
             }
         } }
-    }
+    })
 }
 
 /// One command that fills the page.

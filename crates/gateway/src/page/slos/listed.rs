@@ -69,7 +69,11 @@ fn columns() -> Vec<Column<'static, Detail>> {
             .sorted(),
         Column::new("budget_left_percent", "Budget left", |detail: &Detail| json!(measured(detail).map(|left| left * 100.0)))
             .class("budget")
-            .shown(|detail| html! { (percent_or(measured(detail))) (of_share(status_of(detail).0, measured(detail))) })
+            .shown(|detail| html! {
+                @let left = measured(detail);
+                span class=[left.filter(|left| *left < 0.0).map(|_| "over")] { (percent_or(left)) }
+                (of_share(status_of(detail).0, left))
+            })
             .sorted(),
         Column::new("target_percent", "Target", |detail: &Detail| json!(detail.objective.target.ratio() * 100.0))
             .class("number")

@@ -78,7 +78,7 @@ fn drawn(axis: Axis, detail: &Detail, points: &[BudgetPoint], step: i64) -> Mark
     };
     html! {
         div class="lane budget" {
-            span { (title(Lane::Budget)) " " span class="figure" { (format!("{now:.0} %").replace('-', "−")) } }
+            span { (title(Lane::Budget)) " " span class="figure" { (format!("{now:.0} %").replace('-', "−")) } span class="narrow-only" { " left of " (detail.objective.id) } }
             a href={ "/slos/" (encode(&detail.objective.id)) } title=(words) {
                 svg class=(word) height=(HEIGHT) role="img" aria-label=(words) {
                     svg width="100%" height=(HEIGHT) viewBox={ "0 0 1000 " (HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {

@@ -17,12 +17,12 @@ use super::{ALWAYS, budget, lanes, selectable, told};
 use crate::api;
 use crate::body::Query;
 use crate::happenings::{self, time};
-use crate::page::list::{Column, Filter, List, Listed, Source};
+use crate::page::list::{Column, Filter, List, Listed, Source, folded};
 use crate::page::marks::{mark, of_bearing};
 use crate::page::sentence::{capital, count};
 use crate::page::time::{Stamp, absolute};
 use crate::page::view::View;
-use crate::page::{Page, Section, Update};
+use crate::page::{Page, Section, Update, in_place};
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -102,12 +102,17 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let wanted = wanted(query)?;
     let service = query.text("service");
     let span = window.span();
-    let events = happenings::gather(app, span, &wanted, service)?;
+    let (events, failed) = lane_by_lane(app, span, &wanted, service)?;
     let answer = (span.to_us - span.from_us <= CORRELATED_US_MAX + CORRELATED_US_MAX / 20)
         .then(|| happenings::correlated(app, span, span.to_us.min(view.stamp.now.wall_us), service))
-        .transpose()?;
+        .transpose();
+    let known = answer.as_ref().ok().and_then(Option::as_ref);
     let listed = of_events(view.stamp, events.clone());
-    let (search, exports) = (listed.list.search_box(query), listed.list.exports(query));
+    let of_list = OfList {
+        search: listed.list.search_box(query),
+        order: listed.list.order_field(query),
+        exports: listed.list.exports(query),
+    };
     let update = if window.last.is_some() { Update::Rows } else { Update::Never };
     let mut rows = listed.rows(query, "events", update)?;
     rows.body = html! { h2 { "Everything in it" span class="quiet" { "newest first; the search is for these rows" } } (rows.body) };
@@ -115,19 +120,44 @@ pub(crate) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
         Some(_) => Section::live,
         None => Section::still,
     };
+    let sentence = match events.is_empty() && !failed.is_empty() {
+        true => format!("What happened {} is not known now.", window.words()),
+        false => sentence(&window, &events, known, service),
+    };
+    let drawn = picture(app, &window, query, (&events, &failed), known, &wanted);
+    let patterns = answer.map(|answer| together(view, answer.as_ref()));
+    let live = if window.last.is_some() { Update::Live } else { Update::Never };
     Ok(Page {
         title: "Time line".to_owned(),
         sections: vec![
-            section(
-                "sentence",
-                html! { h1 class="sentence" { (sentence(&window, &events, answer.as_ref(), service)) } },
-            ),
-            Section::still("filters", filters(app, view, &window, query, (&wanted, &search, &exports))),
-            section("timeline", picture(app, &window, query, &events, answer.as_ref(), &wanted)),
-            section("patterns", together(view, answer.as_ref())),
+            section("sentence", html! { h1 class="sentence" { (sentence) } }),
+            Section::still("filters", filters(app, view, &window, query, (&wanted, &of_list))),
+            section("timeline", drawn),
+            Section::tried("patterns", live, "What belongs together", patterns)?,
             rows,
         ],
     })
+}
+
+/// A lane that cannot be read, and what stands in its place.
+type Failed = (Lane, Markup);
+
+/// What happened, newest first, and the lanes that cannot be read: each is read from elsewhere, and fails alone.
+fn lane_by_lane(
+    app: &App,
+    span: Span,
+    wanted: &[Lane],
+    service: Option<&str>,
+) -> Result<(Vec<Happening>, Vec<Failed>), Problem> {
+    let (mut events, mut failed) = (Vec::new(), Vec::new());
+    for lane in wanted {
+        match happenings::gather(app, span, &[*lane], service) {
+            Ok(found) => events.extend(found),
+            Err(problem) => failed.push((*lane, in_place(problem)?)),
+        }
+    }
+    happenings::newest_first(&mut events);
+    Ok((events, failed))
 }
 
 /// Everything in the window, for a file.
@@ -194,12 +224,19 @@ fn sentence(
     }
 }
 
+/// What the list of events has in the page's form.
+struct OfList {
+    search: Markup,
+    order: Markup,
+    exports: Markup,
+}
+
 fn filters(
     app: &App,
     view: &View,
     window: &Window,
     query: &Query,
-    (wanted, search, exports): (&[Lane], &Markup, &Markup),
+    (wanted, of_list): (&[Lane], &OfList),
 ) -> Markup {
     let mut services: BTreeSet<String> = BTreeSet::new();
     if let Some(snapshot) = &view.snapshot {
@@ -209,35 +246,40 @@ fn filters(
     let chosen = query.text("service");
     services.extend(chosen.map(str::to_owned));
     let custom = window.last.filter(|last| !WINDOWS.iter().any(|(_, seconds)| seconds == last));
+    let is_open = ["service", "lane", "sort", "from"].iter().any(|name| query.text(name).is_some());
+    let fields = html! {
+        @match window.last {
+            Some(last) => label { "Time"
+                select name="within" {
+                    @for (name, seconds) in WINDOWS { option value=(seconds) selected[seconds == last] { "last " (name) } }
+                    @if let Some(last) = custom { option value=(last) selected { "last " (last) " s" } }
+                }
+            },
+            None => {
+                label { "From" input class="mono" type="text" name="from" size="24" value=(time(window.axis.begin_us).rfc3339()); }
+                label { "To" input class="mono" type="text" name="to" size="24" value=(time(window.axis.end_us).rfc3339()); }
+            },
+        }
+        label { "Service"
+            select name="service" {
+                option value="" { "all" }
+                @for name in &services { option value=(name) selected[chosen == Some(name)] { (name) } }
+            }
+        }
+        fieldset class="choices" {
+            legend { "Lanes" }
+            @for lane in Lane::ALL.into_iter().filter(|lane| *lane != Lane::Budget) {
+                label { input type="checkbox" name="lane" value=(lane.name()) checked[wanted.contains(&lane)]; " " (lanes::title(lane)) }
+            }
+        }
+        (of_list.order)
+    };
     html! {
         form class="filters" method="get" action="/timeline" role="search" {
-            (search)
-            @match window.last {
-                Some(last) => label { "Time"
-                    select name="within" {
-                        @for (name, seconds) in WINDOWS { option value=(seconds) selected[seconds == last] { "last " (name) } }
-                        @if let Some(last) = custom { option value=(last) selected { "last " (last) " s" } }
-                    }
-                },
-                None => {
-                    label { "From" input class="mono" type="text" name="from" size="24" value=(time(window.axis.begin_us).rfc3339()); }
-                    label { "To" input class="mono" type="text" name="to" size="24" value=(time(window.axis.end_us).rfc3339()); }
-                },
-            }
-            label { "Service"
-                select name="service" {
-                    option value="" { "all" }
-                    @for name in &services { option value=(name) selected[chosen == Some(name)] { (name) } }
-                }
-            }
-            fieldset class="choices" {
-                legend { "Lanes" }
-                @for lane in Lane::ALL.into_iter().filter(|lane| *lane != Lane::Budget) {
-                    label { input type="checkbox" name="lane" value=(lane.name()) checked[wanted.contains(&lane)]; " " (lanes::title(lane)) }
-                }
-            }
+            (of_list.search)
+            (folded(is_open, &fields))
             button type="submit" { "Show" }
-            (exports)
+            (of_list.exports)
         }
     }
 }
@@ -246,7 +288,7 @@ fn picture(
     app: &App,
     window: &Window,
     query: &Query,
-    events: &[Happening],
+    (events, failed): (&[Happening], &[Failed]),
     answer: Option<&Correlation>,
     wanted: &[Lane],
 ) -> Markup {
@@ -280,7 +322,8 @@ fn picture(
                 }
             }
             (selectable(window.axis, query.text("service"), &draw::draw(window.axis, &budget, &drawn)))
-            @if events.is_empty() {
+            @for (lane, notice) in failed { h3 { (lanes::title(*lane)) } (notice) }
+            @if events.is_empty() && failed.is_empty() {
                 p class="empty" {
                     "What is detected, repaired, injected, deployed and alerted stands here. Tell of what happens elsewhere with "
                     code { "POST /api/v3/observability/events" }

@@ -183,7 +183,7 @@ fn row(way: &Way, a: Side, b: Side, most: u64) -> Markup {
         _ if (a.errors == 0) != (b.errors == 0) => {
             mark(Meaning::Bad, if b.errors > 0 { "fails in B" } else { "fails in A" })
         }
-        _ => html! { span class="quiet" { "same" } },
+        _ => html! { span class="quiet" { "in both" } },
     };
     let took = |side: Side| if side.spans == 0 { "–".to_owned() } else { units::duration(side.total) };
     let spans = |side: Side| if side.spans == 0 { "–".to_owned() } else { units::grouped(side.spans) };

@@ -12,7 +12,7 @@ use crate::body::{Query, encode};
 use crate::page::marks::{Meaning, mark};
 use crate::page::sentence::count;
 use crate::page::view::View;
-use crate::page::{Page, Section};
+use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -48,7 +48,10 @@ pub(in crate::page) fn detail(app: &App, view: &View, id: &str, query: &Query) -
     ));
     match tab.map_or("", |(name, _)| name) {
         "flame" => sections.push(Section::still("flame", flame::draw(&trace, &colours, query)?)),
-        "logs" => sections.push(Section::still("logs", logs::of_trace(store, &trace, &colours)?)),
+        "logs" => {
+            let records = logs::of_trace(store, &trace, &colours);
+            sections.push(Section::tried("logs", Update::Never, "Logs", records)?);
+        }
         _ => {
             let folding = Folding::read(query)?;
             let visible = Visible::choose(&trace, &folding, query.text("q"));

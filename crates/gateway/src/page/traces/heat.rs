@@ -18,7 +18,7 @@ use crate::body::{Query, encode};
 use crate::page::sentence::count;
 use crate::page::time::clock_face;
 use crate::page::view::View;
-use crate::page::{Page, Section};
+use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -79,7 +79,8 @@ pub(in crate::page) fn latency(app: &App, view: &View, query: &Query) -> Result<
         Section::still("heat", picture),
     ];
     if let Some(chosen) = &chosen {
-        sections.push(Section::still("different", different(store, view, query, &range, chosen)?));
+        let told = different(store, view, query, &range, chosen);
+        sections.push(Section::tried("different", Update::Never, "What is different", told)?);
     }
     Ok(Page { title, sections })
 }

@@ -71,7 +71,7 @@ fn nobody_sends(store: &Telemetry) -> bool {
 /// Errors as a mark with their number, quiet where there are none.
 fn errors(errors: usize) -> Markup {
     match errors {
-        0 => html! { span class="quiet" { "none" } },
+        0 => html! { span class="quiet" { "no error" } },
         n => mark(Meaning::Bad, &super::sentence::count(n, "error", "errors")),
     }
 }

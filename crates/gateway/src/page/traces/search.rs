@@ -7,7 +7,7 @@ use telemetry::{StatusFilter, Telemetry, TraceFilter, TraceSummary};
 use super::range::Range;
 use super::{found, scatter, tags, units};
 use crate::body::{Query, encode};
-use crate::page::list::Listed;
+use crate::page::list::{Listed, folded};
 use crate::page::sentence::count;
 use crate::page::view::View;
 use crate::page::{Page, Section, Update};
@@ -29,7 +29,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     let traces = found::find(store, &filter)?;
     let with = query.text("with");
     let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
-    let exports = listed.list.exports(query);
+    let (order, exports) = (listed.list.order_field(query), listed.list.exports(query));
     let table = listed.rows(query, "found", Update::Never)?.body;
     let body = html! {
         @if traces.is_empty() {
@@ -69,7 +69,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
                     }
                 },
             ),
-            Section::still("form", form(store, query, &range, &exports)),
+            Section::still("form", form(store, query, &range, (&order, &exports))),
             Section::still("found", body),
         ],
     })
@@ -116,23 +116,29 @@ fn filter(query: &Query, range: &Range) -> Result<TraceFilter, Problem> {
     })
 }
 
-fn form(store: &Telemetry, query: &Query, range: &Range, exports: &Markup) -> Markup {
+fn form(store: &Telemetry, query: &Query, range: &Range, (order, exports): (&Markup, &Markup)) -> Markup {
     let text = |name: &str| query.text(name).unwrap_or("").to_owned();
     let limit = query.count("limit", 1, 200).ok().flatten().unwrap_or(LIMIT);
+    let is_open =
+        ["tags", "min", "max", "from", "limit", "sort"].iter().any(|name| query.text(name).is_some());
+    let fields = html! {
+        label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
+        label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
+        label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
+        (range.fields())
+        label class="short" { "Show"
+            select name="limit" {
+                @for n in LIMITS { option value=(n) selected[n == limit] { (n) } }
+                @if !LIMITS.contains(&limit) { option value=(limit) selected { (limit) } }
+            }
+        }
+        (order)
+    };
     html! {
         form class="search" method="get" action="/traces" {
             label class="grow" { "Search what is found" input type="search" name="q" value=(text("q")) placeholder="any words of the rows" spellcheck="false" autocomplete="off"; }
             (choice(store, query))
-            label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
-            label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
-            label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
-            (range.fields())
-            label class="short" { "Show"
-                select name="limit" {
-                    @for n in LIMITS { option value=(n) selected[n == limit] { (n) } }
-                    @if !LIMITS.contains(&limit) { option value=(limit) selected { (limit) } }
-                }
-            }
+            (folded(is_open, &fields))
             label class="check" { input type="checkbox" name="errors" value="1" checked[query.text("errors").is_some()]; "Errors only" }
             @if let Some(with) = query.text("with") { input type="hidden" name="with" value=(with); }
             button class="primary" type="submit" { "Search" }

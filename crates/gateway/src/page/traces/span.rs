@@ -6,6 +6,7 @@ use telemetry::{AttributeList, Dropped, LogFilter, LogRecord, Span, SpanId, Stat
 use super::visible::show;
 use super::{logs, tags, units};
 use crate::body::{Query, encode};
+use crate::page::in_place;
 use crate::page::marks::{Meaning, mark};
 use crate::problem::Problem;
 
@@ -24,9 +25,17 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
     };
     let span = &trace.spans()[row];
     let filter = LogFilter { trace: Some(trace.id()), limit: LOGS, ..LogFilter::default() };
-    let mut records = store.logs(&filter)?;
-    records.retain(|record| record.span_id == Some(id));
-    records.reverse();
+    let records = match store.logs(&filter) {
+        Ok(mut records) => {
+            records.retain(|record| record.span_id == Some(id));
+            records.reverse();
+            records_of(trace, &records)
+        }
+        Err(error) => {
+            let notice = in_place(error.into())?;
+            html! { h3 { "Logs" } (notice) }
+        }
+    };
     let close = format!("?{}", query.changed(&[("span", "")]));
     Ok(html! {
         section class="span-detail" aria-label="Span" {
@@ -46,7 +55,7 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
             }
             (events(trace, span))
             (links(span))
-            (records_of(trace, &records))
+            (records)
         }
     })
 }

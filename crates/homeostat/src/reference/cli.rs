@@ -21,7 +21,7 @@ enum By {
 }
 
 /// Every write of the REST API.
-const WRITES: [(&str, By); 35] = {
+const WRITES: [(&str, By); 37] = {
     const OWN: By = By::Api("one's own account is kept on the page `/account`");
     const TOLD: By = By::Api("programs tell of it");
     [
@@ -47,6 +47,8 @@ const WRITES: [(&str, By); 35] = {
         ("POST /api/v3/self-healing/pauses", By::Command("pause")),
         ("DELETE /api/v3/self-healing/pauses/{name}", By::Command("unpause")),
         ("POST /api/v3/server/purge", By::Command("purge")),
+        ("POST /api/v3/observability/archive/{id}", By::Command("archive add")),
+        ("DELETE /api/v3/observability/archive/{id}", By::Command("archive remove")),
         ("POST /api/v3/self-healing/remediations/{id}/approve", By::Command("approve")),
         ("POST /api/v3/self-healing/remediations/{id}/reject", By::Command("reject")),
         ("POST /api/v3/self-healing/remediations/{id}/rollback", By::Command("rollback")),

@@ -19,7 +19,7 @@ pub enum Permission {
     StateRead,
     /// Read traces, log records, series, and the captured output of services.
     TelemetryRead,
-    /// Send spans, log records, samples and events.
+    /// Send spans, log records, samples and events; archive traces.
     TelemetryWrite,
     /// Scrape `/metrics`; nothing else.
     MetricsScrape,
@@ -83,7 +83,7 @@ impl Permission {
                 "read issues, remediations, services, experiments, objectives and the time line"
             }
             Self::TelemetryRead => "read traces, log records, series and the output of services",
-            Self::TelemetryWrite => "send spans, log records, samples and events",
+            Self::TelemetryWrite => "send spans, log records, samples and events, archive traces",
             Self::MetricsScrape => "scrape /metrics",
             Self::ServicesOperate => "repair, pause and deploy services, switch automatic repair on or off",
             Self::InfrastructureWrite => "bring an Infrastructure up or down, scale services",

@@ -13,6 +13,7 @@ pub mod access;
 mod api;
 mod auditing;
 mod body;
+mod cited;
 mod conditional;
 mod control;
 mod endpoint;
@@ -99,6 +100,7 @@ pub fn addresses() -> Vec<Address> {
 /// The name under which the control plane sends its own spans.
 pub const OWN_SERVICE: &str = "homeostat";
 
+pub use cited::cited_traces;
 pub use control::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
     SafetyLevel, StrategyRate, Target,

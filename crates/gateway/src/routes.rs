@@ -246,12 +246,31 @@ pub(crate) fn asks<E>(handler: fn(&AskedJaeger<'_>) -> Result<Response, E>) -> R
 where
     E: IntoResponse + From<Problem> + Send + 'static,
 {
-    get(move |State(app): State<Arc<App>>, name: Name, OriginalUri(uri): OriginalUri| {
-        blocking(move || {
-            let query = Query::parse(uri.query())?;
-            handler(&AskedJaeger { app: &app, name: name_of(&name), query })
-        })
+    get(move |app: State<Arc<App>>, name: Name, uri: OriginalUri| asked_of_jaeger(app, name, uri, handler))
+}
+
+/// Does what Jaeger's API asks for by `POST`.
+pub(crate) fn changes<E>(handler: fn(&AskedJaeger<'_>) -> Result<Response, E>) -> Routes
+where
+    E: IntoResponse + From<Problem> + Send + 'static,
+{
+    post(move |app: State<Arc<App>>, name: Name, uri: OriginalUri| asked_of_jaeger(app, name, uri, handler))
+}
+
+async fn asked_of_jaeger<E>(
+    State(app): State<Arc<App>>,
+    name: Name,
+    OriginalUri(uri): OriginalUri,
+    handler: fn(&AskedJaeger<'_>) -> Result<Response, E>,
+) -> Response
+where
+    E: IntoResponse + From<Problem> + Send + 'static,
+{
+    blocking(move || {
+        let query = Query::parse(uri.query())?;
+        handler(&AskedJaeger { app: &app, name: name_of(&name), query })
     })
+    .await
 }
 
 /// Answers a query of series, asked by `GET` or by a form.

@@ -3,7 +3,9 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::server::{Server, assert_problem, start, start_with_backlog, start_with_telemetry};
+use support::server::{
+    Kept, Server, assert_problem, serve_with, start, start_with_backlog, start_with_telemetry,
+};
 
 const TRACES: &str = "/api/v3/observability";
 
@@ -271,4 +273,84 @@ fn without_telemetry_it_is_said_in_each_form() {
     assert_eq!((jaeger.status, &jaeger.json()["errors"][0]["code"]), (503, &json!(503)));
     let third = server.get("/api/v3/services");
     assert_eq!((third.status, &third.json()["error"]["httpCode"]), (503, &json!(503)));
+}
+
+fn archived(server: &Server) -> Vec<Value> {
+    server.get(&format!("{TRACES}/archive")).json().as_array().unwrap().clone()
+}
+
+#[test]
+fn a_trace_is_archived_listed_and_removed_again() {
+    let (server, _) = with_purchases(2);
+    let one = format!("{TRACES}/archive/{}", id(1));
+    assert_problem(&server.get(&one), 404, "not_found");
+    let reply = server.write("POST", &one, "");
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let told = reply.json();
+    assert_eq!(
+        (&told["trace_id"], &told["keeping"], &told["spans"]),
+        (&json!(id(1)), &json!("asked"), &json!(3))
+    );
+    assert_eq!(server.write("POST", &one, "").json(), told, "again, and nothing came since");
+    assert_eq!((server.get(&one).json(), archived(&server)), (told.clone(), vec![told.clone()]));
+    let status = server.get(&format!("{TRACES}/status")).json();
+    assert_eq!(
+        (&status["archive"]["traces"], &status["archive"]["asked_bytes"]),
+        (&json!(1), &told["bytes"])
+    );
+    assert_eq!(server.get(&format!("{TRACES}/traces")).json().as_array().unwrap().len(), 2, "each once");
+    assert_problem(&server.write("POST", &format!("{TRACES}/archive/{}", id(9)), ""), 404, "not_found");
+    let before = told["archived_at"].as_str().unwrap();
+    assert_eq!(server.get(&format!("{TRACES}/archive?before={before}")).json(), json!([]));
+    assert_eq!(server.write("DELETE", &one, "").json(), told);
+    assert_problem(&server.write("DELETE", &one, ""), 404, "not_found");
+    assert_eq!(archived(&server), Vec::<Value>::new());
+}
+
+#[test]
+fn a_full_archive_refuses_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = telemetry::Config { archive_bytes: 4096, ..telemetry::Config::new(dir.path()) };
+    let telemetry = Some(telemetry::Telemetry::open(config).unwrap());
+    let server = serve_with(|_| {}, Kept { telemetry, ..Kept::default() }).keeping(dir);
+    for trace in 1..=2 {
+        assert_eq!(server.post(&format!("{TRACES}/trace"), purchase(trace, began())).status, 201);
+    }
+    assert_eq!(server.write("POST", &format!("{TRACES}/archive/{}", id(1)), "").status, 200);
+    let refused = server.write("POST", &format!("{TRACES}/archive/{}", id(2)), "");
+    assert_problem(&refused, 507, "archive_full");
+    assert!(refused.body.contains("telemetry.archive_mib"), "{}", refused.body);
+}
+
+#[test]
+fn the_jaeger_uis_button_archives_with_proof_and_not_without() {
+    let (server, _) = with_purchases(1);
+    let path = format!("/api/archive/{}", id(1));
+    let host = server.host();
+    let refused = server.raw("POST", &path, &[("host", host.as_str())], "");
+    assert_eq!((refused.status, archived(&server).len()), (401, 0), "{}", refused.body);
+    let reply = server.write("POST", &path, "");
+    assert_eq!((reply.status, &reply.json()["data"], &reply.json()["errors"]), (200, &json!([]), &json!([])));
+    assert_eq!(archived(&server).len(), 1);
+    let missing = server.write("POST", &format!("/api/archive/{}", id(9)), "");
+    assert_eq!((missing.status, &missing.json()["errors"][0]["msg"]), (404, &json!("trace not found")));
+    assert_eq!(server.get(&format!("/api/traces/{}", id(1))).json()["data"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_page_of_a_trace_archives_it_and_says_so() {
+    let (server, _) = with_purchases(1);
+    let (page, cookie) = (format!("/traces/{}", id(1)), server.cookie());
+    let shown = || {
+        let host = server.host();
+        server.raw("GET", &page, &[("host", host.as_str()), ("cookie", cookie.as_str())], "").body
+    };
+    assert!(shown().contains(&format!("action=\"{page}/archive\"")) && !shown().contains("kept until"));
+    let reply = server.submit(&format!("{page}/archive"), "", &cookie);
+    assert_eq!((reply.status, reply.header("location")), (303, Some(page.as_str())), "{}", reply.body);
+    assert!(shown().contains("kept until somebody removes it"), "{}", shown());
+    assert!(!shown().contains(&format!("action=\"{page}/archive\"")), "it is archived already");
+    assert_eq!(server.submit(&format!("{page}/archive/remove"), "", &cookie).status, 303);
+    assert!(!shown().contains("kept until"));
+    assert_eq!(archived(&server), Vec::<Value>::new());
 }

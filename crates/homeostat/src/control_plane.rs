@@ -33,6 +33,7 @@ use crate::auditing::Auditing;
 use crate::client::{address_file, endpoint_file};
 use crate::config::Config;
 use crate::control::Loops;
+use crate::evidence::EvidenceKeeper;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
@@ -94,6 +95,8 @@ pub struct ControlPlane {
     /// Rules; `None` where none are configured.
     alerts: Option<Alerts>,
     evaluation: Option<Evaluation>,
+    /// Archives the traces that issues cite; `None` where no spans are kept.
+    evidence: Option<EvidenceKeeper>,
     watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
     tls: Option<Tls>,
     /// Takes a new certificate as long as it lives.
@@ -162,6 +165,11 @@ impl ControlPlane {
         };
         let driver = Driver::start(Arc::clone(&loops.healer)).map_err(StartError::Thread)?;
         let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
+        let spans = kept.receiving.as_ref().map(|receiving| receiving.store().clone());
+        let evidence = spans
+            .map(|spans| EvidenceKeeper::start(store.clone(), spans, Arc::clone(&clock)))
+            .transpose()
+            .map_err(StartError::Thread)?;
         say_where(&dir, &format!("http://localhost:{port}"), endpoint.as_deref())
             .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
@@ -185,6 +193,7 @@ impl ControlPlane {
             metering,
             alerts: sight.alerts,
             evaluation: Some(sight.evaluation),
+            evidence,
             watch: Some(watch),
             tls: bound.tls,
             _tls_watch: bound.watch,
@@ -268,6 +277,9 @@ impl ControlPlane {
         }
         if let Some(evaluation) = self.evaluation.take() {
             evaluation.stop();
+        }
+        if let Some(evidence) = self.evidence.take() {
+            evidence.stop();
         }
         if let Some(receiving) = self.telemetry.take() {
             receiving.stop();

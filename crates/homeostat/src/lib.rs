@@ -20,6 +20,7 @@ pub mod demo_load;
 pub mod demo_service;
 mod detach;
 mod drill;
+mod evidence;
 pub mod logging;
 mod loop_traces;
 mod metering;

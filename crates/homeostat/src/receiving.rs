@@ -58,6 +58,10 @@ impl Receiving {
                 damaged.why
             );
         }
+        for damaged in telemetry.damaged_traces() {
+            let (path, why) = (damaged.path.display(), &damaged.why);
+            log::error!("an archived trace is left out: {why}; what is left of it is kept as {path}");
+        }
         let mut ports = config.otlp.receivers();
         let series = series.map(|series| gateway::otlp::Metrics {
             sink: Arc::new(series.clone()),

@@ -5,19 +5,22 @@
 //! store of that time: all that was acknowledged before the first was taken, and perhaps some that came later.
 //!
 //! Segments first: one that goes meanwhile is in a unit by then. Of a unit, rows before the index, which a removal takes
-//! first; what stands without an index is nothing (`cold`). And again, until nothing new stands there.
+//! first; what stands without an index is nothing (`cold`). An archived trace that is added to is in a newer file before the
+//! older one goes. And again, until nothing new stands there.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::archive::{self, archived_files};
 use crate::block;
 use crate::cold::{self, compacted_files};
 use crate::derive;
 use crate::segment::Segment;
 
 /// The formats this crate writes: name, number.
-pub const FORMATS: [(&str, u32); 4] = [
+pub const FORMATS: [(&str, u32); 5] = [
+    ("telemetry_archive", archive::FORMAT),
     ("telemetry_block", block::FORMAT as u32),
     ("telemetry_index", cold::INDEX_FORMAT as u32),
     ("telemetry_marker", cold::MARKER_FORMAT),
@@ -41,8 +44,9 @@ pub fn each_file(dir: &Path, mut take: impl FnMut(&Path) -> io::Result<()>) -> i
     }
     let mut taken: BTreeSet<PathBuf> = BTreeSet::new();
     for _ in 0..PASSES_MAX {
-        let fresh: Vec<PathBuf> =
-            compacted_files(&dir.join("cold"))?.into_iter().filter(|path| !taken.contains(path)).collect();
+        let mut fresh = compacted_files(&dir.join("cold"))?;
+        fresh.extend(archived_files(&dir.join("archive"))?);
+        fresh.retain(|path| !taken.contains(path));
         if fresh.is_empty() {
             return Ok(());
         }

@@ -71,6 +71,12 @@ pub struct Counters {
     pub merge_failures: Counter,
     /// Units and segments that retention removed: too old, too much, or the oldest on a full disk.
     pub retention_removed: Counter,
+    /// Traces that were written to the archive, again where there was more of them.
+    pub archived_traces: Counter,
+    /// Archived traces that nobody asked for and that went for newer ones.
+    pub archive_evicted: Counter,
+    /// Traces that were not archived: no room, or the disk did not take them.
+    pub archive_refused: Counter,
 }
 
 impl Counters {

@@ -9,10 +9,14 @@
 //! In: OTLP requests as protobuf, through an [`Intake`] for each receiver. Out: whole spans and log records. What is
 //! acknowledged was on disk before, and is found at once: there is no second path that catches up later.
 //!
+//! A trace worth keeping is kept beyond retention and sampling in files of its own (archive); questions are answered from
+//! them as well, each span once.
+//!
 //! Plain threads, no runtime: receivers, JSON and compression are the gateway's. There is a network for one thing alone,
 //! a bucket for what is old, and only with the feature `object-storage`. Nothing here is sampled before it is counted;
 //! what is sampled, is when it is compacted.
 
+mod archive;
 mod backlog;
 pub mod backup;
 mod batch;
@@ -44,6 +48,7 @@ mod tally;
 mod tiers;
 mod trace;
 
+pub use archive::{ARCHIVE_BYTES_MIN, ArchiveError, ArchiveStatus, ArchivedTrace, DamagedTrace, Keeping};
 pub use backlog::{BACKLOG_BYTES_MIN, Backlog};
 pub use block::BlockError;
 pub use catalogue::Operation;

@@ -80,8 +80,9 @@ macro_rules! hexadecimal {
 hexadecimal!(TraceId);
 hexadecimal!(SpanId);
 
-/// The value of an attribute, or the body of a log record.
-#[derive(Debug, Clone, PartialEq)]
+/// The value of an attribute, or the body of a log record. Equal are those that were sent the same: a double that is no
+/// number is equal to itself.
+#[derive(Debug, Clone)]
 pub enum Value {
     /// No value was given.
     Empty,
@@ -99,6 +100,22 @@ pub enum Value {
     List(Vec<Value>),
     /// A map, in the order in which it came.
     Map(Vec<(String, Value)>),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Empty, Self::Empty) => true,
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Double(a), Self::Double(b)) => a.to_bits() == b.to_bits(),
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
+            _ => false,
+        }
+    }
 }
 
 /// Attributes in the order in which they came.

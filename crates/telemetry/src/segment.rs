@@ -151,44 +151,65 @@ pub(crate) struct Recovered {
 }
 
 impl Segment {
-    /// Opens a segment of an earlier process, and shows each of its batches to `each`.
-    ///
-    /// The walk ends where no block follows any more: a crash leaves a torn or zeroed tail, which nobody was told is
-    /// safe. A damaged place with blocks behind it is skipped and counted: those blocks were acknowledged.
+    /// Opens a segment of an earlier process, and shows each of its batches to `each`. What is torn is cut off.
     pub(crate) fn recover(
         number: u64,
         path: PathBuf,
-        mut each: impl FnMut(&Batch),
+        each: impl FnMut(&Batch),
     ) -> io::Result<(Self, Recovered)> {
         let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        let len = file.metadata()?.len();
-        let mut recovered = Recovered::default();
-        let mut outlines = Vec::new();
-        let mut offset = 0u64;
-        while offset < len {
-            match read_block(&file, offset, len)? {
-                Ok((header, batch)) => {
-                    each(&batch);
-                    outlines.push(Arc::new(Outline::new(offset, header, &batch)));
-                    recovered.blocks += 1;
-                    offset += header.block_len() as u64;
-                }
-                Err(newer @ BlockError::Newer { .. }) => return Err(io::Error::other(newer)),
-                Err(_) => match find_block(&file, offset + 1, len)? {
-                    Some(next) => {
-                        recovered.damaged_bytes += next - offset;
-                        offset = next;
-                    }
-                    None => {
-                        recovered.torn_bytes = len - offset;
-                        file.set_len(offset)?;
-                        break;
-                    }
-                },
-            }
+        let (outlines, recovered) = walk(&file, each)?;
+        if recovered.torn_bytes > 0 {
+            file.set_len(file.metadata()?.len() - recovered.torn_bytes)?;
         }
         Ok((Self { number, path, file, outlines: RwLock::new(outlines) }, recovered))
     }
+
+    /// Opens a file of blocks to be read, changes nothing of it, and shows each of its batches to `each`.
+    pub(crate) fn inspect(path: PathBuf, each: impl FnMut(&Batch)) -> io::Result<(Self, Recovered)> {
+        let file = File::open(&path)?;
+        let (outlines, recovered) = walk(&file, each)?;
+        Ok((Self { number: 0, path, file, outlines: RwLock::new(outlines) }, recovered))
+    }
+
+    /// Opens a file whose blocks are known, to be read.
+    pub(crate) fn reading(path: PathBuf, outlines: Vec<Arc<Outline>>) -> io::Result<Self> {
+        let file = File::open(&path)?;
+        Ok(Self { number: 0, path, file, outlines: RwLock::new(outlines) })
+    }
+}
+
+/// Reads all blocks of a file.
+///
+/// The walk ends where no block follows any more: a crash leaves a torn or zeroed tail, which nobody was told is safe. A
+/// damaged place with blocks behind it is skipped and counted: those blocks were acknowledged.
+fn walk(file: &File, mut each: impl FnMut(&Batch)) -> io::Result<(Vec<Arc<Outline>>, Recovered)> {
+    let len = file.metadata()?.len();
+    let mut recovered = Recovered::default();
+    let mut outlines = Vec::new();
+    let mut offset = 0u64;
+    while offset < len {
+        match read_block(file, offset, len)? {
+            Ok((header, batch)) => {
+                each(&batch);
+                outlines.push(Arc::new(Outline::new(offset, header, &batch)));
+                recovered.blocks += 1;
+                offset += header.block_len() as u64;
+            }
+            Err(newer @ BlockError::Newer { .. }) => return Err(io::Error::other(newer)),
+            Err(_) => match find_block(file, offset + 1, len)? {
+                Some(next) => {
+                    recovered.damaged_bytes += next - offset;
+                    offset = next;
+                }
+                None => {
+                    recovered.torn_bytes = len - offset;
+                    break;
+                }
+            },
+        }
+    }
+    Ok((outlines, recovered))
 }
 
 fn read_block(file: &File, offset: u64, len: u64) -> io::Result<Result<(Header, Batch), BlockError>> {

@@ -124,6 +124,9 @@ fn stored(text: &mut Exposition<'_>, counts: &Counters) {
             "files that were too old or too much",
             &counts.retention_removed,
         ),
+        ("telemetry_archived_traces_total", "traces written to the archive", &counts.archived_traces),
+        ("telemetry_archive_evicted_total", "archived evidence that went for newer", &counts.archive_evicted),
+        ("telemetry_archive_refused_total", "traces that were not archived", &counts.archive_refused),
     ] {
         text.counter(name, help, counter.get());
     }
@@ -132,7 +135,11 @@ fn stored(text: &mut Exposition<'_>, counts: &Counters) {
 /// What waits for compaction, and what came out of it.
 fn waiting(text: &mut Exposition<'_>, telemetry: &Telemetry) {
     let (backlog, (files, bytes)) = (telemetry.backlog(), telemetry.compacted());
+    let archive = telemetry.archive_status();
     for (name, help, value) in [
+        ("telemetry_archive_traces", "archived traces", archive.traces as f64),
+        ("telemetry_archive_bytes", "bytes of archived traces on disk", archive.bytes as f64),
+        ("telemetry_archive_limit_bytes", "most bytes of archived traces", archive.bytes_max as f64),
         ("telemetry_backlog_bytes", "bytes that wait for compaction", backlog.bytes as f64),
         ("telemetry_backlog_limit_bytes", "from so many on intake is refused", backlog.bytes_max as f64),
         ("telemetry_intake_refused", "1 while intake waits for compaction", f64::from(backlog.refusing)),

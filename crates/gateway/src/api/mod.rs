@@ -2,6 +2,7 @@
 //! [`Asked`] to an answer.
 
 mod access;
+mod archive;
 mod audit;
 mod chaos;
 mod cmdb;
@@ -57,6 +58,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(chaos::endpoints());
     all.extend(drills::endpoints());
     all.extend(observability::endpoints());
+    all.extend(archive::endpoints());
     all.extend(timeline::endpoints());
     all.extend(slo::endpoints());
     all.extend(metrics::endpoints());

@@ -13,6 +13,7 @@ use telemetry::{
     TraceSummary,
 };
 
+use super::archive::ArchiveShape;
 use super::{Answer, Asked, intake, json};
 use crate::body::Query;
 use crate::endpoint::{Endpoint, Kind, Parameter, SPAN_LENGTH, TRACE_ID};
@@ -39,13 +40,13 @@ const SEVERITIES: [(&str, u8); 6] =
 const SEVERITY: &str = "^(trace|debug|info|warn|error|fatal|[1-9]|1[0-9]|2[0-4])$";
 
 /// A trace id for examples.
-const TRACE: &str = "5b8efff798038103d269b633813fc60c";
+pub(super) const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
 const KINDS: [SpanKind; 5] =
     [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
 
 /// How the store of spans and logs may refuse to answer.
-const READS: [Code; 2] = [Code::NoTelemetry, Code::ObjectStorageAway];
+pub(super) const READS: [Code; 2] = [Code::NoTelemetry, Code::ObjectStorageAway];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let at = |path: &str| format!("/api/v3/observability/{path}");
@@ -127,7 +128,7 @@ struct WholeTraceShape {
 }
 
 impl Asked<'_> {
-    fn telemetry(&self) -> Result<&Telemetry, Problem> {
+    pub(super) fn telemetry(&self) -> Result<&Telemetry, Problem> {
         self.app.telemetry.as_ref().ok_or_else(no_telemetry)
     }
 
@@ -137,7 +138,7 @@ impl Asked<'_> {
     }
 }
 
-pub(super) fn no_telemetry() -> Problem {
+pub(crate) fn no_telemetry() -> Problem {
     Problem::new(Code::NoTelemetry, NoTelemetry::SENTENCE)
 }
 
@@ -154,6 +155,7 @@ pub(crate) fn status(asked: &Asked<'_>) -> Answer {
         compacted_bytes: bytes,
         spans_taken: counts.spans.get(),
         log_records_taken: counts.log_records.get(),
+        archive: telemetry.archive_status().into(),
         moved: telemetry.moved().map(|moved| MovedStatus {
             url: moved.url,
             files: moved.units,
@@ -175,6 +177,8 @@ struct StoreStatus {
     compacted_bytes: u64,
     spans_taken: u64,
     log_records_taken: u64,
+    /// Traces kept beyond retention.
+    archive: ArchiveShape,
     /// What is in object storage; left out where none is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     moved: Option<MovedStatus>,

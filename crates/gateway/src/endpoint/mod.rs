@@ -173,6 +173,12 @@ impl Endpoint {
         endpoint
     }
 
+    /// Says that it changes what there is, as an endpoint of ours that does: with proof, and audited.
+    pub(crate) fn changes(mut self) -> Self {
+        self.effect = Effect::Writes;
+        self
+    }
+
     /// Says that what is sent may hold changes, which ask for themselves.
     pub(crate) fn may_change(mut self) -> Self {
         self.effect = Effect::Asks;

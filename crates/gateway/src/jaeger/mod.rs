@@ -8,7 +8,10 @@
 //! Jaeger reads and we do not need is read, checked and passed over: `raw`, and the times of a trace asked for by id
 //! (hints for stores that are cut by day).
 //!
-//! Deliberately absent: archives, uploads, expressions as filters (`query.filter`), clock skew taken out of time
+//! `POST /api/archive/{id}` is the one write: the UI's button "Archive Trace", which whoever serves the UI switches on by
+//! `archiveStorage` of its storage capabilities. It needs proof as every write does.
+//!
+//! Deliberately absent: uploads, expressions as filters (`query.filter`), clock skew taken out of time
 //! stamps (Jaeger has it off by default).
 
 mod answer;
@@ -35,7 +38,7 @@ use domain::Permission;
 use crate::body::Query;
 use crate::endpoint::Endpoint;
 use crate::problem::Problem;
-use crate::routes::asks;
+use crate::routes::{asks, changes};
 use crate::serve::App;
 
 /// The API of others whose addresses these are.
@@ -60,6 +63,15 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         at("/api/metrics/calls", "jaeger.calls", metrics::calls),
         at("/api/metrics/errors", "jaeger.errors", metrics::errors),
         at("/api/metrics/minstep", "jaeger.min_step", metrics::min_step),
+        Endpoint::foreign(
+            Method::POST,
+            Permission::TelemetryWrite,
+            "/api/archive/{id}",
+            API,
+            "jaeger.archive",
+            changes(v1::archive),
+        )
+        .changes(),
         at("/api/v3/services", "jaeger.v3_services", v3::services),
         at("/api/v3/operations", "jaeger.v3_operations", v3::operations),
         at("/api/v3/traces", "jaeger.v3_search", v3::search),

@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use telemetry::ReadError;
+use telemetry::{ArchiveError, ReadError};
 
 use super::NoTelemetry;
 use super::query::Malformed;
@@ -49,6 +49,15 @@ impl From<ReadError> for RefusedV1 {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, chain(&error))
+    }
+}
+
+impl From<ArchiveError> for RefusedV1 {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "trace not found"),
+            error => Problem::from(error).into(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use telemetry::WindowError;
+use telemetry::{Keeping, WindowError};
 
 use super::answer::{Missing, TracesAnswer};
 use super::query::{self, Search};
@@ -81,6 +81,14 @@ pub(crate) fn trace(asked: &AskedJaeger<'_>) -> AnswerV1 {
         Some(traces) => Ok(pieces::json(TracesAnswer::new(traces, Missing::Gone))),
         None => Err(RefusedV1::new(StatusCode::NOT_FOUND, "trace not found")),
     }
+}
+
+/// `POST /api/archive/{id}`: answered when the disk has it.
+pub(crate) fn archive(asked: &AskedJaeger<'_>) -> AnswerV1 {
+    let id = query::trace_id("traceID", asked.name)?;
+    asked.telemetry()?.archive_trace(id, Keeping::Asked)?;
+    let body = json!({"data": [], "total": 0, "limit": 0, "offset": 0, "errors": []});
+    Ok(respond(StatusCode::OK, &body))
 }
 
 /// `GET /api/dependencies?endTs=&lookback=&service=`: calls between services, of messages too.

@@ -14,7 +14,7 @@ use super::plan::REASON_MAX;
 use super::view::View;
 use super::{
     Page, Section, account, experiment_form, frame, html_response, infrastructure, issues, login, passkeys,
-    statistics, time::Form, tokens, users,
+    statistics, time::Form, tokens, traces, users,
 };
 use crate::api::pause_time;
 use crate::auditing::{Why, about};
@@ -128,6 +128,8 @@ pub(crate) const ACTIONS: &[Action] = &[
     action("/remediations/{id}/approve", Permission::PlansApprove, "remediations.approve", approve),
     action("/remediations/{id}/reject", Permission::PlansApprove, "remediations.reject", reject),
     action("/remediations/{id}/rollback", Permission::PlansApprove, "remediations.roll_back", roll_back),
+    action("/traces/{id}/archive", Permission::TelemetryWrite, "archive.add", traces::archive),
+    action("/traces/{id}/archive/remove", Permission::ServerManage, "archive.remove", traces::unarchive),
     action("/experiments/start", Permission::ChaosRun, "experiments.create", experiment_form::start),
     action("/experiments/{id}/abort", Permission::ChaosRun, "experiments.abort", abort),
     action("/services/{name}/pause", Permission::ServicesOperate, "pauses.create", pause),
@@ -158,7 +160,7 @@ pub(crate) fn page_of_action(path: &str) -> String {
         ["statistics", ..] => "/statistics".to_owned(),
         ["experiments", "start"] => "/experiments/new".to_owned(),
         ["emergency-stop", ..] => "/emergency-stop".to_owned(),
-        [kind @ ("issues" | "remediations" | "experiments" | "services"), name, ..] => {
+        [kind @ ("issues" | "remediations" | "experiments" | "services" | "traces"), name, ..] => {
             format!("/{kind}/{name}")
         }
         _ => "/".to_owned(),

@@ -19,6 +19,7 @@ use super::view::View;
 use super::{Page, Section, Update, in_place};
 use crate::api;
 use crate::body::Query;
+use crate::cited::cited_traces;
 use crate::control::Planned;
 use crate::happenings;
 use crate::problem::Problem;
@@ -164,7 +165,10 @@ pub(super) fn detail(app: &App, view: &View, id: &str) -> Result<Page, Problem> 
         journal => (journal.transpose()?.unwrap_or_default(), None),
     };
     let sections = vec![
-        Section::live("header", html! { (header(view, &issue, &journal)) (traces_link(app, view, &issue)) }),
+        Section::live(
+            "header",
+            html! { (header(view, &issue, &journal)) (traces_link(app, view, &issue)) (cited(app, &issue, &plans)) },
+        ),
         Section::live("actions", html! { div class="actions" { (buttons(&issue, plans.first())) } }),
         Section::live("loop", the_loop(view, &issue, plans.first(), (&journal, without))),
         Section::tried("timeline", Update::Live, "Time line", time_line(app, view, &issue))?,
@@ -209,6 +213,19 @@ fn traces_link(app: &App, view: &View, issue: &Issue) -> Markup {
     let end = issue.closed_at.map_or(minute, |at| at.wall_us);
     html! {
         p class="facts" { a href=(traces::around(service.as_str(), issue.detected_at.wall_us - BEFORE_US, end)) { "Traces of " (service) " in that time" } }
+    }
+}
+
+/// The traces that it cites, as links: they are archived.
+fn cited(app: &App, issue: &Issue, plans: &[PlanRecord]) -> Markup {
+    let cited = cited_traces(issue, plans);
+    html! {
+        @if app.telemetry.is_some() && !cited.is_empty() {
+            p class="facts" {
+                span { "Cites" }
+                @for id in &cited { a class="mono" href={ "/traces/" (id) } { "trace " (id) } }
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! over its API (see [`crate::client`]); only `up`, `serve` and `demo` start one.
 
 mod access;
+mod archive;
 mod audit;
 mod backup;
 mod chaos;
@@ -196,6 +197,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Traces kept beyond retention and sampling.
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
     /// What happened: issues, repairs, faults, deployments, alerts, traces that stand out; newest first.
     Timeline(timeline::TimelineArgs),
     /// What belongs together around a time, and what changed before, with the evidence.
@@ -431,6 +435,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
         Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Archive(command) => archive::run(&global, &command),
         Command::Timeline(args) => timeline::timeline(&global, &args),
         Command::Correlate(args) => timeline::correlate(&global, &args),
         Command::Slo(command) => slo::run(&global, &command),

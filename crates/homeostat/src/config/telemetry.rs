@@ -124,6 +124,9 @@ pub struct Telemetry {
     /// back later from here on, until a quarter of it is gone, or 256 MiB. Half of `retention_mib` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_mib: Option<u64>,
+    /// MiB of archived traces, 1 to 16777216, beside `retention_mib`. Beyond, the oldest that issues cite go; those that
+    /// somebody archived stay, and no more are taken where they fill it.
+    pub archive_mib: u64,
     /// A bucket for what is old; nothing is moved where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<Objects>,
@@ -192,6 +195,7 @@ impl Default for Telemetry {
             retention_days: store.retention_age.as_secs() / DAY_SECONDS,
             retention_mib: store.retention_bytes >> 20,
             backlog_mib: None,
+            archive_mib: store.archive_bytes >> 20,
             objects: None,
         }
     }
@@ -211,6 +215,7 @@ impl Telemetry {
             keep_percent: self.keep_percent,
             retention_age: Duration::from_secs(self.retention_days * DAY_SECONDS),
             retention_bytes,
+            archive_bytes: self.archive_mib << 20,
             objects: self.objects.as_ref().map(Objects::storage),
             ..telemetry::Config::new(dir)
         }
@@ -222,6 +227,7 @@ impl Telemetry {
             ("retention_days", self.retention_days, 1, 3650),
             ("retention_mib", self.retention_mib, 2 * BACKLOG_MIB_MIN, 16 << 20),
             ("backlog_mib", self.backlog_mib.unwrap_or(BACKLOG_MIB_MIN), BACKLOG_MIB_MIN, 16 << 20),
+            ("archive_mib", self.archive_mib, telemetry::ARCHIVE_BYTES_MIN >> 20, 16 << 20),
         ] {
             if !(low..=high).contains(&value) {
                 let why = match field {

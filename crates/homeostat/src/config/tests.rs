@@ -105,6 +105,15 @@ fn half_of_what_may_be_on_disk_may_wait_for_compaction_unless_it_is_written_down
     }
 }
 
+#[test]
+fn the_archive_has_room_of_its_own_and_never_none() {
+    let of = |text: &str| load(text).map(|config| config.telemetry.store(Path::new("dir")).archive_bytes);
+    assert_eq!(of(""), Ok(256 << 20));
+    assert_eq!(of("[telemetry]\narchive_mib = 7\n"), Ok(7 << 20));
+    let error = of("[telemetry]\narchive_mib = 0\n").unwrap_err();
+    assert!(error.contains("telemetry.archive_mib") && error.contains("must be 1 to"), "{error}");
+}
+
 /// Both programs are asked: one that can do it, and one that was built without.
 #[test]
 fn a_bucket_is_taken_or_refused_by_field_and_never_in_silence() {

@@ -21,7 +21,7 @@ enum By {
 }
 
 /// Every write of the REST API.
-const WRITES: [(&str, By); 35] = {
+const WRITES: [(&str, By); 37] = {
     const OWN: By = By::Api("one's own account is kept on the page `/account`");
     const TOLD: By = By::Api("programs tell of it");
     [
@@ -29,6 +29,8 @@ const WRITES: [(&str, By); 35] = {
         ("POST /api/v3/access/me/totp", OWN),
         ("POST /api/v3/access/me/totp/confirm", OWN),
         ("DELETE /api/v3/access/me/totp", OWN),
+        ("POST /api/v3/observability/archive/{id}", By::Command("archive add")),
+        ("DELETE /api/v3/observability/archive/{id}", By::Command("archive remove")),
         ("POST /api/v3/audit/checkpoint", By::Api("one is signed by itself; `audit checkpoint` prints it")),
         ("POST /api/v3/audit/keys/rotate", By::Command("audit rotate-key")),
         ("POST /api/v3/self-healing/toggle-auto-remediation", By::Command("automation")),

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::fleet::{BINARY, Fleet, until};
 use crate::port::free_port;
+use crate::processes::{self, Part};
 use crate::wrong_input::SMALL;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -15,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("no_acknowledged_span_is_lost_when_the_server_is_killed", kills),
     ("a_full_disk_is_refused_and_taken_again_when_there_is_space", full_disk),
     ("a_control_plane_takes_spans_and_counts_what_it_refuses", control_plane),
+    ("an_archived_trace_survives_a_kill_retention_and_a_backup", archived),
     ("services_that_are_brought_up_send_their_spans_to_who_looks_after_them", brought_up),
 ];
 
@@ -34,6 +36,37 @@ fn brought_up() {
     let file = fleet.dir.parent().unwrap().join("fleet.yaml");
     fleet.run(&["up", file.to_str().unwrap()]).done();
     assert_eq!(fleet.pid("cart-0"), before);
+}
+
+fn archived() {
+    const ID: &str = "5b8efff798038103d269b633813fc60c";
+    let mut fleet = Fleet::up("", SMALL);
+    let span = json!({"traceId": ID, "spanId": "eee19b7ec3c1b174", "name": "buy",
+                      "startTimeUnixNano": "1000000000", "endTimeUnixNano": "2000000000"});
+    let trace = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+    fleet.post("/api/v3/observability/trace", &trace).unwrap();
+    let told = fleet.run(&["archive", "add", ID, "--json"]).json();
+    assert_eq!((&told["keeping"], &told["spans"]), (&json!("asked"), &json!(1)));
+    processes::kill(fleet.the(&Part::ControlPlane));
+    // What retention leaves in the end.
+    for tier in ["hot", "cold"] {
+        std::fs::remove_dir_all(fleet.dir.join("telemetry").join(tier)).unwrap();
+    }
+    fleet.serve();
+    let backup = fleet.dir.parent().unwrap().join("backup.tar.zst");
+    fleet.run(&["backup", backup.to_str().unwrap()]).done();
+    let mut elsewhere = Fleet::new("");
+    elsewhere.run(&["restore", backup.to_str().unwrap()]).done();
+    elsewhere.serve();
+    for fleet in [&fleet, &elsewhere] {
+        assert_eq!(fleet.run(&["archive", "list", "--json"]).json(), json!([told]));
+        let found = fleet.get(&format!("/api/traces/{ID}")).unwrap();
+        assert_eq!(found["data"][0]["spans"][0]["operationName"], "buy", "{found}");
+    }
+    fleet.run(&["archive", "remove", ID]).done();
+    assert_eq!(fleet.run(&["archive", "list", "--json"]).json(), json!([]));
+    let refused = fleet.run(&["archive", "add", ID]);
+    assert!(refused.code != Some(0) && refused.err.contains("there is no trace"), "{refused:#?}");
 }
 
 fn ingest() {

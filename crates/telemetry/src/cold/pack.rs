@@ -5,6 +5,7 @@
 //! sense all the same is `None`, never a panic.
 
 use crate::column::Strings;
+pub(super) use crate::otlp::write::put_varint;
 
 /// Values of a page are unpacked only up to this many.
 const VALUES_MAX: usize = 1 << 20;
@@ -12,14 +13,6 @@ const VALUES_MAX: usize = 1 << 20;
 /// Values in a block of `DELTA_BINARY_PACKED`, and in each of its miniblocks.
 const BLOCK: usize = 128;
 const MINIBLOCK: usize = 32;
-
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
 
 pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;

@@ -6,45 +6,8 @@
 use crate::batch::{Events, Links};
 use crate::column::{Cursor, Scalar};
 use crate::model::{AttributeList, Dropped, Event, Link, Signal, SpanId, TraceId};
+use crate::otlp::write::{put_attribute, put_bytes, put_number};
 use crate::otlp::{self, Fault, Reader, wire_tags as tags};
-
-use super::pack::put_varint;
-
-fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(tags::len(number)));
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
-    if value != 0 {
-        put_varint(out, u64::from(tags::varint(number)));
-        put_varint(out, value);
-    }
-}
-
-/// Adds a `KeyValue` message as field `number`.
-fn put_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: Scalar<'_>) {
-    let mut any = Vec::new();
-    match value {
-        Scalar::Text(text) => put_bytes(&mut any, 1, text),
-        Scalar::Bool(bool) => any.extend([tags::varint(2) as u8, u8::from(bool)]),
-        Scalar::Int(int) => {
-            any.push(tags::varint(3) as u8);
-            put_varint(&mut any, int as u64);
-        }
-        Scalar::Double(double) => {
-            any.push(tags::fixed64(4) as u8);
-            any.extend(double.to_bits().to_le_bytes());
-        }
-        Scalar::Bytes(bytes) => put_bytes(&mut any, 7, bytes),
-        Scalar::Any(message) => any.extend_from_slice(message),
-    }
-    let mut pair = Vec::new();
-    put_bytes(&mut pair, 1, key);
-    put_bytes(&mut pair, 2, &any);
-    put_bytes(out, number, &pair);
-}
 
 /// The number of the field with attributes; the count of those left out is the next one.
 fn attribute_field(signal: Signal) -> u32 {

@@ -55,7 +55,7 @@ use crate::Telemetry;
 use crate::batch::Batch;
 use crate::catalogue::Catalogue;
 use crate::intake::lock;
-use crate::model::Signal;
+use crate::model::{Signal, SpanKind};
 pub(crate) use state::State;
 
 /// All that is derived, and the names of all operations.
@@ -75,6 +75,15 @@ impl Derived {
         if batch.signal == Signal::Spans {
             let learn = |service: &str, name: &str, kind| self.catalogue.learn(service, name, kind);
             lock(&self.state).observe(batch, now_unix_nano(), learn);
+        }
+    }
+
+    /// Learns the names in a batch that is not counted.
+    pub(crate) fn learn(&self, batch: &Batch) {
+        for row in 0..batch.rows() {
+            let name = batch.name.text(batch.name.code(row));
+            let kind = SpanKind::from_number(batch.kind[row].into());
+            self.catalogue.learn(batch.origins.service(batch.origin[row]), name, kind);
         }
     }
 

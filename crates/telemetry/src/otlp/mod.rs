@@ -11,6 +11,7 @@ mod logs;
 mod traces;
 mod value;
 mod wire;
+pub(crate) mod write;
 
 use limits::Left;
 pub use limits::Limits;

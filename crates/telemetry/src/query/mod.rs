@@ -153,7 +153,7 @@ pub(crate) fn matching_in_segment(
 }
 
 /// Whether a block can have a matching span that started at or after `oldest`, as far as its outline says.
-fn may_match(outline: &Outline, filter: &TraceFilter, oldest: u64) -> bool {
+pub(crate) fn may_match(outline: &Outline, filter: &TraceFilter, oldest: u64) -> bool {
     let header = &outline.header;
     outline.signal() == Signal::Spans
         && header.start_max >= (*filter.start.start()).max(oldest)

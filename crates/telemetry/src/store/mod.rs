@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::archive::Archive;
 use crate::backlog::{BACKLOG_BYTES_MIN, Backlog, Gate, SEGMENT_BYTES};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
@@ -67,6 +68,8 @@ pub struct Config {
     /// When there is more than this on disk, the oldest goes; so it does when the disk is full, and more than half of
     /// what is on it is the store's. What was moved to a bucket counts with its indexes, which may take half of this.
     pub retention_bytes: u64,
+    /// Most bytes of archived traces, beside what retention bounds; [`crate::ARCHIVE_BYTES_MIN`] at least.
+    pub archive_bytes: u64,
     /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none. Where
     /// nothing is ever compacted, nothing is moved by itself.
     pub objects: Option<ObjectStorage>,
@@ -87,6 +90,7 @@ impl Config {
             keep_percent: 100.0,
             retention_age: Duration::from_secs(7 * 24 * 3600),
             retention_bytes: RETENTION_BYTES,
+            archive_bytes: 256 << 20,
             objects: None,
         }
     }
@@ -163,6 +167,7 @@ pub(crate) struct Open {
     pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
     pub(crate) tally: Arc<Mutex<Tally>>,
+    pub(crate) archive: Archive,
     recovery: Recovery,
     damaged: Vec<DamagedFiles>,
     committer: Mutex<Option<JoinHandle<()>>>,
@@ -193,6 +198,10 @@ impl Telemetry {
         let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
         let covered = take_units(restored, &tiers, &derived);
         let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
+        let archive = config.dir.join("archive");
+        let learn = |batch: &Batch| derived.learn(batch);
+        let archive =
+            Archive::open(&archive, config.archive_bytes, learn).map_err(failed("reading", &archive))?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
         shared.counters.damaged_units.add(damaged.len() as u64);
         let observe: Observer = {
@@ -227,6 +236,7 @@ impl Telemetry {
             tiers,
             derived,
             tally,
+            archive,
             recovery,
             damaged,
             committer,
@@ -301,6 +311,7 @@ impl Telemetry {
         for segment in &view.hot {
             query::spans_in_segment(segment, id, &mut spans)?;
         }
+        spans.extend(self.open.archive.trace(id)?);
         spans.sort_by_key(|span| (span.start_unix_nano, span.span_id));
         // A sender that did not hear the answer sends again.
         spans.dedup_by(|a, b| a.span_id == b.span_id && a == b);
@@ -320,6 +331,7 @@ impl Telemetry {
         for unit in units {
             unit.search(filter, &mut found)?;
         }
+        self.open.archive.search(filter, &mut found)?;
         Ok(found.newest_first())
     }
 

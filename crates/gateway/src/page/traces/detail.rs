@@ -7,7 +7,7 @@ use telemetry::{Root, Section as PathSection, SpanId, Trace, TraceSummary};
 
 use super::visible::{Folding, Visible};
 use super::waterfall::{Colours, Waterfall};
-use super::{flame, logs, span, units};
+use super::{archive, flame, logs, span, units};
 use crate::body::{Query, encode};
 use crate::page::marks::{Meaning, mark};
 use crate::page::sentence::count;
@@ -39,6 +39,7 @@ pub(in crate::page) fn detail(app: &App, view: &View, id: &str, query: &Query) -
         || "flame or logs, or leave it out".to_owned(),
     )?;
     let mut sections = vec![Section::still("header", header(view, &trace, &summary, &path))];
+    sections.push(Section::still("archive", archive::draw(view, store, trace.id())));
     sections.push(Section::still(
         "figures",
         html! {

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: analysis of a single trace, which is [`telemetry::Trace`]'s; wire shapes for programs.
 
+mod archive;
 mod compare;
 mod detail;
 mod flame;
@@ -25,6 +26,7 @@ mod units;
 mod visible;
 mod waterfall;
 
+pub(super) use archive::{archive, unarchive};
 pub(super) use compare::compare;
 pub(super) use detail::detail;
 pub(super) use heat::latency;

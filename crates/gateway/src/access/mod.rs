@@ -60,6 +60,7 @@ pub use secret::Secret;
 pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
 pub(crate) use shown::Shown;
 pub use sign_in::{SignIn, SignedIn};
+pub use store::{EndedSessions, Factors};
 pub use tokens::{MadeToken, TokenRequest};
 pub use users::{Admission, UserRequest, UserUpdate};
 

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use store::{DETECTED_WITHIN, Figures, KindFigures};
 
 use super::actions::Submitted;
+use super::changed::drawn_from;
 use super::plan::words;
 use super::sentence::count;
 use super::view::View;
 use super::{Page, Section};
 use crate::api::back;
 use crate::body::Query;
+use crate::overwritten::{FIGURES, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -26,9 +28,6 @@ use crate::serve::App;
 /// Names in the address, words, seconds.
 const WINDOWS: [(&str, &str, i64); 3] =
     [("24h", "24 h", 86_400), ("7d", "7 d", 7 * 86_400), ("30d", "30 d", 30 * 86_400)];
-
-/// The document that holds the user's figures.
-const BASELINE: &str = "statistics/baseline";
 
 /// Outcomes by which a repair did what it was for.
 const WELL: [&str; 2] = ["healed", "mitigated"];
@@ -52,7 +51,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let (name, word, seconds) =
         query.read("window", read, || "one of 24h, 7d, 30d".to_owned())?.unwrap_or(WINDOWS[0]);
     let figures = app.store.figures(back(view.stamp.now, seconds))?;
-    let baseline = baseline(app)?;
+    let (standing, baseline) = baseline(app)?;
     let all = Times::of(figures.by_kind.values().flat_map(|kind| kind.repaired.iter().copied()));
     let header = html! {
         h1 class="sentence" { (sentence(&figures, &all, word)) }
@@ -67,7 +66,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             Section::live("numbers", numbers(&figures, &all, baseline)),
             Section::live("types", types(&figures)),
             Section::live("strategies", strategies(&figures)),
-            Section::still("baseline", form(baseline)),
+            Section::still("baseline", form(&standing, baseline)),
         ],
     })
 }
@@ -260,11 +259,12 @@ fn strategies(figures: &Figures) -> Markup {
     }
 }
 
-fn form(baseline: Baseline) -> Markup {
+fn form(standing: &Standing, baseline: Baseline) -> Markup {
     let value = |figure: Option<f64>| figure.map(|figure| figure.to_string());
     html! {
         h2 { "Your figures" span class="quiet" { "what it was like before; leave a field empty to forget it" } }
         form class="fill-in" method="post" action="/statistics/baseline" {
+            (drawn_from(standing))
             fieldset {
                 legend { "Before Homeostat" }
                 label { "Mean time to repair, minutes" input type="number" name="mttr_minutes" min="0" step="any" value=[value(baseline.mttr_minutes)]; }
@@ -275,11 +275,14 @@ fn form(baseline: Baseline) -> Markup {
     }
 }
 
-fn baseline(app: &App) -> Result<Baseline, Problem> {
-    let Some(text) = app.store.document(BASELINE)? else { return Ok(Baseline::default()) };
-    serde_json::from_str(&text).map_err(|error| {
-        Problem::internal(format!("the document {BASELINE} cannot be read: {error}; enter your figures anew"))
-    })
+fn baseline(app: &App) -> Result<(Standing, Baseline), Problem> {
+    let text = app.store.document(FIGURES)?;
+    let standing = Standing::figures(text.as_deref());
+    let Some(text) = text else { return Ok((standing, Baseline::default())) };
+    let baseline = serde_json::from_str(&text).map_err(|error| {
+        Problem::internal(format!("the document {FIGURES} cannot be read: {error}; enter your figures anew"))
+    })?;
+    Ok((standing, baseline))
 }
 
 /// Keeps the user's figures.
@@ -294,6 +297,6 @@ pub(super) fn keep(asked: &Submitted<'_>) -> Result<Response, Problem> {
     };
     let text = serde_json::to_string(&baseline)
         .map_err(|error| Problem::internal(format!("the figures cannot be written: {error}")))?;
-    asked.app.store.put_document(BASELINE, &text)?;
+    asked.app.store.put_document(FIGURES, &text)?;
     Ok(see_other("/statistics#baseline"))
 }

@@ -97,15 +97,49 @@ fn signing_out_ends_the_session() {
 }
 
 #[test]
-fn the_own_password_needs_the_present_one_and_ends_sessions() {
+fn the_own_password_needs_the_present_one_and_ends_other_sessions_unless_they_are_kept() {
     let (server, _) = with_ada();
-    let ada = sign_in(&server, "ada", PASSWORD);
+    let (ada, elsewhere) = (sign_in(&server, "ada", PASSWORD), sign_in(&server, "ada", PASSWORD));
     let form = |present: &str| format!("present={present}&new=other+plain+words&again=other+plain+words");
     assert_eq!(send(&server, "/account/password", &form("wrong"), &ada).status, 401);
     let set = send(&server, "/account/password", &form(PASSWORD), &ada);
-    assert_eq!(set.status, 303, "{}", set.body);
-    assert_eq!(page(&server, "/account", &ada).status, 303, "the session is over");
-    sign_in(&server, "ada", "other+plain+words");
+    assert_eq!((set.status, set.header("location")), (303, Some("/account")), "{}", set.body);
+    let stands = |cookie: &str| page(&server, "/account", cookie).status == 200;
+    assert!(!stands(&elsewhere), "the other browser signs in again");
+    assert!(!stands(&ada), "a copy of the cookie is of no use");
+    let anew = set.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert!(stands(&anew), "this browser goes on");
+
+    let elsewhere = sign_in(&server, "ada", "other+plain+words");
+    let form = "present=other+plain+words&new=third+plain+words&again=third+plain+words&sessions=keep";
+    assert_eq!(send(&server, "/account/password", form, &anew).status, 303);
+    assert!(stands(&elsewhere) && !stands(&anew));
+}
+
+#[test]
+fn a_form_gives_nobody_more_than_a_scoped_token_may() {
+    let (server, _) = with_ada();
+    let body = serde_json::json!({"name": "clerk", "roles": ["admin"], "scope": ["access:manage"]});
+    let clerk = server.post("/api/v3/access/tokens", body).json()["token"].as_str().unwrap().to_owned();
+    let root = serde_json::json!({"name": "root", "roles": ["admin"], "password": "four plain words here"});
+    assert_eq!(server.post("/api/v3/access/users", root).status, 201);
+    let (host, bearer) = (server.host(), format!("Bearer {clerk}"));
+    let headers = [
+        ("host", host.as_str()),
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    for (path, form) in [
+        ("/users/root/password", "new=guessed+by+a+clerk"),
+        ("/users/root/admission", "admission=disabled"),
+        ("/users/root/totp/remove", ""),
+        ("/users/ada/roles", "role=admin"),
+        ("/users/create", "name=eve&role=admin"),
+    ] {
+        let refused = server.raw("POST", path, &headers, form);
+        assert_eq!(refused.status, 403, "{path}: {}", refused.body);
+    }
+    sign_in(&server, "root", "four+plain+words+here");
 }
 
 #[test]

@@ -143,6 +143,33 @@ fn a_step_and_a_recovery_code_are_used_once() {
 }
 
 #[test]
+fn a_token_stands_for_its_owner_and_one_of_the_data_directory_for_who_holds_that() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    for (seed, name, owner) in [(1, "hers", Some(ada.id)), (2, "nobody's", None)] {
+        let token = NewToken {
+            id: IdSource::seeded(seed).next(at(1)),
+            name: name.to_owned(),
+            secret: Hash([seed as u8; 32]),
+            owner,
+            roles: vec![Role::Viewer],
+            scope: None,
+            created: at(1),
+            expires: None,
+        };
+        store.add_token(&token).unwrap();
+    }
+    let behind = |name: &str| store.person_behind(name).unwrap();
+    assert_eq!(["token hers", "token nobody's", "token unknown", "ada", "local token"].map(behind), [
+        "ada",
+        "local token",
+        "token unknown",
+        "ada",
+        "local token"
+    ]);
+}
+
+#[test]
 fn tokens_are_found_by_their_secret_and_revoked_once() {
     let store = Store::in_memory().unwrap();
     let ada = user(&store, "ada");

@@ -51,11 +51,8 @@ fn roles(server: &Server) -> Value {
 
 fn patch(server: &Server, change: &Value) {
     let (host, bearer) = (server.host(), format!("Bearer {}", support::server::TOKEN));
-    let headers = [
-        ("host", host.as_str()),
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/json"),
-    ];
+    let headers =
+        [("host", host.as_str()), ("authorization", bearer.as_str()), ("content-type", "application/json")];
     let done = server.raw("PATCH", "/api/v3/access/users/ada", &headers, &change.to_string());
     assert_eq!(done.status, 200, "{}", done.body);
 }
@@ -73,12 +70,15 @@ fn a_form_about_a_user_that_was_changed_meanwhile_says_what_and_keeps_what_was_a
 
     let refused = server.submit(action, &format!("{from}&role=operator"), &admin);
     assert_eq!(refused.status, 412, "{}", refused.body);
-    for text in ["The user ada was changed while you looked at it.", "viewer, approver", "Do it all the same"] {
+    for text in ["The user ada was changed while you looked at it.", "viewer, approver", "Do it all the same"]
+    {
         assert!(refused.body.contains(text), "{text}: {}", refused.body);
     }
     assert!(refused.body.contains("value=\"operator\" checked"), "{}", refused.body);
     assert_eq!(roles(&server), json!(["viewer", "approver"]), "nothing was done");
-    let told = audit.query(&Filter { action: Some("users.set_roles".to_owned()), limit: 10, ..Filter::default() }).unwrap();
+    let told = audit
+        .query(&Filter { action: Some("users.set_roles".to_owned()), limit: 10, ..Filter::default() })
+        .unwrap();
     assert_eq!(told.records[0].outcome, Outcome::Refused);
     assert!(told.records[0].detail.as_deref().unwrap().starts_with("precondition_failed"), "{told:?}");
 
@@ -116,11 +116,17 @@ fn every_form_that_overwrites_is_refused_as_it_was_before_a_change() {
     };
 
     let from = drawn(&server, "/", "/automation", &admin);
-    assert_eq!(server.post(&format!("{HEALING}/toggle-auto-remediation"), json!({"enabled": false})).status, 200);
+    assert_eq!(
+        server.post(&format!("{HEALING}/toggle-auto-remediation"), json!({"enabled": false})).status,
+        200
+    );
     refused("/automation", format!("{from}&enabled=false"));
 
     let from = drawn(&server, "/services/cart", "/services/cart/pause", &admin);
-    assert_eq!(server.post(&format!("{HEALING}/pauses"), json!({"service": "front", "for": "1h"})).status, 200);
+    assert_eq!(
+        server.post(&format!("{HEALING}/pauses"), json!({"service": "front", "for": "1h"})).status,
+        200
+    );
     assert_eq!(server.submit("/services/cart/pause", &format!("{from}&for=15m"), &admin).status, 303);
     refused("/services/cart/pause", format!("{from}&for=1h"));
     assert!(server.post(&format!("{HEALING}/pauses"), json!({"service": "cart", "for": "2h"})).status == 200);
@@ -129,11 +135,16 @@ fn every_form_that_overwrites_is_refused_as_it_was_before_a_change() {
     assert_eq!(server.submit("/statistics/baseline", &format!("{from}&mttr_minutes=45"), &admin).status, 303);
     let reply = server.submit("/statistics/baseline", &format!("{from}&mttr_minutes=50"), &admin);
     assert_eq!(reply.status, 412, "{}", reply.body);
-    assert!(reply.body.contains("name=\"mttr_minutes\" value=\"50\""), "what was typed stays: {}", reply.body);
+    assert!(
+        reply.body.contains("name=\"mttr_minutes\" value=\"50\""),
+        "what was typed stays: {}",
+        reply.body
+    );
 
     let from = drawn(&server, "/infrastructure", "/infrastructure/shop/delete/preview", &admin);
     let larger = SHOP.replace("replicas: 2", "replicas: 3");
-    *server.fleet.infrastructure.lock().unwrap() = Some(provider::manifest::parse("shop.yaml", &larger).unwrap());
+    *server.fleet.infrastructure.lock().unwrap() =
+        Some(provider::manifest::parse("shop.yaml", &larger).unwrap());
     refused("/infrastructure/shop/delete/preview", from.clone());
     refused("/infrastructure/shop/delete", from);
 
@@ -190,7 +201,8 @@ fn a_mutation_is_done_by_the_present_etag_and_refused_by_an_old_one() {
 #[test]
 fn of_two_who_decide_about_a_plan_by_graphql_the_second_is_told() {
     let server = start(scene::waiting);
-    let read = server.graphql_data("{ remediations(filter: {status: AWAITING_APPROVAL}) { nodes { id etag } } }");
+    let read =
+        server.graphql_data("{ remediations(filter: {status: AWAITING_APPROVAL}) { nodes { id etag } } }");
     let plan = &read["remediations"]["nodes"][0];
     let decide = |what: &str| {
         server.graphql(&format!(

@@ -160,13 +160,10 @@ fn a_token_stands_for_its_owner_and_one_of_the_data_directory_for_who_holds_that
         store.add_token(&token).unwrap();
     }
     let behind = |name: &str| store.person_behind(name).unwrap();
-    assert_eq!(["token hers", "token nobody's", "token unknown", "ada", "local token"].map(behind), [
-        "ada",
-        "local token",
-        "token unknown",
-        "ada",
-        "local token"
-    ]);
+    assert_eq!(
+        ["token hers", "token nobody's", "token unknown", "ada", "local token"].map(behind),
+        ["ada", "local token", "token unknown", "ada", "local token"]
+    );
 }
 
 #[test]

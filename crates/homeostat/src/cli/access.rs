@@ -14,6 +14,7 @@ use super::infra::{encoded, printed, word};
 use super::password::PasswordSource;
 use super::show::table;
 use super::{Exit, Failure, Global, Output};
+use crate::client::Client;
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]

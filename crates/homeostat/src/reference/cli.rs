@@ -21,7 +21,7 @@ enum By {
 }
 
 /// Every write of the REST API.
-const WRITES: [(&str, By); 35] = {
+const WRITES: [(&str, By); 37] = {
     const OWN: By = By::Api("one's own account is kept on the page `/account`");
     const TOLD: By = By::Api("programs tell of it");
     [
@@ -60,6 +60,8 @@ const WRITES: [(&str, By); 35] = {
         ("PATCH /api/v3/access/users/{name}", By::Command("users roles")),
         ("DELETE /api/v3/access/users/{name}", By::Command("users remove")),
         ("DELETE /api/v3/access/users/{name}/totp", By::Command("users remove-totp")),
+        ("DELETE /api/v3/access/me/passkeys/{id}", By::Command("users remove-passkey")),
+        ("DELETE /api/v3/access/passkeys/{id}", By::Command("users remove-passkey")),
     ]
 };
 

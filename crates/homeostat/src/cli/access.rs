@@ -197,10 +197,11 @@ fn list_users(global: &Global, output: Output) -> Result<Exit, Failure> {
 
 /// The passkeys of a user, or one's own.
 fn passkeys(client: &Client, of: Option<&str>) -> Result<Vec<Value>, Failure> {
-    match of {
-        Some(name) => client.get(&format!("{}/passkeys", user_path(name))),
-        None => client.get("/api/v3/access/me/passkeys"),
-    }
+    let path = match of {
+        Some(name) => format!("{}/passkeys", user_path(name)),
+        None => "/api/v3/access/me/passkeys".to_owned(),
+    };
+    Ok(client.get(&path)?)
 }
 
 fn list_passkeys(global: &Global, of: Option<&str>, output: Output) -> Result<Exit, Failure> {

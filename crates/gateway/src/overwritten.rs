@@ -242,10 +242,11 @@ mod tests {
     fn what_is_over_by_itself_is_no_other_version() {
         let service = ServiceName::new("cart").unwrap();
         let at = |seconds: u64| Time { boot_us: seconds * 1_000_000, wall_us: seconds as i64 * 1_000_000 };
-        let paused = Switches { pauses: [(service.clone(), at(10))].into(), ..Switches::default() };
+        let with = |pauses| Switches { automation: true, emergency_stop: None, pauses };
+        let (paused, never) = (with([(service.clone(), at(10))].into()), with([].into()));
         let version = |switches: &Switches, now| Standing::pause(switches, &service, at(now)).version;
-        assert_eq!(version(&paused, 20), version(&Switches::default(), 20));
-        assert_ne!(version(&paused, 5), version(&Switches::default(), 5));
+        assert_eq!(version(&paused, 20), version(&never, 20));
+        assert_ne!(version(&paused, 5), version(&never, 5));
     }
 
     #[test]

@@ -46,7 +46,9 @@ fn make_ada(server: &Server) {
 }
 
 fn roles(server: &Server) -> Value {
-    server.get("/api/v3/access/users/ada").json()["roles"].clone()
+    let (host, bearer) = (server.host(), format!("Bearer {}", support::server::TOKEN));
+    let headers = [("host", host.as_str()), ("authorization", bearer.as_str())];
+    server.raw("GET", "/api/v3/access/users/ada", &headers, "").json()["roles"].clone()
 }
 
 fn patch(server: &Server, change: &Value) {
@@ -227,7 +229,7 @@ fn in_a_browser_what_was_asked_for_is_done_after_a_second_look() {
     browser.open(&format!("{}/login", server.origin()));
     browser.sign_in(&server.cookie());
     browser.open(&format!("{}/users/ada", server.origin()));
-    browser.press("#roles input[value=operator]");
+    browser.run("document.querySelector('#roles input[value=operator]').click()");
     patch(&server, &json!({"roles": ["viewer", "approver"]}));
     browser.press("#roles button[type=submit]");
     browser.wait("document.querySelector('main').innerText.includes('was changed while you looked at it')");

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// What the name of a token's identity begins with. No user has such a name: users' names have no space.
 pub const TOKEN_NAME: &str = "token ";
 
+/// Who holds the token in the data directory is recorded by this name. No user has it: users' names have no space.
+pub const LOCAL_TOKEN: &str = "local token";
+
 /// One thing that may be allowed. The name is `area:verb`, as it stands in scopes, errors and documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Permission {

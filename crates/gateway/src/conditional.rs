@@ -7,8 +7,8 @@
 //! - A tag is a hash of the body, and so a strong one. A handler whose answer says more than what people change (how long a
 //!   pause still lasts) gives a tag of its own over the rest. What is streamed has none.
 //! - A write names the `GET` whose answer it overwrites. With `If-Match` it is done only while that has the tag. Writes of
-//!   the same thing wait for each other a moment, with and without `If-Match`, so that no other write by REST lies
-//!   between look and change. Forms, GraphQL and the loop take no turn.
+//!   the same thing wait for each other a moment, with and without `If-Match`, so that no other write by REST, by a form or by
+//!   GraphQL lies between look and change; what forms and GraphQL compare is in [`crate::overwritten`]. The loop takes no turn.
 //! - No precondition is ever required: a write without one says that it does not matter what is there.
 
 use std::collections::HashSet;
@@ -58,10 +58,20 @@ fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json")
 }
 
+/// The version that these bytes are.
+pub(crate) fn version_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))[..32].to_owned()
+}
+
 /// The tag of these bytes.
 pub(crate) fn tag_of(bytes: &[u8]) -> HeaderValue {
-    let tag = format!("\"{}\"", &hex(&Sha256::digest(bytes))[..32]);
+    let tag = format!("\"{}\"", version_of(bytes));
     HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// The turn that writers take of what a `GET` answers; empty for `of` where its address has no name in it.
+pub(crate) fn turn_of(path: &str, of: &str) -> String {
+    format!("{path} {of}")
 }
 
 /// Whether a value of `If-None-Match` names a tag, compared as weak ones are: `*`, or tags separated by commas.

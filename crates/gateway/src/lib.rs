@@ -27,6 +27,7 @@ mod live;
 mod notify;
 mod openapi;
 pub mod otlp;
+mod overwritten;
 mod page;
 mod phrases;
 mod pieces;

@@ -158,7 +158,7 @@ fn pages(app: &Arc<App>) -> Router<Arc<App>> {
     }
     for action in page::ACTIONS {
         let changes = Requirement { access: action.access, effect: Effect::Writes, action: action.name };
-        router = router.route(action.path, behind(acts(action.act), changes, app));
+        router = router.route(action.path, behind(acts(action), changes, app));
     }
     router
 }
@@ -195,18 +195,28 @@ impl Asks {
         }
         let turn = match self.precondition {
             Precondition::Of { path, .. } => {
-                // What has no name in its address is one thing, however it is written; an account is one of many.
-                let of = match path.contains('{') {
-                    true => asked.name,
-                    false if path.contains("/me") => asked.who,
-                    false => "",
+                // What has no name in its address is one thing, however it is written; an account is a user's.
+                let what = match path {
+                    api::ME => conditional::turn_of(api::USER, &self.own_name(asked)),
+                    path if path.contains('{') => conditional::turn_of(path, asked.name),
+                    path => conditional::turn_of(path, ""),
                 };
-                Some(asked.app.turns.take(format!("{path} {of}"))?)
+                Some(asked.app.turns.take(what)?)
             }
             Precondition::Unmeetable | Precondition::Waived => None,
         };
         conditional::check(self.precondition, asked)?;
         Ok(turn)
+    }
+
+    /// The user behind who asks; a name that no user has where there is none, who is refused later.
+    fn own_name(&self, asked: &Asked<'_>) -> String {
+        asked
+            .app
+            .door
+            .access()
+            .own_user(asked.identity)
+            .map_or_else(|_| asked.who.to_owned(), |user| user.name)
     }
 }
 
@@ -288,7 +298,7 @@ pub(crate) fn queries(handler: prometheus::Handler) -> Routes {
 }
 
 /// Does what a form on a page asks for, then leads back to a page.
-fn acts(act: page::Act) -> Routes {
+fn acts(action: &'static page::Action) -> Routes {
     let answer = move |State(app): State<Arc<App>>,
                        name: Name,
                        Extension(identity): Extension<Identity>,
@@ -308,7 +318,8 @@ fn acts(act: page::Act) -> Routes {
                 peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
                 named_as: named.as_ref().map(|Extension(NamedAs(name))| name.as_str()),
             };
-            Ok::<_, Problem>(act(&asked).unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
+            let done = page::perform(action, &asked, &uri);
+            Ok::<_, Problem>(done.unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
         })
     };
     post(answer)

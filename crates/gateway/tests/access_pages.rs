@@ -1,7 +1,9 @@
-//! The pages of users, tokens, the own account, configuration, infrastructure and settings, as a browser asks for them.
+//! The pages of users, tokens, the own account, configuration, infrastructure and settings, as a browser asks for them; and
+//! what of an account programs see and change.
 
 mod support;
 
+use serde_json::{Value, json};
 use support::scene;
 use support::server::{Reply, Server, start};
 
@@ -97,15 +99,49 @@ fn signing_out_ends_the_session() {
 }
 
 #[test]
-fn the_own_password_needs_the_present_one_and_ends_sessions() {
+fn the_own_password_needs_the_present_one_and_ends_other_sessions_unless_they_are_kept() {
     let (server, _) = with_ada();
-    let ada = sign_in(&server, "ada", PASSWORD);
+    let (ada, elsewhere) = (sign_in(&server, "ada", PASSWORD), sign_in(&server, "ada", PASSWORD));
     let form = |present: &str| format!("present={present}&new=other+plain+words&again=other+plain+words");
     assert_eq!(send(&server, "/account/password", &form("wrong"), &ada).status, 401);
     let set = send(&server, "/account/password", &form(PASSWORD), &ada);
-    assert_eq!(set.status, 303, "{}", set.body);
-    assert_eq!(page(&server, "/account", &ada).status, 303, "the session is over");
-    sign_in(&server, "ada", "other+plain+words");
+    assert_eq!((set.status, set.header("location")), (303, Some("/account")), "{}", set.body);
+    let stands = |cookie: &str| page(&server, "/account", cookie).status == 200;
+    assert!(!stands(&elsewhere), "the other browser signs in again");
+    assert!(!stands(&ada), "a copy of the cookie is of no use");
+    let anew = set.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    assert!(stands(&anew), "this browser goes on");
+
+    let elsewhere = sign_in(&server, "ada", "other+plain+words");
+    let form = "present=other+plain+words&new=third+plain+words&again=third+plain+words&sessions=keep";
+    assert_eq!(send(&server, "/account/password", form, &anew).status, 303);
+    assert!(stands(&elsewhere) && !stands(&anew));
+}
+
+#[test]
+fn a_form_gives_nobody_more_than_a_scoped_token_may() {
+    let (server, _) = with_ada();
+    let body = json!({"name": "clerk", "roles": ["admin"], "scope": ["access:manage"]});
+    let clerk = server.post("/api/v3/access/tokens", body).json()["token"].as_str().unwrap().to_owned();
+    let root = json!({"name": "root", "roles": ["admin"], "password": "four plain words here"});
+    assert_eq!(server.post("/api/v3/access/users", root).status, 201);
+    let (host, bearer) = (server.host(), format!("Bearer {clerk}"));
+    let headers = [
+        ("host", host.as_str()),
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    for (path, form) in [
+        ("/users/root/password", "new=guessed+by+a+clerk"),
+        ("/users/root/admission", "admission=disabled"),
+        ("/users/root/totp/remove", ""),
+        ("/users/ada/roles", "role=admin"),
+        ("/users/create", "name=eve&role=admin"),
+    ] {
+        let refused = server.raw("POST", path, &headers, form);
+        assert_eq!(refused.status, 403, "{path}: {}", refused.body);
+    }
+    sign_in(&server, "root", "four+plain+words+here");
 }
 
 #[test]
@@ -166,4 +202,88 @@ fn an_infrastructure_is_shown_before_it_is_brought_up() {
     assert_eq!(preview.status, 200, "{}", preview.body);
     assert!(preview.body.contains("Nothing was changed.") && preview.body.contains("Run 3 instances"));
     assert_eq!(send(&server, "/services/cart/scale/preview", "replicas=0", &admin).status, 422);
+}
+
+/// A passkey of a user, as if a browser had registered it.
+fn keep_passkey(server: &Server, user: &str, seed: u64) -> String {
+    let (store, now) = (&server.fleet.store, server.fleet.clock.now());
+    let passkey = store::PasskeyRecord {
+        id: domain::IdSource::seeded(seed).next(now),
+        user: store.user(user).unwrap().unwrap().id,
+        credential: vec![seed as u8],
+        public_key: b"the-public-key".to_vec(),
+        sign_count: 0,
+        backup_eligible: true,
+        rp_id: "localhost".to_owned(),
+        name: "laptop".to_owned(),
+        created: now,
+        used: None,
+    };
+    assert_eq!(store.add_passkey(&passkey, 20).unwrap(), store::PasskeySaved::Saved);
+    passkey.id.to_string()
+}
+
+#[test]
+fn passkeys_are_listed_and_removed_by_their_user_and_by_who_manages_access() {
+    let (server, _) = with_ada();
+    let bob = json!({"name": "bob", "roles": ["operator"], "password": "four plain words here"});
+    assert_eq!(server.post("/api/v3/access/users", bob).status, 201);
+    let token = |name: &str, owner: &str, scope: Value| {
+        let body = json!({"name": name, "owner": owner, "roles": ["viewer"], "scope": scope});
+        server.post("/api/v3/access/tokens", body).json()["token"].as_str().unwrap().to_owned()
+    };
+    let (hers, narrow) =
+        (token("hers", "ada", Value::Null), token("narrow", "ada", json!(["metrics:scrape"])));
+    let ask = |token: &str, method: &str, path: &str| {
+        let (host, bearer) = (server.host(), format!("Bearer {token}"));
+        server.raw(method, path, &[("host", host.as_str()), ("authorization", bearer.as_str())], "")
+    };
+    let (of_ada, of_bob) = (keep_passkey(&server, "ada", 1), keep_passkey(&server, "bob", 2));
+    let own = "/api/v3/access/me/passkeys";
+
+    let listed = ask(&hers, "GET", own);
+    assert_eq!(listed.status, 200, "{}", listed.body);
+    let row = &listed.json()[0];
+    assert_eq!((&row["id"], &row["user"], &row["used_at"]), (&json!(of_ada), &json!("ada"), &Value::Null));
+    assert!(!listed.body.contains("key\":"), "no key is told: {}", listed.body);
+    assert_eq!(ask(&hers, "DELETE", &format!("{own}/{of_bob}")).status, 404, "it is not hers");
+    assert_eq!(ask(&narrow, "DELETE", &format!("{own}/{of_ada}")).status, 403);
+    for (method, path) in [
+        ("GET", "/api/v3/access/users/bob/passkeys".to_owned()),
+        ("DELETE", format!("/api/v3/access/passkeys/{of_bob}")),
+    ] {
+        assert_eq!(ask(&hers, method, &path).status, 403, "{path}");
+    }
+    let left = ask(&hers, "DELETE", &format!("{own}/{of_ada}"));
+    assert_eq!((left.status, left.json()), (200, json!([])), "{}", left.body);
+
+    let admin = support::server::TOKEN;
+    assert_eq!(ask(admin, "GET", own).status, 409, "that token is no user's");
+    assert_eq!(ask(admin, "GET", "/api/v3/access/users/bob/passkeys").json()[0]["name"], "laptop");
+    assert_eq!(ask(admin, "DELETE", &format!("/api/v3/access/passkeys/{of_bob}")).status, 200);
+    assert_eq!(ask(admin, "DELETE", &format!("/api/v3/access/passkeys/{of_bob}")).status, 404);
+    assert_eq!(ask(admin, "GET", "/api/v3/access/users/nobody/passkeys").status, 404);
+}
+
+#[test]
+fn an_admin_forgets_factors_only_where_it_asks_for_that() {
+    let (server, _) = with_ada();
+    keep_passkey(&server, "ada", 1);
+    let change = |body: Value| {
+        let (host, bearer) = (server.host(), format!("Bearer {}", support::server::TOKEN));
+        let headers = [
+            ("host", host.as_str()),
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        server.raw("PATCH", "/api/v3/access/users/ada", &headers, &body.to_string()).status
+    };
+    let left =
+        || server.fleet.store.passkeys_of(server.fleet.store.user("ada").unwrap().unwrap().id).unwrap().len();
+    let ada = sign_in(&server, "ada", PASSWORD);
+    assert_eq!(change(json!({"password": "another four plain words"})), 200);
+    assert_eq!((left(), page(&server, "/account", &ada).status), (1, 303), "sessions end, passkeys stay");
+    assert_eq!(change(json!({"factors": "some"})), 422);
+    assert_eq!(change(json!({"factors": "forget"})), 200);
+    assert_eq!(left(), 0);
 }

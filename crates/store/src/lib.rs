@@ -58,8 +58,9 @@ mod switches;
 mod timers;
 
 pub use access::{
-    Hash, NewToken, OidcSubject, PasskeyRecord, PasskeySaved, PasswordHash, SealedSecret, SessionHolder,
-    SessionRecord, SignedInBy, TokenOwner, TokenRecord, UserChange, UserChanged, UserRecord, UserSaved,
+    EndedSessions, Factors, Hash, NewToken, OidcSubject, PasskeyRecord, PasskeySaved, PasswordHash,
+    SealedSecret, SessionHolder, SessionRecord, SignedInBy, TokenOwner, TokenRecord, UserChange, UserChanged,
+    UserRecord, UserSaved,
 };
 pub use changes::{Changed, Subscription, Topic};
 pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};

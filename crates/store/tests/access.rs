@@ -53,13 +53,62 @@ fn a_name_is_given_once_and_a_sign_in_is_noted() {
     assert_eq!(store.session_of_value(&Hash([9; 32])).unwrap(), None);
 }
 
+/// Changes a user as it is now.
+fn changed(store: &Store, name: &str, change: UserChange) {
+    let read = store.user(name).unwrap().unwrap();
+    assert!(matches!(store.update_user(&read, &change).unwrap(), UserChanged::Changed(_)));
+}
+
+fn password(text: &str) -> UserChange {
+    UserChange { password_hash: Some(PasswordHash(format!("$argon2id${text}"))), ..UserChange::default() }
+}
+
+#[test]
+fn another_password_ends_the_sessions_that_are_asked_for_and_takes_factors_only_where_they_are() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    let secret = SealedSecret(vec![1]);
+    store.set_totp_pending("ada", &secret).unwrap();
+    assert!(store.confirm_totp("ada", &secret, 7, &[Hash([1; 32])]).unwrap());
+    let passkey = PasskeyRecord {
+        id: IdSource::seeded(9).next(at(1)),
+        user: ada.id,
+        credential: b"one".to_vec(),
+        public_key: vec![1],
+        sign_count: 0,
+        backup_eligible: false,
+        rp_id: "localhost".to_owned(),
+        name: "laptop".to_owned(),
+        created: at(1),
+        used: None,
+    };
+    assert_eq!(store.add_passkey(&passkey, 2).unwrap(), PasskeySaved::Saved);
+    let ada = store.user("ada").unwrap().unwrap();
+    let (open, value) = session(&ada, 1);
+    assert!(store.add_session(&open, &value).unwrap());
+    let stands = |value| store.session_of_value(value).unwrap().is_some();
+    changed(&store, "ada", UserChange { sessions: EndedSessions::None, ..password("second") });
+    assert!(stands(&value));
+    changed(&store, "ada", password("third"));
+    assert!(!stands(&value));
+    let (open, value) = session(&store.user("ada").unwrap().unwrap(), 2);
+    assert!(store.add_session(&open, &value).unwrap());
+    assert_eq!(store.passkey(passkey.id).unwrap().unwrap().1.name, "ada");
+    assert!(store.user("ada").unwrap().unwrap().totp.is_some());
+    changed(&store, "ada", UserChange { factors: Factors::Forgotten, ..UserChange::default() });
+    assert!(!stands(&value), "who proves itself in fewer ways signs in again");
+    assert_eq!(store.passkey(passkey.id).unwrap(), None);
+    assert_eq!(store.user("ada").unwrap().unwrap().totp, None);
+    assert_eq!(store.recovery_codes_left(ada.id).unwrap(), 0);
+}
+
 #[test]
 fn another_password_and_being_shut_out_end_every_session() {
     let store = Store::in_memory().unwrap();
     let ada = user(&store, "ada");
     let (first, value) = session(&ada, 1);
     store.add_session(&first, &value).unwrap();
-    assert!(store.set_user_password("ada", &PasswordHash("$argon2id$second".to_owned())).unwrap());
+    changed(&store, "ada", password("second"));
     assert_eq!(store.session_of_value(&value).unwrap(), None);
     let (late, late_value) = session(&ada, 2);
     assert!(!store.add_session(&late, &late_value).unwrap(), "it was read before the password changed");
@@ -91,6 +140,30 @@ fn a_step_and_a_recovery_code_are_used_once() {
     assert!(store.remove_totp("ada").unwrap());
     assert_eq!(store.recovery_codes_left(ada.id).unwrap(), 0);
     assert_eq!(store.user("ada").unwrap().unwrap().totp, None);
+}
+
+#[test]
+fn a_token_stands_for_its_owner_and_one_of_the_data_directory_for_who_holds_that() {
+    let store = Store::in_memory().unwrap();
+    let ada = user(&store, "ada");
+    for (seed, name, owner) in [(1, "hers", Some(ada.id)), (2, "nobody's", None)] {
+        let token = NewToken {
+            id: IdSource::seeded(seed).next(at(1)),
+            name: name.to_owned(),
+            secret: Hash([seed as u8; 32]),
+            owner,
+            roles: vec![Role::Viewer],
+            scope: None,
+            created: at(1),
+            expires: None,
+        };
+        store.add_token(&token).unwrap();
+    }
+    let behind = |name: &str| store.person_behind(name).unwrap();
+    assert_eq!(
+        ["token hers", "token nobody's", "token unknown", "ada", "local token"].map(behind),
+        ["ada", "local token", "token unknown", "ada", "local token"]
+    );
 }
 
 #[test]

@@ -320,8 +320,8 @@ impl Default for InfrastructureRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApprovalRules {
-    /// Whether who asked for a plan may not approve it. A token counts as the user who owns it; one of the data
-    /// directory's has no owner and counts as itself. The loop is nobody.
+    /// Whether who asked for a plan may not approve it. A token counts as the user who owns it; one that was made with
+    /// the token of the data directory, as whoever holds that. The loop is nobody.
     pub two_people: bool,
 }
 

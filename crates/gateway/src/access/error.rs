@@ -1,6 +1,6 @@
 //! Why access was refused, and how it is said on the wire.
 
-use domain::{Identity, Permission, Role};
+use domain::{Identity, PasskeyId, Permission, Role};
 use store::StoreError;
 
 use super::oidc::OidcError;
@@ -83,6 +83,9 @@ pub enum AccessError {
     /// There is no such token.
     #[error("there is no token {0:?} that could be revoked; the list of tokens has their ids")]
     UnknownToken(String),
+    /// There is no such passkey.
+    #[error("there is no passkey {0} of this user; the list of passkeys has their ids")]
+    UnknownPasskey(PasskeyId),
     /// Somebody else is called so.
     #[error("{0:?} is taken; choose another name")]
     NameTaken(String),
@@ -192,7 +195,7 @@ impl AccessError {
             Self::CodeNeeded => Code::SecondFactorNeeded,
             Self::TooManyAttempts { .. } => Code::TooManyAttempts,
             Self::Busy => Code::Busy,
-            Self::UnknownUser(_) | Self::UnknownToken(_) => Code::NotFound,
+            Self::UnknownUser(_) | Self::UnknownToken(_) | Self::UnknownPasskey(_) => Code::NotFound,
             Self::NameTaken(_) => Code::NameTaken,
             Self::Field { .. } => Code::InvalidField,
             Self::BeyondOwner { .. } => Code::BeyondOwner,

@@ -39,6 +39,7 @@ mod users;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+pub use domain::access::LOCAL_TOKEN;
 use domain::access::TOKEN_NAME;
 use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
 use store::{Hash, Store, Subscription, TokenOwner, Topic};
@@ -60,11 +61,9 @@ pub use secret::Secret;
 pub use sessions::{SESSION_IDLE, SESSION_LENGTH};
 pub(crate) use shown::Shown;
 pub use sign_in::{SignIn, SignedIn};
+pub use store::{EndedSessions, Factors};
 pub use tokens::{MadeToken, TokenRequest};
 pub use users::{Admission, UserRequest, UserUpdate};
-
-/// Who holds the token in the data directory is recorded by this name. No user has it: users' names have no space.
-pub const LOCAL_TOKEN: &str = "local token";
 
 /// What access depends on beside the store.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{Identity, Permission, Proof, SessionId, Time};
-use store::{SessionHolder, SessionRecord, SignedInBy, TokenOwner};
+use store::{SessionHolder, SessionRecord, SignedInBy, TokenOwner, UserRecord};
 
 use super::error::AccessError;
 use super::secret::{Secret, equal};
@@ -54,6 +54,28 @@ impl Access {
     pub(super) fn session(&self, value: &Secret) -> Result<Option<SessionRecord>, AccessError> {
         let Some(session) = self.store().session_of_value(&value.hash())? else { return Ok(None) };
         Ok(self.stands(&session, self.now()).then_some(session))
+    }
+
+    /// Begins a session anew for a browser whose user proved itself again; the one it had ends, so that a copy of its cookie
+    /// is of no use.
+    pub fn begin_anew(
+        &self,
+        user: &UserRecord,
+        user_agent: &str,
+        before: &SessionRecord,
+        cookies: &[Secret],
+    ) -> Result<SignedIn, AccessError> {
+        self.begin_session(SessionHolder::User(user.clone()), before.signed_in_by, user_agent, cookies)
+    }
+
+    /// The session of a browser, by the values of its cookie.
+    pub fn session_of(&self, cookies: &[Secret]) -> Result<SessionRecord, AccessError> {
+        for value in cookies {
+            if let Some(session) = self.session(value)? {
+                return Ok(session);
+            }
+        }
+        Err(AccessError::SessionEnded)
     }
 
     /// Ends the session of a cookie's value, if there is one.

@@ -4,7 +4,7 @@
 //! goes beyond the asker's own rights is [`Access::bound_to`]'s.
 
 use domain::{Identity, Permission, Role};
-use store::{UserChange, UserChanged, UserRecord, UserSaved};
+use store::{EndedSessions, Factors, UserChange, UserChanged, UserRecord, UserSaved};
 
 use super::error::AccessError;
 use super::secret::Secret;
@@ -38,8 +38,12 @@ pub struct UserUpdate {
     pub roles: Option<Vec<Role>>,
     /// Whether it is let in.
     pub admission: Option<Admission>,
-    /// Another password, which ends all its sessions.
+    /// Another password, which ends sessions.
     pub password: Option<Secret>,
+    /// Whether second factor and passkeys go, which ends sessions.
+    pub factors: Factors,
+    /// Which sessions end, where any do.
+    pub sessions: EndedSessions,
 }
 
 /// Whether a user is let in.
@@ -100,6 +104,8 @@ impl Access {
             roles: update.roles.map(checked).transpose()?,
             disabled: update.admission.map(|admission| admission == Admission::Disabled),
             password_hash: self.hashed(update.password.as_ref(), &read.name)?,
+            factors: update.factors,
+            sessions: update.sessions,
         };
         match self.store().update_user(read, &change)? {
             UserChanged::Changed(user) => Ok(*user),
@@ -156,15 +162,6 @@ impl Access {
     /// Shuts a user out, with its sessions and tokens, or lets it in again.
     pub fn set_admission(&self, name: &str, admission: Admission) -> Result<(), AccessError> {
         self.known(name, self.store().set_user_disabled(name, admission == Admission::Disabled)?)
-    }
-
-    /// Gives a user another password, which ends all its sessions. Where it is the user who asks, ask for
-    /// the present one first ([`Access::confirm_password`]).
-    pub fn set_password(&self, name: &str, new: &Secret) -> Result<(), AccessError> {
-        let user = self.user(name)?;
-        password::check(new, &user.name)?;
-        let hash = self.inner.hashing.hash(new)?;
-        self.known(name, self.store().set_user_password(name, &hash)?)
     }
 
     pub(super) fn known(&self, name: &str, found: bool) -> Result<(), AccessError> {

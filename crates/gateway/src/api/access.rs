@@ -14,14 +14,18 @@ use store::UserRecord;
 
 use super::{Answer, Asked, json, time};
 use crate::access::{
-    Access as Accounts, AccessError, Admission, Secret, TokenRequest, UserRequest, UserUpdate,
+    Access as Accounts, AccessError, Admission, EndedSessions, Factors, Secret, TokenRequest, UserRequest,
+    UserUpdate,
 };
 use crate::endpoint::{Access, Endpoint, Parameter, choices};
 use crate::problem::{Code, Problem};
 use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
 
+/// A user.
+pub(crate) const USER: &str = "/api/v3/access/users/{name}";
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let (users, user) = ("/api/v3/access/users", "/api/v3/access/users/{name}");
+    let (users, user) = ("/api/v3/access/users", USER);
     let (tokens, token) = ("/api/v3/access/tokens", "/api/v3/access/tokens/{id}");
     let name = || Parameter::text("name", "The name of a user");
     vec![
@@ -114,6 +118,20 @@ struct ChangedUser {
     /// Another password, which ends its sessions.
     #[schemars(with = "Option<String>")]
     password: Option<Secret>,
+    /// What becomes of its second factor and its passkeys, whoever's they are by now.
+    #[serde(default)]
+    factors: FactorsBody,
+}
+
+/// What becomes of the other ways in.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum FactorsBody {
+    /// They stay.
+    #[default]
+    Keep,
+    /// TOTP, its recovery codes and every passkey go, and sessions end.
+    Forget,
 }
 
 /// A token to be made.
@@ -169,13 +187,18 @@ fn update_user(asked: &Asked<'_>) -> Answer {
     if asked.body.is_empty() {
         return Err(Problem::new(Code::BadRequest, "nothing is said of what to change; send a JSON object"));
     }
-    let ChangedUser { display_name, roles, disabled, password } = asked.body()?;
+    let ChangedUser { display_name, roles, disabled, password, factors } = asked.body()?;
     let read = accounts(asked).user(asked.name)?;
     let update = UserUpdate {
         display_name,
         roles,
         admission: disabled.map(|disabled| if disabled { Admission::Disabled } else { Admission::Enabled }),
         password,
+        factors: match factors {
+            FactorsBody::Keep => Factors::Kept,
+            FactorsBody::Forget => Factors::Forgotten,
+        },
+        sessions: EndedSessions::All,
     };
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).bound_to(asked.identity, update.roles.as_deref().unwrap_or_default())?;

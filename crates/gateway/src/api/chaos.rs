@@ -13,9 +13,12 @@ use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::{Code, Problem};
 use crate::shapes::{self, ExperimentShape, FaultShape};
 
+/// The emergency stop.
+pub(crate) const STOP: &str = "/api/v3/chaos/emergency-stop";
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let id = || Parameter::id("id", "The id of an experiment");
-    let (one, stop) = ("/api/v3/chaos/experiment/{id}", "/api/v3/chaos/emergency-stop");
+    let (one, stop) = ("/api/v3/chaos/experiment/{id}", STOP);
     vec![
         Endpoint::post(
             Permission::ChaosRun,

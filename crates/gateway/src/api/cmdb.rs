@@ -66,9 +66,14 @@ fn items_endpoints() -> Vec<Endpoint> {
 /// How the provider may refuse to say what is up.
 const PROVIDED: [Code; 3] = [Code::Conflict, Code::Unsupported, Code::Unavailable];
 
+/// What is up, as it was declared.
+pub(crate) const INFRASTRUCTURE: &str = "/api/v3/infrastructures/{name}";
+
+/// How many instances of each service are to run.
+pub(crate) const SIZE: &str = "/api/v3/infrastructures/{name}/scale";
+
 fn infrastructure_endpoints() -> Vec<Endpoint> {
-    let (all, one) = ("/api/v3/infrastructures", "/api/v3/infrastructures/{name}");
-    let size = "/api/v3/infrastructures/{name}/scale";
+    let (all, one, size) = ("/api/v3/infrastructures", INFRASTRUCTURE, SIZE);
     let name = || Parameter::text("name", "The name of an Infrastructure");
     vec![
         Endpoint::get(Permission::StateRead, all, "infrastructures.list", infrastructures)

@@ -14,6 +14,7 @@ pub(crate) mod metrics;
 pub(crate) mod observability;
 mod operations;
 mod own_account;
+mod passkeys;
 mod records;
 mod self_healing;
 mod slo;
@@ -34,7 +35,11 @@ use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
 
+pub(crate) use access::USER;
+pub(crate) use chaos::STOP;
+pub(crate) use cmdb::{INFRASTRUCTURE, SIZE};
 pub(crate) use drills::{kept_drill, kept_drills};
+pub(crate) use own_account::ME;
 pub(crate) use {metrics::Carried, metrics::Settled, operations::*, self_healing::*, slo::*};
 
 /// Rows of a list where the client does not say.
@@ -66,6 +71,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     all.extend(audit::endpoints());
     all.extend(cmdb::endpoints());
     all.extend(own_account::endpoints());
+    all.extend(passkeys::endpoints());
     all.extend(records::endpoints());
     // The specification promises these without the version, too.
     let alias = |endpoint: Endpoint| match endpoint.path.strip_prefix("/api/v3/self-healing/") {

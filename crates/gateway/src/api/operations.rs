@@ -21,7 +21,8 @@ pub(crate) const STALE_AFTER: Duration = Duration::from_secs(35);
 /// A pause ends by itself; what is longer is a hands-off label in the Infrastructure.
 const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-const PAUSES: &str = "/api/v3/self-healing/pauses";
+/// Where nothing is repaired or disturbed.
+pub(crate) const PAUSES: &str = "/api/v3/self-healing/pauses";
 
 const LOG_LINES_DEFAULT: usize = 200;
 const LOG_LINES_MAX: usize = 5000;

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use store::UserRecord;
 
 use super::{Answer, Asked, json, tagged};
-use crate::access::{Access as Accounts, AccessError, Secret, SignIn, TokenRequest};
+use crate::access::{
+    Access as Accounts, AccessError, EndedSessions, Secret, SignIn, TokenRequest, UserUpdate,
+};
 use crate::auditing::SignedInAs;
 use crate::endpoint::{Access, Endpoint, Parameter};
 use crate::problem::{Code, Problem};
@@ -33,8 +35,11 @@ const PROVING: [Code; 6] = [
     Code::Unsealable,
 ];
 
+/// Who asks.
+pub(crate) const ME: &str = "/api/v3/access/me";
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let me_path = "/api/v3/access/me";
+    let me_path = ME;
     let (totp, sessions) = ("/api/v3/access/me/totp", "/api/v3/access/sessions");
     vec![
         Endpoint::post(Access::Open, "/api/v3/access/sign-in", "tokens.sign_in", sign_in)
@@ -51,7 +56,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .refuses([Code::Conflict])
             .answers::<IdentityShape>("Name, roles, permissions, and by what it was proven"),
         Endpoint::post(Access::SignedIn, "/api/v3/access/me/password", "access.set_password", set_password)
-            .says("Changes one's own password, which ends all one's sessions")
+            .says("Changes one's own password; one's sessions end unless they are to be kept, tokens go on")
             .overwrites(me_path, me)
             .refuses(PROVING)
             .refuses([Code::Conflict, Code::ChangedMeanwhile, Code::NoSealingKey])
@@ -120,6 +125,20 @@ struct NewPassword {
     /// The one from now on: 12 characters or more.
     #[schemars(with = "String")]
     new: Secret,
+    /// What becomes of one's sessions.
+    #[serde(default)]
+    sessions: OwnSessions,
+}
+
+/// What becomes of the browsers that are signed in.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OwnSessions {
+    /// They sign in again.
+    #[default]
+    End,
+    /// They go on.
+    Keep,
 }
 
 /// One's own password, once more.
@@ -195,16 +214,21 @@ fn confirmed(asked: &Asked<'_>, password: &Secret) -> Result<UserRecord, Problem
 }
 
 /// One's own user, for whom no scope narrows: a token for telemetry is not to change who signs in.
-fn whole(asked: &Asked<'_>) -> Result<UserRecord, Problem> {
+pub(super) fn whole(asked: &Asked<'_>) -> Result<UserRecord, Problem> {
     let user = accounts(asked).own_user(asked.identity)?;
     accounts(asked).bound_to(asked.identity, &user.roles)?;
     Ok(user)
 }
 
 fn set_password(asked: &Asked<'_>) -> Answer {
-    let NewPassword { present, new } = asked.body()?;
+    let NewPassword { present, new, sessions } = asked.body()?;
     let user = confirmed(asked, &present)?;
-    accounts(asked).set_password(&user.name, &new)?;
+    let sessions = match sessions {
+        OwnSessions::End => EndedSessions::All,
+        OwnSessions::Keep => EndedSessions::None,
+    };
+    let update = UserUpdate { password: Some(new), sessions, ..UserUpdate::default() };
+    let user = accounts(asked).update_user(&user, update)?;
     json(StatusCode::OK, &IdentityShape::new(asked.identity, Some(&user)))
 }
 

@@ -16,11 +16,15 @@ use crate::shapes::{
     HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
 };
 
-const SWITCH: &str = "/api/v3/self-healing/toggle-auto-remediation";
+/// Whether repairs run by themselves.
+pub(crate) const SWITCH: &str = "/api/v3/self-healing/toggle-auto-remediation";
 
 const WINDOWS: [(&str, i64); 3] = [("24h", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
 
 const TREND_WINDOWS: [(&str, i64); 4] = [("1h", 3600), ("6h", 6 * 3600), ("24h", 86_400), ("7d", 7 * 86_400)];
+
+/// A repair, or what somebody asked for.
+pub(crate) const REMEDIATION: &str = "/api/v3/self-healing/remediations/{id}";
 
 pub(crate) const STATUSES: [PlanStatus; 7] = [
     PlanStatus::Pending,
@@ -119,7 +123,7 @@ fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
     let decides = |path: &str, name, handler| {
         Endpoint::post(Permission::PlansApprove, &at(path), name, handler)
             .placeholder(id())
-            .overwrites("/api/v3/self-healing/remediations/{id}", remediation)
+            .overwrites(REMEDIATION, remediation)
             .refuses(PLANS)
     };
     vec![

@@ -8,6 +8,7 @@ use super::operation::Operation;
 use super::permission::Needs;
 use super::types::remediation::Remediation;
 use crate::control::{Automation, Control, ControlError, Planned, RunMode};
+use crate::overwritten::Overwritten;
 use crate::problem::Problem;
 
 /// The root of what can be changed.
@@ -25,15 +26,36 @@ fn id<T: std::str::FromStr>(id: &ID, what: &str) -> Result<T, Problem> {
     id.parse().map_err(|_| Problem::not_found(format!("there is no {what} {:?}; ids are UUIDs", id.as_str())))
 }
 
+/// What a mutation overwrites, and the `etag` of it that somebody read.
+struct AsSeen(Option<(Overwritten, Option<String>)>);
+
+impl AsSeen {
+    /// What overwrites nothing.
+    const NOTHING: Self = Self(None);
+
+    fn of(what: Overwritten, if_match: Option<String>) -> Self {
+        Self(Some((what, if_match)))
+    }
+
+    /// Does it, unless it was changed since; nobody else writes it meanwhile.
+    fn then<T>(self, operation: &Operation, act: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+        let app = operation.app();
+        let held = self.0.map(|(what, seen)| what.hold_as_seen(app, seen.as_deref())).transpose();
+        held.and_then(|_turn| act())
+    }
+}
+
 /// Asks the loops for a plan, in the name of whoever asked; what came of it is recorded.
 fn plan(
     context: &Context<'_>,
     action: &'static str,
     target: &str,
+    as_seen: AsSeen,
     ask: impl FnOnce(&dyn Control, &str) -> Result<Planned, ControlError>,
 ) -> Result<Remediation, Problem> {
     let operation = Operation::of(context)?;
-    let planned = ask(operation.app().control.as_ref(), &operation.identity().name).map_err(Problem::from);
+    let asked = || Ok(ask(operation.app().control.as_ref(), &operation.identity().name)?);
+    let planned = as_seen.then(operation, asked);
     operation.record(named(action)?, target, planned.as_ref().map(|planned| Some(planned.plan.id)));
     Ok(Remediation::planned(&operation.app().store, planned?))
 }
@@ -48,11 +70,13 @@ fn decide(
     context: &Context<'_>,
     action: &'static str,
     remediation: &ID,
+    if_match: Option<String>,
     ask: impl FnOnce(&dyn Control, PlanId, &str) -> Result<(), ControlError>,
 ) -> Result<Remediation, Problem> {
     let operation = Operation::of(context)?;
     let plan = id(remediation, "remediation")?;
-    let done = ask(operation.app().control.as_ref(), plan, &operation.identity().name).map_err(Problem::from);
+    let asked = || Ok(ask(operation.app().control.as_ref(), plan, &operation.identity().name)?);
+    let done = AsSeen::of(Overwritten::Remediation(plan), if_match).then(operation, asked);
     operation.record(named(action)?, remediation.as_str(), done.as_ref().map(|()| Some(plan)));
     done?;
     let store = &operation.app().store;
@@ -60,7 +84,8 @@ fn decide(
     found.ok_or_else(|| Problem::not_found(format!("there is no remediation {plan}")))
 }
 
-/// What can be changed. `dryRun` shows the plan with its expected effect, and changes nothing.
+/// What can be changed. `ifMatch` takes the `etag` of what is overwritten, and does it only while nobody changed that; without it
+/// what is there does not matter. `dryRun` shows the plan with its expected effect, and changes nothing.
 #[Object]
 impl Mutation {
     /// Brings an Infrastructure up, all or nothing.
@@ -71,7 +96,7 @@ impl Mutation {
         #[graphql(desc = "Its definition: our YAML, or a Compose file")] definition: String,
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
-        plan(context, "infrastructures.create", "", |control, who| {
+        plan(context, "infrastructures.create", "", AsSeen::NOTHING, |control, who| {
             control.create_infrastructure(&definition, mode(dry_run), who)
         })
     }
@@ -83,9 +108,11 @@ impl Mutation {
         context: &Context<'_>,
         id: ID,
         #[graphql(default)] dry_run: bool,
+        #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
     ) -> Result<Remediation, Problem> {
         let name = service(id.0, "id")?;
-        plan(context, "infrastructures.delete", name.as_str(), |control, who| {
+        let as_seen = AsSeen::of(Overwritten::Infrastructure(name.clone()), if_match);
+        plan(context, "infrastructures.delete", name.as_str(), as_seen, |control, who| {
             control.delete_infrastructure(&name, mode(dry_run), who)
         })
     }
@@ -98,9 +125,11 @@ impl Mutation {
         #[graphql(name = "service", desc = "The name of a service")] name: String,
         replicas: u32,
         #[graphql(default)] dry_run: bool,
+        #[graphql(desc = "Only while the deployment has this `etag`")] if_match: Option<String>,
     ) -> Result<Remediation, Problem> {
         let name = service(name, "service")?;
-        plan(context, "infrastructures.scale", name.as_str(), |control, who| {
+        let as_seen = AsSeen::of(Overwritten::Size(name.clone()), if_match);
+        plan(context, "infrastructures.scale", name.as_str(), as_seen, |control, who| {
             control.scale(&name, replicas, mode(dry_run), who)
         })
     }
@@ -114,42 +143,62 @@ impl Mutation {
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
         let issue = id(&issue_id, "issue")?;
-        plan(context, "issues.remediate", issue_id.as_str(), |control, who| {
+        plan(context, "issues.remediate", issue_id.as_str(), AsSeen::NOTHING, |control, who| {
             control.remediate(issue, mode(dry_run), who)
         })
     }
 
     /// Lets a plan run that waits for a person.
     #[graphql(guard = "Needs(Permission::PlansApprove)")]
-    async fn approve(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
-        decide(context, "remediations.approve", &remediation_id, |control, plan, who| {
+    async fn approve(
+        &self,
+        context: &Context<'_>,
+        remediation_id: ID,
+        #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
+    ) -> Result<Remediation, Problem> {
+        decide(context, "remediations.approve", &remediation_id, if_match, |control, plan, who| {
             control.approve(plan, who)
         })
     }
 
     /// Ends a plan that waits for a person.
     #[graphql(guard = "Needs(Permission::PlansApprove)")]
-    async fn reject(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
-        decide(context, "remediations.reject", &remediation_id, |control, plan, who| {
+    async fn reject(
+        &self,
+        context: &Context<'_>,
+        remediation_id: ID,
+        #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
+    ) -> Result<Remediation, Problem> {
+        decide(context, "remediations.reject", &remediation_id, if_match, |control, plan, who| {
             control.reject(plan, who)
         })
     }
 
     /// Takes a finished plan back.
     #[graphql(guard = "Needs(Permission::PlansApprove)")]
-    async fn roll_back(&self, context: &Context<'_>, remediation_id: ID) -> Result<Remediation, Problem> {
-        decide(context, "remediations.roll_back", &remediation_id, |control, plan, who| {
+    async fn roll_back(
+        &self,
+        context: &Context<'_>,
+        remediation_id: ID,
+        #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
+    ) -> Result<Remediation, Problem> {
+        decide(context, "remediations.roll_back", &remediation_id, if_match, |control, plan, who| {
             control.roll_back(plan, who)
         })
     }
 
     /// Switches automatic repair on or off, and says how it is now.
     #[graphql(guard = "Needs(Permission::ServicesOperate)")]
-    async fn set_automation(&self, context: &Context<'_>, enabled: bool) -> Result<bool, Problem> {
+    async fn set_automation(
+        &self,
+        context: &Context<'_>,
+        enabled: bool,
+        #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
+    ) -> Result<bool, Problem> {
         let operation = Operation::of(context)?;
         let automation = if enabled { Automation::On } else { Automation::Off };
-        let done = operation.app().control.set_automation(automation, &operation.identity().name);
-        let done = done.map_err(Problem::from);
+        let asked = || Ok(operation.app().control.set_automation(automation, &operation.identity().name)?);
+        let done = AsSeen::of(Overwritten::Automation, if_match).then(operation, asked);
         operation.record(
             named("automation.set")?,
             if enabled { "on" } else { "off" },

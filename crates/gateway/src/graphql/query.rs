@@ -11,6 +11,7 @@ use super::operation::Operation;
 use super::page::{Page, cost};
 use super::permission::Needs;
 use super::scalars::{DateTime, IssueType, RemediationStatus, Severity};
+use super::types::automation::AutomaticRepair;
 use super::types::change::Change;
 use super::types::compute::{Compute, ComputeFilter};
 use super::types::deployment::Deployment;
@@ -121,6 +122,12 @@ impl Query {
         // The cursor of a series is how many stand before the next one: an expression may have an order of its own.
         let rows = found.into_iter().enumerate().skip(behind);
         Ok(page.of(rows, |(index, metric)| ((index + 1).to_string(), metric)))
+    }
+
+    /// Whether repairs run by themselves.
+    #[graphql(guard = "Needs(Permission::StateRead)")]
+    async fn automation(&self, context: &Context<'_>) -> Result<AutomaticRepair, Problem> {
+        Ok(AutomaticRepair::of(&Operation::of(context)?.app().store.switches()?))
     }
 
     /// Services with their version, their replicas and the history of their versions, by name.

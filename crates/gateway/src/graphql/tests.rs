@@ -8,13 +8,14 @@ use super::refusal::coded;
 use super::schema::schema;
 
 /// Every field of a root, with arguments that can be read, and what it needs.
-const FIELDS: [(&str, &str, Permission); 27] = {
+const FIELDS: [(&str, &str, Permission); 28] = {
     use Permission as P;
     [
         ("query", "infrastructure(id: \"shop\") { id }", P::StateRead),
         ("query", "listInfrastructures { id }", P::StateRead),
         ("query", "computeResources { nodes { id } }", P::StateRead),
         ("query", "metrics(query: \"up\") { nodes { name } }", P::TelemetryRead),
+        ("query", "automation { enabled }", P::StateRead),
         ("query", "deployments { nodes { id } }", P::StateRead),
         ("query", "changes(item: \"service/cart\") { nodes { version } }", P::StateRead),
         ("query", "issues { nodes { id } }", P::StateRead),

@@ -9,12 +9,14 @@ use maud::{Markup, PreEscaped, html};
 use store::{SessionRecord, UserRecord};
 
 use super::actions::Submitted;
+use super::changed::drawn_from;
 use super::marks::{Meaning, mark};
 use super::plan::words;
 use super::time::{Form, Stamp};
 use super::view::View;
-use super::{Page, Section, Update, frame, html_response, passkeys, tokens};
-use crate::access::{AccessError, PASSWORD_LENGTH, Secret, Transport};
+use super::{Page, Section, Update, frame, html_response, login, passkeys, tokens};
+use crate::access::{AccessError, EndedSessions, PASSWORD_LENGTH, Secret, Transport, UserUpdate};
+use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -126,12 +128,15 @@ fn password_form(user: &UserRecord) -> Markup {
         } @else {
             form class="fill-in" method="post" action="/account/password" { fieldset {
                 legend { "Another password" }
+                (drawn_from(&Standing::user(user)))
                 input type="hidden" name="username" autocomplete="username" value=(user.name);
                 label { "Present password" input type="password" name="present" required autocomplete="current-password"; }
                 label { "New password, at least " (PASSWORD_LENGTH) " characters"
                     input type="password" name="new" required minlength=(PASSWORD_LENGTH) autocomplete="new-password"; }
                 label { "New password again" input type="password" name="again" required autocomplete="new-password"; }
-                button type="submit" { "Set it and end all sessions" }
+                label { input type="checkbox" name="sessions" value="keep"; " Leave other browsers signed in; without this they have to sign in again" }
+                button type="submit" { "Set it" }
+                p class="quiet" { "Passkeys, second factor and tokens stay. Remove below what you do not know." }
             } }
         }
     }
@@ -169,16 +174,30 @@ pub(super) fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
     user(asked.app, asked.identity)?.ok_or_else(|| Problem::field("name", none))
 }
 
+/// What the form of the password overwrites.
+pub(super) fn overwritten(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
+    Ok(Overwritten::User(own(asked)?.name))
+}
+
 pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let new = asked.form.text("new").unwrap_or_default();
     if asked.form.text("again") != Some(new) {
         return Err(Problem::field("again", "the new password is not the same twice; type it again"));
     }
+    let sessions = match asked.form.text("sessions") {
+        None | Some("end") => EndedSessions::All,
+        Some("keep") => EndedSessions::None,
+        Some(_) => return Err(Problem::field("sessions", "give end or keep")),
+    };
     let user = confirmed(asked)?;
-    asked.app.door.access().set_password(&user.name, &Secret::new(new))?;
-    let mut response = see_other("/login?next=%2Faccount");
-    let cookie = asked.app.door.cookie().clear(Transport::Plain);
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    let (access, cookie) = (asked.app.door.access(), asked.app.door.cookie());
+    let cookies = cookie.values(asked.headers);
+    let before = access.session_of(&cookies)?;
+    let update = UserUpdate { password: Some(Secret::new(new)), sessions, ..UserUpdate::default() };
+    let user = access.update_user(&user, update)?;
+    let anew = access.begin_anew(&user, login::user_agent(asked.headers), &before, &cookies)?;
+    let mut response = see_other(ADDRESS);
+    response.headers_mut().insert(header::SET_COOKIE, cookie.set(&anew.cookie, Transport::Plain));
     Ok(response)
 }
 

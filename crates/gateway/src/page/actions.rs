@@ -10,6 +10,7 @@ use axum::response::Response;
 use domain::{Identity, Permission, PlanId};
 use maud::{Markup, html};
 
+use super::changed::drawn_from;
 use super::plan::REASON_MAX;
 use super::view::View;
 use super::{
@@ -21,6 +22,7 @@ use crate::auditing::{Why, about};
 use crate::body::Query;
 use crate::control::{Automation, ControlError, RunMode};
 use crate::endpoint::Access;
+use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -43,6 +45,9 @@ pub(crate) struct Submitted<'a> {
 /// Does what a form asks for.
 pub(crate) type Act = fn(&Submitted<'_>) -> Result<Response, Problem>;
 
+/// What a form overwrites.
+pub(crate) type Overwrites = fn(&Submitted<'_>) -> Result<Overwritten, Problem>;
+
 /// Where a form is sent.
 pub(crate) struct Action {
     pub(crate) path: &'static str,
@@ -50,22 +55,34 @@ pub(crate) struct Action {
     /// What it is called in the audit trail: as the endpoint that does the same.
     pub(crate) name: &'static str,
     pub(crate) act: Act,
+    /// What it overwrites; `None` where what is there does not matter.
+    pub(crate) overwrites: Option<Overwrites>,
 }
 
 const fn action(path: &'static str, needs: Permission, name: &'static str, act: Act) -> Action {
-    Action { path, access: Access::Needs(needs), name, act }
+    Action { path, access: Access::Needs(needs), name, act, overwrites: None }
 }
 
 const fn own(path: &'static str, name: &'static str, act: Act) -> Action {
-    Action { path, access: Access::SignedIn, name, act }
+    Action { path, access: Access::SignedIn, name, act, overwrites: None }
+}
+
+const fn open(path: &'static str, name: &'static str, act: Act) -> Action {
+    Action { path, access: Access::Open, name, act, overwrites: None }
+}
+
+impl Action {
+    const fn overwriting(self, overwrites: Overwrites) -> Self {
+        Self { overwrites: Some(overwrites), ..self }
+    }
 }
 
 /// The forms there are.
 pub(crate) const ACTIONS: &[Action] = &[
-    Action { path: "/login", access: Access::Open, name: "sessions.create", act: login::sign_in },
-    Action { path: passkeys::SIGN_IN, access: Access::Open, name: "sessions.create", act: passkeys::sign_in },
-    Action { path: "/logout", access: Access::SignedIn, name: "sessions.delete", act: login::sign_out },
-    own("/account/password", "users.set_password", account::set_password),
+    open("/login", "sessions.create", login::sign_in),
+    open(passkeys::SIGN_IN, "sessions.create", passkeys::sign_in),
+    own("/logout", "sessions.delete", login::sign_out),
+    own("/account/password", "users.set_password", account::set_password).overwriting(account::overwritten),
     own("/account/totp", "users.enrol_totp", account::enrol),
     own("/account/totp/confirm", "users.confirm_totp", account::confirm),
     own("/account/passkeys", "users.enrol_passkey", passkeys::begin),
@@ -76,10 +93,14 @@ pub(crate) const ACTIONS: &[Action] = &[
     own("/account/tokens", "tokens.create", tokens::create),
     own("/account/tokens/{id}/revoke", "tokens.revoke", tokens::revoke),
     action("/users/create", Permission::AccessManage, "users.create", users::create),
-    action("/users/{name}/roles", Permission::AccessManage, "users.set_roles", users::set_roles),
-    action("/users/{name}/admission", Permission::AccessManage, "users.set_admission", users::set_admission),
-    action("/users/{name}/password", Permission::AccessManage, "users.set_password", users::set_password),
-    action("/users/{name}/totp/remove", Permission::AccessManage, "users.remove_totp", users::remove_totp),
+    action("/users/{name}/roles", Permission::AccessManage, "users.set_roles", users::set_roles)
+        .overwriting(users::overwritten),
+    action("/users/{name}/admission", Permission::AccessManage, "users.set_admission", users::set_admission)
+        .overwriting(users::overwritten),
+    action("/users/{name}/password", Permission::AccessManage, "users.set_password", users::set_password)
+        .overwriting(users::overwritten),
+    action("/users/{name}/totp/remove", Permission::AccessManage, "users.remove_totp", users::remove_totp)
+        .overwriting(users::overwritten),
     action(
         "/users/{name}/passkeys/remove",
         Permission::AccessManage,
@@ -103,26 +124,31 @@ pub(crate) const ACTIONS: &[Action] = &[
         Permission::InfrastructureWrite,
         "infrastructures.dry_run",
         infrastructure::preview_delete,
-    ),
+    )
+    .overwriting(infrastructure::taken_down),
     action(
         "/infrastructure/{name}/delete",
         Permission::InfrastructureWrite,
         "infrastructures.delete",
         infrastructure::delete,
-    ),
+    )
+    .overwriting(infrastructure::taken_down),
     action(
         "/services/{name}/scale/preview",
         Permission::InfrastructureWrite,
         "infrastructures.dry_run",
         infrastructure::preview_scale,
-    ),
+    )
+    .overwriting(infrastructure::scaled),
     action(
         "/services/{name}/scale",
         Permission::InfrastructureWrite,
         "infrastructures.scale",
         infrastructure::scale,
-    ),
-    action("/automation", Permission::ServicesOperate, "automation.set", automation),
+    )
+    .overwriting(infrastructure::scaled),
+    action("/automation", Permission::ServicesOperate, "automation.set", automation)
+        .overwriting(|_| Ok(Overwritten::Automation)),
     action("/issues/{id}/preview", Permission::ServicesOperate, "issues.dry_run", preview),
     action("/issues/{id}/repair", Permission::ServicesOperate, "issues.remediate", repair),
     action("/remediations/{id}/approve", Permission::PlansApprove, "remediations.approve", approve),
@@ -132,11 +158,14 @@ pub(crate) const ACTIONS: &[Action] = &[
     action("/traces/{id}/archive/remove", Permission::ServerManage, "archive.remove", traces::unarchive),
     action("/experiments/start", Permission::ChaosRun, "experiments.create", experiment_form::start),
     action("/experiments/{id}/abort", Permission::ChaosRun, "experiments.abort", abort),
-    action("/services/{name}/pause", Permission::ServicesOperate, "pauses.create", pause),
-    action("/services/{name}/resume", Permission::ServicesOperate, "pauses.delete", resume),
-    action("/statistics/baseline", Permission::ServicesOperate, "statistics.set_baseline", statistics::keep),
+    action("/services/{name}/pause", Permission::ServicesOperate, "pauses.create", pause).overwriting(paused),
+    action("/services/{name}/resume", Permission::ServicesOperate, "pauses.delete", resume)
+        .overwriting(paused),
+    action("/statistics/baseline", Permission::ServicesOperate, "statistics.set_baseline", statistics::keep)
+        .overwriting(|_| Ok(Overwritten::Figures)),
     action("/emergency-stop", Permission::EmergencyStop, "emergency_stop.engage", emergency_stop),
-    action("/emergency-stop/clear", Permission::PlansApprove, "emergency_stop.clear", clear_emergency_stop),
+    action("/emergency-stop/clear", Permission::PlansApprove, "emergency_stop.clear", clear_emergency_stop)
+        .overwriting(|_| Ok(Overwritten::EmergencyStop)),
 ];
 
 impl Submitted<'_> {
@@ -237,6 +266,10 @@ fn abort(asked: &Submitted<'_>) -> Result<Response, Problem> {
     Ok(see_other(&format!("/experiments/{id}")))
 }
 
+fn paused(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
+    Ok(Overwritten::Pause(asked.id()?))
+}
+
 fn pause(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let service = asked.id()?;
     let time = pause_time(asked.form.text("for").unwrap_or("")).map_err(|why| Problem::field("for", why))?;
@@ -277,7 +310,10 @@ pub(super) fn emergency_stop_page(view: &View) -> Page {
         Some(since) => html! {
             h1 class="sentence" { "The emergency stop is engaged." }
             p { "Since " (view.stamp.ago(since)) ". Clearing it lets repairs and experiments begin again; it does not start any." }
-            form method="post" action="/emergency-stop/clear" { button class="primary" type="submit" { "Clear the emergency stop" } }
+            form method="post" action="/emergency-stop/clear" {
+                (drawn_from(&Standing::emergency_stop(&view.switches)))
+                button class="primary" type="submit" { "Clear the emergency stop" }
+            }
         },
         None => ask(view),
     };

@@ -4,9 +4,11 @@ use domain::Proof;
 use maud::{DOCTYPE, Markup, html};
 
 use super::Page;
+use super::changed::drawn_from;
 use super::sentence::count;
 use super::view::View;
 use crate::body::encode;
+use crate::overwritten::Standing;
 
 /// The id of the top bar's live part.
 pub(crate) const TOP: &str = "top-state";
@@ -131,6 +133,7 @@ pub(crate) fn top(view: &View, path: &str) -> Markup {
                 span { span class="long" { "Automatic repair " } span class="short" { "Repair " } strong { @if on { "on" } @else { "off" } } }
                 input type="hidden" name="back" value=(path);
                 input type="hidden" name="enabled" value=(!on);
+                (drawn_from(&Standing::automation(&view.switches)))
                 button class="small" type="submit"
                     title=(if on { "Nothing will be repaired by itself; standing restarts go on" }
                            else { "Repairs run by themselves as far as the trust ladder allows" }) {

@@ -8,6 +8,7 @@ use domain::{Infrastructure, Permission, PlanStatus, ServiceName};
 use maud::{Markup, html};
 
 use super::actions::Submitted;
+use super::changed::drawn_from;
 use super::marks::{Meaning, mark};
 use super::sentence::{capital, count};
 use super::services::resource_link;
@@ -16,6 +17,7 @@ use super::view::View;
 use super::{Page, Section, frame, html_response, plan};
 use crate::auditing::about;
 use crate::control::{Planned, RunMode};
+use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -41,7 +43,10 @@ pub(super) fn page(app: &App, view: &View) -> Result<Page, Problem> {
             (declared(up))
             @if may {
                 h2 { "Take it down" }
-                form method="post" action={ "/infrastructure/" (up.name) "/delete/preview" } { button class="danger" type="submit" { "Show what that would do" } }
+                form method="post" action={ "/infrastructure/" (up.name) "/delete/preview" } {
+                    (drawn_from(&Standing::infrastructure(up)))
+                    button class="danger" type="submit" { "Show what that would do" }
+                }
             }
         },
         None if may => create_form(),
@@ -86,6 +91,7 @@ fn create_form() -> Markup {
 pub(super) fn scale_form(view: &View, service: &ServiceName, replicas: u32) -> Markup {
     html! { @if view.may(Permission::InfrastructureWrite) {
         form class="decide" method="post" action={ "/services/" (service) "/scale/preview" } {
+            (drawn_from(&Standing::size(service, replicas)))
             label { "Instances" input type="number" name="replicas" required min="1" max="100" value=(replicas); }
             button type="submit" { "Show what that would do" }
         }
@@ -109,18 +115,30 @@ impl Change {
         })
     }
 
-    /// The form that runs it.
-    fn form(&self) -> Markup {
+    /// What it overwrites.
+    fn overwrites(&self) -> Option<Overwritten> {
+        match self {
+            Self::Create(_) => None,
+            Self::Delete(name) => Some(Overwritten::Infrastructure(name.clone())),
+            Self::Scale(service, _) => Some(Overwritten::Size(service.clone())),
+        }
+    }
+
+    /// The form that runs it, drawn from what it overwrites.
+    fn form(&self, from: Option<&Standing>) -> Markup {
+        let from = html! { @if let Some(from) = from { (drawn_from(from)) } };
         html! { @match self {
             Self::Create(definition) => form method="post" action="/infrastructure/create" {
                 input type="hidden" name="definition" value=(definition);
                 button class="primary" type="submit" { "Bring it up" }
             },
             Self::Delete(name) => form method="post" action={ "/infrastructure/" (name) "/delete" } {
+                (from)
                 button class="danger" type="submit" { "Take " (name) " down with its volumes" }
             },
             Self::Scale(service, replicas) => form method="post" action={ "/services/" (service) "/scale" } {
                 input type="hidden" name="replicas" value=(replicas);
+                (from)
                 button class="primary" type="submit" { "Run " (count(*replicas as usize, "instance", "instances")) }
             },
         } }
@@ -134,11 +152,13 @@ impl Change {
     }
 
     fn preview(&self, asked: &Submitted<'_>) -> Result<Response, Problem> {
+        // Looked at before the plan, so that whatever changes after it is noticed; the turn is held by whoever performs this.
+        let from = self.overwrites().map(|what| what.now(asked.app)).transpose()?;
         let planned = self.plan(asked, RunMode::DryRun)?;
         let view = View::load(asked.app, Form::Page)?.seen_by(asked.identity);
         let page = Page {
             title: "Dry run".to_owned(),
-            sections: vec![Section::still("preview", shown(&view, self, &planned))],
+            sections: vec![Section::still("preview", shown(&view, self, from.as_ref(), &planned))],
         };
         Ok(html_response(StatusCode::OK, frame::document(&view, &self.back(), &page)))
     }
@@ -149,7 +169,7 @@ impl Change {
     }
 }
 
-fn shown(view: &View, change: &Change, planned: &Planned) -> Markup {
+fn shown(view: &View, change: &Change, from: Option<&Standing>, planned: &Planned) -> Markup {
     html! {
         h1 class="sentence" { "Dry run: " (planned.plan.summary) }
         p class="facts" { span { "Nothing was changed." } @if planned.status == PlanStatus::AwaitingApproval { (mark(Meaning::Attention, "will wait for an approval")) } }
@@ -165,7 +185,7 @@ fn shown(view: &View, change: &Change, planned: &Planned) -> Markup {
         }
         div class="actions" {
             @if planned.status == PlanStatus::Refused { (mark(Meaning::Unknown, "refused")) span class="quiet" { "The guard would refuse it." } }
-            @else { (change.form()) }
+            @else { (change.form(from)) }
             a class="button" href=(change.back()) { "Back" }
         }
     }
@@ -183,6 +203,16 @@ fn replicas(asked: &Submitted<'_>) -> Result<Change, Problem> {
     let replicas = asked.form.read("replicas", read, || "a number from 1 to 100".to_owned())?;
     let replicas = replicas.ok_or_else(|| Problem::field("replicas", "give a number from 1 to 100"))?;
     Ok(Change::Scale(asked.id()?, replicas))
+}
+
+/// What taking an Infrastructure down overwrites.
+pub(super) fn taken_down(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
+    Ok(Overwritten::Infrastructure(asked.id()?))
+}
+
+/// What scaling a service overwrites.
+pub(super) fn scaled(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
+    Ok(Overwritten::Size(asked.id()?))
 }
 
 pub(super) fn preview_create(asked: &Submitted<'_>) -> Result<Response, Problem> {

@@ -11,6 +11,7 @@ mod account;
 mod actions;
 mod approvals;
 mod audit;
+mod changed;
 mod cmdb;
 mod docs;
 mod drills;
@@ -57,7 +58,8 @@ use crate::problem::{Code, Problem};
 use crate::routes::see_other;
 use crate::serve::App;
 
-pub(crate) use actions::{ACTIONS, Act, Submitted, page_of_action};
+pub(crate) use actions::{ACTIONS, Action, Submitted, page_of_action};
+pub(crate) use changed::perform;
 #[cfg(test)]
 pub(crate) use docs::anchor;
 use time::Form;

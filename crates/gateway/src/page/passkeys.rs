@@ -16,6 +16,7 @@ use super::account::{ask, confirmed, once, own as own_user};
 use super::actions::Submitted;
 use super::login;
 use super::sentence::capital;
+use super::users;
 use super::view::View;
 use crate::access::{AccessError, PasskeySignIn, RelyingParty};
 use crate::problem::Problem;
@@ -126,7 +127,7 @@ pub(super) fn remove_of(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let access = asked.app.door.access();
     let id = asked.form.text("id").and_then(|id| id.parse::<PasskeyId>().ok());
     let id = id.ok_or_else(|| Problem::field("id", "give the id of a passkey"))?;
-    access.remove_passkey(&access.user(asked.name)?, id)?;
+    access.remove_passkey(&users::bound(asked)?, id)?;
     Ok(see_other(&format!("/users/{}", asked.name)))
 }
 

@@ -8,6 +8,7 @@ use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Win
 use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot};
 use maud::{Markup, html};
 
+use super::changed::drawn_from;
 use super::history;
 use super::marks::{Meaning, mark};
 use super::red;
@@ -16,6 +17,7 @@ use super::timeline::{self, Axis, WINDOWS};
 use super::view::{View, of_phase};
 use super::{Page, Section, Update};
 use crate::body::Query;
+use crate::overwritten::Standing;
 use crate::problem::Problem;
 use crate::serve::App;
 
@@ -414,13 +416,15 @@ fn header(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
 
 fn actions(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
     let until = view.switches.pauses.get(name).filter(|until| !view.stamp.now.reached(**until));
+    let standing = Standing::pause(&view.switches, name, view.stamp.now);
     html! {
         div class="actions" {
             @if let Some(until) = until {
                 span { "Paused, " (view.stamp.left(*until)) "." }
-                form method="post" action={ "/services/" (name) "/resume" } { button type="submit" { "Resume" } }
+                form method="post" action={ "/services/" (name) "/resume" } { (drawn_from(&standing)) button type="submit" { "Resume" } }
             } @else if !state.hands_off {
                 form method="post" action={ "/services/" (name) "/pause" } {
+                    (drawn_from(&standing))
                     label for="for" { "Repair and disturb nothing here for" }
                     select id="for" name="for" { @for (time, words) in [("15m", "15 min"), ("1h", "1 h"), ("4h", "4 h"), ("1d", "1 d")] { option value=(time) { (words) } } }
                     button type="submit" { "Pause" }

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 use store::{DETECTED_WITHIN, Figures, KindFigures};
 
 use super::actions::Submitted;
+use super::changed::drawn_from;
 use super::plan::words;
 use super::sentence::count;
 use super::view::View;
 use super::{Page, Section, in_place};
 use crate::api::back;
 use crate::body::Query;
+use crate::overwritten::{FIGURES, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -26,9 +28,6 @@ use crate::serve::App;
 /// Names in the address, words, seconds.
 const WINDOWS: [(&str, &str, i64); 3] =
     [("24h", "24 h", 86_400), ("7d", "7 d", 7 * 86_400), ("30d", "30 d", 30 * 86_400)];
-
-/// The document that holds the user's figures.
-const BASELINE: &str = "statistics/baseline";
 
 /// Outcomes by which a repair did what it was for.
 const WELL: [&str; 2] = ["healed", "mitigated"];
@@ -51,7 +50,10 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     let read = |text: &str| WINDOWS.into_iter().find(|(name, ..)| *name == text);
     let (name, word, seconds) =
         query.read("window", read, || "one of 24h, 7d, 30d".to_owned())?.unwrap_or(WINDOWS[0]);
-    let baseline = baseline(app);
+    let (standing, baseline) = match baseline(app) {
+        Ok((standing, baseline)) => (Some(standing), baseline),
+        Err(problem) => (None, Err(problem)),
+    };
     let header = |sentence: String| {
         html! {
             h1 class="sentence" { (sentence) }
@@ -78,7 +80,7 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             Section::live("numbers", in_place(error.into())?),
         ],
     };
-    sections.push(Section::still("baseline", form(baseline)?));
+    sections.push(Section::still("baseline", form(standing.as_ref(), baseline)?));
     Ok(Page { title: "Statistics".to_owned(), sections })
 }
 
@@ -281,7 +283,7 @@ fn strategies(figures: &Figures) -> Markup {
 }
 
 /// The form of the user's figures: where they cannot be read it says so, and takes them anew.
-fn form(baseline: Result<Baseline, Problem>) -> Result<Markup, Problem> {
+fn form(standing: Option<&Standing>, baseline: Result<Baseline, Problem>) -> Result<Markup, Problem> {
     let value = |figure: Option<f64>| figure.map(|figure| figure.to_string());
     let (baseline, failed) = match baseline {
         Ok(baseline) => (baseline, html! {}),
@@ -291,6 +293,7 @@ fn form(baseline: Result<Baseline, Problem>) -> Result<Markup, Problem> {
         h2 { "Your figures" span class="quiet" { "what it was like before; leave a field empty to forget it" } }
         (failed)
         form class="fill-in" method="post" action="/statistics/baseline" {
+            @if let Some(standing) = standing { (drawn_from(standing)) }
             fieldset {
                 legend { "Before Homeostat" }
                 label { "Mean time to repair, minutes" input type="number" name="mttr_minutes" min="0" step="any" value=[value(baseline.mttr_minutes)]; }
@@ -301,11 +304,15 @@ fn form(baseline: Result<Baseline, Problem>) -> Result<Markup, Problem> {
     })
 }
 
-fn baseline(app: &App) -> Result<Baseline, Problem> {
-    let Some(text) = app.store.document(BASELINE)? else { return Ok(Baseline::default()) };
-    serde_json::from_str(&text).map_err(|error| {
-        Problem::internal(format!("the document {BASELINE} cannot be read: {error}; enter your figures anew"))
-    })
+/// The user's figures as they are kept, and what they say where that can be read.
+fn baseline(app: &App) -> Result<(Standing, Result<Baseline, Problem>), Problem> {
+    let text = app.store.document(FIGURES)?;
+    let baseline = text.as_deref().map_or(Ok(Baseline::default()), |text| {
+        serde_json::from_str(text).map_err(|error| {
+            Problem::internal(format!("the document {FIGURES} cannot be read: {error}; enter your figures anew"))
+        })
+    });
+    Ok((Standing::figures(text.as_deref()), baseline))
 }
 
 /// Keeps the user's figures.
@@ -320,6 +327,6 @@ pub(super) fn keep(asked: &Submitted<'_>) -> Result<Response, Problem> {
     };
     let text = serde_json::to_string(&baseline)
         .map_err(|error| Problem::internal(format!("the figures cannot be written: {error}")))?;
-    asked.app.store.put_document(BASELINE, &text)?;
+    asked.app.store.put_document(FIGURES, &text)?;
     Ok(see_other("/statistics#baseline"))
 }

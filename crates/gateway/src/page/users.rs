@@ -10,14 +10,16 @@ use store::UserRecord;
 
 use super::account::{ask, session_table};
 use super::actions::Submitted;
+use super::changed::drawn_from;
 use super::list::{Column, Filter, List, Listed, Source};
 use super::marks::{Meaning, mark};
 use super::passkeys;
 use super::sentence::count;
 use super::view::View;
 use super::{Page, Section, Update};
-use crate::access::{Admission, PASSWORD_LENGTH, Secret, UserRequest};
+use crate::access::{Admission, Factors, PASSWORD_LENGTH, Secret, UserRequest, UserUpdate};
 use crate::body::Query;
+use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -99,12 +101,15 @@ fn ways(user: &UserRecord) -> String {
     if all.is_empty() { "nothing yet".to_owned() } else { all.join(", ") }
 }
 
-fn role_boxes(chosen: &[Role]) -> Markup {
+/// The field of a role in forms.
+pub(super) const ROLE: &str = "role";
+
+pub(super) fn role_boxes(chosen: &[Role]) -> Markup {
     html! {
         fieldset class="roles" {
             legend { "Roles" }
             @for role in Role::ALL {
-                label { input type="checkbox" name="role" value=(role) checked[chosen.contains(&role)]; " " (role) }
+                label { input type="checkbox" name=(ROLE) value=(role) checked[chosen.contains(&role)]; " " (role) }
             }
         }
     }
@@ -144,8 +149,10 @@ pub(super) fn detail(app: &App, view: &View, name: &str) -> Result<Page, Problem
             a href={ "/audit?who=" (user.name) } { "What it did" }
         }
     };
+    let from = drawn_from(&Standing::user(&user));
     let roles = html! {
         form class="fill-in" method="post" action={ "/users/" (user.name) "/roles" } {
+            (from)
             (role_boxes(&user.roles))
             div class="actions" { button type="submit" { "Set the roles" } span class="quiet" { "for its tokens too, from the next request on" } }
         }
@@ -160,15 +167,15 @@ pub(super) fn detail(app: &App, view: &View, name: &str) -> Result<Page, Problem
             Section::still("roles", roles),
             Section::tried("sessions", Update::Never, "Sessions", sessions)?,
             Section::tried("passkeys", Update::Never, "Passkeys", passkeys::of_user(app, view, name))?,
-            Section::still("dangers", dangers(&user)),
+            Section::still("dangers", dangers(&user, &from)),
         ],
     })
 }
 
 /// What shuts somebody out, or lets them in.
-fn dangers(user: &UserRecord) -> Markup {
+fn dangers(user: &UserRecord, from: &Markup) -> Markup {
     let to = |what: &str| format!("/users/{}/{what}", user.name);
-    let admission = |word: &str| html! { input type="hidden" name="admission" value=(word); };
+    let admission = |word: &str| html! { (from) input type="hidden" name="admission" value=(word); };
     html! {
         h2 { "Ways in" }
         div class="actions asks" {
@@ -177,25 +184,40 @@ fn dangers(user: &UserRecord) -> Markup {
             } @else {
                 (ask("Shut out", "It cannot sign in, its sessions end, and its tokens are refused, until it is let in again.", &to("admission"), admission("disabled")))
             }
-            (ask("Set the password", "Its sessions end. Tell the password by a way that nobody reads.", &to("password"), html! {
+            (ask("Set the password", "Its sessions end; its tokens go on until they are revoked. Tell the password by a way that nobody reads.", &to("password"), html! {
+                (from)
                 label { "New password" input type="password" name="new" required minlength=(PASSWORD_LENGTH) autocomplete="new-password"; }
+                label { input type="checkbox" name="factors" value="forget"; " Forget second factor, recovery codes and passkeys: somebody else may have made them" }
             }))
             @if user.totp.is_some() {
-                (ask("Remove the second factor", "It signs in by its password alone until it enrols another: for who lost authenticator and recovery codes.", &to("totp/remove"), html! {}))
+                (ask("Remove the second factor", "It signs in by its password alone until it enrols another: for who lost authenticator and recovery codes.", &to("totp/remove"), from.clone()))
             }
         }
     }
 }
 
-fn roles(form: &Query) -> Result<Vec<Role>, Problem> {
+pub(super) fn roles(form: &Query) -> Result<Vec<Role>, Problem> {
     let unknown = |text: &str| {
-        Problem::field("role", format!("{text:?} is no role; give {}", names(&Role::ALL).join(", ")))
+        Problem::field(ROLE, format!("{text:?} is no role; give {}", names(&Role::ALL).join(", ")))
     };
-    form.all("role").map(|text| text.parse().map_err(|_| unknown(text))).collect()
+    form.all(ROLE).map(|text| text.parse().map_err(|_| unknown(text))).collect()
 }
 
 fn page_of(name: &str) -> Response {
     see_other(&format!("/users/{name}"))
+}
+
+/// What forms about a user overwrite.
+pub(super) fn overwritten(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
+    Ok(Overwritten::User(asked.name.to_owned()))
+}
+
+/// The user a form is about, who may no more than who asks: a token with a scope makes nobody who may more.
+pub(super) fn bound(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
+    let access = asked.app.door.access();
+    let user = access.user(asked.name)?;
+    access.bound_to(asked.identity, &user.roles)?;
+    Ok(user)
 }
 
 pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
@@ -206,11 +228,15 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
         roles: roles(&asked.form)?,
         password: asked.form.text("password").map(Secret::new),
     };
-    Ok(page_of(&asked.app.door.access().create_user(request)?.name))
+    let access = asked.app.door.access();
+    access.bound_to(asked.identity, &request.roles)?;
+    Ok(page_of(&access.create_user(request)?.name))
 }
 
 pub(super) fn set_roles(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.door.access().set_roles(asked.name, roles(&asked.form)?)?;
+    let (access, roles) = (asked.app.door.access(), roles(&asked.form)?);
+    access.bound_to(asked.identity, &roles)?;
+    access.set_roles(&bound(asked)?.name, roles)?;
     Ok(page_of(asked.name))
 }
 
@@ -220,17 +246,24 @@ pub(super) fn set_admission(asked: &Submitted<'_>) -> Result<Response, Problem> 
         Some("disabled") => Admission::Disabled,
         _ => return Err(Problem::field("admission", "give enabled or disabled")),
     };
-    asked.app.door.access().set_admission(asked.name, admission)?;
+    asked.app.door.access().set_admission(&bound(asked)?.name, admission)?;
     Ok(page_of(asked.name))
 }
 
 pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
+    let read = |text: &str| match text {
+        "forget" => Some(Factors::Forgotten),
+        "keep" => Some(Factors::Kept),
+        _ => None,
+    };
+    let factors = asked.form.read("factors", read, || "keep or forget".to_owned())?.unwrap_or_default();
     let new = Secret::new(asked.form.text("new").unwrap_or_default());
-    asked.app.door.access().set_password(asked.name, &new)?;
+    let update = UserUpdate { password: Some(new), factors, ..UserUpdate::default() };
+    asked.app.door.access().update_user(&bound(asked)?, update)?;
     Ok(page_of(asked.name))
 }
 
 pub(super) fn remove_totp(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.door.access().remove_totp(asked.name)?;
+    asked.app.door.access().remove_totp(&bound(asked)?.name)?;
     Ok(page_of(asked.name))
 }

@@ -1,9 +1,9 @@
-//! Users, tokens and sessions on the wire. No shape has a field for a secret but those of what was just made.
+//! Users, tokens, passkeys and sessions on the wire. No shape has a field for a secret but those of what was just made.
 
 use domain::{Identity, Permission, Proof, Role, Time};
 use schemars::JsonSchema;
 use serde::Serialize;
-use store::{SessionHolder, SessionRecord, TokenOwner, TokenRecord, UserRecord};
+use store::{PasskeyRecord, SessionHolder, SessionRecord, TokenOwner, TokenRecord, UserRecord};
 
 use crate::access::{Enrolment, LOCAL_TOKEN, MadeToken, RecoveryCodes, Secret};
 
@@ -150,6 +150,37 @@ impl From<&SessionRecord> for SessionShape {
             created_at: session.created.rfc3339(),
             used_at: session.used.rfc3339(),
             expires_at: session.expires.rfc3339(),
+        }
+    }
+}
+
+/// A passkey, without its key.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PasskeyShape {
+    id: String,
+    /// Whose it is.
+    user: String,
+    /// What its user calls it.
+    name: String,
+    /// The host that it signs in to.
+    host: String,
+    /// Whether its authenticator may copy it to other devices.
+    backup_eligible: bool,
+    created_at: String,
+    /// When it last signed in.
+    used_at: Option<String>,
+}
+
+impl PasskeyShape {
+    pub(crate) fn new(passkey: &PasskeyRecord, user: &str) -> Self {
+        Self {
+            id: passkey.id.to_string(),
+            user: user.to_owned(),
+            name: passkey.name.clone(),
+            host: passkey.rp_id.clone(),
+            backup_eligible: passkey.backup_eligible,
+            created_at: passkey.created.rfc3339(),
+            used_at: passkey.used.map(Time::rfc3339),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::infra::{encoded, printed, word};
 use super::password::PasswordSource;
 use super::show::table;
 use super::{Exit, Failure, Global, Output};
+use crate::client::Client;
 
 /// What to do with users.
 #[derive(Debug, Subcommand)]
@@ -40,10 +41,13 @@ pub(crate) enum UsersCommand {
         /// Whom.
         name: String,
     },
-    /// Give a user another password, which ends its sessions.
+    /// Give a user another password, which ends its sessions. Its tokens go on.
     Password {
         /// Whom.
         name: String,
+        /// Second factor, recovery codes and passkeys go, too: for an account that somebody else may have got into.
+        #[arg(long)]
+        forget_factors: bool,
         #[command(flatten)]
         password: PasswordSource,
     },
@@ -51,6 +55,21 @@ pub(crate) enum UsersCommand {
     RemoveTotp {
         /// Whose.
         name: String,
+    },
+    /// The passkeys of a user. They are made in a browser, on the page of one's account.
+    Passkeys {
+        /// Whose. Default: one's own.
+        name: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove a passkey, which signs in no more.
+    RemovePasskey {
+        /// Its name or its id.
+        passkey: String,
+        /// Whose. Default: one's own.
+        #[arg(long = "of", value_name = "NAME")]
+        user: Option<String>,
     },
     /// Shut a user out for good: its tokens are revoked, password, second factor and passkeys go; the name stays taken.
     Remove {
@@ -123,9 +142,12 @@ pub(super) fn users(global: &Global, command: &UsersCommand) -> Result<Exit, Fai
         UsersCommand::Roles { name, roles } => changed(name, &json!({ "roles": roles })),
         UsersCommand::Disable { name } => changed(name, &json!({ "disabled": true })),
         UsersCommand::Enable { name } => changed(name, &json!({ "disabled": false })),
-        UsersCommand::Password { name, password } => {
-            changed(name, &json!({ "password": password.chosen("new password: ")? }))
+        UsersCommand::Password { name, forget_factors, password } => {
+            let factors = if *forget_factors { "forget" } else { "keep" };
+            changed(name, &json!({ "password": password.chosen("new password: ")?, "factors": factors }))
         }
+        UsersCommand::Passkeys { name, output } => list_passkeys(global, name.as_deref(), *output),
+        UsersCommand::RemovePasskey { passkey, user } => remove_passkey(global, passkey, user.as_deref()),
         UsersCommand::RemoveTotp { name } => {
             let user: Value = global.client()?.delete(&format!("{}/totp", user_path(name)))?;
             said(&user)
@@ -171,6 +193,41 @@ fn list_users(global: &Global, output: Output) -> Result<Exit, Failure> {
     };
     let rows: Vec<_> = users.iter().map(row).collect();
     printed(&table(&["NAME", "ROLES", "DISABLED", "TOTP", "SIGNED IN"], &rows))
+}
+
+/// The passkeys of a user, or one's own.
+fn passkeys(client: &Client, of: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let path = match of {
+        Some(name) => format!("{}/passkeys", user_path(name)),
+        None => "/api/v3/access/me/passkeys".to_owned(),
+    };
+    Ok(client.get(&path)?)
+}
+
+fn list_passkeys(global: &Global, of: Option<&str>, output: Output) -> Result<Exit, Failure> {
+    let passkeys = passkeys(&global.client()?, of)?;
+    if output.json {
+        return printed(&format!("{:#}\n", Value::Array(passkeys)));
+    }
+    let row = |passkey: &Value| {
+        ["name", "host", "created_at", "used_at", "id"].map(|field| word(&passkey[field])).to_vec()
+    };
+    let rows: Vec<_> = passkeys.iter().map(row).collect();
+    printed(&table(&["NAME", "HOST", "MADE", "USED", "ID"], &rows))
+}
+
+fn remove_passkey(global: &Global, named: &str, of: Option<&str>) -> Result<Exit, Failure> {
+    let client = global.client()?;
+    let all = passkeys(&client, of)?;
+    let found = all.iter().find(|passkey| passkey["name"] == named || passkey["id"] == named);
+    let Some(id) = found.and_then(|passkey| passkey["id"].as_str()) else {
+        let message = format!("there is no passkey {named:?}; `homeostat users passkeys` lists them");
+        return Err(Failure { exit: Exit::Usage, message });
+    };
+    let path = if of.is_some() { "/api/v3/access/passkeys" } else { "/api/v3/access/me/passkeys" };
+    let left: Vec<Value> = client.delete(&format!("{path}/{id}"))?;
+    provider::say!("{named} is removed; {} left", left.len());
+    Ok(Exit::Done)
 }
 
 fn create_user(global: &Global, args: &CreateUser) -> Result<Exit, Failure> {

@@ -62,6 +62,8 @@ const WRITES: [(&str, By); 37] = {
         ("PATCH /api/v3/access/users/{name}", By::Command("users roles")),
         ("DELETE /api/v3/access/users/{name}", By::Command("users remove")),
         ("DELETE /api/v3/access/users/{name}/totp", By::Command("users remove-totp")),
+        ("DELETE /api/v3/access/me/passkeys/{id}", By::Command("users remove-passkey")),
+        ("DELETE /api/v3/access/passkeys/{id}", By::Command("users remove-passkey")),
     ]
 };
 

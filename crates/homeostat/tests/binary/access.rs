@@ -41,6 +41,9 @@ fn access() {
     let users = run(&["users", "list", "--json"]).done().json();
     assert_eq!((&users[0]["name"], &users[0]["roles"]), (&json!("ada"), &json!(["viewer"])));
     run(&["users", "roles", "ada", "viewer", "approver"]).done();
+    fed(&fleet, &["users", "password", "ada", "--forget-factors"], &line).done();
+    assert_eq!(run(&["users", "passkeys", "ada", "--json"]).done().json(), json!([]));
+    refused(&run(&["users", "remove-passkey", "laptop", "--of", "ada"]), 2, &["no passkey \"laptop\""]);
 
     // As if the server were elsewhere.
     let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
@@ -145,5 +148,12 @@ fn two_people() {
     for own in [&laptop, &pipeline] {
         refused(&as_whom(own, &["approve", id]), 4, &["ada asked for this plan", "two_people"]);
     }
+    // Whoever holds the token of the data directory made this one, and has it.
+    let nobodys = made(json!({ "name": "nobody's", "roles": ["admin"] }));
+    as_whom(&bobs, &["reject", id]).done();
+    let waits = as_whom(&nobodys, &["infra", "delete", "small", "--json"]);
+    let plan: Value = serde_json::from_str(&waits.out).unwrap();
+    let id = plan["id"].as_str().unwrap();
+    refused(&fed(&fleet, &["approve", id], ""), 4, &["local token asked for this plan", "two_people"]);
     as_whom(&bobs, &["approve", id]).done();
 }

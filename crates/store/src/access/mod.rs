@@ -18,7 +18,7 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 pub use passkeys::{PasskeyRecord, PasskeySaved};
 pub use sessions::{SessionHolder, SessionRecord, SignedInBy};
 pub use tokens::{NewToken, TokenOwner, TokenRecord};
-pub use users::{OidcSubject, UserChange, UserChanged, UserRecord, UserSaved};
+pub use users::{EndedSessions, Factors, OidcSubject, UserChange, UserChanged, UserRecord, UserSaved};
 
 /// SHA-256 of a secret that is random enough to need no more: a token, a cookie's value, a recovery code.
 #[derive(Clone, Copy, PartialEq, Eq)]

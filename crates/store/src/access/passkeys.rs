@@ -121,6 +121,17 @@ impl Store {
         })
     }
 
+    /// The passkey of an id here, with its user as it is now.
+    pub fn passkey(&self, id: PasskeyId) -> Result<Option<(PasskeyRecord, UserRecord)>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(&select("passkeys.id = ?1"))?
+                .query_row([id.to_string()], |row| Ok(read(row)))
+                .optional()?
+                .transpose()
+        })
+    }
+
     /// Notes that a passkey signed in, with the count its authenticator gave. Returns false where the count is not above
     /// the last one (unless neither counts), or the passkey is gone. May use the reserve, as signing in does.
     pub fn use_passkey(&self, id: PasskeyId, sign_count: u32, now: Time) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! API tokens: the table `tokens`. Of the secret there is its hash alone.
 
+use domain::access::{LOCAL_TOKEN, TOKEN_NAME};
 use domain::{Permissions, Role, Time, TokenId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -125,16 +126,17 @@ impl Store {
         self.read(|connection| one(connection, "tokens.secret_hash = ?1", secret))
     }
 
-    /// The person behind the name of an identity: a token's is its owner's, where a user owns it. A token of the data
-    /// directory's, and every other name, is who it says.
+    /// The person behind the name of an identity: a token's is its owner, and of one that was made with the token of the data
+    /// directory, who holds that. Every other name is who it says.
     pub fn person_behind(&self, name: &str) -> Result<String> {
-        let owner = match name.strip_prefix(domain::access::TOKEN_NAME) {
+        let owner = match name.strip_prefix(TOKEN_NAME) {
             Some(token) => self.token_of_name(token)?.map(|token| token.owner),
             None => None,
         };
         Ok(match owner {
             Some(TokenOwner::User(user)) => user.name,
-            Some(TokenOwner::LocalToken) | None => name.to_owned(),
+            Some(TokenOwner::LocalToken) => LOCAL_TOKEN.to_owned(),
+            None => name.to_owned(),
         })
     }
 

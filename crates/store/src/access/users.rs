@@ -64,10 +64,34 @@ pub struct UserChange {
     pub display_name: Option<String>,
     /// What it may do, from the next request on.
     pub roles: Option<Vec<Role>>,
-    /// Whether it is shut out, which ends its sessions.
+    /// Whether it is shut out, which ends sessions.
     pub disabled: Option<bool>,
-    /// Another password, which ends its sessions.
+    /// Another password, which ends sessions.
     pub password_hash: Option<PasswordHash>,
+    /// What becomes of its other ways in.
+    pub factors: Factors,
+    /// Which sessions end, where something is changed that ends any.
+    pub sessions: EndedSessions,
+}
+
+/// What becomes of a user's second factor and passkeys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Factors {
+    /// They stay as they are.
+    #[default]
+    Kept,
+    /// TOTP, its recovery codes and every passkey go, which ends sessions.
+    Forgotten,
+}
+
+/// Which sessions of a user end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EndedSessions {
+    /// All.
+    #[default]
+    All,
+    /// None.
+    None,
 }
 
 /// Whether a user could be changed.
@@ -158,15 +182,20 @@ impl Store {
 
     /// Changes a user in all fields or in none, and only where what people manage of it is still as in `read`.
     pub fn update_user(&self, read: &UserRecord, change: &UserChange) -> Result<UserChanged> {
-        let UserChange { display_name, roles, disabled, password_hash } = change;
+        let UserChange { display_name, roles, disabled, password_hash, factors, sessions } = change;
+        let is_proof = disabled.is_some() || password_hash.is_some() || *factors == Factors::Forgotten;
         let roles = roles.as_ref().map(to_json).transpose()?;
         let changed = self.write(Purpose::Record, |tx| {
             let Some(now) = one(tx, "name = ?1", &[&read.name])? else { return Ok(UserChanged::Unknown) };
             if managed(&now) != managed(read) {
                 return Ok(UserChanged::Meanwhile);
             }
-            if disabled.is_some() || password_hash.is_some() {
+            if is_proof && *sessions == EndedSessions::All {
                 end_sessions(tx, &read.name)?;
+            }
+            if *factors == Factors::Forgotten {
+                forget_totp(tx, &read.name)?;
+                forget_passkeys(tx, &read.name)?;
             }
             tx.execute(
                 "UPDATE users SET display_name = coalesce(?2, display_name), roles = coalesce(?3, roles),
@@ -189,18 +218,15 @@ impl Store {
         let (boot_us, wall_us) = column(now);
         self.change_user(name, |tx| {
             end_sessions(tx, name)?;
-            forget_recovery(tx, name)?;
-            tx.execute("DELETE FROM passkeys WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
+            forget_totp(tx, name)?;
+            forget_passkeys(tx, name)?;
             tx.execute(
                 "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
                  WHERE revoked_wall_us IS NULL AND owner = (SELECT id FROM users WHERE name = ?1)",
                 params![name, boot_us, wall_us],
             )?;
-            Ok(tx.execute(
-                "UPDATE users SET disabled = 1, password_hash = NULL, totp_sealed = NULL, totp_pending = NULL,
-                     totp_step = NULL WHERE name = ?1",
-                [name],
-            )? == 1)
+            Ok(tx.execute("UPDATE users SET disabled = 1, password_hash = NULL WHERE name = ?1", [name])?
+                == 1)
         })
     }
 
@@ -217,14 +243,6 @@ impl Store {
         self.change_user(name, |tx| {
             end_sessions(tx, name)?;
             Ok(tx.execute("UPDATE users SET disabled = ?2 WHERE name = ?1", params![name, disabled])? == 1)
-        })
-    }
-
-    /// Replaces a user's password, which ends its sessions. Returns whether there is one of this name.
-    pub fn set_user_password(&self, name: &str, hash: &PasswordHash) -> Result<bool> {
-        self.change_user(name, |tx| {
-            end_sessions(tx, name)?;
-            Ok(tx.execute("UPDATE users SET password_hash = ?2 WHERE name = ?1", params![name, hash])? == 1)
         })
     }
 
@@ -265,13 +283,7 @@ impl Store {
 
     /// Takes TOTP and its recovery codes from a user. Returns whether there is one of this name.
     pub fn remove_totp(&self, name: &str) -> Result<bool> {
-        self.change_user(name, |tx| {
-            forget_recovery(tx, name)?;
-            Ok(tx.execute(
-                "UPDATE users SET totp_sealed = NULL, totp_pending = NULL, totp_step = NULL WHERE name = ?1",
-                [name],
-            )? == 1)
-        })
+        self.change_user(name, |tx| forget_totp(tx, name))
     }
 
     /// Uses up the code of a time step. Returns false where it, or a later one, was used already.
@@ -364,8 +376,22 @@ fn end_sessions(connection: &Connection, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes TOTP and its recovery codes from a user. Returns whether there is one of this name.
+fn forget_totp(connection: &Connection, name: &str) -> Result<bool> {
+    forget_recovery(connection, name)?;
+    Ok(connection.execute(
+        "UPDATE users SET totp_sealed = NULL, totp_pending = NULL, totp_step = NULL WHERE name = ?1",
+        [name],
+    )? == 1)
+}
+
 fn forget_recovery(connection: &Connection, name: &str) -> Result<()> {
     connection
         .execute("DELETE FROM recovery_codes WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
+    Ok(())
+}
+
+fn forget_passkeys(connection: &Connection, name: &str) -> Result<()> {
+    connection.execute("DELETE FROM passkeys WHERE user = (SELECT id FROM users WHERE name = ?1)", [name])?;
     Ok(())
 }

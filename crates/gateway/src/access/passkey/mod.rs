@@ -303,10 +303,25 @@ impl Access {
         Ok(self.store().passkeys_of(self.user(user)?.id)?)
     }
 
-    /// Removes a passkey of a user: it signs in no more. One that is gone is no error.
+    /// A passkey with its user.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::UnknownPasskey`] where there is none of this id.
+    pub fn passkey(&self, id: PasskeyId) -> Result<(PasskeyRecord, UserRecord), AccessError> {
+        self.store().passkey(id)?.ok_or(AccessError::UnknownPasskey(id))
+    }
+
+    /// Removes a passkey of a user: it signs in no more. Sessions that it began go on.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::UnknownPasskey`] where the user has none of this id.
     pub fn remove_passkey(&self, user: &UserRecord, id: PasskeyId) -> Result<(), AccessError> {
-        self.store().remove_passkey(user.id, id)?;
-        Ok(())
+        match self.store().remove_passkey(user.id, id)? {
+            true => Ok(()),
+            false => Err(AccessError::UnknownPasskey(id)),
+        }
     }
 
     fn challenges(&self) -> &Challenges {

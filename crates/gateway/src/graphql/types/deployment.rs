@@ -7,6 +7,7 @@ use domain::{SeenBy, Snapshot};
 
 use super::service::ready;
 use crate::graphql::scalars::DateTime;
+use crate::overwritten::Standing;
 
 /// Changes of version that are told of each service, at most.
 const HISTORY_MAX: usize = 50;
@@ -22,6 +23,9 @@ pub(in crate::graphql) struct Deployment {
     version: Option<String>,
     /// How many instances should be there; null where the service is not declared here.
     replicas: Option<u32>,
+    /// Another one wherever another number of instances should be there; `ifMatch` takes it. Null where the service is not
+    /// declared here.
+    etag: Option<String>,
     /// How many are ready; null where the service is not declared here.
     ready: Option<usize>,
     /// Whether a change is under way.
@@ -93,6 +97,7 @@ impl Deployment {
             let deployment = Self {
                 version: state.release.version.clone(),
                 replicas: Some(state.replicas),
+                etag: Some(Standing::size(name, state.replicas).version),
                 ready: Some(ready(state)),
                 rolling_out: state.rolling_out,
                 ..Self::told_of(name.as_str())
@@ -119,6 +124,7 @@ impl Deployment {
             service: service.to_owned(),
             version: None,
             replicas: None,
+            etag: None,
             ready: None,
             rolling_out: false,
             history: Vec::new(),

@@ -10,6 +10,7 @@ use super::service::{Service, ready};
 use crate::graphql::operation::Operation;
 use crate::graphql::page::{Page, cost};
 use crate::graphql::scalars::{DateTime, Environment};
+use crate::overwritten::Standing;
 use crate::problem::{Code, Problem};
 use async_graphql::connection::Connection;
 
@@ -37,6 +38,11 @@ impl Infrastructure {
     /// Its name.
     async fn name(&self) -> &str {
         self.0.name.as_str()
+    }
+
+    /// Another one wherever something else is declared; `ifMatch` takes it.
+    async fn etag(&self) -> String {
+        Standing::infrastructure(&self.0).version
     }
 
     /// How careful one has to be.

@@ -4,6 +4,7 @@
 //! lies beside a row of a list is read for the whole list at once ([`issue::Family`]), so that no list costs a read a row.
 
 pub(super) mod anomaly;
+pub(super) mod automation;
 pub(super) mod change;
 pub(super) mod compute;
 pub(super) mod deployment;

@@ -9,6 +9,7 @@ use store::{PlanRecord, Store};
 use super::issue::{Family, Issue};
 use crate::control::Planned;
 use crate::graphql::scalars::{DateTime, RemediationStatus};
+use crate::overwritten::Standing;
 use crate::phrases;
 use crate::problem::Problem;
 
@@ -130,6 +131,11 @@ impl Remediation {
     /// Where it is in its life.
     async fn status(&self) -> RemediationStatus {
         self.record.status.into()
+    }
+
+    /// Another one wherever it came to be in another state; `ifMatch` takes it.
+    async fn etag(&self) -> String {
+        Standing::remediation(self.plan().id, self.record.status).version
     }
 
     /// What it does, as a name.

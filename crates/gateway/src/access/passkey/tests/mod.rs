@@ -317,9 +317,10 @@ fn a_credential_and_a_name_are_registered_once_and_removed_for_good() {
     assert_eq!(access.add_passkey(&ada, "laptop", &party(), &answer).unwrap_err().code(), "name_taken");
     assert_eq!(options["excludeCredentials"][0]["id"], b64(b"credential-one"));
     let id = access.passkeys_of("ada").unwrap()[0].id;
-    access.remove_passkey(&grace, id).unwrap();
+    assert_eq!(access.remove_passkey(&grace, id).unwrap_err().code(), "not_found");
     assert_eq!(access.passkeys_of("ada").unwrap().len(), 1, "hers alone");
     access.remove_passkey(&ada, id).unwrap();
+    assert_eq!(access.passkey(id).unwrap_err().code(), "not_found");
     authenticator.user_handle = b64(ceremony::user_handle(ada.id));
     assert!(matches!(refused(sign_in(&access, &mut authenticator)), PasskeyError::Unknown));
 }

@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
+use crate::purges;
 use crate::receiving::{self, Receiving};
 use crate::reload::{Reloading, WebhookInUse};
 use crate::signals;
@@ -154,6 +155,9 @@ impl ControlPlane {
         let series = metering.as_ref().map(Metering::store);
         let options = auditing::options(&store, config.retention.audit_days)?;
         let trail = Audit::open_with(&dir, Arc::clone(&clock), options).map_err(StartError::Audit)?;
+        if let Err(error) = purges::record_unrecorded(&dir, &store, &trail) {
+            log::error!("{}", act::in_full(&error));
+        }
         let audit_days = Arc::new(AtomicU64::new(config.retention.audit_days));
         let auditing = Auditing::start(&trail, &store, Arc::clone(&clock), Arc::clone(&audit_days));
         let auditing = auditing.map_err(StartError::Thread)?;

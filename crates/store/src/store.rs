@@ -16,8 +16,8 @@ use crate::changes::Listeners;
 use crate::directory::{Lock, Reserve};
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
-use crate::purge::INCREMENTAL;
 use crate::readers::Readers;
+use crate::room::INCREMENTAL;
 use crate::schema;
 
 /// How long a write waits for a program that reads or copies the file from outside.
@@ -188,16 +188,6 @@ impl Store {
         Ok(cut?)
     }
 
-    /// Runs `write` in one transaction and takes it back: what it would have done.
-    pub(crate) fn try_out<T>(&self, write: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
-        let mut connection = self.connection();
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&tx)?;
-        tx.rollback()?;
-        self.keep_log_short(&connection);
-        Ok(value)
-    }
-
     /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
     /// and is tried once more.
     pub(crate) fn write<T>(&self, purpose: Purpose, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
@@ -248,7 +238,7 @@ fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Resu
 
 fn prepare(connection: &Connection) -> Result<()> {
     tune(connection)?;
-    // Counts for a database that is being made; see `purge` for one that was made before.
+    // Counts for a database that is being made; see `room` for one that was made before.
     // Said again, it would be written again.
     if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;

@@ -286,6 +286,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
             rows = rest;
+            self.let_others_write();
             if go_on(&note.removed).is_break() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -31,6 +31,9 @@ pub(crate) const DATABASE: &str = "homeostat.db";
 /// the log alone would eat the reserve.
 const LOG_PAGES: i64 = 256;
 
+/// How long a removal waits at most for others that wait to write.
+const LET_OTHERS_MS: u32 = 100;
+
 /// Bytes of the log that is copied back at [`LOG_PAGES`].
 const LOG_BYTES: i64 = LOG_PAGES * 4096;
 
@@ -51,6 +54,8 @@ struct Inner {
     listeners: Arc<Listeners>,
     plans: PlanCache,
     reads: AtomicU64,
+    /// How many writes wait for the connection.
+    waiting: AtomicU64,
     reserve: Option<Reserve>,
     _lock: Option<Lock>,
 }
@@ -126,6 +131,7 @@ impl Store {
                 listeners,
                 plans,
                 reads: AtomicU64::new(0),
+                waiting: AtomicU64::new(0),
                 reserve,
                 _lock: lock,
             }),
@@ -188,10 +194,22 @@ impl Store {
         Ok(cut?)
     }
 
+    /// Lets the writes that wait go first, for a moment at most: a lock is often taken again by who just let go of it.
+    pub(crate) fn let_others_write(&self) {
+        for _ in 0..LET_OTHERS_MS {
+            if self.inner.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
     /// and is tried once more.
     pub(crate) fn write<T>(&self, purpose: Purpose, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
+        self.inner.waiting.fetch_add(1, Ordering::Relaxed);
         let mut connection = self.connection();
+        self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
         if let (Purpose::Record, Some(reserve)) = (purpose, &self.inner.reserve)
             && !reserve.keep()
         {

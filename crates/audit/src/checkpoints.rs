@@ -110,6 +110,8 @@ fn checked(notes: &[&str], keys: &VerifyingKeys) -> Vec<Result<SignedCheckpoint,
 pub(crate) struct CheckpointFile {
     file: File,
     len: u64,
+    /// Whether another file has its name since, and is not open yet.
+    replaced: bool,
 }
 
 impl CheckpointFile {
@@ -122,7 +124,7 @@ impl CheckpointFile {
         if read.torn > 0 {
             file.set_len(read.len).and_then(|()| file.sync_all()).map_err(AuditError::file("cut", &path))?;
         }
-        Ok(Self { file, len: read.len })
+        Ok(Self { file, len: read.len, replaced: false })
     }
 
     /// Removes those of fewer records than the log begins with: nothing is left that they could be compared with.
@@ -131,13 +133,19 @@ impl CheckpointFile {
         read.all.retain(|one| one.checkpoint.size >= first);
         let text: String = read.all.iter().map(|one| format!("{}\n", one.note)).collect();
         write_file(&layout.checkpoints(), text.as_bytes(), 0o600)?;
-        layout.sync(&layout.audit())?;
+        // What is written from now on must not go into the file that was.
+        self.replaced = true;
         *self = Self::open(layout, &Checkpoints { len: text.len() as u64, torn: 0, all: read.all })?;
-        Ok(())
+        layout.sync(&layout.audit())
     }
 
     /// Adds one and waits for the disk. What was written of one that failed does not stay.
     pub(crate) fn add(&mut self, note: &str) -> io::Result<()> {
+        if self.replaced {
+            return Err(io::Error::other(
+                "it was replaced and is not open; what removes old records opens it",
+            ));
+        }
         let text = format!("{note}\n");
         let written = self.file.write_all_at(text.as_bytes(), self.len).and_then(|()| self.file.sync_data());
         if written.is_err() {

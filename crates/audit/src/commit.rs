@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -45,6 +46,8 @@ pub(crate) enum Asked {
     Keys(Sender<Result<VerifyingKeys>>),
     /// That the log begins there, and nothing before is kept.
     Beginning(Beginning, Sender<Result<()>>),
+    /// That what an earlier removal could not finish is finished; whether there was something.
+    Leftover(Sender<Result<bool>>),
 }
 
 /// What there is to do.
@@ -78,6 +81,8 @@ pub(crate) struct Committer {
     pub(crate) checkpoints: CheckpointFile,
     /// Where the log begins.
     pub(crate) beginning: Beginning,
+    /// Whether something that lies before it is still there.
+    pub(crate) leftover: bool,
     pub(crate) current: Option<Current>,
     pub(crate) frontier: Frontier,
     pub(crate) last: Hash,
@@ -175,9 +180,10 @@ impl Committer {
 
     /// Sees to a segment with room that is not too old. Returns how long it is.
     fn segment(&mut self, now: u32) -> io::Result<u64> {
+        let segment_age = self.shared.segment_age.load(Ordering::Relaxed);
         let fits = |current: &&mut Current| {
             let age = current.begun.map_or(0, |begun| now.saturating_sub(begun));
-            current.len < self.options.segment_bytes && u64::from(age) < self.options.segment_age.as_secs()
+            current.len < self.options.segment_bytes && u64::from(age) < segment_age
         };
         if let Some(current) = self.current.as_mut().filter(fits) {
             current.begun.get_or_insert(now);
@@ -304,6 +310,7 @@ impl Committer {
             Asked::Checkpoint(answer) => drop(answer.send(self.newest_checkpoint())),
             Asked::Keys(answer) => drop(answer.send(self.rotate())),
             Asked::Beginning(beginning, answer) => drop(answer.send(self.begin_with(beginning))),
+            Asked::Leftover(answer) => drop(answer.send(self.finish_removal())),
         }
     }
 
@@ -349,8 +356,19 @@ impl Committer {
         retained::write(&self.layout, &note)?;
         self.shared.index.write().unwrap_or_else(PoisonError::into_inner).begin_with(beginning.size());
         self.beginning = beginning;
+        self.leftover = true;
+        self.finish_removal().map(|_| ())
+    }
+
+    /// Removes what lies before the beginning. What fails is tried again by the next removal, and by the next start.
+    fn finish_removal(&mut self) -> Result<bool> {
+        if !self.leftover {
+            return Ok(false);
+        }
         self.checkpoints.begin_with(&self.layout, self.keys.public(), self.beginning.size())?;
-        self.beginning.remove_before(&self.layout)
+        self.beginning.remove_before(&self.layout)?;
+        self.leftover = false;
+        Ok(true)
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     let newest = checkpoints.all.last().cloned();
     let (public, signed_head) = (keys.public().clone(), Some(read.newest.clone()).filter(|_| size > 0));
     let signed = SignedNow { keys: public, checkpoint: newest.clone(), head: signed_head };
-    let shared = Arc::new(Shared::new(signed));
+    let shared = Arc::new(Shared::new(signed, options.segment_age));
     let mut signed = checkpoints.signed();
     signed.push(Signed { checkpoint: read.newest.checkpoint.clone(), by: "the head".to_owned() });
     signed.extend(anchor);
@@ -71,6 +71,7 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     let damaged = read.damaged.map(|what| format!("audit/head was not finished: {what}"));
     lock(&shared.status).checkpoint_size = newest.map_or(0, |newest| newest.checkpoint.size);
     let file = CheckpointFile::open(layout, &checkpoints)?;
+    let leftover = checkpoints.all.iter().any(|one| one.checkpoint.size < beginning.size());
     let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
     let committer = Committer {
         shared,
@@ -80,6 +81,7 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
         head,
         checkpoints: file,
         beginning,
+        leftover,
         current,
         frontier,
         last,

@@ -1,8 +1,9 @@
 //! What the handles of a trail and its writer share: what waits, what is known, how it is.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::commit::{Asked, Job, Work};
 use crate::error::{AuditError, Result};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     /// `size`, `first` and `stopped` stand elsewhere.
     pub(crate) status: Mutex<Status>,
     pub(crate) signed: Mutex<SignedNow>,
+    /// A segment whose first record is so many seconds old is followed by another.
+    pub(crate) segment_age: AtomicU64,
 }
 
 /// What is signed, and what that is known by.
@@ -59,7 +62,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(signed: SignedNow) -> Self {
+    pub(crate) fn new(signed: SignedNow, segment_age: Duration) -> Self {
         Self {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -67,6 +70,7 @@ impl Shared {
             names: Names::default(),
             status: Mutex::default(),
             signed: Mutex::new(signed),
+            segment_age: AtomicU64::new(segment_age.as_secs()),
         }
     }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -241,9 +242,14 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// Where what was to be removed is not as it was written, or the disk refused.
+    /// Where what was to be removed is not as it was written, or the disk refused. What an earlier call could not finish is
+    /// finished by the next.
     pub fn remove_before(&self, before_us: i64) -> Result<Option<Removed>> {
         let shared = &self.writer.shared;
+        if shared.ask(Asked::Leftover)? {
+            let record = NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", Outcome::Done);
+            self.append(record.detail("what an earlier removal had left is gone as well"))?;
+        }
         let (first, until) = {
             let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
             (index.first(), index.removable_before(seconds(before_us)))
@@ -266,6 +272,11 @@ impl Audit {
             return Err(error);
         }
         Ok(Some(removed))
+    }
+
+    /// From now on a segment whose first record is this old is followed by another ([`Options::segment_age`]).
+    pub fn set_segment_age(&self, age: Duration) {
+        self.writer.shared.segment_age.store(age.as_secs(), Ordering::Relaxed);
     }
 
     /// By what its checkpoints are known.

@@ -159,6 +159,50 @@ fn a_removal_that_a_crash_cut_short_is_finished_by_the_next_start() {
 }
 
 #[test]
+fn a_removal_whose_last_steps_failed_is_finished_by_the_next_one() {
+    let dir = directory();
+    let audit = Audit::open_with(dir.path(), clock(), options()).unwrap();
+    fill(&audit, 0..COUNT);
+    let files = segments(dir.path()).len();
+    // In the way of the file that takes the place of the checkpoints.
+    let in_the_way = dir.path().join("audit/checkpoints.new");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(audit.remove_before(LATER).is_err());
+    assert!(audit.status().first > 0, "the log begins later by a signed note");
+    assert!(segments(dir.path()).len() >= files, "and nothing is gone yet");
+    assert!(audit.remove_before(LATER).is_err(), "it is tried again, and fails again");
+    fs::remove_dir(&in_the_way).unwrap();
+    audit.remove_before(LATER).unwrap();
+    assert!(segments(dir.path()).len() < files);
+    assert_eq!(problems(dir.path()), [""; 0]);
+    let told =
+        audit.query(&Filter { action: Some("audit.removed".to_owned()), ..Filter::default() }).unwrap();
+    let told: Vec<String> = told.records.into_iter().filter_map(|record| record.detail).collect();
+    assert!(told.iter().any(|detail| detail.contains("is gone as well")), "{told:?}");
+    // What is signed from now on is on the disk.
+    let checkpoint = audit.checkpoint().unwrap().checkpoint.size;
+    drop(audit);
+    let audit = Audit::open_with(dir.path(), clock(), options()).unwrap();
+    assert!(audit.newest_checkpoint().unwrap().checkpoint.size >= checkpoint);
+}
+
+#[test]
+fn the_age_of_a_segment_follows_what_it_is_set_to_meanwhile() {
+    let dir = directory();
+    let day = std::time::Duration::from_secs(86_400);
+    let whole = audit::Options { segment_bytes: 1 << 20, segment_age: day, ..options() };
+    let time = clock();
+    let audit = Audit::open_with(dir.path(), time.clone(), whole).unwrap();
+    fill(&audit, 0..3);
+    time.wait(std::time::Duration::from_secs(6));
+    audit.append(record(3)).unwrap();
+    assert_eq!(segments(dir.path()).len(), 1);
+    audit.set_segment_age(std::time::Duration::from_secs(5));
+    audit.append(record(4)).unwrap();
+    assert_eq!(segments(dir.path()).len(), 2);
+}
+
+#[test]
 fn what_was_changed_before_it_is_removed_is_found_and_nothing_is_removed() {
     let dir = directory();
     let audit = Audit::open_with(dir.path(), clock(), options()).unwrap();

@@ -33,6 +33,14 @@ pub(crate) struct OfPlan(PlanId);
 #[derive(Debug, Clone)]
 pub(crate) struct Why(pub(crate) String);
 
+/// Goes with an answer to what was done: what else the record says, and what came of it, which is a failure where it was
+/// not done to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Detail {
+    pub(crate) text: String,
+    pub(crate) outcome: Outcome,
+}
+
 /// Goes with the answer to who signed in: who it is.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedInAs(pub(crate) String);
@@ -188,7 +196,9 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     // Who is led to the page to sign in was refused, too.
     let outcome = match extensions.get::<Refusal>() {
         _ if status.is_server_error() => Outcome::Failed,
-        None if !status.is_client_error() => Outcome::Done,
+        None if !status.is_client_error() => {
+            extensions.get::<Detail>().map_or(Outcome::Done, |detail| detail.outcome)
+        }
         _ => Outcome::Refused,
     };
     // Who signs in is nobody until then.
@@ -197,6 +207,9 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     let mut record = NewRecord::new(who, via(identity.proof), action, path, outcome).request(id);
     if let Some(Why(why)) = extensions.get() {
         record = record.why(why.as_str());
+    }
+    if let Some(Detail { text, .. }) = extensions.get() {
+        record = record.detail(text.as_str());
     }
     if let Some(Refusal { code, detail }) = extensions.get() {
         record = record.detail(format!("{}: {detail}", code.name()));

@@ -17,6 +17,7 @@ fn what_is_over_and_old_is_said_first_and_removed_when_asked_for() {
     assert_eq!(said["dry_run"], true, "{said}");
     let removed = server.post(PURGE, json!({"older_than": "30d"})).json();
     assert_eq!(removed["dry_run"], false);
+    assert_eq!((&removed["complete"], &removed["failure"]), (&json!(true), &json!(null)), "{removed}");
     for figure in ["issues", "plans", "experiments", "events", "health_scores"] {
         assert_eq!(said[figure], removed[figure], "{figure} in {said} and {removed}");
     }

@@ -2,7 +2,8 @@
 //!
 //! The look and the scan are the same turn. A look is what notices rates (latency, errors, CPU), for which
 //! no provider has events; while a repair runs or is being verified the loop looks four times a second, and
-//! what ends at a known time is looked at then (`waiting.rs`). The scan also prunes what is past its retention.
+//! what ends at a known time is looked at then (`waiting.rs`). The scan also prunes what is past its retention,
+//! a little after each turn.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,9 +90,14 @@ fn turns(healer: &Healer, stop: &AtomicBool) {
         }
         let now = healer.now();
         if now.since(scanned) >= healer.settings().scan_interval {
-            scanned = now;
-            if let Err(error) = healer.parts.store.prune(now, healer.settings().retention) {
-                log::error!("cannot remove old records: {}", in_full(&error));
+            match healer.parts.store.prune(now, healer.settings().retention) {
+                // The rest goes after the next turn: a repair comes first.
+                Ok(round) if round.more => {}
+                Ok(_) => scanned = now,
+                Err(error) => {
+                    scanned = now;
+                    log::error!("cannot remove old records: {}", in_full(&error));
+                }
             }
         }
         healer.sleep(healer.next_look());

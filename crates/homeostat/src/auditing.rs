@@ -44,12 +44,17 @@ const AGE_SHARE: u64 = 8;
 
 /// How the trail is kept whose records stay so many days, 0 for ever, and whose newest head the store has.
 pub(crate) fn options(store: &Store, days: u64) -> Result<Options, StoreError> {
-    let default = Options::default();
-    let segment_age = match u32::try_from(days / AGE_SHARE).unwrap_or(u32::MAX) {
-        _ if days == 0 => default.segment_age,
-        share => default.segment_age.min(DAY * share.max(1)),
-    };
-    Ok(Options { segment_age, anchor: store.document(HEAD)?.as_deref().map(note_of), ..default })
+    let anchor = store.document(HEAD)?.as_deref().map(note_of);
+    Ok(Options { segment_age: segment_age(days), anchor, ..Options::default() })
+}
+
+/// How old a file of records becomes whose records stay so many days.
+fn segment_age(days: u64) -> Duration {
+    let longest = Options::default().segment_age;
+    match u32::try_from(days / AGE_SHARE).unwrap_or(u32::MAX) {
+        _ if days == 0 => longest,
+        share => longest.min(DAY * share.max(1)),
+    }
 }
 
 /// The newest head that the database of a data directory has, beside whoever has it open.
@@ -129,6 +134,8 @@ struct Keeper {
     store: Store,
     clock: Arc<dyn Clock>,
     days: Arc<AtomicU64>,
+    /// What the days were when they were looked at last.
+    days_known: Option<u64>,
     /// How many records the head counts that the store has.
     kept: u64,
     head_due: Instant,
@@ -138,14 +145,19 @@ struct Keeper {
 impl Keeper {
     fn new(audit: Audit, store: Store, clock: Arc<dyn Clock>, days: Arc<AtomicU64>) -> Self {
         let now = Instant::now();
-        Self { audit, store, clock, days, kept: 0, head_due: now, retention_due: now }
+        Self { audit, store, clock, days, days_known: None, kept: 0, head_due: now, retention_due: now }
     }
 
     /// Does what is due. Returns how long until there is something to do again.
     fn tick(&mut self) -> Duration {
         let now = Instant::now();
+        let days = self.days.load(Ordering::Relaxed);
+        if self.days_known.replace(days) != Some(days) {
+            self.audit.set_segment_age(segment_age(days));
+            self.retention_due = now;
+        }
         if now >= self.retention_due {
-            self.remove_old();
+            self.remove_old(days);
             self.retention_due = Instant::now() + RETENTION_EVERY;
         }
         if now >= self.head_due {
@@ -163,8 +175,7 @@ impl Keeper {
         }
     }
 
-    fn remove_old(&self) {
-        let days = self.days.load(Ordering::Relaxed);
+    fn remove_old(&self, days: u64) {
         let Some(age) =
             i64::try_from(DAY.as_micros()).ok().and_then(|day| day.checked_mul(days.cast_signed()))
         else {
@@ -386,6 +397,31 @@ mod tests {
             assert_eq!(audit.record(2).unwrap().action.as_str(), "audit.removed");
         }
         assert!(audit::verify(dir.path(), &audit::Trusted::default()).unwrap().holds());
+    }
+
+    #[test]
+    fn days_that_change_while_it_runs_close_files_sooner_and_remove_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::take_over(dir.path(), &SystemClock).unwrap();
+        let day_us = DAY.as_micros() as u64;
+        let clock = Arc::new(Standing(AtomicU64::new(100 * day_us)));
+        let audit = Audit::open_with(dir.path(), clock.clone(), options(&store, 0).unwrap()).unwrap();
+        let noted = || NewRecord::new("ada", Via::Server, Action::new("test.noted"), "cart", Outcome::Done);
+        let days = Arc::new(AtomicU64::new(0));
+        let mut keeper = Keeper::new(audit.clone(), store, clock.clone(), Arc::clone(&days));
+        keeper.tick();
+        audit.append(noted()).unwrap();
+        clock.0.store(110 * day_us, Ordering::Relaxed);
+        audit.append(noted()).unwrap();
+        // As a reload does. A file is closed after three days now, and what is older than thirty goes.
+        days.store(30, Ordering::Relaxed);
+        keeper.tick();
+        audit.append(noted()).unwrap();
+        assert_eq!(audit.status().first, 0);
+        clock.0.store(145 * day_us, Ordering::Relaxed);
+        days.store(31, Ordering::Relaxed);
+        keeper.tick();
+        assert_eq!(audit.status().first, 2, "the two of the first file are gone");
     }
 
     /// A wall clock that stands where it is put.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use decide::detect::Thresholds;
 use decide::plan::Policy;
 use decide::plan::policy::Ladder;
+use domain::units::show_duration;
 use serde::{Deserialize, Serialize};
 use store::Retention;
 
@@ -149,12 +150,13 @@ pub enum Witness {
 #[serde(deny_unknown_fields, default)]
 pub struct Records {
     /// Days for issues with their diagnoses and plans with their journals and outcomes, after their end, and for
-    /// experiments, after they were made; 1 to 3650.
+    /// experiments, after they were made; 1 to 3650, and no less than the longest window that repairs are counted over
+    /// (`policy.limits`, and `policy.lifting.scale_back`).
     pub records_days: u64,
     /// Days for health scores, 1 to 3650.
     pub health_days: u64,
     /// Days for the audit trail, 1 to 36500; 0 for ever. Whole files of it are removed, once a signed checkpoint covers
-    /// them, so that records are kept up to an eighth longer, at least a day, as it was set at the last start; what is left verifies from there on.
+    /// them, so that records are kept up to an eighth longer, at least a day; what is left verifies from there on.
     pub audit_days: u64,
 }
 
@@ -340,6 +342,7 @@ impl Config {
                 return Err((field.to_owned(), format!("is {days}, must be 1 to 3650")));
             }
         }
+        self.check_windows()?;
         if self.retention.audit_days > 36_500 {
             let why = format!("is {}, must be 0 to 36500", self.retention.audit_days);
             return Err(("retention.audit_days".to_owned(), why));
@@ -360,6 +363,33 @@ impl Config {
             return Err((format!("policy.{field}"), why));
         }
         Ok(())
+    }
+
+    /// Whether records stay as long as they are counted over: what is removed lifts a limit.
+    fn check_windows(&self) -> Result<(), (String, String)> {
+        let Policy { limits, lifting, .. } = &self.policy;
+        let windows = [
+            ("policy.limits.rate_window", limits.rate_window),
+            ("policy.limits.failure_window", limits.failure_window),
+            ("policy.limits.repeat_window", limits.repeat_window),
+            ("policy.limits.recurrence_window", limits.recurrence_window),
+            // What is scaled back is remembered for as long as it may recur.
+            ("policy.lifting.scale_back", lifting.scale_back.saturating_add(limits.recurrence_window)),
+        ];
+        let kept = self.retention.retention().records;
+        let Some((key, window)) = windows.into_iter().max_by_key(|(_, window)| *window) else {
+            return Ok(());
+        };
+        if window <= kept {
+            return Ok(());
+        }
+        let why = format!(
+            "is {}, must be at least {}: repairs are counted over {}, by {key}; keep records longer, or make that shorter",
+            self.retention.records_days,
+            window.as_secs().div_ceil(DAY_SECONDS),
+            show_duration(window),
+        );
+        Err(("retention.records_days".to_owned(), why))
     }
 
     /// Whether every secret that is referred to is to be had, and every file of certificates to believe.

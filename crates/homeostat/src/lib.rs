@@ -29,6 +29,7 @@ mod pid_file;
 mod platform;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod purges;
 mod receiving;
 #[cfg(test)]
 mod reference;

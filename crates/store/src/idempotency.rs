@@ -17,6 +17,9 @@ pub const KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many keys are remembered; the oldest go first. With [`KEY_BODY_MAX`] this is 80 MiB at most, whoever asks.
 pub const KEYS_MAX: usize = 5_000;
 
+/// How many old keys go when one is claimed: more than come, so that none is kept for long.
+const FORGOTTEN_AT_A_TIME: usize = 50;
+
 /// The longest body of an answer that is kept.
 pub const KEY_BODY_MAX: usize = 16 << 10;
 
@@ -51,8 +54,15 @@ impl Store {
     /// Claims a key of `who` for the request with this fingerprint. What is older than [`KEY_KEPT`] is forgotten.
     pub fn claim_key(&self, who: &str, key: &str, fingerprint: &[u8; 32], now: Time) -> Result<Claim> {
         self.write(Purpose::Repair, |tx| {
-            tx.prepare_cached("DELETE FROM idempotency WHERE began_wall_us < ?1")?
-                .execute([now.minus(KEY_KEPT).wall_us])?;
+            let since = now.minus(KEY_KEPT).wall_us;
+            tx.prepare_cached("DELETE FROM idempotency WHERE who = ?1 AND key = ?2 AND began_wall_us < ?3")?
+                .execute(params![who, key, since])?;
+            // The others a few at a time: after a quiet day there may be thousands, and all are a lot to write at once.
+            tx.prepare_cached(
+                "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency
+                     WHERE began_wall_us < ?1 ORDER BY began_wall_us LIMIT ?2)",
+            )?
+            .execute(params![since, FORGOTTEN_AT_A_TIME])?;
             let known = tx
                 .prepare_cached(
                     "SELECT fingerprint, status, headers, body FROM idempotency WHERE who = ?1 AND key = ?2",
@@ -137,6 +147,29 @@ mod tests {
         assert_eq!(claim("ann", &other, 3 * DAY_US + 1), Claim::New);
         store.release_key("ann", "k").unwrap();
         assert_eq!(claim("ann", &one, 3 * DAY_US + 1), Claim::New);
+    }
+
+    #[test]
+    fn after_a_quiet_day_old_keys_are_unknown_and_go_a_few_at_a_time() {
+        let store = Store::in_memory().unwrap();
+        let claim = |key: &str, now| store.claim_key("ann", key, &[0; 32], at(now)).unwrap();
+        let kept = || {
+            let count = |c: &rusqlite::Connection| {
+                Ok(c.query_row("SELECT count(*) FROM idempotency", [], |row| row.get::<_, usize>(0))?)
+            };
+            store.read(count).unwrap()
+        };
+        (0..200).for_each(|n| assert_eq!(claim(&n.to_string(), 2 * DAY_US + n), Claim::New));
+        let now = 4 * DAY_US;
+        assert_eq!(claim("199", now), Claim::New, "it is the newest of the old ones");
+        let mut before = kept();
+        assert!(before > 100, "{before} are left");
+        for n in 0..3 {
+            claim(&format!("new {n}"), now);
+            assert!(kept() < before, "fewer than came before");
+            before = kept();
+        }
+        assert_eq!(kept(), 4);
     }
 
     #[test]

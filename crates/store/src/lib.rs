@@ -50,10 +50,12 @@ mod purge;
 mod readers;
 mod records;
 mod retention;
+mod room;
 mod schema;
 mod slots;
 mod statistics;
 mod store;
+mod sweep;
 mod switches;
 mod timers;
 
@@ -76,8 +78,11 @@ pub use issues::IssueFilter;
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{PlanFilter, PlanPurpose, PlanRecord};
-pub use purge::{PurgeMode, RecordKind, Room, purge_told};
-pub use retention::{Pruned, Retention};
+pub use purge::{
+    PurgeEnd, PurgeId, PurgeMode, PurgeNote, PurgeOrder, Purged, RecordKind, purge_ended, purge_told,
+};
+pub use retention::{Pruned, Retention, Round};
+pub use room::Room;
 pub use slots::{SlotLimits, Started};
 pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;

@@ -1,31 +1,36 @@
-//! Removal of our own records on request, sooner than retention would, and the room it gives back to the disk.
+//! Removal of our own records on request, sooner than retention would.
 //!
-//! In: kinds of records, and how old they must be. Out: what was removed, or would be. It is the same removal as that of
+//! In: kinds of records, and how old they must be. Out: what was removed, or would be. The same goes as by
 //! [`retention`](crate::Retention), with the same exceptions: what is open, runs or is owed stays.
 //!
-//! A dry run is the removal itself, taken back at its end, so that the two cannot say different things.
+//! It is done in short transactions, so that others write between, and a disk that is nearly full has room for each. Each
+//! writes down, together with what it removes, how much that is by now ([`PurgeNote`]): whatever ends a purge half-way, the
+//! audit trail can be told what it removed.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::time::Duration;
 
 use domain::Time;
-use domain::units::show_duration;
-use rusqlite::Connection;
+use domain::units::{duration_ms, show_duration};
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::changes::Topic;
 use crate::error::{Result, StoreError};
 use crate::plans::PlanPurpose;
-use crate::retention::{Cutoffs, Pruned, remove};
-use crate::store::{Purpose, Store};
+use crate::retention::{Cutoffs, Pruned};
+use crate::store::{Purpose, Store, from_json, to_json};
+use crate::sweep::{Gone, Part, parts};
 
-/// Pages that are moved at a time while room is given back: 1 MiB, so that a repair waits for no more than that.
-const PAGES_AT_A_TIME: u32 = 256;
-
-/// The value of SQLite's `auto_vacuum` by which room is given back when it is asked for.
-pub(crate) const INCREMENTAL: i64 = 2;
+/// What the keys of the documents begin with that hold a [`PurgeNote`].
+const NOTES: &str = "purge/";
 
 /// What can be removed by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RecordKind {
     /// Closed issues with their diagnoses, where no plan of them is kept.
     Issues,
@@ -103,20 +108,91 @@ pub enum PurgeMode {
     Remove,
 }
 
-/// What became of the room of removed records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Bytes of the database with its log before.
-    pub before: u64,
-    /// Bytes after.
-    pub after: u64,
+/// Names one purge in the audit trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PurgeId(Uuid);
+
+impl From<Uuid> for PurgeId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
 }
 
-impl Room {
-    /// Bytes that the disk has more now.
-    pub fn given_back(self) -> u64 {
-        self.before.saturating_sub(self.after)
+impl PurgeId {
+    /// As it stands at the beginning of the detail of its record.
+    pub fn named(self) -> String {
+        format!("purge {self}")
     }
+}
+
+impl fmt::Display for PurgeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeOrder {
+    /// Its name.
+    pub id: PurgeId,
+    /// When it was asked for; ages are counted back from it.
+    pub now: Time,
+    /// How long a record must be over.
+    pub age: Duration,
+    /// Which.
+    pub kinds: Vec<RecordKind>,
+    /// Who asked, as the audit trail names them.
+    pub who: String,
+}
+
+/// A purge that removed something, as the database knows it until the audit trail has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeNote {
+    /// Its name.
+    pub id: PurgeId,
+    /// Who asked, as the audit trail names them.
+    pub who: String,
+    /// When it was asked for, in microseconds since 1970-01-01 UTC.
+    pub asked_us: i64,
+    /// How long a record had to be over.
+    #[serde(rename = "age_ms", with = "duration_ms")]
+    pub age: Duration,
+    /// Which.
+    pub kinds: Vec<RecordKind>,
+    /// What is gone.
+    pub removed: Pruned,
+    /// Whether nothing was left that was to go.
+    pub whole: bool,
+}
+
+impl PurgeNote {
+    fn put(&self, tx: &Transaction) -> Result<()> {
+        tx.prepare_cached("INSERT OR REPLACE INTO documents (key, value) VALUES (?1, ?2)")?
+            .execute(params![format!("{NOTES}{}", self.id), to_json(self)?])?;
+        Ok(())
+    }
+}
+
+/// How a purge ended.
+#[derive(Debug)]
+pub enum PurgeEnd {
+    /// Nothing is left that was to go.
+    Whole,
+    /// It was told to stop; what is left goes by the next one.
+    Stopped,
+    /// Something failed half-way; what was removed before is gone.
+    Failed(StoreError),
+}
+
+/// What became of a purge.
+#[derive(Debug)]
+pub struct Purged {
+    /// What is gone, also where it ended half-way.
+    pub removed: Pruned,
+    /// How it ended.
+    pub end: PurgeEnd,
 }
 
 impl Store {
@@ -125,72 +201,138 @@ impl Store {
     /// them.
     pub const PURGE_AGE_MIN: Duration = Duration::from_secs(30 * 86_400);
 
-    /// Removes what is over and older than `age`, of these kinds; what belongs to something that is kept stays.
+    /// What [`purge`](Self::purge) would remove now. It only reads.
     ///
     /// # Errors
-    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN); the store's own. Nothing was removed then.
-    pub fn purge(&self, now: Time, age: Duration, kinds: &[RecordKind], mode: PurgeMode) -> Result<Pruned> {
-        if age < Self::PURGE_AGE_MIN {
-            return Err(StoreError::TooYoung { age });
-        }
-        let before = Cutoffs { records: now.minus(age), health: now.minus(age) };
-        let pruned = match mode {
-            PurgeMode::Remove => self.write(Purpose::Repair, |tx| remove(tx, &before, kinds))?,
-            PurgeMode::DryRun => self.try_out(|tx| remove(tx, &before, kinds))?,
+    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN); the store's own.
+    pub fn purgeable(&self, now: Time, age: Duration, kinds: &[RecordKind]) -> Result<Pruned> {
+        let mut counted = Pruned::default();
+        // Whoever counts without an end reads to the end.
+        let _ = self.sweep(&old(now, age, kinds, Gone::Removable)?, |_, found| {
+            counted += found.counted;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(counted)
+    }
+
+    /// Removes what is over and older than it is ordered, of these kinds; what belongs to something that is kept stays.
+    /// Between any two of its short transactions `go_on` is asked, with what is gone by then; others write meanwhile.
+    ///
+    /// Its note stays in the database until [`purge_is_recorded`](Self::purge_is_recorded).
+    ///
+    /// # Errors
+    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN); the store's own. Nothing was
+    /// removed then.
+    pub fn purge(
+        &self,
+        order: &PurgeOrder,
+        mut go_on: impl FnMut(&Pruned) -> ControlFlow<()>,
+    ) -> Result<Purged> {
+        let PurgeOrder { id, now, age, kinds, who } = order;
+        let mut note = PurgeNote {
+            id: *id,
+            who: who.clone(),
+            asked_us: now.wall_us,
+            age: *age,
+            kinds: kinds.clone(),
+            removed: Pruned::default(),
+            whole: false,
         };
-        if mode == PurgeMode::Remove && pruned != Pruned::default() {
-            self.listeners().tell(Topic::Retention, "");
+        let swept = self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| {
+            self.remove_noted(part, &found.rows, &mut note, &mut go_on)
+        });
+        if note.removed == Pruned::default() {
+            return swept.map(|flow| Purged { removed: note.removed, end: end_of(flow) });
         }
-        Ok(pruned)
+        self.listeners().tell(Topic::Retention, "");
+        let end = match swept {
+            Ok(flow) => end_of(flow),
+            Err(error) => PurgeEnd::Failed(error),
+        };
+        if matches!(end, PurgeEnd::Whole) {
+            note.whole = true;
+            // Where it cannot be written, what the note counts is right all the same.
+            let _ = self.write(Purpose::Repair, |tx| note.put(tx));
+        }
+        Ok(Purged { removed: note.removed, end })
     }
 
-    /// Gives the room of what was removed back to the disk, a little at a time, so that a repair can write between. A
-    /// database of an earlier version is written anew once, for which nothing else is written.
-    ///
-    /// # Errors
-    /// [`StoreError::Full`] where moving takes more room than there is: what was given back until then stays given back, and
-    /// the rest is used again for new records.
-    pub fn give_back(&self) -> Result<Room> {
-        let before = self.alone(bytes)?;
-        if self.alone(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
-            let free = || self.alone(|connection| number(connection, "freelist_count"));
-            let mut left = free()?;
-            while left > 0 {
-                self.alone(move_pages)?;
-                // Whoever writes between may take some, and free some.
-                match free()? {
-                    fewer if fewer < left => left = fewer,
-                    _ => break,
+    /// Removes rows with what they add to the note; fewer at a time where the disk has no room for the log of so many.
+    fn remove_noted(
+        &self,
+        part: &Part,
+        mut rows: &[i64],
+        note: &mut PurgeNote,
+        go_on: &mut impl FnMut(&Pruned) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let mut at_a_time = rows.len();
+        while !rows.is_empty() {
+            let (some, rest) = rows.split_at(at_a_time.min(rows.len()));
+            let written = self.write(Purpose::Repair, |tx| {
+                let mut noted = note.clone();
+                noted.removed += part.remove(tx, some)?;
+                // What others removed since it was found is not of this purge.
+                if noted != *note {
+                    noted.put(tx)?;
                 }
+                Ok(noted)
+            });
+            match written {
+                Ok(noted) => *note = noted,
+                Err(StoreError::Full) if at_a_time > 1 => {
+                    at_a_time /= 2;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
-        } else {
-            self.alone(|connection| {
-                connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
-                Ok(connection.execute_batch("VACUUM")?)
-            })?;
+            rows = rest;
+            self.let_others_write();
+            if go_on(&note.removed).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        self.cut_log()?;
-        Ok(Room { before, after: self.alone(bytes)? })
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The purges of which nobody said yet that the audit trail has them: those of a process that ended before it did.
+    pub fn unrecorded_purges(&self) -> Result<Vec<PurgeNote>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT key, value FROM documents WHERE key >= ?1 AND key < ?2 ORDER BY key",
+            )?;
+            let mut rows = statement.query([NOTES, "purge0"])?;
+            let mut notes = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (key, text): (String, String) = (row.get(0)?, row.get(1)?);
+                notes.push(from_json(|| format!("document {key}"), &text)?);
+            }
+            Ok(notes)
+        })
+    }
+
+    /// The audit trail has this purge: its note goes.
+    pub fn purge_is_recorded(&self, id: PurgeId) -> Result<()> {
+        self.write(Purpose::Repair, |tx| {
+            tx.prepare_cached("DELETE FROM documents WHERE key = ?1")?.execute([format!("{NOTES}{id}")])?;
+            Ok(())
+        })
     }
 }
 
-fn number(connection: &Connection, pragma: &str) -> Result<i64> {
-    Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
+fn end_of(flow: ControlFlow<()>) -> PurgeEnd {
+    match flow {
+        ControlFlow::Continue(()) => PurgeEnd::Whole,
+        ControlFlow::Break(()) => PurgeEnd::Stopped,
+    }
 }
 
-fn move_pages(connection: &Connection) -> Result<()> {
-    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_A_TIME})"))?;
-    let mut rows = statement.query([])?;
-    // One step moves one page.
-    while rows.next()?.is_some() {}
-    Ok(())
-}
-
-/// What the database and its log take.
-fn bytes(connection: &Connection) -> Result<u64> {
-    let path = connection.path().unwrap_or_default();
-    let one = |path: &str| std::fs::metadata(path).map_or(0, |file| file.len());
-    Ok(one(path) + one(&format!("{path}-wal")))
+/// What goes, unless it is too young.
+fn old(now: Time, age: Duration, kinds: &[RecordKind], gone: Gone) -> Result<Vec<Part>> {
+    if age < Store::PURGE_AGE_MIN {
+        return Err(StoreError::TooYoung { age });
+    }
+    let before = Cutoffs { records: now.minus(age), health: now.minus(age) };
+    Ok(parts(kinds, &before, gone))
 }
 
 /// What was removed or would be, for the audit trail: one sentence.
@@ -214,4 +356,15 @@ pub fn purge_told(age: Duration, kinds: &[RecordKind], mode: PurgeMode, pruned: 
     let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
     let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
     format!("{} older than {}: {counted} {done}", kinds.join(", "), show_duration(age))
+}
+
+/// Which purge a record of the audit trail is about, and how it ended: one sentence, that begins with
+/// [`PurgeId::named`].
+pub fn purge_ended(id: PurgeId, end: &PurgeEnd) -> String {
+    let named = id.named();
+    match end {
+        PurgeEnd::Whole => named,
+        PurgeEnd::Stopped => format!("{named}; it was stopped, more is left"),
+        PurgeEnd::Failed(error) => format!("{named}; it ended half-way: {error}"),
+    }
 }

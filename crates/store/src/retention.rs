@@ -12,6 +12,7 @@
 //! | `cmdb_items`, `cmdb_relations` | [`Retention::records`] after the item was gone | what is there |
 //! | `cmdb_changes` | [`Retention::records`], and with their item | the newest of each item that is kept |
 //! | `documents`, `diagnosis/…` | as long as their issue | |
+//! | `documents`, `purge/…` | until the audit trail has the purge | |
 //! | other `documents` (lessons), `switches`, `meta` | always: a fixed number of rows | |
 //! | `slo_objectives`, `slo_blocks`, `slo_positions` | counts for the objective's period | |
 //! | `slo_remediations` | with their plan | |
@@ -19,16 +20,20 @@
 //!
 //! Outcomes are columns of their plan. What happened is told to listeners and is not stored.
 
+use std::ops::{AddAssign, ControlFlow};
 use std::time::Duration;
 
 use domain::Time;
-use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use crate::changes::Topic;
-use crate::documents::DIAGNOSES;
 use crate::error::Result;
 use crate::purge::RecordKind;
 use crate::store::{Purpose, Store};
+use crate::sweep::{Gone, parts};
+
+/// Rows that one round removes at least before it leaves the rest to the next.
+const ROWS_A_ROUND: usize = 300;
 
 /// How long records are kept, by wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +53,8 @@ impl Default for Retention {
 }
 
 /// How many rows were removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pruned {
     /// Issues.
     pub issues: usize,
@@ -70,6 +76,29 @@ pub struct Pruned {
     pub diagnoses: usize,
 }
 
+impl AddAssign for Pruned {
+    fn add_assign(&mut self, more: Self) {
+        self.issues += more.issues;
+        self.plans += more.plans;
+        self.experiments += more.experiments;
+        self.deployments += more.deployments;
+        self.events += more.events;
+        self.items += more.items;
+        self.changes += more.changes;
+        self.health_scores += more.health_scores;
+        self.diagnoses += more.diagnoses;
+    }
+}
+
+/// What one round of retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// What was removed.
+    pub removed: Pruned,
+    /// Whether there may be more that is too old: one round removes a little, so that a repair never waits for it long.
+    pub more: bool,
+}
+
 /// From when on records of each kind are removed.
 pub(crate) struct Cutoffs {
     pub(crate) records: Time,
@@ -77,82 +106,24 @@ pub(crate) struct Cutoffs {
 }
 
 impl Store {
-    /// Removes what is older than `keep` says. Never removed: open issues, plans that are unfinished, have
+    /// Removes some of what is older than `keep` says. Never removed: open issues, plans that are unfinished, have
     /// a timer, or an entry that is open or a fault in force.
-    pub fn prune(&self, now: Time, keep: Retention) -> Result<Pruned> {
+    ///
+    /// # Errors
+    /// The store's own; what was removed before stays removed.
+    pub fn prune(&self, now: Time, keep: Retention) -> Result<Round> {
         let before = Cutoffs { records: now.minus(keep.records), health: now.minus(keep.health) };
-        let pruned = self.write(Purpose::Repair, |tx| remove(tx, &before, &RecordKind::ALL))?;
-        if pruned != Pruned::default() {
+        let mut round = Round { removed: Pruned::default(), more: false };
+        let mut rows = 0;
+        let swept = self.sweep(&parts(&RecordKind::ALL, &before, Gone::Removed), |part, found| {
+            round.removed += self.write(Purpose::Repair, |tx| part.remove(tx, &found.rows))?;
+            rows += found.rows.len();
+            Ok(if rows < ROWS_A_ROUND { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        });
+        if round.removed != Pruned::default() {
             self.listeners().tell(Topic::Retention, "");
         }
-        Ok(pruned)
+        round.more = swept?.is_break();
+        Ok(round)
     }
-}
-
-/// Removes what is over and began or ended before `before`, of these kinds. What belongs to what is kept stays, so the
-/// order matters: plans, then the issues and experiments they were for.
-pub(crate) fn remove(tx: &Transaction, before: &Cutoffs, kinds: &[RecordKind]) -> Result<Pruned> {
-    let mut pruned = Pruned::default();
-    for purpose in kinds.iter().flat_map(|kind| kind.purposes()) {
-        pruned.plans += tx.execute(
-            "DELETE FROM plans WHERE purpose = ?2 AND completed_wall_us < ?1
-                 AND status IN ('success', 'failed', 'rolled_back', 'refused')
-                 AND id NOT IN (SELECT plan FROM timers)
-                 AND id NOT IN (SELECT plan FROM journal
-                     WHERE state = 'open' OR state = 'done' AND fault = 1)",
-            params![before.records.wall_us, purpose.name()],
-        )?;
-    }
-    let records = before.records.wall_us;
-    for kind in RecordKind::ALL.iter().filter(|kind| kinds.contains(kind)) {
-        match kind {
-            RecordKind::Issues => {
-                pruned.issues = tx.execute(
-                    "DELETE FROM self_healing_issues WHERE closed_at < ?1
-                         AND id NOT IN (SELECT issue_id FROM plans WHERE issue_id IS NOT NULL)",
-                    [before.records.rfc3339()],
-                )?;
-                pruned.diagnoses = tx.execute(
-                    "DELETE FROM documents WHERE substr(key, 1, length(?1)) = ?1
-                         AND substr(key, length(?1) + 1) NOT IN (SELECT id FROM self_healing_issues)",
-                    [DIAGNOSES],
-                )?;
-            }
-            RecordKind::Experiments => {
-                pruned.experiments = tx.execute(
-                    "DELETE FROM experiments WHERE created_wall_us < ?1
-                         AND status IN ('completed', 'aborted', 'failed', 'refused')
-                         AND id NOT IN (SELECT json_extract(document, '$.intent.experiment.experiment')
-                             FROM plans WHERE purpose = 'experiment')",
-                    [records],
-                )?;
-            }
-            RecordKind::Deployments => {
-                pruned.deployments = tx.execute(
-                    "DELETE FROM deployments WHERE began_wall_us < ?1 AND EXISTS (SELECT 1 FROM deployments AS later
-                         WHERE later.service = deployments.service
-                             AND (later.began_wall_us, later.id) > (deployments.began_wall_us, deployments.id))",
-                    [records],
-                )?;
-            }
-            RecordKind::Events => {
-                pruned.events = tx.execute("DELETE FROM posted_events WHERE to_wall_us < ?1", [records])?;
-            }
-            RecordKind::Configuration => {
-                pruned.items = tx.execute("DELETE FROM cmdb_items WHERE gone_wall_us < ?1", [records])?;
-                pruned.changes = tx.execute(
-                    "DELETE FROM cmdb_changes WHERE (at_wall_us < ?1 OR item NOT IN (SELECT id FROM cmdb_items))
-                         AND sequence NOT IN (SELECT sequence FROM cmdb_items)",
-                    [records],
-                )?;
-            }
-            RecordKind::Health => {
-                pruned.health_scores = tx
-                    .execute("DELETE FROM health_scores WHERE taken_wall_us < ?1", [before.health.wall_us])?;
-            }
-            // Plans alone.
-            RecordKind::Remediations | RecordKind::Operations => {}
-        }
-    }
-    Ok(pruned)
 }

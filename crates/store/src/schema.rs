@@ -8,7 +8,8 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 10] = [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS];
+pub(crate) const SCRIPTS: [&str; 11] =
+    [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS, REMOVAL];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -337,6 +338,18 @@ CREATE TABLE passkeys (
     UNIQUE (user, name)
 );
 ";
+
+/// Indexes by which retention finds what is old without looking at what is not.
+const REMOVAL: &str = "
+CREATE INDEX plans_of_experiment ON plans (CAST(CASE WHEN json_valid(document)
+    THEN json_extract(document, '$.intent.experiment.experiment') END AS TEXT)) WHERE purpose = 'experiment';
+CREATE INDEX experiments_created ON experiments (created_wall_us);
+CREATE INDEX cmdb_items_gone ON cmdb_items (gone_wall_us) WHERE gone_wall_us IS NOT NULL;
+";
+
+/// The experiment of a plan `p`, as `plans_of_experiment` has it.
+pub(crate) const EXPERIMENT_OF_PLAN: &str = "CAST(CASE WHEN json_valid(p.document)
+    THEN json_extract(p.document, '$.intent.experiment.experiment') END AS TEXT)";
 
 /// Brings the database up to the newest of `scripts`, each version in its own transaction.
 pub(crate) fn upgrade(connection: &mut Connection, path: &Path, scripts: &[&str]) -> Result<()> {

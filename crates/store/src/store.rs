@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Clock;
@@ -16,8 +16,8 @@ use crate::changes::Listeners;
 use crate::directory::{Lock, Reserve};
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
-use crate::purge::INCREMENTAL;
 use crate::readers::Readers;
+use crate::room::INCREMENTAL;
 use crate::schema;
 
 /// How long a write waits for a program that reads or copies the file from outside.
@@ -30,6 +30,9 @@ pub(crate) const DATABASE: &str = "homeostat.db";
 /// must leave room in the reserve for the database to grow, else nothing could be copied on a full disk and
 /// the log alone would eat the reserve.
 const LOG_PAGES: i64 = 256;
+
+/// How long a removal waits at most for others that wait to write.
+const LET_OTHERS: Duration = Duration::from_millis(100);
 
 /// Bytes of the log that is copied back at [`LOG_PAGES`].
 const LOG_BYTES: i64 = LOG_PAGES * 4096;
@@ -51,6 +54,10 @@ struct Inner {
     listeners: Arc<Listeners>,
     plans: PlanCache,
     reads: AtomicU64,
+    /// How many writes wait for the connection.
+    waiting: Mutex<u32>,
+    /// Told when no write waits any more.
+    turns: Condvar,
     reserve: Option<Reserve>,
     _lock: Option<Lock>,
 }
@@ -126,6 +133,8 @@ impl Store {
                 listeners,
                 plans,
                 reads: AtomicU64::new(0),
+                waiting: Mutex::new(0),
+                turns: Condvar::new(),
                 reserve,
                 _lock: lock,
             }),
@@ -188,20 +197,34 @@ impl Store {
         Ok(cut?)
     }
 
-    /// Runs `write` in one transaction and takes it back: what it would have done.
-    pub(crate) fn try_out<T>(&self, write: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
-        let mut connection = self.connection();
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = write(&tx)?;
-        tx.rollback()?;
-        self.keep_log_short(&connection);
-        Ok(value)
+    /// Lets the writes that wait go first, for a moment at most: a lock is often taken again by who just let go of it.
+    pub(crate) fn let_others_write(&self) {
+        let waiting = self.waiting();
+        let waited = self.inner.turns.wait_timeout_while(waiting, LET_OTHERS, |waiting| *waiting > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How many writes wait for their turn.
+    fn waiting(&self) -> MutexGuard<'_, u32> {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection, for a write; [`let_others_write`](Self::let_others_write) knows that it waited.
+    fn turn(&self) -> MutexGuard<'_, Connection> {
+        *self.waiting() += 1;
+        let connection = self.connection();
+        let mut waiting = self.waiting();
+        *waiting -= 1;
+        if *waiting == 0 {
+            self.inner.turns.notify_all();
+        }
+        connection
     }
 
     /// Runs `write` in one transaction and commits it. On a full disk a repair's write frees the reserve
     /// and is tried once more.
     pub(crate) fn write<T>(&self, purpose: Purpose, write: impl Fn(&Transaction) -> Result<T>) -> Result<T> {
-        let mut connection = self.connection();
+        let mut connection = self.turn();
         if let (Purpose::Record, Some(reserve)) = (purpose, &self.inner.reserve)
             && !reserve.keep()
         {
@@ -248,7 +271,7 @@ fn transact<T>(connection: &mut Connection, write: impl Fn(&Transaction) -> Resu
 
 fn prepare(connection: &Connection) -> Result<()> {
     tune(connection)?;
-    // Counts for a database that is being made; see `purge` for one that was made before.
+    // Counts for a database that is being made; see `room` for one that was made before.
     // Said again, it would be written again.
     if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;

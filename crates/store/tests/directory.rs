@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use domain::*;
 use store::boot::Boot;
 use store::*;
+use support::purging::*;
 use support::*;
 
 /// Names the directory in the environment of a child that is this test again.
@@ -45,7 +47,7 @@ fn a_newer_schema_is_refused_with_both_versions_and_left_alone() {
     let path = dir.path().join("homeostat.db");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 4711).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 4711, supported: 10, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 4711, supported: 11, .. }), "{error}");
     assert!(error.to_string().contains("4711"), "{error}");
 }
 
@@ -177,35 +179,69 @@ fn this_machine_names_its_boot() {
     assert!(one.now.boot_us > 0 && one.now.wall_us > NOW.wall_us - 86_400_000_000);
 }
 
-/// On a file system of 16 MiB in its own namespace, filled to the last block.
-#[test]
-fn on_a_full_disk_the_repair_path_writes_into_the_reserve() {
-    let test = "on_a_full_disk_the_repair_path_writes_into_the_reserve";
+/// Does `work` on a small file system in its own namespace, in a process of its own that runs `test` again.
+fn on_a_small_disk(test: &str, mib: u32, work: fn(&Path)) {
+    const DONE: &str = "done on a small disk";
     if let Some(dir) = std::env::var_os(CHILD_DIR) {
-        fill_the_disk_and_repair(Path::new(&dir));
-        println!("the reserve held");
+        work(Path::new(&dir));
+        println!("{DONE}");
         return;
     }
-    let mount = r#"mount -t tmpfs -o size=16m tmpfs "$STORE_TEST_CHILD_DIR" && exec "$0" "$@""#;
+    let mount = format!(r#"mount -t tmpfs -o size={mib}m tmpfs "$STORE_TEST_CHILD_DIR" && exec "$0" "$@""#);
     let probe = Command::new("unshare").args(["-Urm", "true"]).status();
     if !probe.is_ok_and(|status| status.success()) {
         eprintln!("not shown: this machine gives no user namespace to mount a small disk in");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let output = child(&["unshare", "-Urm", "sh", "-c", mount], test, dir.path()).output().unwrap();
+    let output = child(&["unshare", "-Urm", "sh", "-c", &mount], test, dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("the reserve held"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(DONE), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Fills the disk of `dir` to the last block. Returns the file that does.
+fn fill_the_disk(dir: &Path) -> std::path::PathBuf {
+    let filler = dir.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    filler
+}
+
+#[test]
+fn on_a_full_disk_the_repair_path_writes_into_the_reserve() {
+    on_a_small_disk("on_a_full_disk_the_repair_path_writes_into_the_reserve", 16, fill_the_disk_and_repair);
+}
+
+#[test]
+fn on_a_full_disk_more_is_removed_than_the_reserve_has_room_to_write_down() {
+    on_a_small_disk(
+        "on_a_full_disk_more_is_removed_than_the_reserve_has_room_to_write_down",
+        48,
+        fill_the_disk_and_purge,
+    );
+}
+
+fn fill_the_disk_and_purge(dir: &Path) {
+    let store = Store::open(dir).unwrap();
+    let old = closed(&store, 1);
+    for seed in 2..2500 {
+        let mut plan = repair(seed, &old, "cart-0");
+        plan.expected_effect = "x".repeat(8000);
+        store.add_plan(&plan, PlanStatus::Failed, &[]).unwrap();
+    }
+    fill_the_disk(dir);
+    let said = purgeable(&store, &RecordKind::ALL);
+    assert_eq!(said.plans, 2498);
+    assert_eq!(purge(&store, &RecordKind::ALL), said);
+    assert!(store.give_back(|| ControlFlow::Continue(())).unwrap().given_back() > 4 << 20);
+    store.put_document("key", "value").unwrap();
 }
 
 fn fill_the_disk_and_repair(dir: &Path) {
     let store = Store::open(dir).unwrap();
     let reserve = dir.join("reserve");
     assert_eq!(reserve.metadata().unwrap().len(), Reserve::SIZE);
-    let filler = dir.join("filler");
-    let mut file = std::fs::File::create(&filler).unwrap();
-    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
-    drop(file);
+    let filler = fill_the_disk(dir);
 
     // Records outside the repair path fail, and do not touch the reserve.
     let long = "x".repeat(200_000);

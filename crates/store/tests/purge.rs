@@ -2,54 +2,32 @@
 
 mod support;
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use domain::*;
 use store::*;
+use support::purging::*;
 use support::*;
 
-const MONTH: Duration = Duration::from_secs(30 * 86_400);
-
-/// Two days after everything.
-fn later() -> Time {
-    at(60 * 86_400 + 1000)
-}
-
-fn finish(store: &Store, plan: &Plan) {
-    store.add_plan(plan, PlanStatus::Failed, &[]).unwrap();
-}
-
-/// An experiment that is over, with its plan.
-fn experimented(store: &Store, seed: u64) -> (ExperimentId, Plan) {
-    let plan = experiment(seed, "cart-1");
-    let Intent::Experiment { experiment: id } = plan.intent else { unreachable!("it is one") };
-    let record = ExperimentRecord {
-        id,
-        status: ExperimentStatus::Completed,
-        document: "{}".to_owned(),
-        created_at: at(seed),
-    };
-    store.save_experiment(&record).unwrap();
-    store.add_plan(&plan, PlanStatus::Success, &[]).unwrap();
-    (id, plan)
-}
-
 #[test]
-fn a_dry_run_says_what_the_removal_then_does() {
-    let store = Store::in_memory().unwrap();
-    let mut old = issue(1);
-    old.closed_at = Some(at(5));
-    store.save_issue(&old).unwrap();
-    let repaired = repair(2, &old, "cart-0");
-    finish(&store, &repaired);
+fn what_would_go_is_said_without_a_write_and_then_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let old = closed(&store, 1);
+    let repaired = repaired(&store, 2, &old);
     experimented(&store, 3);
-    let purge = |mode| store.purge(later(), MONTH, &RecordKind::ALL, mode).unwrap();
-    let said = purge(PurgeMode::DryRun);
+    let log = dir.path().join("homeostat.db-wal");
+    let written = || (log.metadata().unwrap().len(), std::fs::read(&log).unwrap());
+    let before = written();
+    let said = purgeable(&store, &RecordKind::ALL);
     assert_eq!((said.issues, said.plans, said.experiments), (1, 2, 1));
+    assert!(written() == before, "saying it writes nothing");
     assert!(store.issue(old.id).unwrap().is_some() && store.plan(repaired.id).unwrap().is_some());
-    assert_eq!(purge(PurgeMode::Remove), said);
+    assert_eq!(purge(&store, &RecordKind::ALL), said);
     assert!(store.issue(old.id).unwrap().is_none() && store.plan(repaired.id).unwrap().is_none());
-    assert_eq!(purge(PurgeMode::Remove), Pruned::default(), "nothing is left of it");
+    assert_eq!(purge(&store, &RecordKind::ALL), Pruned::default(), "nothing is left of it");
 }
 
 #[test]
@@ -59,76 +37,77 @@ fn what_is_open_runs_or_is_owed_stays_whatever_its_age() {
     store.save_issue(&open).unwrap();
     let waiting = repair(2, &open, "cart-0");
     store.add_plan(&waiting, PlanStatus::AwaitingApproval, &[]).unwrap();
-    let timed = repair(3, &open, "cart-1");
-    finish(&store, &timed);
+    let timed = repaired(&store, 3, &open);
     store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: timed.id, due: at(5) }).unwrap();
-    let undecided = repair(4, &open, "cart-2");
-    finish(&store, &undecided);
+    let undecided = repaired(&store, 4, &open);
     store.append_intent(first_step(&undecided), &undecided.steps[0], &Captured::Nothing, at(5)).unwrap();
     // Over by its own word, while its fault is still in force.
     let (id, fault) = experimented(&store, 5);
     store.append_intent(first_step(&fault), &fault.steps[0], &Captured::Nothing, at(5)).unwrap();
     store.append_ending(first_step(&fault), &Ending::Done, at(5)).unwrap();
 
-    let pruned = store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
-    assert_eq!(pruned, Pruned::default());
+    assert_eq!(purgeable(&store, &RecordKind::ALL), Pruned::default());
+    assert_eq!(purge(&store, &RecordKind::ALL), Pruned::default());
     for plan in [&waiting, &timed, &undecided, &fault] {
         assert!(store.plan(plan.id).unwrap().is_some(), "{}", plan.id);
     }
     assert!(store.experiment(id).unwrap().is_some(), "a plan of it is kept");
+    assert_eq!(store.unrecorded_purges().unwrap(), [], "of what removed nothing there is nothing to tell");
 }
 
 #[test]
 fn only_the_kinds_that_were_asked_for_go() {
     let store = Store::in_memory().unwrap();
-    let mut old = issue(1);
-    old.closed_at = Some(at(5));
-    store.save_issue(&old).unwrap();
-    let repaired = repair(2, &old, "cart-0");
-    finish(&store, &repaired);
+    let old = closed(&store, 1);
+    let repaired = repaired(&store, 2, &old);
     let (id, _) = experimented(&store, 3);
-    let purge = |kind| store.purge(later(), MONTH, &[kind], PurgeMode::Remove).unwrap();
-    assert_eq!(purge(RecordKind::Issues), Pruned::default(), "its repair is kept, and so is the issue");
-    assert_eq!(purge(RecordKind::Experiments), Pruned { plans: 1, experiments: 1, ..Pruned::default() });
+    let one = |kind, removed: Pruned| {
+        assert_eq!(purgeable(&store, &[kind]), removed, "{}", kind.name());
+        assert_eq!(purge(&store, &[kind]), removed, "{}", kind.name());
+    };
+    one(RecordKind::Issues, Pruned::default());
+    one(RecordKind::Experiments, Pruned { plans: 1, experiments: 1, ..Pruned::default() });
     assert!(store.experiment(id).unwrap().is_none() && store.plan(repaired.id).unwrap().is_some());
-    assert_eq!(purge(RecordKind::Remediations), Pruned { plans: 1, ..Pruned::default() });
-    assert_eq!(purge(RecordKind::Issues), Pruned { issues: 1, ..Pruned::default() });
+    one(RecordKind::Remediations, Pruned { plans: 1, ..Pruned::default() });
+    one(RecordKind::Issues, Pruned { issues: 1, diagnoses: 1, ..Pruned::default() });
 }
 
 #[test]
 fn what_limits_are_counted_over_cannot_be_removed() {
     let store = Store::in_memory().unwrap();
-    for mode in [PurgeMode::DryRun, PurgeMode::Remove] {
-        let refused = store.purge(later(), MONTH - Duration::from_secs(1), &RecordKind::ALL, mode);
-        assert!(matches!(refused, Err(StoreError::TooYoung { .. })), "{refused:?}");
-    }
+    let age = MONTH - Duration::from_secs(1);
+    let said = store.purgeable(later(), age, &RecordKind::ALL);
+    assert!(matches!(said, Err(StoreError::TooYoung { .. })), "{said:?}");
+    let young = PurgeOrder { age, ..order(1, &RecordKind::ALL) };
+    let refused = store.purge(&young, |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(StoreError::TooYoung { .. })), "{refused:?}");
 }
 
 /// Fills a store with repairs that are over, and says how long its file is then.
-fn filled(dir: &std::path::Path) -> (Store, u64) {
+fn filled(dir: &Path) -> (Store, u64) {
     let store = Store::open(dir).unwrap();
-    let mut old = issue(1);
-    old.closed_at = Some(at(5));
-    old.description = "x".repeat(4000);
-    store.save_issue(&old).unwrap();
+    let old = closed(&store, 1);
     for seed in 2..200 {
         let mut plan = repair(seed, &old, "cart-0");
         plan.expected_effect = "x".repeat(8000);
-        finish(&store, &plan);
+        store.add_plan(&plan, PlanStatus::Failed, &[]).unwrap();
     }
-    let length = dir.join("homeostat.db").metadata().unwrap().len();
+    let length = length(dir);
     (store, length)
+}
+
+fn length(dir: &Path) -> u64 {
+    dir.join("homeostat.db").metadata().unwrap().len()
 }
 
 #[test]
 fn the_disk_has_the_room_of_what_was_removed_again() {
     let dir = tempfile::tempdir().unwrap();
     let (store, full) = filled(dir.path());
-    let length = || dir.path().join("homeostat.db").metadata().unwrap().len();
-    store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
-    let room = store.give_back().unwrap();
+    purge(&store, &RecordKind::ALL);
+    let room = store.give_back(|| ControlFlow::Continue(())).unwrap();
     assert!(room.given_back() > 1 << 20, "{room:?}");
-    assert!(length() < full / 4, "{} of {full} bytes are left", length());
+    assert!(length(dir.path()) < full / 4, "{} of {full} bytes are left", length(dir.path()));
     // It is a database as before.
     store.save_issue(&issue(300)).unwrap();
     drop(store);
@@ -139,14 +118,13 @@ fn the_disk_has_the_room_of_what_was_removed_again() {
 fn a_database_that_was_made_before_gives_its_room_back_too() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path()).0);
-    let path = dir.path().join("homeostat.db");
-    let made_before = rusqlite::Connection::open(&path).unwrap();
+    let made_before = rusqlite::Connection::open(dir.path().join("homeostat.db")).unwrap();
     made_before.execute_batch("PRAGMA auto_vacuum = NONE; VACUUM;").unwrap();
     drop(made_before);
-    let full = path.metadata().unwrap().len();
+    let full = length(dir.path());
     let store = Store::open(dir.path()).unwrap();
-    store.purge(later(), MONTH, &RecordKind::ALL, PurgeMode::Remove).unwrap();
-    store.give_back().unwrap();
-    let left = path.metadata().unwrap().len();
+    purge(&store, &RecordKind::ALL);
+    store.give_back(|| ControlFlow::Continue(())).unwrap();
+    let left = length(dir.path());
     assert!(left < full / 4, "{left} of {full} bytes are left");
 }

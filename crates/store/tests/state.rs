@@ -340,7 +340,7 @@ fn retention_removes_what_is_over_and_old_and_nothing_that_is_owed() {
     store.save_issue(&old).unwrap();
     let undone = Ending::Undone { found: Found::Restored, why: "its time is over".to_owned() };
     store.append_ending(token, &undone, at(5)).unwrap();
-    let pruned = store.prune(at(1000), keep).unwrap();
+    let pruned = store.prune(at(1000), keep).unwrap().removed;
     assert_eq!((pruned.issues, pruned.plans, pruned.diagnoses), (1, 1, 1));
     assert!(store.journal(fault.id).unwrap().is_empty());
     assert_eq!(store.document(&diagnosis_key(old.id)).unwrap(), None);
@@ -369,9 +369,9 @@ fn retention_counts_from_the_end_of_what_is_over_and_leaves_the_rest() {
     store.save_experiment(&over).unwrap();
     let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(30) };
 
-    let pruned = store.prune(at(69), keep).unwrap();
+    let pruned = store.prune(at(69), keep).unwrap().removed;
     assert_eq!(pruned, Pruned::default(), "nothing is older than a minute");
-    let pruned = store.prune(at(1000), keep).unwrap();
+    let pruned = store.prune(at(1000), keep).unwrap().removed;
     assert_eq!(pruned, Pruned { experiments: 1, ..Pruned::default() });
     assert!(store.plan(waiting.id).unwrap().is_some(), "a person is asked");
     assert!(store.plan(measure.id).unwrap().is_some(), "it is to be lifted");
@@ -466,7 +466,7 @@ fn retention_keeps_the_last_deployment_of_a_service() {
     store.record_deployment(&deployment(1, "1", SeenBy::Posted)).unwrap();
     let last = store.record_deployment(&deployment(2, "2", SeenBy::Posted)).unwrap();
     let keep = Retention { records: Duration::from_secs(60), health: Duration::from_secs(60) };
-    assert_eq!(store.prune(at(1000), keep).unwrap().deployments, 1);
+    assert_eq!(store.prune(at(1000), keep).unwrap().removed.deployments, 1);
     assert_eq!(store.deployments(at(0)).unwrap(), [last]);
 }
 

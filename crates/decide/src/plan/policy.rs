@@ -402,6 +402,7 @@ impl Policy {
             ("limits.rate_window", limits.rate_window, 7 * DAY),
             ("limits.failure_window", limits.failure_window, 7 * DAY),
             ("limits.repeat_window", limits.repeat_window, 30 * DAY),
+            ("limits.recurrence_window", limits.recurrence_window, 7 * DAY),
             ("limits.snapshot_age_max", limits.snapshot_age_max, HOUR),
             ("limits.approval_valid", limits.approval_valid, 7 * DAY),
             ("verification.deadline", self.verification.deadline, HOUR),

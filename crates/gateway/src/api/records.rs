@@ -1,19 +1,28 @@
 //! `server/purge`: removes our own records before retention does.
 //!
 //! In: how old they must be, and which. Out: how many there were, and the room they gave back to the disk. What is open,
-//! runs or is owed is never removed: that is the store's word.
+//! runs or is owed is never removed: that is the store's word. One request works for a limited time, and is recorded with what
+//! it removed by then.
 
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use audit::Outcome;
 use axum::http::StatusCode;
 use domain::Permission;
 use domain::units::parse_duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use store::{Pruned, PurgeMode, RecordKind, StoreError};
+use store::{Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, StoreError};
 
 use super::{Answer, Asked, json};
-use crate::auditing::Why;
+use crate::auditing::{Detail, Why};
 use crate::endpoint::{DURATION, Endpoint, choices};
 use crate::problem::{Problem, chain};
+use crate::serve::{App, lock};
+
+/// How long one request works; clients wait for a minute.
+const TIME: Duration = Duration::from_secs(20);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -68,6 +77,11 @@ pub(crate) struct PurgedShape {
     health_scores: usize,
     /// Bytes that the disk has more now.
     given_back_bytes: u64,
+    /// Whether nothing is left to do. One request works for 20 s at most: where this is false and `failure` is null, ask again
+    /// for the rest.
+    complete: bool,
+    /// Why it ended half-way. What is counted here is gone; ask again once what is said here is mended.
+    failure: Option<String>,
     /// Why not all room was given back; it is used again for new records.
     trouble: Option<String>,
 }
@@ -87,6 +101,8 @@ impl PurgedShape {
             configuration_changes: changes,
             health_scores,
             given_back_bytes: 0,
+            complete: true,
+            failure: None,
             trouble: None,
         }
     }
@@ -101,21 +117,51 @@ fn purge(asked: &Asked<'_>) -> Answer {
     if kinds.is_empty() {
         return Err(Problem::field("kinds", "is empty; leave it out for every kind"));
     }
-    let mode = if body.dry_run { PurgeMode::DryRun } else { PurgeMode::Remove };
-    let store = &asked.app.store;
-    let pruned = store.purge(asked.app.clock.now(), age, &kinds, mode).map_err(|error| match error {
-        StoreError::TooYoung { .. } => Problem::field("older_than", error.to_string()),
+    let refused = |error| match error {
+        error @ StoreError::TooYoung { .. } => Problem::field("older_than", error.to_string()),
         error => error.into(),
-    })?;
-    let mut shape = PurgedShape::new(mode, pruned);
-    if mode == PurgeMode::Remove {
-        match store.give_back() {
-            Ok(room) => shape.given_back_bytes = room.given_back(),
+    };
+    let now = asked.app.clock.now();
+    if body.dry_run {
+        let counted = asked.app.store.purgeable(now, age, &kinds).map_err(refused)?;
+        let why = store::purge_told(age, &kinds, PurgeMode::DryRun, counted);
+        let mut response = json(StatusCode::OK, &PurgedShape::new(PurgeMode::DryRun, counted))?;
+        response.extensions_mut().insert(Why(why));
+        return Ok(response);
+    }
+    let id = lock(&asked.app.ids).next(now);
+    remove(asked, &PurgeOrder { id, now, age, kinds, who: asked.identity.name.to_string() }, refused)
+}
+
+fn remove(asked: &Asked<'_>, order: &PurgeOrder, refused: impl Fn(StoreError) -> Problem) -> Answer {
+    let App { store, clock, stopping, .. } = asked.app;
+    let go_on = || match *stopping.borrow() || clock.now().since(order.now) >= TIME {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let purged = store.purge(order, |_| go_on()).map_err(refused)?;
+    let mut shape = PurgedShape::new(PurgeMode::Remove, purged.removed);
+    shape.complete = matches!(purged.end, PurgeEnd::Whole);
+    // What was removed before it failed has room for what failed.
+    if !matches!(purged.end, PurgeEnd::Stopped) {
+        match store.give_back(go_on) {
+            Ok(room) => {
+                shape.given_back_bytes = room.given_back();
+                shape.complete &= !room.stopped;
+            }
             Err(error) => shape.trouble = Some(chain(&error)),
         }
     }
-    let why = store::purge_told(age, &kinds, mode, pruned);
+    let outcome = match &purged.end {
+        PurgeEnd::Failed(error) => {
+            shape.failure = Some(chain(error));
+            Outcome::Failed
+        }
+        PurgeEnd::Whole | PurgeEnd::Stopped => Outcome::Done,
+    };
+    let why = store::purge_told(order.age, &order.kinds, PurgeMode::Remove, purged.removed);
     let mut response = json(StatusCode::OK, &shape)?;
     response.extensions_mut().insert(Why(why));
+    response.extensions_mut().insert(Detail { text: store::purge_ended(order.id, &purged.end), outcome });
     Ok(response)
 }

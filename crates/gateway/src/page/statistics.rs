@@ -309,7 +309,9 @@ fn baseline(app: &App) -> Result<(Standing, Result<Baseline, Problem>), Problem>
     let text = app.store.document(FIGURES)?;
     let baseline = text.as_deref().map_or(Ok(Baseline::default()), |text| {
         serde_json::from_str(text).map_err(|error| {
-            Problem::internal(format!("the document {FIGURES} cannot be read: {error}; enter your figures anew"))
+            Problem::internal(format!(
+                "the document {FIGURES} cannot be read: {error}; enter your figures anew"
+            ))
         })
     });
     Ok((Standing::figures(text.as_deref()), baseline))

@@ -4,20 +4,24 @@
 //! that runs; where none does, it holds the data directory itself, so that none can start meanwhile, and writes the record
 //! of it to the audit trail.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Action, Audit, NewRecord, Outcome, Via};
+use audit::{Audit, NewRecord, Outcome, Via};
 use clap::Args;
 use domain::units::{parse_duration, show_duration};
-use domain::{Bytes, Clock};
+use domain::{Bytes, Clock, IdSource};
 use provider::clock::SystemClock;
 use serde_json::{Value, json};
-use store::{PurgeMode, RecordKind, Store, StoreError, purge_told};
+use store::{
+    Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, Store, StoreError, purge_ended, purge_told,
+};
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
-use crate::auditing;
+use crate::client::Client;
+use crate::{auditing, purges};
 
 /// `purge`.
 #[derive(Debug, Args)]
@@ -54,12 +58,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Result<Exit, Failure> {
     }
     let kinds = if args.kinds.is_empty() { RecordKind::ALL.to_vec() } else { args.kinds.clone() };
     let answer = match global.client() {
-        Ok(client) => {
-            let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-            let older_than = format!("{}s", args.older_than.as_secs_f64());
-            let body = json!({ "older_than": older_than, "kinds": names, "dry_run": !args.yes });
-            client.post("/api/v3/server/purge", &body)?
-        }
+        Ok(client) => over(&client, args, &kinds)?,
         Err(failure) if failure.exit == Exit::NotRunning && global.server.is_none() => {
             alone(global, args, &kinds)?
         }
@@ -69,7 +68,48 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Result<Exit, Failure> {
         true => print(&format!("{answer:#}\n"))?,
         false => told(args, &answer)?,
     }
-    Ok(Exit::Done)
+    match answer["failure"].as_str() {
+        None => Ok(Exit::Done),
+        Some(why) => Err(Failure { exit: Exit::Failed, message: half_way(why) }),
+    }
+}
+
+fn half_way(why: &str) -> String {
+    format!("it ended half-way, what is counted is gone: {why}")
+}
+
+/// By the server that runs, which works for a limited time on each request and says whether it has come to the end.
+fn over(client: &Client, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Value, Failure> {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    let older_than = format!("{}s", args.older_than.as_secs_f64());
+    let body = json!({ "older_than": older_than, "kinds": names, "dry_run": !args.yes });
+    let figures = || FIGURES.iter().map(|(field, _)| *field).chain(["given_back_bytes"]);
+    let mut sum: Option<Value> = None;
+    loop {
+        let answered: Result<Value, Failure> = client.post("/api/v3/server/purge", &body).map_err(Into::into);
+        let answer = match (answered, sum.take()) {
+            (answered, None) => answered?,
+            (Ok(mut answer), Some(before)) => {
+                for field in figures() {
+                    answer[field] = json!(count(&answer, field) + count(&before, field));
+                }
+                answer
+            }
+            // What was removed by then is told before why it goes no further.
+            (Err(failure), Some(mut before)) => {
+                before["failure"] = json!(failure.message);
+                return Ok(before);
+            }
+        };
+        if answer["complete"] != false || !answer["failure"].is_null() || !answer["trouble"].is_null() {
+            return Ok(answer);
+        }
+        sum = Some(answer);
+    }
+}
+
+fn count(answer: &Value, field: &str) -> u64 {
+    answer[field].as_u64().unwrap_or(0)
 }
 
 /// On a data directory that no control plane works on.
@@ -82,42 +122,60 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
         return Err(Failure { exit: Exit::Usage, message });
     }
     let store = Store::open(dir).map_err(|error| failed(&error))?;
-    let mode = if args.yes { PurgeMode::Remove } else { PurgeMode::DryRun };
     // Opened first: where the trail takes nothing, nothing is removed.
     let options = auditing::options(&store, 0).map_err(|error| failed(&error))?;
     let trail = Audit::open_with(dir, Arc::new(SystemClock), options).map_err(|error| failed(&error))?;
-    let now = SystemClock.now();
-    let pruned = store.purge(now, args.older_than, kinds, mode).map_err(|error| failed(&error))?;
-    const ACTION: Action = Action::new("records.purge");
+    purges::record_unrecorded(dir, &store, &trail).map_err(|error| failed(&error))?;
     let who = format!("uid {}", rustix::process::getuid().as_raw());
-    let target = dir.display().to_string();
-    let record = NewRecord::new(who, Via::CommandLine, ACTION, target, Outcome::Done).why(purge_told(
-        args.older_than,
-        kinds,
-        mode,
-        pruned,
-    ));
-    trail.append(record).map_err(|error| failed(&error))?;
-    let (given_back, trouble) = match mode {
-        PurgeMode::DryRun => (0, None),
-        PurgeMode::Remove => match store.give_back() {
-            Ok(room) => (room.given_back(), None),
-            Err(error) => (0, Some(error.to_string())),
-        },
+    let record = |outcome, mode, counted| {
+        NewRecord::new(who.as_str(), Via::CommandLine, purges::ACTION, dir.display().to_string(), outcome)
+            .why(purge_told(args.older_than, kinds, mode, counted))
     };
-    Ok(json!({
+    let now = SystemClock.now();
+    if !args.yes {
+        let counted = store.purgeable(now, args.older_than, kinds).map_err(|error| failed(&error))?;
+        trail.append(record(Outcome::Done, PurgeMode::DryRun, counted)).map_err(|error| failed(&error))?;
+        return Ok(figures(PurgeMode::DryRun, counted));
+    }
+    let id = IdSource::seeded(now.boot_us.rotate_left(32) ^ now.wall_us.unsigned_abs()).next(now);
+    let order = PurgeOrder { id, now, age: args.older_than, kinds: kinds.to_vec(), who: who.clone() };
+    let purged = store.purge(&order, |_| ControlFlow::Continue(())).map_err(|error| failed(&error))?;
+    let outcome = if let PurgeEnd::Failed(_) = purged.end { Outcome::Failed } else { Outcome::Done };
+    let told = record(outcome, PurgeMode::Remove, purged.removed).detail(purge_ended(id, &purged.end));
+    trail.append(told).map_err(|error| failed(&error))?;
+    let mut answer = figures(PurgeMode::Remove, purged.removed);
+    if let PurgeEnd::Failed(error) = &purged.end {
+        answer["failure"] = json!(failed(error).message);
+        answer["complete"] = json!(false);
+    }
+    match store.give_back(|| ControlFlow::Continue(())) {
+        Ok(room) => answer["given_back_bytes"] = json!(room.given_back()),
+        Err(error) => answer["trouble"] = json!(error.to_string()),
+    }
+    // Where this cannot be written, the next start finds the record and does it.
+    if let Err(error) = store.purge_is_recorded(id) {
+        log::debug!("the note of purge {id} stays: {error}");
+    }
+    Ok(answer)
+}
+
+/// As the API answers.
+fn figures(mode: PurgeMode, counted: Pruned) -> Value {
+    json!({
         "dry_run": mode == PurgeMode::DryRun,
-        "issues": pruned.issues,
-        "plans": pruned.plans,
-        "experiments": pruned.experiments,
-        "deployments": pruned.deployments,
-        "events": pruned.events,
-        "configuration_items": pruned.items,
-        "configuration_changes": pruned.changes,
-        "health_scores": pruned.health_scores,
-        "given_back_bytes": given_back,
-        "trouble": trouble,
-    }))
+        "issues": counted.issues,
+        "plans": counted.plans,
+        "experiments": counted.experiments,
+        "deployments": counted.deployments,
+        "events": counted.events,
+        "configuration_items": counted.items,
+        "configuration_changes": counted.changes,
+        "health_scores": counted.health_scores,
+        "given_back_bytes": 0,
+        "complete": true,
+        "failure": null,
+        "trouble": null,
+    })
 }
 
 fn told(args: &PurgeArgs, answer: &Value) -> Result<(), Failure> {

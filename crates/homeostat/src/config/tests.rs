@@ -154,6 +154,23 @@ fn records_are_kept_as_long_as_is_written_down() {
 }
 
 #[test]
+fn records_that_would_go_before_a_window_of_the_policy_is_over_are_refused_by_both_keys() {
+    let text =
+        |days: u64| format!("[retention]\nrecords_days = {days}\n[policy.limits]\nrepeat_window = \"7d\"\n");
+    let error = load(&text(6)).unwrap_err();
+    assert!(
+        error.starts_with("homeostat.toml:2: retention.records_days is 6, must be at least 7"),
+        "{error}"
+    );
+    assert!(error.contains("policy.limits.repeat_window"), "{error}");
+    assert!(load(&text(7)).is_ok());
+    // Two that add up.
+    let scaled = "[retention]\nrecords_days = 7\n[policy.lifting]\nscale_back = \"7d\"\n";
+    let error = load(scaled).unwrap_err();
+    assert!(error.contains("must be at least 8") && error.contains("policy.lifting.scale_back"), "{error}");
+}
+
+#[test]
 fn a_key_nobody_knows_is_named_with_its_line() {
     let error = load("[healing]\ndry_run = true\nscan_intervall_seconds = 3\n").unwrap_err();
     assert!(error.starts_with("homeostat.toml:3: ") && error.contains("scan_intervall_seconds"), "{error}");

@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::control::Loops;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
+use crate::purges;
 use crate::receiving::{self, Receiving};
 use crate::reload::WebhookInUse;
 
@@ -62,6 +63,9 @@ impl Kept {
         let metering = Metering::start(dir, config, clock)?;
         let options = auditing::options(store, config.retention.audit_days)?;
         let trail = Audit::open_with(dir, Arc::clone(clock), options).map_err(StartError::Audit)?;
+        if let Err(error) = purges::record_unrecorded(dir, store, &trail) {
+            log::error!("{}", act::in_full(&error));
+        }
         let audit_days = Arc::new(AtomicU64::new(config.retention.audit_days));
         let auditing = Auditing::start(&trail, store, Arc::clone(clock), Arc::clone(&audit_days))
             .map_err(StartError::Thread)?;

@@ -21,7 +21,7 @@ enum By {
 }
 
 /// Every write of the REST API.
-const WRITES: [(&str, By); 37] = {
+const WRITES: [(&str, By); 39] = {
     const OWN: By = By::Api("one's own account is kept on the page `/account`");
     const TOLD: By = By::Api("programs tell of it");
     [
@@ -29,6 +29,7 @@ const WRITES: [(&str, By); 37] = {
         ("POST /api/v3/access/me/totp", OWN),
         ("POST /api/v3/access/me/totp/confirm", OWN),
         ("DELETE /api/v3/access/me/totp", OWN),
+        ("DELETE /api/v3/access/me/passkeys/{id}", By::Command("users remove-passkey")),
         ("POST /api/v3/observability/archive/{id}", By::Command("archive add")),
         ("DELETE /api/v3/observability/archive/{id}", By::Command("archive remove")),
         ("POST /api/v3/audit/checkpoint", By::Api("one is signed by itself; `audit checkpoint` prints it")),
@@ -62,7 +63,6 @@ const WRITES: [(&str, By); 37] = {
         ("PATCH /api/v3/access/users/{name}", By::Command("users roles")),
         ("DELETE /api/v3/access/users/{name}", By::Command("users remove")),
         ("DELETE /api/v3/access/users/{name}/totp", By::Command("users remove-totp")),
-        ("DELETE /api/v3/access/me/passkeys/{id}", By::Command("users remove-passkey")),
         ("DELETE /api/v3/access/passkeys/{id}", By::Command("users remove-passkey")),
     ]
 };

@@ -1,6 +1,8 @@
 //! Issues, plans and times to store.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod purging;
+
 use std::time::Duration;
 
 use domain::*;

@@ -1,0 +1,138 @@
+//! Purges in the audit trail: what one removed is recorded also where its process ended half-way.
+//!
+//! In: the notes of purges that the database has ([`PurgeNote`]). Out: a record of each that the trail does not have yet.
+
+use std::path::Path;
+
+use audit::{Action, Audit, AuditError, Filter, NewRecord, Outcome, Via};
+use store::{PurgeMode, PurgeNote, Store, StoreError, purge_told};
+
+/// What a purge is called in the trail, by whichever way it was asked for.
+pub(crate) const ACTION: Action = Action::new("records.purge");
+
+/// Why it cannot be said that all of them are recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("what a purge removed is not known")]
+    Store(#[from] StoreError),
+    #[error("what a purge removed is not recorded")]
+    Audit(#[from] AuditError),
+}
+
+/// Records the purges of an earlier process that nobody recorded. None may run meanwhile.
+pub(crate) fn record_unrecorded(dir: &Path, store: &Store, trail: &Audit) -> Result<(), RecordError> {
+    for note in store.unrecorded_purges()? {
+        if !is_recorded(trail, &note)? {
+            trail.append(of(dir, &note))?;
+        }
+        store.purge_is_recorded(note.id)?;
+    }
+    Ok(())
+}
+
+/// Whether the process ended only after the record.
+fn is_recorded(trail: &Audit, note: &PurgeNote) -> Result<bool, AuditError> {
+    let named = note.id.named();
+    let mut filter = Filter { action: Some(ACTION.as_str().to_owned()), ..Filter::default() };
+    loop {
+        let page = trail.query(&filter)?;
+        for record in page.records {
+            if record.detail.is_some_and(|detail| detail.starts_with(&named)) {
+                return Ok(true);
+            }
+            if record.time_us < note.asked_us {
+                return Ok(false);
+            }
+        }
+        match page.next {
+            Some(next) => filter.before = Some(next),
+            None => return Ok(false),
+        }
+    }
+}
+
+fn of(dir: &Path, note: &PurgeNote) -> NewRecord {
+    let (outcome, left) = match note.whole {
+        true => (Outcome::Done, "nothing is left that was to go"),
+        false => (Outcome::Failed, "it ended half-way, more may be left"),
+    };
+    let why = purge_told(note.age, &note.kinds, PurgeMode::Remove, note.removed);
+    let detail = format!("{}; its process ended before it recorded it; {left}", note.id.named());
+    NewRecord::new(note.who.as_str(), Via::Server, ACTION, dir.display().to_string(), outcome)
+        .why(why)
+        .detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::sync::Arc;
+
+    use domain::{Clock, IdSource, Issue, IssueKind, Reason, Severity};
+    use provider::clock::SystemClock;
+    use store::{PurgeOrder, RecordKind};
+
+    use super::*;
+
+    #[test]
+    fn a_purge_whose_process_ended_is_recorded_once_with_what_it_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::take_over(dir.path(), &SystemClock).unwrap();
+        let trail = Audit::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        let now = SystemClock.now();
+        let old = now.minus(Store::PURGE_AGE_MIN * 2);
+        let mut ids = IdSource::seeded(7);
+        for _ in 0..250 {
+            let issue = Issue {
+                id: ids.next(old),
+                kind: IssueKind::HighMemory,
+                reason: Reason::Unspecified,
+                resource: "instance/cart-0".parse().unwrap(),
+                severity: Severity::High,
+                description: "93 % of its memory limit".to_owned(),
+                detected_at: old,
+                last_seen: old,
+                closed_at: Some(old),
+                metrics: Default::default(),
+                recurrences: 0,
+            };
+            store.save_issue(&issue).unwrap();
+        }
+        let mut purge = |stop: bool| {
+            let (id, kinds) = (ids.next(now), vec![RecordKind::Issues]);
+            let order = PurgeOrder { id, now, age: Store::PURGE_AGE_MIN, kinds, who: "ada".to_owned() };
+            let flow = |_: &_| if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            (id, store.purge(&order, flow).unwrap().removed.issues)
+        };
+        // One stopped after its first transaction, one done; of neither did anybody say anything.
+        let (first, second) = (purge(true), purge(false));
+        assert!(first.1 > 0 && second.1 > 0 && first.1 + second.1 == 250, "{first:?} {second:?}");
+        // And one that was recorded before its process ended.
+        let recorded = NewRecord::new("ada", Via::CommandLine, ACTION, "x", Outcome::Done);
+        trail.append(recorded.detail(first.0.named())).unwrap();
+        for _ in 0..2 {
+            record_unrecorded(dir.path(), &store, &trail).unwrap();
+            let page = trail.query(&Filter::default()).unwrap();
+            assert_eq!(page.records.len(), 2, "{:?}", page.records);
+            let told = &page.records[0];
+            assert_eq!((told.who.as_str(), told.outcome), ("ada", Outcome::Done));
+            let why = told.why.clone().unwrap_or_default();
+            assert!(why.ends_with(&format!("{} issues removed", second.1)), "{why}");
+        }
+        let (third, _) = (ids.next(now), ());
+        let half = PurgeNote {
+            id: third,
+            who: "ada".to_owned(),
+            asked_us: now.wall_us,
+            age: Store::PURGE_AGE_MIN,
+            kinds: vec![RecordKind::Issues],
+            removed: store::Pruned { issues: 3, ..Default::default() },
+            whole: false,
+        };
+        let record = of(dir.path(), &half);
+        trail.append(record).unwrap();
+        let newest = trail.query(&Filter::default()).unwrap().records.remove(0);
+        assert_eq!(newest.outcome, Outcome::Failed);
+        assert!(newest.detail.unwrap().contains("ended half-way"));
+    }
+}

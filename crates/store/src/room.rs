@@ -1,0 +1,90 @@
+//! The room of what was removed, given back to the disk.
+//!
+//! In: a database with pages that nothing uses. Out: a smaller file. It is done a little at a time, so that others can write
+//! between.
+
+use std::ops::ControlFlow;
+
+use rusqlite::Connection;
+
+use crate::error::Result;
+use crate::store::Store;
+
+/// Pages that are moved at a time while room is given back: 1 MiB, so that a repair waits for no more than that.
+const PAGES_AT_A_TIME: u32 = 256;
+
+/// The value of SQLite's `auto_vacuum` by which room is given back when it is asked for.
+pub(crate) const INCREMENTAL: i64 = 2;
+
+/// What became of the room of removed records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of the database with its log before.
+    pub before: u64,
+    /// Bytes after.
+    pub after: u64,
+    /// Whether it was told to stop before all of it was given back.
+    pub stopped: bool,
+}
+
+impl Room {
+    /// Bytes that the disk has more now.
+    pub fn given_back(self) -> u64 {
+        self.before.saturating_sub(self.after)
+    }
+}
+
+impl Store {
+    /// Gives the room of what was removed back to the disk, a little at a time, so that a repair can write between;
+    /// each time `go_on` is asked. A database of an earlier version is written anew once, for which nothing else is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`](crate::StoreError::Full) where moving takes more room than there is: what was given back until then stays given back, and
+    /// the rest is used again for new records.
+    pub fn give_back(&self, mut go_on: impl FnMut() -> ControlFlow<()>) -> Result<Room> {
+        let before = self.alone(bytes)?;
+        let mut stopped = false;
+        if self.alone(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
+            let free = || self.alone(|connection| number(connection, "freelist_count"));
+            let mut left = free()?;
+            while left > 0 {
+                self.alone(move_pages)?;
+                // Whoever writes between may take some, and free some.
+                match free()? {
+                    fewer if fewer < left => left = fewer,
+                    _ => break,
+                }
+                if left > 0 && go_on().is_break() {
+                    stopped = true;
+                    break;
+                }
+            }
+        } else {
+            self.alone(|connection| {
+                connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+                Ok(connection.execute_batch("VACUUM")?)
+            })?;
+        }
+        self.cut_log()?;
+        Ok(Room { before, after: self.alone(bytes)?, stopped })
+    }
+}
+
+fn number(connection: &Connection, pragma: &str) -> Result<i64> {
+    Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
+}
+
+fn move_pages(connection: &Connection) -> Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_A_TIME})"))?;
+    let mut rows = statement.query([])?;
+    // One step moves one page.
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// What the database and its log take.
+fn bytes(connection: &Connection) -> Result<u64> {
+    let path = connection.path().unwrap_or_default();
+    let one = |path: &str| std::fs::metadata(path).map_or(0, |file| file.len());
+    Ok(one(path) + one(&format!("{path}-wal")))
+}

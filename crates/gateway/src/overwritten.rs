@@ -10,13 +10,18 @@
 //!   another's look and change.
 //! - A write that brings no version says that it does not matter what is there.
 
+use std::sync::LazyLock;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
 use domain::{Infrastructure, PlanId, PlanStatus, Role, ServiceName, Time};
 use store::{Switches, UserRecord};
 
 use crate::api;
-use crate::conditional::{Turn, turn_of, version_of};
+use crate::conditional::{Turn, turn_of};
 use crate::phrases;
 use crate::problem::{Code, Problem};
+use crate::security::hex;
 use crate::serve::App;
 use crate::shapes::managed;
 
@@ -59,13 +64,23 @@ pub(crate) struct Standing {
     pub(crate) facts: Vec<Fact>,
 }
 
+/// The version of what is told and of what is not. Keyed anew by each process: what is hidden can be a password, which nobody
+/// must be able to try against a version that everybody may read.
+fn version_of(text: &str) -> String {
+    static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .expect("aws-lc has random bytes, or ends the process by itself")
+    });
+    hex(&hmac::sign(&KEY, text.as_bytes()).as_ref()[..16])
+}
+
 impl Standing {
     fn new(hidden: &str, facts: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         Self::of(hidden, facts.into_iter().map(|(word, value)| (word.to_owned(), value)).collect())
     }
 
     fn of(hidden: &str, mut facts: Vec<Fact>) -> Self {
-        let version = version_of(format!("{facts:?} {hidden}").as_bytes());
+        let version = version_of(&format!("{facts:?} {hidden}"));
         facts.truncate(FACTS_MAX);
         Self { version, facts }
     }

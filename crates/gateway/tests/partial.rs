@@ -16,8 +16,7 @@ const NEXT: &str = "<a href=\"\">Try again</a>";
 
 /// Takes a table of the server's database away.
 fn break_table(server: &Server, table: &str) {
-    let database = rusqlite::Connection::open(server.directory().join("state/homeostat.db")).unwrap();
-    database.execute_batch(&format!("ALTER TABLE {table} RENAME TO {table}_is_away")).unwrap();
+    counterpart::take_table_away(&server.directory().join("state/homeostat.db"), table);
 }
 
 /// The page with one part that failed, below this heading, and all of the rest.

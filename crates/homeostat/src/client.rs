@@ -87,6 +87,8 @@ impl Client {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
             .http_status_as_error(false)
+            // It is on this machine, and the token is not for a proxy.
+            .proxy(None)
             .build()
             .new_agent();
         let client = Self { address, token, agent };

@@ -8,13 +8,13 @@
 mod listening;
 mod parts;
 mod start_error;
+mod watch;
 pub(crate) mod wiring;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use act::{Executor, Recovered};
@@ -32,22 +32,15 @@ use crate::alerts::Alerts;
 use crate::auditing::Auditing;
 use crate::client::{address_file, endpoint_file};
 use crate::config::Config;
-use crate::control::Loops;
 use crate::evidence::EvidenceKeeper;
 use crate::metering::Metering;
 use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::reload::{Reloading, WebhookInUse};
-use crate::signals;
 use crate::token::token;
 use parts::{Ground, Kept, Sight};
 pub use start_error::StartError;
-
-/// Between two heartbeats to the keeper, which drops every fault when they end.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// Between two looks for the file that stops everything.
-const EMERGENCY_LOOK: Duration = Duration::from_millis(100);
+use watch::Watch;
 
 /// The file in the data directory whose presence is the emergency stop.
 pub const EMERGENCY_FILE: &str = "EMERGENCY_STOP";
@@ -97,7 +90,7 @@ pub struct ControlPlane {
     evaluation: Option<Evaluation>,
     /// Archives the traces that issues cite; `None` where no spans are kept.
     evidence: Option<EvidenceKeeper>,
-    watch: Option<(Arc<AtomicBool>, Vec<JoinHandle<()>>)>,
+    watch: Option<Watch>,
     tls: Option<Tls>,
     /// Takes a new certificate as long as it lives.
     _tls_watch: Option<TlsWatch>,
@@ -164,7 +157,7 @@ impl ControlPlane {
             None => None,
         };
         let driver = Driver::start(Arc::clone(&loops.healer)).map_err(StartError::Thread)?;
-        let watch = watch(&dir, &loops).map_err(StartError::Thread)?;
+        let watch = Watch::start(&dir, &loops).map_err(StartError::Thread)?;
         let spans = kept.receiving.as_ref().map(|receiving| receiving.store().clone());
         let evidence = spans
             .map(|spans| EvidenceKeeper::start(store.clone(), spans, Arc::clone(&clock)))
@@ -262,13 +255,7 @@ impl ControlPlane {
     }
 
     fn halt(&mut self) {
-        if let Some((stop, threads)) = self.watch.take() {
-            stop.store(true, Ordering::Release);
-            for thread in threads {
-                // A thread that panicked has said so on stderr already.
-                let _ = thread.join();
-            }
-        }
+        drop(self.watch.take());
         if let Some(driver) = self.driver.take() {
             driver.stop();
         }
@@ -314,58 +301,6 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
     if let Err(error) = taken {
         log::error!("what was started could not be ended: {error}; run `homeostat down`");
     }
-}
-
-/// Keeps the keeper's lease alive, closes experiments that are over, and looks for the emergency stop: the
-/// file, or SIGUSR1.
-fn watch(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<(Arc<AtomicBool>, Vec<JoinHandle<()>>)> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let heartbeat = {
-        let (stop, loops) = (Arc::clone(&stop), Arc::clone(loops));
-        let mut keeper = loops.provider.keeper_pid();
-        move || {
-            while !stop.load(Ordering::Acquire) {
-                // A keeper that does not answer is started again by the next call; the loop says so.
-                let _ = loops.provider.heartbeat();
-                let now = loops.provider.keeper_pid();
-                if std::mem::replace(&mut keeper, now) != now {
-                    loops.end_faults("the keeper ended, and its faults with it");
-                }
-                if let Err(error) = loops.experiments.settle() {
-                    log::error!("cannot close an experiment: {error}");
-                }
-                loops.clock.wait(HEARTBEAT);
-            }
-        }
-    };
-    let emergency = {
-        let (stop, loops, file) = (Arc::clone(&stop), Arc::clone(loops), dir.join(EMERGENCY_FILE));
-        let mut acted = false;
-        move || {
-            while !stop.load(Ordering::Acquire) {
-                let asked_by_file = file.exists();
-                let asked_by_signal = signals::take_emergency_stop();
-                if asked_by_signal || (asked_by_file && !acted) {
-                    match loops.executor.emergency_stop() {
-                        Ok(stopped) => log::warn!(
-                            "emergency stop: {} faults taken out; nothing is repaired or disturbed until \
-                             `homeostat chaos resume`",
-                            stopped.faults
-                        ),
-                        Err(error) => log::error!("emergency stop: {error}"),
-                    }
-                }
-                acted = asked_by_file;
-                loops.clock.wait(EMERGENCY_LOOK);
-            }
-        }
-    };
-    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(run)
-    };
-    let threads =
-        vec![spawn("heartbeat", Box::new(heartbeat))?, spawn("emergency-stop", Box::new(emergency))?];
-    Ok((stop, threads))
 }
 
 /// Writes where it is spoken with, the address last: who finds that may use all of it.

@@ -19,11 +19,12 @@ use crate::config::Config;
 use crate::control_plane::{ControlPlane, OccupiedPort};
 use crate::drill::{Drill, drill_policy};
 use crate::signals::{self, Hangup};
+use crate::temporary;
 
 /// The demo fleet.
 pub(crate) const SHOP: &str = include_str!("../../../drills/shop.yaml");
 
-/// What the names of the directories of demos begin with; the process id follows.
+/// What the names of the directories of demos begin with.
 const DIRECTORIES: &str = "homeostat-demo-";
 
 /// Between two looks for Ctrl-C.
@@ -128,7 +129,7 @@ impl TemporaryFleet {
     /// Brings it up.
     pub(crate) fn start(config: &Config) -> Result<Self, Failure> {
         left_behind::take_down();
-        let dir = temporary_dir().map_err(|error| Failure::failed(&error))?;
+        let dir = temporary::directory(DIRECTORIES).map_err(|error| Failure::failed(&error))?;
         let started = ControlPlane::start(&dir, config, OccupiedPort::TakeAnother, Some(&shop()?));
         match started {
             Ok(plane) => Ok(Self { plane: Some(plane), dir }),
@@ -165,19 +166,7 @@ impl Drop for TemporaryFleet {
 
 /// The directories of demos and drills, of those that are up and of those that were killed.
 fn directories() -> std::io::Result<Vec<PathBuf>> {
-    let is_one = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(DIRECTORIES))
-    };
-    let entries = std::fs::read_dir(std::env::temp_dir())?;
-    Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_one).collect())
-}
-
-/// A new directory of this process's own.
-fn temporary_dir() -> std::io::Result<PathBuf> {
-    let base = std::env::temp_dir();
-    let dir = base.join(format!("{DIRECTORIES}{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    std::fs::canonicalize(dir)
+    temporary::directories(DIRECTORIES)
 }
 
 fn remove(dir: &Path) {

@@ -37,4 +37,5 @@ mod reload;
 mod serve;
 mod signals;
 mod supervisor;
+mod temporary;
 mod token;

@@ -23,11 +23,7 @@ pub(crate) fn token(dir: &Path) -> Result<String, StartError> {
         Err(source) => return Err(StartError::TokenRead { path, source }),
     }
     let failed = |source| StartError::Token { path: path.clone(), source };
-    let mut random = [0u8; 24];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| std::io::Read::read_exact(&mut source, &mut random))
-        .map_err(failed)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = random::<24>().map_err(failed)?;
     fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -37,4 +33,11 @@ pub(crate) fn token(dir: &Path) -> Result<String, StartError> {
         .and_then(|mut file| file.write_all(token.as_bytes()))
         .map_err(failed)?;
     Ok(token)
+}
+
+/// So many random bytes of the system, in hexadecimal.
+pub(crate) fn random<const BYTES: usize>() -> std::io::Result<String> {
+    let mut random = [0u8; BYTES];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

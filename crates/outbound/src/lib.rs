@@ -8,11 +8,14 @@
 //! Deliberately absent: what is asked, how often, and what an answer means.
 
 mod credentials;
+mod proxy;
 mod trust;
 
 pub use credentials::{Credentials, CredentialsError, Reference};
+pub use proxy::proxy;
 pub use trust::{Trust, TrustError};
 
+use proxy::THIS_MACHINE;
 use ureq::config::ConfigBuilder;
 use ureq::http::{HeaderValue, Uri};
 use ureq::tls::TlsConfig;
@@ -65,6 +68,7 @@ pub fn agent(tls: TlsConfig) -> ConfigBuilder<AgentScope> {
         // It could lead elsewhere what is meant for one server, and out of TLS.
         .max_redirects(0)
         .user_agent(concat!("homeostat/", env!("CARGO_PKG_VERSION")))
+        .proxy(proxy())
         .tls_config(tls)
 }
 
@@ -72,7 +76,7 @@ pub fn agent(tls: TlsConfig) -> ConfigBuilder<AgentScope> {
 pub fn is_private(address: &Uri) -> bool {
     match address.scheme_str() {
         Some("https") => address.host().is_some(),
-        Some("http") => matches!(address.host(), Some("localhost" | "127.0.0.1" | "[::1]")),
+        Some("http") => address.host().is_some_and(|host| THIS_MACHINE.contains(&host)),
         _ => false,
     }
 }

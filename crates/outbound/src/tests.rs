@@ -79,3 +79,26 @@ fn credentials_go_over_tls_or_to_this_machine() {
     }
     assert_eq!(Peer::default().may_ask(&"http://a.example/".parse().unwrap()), Ok(()));
 }
+
+#[test]
+fn a_proxy_is_never_asked_for_this_machine() {
+    let named = ureq::Proxy::new("http://who:secret@proxy.example:3128").unwrap();
+    let proxy = proxy::but_for_this_machine(&named, "internal.example, .corp").unwrap();
+    let is_passed_by = |address: &str| proxy.is_no_proxy(&address.parse().unwrap());
+    for address in [
+        "http://localhost:4000/",
+        "http://127.0.0.1:4000/",
+        "http://[::1]:4000/",
+        "http://internal.example/",
+        "https://a.corp/",
+    ] {
+        assert!(is_passed_by(address), "{address}");
+    }
+    for address in ["https://example.org/", "http://localhost.example.org/"] {
+        assert!(!is_passed_by(address), "{address}");
+    }
+    assert_eq!(
+        (proxy.host(), proxy.port(), proxy.username(), proxy.password()),
+        ("proxy.example", 3128, Some("who"), Some("secret"))
+    );
+}

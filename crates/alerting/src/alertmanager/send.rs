@@ -44,16 +44,40 @@ struct Inner {
     sent: u64,
     failures: u64,
     dropped: u64,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
 }
 
 /// What came of a request.
 enum Outcome {
     Taken,
     /// Sending it again would not help.
-    Refused(String),
+    Refused(Trouble),
     /// It may help.
-    Later(String),
+    Later(Trouble),
+}
+
+/// Why something was not sent.
+#[derive(Debug)]
+struct Trouble {
+    /// In our words: this goes into the log.
+    why: String,
+    /// What the Alertmanager answered, or who stands before it. It can hold anything, what we sent included, and another
+    /// number each time: it is shown beside the state alone.
+    answer: Option<String>,
+}
+
+impl Trouble {
+    fn in_full(&self) -> String {
+        let Some(answer) = &self.answer else { return self.why.clone() };
+        let line: String = answer.chars().map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+        format!("{}: {}", self.why, line.trim())
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self { why, answer: None }
+    }
 }
 
 impl Endpoint {
@@ -102,7 +126,7 @@ impl Endpoint {
             failures: inner.failures,
             dropped: inner.dropped,
             waiting: inner.queue.len() as u64,
-            trouble: inner.trouble.clone(),
+            trouble: inner.trouble.as_ref().map(Trouble::in_full),
         }
     }
 
@@ -174,33 +198,35 @@ impl Endpoint {
     }
 
     /// Keeps why it failed, and tells it where that is new.
-    fn complain(&self, inner: &mut Inner, why: String) {
+    fn complain(&self, inner: &mut Inner, trouble: Trouble) {
         inner.failures += 1;
-        if inner.trouble.as_ref() != Some(&why) {
-            (self.say)(&why);
-            inner.trouble = Some(why);
+        if inner.trouble.as_ref().is_none_or(|told| told.why != trouble.why) {
+            (self.say)(&trouble.why);
         }
+        inner.trouble = Some(trouble);
     }
 
     fn post(&self, batch: &[(u64, Notification)]) -> Outcome {
         let written: Vec<_> = batch.iter().map(|(_, notification)| notification.written()).collect();
         let body = match serde_json::to_vec(&written) {
             Ok(body) => body,
-            Err(error) => return Outcome::Refused(format!("the alerts cannot be written: {error}")),
+            Err(error) => return Outcome::Refused(format!("the alerts cannot be written: {error}").into()),
         };
         let mut request = self.agent.post(&self.url).header("content-type", "application/json");
         match self.peer.authorization() {
             Ok(Some(header)) => request = request.header("authorization", header),
             Ok(None) => {}
-            Err(error) => return Outcome::Later(format!("{} is not told: {error}", self.address)),
+            Err(error) => return Outcome::Later(format!("{} is not told: {error}", self.address).into()),
         }
         let response = match request.send(&body[..]) {
             Ok(response) => response,
             Err(error) if is_untrusted(&error) => {
-                return Outcome::Later(format!("{} is not told: {}", self.address, reason(&error)));
+                return Outcome::Later(format!("{} is not told: {}", self.address, reason(&error)).into());
             }
             Err(error) => {
-                return Outcome::Later(format!("{} does not answer: {}", self.address, reason(&error)));
+                return Outcome::Later(
+                    format!("{} does not answer: {}", self.address, reason(&error)).into(),
+                );
             }
         };
         let status = response.status().as_u16();
@@ -210,8 +236,10 @@ impl Endpoint {
         let mut answer = Vec::new();
         // What it says is for people; that it cannot be read changes nothing.
         let _ = response.into_body().into_reader().take(ANSWER_BYTES).read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer);
-        let why = format!("{} answered with the status {status}: {}", self.address, answer.trim());
+        let why = Trouble {
+            why: format!("{} answered with the status {status}", self.address),
+            answer: Some(String::from_utf8_lossy(&answer).into_owned()),
+        };
         match status {
             // Who is busy, or not there yet behind a relay, may be well later.
             408 | 429 | 500..=599 => Outcome::Later(why),

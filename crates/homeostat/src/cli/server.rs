@@ -14,6 +14,7 @@ use clap::Args;
 use outbound::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ureq::http::Uri;
 
 use super::infra::{printed, word};
 use super::password::{PasswordSource, line};
@@ -62,15 +63,16 @@ pub(super) fn remote(url: &str, ca: Option<&Path>) -> Result<Client, Failure> {
 /// The address as it is kept: without a slash at its end.
 fn checked(url: &str) -> Result<String, Failure> {
     let url = url.trim_end_matches('/');
-    let is_local = |rest: &str| {
-        let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
-        matches!(host, "localhost" | "127.0.0.1" | "[::1]")
-    };
-    match url.split_once("://") {
-        Some(("https", rest)) if !rest.is_empty() && !rest.contains('/') => Ok(url.to_owned()),
-        Some(("http", rest)) if is_local(rest) => Ok(url.to_owned()),
-        Some(("http", _)) => Err(usage(format!("{url} would carry the token in the clear; use https://"))),
-        _ => Err(usage(format!("{url:?} is no server; give https://HOST:PORT"))),
+    let no_server = || usage(format!("{url:?} is no server; give https://HOST:PORT"));
+    // Read as the client reads it: what stands before an @ is a name, and no host.
+    let address: Uri = url.parse().map_err(|_| no_server())?;
+    let is_whole =
+        matches!(address.path(), "" | "/") && address.query().is_none() && !url.contains(['@', '#']);
+    match address.scheme_str() {
+        Some("http" | "https") if !is_whole || address.host().is_none() => Err(no_server()),
+        Some("http" | "https") if outbound::is_private(&address) => Ok(url.to_owned()),
+        Some("http") => Err(usage(format!("{url} would carry the token in the clear; use https://"))),
+        _ => Err(no_server()),
     }
 }
 
@@ -202,4 +204,34 @@ fn write(kept: &BTreeMap<String, Kept>) -> Result<(), Failure> {
         let message = format!("cannot keep the token in {}: {error}", path.display());
         Failure { exit: Exit::Failed, message }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::checked;
+
+    #[test]
+    fn a_token_goes_over_tls_or_to_this_machine_and_to_no_host_that_only_looks_like_it() {
+        for url in [
+            "https://homeostat.example:4000",
+            "http://localhost:4000",
+            "http://127.0.0.1",
+            "http://[::1]:4000/",
+        ] {
+            assert!(checked(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://homeostat.example:4000",
+            "http://localhost:4000@evil.example",
+            "https://localhost@evil.example",
+            "http://localhost.evil.example",
+            "https://homeostat.example/path",
+            "https://homeostat.example?a=b",
+            "ftp://localhost",
+            "localhost:4000",
+            "",
+        ] {
+            assert!(checked(url).is_err(), "{url}");
+        }
+    }
 }

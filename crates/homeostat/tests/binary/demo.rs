@@ -27,13 +27,15 @@ fn home(fleet: &Fleet) -> &Path {
 
 /// The directory of a demo, as soon as its keeper runs.
 fn directory_of(fleet: &Fleet, demo: &Child) -> PathBuf {
-    let dir = home(fleet).join(format!("homeostat-demo-{}", demo.id()));
+    let suffix = format!("-{}", demo.id());
     until("the demo's keeper runs", || {
+        let entries = std::fs::read_dir(home(fleet)).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+        let mut of_demo = entries.filter(|path| path.to_string_lossy().ends_with(&suffix));
+        let dir = of_demo.next().ok_or("it has no directory")?;
         let found = processes::of(&dir);
         let is_up = found.iter().any(|one| one.part == Part::Keeper);
-        if is_up { Ok(()) } else { Err(format!("{found:?}")) }
-    });
-    dir
+        if is_up { Ok(dir) } else { Err(format!("{found:?}")) }
+    })
 }
 
 fn nothing_is_left(dir: &Path) -> Result<(), String> {

@@ -118,6 +118,7 @@ impl Bucket {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
+            .proxy(outbound::proxy())
             .timeout_connect(Some(CONNECT_TIME))
             .tls_config(trust(said("AWS_CA_BUNDLE"))?)
             .build();

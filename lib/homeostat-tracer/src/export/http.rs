@@ -69,8 +69,16 @@ impl Http {
         headers: Vec<(String, String)>,
         compression: Compression,
     ) -> Self {
+        // A proxy's own loopback is another machine, and reads what goes to it in the clear.
+        let config = if is_this_machine(&endpoint) { config.proxy(None) } else { config };
         Self { agent: config.build().into(), endpoint, headers, compression }
     }
+}
+
+/// Whether an endpoint is meant for this machine.
+fn is_this_machine(endpoint: &str) -> bool {
+    let address = endpoint.parse::<ureq::http::Uri>();
+    address.is_ok_and(|address| matches!(address.host(), Some("localhost" | "127.0.0.1" | "[::1]")))
 }
 
 /// A client that follows no redirect and takes any status for an answer.

@@ -34,6 +34,7 @@ pub(super) fn run(address: &str, token: &str, places: &[Place], rate: u32, time:
             let seen = &seen;
             scope.spawn(move || {
                 let agent = ureq::Agent::config_builder()
+                    .proxy(None)
                     .timeout_global(Some(Duration::from_secs(30)))
                     .http_status_as_error(false)
                     .max_redirects(0)

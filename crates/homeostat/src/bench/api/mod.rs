@@ -72,7 +72,7 @@ struct Row {
 
 /// Runs it.
 pub(crate) fn run(_: &Global, args: &ApiArgs) -> Result<Exit, Failure> {
-    let dir = std::env::temp_dir().join(format!("homeostat-bench-api-{}", std::process::id()));
+    let dir = crate::temporary::directory("homeostat-bench-api-").map_err(|error| Failure::failed(&error))?;
     let outcome = measure(args, &dir);
     // What is left of it costs room only, and the system clears its directory.
     let _ = std::fs::remove_dir_all(&dir);

@@ -83,7 +83,8 @@ struct Server {
 
 /// Runs it.
 pub(crate) fn run(_: &Global, args: &LiveArgs) -> Result<Exit, Failure> {
-    let dir = std::env::temp_dir().join(format!("homeostat-bench-live-{}", std::process::id()));
+    let dir =
+        crate::temporary::directory("homeostat-bench-live-").map_err(|error| Failure::failed(&error))?;
     let outcome = measure(args, &dir);
     // What is left of it costs room only, and the system clears its directory.
     let _ = std::fs::remove_dir_all(&dir);

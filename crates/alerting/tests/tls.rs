@@ -95,6 +95,17 @@ fn a_certificate_that_is_not_believed_is_a_trouble_and_the_alert_waits() {
 }
 
 #[test]
+fn an_authority_that_is_put_into_the_file_is_believed_without_a_restart() {
+    let (dir, theirs) = (tempfile::tempdir().unwrap(), Authority::new("theirs"));
+    let server = Server::start(&theirs.issue(&["localhost"]), takes);
+    let peer = Peer { trust: believing(dir.path(), &Authority::new("ours")), credentials: None };
+    let rules = firing(dir.path(), &server, &peer, |_: &str| {});
+    eventually("it was tried in vain", || rules.alertmanagers()[0].failures > 0);
+    believing(dir.path(), &theirs);
+    eventually("the alert comes", || !server.requests().is_empty());
+}
+
+#[test]
 fn credentials_are_not_sent_in_the_clear() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let credentials = Some(Credentials::Bearer(Reference::new("x", |text| Ok(text.to_owned()))));

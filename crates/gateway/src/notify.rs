@@ -93,7 +93,9 @@ impl Receiver {
     /// [`WebhookError`], with what is wrong with it; the file of certificates is not looked at.
     pub fn check(&self) -> Result<(), WebhookError> {
         let parsed: axum::http::Uri = self.url.parse().map_err(|_| WebhookError::Address)?;
-        if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none_or(str::is_empty) {
+        let names_a_host =
+            parsed.authority().is_some_and(|one| !one.host().is_empty() && !one.as_str().contains('@'));
+        if !matches!(parsed.scheme_str(), Some("http" | "https")) || !names_a_host {
             return Err(WebhookError::Address);
         }
         Ok(self.peer.may_ask(&parsed)?)

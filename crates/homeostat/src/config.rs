@@ -422,10 +422,18 @@ fn out_of_range(path: Option<&Path>, text: &str, (field, why): (String, String))
     ConfigError::OutOfRange { origin, field, why }
 }
 
-/// Where a field is written: its key, in its own section where that is there.
+/// Where a field is written: its key, in its own section where that is there. Of tables that may stand several times, the field
+/// says which is meant (`metrics.scrape[1].url`, from 0).
 fn place_of(text: &str, field: &str) -> Option<usize> {
     let (section, key) = field.rsplit_once('.').unwrap_or(("", field));
-    let begins = text.find(&format!("[{section}]")).unwrap_or(0);
+    let nth = section
+        .split_once('[')
+        .and_then(|(table, rest)| Some((table, rest.split_once(']')?.0.parse().ok()?)));
+    let begins = match nth {
+        Some((table, nth)) => text.match_indices(&format!("[[{table}]]")).nth(nth).map(|(at, _)| at),
+        None => text.find(&format!("[{section}]")),
+    };
+    let begins = begins.unwrap_or(0);
     text[begins..].find(key).map(|at| begins + at).or_else(|| text.find(key))
 }
 

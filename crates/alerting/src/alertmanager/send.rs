@@ -29,7 +29,7 @@ pub(super) struct Endpoint {
     address: Address,
     url: String,
     peer: Peer,
-    agent: ureq::Agent,
+    agent: Mutex<ureq::Agent>,
     clock: Arc<dyn Clock>,
     say: Arc<Say>,
     inner: Mutex<Inner>,
@@ -54,6 +54,10 @@ enum Outcome {
     Refused(Trouble),
     /// It may help.
     Later(Trouble),
+}
+
+fn agent_of(peer: &Peer) -> Result<ureq::Agent, TrustError> {
+    Ok(peer.agent()?.timeout_global(Some(REQUEST_TIME)).build().into())
 }
 
 /// Why something was not sent.
@@ -87,7 +91,7 @@ impl Endpoint {
         clock: Arc<dyn Clock>,
         say: Arc<Say>,
     ) -> Result<Self, TrustError> {
-        let agent = peer.agent()?.timeout_global(Some(REQUEST_TIME)).build().into();
+        let agent = Mutex::new(agent_of(&peer)?);
         let url = format!("{address}/api/v2/alerts");
         Ok(Self {
             address,
@@ -197,6 +201,13 @@ impl Endpoint {
         }
     }
 
+    /// The file of the certificates that are believed may have been changed since it was read.
+    fn believe_anew(&self) {
+        if let Ok(agent) = agent_of(&self.peer) {
+            *lock(&self.agent) = agent;
+        }
+    }
+
     /// Keeps why it failed, and tells it where that is new.
     fn complain(&self, inner: &mut Inner, trouble: Trouble) {
         inner.failures += 1;
@@ -212,7 +223,7 @@ impl Endpoint {
             Ok(body) => body,
             Err(error) => return Outcome::Refused(format!("the alerts cannot be written: {error}").into()),
         };
-        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
+        let mut request = lock(&self.agent).post(&self.url).header("content-type", "application/json");
         match self.peer.authorization() {
             Ok(Some(header)) => request = request.header("authorization", header),
             Ok(None) => {}
@@ -221,6 +232,7 @@ impl Endpoint {
         let response = match request.send(&body[..]) {
             Ok(response) => response,
             Err(error) if is_untrusted(&error) => {
+                self.believe_anew();
                 return Outcome::Later(format!("{} is not told: {}", self.address, reason(&error)).into());
             }
             Err(error) => {

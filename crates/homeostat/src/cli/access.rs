@@ -221,7 +221,8 @@ fn remove_passkey(global: &Global, named: &str, of: Option<&str>) -> Result<Exit
     let all = passkeys(&client, of)?;
     let found = all.iter().find(|passkey| passkey["name"] == named || passkey["id"] == named);
     let Some(id) = found.and_then(|passkey| passkey["id"].as_str()) else {
-        let message = format!("there is no passkey {named:?}; `homeostat users passkeys` lists them");
+        let whose = of.map_or(String::new(), |name| format!(" {name}"));
+        let message = format!("there is no passkey {named:?}; `homeostat users passkeys{whose}` lists them");
         return Err(Failure { exit: Exit::Usage, message });
     };
     let path = if of.is_some() { "/api/v3/access/passkeys" } else { "/api/v3/access/me/passkeys" };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::config::print;
 use super::show::{of, table};
-use super::traces::encode;
+use super::traces::{counted, encode};
 use super::{Exit, Failure, Global, Output};
 
 /// What to do with the archive.
@@ -78,7 +78,12 @@ fn said(told: &Value, output: Output, done: &str) -> Result<Exit, Failure> {
     if output.json {
         print(&format!("{told:#}\n"))?;
     } else {
-        provider::say!("{done}: {}, {} spans, {} bytes", of(told, "trace_id"), told["spans"], told["bytes"]);
+        provider::say!(
+            "{done}: {}, {}, {} bytes",
+            of(told, "trace_id"),
+            counted(&told["spans"], "span"),
+            told["bytes"]
+        );
     }
     Ok(Exit::Done)
 }

@@ -4,6 +4,7 @@
 //! fleet of this machine down instead has lost the wrong one.
 
 use super::audit::AuditCommand;
+use super::chaos::ChaosCommand;
 use super::{Command, Exit, Failure, Global};
 
 /// Refuses `--server` (or its variable) to a command that would work on this machine instead.
@@ -31,6 +32,8 @@ fn works_here(command: &Command) -> Option<&'static str> {
         Command::SupportBundle(_) => "support-bundle",
         Command::Backup(_) => "backup",
         Command::Restore(_) => "restore",
+        Command::Tls(_) => "tls",
+        Command::Chaos(ChaosCommand::Recover { .. }) => "chaos recover",
         Command::Audit(AuditCommand::List(_) | AuditCommand::RotateKey(_)) => return None,
         Command::Audit(_) => "audit",
         _ => return None,

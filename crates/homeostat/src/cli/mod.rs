@@ -86,6 +86,14 @@ impl Global {
             None => Ok(Client::find(&self.dir)?),
         }
     }
+
+    /// The same, for what everybody may ask: without a token.
+    pub(crate) fn client_of_anybody(&self) -> Result<Client, Failure> {
+        match &self.server {
+            Some(url) => server::open_to_all(url, self.ca.as_deref()),
+            None => Ok(Client::find(&self.dir)?),
+        }
+    }
 }
 
 /// How the answer is printed.
@@ -409,7 +417,9 @@ pub fn begin_log() {
 
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
-    let Cli { global, command } = cli;
+    let Cli { mut global, command } = cli;
+    // What stands in it is relative to it, whatever is read when.
+    global.config = global.config.map(|path| std::path::absolute(&path).unwrap_or(path));
     crate::platform::check(&command)?;
     here::check(&global, &command)?;
     match command {

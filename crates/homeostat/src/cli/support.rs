@@ -86,7 +86,11 @@ fn gather(global: &Global, secrets: &Secrets) -> Vec<(&'static str, String)> {
 pub(super) fn show_version(output: Output) -> Result<Exit, Failure> {
     print(&match output.json {
         true => pretty(&version()),
-        false => format!("homeostat {}\n", env!("CARGO_PKG_VERSION")),
+        false => {
+            let formats = crate::backup::formats();
+            let lines = formats.iter().map(|(name, version)| format!("{name} {version}\n"));
+            format!("homeostat {}\n{}", env!("CARGO_PKG_VERSION"), lines.collect::<String>())
+        }
     })?;
     Ok(Exit::Done)
 }

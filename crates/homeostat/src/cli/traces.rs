@@ -190,7 +190,7 @@ fn began(start: &Value) -> String {
 }
 
 /// `1 span`, `2 spans`.
-fn counted(number: &Value, of: &str) -> String {
+pub(super) fn counted(number: &Value, of: &str) -> String {
     let ending = if number.as_u64() == Some(1) { "" } else { "s" };
     format!("{number} {of}{ending}")
 }

@@ -176,7 +176,7 @@ impl Metrics {
 
     /// Whether what it refers to is to be had.
     pub(super) fn check_files(&self) -> Result<(), (String, String)> {
-        self.scrape.iter().try_for_each(|scrape| scrape.tables().check_files())
+        self.each_scraped(|scrape| scrape.tables().check_files())
     }
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
@@ -197,13 +197,26 @@ impl Metrics {
                 return Err((format!("metrics.{field}"), format!("is {value}, must be {low} to {high}")));
             }
         }
-        for scrape in &self.scrape {
+        self.each_scraped(|scrape| {
             if !(1..=3600).contains(&scrape.interval_seconds) {
                 let why = format!("is {}, must be 1 to 3600", scrape.interval_seconds);
                 return Err(("metrics.scrape.interval_seconds".to_owned(), why));
             }
             scrape.tables().check()?;
-            scrape.target().check().map_err(|error| ("metrics.scrape".to_owned(), error.to_string()))?;
+            scrape.target().check().map_err(|error| ("metrics.scrape.url".to_owned(), error.to_string()))
+        })
+    }
+
+    /// Looks at one after another; what is wrong names which of them it is.
+    fn each_scraped(
+        &self,
+        look: impl Fn(&Scrape) -> Result<(), (String, String)>,
+    ) -> Result<(), (String, String)> {
+        for (index, scrape) in self.scrape.iter().enumerate() {
+            look(scrape).map_err(|(field, why)| {
+                let field = field.replacen("metrics.scrape", &format!("metrics.scrape[{index}]"), 1);
+                (field, format!("of the job {:?} {why}", scrape.job))
+            })?;
         }
         Ok(())
     }

@@ -47,8 +47,9 @@ fn told_twice() {
     let fleet = Fleet::new("");
     let mut child = demo(&fleet);
     let dir = directory_of(&fleet, &child);
+    // Two of one kind would be one while the first waits.
     processes::signal(child.id(), Signal::TERM);
-    processes::signal(child.id(), Signal::TERM);
+    processes::signal(child.id(), Signal::INT);
     child.wait().unwrap();
     let left = nothing_is_left(&dir);
     processes::end_all(&dir);

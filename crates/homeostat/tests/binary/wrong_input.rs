@@ -180,6 +180,8 @@ fn meant_for_a_server() {
         vec!["restore", file, "--replace"],
         vec!["reload"],
         vec!["audit", "verify"],
+        vec!["chaos", "recover"],
+        vec!["tls", "self-signed"],
     ] {
         let ran = fleet.run(&[words.as_slice(), &["--server", elsewhere]].concat());
         refused(&ran, 2, &[words[0], elsewhere, fleet.dir.to_str().unwrap()]);

@@ -75,12 +75,31 @@ fn what_is_wrong_with_them_is_named_by_its_field_and_quotes_no_secret() {
         ] {
             let line = if more == both { line + 1 } else { line };
             let refused = read(&dir, &format!("{begins}{more}")).unwrap_err();
-            let at = format!("homeostat.toml:{line}: {place}.{field} ");
-            assert!(refused.contains(&at) && refused.contains(says), "{at}: {refused}");
+            let (at, field) = (format!("homeostat.toml:{line}: {place}"), format!(".{field} "));
+            let is_named = refused.contains(&at) && refused.contains(&field);
+            assert!(is_named && refused.contains(says), "{at}{field}: {refused}");
             assert!(!refused.contains("canary"), "{refused}");
         }
         let refused = read(&dir, &format!("{begins}tls_config = {{ insecure_skip_verify = true }}\n"));
         assert!(refused.unwrap_err().contains("insecure_skip_verify"), "{place}");
+    }
+}
+
+#[test]
+fn of_several_that_are_scraped_the_wrong_one_is_named_with_its_line() {
+    let dir = folder(&Authority::new("ours"));
+    let first = "[[metrics.scrape]]\njob = \"a\"\nurl = \"https://a.example/x\"\ntls_config = { ca_file = \"ca.pem\" }\n\
+                 authorization = { credentials = \"${file:token}\" }\n\n";
+    let second = "[[metrics.scrape]]\njob = \"b\"\nurl = \"https://b.example/x\"\n";
+    for (more, field) in [
+        ("tls_config = { ca_file = \"none.pem\" }\n", "tls_config.ca_file"),
+        ("authorization = { credentials = \"${file:none}\" }\n", "authorization.credentials"),
+        ("authorization = { credentials = \"canary\" }\n", "authorization.credentials"),
+        ("interval_seconds = 0\n", "interval_seconds"),
+    ] {
+        let refused = read(&dir, &format!("{first}{second}{more}")).unwrap_err();
+        let at = format!("homeostat.toml:10: metrics.scrape[1].{field} of the job \"b\"");
+        assert!(refused.contains(&at) && !refused.contains("canary"), "{at}: {refused}");
     }
 }
 

@@ -108,6 +108,28 @@ fn a_trace_in_both_places_is_answered_once() {
     assert_eq!(store.counters().archived_traces.get(), 2, "nothing came since");
 }
 
+/// A part of a span is sent while it runs, and the whole of it at its end; of two that share an id both are sent.
+#[test]
+fn spans_that_share_an_id_and_a_start_are_archived_once_each() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    let of = |is_whole: bool| {
+        let span = fixture::span(1, 1, 1_000);
+        if is_whole { span.message(9, text("is", "whole")) } else { span }
+    };
+    let sent = fixture::traces("cart", [of(false), of(true)]);
+    store.intake().traces(&sent).expect("taken in").durable.wait().expect("on disk");
+    let told = store.archive_trace(id(1), Keeping::Asked).expect("archived");
+    assert_eq!((told.spans, found(&store, 1)), (2, 2));
+    assert_eq!(store.archive_trace(id(1), Keeping::Asked).expect("archived"), told);
+    assert_eq!(
+        (found(&store, 1), store.counters().archived_traces.get()),
+        (2, 1),
+        "nothing was written anew"
+    );
+    assert_eq!(files(&dir).len(), 1);
+}
+
 /// Spans with everything in them that a span may have.
 fn full_spans() -> Vec<Span> {
     let list = vec![

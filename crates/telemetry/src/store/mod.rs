@@ -312,10 +312,7 @@ impl Telemetry {
             query::spans_in_segment(segment, id, &mut spans)?;
         }
         spans.extend(self.open.archive.trace(id)?);
-        spans.sort_by_key(|span| (span.start_unix_nano, span.span_id));
-        // A sender that did not hear the answer sends again.
-        spans.dedup_by(|a, b| a.span_id == b.span_id && a == b);
-        Ok(spans)
+        Ok(query::each_once(spans))
     }
 
     /// The traces with the newest matching spans, newest first, each with the start of that span (nanoseconds since

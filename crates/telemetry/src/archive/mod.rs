@@ -232,16 +232,23 @@ impl Archive {
         Ok((told, Change::Written { evicted: evicted.len() as u64 }))
     }
 
-    /// Removes a trace, durably; whether there was one.
+    /// Removes a trace, durably, with all that is left of it on the disk; whether there was one.
     fn remove(&self, id: TraceId) -> Result<bool, ArchiveError> {
         let _alone = lock(&self.alone);
-        let Some(known) = self.get(id) else { return Ok(false) };
-        fs::remove_file(&known.path)
-            .and_then(|()| {
-                self.write().remove(&id);
-                sync_dir(&self.dir)
-            })
-            .map_err(|source| self.disk(source))?;
+        // Who searches meanwhile finds no entry without its file.
+        let Some(known) = self.write().remove(&id) else { return Ok(false) };
+        let older = file::files_of(&self.dir, id).map(|mut paths| {
+            paths.retain(|path| *path != known.path);
+            paths
+        });
+        // The one that counts goes last: while an older one stays, it is the trace.
+        let removed =
+            older.and_then(|older| older.iter().chain([&known.path]).try_for_each(|path| file::remove(path)));
+        if let Err(source) = removed {
+            self.write().insert(id, known);
+            return Err(self.disk(source));
+        }
+        sync_dir(&self.dir).map_err(|source| self.disk(source))?;
         Ok(true)
     }
 

@@ -200,22 +200,41 @@ impl Archive {
         &self,
         id: TraceId,
         keeping: Keeping,
-        read: impl FnOnce() -> Result<Vec<Span>, ReadError>,
+        read: impl Fn() -> Result<Vec<Span>, ReadError>,
         watch: Watch<'_>,
     ) -> Result<(ArchivedTrace, Change), ArchiveError> {
-        let _alone = lock(&self.alone);
-        let spans = read()?;
-        if spans.is_empty() {
-            return Err(ArchiveError::NotFound(id));
+        loop {
+            let before = self.get(id).map(|known| known.told);
+            // Outside the lock: rows in object storage take their time, and other traces do not wait for them.
+            let spans = read()?;
+            if spans.is_empty() {
+                return Err(ArchiveError::NotFound(id));
+            }
+            let _alone = lock(&self.alone);
+            let known = self.get(id);
+            // Otherwise what was read lacks what somebody added meanwhile, or has what somebody removed.
+            if known.as_ref().map(|known| known.told) == before {
+                return self.put(id, keeping, &spans, known, watch);
+            }
         }
-        let known = self.get(id);
+    }
+
+    /// Keeps these spans in the place of what is known; whoever calls is alone.
+    fn put(
+        &self,
+        id: TraceId,
+        keeping: Keeping,
+        spans: &[Span],
+        known: Option<Arc<Kept>>,
+        watch: Watch<'_>,
+    ) -> Result<(ArchivedTrace, Change), ArchiveError> {
         if let Some(known) = &known
             && known.told.spans == spans.len() as u64
             && known.told.keeping >= keeping
         {
             return Ok((known.told, Change::None));
         }
-        let encoded = Encoded::new(&spans);
+        let encoded = Encoded::new(spans);
         let evicted = self.evictable(encoded.counted(), known.as_deref()).map_err(|_| self.full(&encoded))?;
         let before = known.as_ref().map(|known| known.told);
         let keeping = before.map_or(keeping, |before| before.keeping.max(keeping));

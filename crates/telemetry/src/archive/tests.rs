@@ -249,6 +249,41 @@ fn an_older_file_that_stayed_goes_with_the_trace_or_the_trace_stays() {
 }
 
 #[test]
+fn what_is_slow_to_read_holds_up_no_other_and_undoes_no_other_change() {
+    let dir = TempDir::new().expect("a directory");
+    let archive = &Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
+    keep(archive, Keeping::Asked, &some_spans(1, 1), &|_| Ok(())).expect("archived");
+    keep(archive, Keeping::Asked, &some_spans(2, 1), &|_| Ok(())).expect("archived");
+    // What retention holds beside the archive: four spans of the one trace, none of the other.
+    let held = |trace: u64| if trace == 1 { some_spans(1, 4) } else { Vec::new() };
+    let kept_while = |trace: u64, change: fn(&Archive)| {
+        let is_first = RefCell::new(true);
+        std::thread::scope(|scope| {
+            let read = || {
+                let mut spans = held(trace);
+                spans.extend(archive.trace(id(trace))?);
+                if is_first.replace(false) {
+                    let (done, is_done) = std::sync::mpsc::channel();
+                    scope.spawn(move || {
+                        change(archive);
+                        let _ = done.send(());
+                    });
+                    is_done.recv_timeout(Duration::from_secs(20)).expect("the change waits for the reader");
+                }
+                Ok(query::each_once(spans))
+            };
+            archive.keep(id(trace), Keeping::Asked, read, &|_| Ok(())).map(|(told, _)| told.spans)
+        })
+    };
+    let added = kept_while(1, |archive| {
+        keep(archive, Keeping::Asked, &some_spans(1, 9), &|_| Ok(())).expect("added to");
+    });
+    assert_eq!(added.expect("archived"), 9, "what was added meanwhile stays");
+    let removed = kept_while(2, |archive| assert!(archive.remove(id(2)).expect("removed")));
+    assert!(matches!(removed, Err(ArchiveError::NotFound(_))), "what was removed stays so: {removed:?}");
+}
+
+#[test]
 fn a_trace_that_is_removed_while_searches_run_fails_none_of_them() {
     let dir = TempDir::new().expect("a directory");
     let archive = Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
@@ -330,7 +365,8 @@ fn left_at_each_step(dir: &Path, act: impl FnOnce(Watch<'_>)) -> Vec<(Step, Temp
 }
 
 fn some_spans(trace: u64, count: u64) -> Vec<Span> {
-    let of = |n| Span { trace_id: id(trace), ..spans::span(n, 0, n, n + 5) };
+    let resource = Arc::new(Resource { service: "unknown_service".to_owned(), attributes: Vec::new() });
+    let of = |n| Span { trace_id: id(trace), resource: Arc::clone(&resource), ..spans::span(n, 0, n, n + 5) };
     (1..=count).map(of).collect()
 }
 

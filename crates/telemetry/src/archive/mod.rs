@@ -10,7 +10,7 @@
 //! before or as it was asked for.
 //!
 //! The archive is bounded in bytes. Where there is no room the oldest that nobody asked for go; what a person archived
-//! stays until it is removed, and where only such is left the next one is refused.
+//! stays until it is removed, and has three quarters at most: who may archive, but not remove, cannot push all else out.
 
 mod file;
 mod rows;
@@ -93,14 +93,16 @@ pub enum ArchiveError {
     NotFound(TraceId),
     /// There is no room, and nothing that may go by itself.
     #[error(
-        "the archive is full: the trace takes {needed} bytes, and {asked_bytes} of {bytes_max} hold traces that were \
-         archived on request; remove some, or raise telemetry.archive_mib"
+        "the archive is full: the trace takes {needed} bytes, and of {bytes_max} bytes {asked_bytes} hold traces that were \
+         archived on request, which may have {asked_bytes_max}; remove some, or raise telemetry.archive_mib"
     )]
     Full {
         /// Bytes it would take.
         needed: u64,
         /// Bytes of those that stay until they are removed.
         asked_bytes: u64,
+        /// Most bytes of such.
+        asked_bytes_max: u64,
         /// Most bytes there may be.
         bytes_max: u64,
     },
@@ -188,14 +190,14 @@ impl Archive {
             }
         }
         *archive.write() = kept;
-        for surplus in archive.evictable(0, None).unwrap_or_else(|all| all) {
-            archive.let_go(&surplus, &|_| Ok(()));
-        }
+        let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
+        surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
+        say_evicted(&ids(&surplus));
         Ok(archive)
     }
 
     /// Keeps the spans that `read` finds, durably; what is there already stays with it. Answers what is archived then, and
-    /// how many others went for it.
+    /// which others went for it.
     fn keep(
         &self,
         id: TraceId,
@@ -235,9 +237,12 @@ impl Archive {
             return Ok((known.told, Change::None));
         }
         let encoded = Encoded::new(spans);
-        let evicted = self.evictable(encoded.counted(), known.as_deref()).map_err(|_| self.full(&encoded))?;
         let before = known.as_ref().map(|known| known.told);
         let keeping = before.map_or(keeping, |before| before.keeping.max(keeping));
+        if keeping == Keeping::Asked && !self.may_be_asked(encoded.counted(), id) {
+            return Err(self.full(&encoded));
+        }
+        let evicted = self.evictable(encoded.counted(), known.as_deref()).map_err(|_| self.full(&encoded))?;
         // Of two files the newer one counts.
         let now = (now_unix_nano() / 1000).max(before.map_or(0, |before| before.archived_unix_us + 1));
         let kept = encoded.write(&self.dir, id, now, keeping, watch).map_err(|source| self.disk(source))?;
@@ -248,7 +253,7 @@ impl Archive {
             let _ = fs::remove_file(&known.path).and_then(|()| watch(Step::LetGo));
         }
         evicted.iter().for_each(|evicted| self.let_go(evicted, watch));
-        Ok((told, Change::Written { evicted: evicted.len() as u64 }))
+        Ok((told, Change::Written { evicted: ids(&evicted) }))
     }
 
     /// Removes a trace, durably, with all that is left of it on the disk; whether there was one.
@@ -269,6 +274,19 @@ impl Archive {
         }
         sync_dir(&self.dir).map_err(|source| self.disk(source))?;
         Ok(true)
+    }
+
+    /// Whether traces that were asked for may have so many bytes more, in the place of what is known of this one.
+    fn may_be_asked(&self, needed: u64, id: TraceId) -> bool {
+        let kept = self.read();
+        let others = kept.values().map(|one| one.told);
+        let others = others.filter(|told| told.keeping == Keeping::Asked && told.trace_id != id);
+        needed + others.map(|told| told.bytes).sum::<u64>() <= self.asked_bytes_max()
+    }
+
+    /// Evidence keeps the rest.
+    fn asked_bytes_max(&self) -> u64 {
+        self.bytes_max / 4 * 3
     }
 
     /// What has to go so that so many bytes more find room in the place of `replaced`: the oldest that nobody asked for.
@@ -351,7 +369,8 @@ impl Archive {
 
     fn full(&self, encoded: &Encoded) -> ArchiveError {
         let ArchiveStatus { asked_bytes, bytes_max, .. } = self.status();
-        ArchiveError::Full { needed: encoded.counted(), asked_bytes, bytes_max }
+        let asked_bytes_max = self.asked_bytes_max();
+        ArchiveError::Full { needed: encoded.counted(), asked_bytes, asked_bytes_max, bytes_max }
     }
 
     fn disk(&self, source: io::Error) -> ArchiveError {
@@ -372,12 +391,25 @@ impl Archive {
 }
 
 /// What keeping a trace changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     /// It was there as it was asked for.
     None,
-    /// It was written, and so many others went for it.
-    Written { evicted: u64 },
+    /// It was written, and these others went for it.
+    Written { evicted: Vec<TraceId> },
+}
+
+fn ids(kept: &[Arc<Kept>]) -> Vec<TraceId> {
+    kept.iter().map(|one| one.told.trace_id).collect()
+}
+
+/// What goes by itself can be found missing long after; then the log says why.
+fn say_evicted(evicted: &[TraceId]) {
+    for id in evicted {
+        log::info!(
+            "the archived trace {id} made room for others: nobody had asked for it; telemetry.archive_mib bounds it"
+        );
+    }
 }
 
 impl Telemetry {
@@ -393,7 +425,8 @@ impl Telemetry {
             Ok((_, Change::None)) | Err(ArchiveError::NotFound(_)) => {}
             Ok((_, Change::Written { evicted })) => {
                 counters.archived_traces.add(1);
-                counters.archive_evicted.add(*evicted);
+                counters.archive_evicted.add(evicted.len() as u64);
+                say_evicted(evicted);
             }
             Err(_) => counters.archive_refused.add(1),
         }

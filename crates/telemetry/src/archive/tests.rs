@@ -322,10 +322,10 @@ fn send_heavy(store: &Telemetry, trace: u64) {
 #[test]
 fn the_oldest_evidence_goes_for_new_and_what_was_asked_for_never_does() {
     let dir = TempDir::new().expect("a directory");
-    let store = open_with(&dir, |config| config.archive_bytes = 3 << 19);
+    let store = open_with(&dir, |config| config.archive_bytes = 7 << 18);
     (1..=4).for_each(|trace| send_heavy(&store, trace));
     let bytes = store.archive_trace(id(1), Keeping::Evidence).expect("archived").bytes;
-    assert!((400 << 10..700 << 10).contains(&bytes), "{bytes}: two are to have room, and three not");
+    assert!((600 << 10..672 << 10).contains(&bytes), "{bytes}: two are to have room, and three not");
     store.archive_trace(id(2), Keeping::Evidence).expect("archived");
     store.archive_trace(id(3), Keeping::Asked).expect("archived");
     let left = |store: &Telemetry| {
@@ -347,6 +347,26 @@ fn the_oldest_evidence_goes_for_new_and_what_was_asked_for_never_does() {
     drop(store);
     let store = open_with(&dir, |config| config.archive_bytes = 1 << 20);
     assert_eq!(left(&store), [id(2)], "with less room the evidence goes, what was asked for stays");
+}
+
+#[test]
+fn what_is_asked_for_leaves_a_quarter_to_evidence() {
+    let dir = TempDir::new().expect("a directory");
+    let archive = Archive::open(dir.path(), 16 << 10, |_| {}).expect("an archive");
+    let one = |trace, keeping| keep(&archive, keeping, &some_spans(trace, 1), &|_| Ok(()));
+    one(9, Keeping::Evidence).expect("archived");
+    (1..=3).for_each(|trace| one(trace, Keeping::Asked).expect("archived"));
+    for trace in [4, 9] {
+        let refused = one(trace, Keeping::Asked).expect_err("the last quarter is not theirs");
+        assert!(matches!(refused, ArchiveError::Full { asked_bytes_max: 12_288, .. }), "{refused}");
+    }
+    let keeping = |trace| archive.get(id(trace)).map(|kept| kept.told.keeping);
+    assert_eq!((keeping(9), keeping(4)), (Some(Keeping::Evidence), None));
+    one(8, Keeping::Evidence).expect("in the place of the older");
+    assert_eq!((keeping(8), keeping(9), archive.status().traces), (Some(Keeping::Evidence), None, 4));
+    let grown =
+        keep(&archive, Keeping::Evidence, &some_spans(1, 400), &|_| Ok(())).expect_err("it was asked for");
+    assert!(matches!(grown, ArchiveError::Full { .. }), "{grown}");
 }
 
 /// What stands in an archive at each step of `act`: what a crash there would leave.

@@ -69,6 +69,7 @@ pub struct Config {
     /// what is on it is the store's. What was moved to a bucket counts with its indexes, which may take half of this.
     pub retention_bytes: u64,
     /// Most bytes of archived traces, beside what retention bounds; [`crate::ARCHIVE_BYTES_MIN`] at least.
+    /// Those that were asked for may have three quarters.
     pub archive_bytes: u64,
     /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none. Where
     /// nothing is ever compacted, nothing is moved by itself.

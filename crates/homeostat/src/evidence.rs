@@ -10,7 +10,7 @@ mod later;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,8 +41,9 @@ impl EvidenceKeeper {
         let (stop, stopped) = mpsc::channel::<()>();
         let mut looked = Looked::new(clock.now());
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn(move || {
+            let is_stopped = || stopped.try_recv() != Err(TryRecvError::Empty);
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(EVERY) {
-                for why in looked.again(&store, &spans, clock.now()) {
+                for why in looked.again(&store, &spans, clock.now(), &is_stopped) {
                     log::warn!("traces that issues cite are not archived, and are tried again: {why}");
                 }
             }
@@ -50,7 +51,7 @@ impl EvidenceKeeper {
         Ok(Self { running: Some((stop, thread)) })
     }
 
-    /// Ends.
+    /// Ends, after the trace that is being archived.
     pub(crate) fn stop(mut self) {
         if let Some((stop, thread)) = self.running.take() {
             drop(stop);
@@ -83,15 +84,24 @@ impl Looked {
     }
 
     /// Archives what is cited since the last look, and tries again what failed. What goes wrong for a reason that is new.
-    fn again(&mut self, store: &Store, spans: &Telemetry, now: Time) -> Vec<String> {
+    fn again(
+        &mut self,
+        store: &Store,
+        spans: &Telemetry,
+        now: Time,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Vec<String> {
         let mut unlisted = None;
         match store.issues_within(self.since, now) {
             Err(error) => unlisted = Some(in_full(&error)),
             Ok(issues) => {
                 for issue in &issues {
+                    if is_stopped() {
+                        return Vec::new();
+                    }
                     // What failed before has its own time.
                     if self.failing.issues.why(issue.id).is_none() {
-                        self.one(store, spans, issue, now);
+                        self.one(store, spans, issue, now, is_stopped);
                     }
                 }
                 let failing = &self.failing.issues;
@@ -103,16 +113,23 @@ impl Looked {
         }
         for id in self.failing.issues.due(now) {
             match store.issue(id) {
-                Ok(Some(issue)) => self.one(store, spans, &issue, now),
+                Ok(Some(issue)) => self.one(store, spans, &issue, now, is_stopped),
                 Ok(None) => self.failing.issues.over(id),
                 Err(error) => self.failing.issues.failed(id, in_full(&error), now),
             }
         }
-        self.failing.again(spans, now);
+        self.failing.again(spans, now, is_stopped);
         self.failing.news(unlisted)
     }
 
-    fn one(&mut self, store: &Store, spans: &Telemetry, issue: &Issue, now: Time) {
+    fn one(
+        &mut self,
+        store: &Store,
+        spans: &Telemetry,
+        issue: &Issue,
+        now: Time,
+        is_stopped: &dyn Fn() -> bool,
+    ) {
         let cited = match store.plans_of_issue(issue.id) {
             Ok(plans) => gateway::cited_traces(issue, &plans),
             Err(error) => return self.failing.issues.failed(issue.id, in_full(&error), now),
@@ -128,6 +145,9 @@ impl Looked {
         };
         let due: Vec<TraceId> = cited.iter().filter(is_due).copied().collect();
         for id in due {
+            if is_stopped() {
+                return;
+            }
             // What failed before has its own time.
             if self.failing.traces.why(id).is_none() {
                 self.failing.archive(spans, id, now);
@@ -181,8 +201,11 @@ impl Failing {
     }
 
     /// Tries the traces that are due.
-    fn again(&mut self, spans: &Telemetry, now: Time) {
+    fn again(&mut self, spans: &Telemetry, now: Time, is_stopped: &dyn Fn() -> bool) {
         for id in self.traces.due(now) {
+            if is_stopped() {
+                return;
+            }
             let is_added_to = self.traces.why(id).is_some_and(|failed| failed.is_added_to);
             match is_added_to && spans.archived_trace(id).is_none() {
                 // It was removed meanwhile, or had to make room.
@@ -267,7 +290,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (store, spans) = stores(dir.path(), &[1, 2, 3]);
         let mut looked = Looked::new(SystemClock.now());
-        let mut look = || looked.again(&store, &spans, SystemClock.now());
+        let mut look = || looked.again(&store, &spans, SystemClock.now(), &|| false);
         assert_eq!((look(), archived(&spans)), (quiet(), Vec::new()), "nothing is cited yet");
         let evidence = |trace: u8| (TraceId([trace; 16]), Keeping::Evidence);
         store.save_issue(&issue(1, false)).expect("saved");
@@ -288,7 +311,7 @@ mod tests {
         let (store, spans) = stores(dir.path(), &[3]);
         store.save_issue(&issue(3, true)).expect("saved");
         let mut looked = Looked::new(SystemClock.now());
-        assert_eq!(looked.again(&store, &spans, SystemClock.now()), quiet());
+        assert_eq!(looked.again(&store, &spans, SystemClock.now(), &|| false), quiet());
         assert_eq!(archived(&spans), [(TraceId([3; 16]), Keeping::Evidence)]);
     }
 
@@ -306,7 +329,8 @@ mod tests {
         store.save_issue(&closed).expect("saved");
         let start = SystemClock.now();
         let mut looked = Looked::new(start);
-        let mut look = |seconds| looked.again(&store, &spans, start.plus(Duration::from_secs(seconds)));
+        let mut look =
+            |seconds| looked.again(&store, &spans, start.plus(Duration::from_secs(seconds)), &|| false);
         let said = look(0);
         assert!(matches!(&said[..], [why] if why.contains(&TraceId([1; 16]).to_string())), "{said:?}");
         let both = [(TraceId([1; 16]), Keeping::Asked), (TraceId([2; 16]), Keeping::Evidence)];
@@ -322,5 +346,20 @@ mod tests {
             "issues of long ago are not read again"
         );
         assert!(looked.done.is_empty());
+    }
+
+    #[test]
+    fn a_stop_waits_for_the_trace_at_hand_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (store, spans) = stores(dir.path(), &[1, 2, 3]);
+        let mut closed = issue(1, true);
+        closed.description.push_str(&format!(" and {} and {}", TraceId([2; 16]), TraceId([3; 16])));
+        store.save_issue(&closed).expect("saved");
+        let mut looked = Looked::new(SystemClock.now());
+        let is_stopped = || !spans.archived_traces().is_empty();
+        assert_eq!(looked.again(&store, &spans, SystemClock.now(), &is_stopped), quiet());
+        assert_eq!(archived(&spans).len(), 1);
+        assert_eq!(looked.again(&store, &spans, SystemClock.now(), &|| false), quiet());
+        assert_eq!(archived(&spans).len(), 3, "what was left is not forgotten");
     }
 }

@@ -310,7 +310,7 @@ fn a_trace_is_archived_listed_and_removed_again() {
 #[test]
 fn a_full_archive_refuses_and_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let config = telemetry::Config { archive_bytes: 4096, ..telemetry::Config::new(dir.path()) };
+    let config = telemetry::Config { archive_bytes: 8192, ..telemetry::Config::new(dir.path()) };
     let telemetry = Some(telemetry::Telemetry::open(config).unwrap());
     let server = serve_with(|_| {}, Kept { telemetry, ..Kept::default() }).keeping(dir);
     for trace in 1..=2 {

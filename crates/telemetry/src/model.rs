@@ -4,6 +4,8 @@
 //! Source of the fields: OpenTelemetry protocol 1.x, `trace.proto`, `logs.proto`, `common.proto`.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -118,11 +120,29 @@ impl PartialEq for Value {
     }
 }
 
+impl Eq for Value {}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        mem::discriminant(self).hash(state);
+        match self {
+            Self::Empty => {}
+            Self::Text(text) => text.hash(state),
+            Self::Int(number) => number.hash(state),
+            Self::Double(number) => number.to_bits().hash(state),
+            Self::Bool(yes) => yes.hash(state),
+            Self::Bytes(bytes) => bytes.hash(state),
+            Self::List(list) => list.hash(state),
+            Self::Map(map) => map.hash(state),
+        }
+    }
+}
+
 /// Attributes in the order in which they came.
 pub type AttributeList = Vec<(String, Value)>;
 
 /// Who made a span or a log record: OTLP's resource.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Resource {
     /// `service.name`, or `unknown_service` where it is missing (OpenTelemetry resource conventions).
     pub service: String,
@@ -131,7 +151,7 @@ pub struct Resource {
 }
 
 /// The instrumentation that made it: OTLP's scope.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Scope {
     /// Name of the library.
     pub name: String,
@@ -205,7 +225,7 @@ impl StatusCode {
 }
 
 /// A span.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Span {
     /// The trace it belongs to.
     pub trace_id: TraceId,
@@ -256,7 +276,7 @@ impl Span {
 }
 
 /// How many parts of a span or record were left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Dropped {
     /// Attributes.
     pub attributes: u32,
@@ -267,7 +287,7 @@ pub struct Dropped {
 }
 
 /// Something that happened while a span ran.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     /// Nanoseconds since 1970-01-01 UTC.
     pub time_unix_nano: u64,
@@ -280,7 +300,7 @@ pub struct Event {
 }
 
 /// A span of this or another trace that a span has to do with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The other span's trace.
     pub trace_id: TraceId,

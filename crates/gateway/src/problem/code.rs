@@ -181,7 +181,7 @@ codes! {
         "More pages are updated live than are served at a time."
         "Close one, or reload instead.";
     ArchiveFull "archive_full" INSUFFICIENT_STORAGE
-        "The archive of traces has no room, and nothing in it may go by itself."
+        "The archive has no room: three quarters hold traces that were asked for, or nothing in it may go by itself."
         "Remove archived traces that are not needed, or raise `telemetry.archive_mib`.";
     Disk "disk" SERVICE_UNAVAILABLE
         "The disk does not take what was sent."

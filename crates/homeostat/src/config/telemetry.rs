@@ -124,8 +124,8 @@ pub struct Telemetry {
     /// back later from here on, until a quarter of it is gone, or 256 MiB. Half of `retention_mib` where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_mib: Option<u64>,
-    /// MiB of archived traces, 1 to 16777216, beside `retention_mib`. Beyond, the oldest that issues cite go; those that
-    /// somebody archived stay, and no more are taken where they fill it.
+    /// MiB of archived traces, 1 to 16777216, beside `retention_mib`. Beyond, the oldest that issues cite go, each named in
+    /// the log; those that somebody archived stay, and no more are taken where they fill three quarters of it.
     pub archive_mib: u64,
     /// A bucket for what is old; nothing is moved where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -153,6 +153,27 @@ pub(crate) fn archived_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// All that there is of a trace in a directory: what counts, what it took the place of, what was set aside.
+pub(super) fn files_of(dir: &Path, trace: TraceId) -> io::Result<Vec<PathBuf>> {
+    let begins = format!("{trace}.");
+    let mut paths = Vec::new();
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(begins.as_bytes()) {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
+}
+
+/// Removes a file, which may be gone already.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Removes what writing left unfinished.
 pub(super) fn remove_parts(dir: &Path) -> io::Result<()> {
     for entry in dir.read_dir()? {

@@ -10,7 +10,7 @@
 //! before or as it was asked for.
 //!
 //! The archive is bounded in bytes. Where there is no room the oldest that nobody asked for go; what a person archived
-//! stays until it is removed, and where only such is left the next one is refused.
+//! stays until it is removed, and has three quarters at most: who may archive, but not remove, cannot push all else out.
 
 mod file;
 mod rows;
@@ -93,14 +93,16 @@ pub enum ArchiveError {
     NotFound(TraceId),
     /// There is no room, and nothing that may go by itself.
     #[error(
-        "the archive is full: the trace takes {needed} bytes, and {asked_bytes} of {bytes_max} hold traces that were \
-         archived on request; remove some, or raise telemetry.archive_mib"
+        "the archive is full: the trace takes {needed} bytes, and of {bytes_max} bytes {asked_bytes} hold traces that were \
+         archived on request, which may have {asked_bytes_max}; remove some, or raise telemetry.archive_mib"
     )]
     Full {
         /// Bytes it would take.
         needed: u64,
         /// Bytes of those that stay until they are removed.
         asked_bytes: u64,
+        /// Most bytes of such.
+        asked_bytes_max: u64,
         /// Most bytes there may be.
         bytes_max: u64,
     },
@@ -188,37 +190,59 @@ impl Archive {
             }
         }
         *archive.write() = kept;
-        for surplus in archive.evictable(0, None).unwrap_or_else(|all| all) {
-            archive.let_go(&surplus, &|_| Ok(()));
-        }
+        let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
+        surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
+        say_evicted(&ids(&surplus));
         Ok(archive)
     }
 
     /// Keeps the spans that `read` finds, durably; what is there already stays with it. Answers what is archived then, and
-    /// how many others went for it.
+    /// which others went for it.
     fn keep(
         &self,
         id: TraceId,
         keeping: Keeping,
-        read: impl FnOnce() -> Result<Vec<Span>, ReadError>,
+        read: impl Fn() -> Result<Vec<Span>, ReadError>,
         watch: Watch<'_>,
     ) -> Result<(ArchivedTrace, Change), ArchiveError> {
-        let _alone = lock(&self.alone);
-        let spans = read()?;
-        if spans.is_empty() {
-            return Err(ArchiveError::NotFound(id));
+        loop {
+            let before = self.get(id).map(|known| known.told);
+            // Outside the lock: rows in object storage take their time, and other traces do not wait for them.
+            let spans = read()?;
+            if spans.is_empty() {
+                return Err(ArchiveError::NotFound(id));
+            }
+            let _alone = lock(&self.alone);
+            let known = self.get(id);
+            // Otherwise what was read lacks what somebody added meanwhile, or has what somebody removed.
+            if known.as_ref().map(|known| known.told) == before {
+                return self.put(id, keeping, &spans, known, watch);
+            }
         }
-        let known = self.get(id);
+    }
+
+    /// Keeps these spans in the place of what is known; whoever calls is alone.
+    fn put(
+        &self,
+        id: TraceId,
+        keeping: Keeping,
+        spans: &[Span],
+        known: Option<Arc<Kept>>,
+        watch: Watch<'_>,
+    ) -> Result<(ArchivedTrace, Change), ArchiveError> {
         if let Some(known) = &known
             && known.told.spans == spans.len() as u64
             && known.told.keeping >= keeping
         {
             return Ok((known.told, Change::None));
         }
-        let encoded = Encoded::new(&spans);
-        let evicted = self.evictable(encoded.counted(), known.as_deref()).map_err(|_| self.full(&encoded))?;
+        let encoded = Encoded::new(spans);
         let before = known.as_ref().map(|known| known.told);
         let keeping = before.map_or(keeping, |before| before.keeping.max(keeping));
+        if keeping == Keeping::Asked && !self.may_be_asked(encoded.counted(), id) {
+            return Err(self.full(&encoded));
+        }
+        let evicted = self.evictable(encoded.counted(), known.as_deref()).map_err(|_| self.full(&encoded))?;
         // Of two files the newer one counts.
         let now = (now_unix_nano() / 1000).max(before.map_or(0, |before| before.archived_unix_us + 1));
         let kept = encoded.write(&self.dir, id, now, keeping, watch).map_err(|source| self.disk(source))?;
@@ -229,20 +253,40 @@ impl Archive {
             let _ = fs::remove_file(&known.path).and_then(|()| watch(Step::LetGo));
         }
         evicted.iter().for_each(|evicted| self.let_go(evicted, watch));
-        Ok((told, Change::Written { evicted: evicted.len() as u64 }))
+        Ok((told, Change::Written { evicted: ids(&evicted) }))
     }
 
-    /// Removes a trace, durably; whether there was one.
+    /// Removes a trace, durably, with all that is left of it on the disk; whether there was one.
     fn remove(&self, id: TraceId) -> Result<bool, ArchiveError> {
         let _alone = lock(&self.alone);
-        let Some(known) = self.get(id) else { return Ok(false) };
-        fs::remove_file(&known.path)
-            .and_then(|()| {
-                self.write().remove(&id);
-                sync_dir(&self.dir)
-            })
-            .map_err(|source| self.disk(source))?;
+        // Who searches meanwhile finds no entry without its file.
+        let Some(known) = self.write().remove(&id) else { return Ok(false) };
+        let older = file::files_of(&self.dir, id).map(|mut paths| {
+            paths.retain(|path| *path != known.path);
+            paths
+        });
+        // The one that counts goes last: while an older one stays, it is the trace.
+        let removed =
+            older.and_then(|older| older.iter().chain([&known.path]).try_for_each(|path| file::remove(path)));
+        if let Err(source) = removed {
+            self.write().insert(id, known);
+            return Err(self.disk(source));
+        }
+        sync_dir(&self.dir).map_err(|source| self.disk(source))?;
         Ok(true)
+    }
+
+    /// Whether traces that were asked for may have so many bytes more, in the place of what is known of this one.
+    fn may_be_asked(&self, needed: u64, id: TraceId) -> bool {
+        let kept = self.read();
+        let others = kept.values().map(|one| one.told);
+        let others = others.filter(|told| told.keeping == Keeping::Asked && told.trace_id != id);
+        needed + others.map(|told| told.bytes).sum::<u64>() <= self.asked_bytes_max()
+    }
+
+    /// Evidence keeps the rest.
+    fn asked_bytes_max(&self) -> u64 {
+        self.bytes_max / 4 * 3
     }
 
     /// What has to go so that so many bytes more find room in the place of `replaced`: the oldest that nobody asked for.
@@ -325,7 +369,8 @@ impl Archive {
 
     fn full(&self, encoded: &Encoded) -> ArchiveError {
         let ArchiveStatus { asked_bytes, bytes_max, .. } = self.status();
-        ArchiveError::Full { needed: encoded.counted(), asked_bytes, bytes_max }
+        let asked_bytes_max = self.asked_bytes_max();
+        ArchiveError::Full { needed: encoded.counted(), asked_bytes, asked_bytes_max, bytes_max }
     }
 
     fn disk(&self, source: io::Error) -> ArchiveError {
@@ -346,12 +391,25 @@ impl Archive {
 }
 
 /// What keeping a trace changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     /// It was there as it was asked for.
     None,
-    /// It was written, and so many others went for it.
-    Written { evicted: u64 },
+    /// It was written, and these others went for it.
+    Written { evicted: Vec<TraceId> },
+}
+
+fn ids(kept: &[Arc<Kept>]) -> Vec<TraceId> {
+    kept.iter().map(|one| one.told.trace_id).collect()
+}
+
+/// What goes by itself can be found missing long after; then the log says why.
+fn say_evicted(evicted: &[TraceId]) {
+    for id in evicted {
+        log::info!(
+            "the archived trace {id} made room for others: nobody had asked for it; telemetry.archive_mib bounds it"
+        );
+    }
 }
 
 impl Telemetry {
@@ -367,7 +425,8 @@ impl Telemetry {
             Ok((_, Change::None)) | Err(ArchiveError::NotFound(_)) => {}
             Ok((_, Change::Written { evicted })) => {
                 counters.archived_traces.add(1);
-                counters.archive_evicted.add(*evicted);
+                counters.archive_evicted.add(evicted.len() as u64);
+                say_evicted(evicted);
             }
             Err(_) => counters.archive_refused.add(1),
         }

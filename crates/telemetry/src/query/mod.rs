@@ -14,6 +14,7 @@ pub(crate) use scan::{Columns, Found, Tag, matching_rows, search_columns};
 
 pub(crate) use logs::{keep_newest, oldest_wanted, says, search_logs};
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -102,6 +103,27 @@ pub(crate) fn spans_in_segment(
         })?;
     }
     Ok(())
+}
+
+/// The spans of a trace by start and id, each once: a sender that did not hear the answer sends again, and what is archived
+/// is in its tier as well. Different spans may have the same start and id, and then all of them stay.
+pub(crate) fn each_once(mut spans: Vec<Span>) -> Vec<Span> {
+    let key = |span: &Span| (span.start_unix_nano, span.span_id);
+    spans.sort_by_key(key);
+    let mut is_first = Vec::with_capacity(spans.len());
+    let mut seen = HashSet::new();
+    for run in spans.chunk_by(|a, b| key(a) == key(b)) {
+        match run {
+            [_] => is_first.push(true),
+            run => {
+                seen.clear();
+                is_first.extend(run.iter().map(|span| seen.insert(span)));
+            }
+        }
+    }
+    let mut is_first = is_first.into_iter();
+    spans.retain(|_| is_first.next().unwrap_or(true));
+    spans
 }
 
 /// The ids of all spans in one segment.

@@ -69,6 +69,7 @@ pub struct Config {
     /// what is on it is the store's. What was moved to a bucket counts with its indexes, which may take half of this.
     pub retention_bytes: u64,
     /// Most bytes of archived traces, beside what retention bounds; [`crate::ARCHIVE_BYTES_MIN`] at least.
+    /// Those that were asked for may have three quarters.
     pub archive_bytes: u64,
     /// Where the rows of old units are moved, with the feature `object-storage`; nowhere where there is none. Where
     /// nothing is ever compacted, nothing is moved by itself.
@@ -312,10 +313,7 @@ impl Telemetry {
             query::spans_in_segment(segment, id, &mut spans)?;
         }
         spans.extend(self.open.archive.trace(id)?);
-        spans.sort_by_key(|span| (span.start_unix_nano, span.span_id));
-        // A sender that did not hear the answer sends again.
-        spans.dedup_by(|a, b| a.span_id == b.span_id && a == b);
-        Ok(spans)
+        Ok(query::each_once(spans))
     }
 
     /// The traces with the newest matching spans, newest first, each with the start of that span (nanoseconds since

@@ -2,9 +2,17 @@
 
 mod support;
 
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::{Clock, IdSource, Issue, IssueId, IssueKind, Reason, Severity, Time};
+use gateway::serve;
 use serde_json::json;
-use support::scene;
-use support::server::{assert_problem, start};
+use store::Store;
+use support::server::{Server, assert_problem, config, start};
+use support::{Fleet, MachineClock, scene};
 
 const PURGE: &str = "/api/v3/server/purge";
 
@@ -36,5 +44,66 @@ fn an_age_or_a_kind_that_cannot_be_is_refused() {
         let reply = server.post(PURGE, body);
         assert_problem(&reply, 422, "invalid_field");
         assert!(reply.body.contains(field), "{}", reply.body);
+    }
+}
+
+/// Hurries by two seconds whenever it is read, as if everything took that long.
+#[derive(Debug)]
+struct HurryingClock(MachineClock, AtomicU64);
+
+impl Clock for HurryingClock {
+    fn now(&self) -> Time {
+        let read = self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.now().plus(Duration::from_secs(2 * read))
+    }
+
+    fn wait(&self, duration: Duration) {
+        self.0.wait(duration);
+    }
+}
+
+#[test]
+fn what_takes_longer_than_a_request_may_is_said_and_goes_by_the_next_one() {
+    const ISSUES: u64 = 650;
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(HurryingClock(MachineClock::start(), AtomicU64::new(0)));
+    let old = clock.now().minus(Store::PURGE_AGE_MIN * 2);
+    let mut ids = IdSource::seeded(7);
+    for _ in 0..ISSUES {
+        store.save_issue(&closed(ids.next(old), old)).unwrap();
+    }
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::of(serve(listener, store, fleet.clone(), config(clock)).unwrap(), fleet);
+    let (mut removed, mut rounds) = (0, 0);
+    loop {
+        rounds += 1;
+        let reply = server.post(PURGE, json!({"older_than": "30d", "kinds": ["issues"]}));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let answer = reply.json();
+        assert_eq!(answer["failure"], json!(null), "{answer}");
+        removed += answer["issues"].as_u64().unwrap();
+        if answer["complete"] == true {
+            break;
+        }
+        assert!(answer["issues"].as_u64() > Some(0), "a round gets on: {answer}");
+    }
+    assert!(rounds > 1, "one request did it all, for longer than it may");
+    assert_eq!(removed, ISSUES);
+}
+
+fn closed(id: IssueId, old: Time) -> Issue {
+    Issue {
+        id,
+        kind: IssueKind::HighMemory,
+        reason: Reason::Unspecified,
+        resource: "instance/cart-0".parse().unwrap(),
+        severity: Severity::High,
+        description: "93 % of its memory limit".to_owned(),
+        detected_at: old,
+        last_seen: old,
+        closed_at: Some(old),
+        metrics: Default::default(),
+        recurrences: 0,
     }
 }

@@ -216,7 +216,8 @@ impl Store {
     }
 
     /// Removes what is over and older than it is ordered, of these kinds; what belongs to something that is kept stays.
-    /// Between any two of its short transactions `go_on` is asked, with what is gone by then; others write meanwhile.
+    /// After each of its short transactions, and wherever none of some old rows may go, `go_on` is asked, with what is gone
+    /// by then; others write meanwhile.
     ///
     /// Its note stays in the database until [`purge_is_recorded`](Self::purge_is_recorded).
     ///
@@ -238,9 +239,11 @@ impl Store {
             removed: Pruned::default(),
             whole: false,
         };
-        let swept = self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| {
-            self.remove_noted(part, &found.rows, &mut note, &mut go_on)
-        });
+        let swept =
+            self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| match found.rows.as_slice() {
+                [] => Ok(go_on(&note.removed)),
+                rows => self.remove_noted(part, rows, &mut note, &mut go_on),
+            });
         if note.removed == Pruned::default() {
             return swept.map(|flow| Purged { removed: note.removed, end: end_of(flow) });
         }

@@ -144,6 +144,24 @@ fn others_write_while_it_goes_on_and_it_ends_when_it_is_told_to() {
 }
 
 #[test]
+fn it_ends_when_it_is_told_to_also_among_many_that_are_old_and_must_stay() {
+    let store = Store::in_memory().unwrap();
+    let issue = closed(&store, 1);
+    for seed in 2..252 {
+        let plan = repaired(&store, seed, &issue);
+        store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: plan.id, due: at(5) }).unwrap();
+    }
+    let mut asked = 0;
+    let purged = store.purge(&order(1, &[RecordKind::Remediations]), |_| {
+        asked += 1;
+        if asked < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let purged = purged.unwrap();
+    assert!(matches!(purged.end, PurgeEnd::Stopped), "{purged:?} after it was asked {asked} times");
+    assert_eq!((purged.removed, asked), (Pruned::default(), 2));
+}
+
+#[test]
 fn retention_removes_a_little_at_a_time_and_all_in_the_end() {
     let store = Store::in_memory().unwrap();
     let taken = |n: u64| HealthRecord {

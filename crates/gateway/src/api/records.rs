@@ -19,10 +19,11 @@ use super::{Answer, Asked, json};
 use crate::auditing::{Detail, Why};
 use crate::endpoint::{DURATION, Endpoint, choices};
 use crate::problem::{Problem, chain};
+use crate::security::REQUEST_TIME;
 use crate::serve::{App, lock};
 
-/// How long one request works; clients wait for a minute.
-const TIME: Duration = Duration::from_secs(20);
+/// How long one request works: what was removed by then is told before it would be broken off.
+const TIME: Duration = Duration::from_millis(REQUEST_TIME.as_millis() as u64 * 3 / 4);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -77,7 +78,7 @@ pub(crate) struct PurgedShape {
     health_scores: usize,
     /// Bytes that the disk has more now.
     given_back_bytes: u64,
-    /// Whether nothing is left to do. One request works for 20 s at most: where this is false and `failure` is null, ask again
+    /// Whether nothing is left to do. One request works for 7.5 s at most: where this is false and `failure` is null, ask again
     /// for the rest.
     complete: bool,
     /// Why it ended half-way. What is counted here is gone; ask again once what is said here is mended.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use audit::{Audit, Filter};
 use domain::{Clock, IdSource, Issue, IssueId, IssueKind, Reason, Severity, Time};
 use gateway::serve;
 use serde_json::json;
 use store::Store;
-use support::server::{Server, assert_problem, config, start};
+use support::server::{Kept, Server, assert_problem, config, serve_with, start};
 use support::{Fleet, MachineClock, scene};
 
 const PURGE: &str = "/api/v3/server/purge";
@@ -106,4 +107,16 @@ fn closed(id: IssueId, old: Time) -> Issue {
         metrics: Default::default(),
         recurrences: 0,
     }
+}
+
+#[test]
+fn what_was_recorded_is_not_recorded_again_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(scene::busy, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let removed = server.post(PURGE, json!({"older_than": "30d"}));
+    assert_eq!(removed.status, 200, "{}", removed.body);
+    let purges = Filter { action: Some("records.purge".to_owned()), ..Filter::default() };
+    assert_eq!(audit.query(&purges).unwrap().records.len(), 1);
+    assert_eq!(server.fleet.store.unrecorded_purges().unwrap().notes, []);
 }

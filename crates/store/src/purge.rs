@@ -175,6 +175,15 @@ impl PurgeNote {
     }
 }
 
+/// Purges of which nobody said yet that the audit trail has them.
+#[derive(Debug, Default)]
+pub struct UnrecordedPurges {
+    /// Theirs, by name.
+    pub notes: Vec<PurgeNote>,
+    /// Why the others cannot be read.
+    pub unreadable: Vec<StoreError>,
+}
+
 /// How a purge ended.
 #[derive(Debug)]
 pub enum PurgeEnd {
@@ -298,18 +307,21 @@ impl Store {
     }
 
     /// The purges of which nobody said yet that the audit trail has them: those of a process that ended before it did.
-    pub fn unrecorded_purges(&self) -> Result<Vec<PurgeNote>> {
+    pub fn unrecorded_purges(&self) -> Result<UnrecordedPurges> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT key, value FROM documents WHERE key >= ?1 AND key < ?2 ORDER BY key",
             )?;
             let mut rows = statement.query([NOTES, "purge0"])?;
-            let mut notes = Vec::new();
+            let mut found = UnrecordedPurges::default();
             while let Some(row) = rows.next()? {
                 let (key, text): (String, String) = (row.get(0)?, row.get(1)?);
-                notes.push(from_json(|| format!("document {key}"), &text)?);
+                match from_json(|| format!("document {key}"), &text) {
+                    Ok(note) => found.notes.push(note),
+                    Err(error) => found.unreadable.push(error),
+                }
             }
-            Ok(notes)
+            Ok(found)
         })
     }
 

@@ -54,7 +54,11 @@ fn what_is_open_runs_or_is_owed_stays_whatever_its_age() {
         assert!(store.plan(plan.id).unwrap().is_some(), "{}", plan.id);
     }
     assert!(store.experiment(id).unwrap().is_some(), "a plan of it is kept");
-    assert_eq!(store.unrecorded_purges().unwrap(), [], "of what removed nothing there is nothing to tell");
+    assert_eq!(
+        store.unrecorded_purges().unwrap().notes,
+        [],
+        "of what removed nothing there is nothing to tell"
+    );
 }
 
 #[test]

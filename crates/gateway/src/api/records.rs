@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use store::{Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, StoreError};
 
 use super::{Answer, Asked, json};
-use crate::auditing::{Detail, Why};
+use crate::auditing::{Detail, OfPurge, Why};
 use crate::endpoint::{DURATION, Endpoint, choices};
 use crate::problem::{Problem, chain};
 use crate::security::REQUEST_TIME;
@@ -163,6 +163,7 @@ fn remove(asked: &Asked<'_>, order: &PurgeOrder, refused: impl Fn(StoreError) ->
     let why = store::purge_told(order.age, &order.kinds, PurgeMode::Remove, purged.removed);
     let mut response = json(StatusCode::OK, &shape)?;
     response.extensions_mut().insert(Why(why));
+    response.extensions_mut().insert(OfPurge(order.id));
     response.extensions_mut().insert(Detail { text: store::purge_ended(order.id, &purged.end), outcome });
     Ok(response)
 }

@@ -176,7 +176,7 @@ pub(super) fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
 
 /// What the form of the password overwrites.
 pub(super) fn overwritten(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
-    Ok(Overwritten::User(own(asked)?.name))
+    Ok(Overwritten::OwnAccount(own(asked)?.name))
 }
 
 pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {

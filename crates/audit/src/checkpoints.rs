@@ -105,6 +105,11 @@ fn checked(notes: &[&str], keys: &VerifyingKeys) -> Vec<Result<SignedCheckpoint,
     })
 }
 
+fn open_file(layout: &Layout) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(layout.checkpoints())
+}
+
 /// The file of a log that is written to.
 #[derive(Debug)]
 pub(crate) struct CheckpointFile {
@@ -118,9 +123,7 @@ impl CheckpointFile {
     /// Opens it, and cuts off what is no whole checkpoint.
     pub(crate) fn open(layout: &Layout, read: &Checkpoints) -> Result<Self> {
         let path = layout.checkpoints();
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(AuditError::file("open", &path))?;
+        let file = open_file(layout).map_err(AuditError::file("open", &path))?;
         if read.torn > 0 {
             file.set_len(read.len).and_then(|()| file.sync_all()).map_err(AuditError::file("cut", &path))?;
         }
@@ -135,16 +138,24 @@ impl CheckpointFile {
         write_file(&layout.checkpoints(), text.as_bytes(), 0o600)?;
         // What is written from now on must not go into the file that was.
         self.replaced = true;
-        *self = Self::open(layout, &Checkpoints { len: text.len() as u64, torn: 0, all: read.all })?;
-        layout.sync(&layout.audit())
+        let path = layout.checkpoints();
+        self.reopen(layout).map_err(AuditError::file("open", &path))
     }
 
-    /// Adds one and waits for the disk. What was written of one that failed does not stay.
-    pub(crate) fn add(&mut self, note: &str) -> io::Result<()> {
+    /// Opens the file that has its name since. It was written whole, so nothing of it is torn.
+    fn reopen(&mut self, layout: &Layout) -> io::Result<()> {
+        let file = open_file(layout)?;
+        // It must have its name after a crash as well, before anything is added to it.
+        File::open(layout.audit())?.sync_all()?;
+        *self = Self { len: file.metadata()?.len(), file, replaced: false };
+        Ok(())
+    }
+
+    /// Adds one and waits for the disk. What was written of one that failed does not stay. Where another file has the name
+    /// and could not be opened so far, it is opened first: nobody else may come to do it.
+    pub(crate) fn add(&mut self, layout: &Layout, note: &str) -> io::Result<()> {
         if self.replaced {
-            return Err(io::Error::other(
-                "it was replaced and is not open; what removes old records opens it",
-            ));
+            self.reopen(layout)?;
         }
         let text = format!("{note}\n");
         let written = self.file.write_all_at(text.as_bytes(), self.len).and_then(|()| self.file.sync_data());
@@ -154,5 +165,32 @@ impl CheckpointFile {
         }
         self.len += text.len() as u64;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_opened_when_it_was_replaced_is_opened_when_something_is_added() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        fs::create_dir_all(layout.audit()).unwrap();
+        let mut file = CheckpointFile::open(&layout, &Checkpoints::default()).unwrap();
+        file.add(&layout, "one").unwrap();
+        file.add(&layout, "two").unwrap();
+        write_file(&layout.checkpoints(), b"two\n", 0o600).unwrap();
+        file.replaced = true;
+        // A directory of its name cannot be opened as a file.
+        let aside = layout.audit().join("aside");
+        fs::rename(layout.checkpoints(), &aside).unwrap();
+        fs::create_dir(layout.checkpoints()).unwrap();
+        assert!(file.add(&layout, "three").is_err());
+        fs::remove_dir(layout.checkpoints()).unwrap();
+        fs::rename(&aside, layout.checkpoints()).unwrap();
+        file.add(&layout, "three").unwrap();
+        file.add(&layout, "four").unwrap();
+        assert_eq!(fs::read_to_string(layout.checkpoints()).unwrap(), "two\nthree\nfour\n");
     }
 }

@@ -286,7 +286,7 @@ impl Committer {
         let checkpoint = self.checkpoint_of(&self.frontier);
         let path = self.layout.checkpoints();
         let added = self.keys.sign(&checkpoint).and_then(|note| {
-            self.checkpoints.add(&note).map_err(AuditError::file("write", &path))?;
+            self.checkpoints.add(&self.layout, &note).map_err(AuditError::file("write", &path))?;
             Ok(note)
         });
         let mut status = lock(&self.shared.status);

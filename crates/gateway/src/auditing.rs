@@ -15,6 +15,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
+use store::PurgeId;
 
 use crate::guard::{REQUEST_ID, Requirement};
 use crate::problem::{Problem, Refusal};
@@ -28,6 +29,10 @@ const MINUTE_US: i64 = 60_000_000;
 /// Goes with an answer: the plan it is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OfPlan(PlanId);
+
+/// Goes with an answer: the purge it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfPurge(pub(crate) PurgeId);
 
 /// Goes with an answer: why it was asked for.
 #[derive(Debug, Clone)]
@@ -113,10 +118,13 @@ impl Trail {
     }
 
     /// Writes a record, and waits for the disk. What was done is done: that it could not be recorded is said by `/health`.
-    pub(crate) fn append(&self, record: NewRecord) {
-        let Some(audit) = &self.audit else { return };
+    /// Returns whether the trail has it.
+    pub(crate) fn append(&self, record: NewRecord) -> bool {
+        let Some(audit) = &self.audit else { return false };
         let written = audit.append(record);
+        let is_written = written.is_ok();
         *lock(&self.trouble) = written.err().map(|error| format!("the audit trail is not written: {error}"));
+        is_written
     }
 }
 
@@ -150,7 +158,7 @@ pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, pro
     let record = NewRecord::new(nobody.name.as_str(), Via::Anonymous, ACTION, path, Outcome::Refused)
         .detail(format!("{}: {}", problem.code.name(), problem.detail))
         .request(request_id(headers));
-    write(app, Draft { record, is_anonymous_refusal: true }).await;
+    write(app, Draft { record, is_anonymous_refusal: true, purge: None }).await;
 }
 
 /// Records what a mutation came to, or that it was refused; blocks for the disk.
@@ -184,10 +192,11 @@ fn is_anonymous_refusal(identity: &Identity, done: bool) -> bool {
     identity.proof == Proof::None && !done
 }
 
-/// A record, and whether it is one that anybody could cause.
+/// A record, whether it is one that anybody could cause, and the purge it is about.
 struct Draft {
     record: NewRecord,
     is_anonymous_refusal: bool,
+    purge: Option<PurgeId>,
 }
 
 fn of_answer(identity: &Identity, action: Action, path: &str, id: String, response: &Response) -> Draft {
@@ -217,14 +226,23 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     if let Some(OfPlan(plan)) = extensions.get() {
         record = record.plan(*plan);
     }
-    Draft { record, is_anonymous_refusal: is_anonymous_refusal(identity, outcome == Outcome::Done) }
+    let is_anonymous_refusal = is_anonymous_refusal(identity, outcome == Outcome::Done);
+    Draft { record, is_anonymous_refusal, purge: extensions.get().map(|OfPurge(id)| *id) }
 }
 
-async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal }: Draft) {
+async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal, purge }: Draft) {
     let Some(record) = app.trail.admitted(record, is_anonymous_refusal, app.clock.now()) else { return };
     let app = Arc::clone(app);
     // A panic of the writer is said by the trail's own state at the next record.
-    let _ = tokio::task::spawn_blocking(move || app.trail.append(record)).await;
+    let _ = tokio::task::spawn_blocking(move || {
+        if app.trail.append(record)
+            && let Some(id) = purge
+        {
+            // Where its note cannot be removed, the next start finds the record and does it.
+            let _ = app.store.purge_is_recorded(id);
+        }
+    })
+    .await;
 }
 
 fn request_id(headers: &HeaderMap) -> String {

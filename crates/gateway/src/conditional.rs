@@ -9,6 +9,8 @@
 //! - A write names the `GET` whose answer it overwrites. With `If-Match` it is done only while that has the tag. Writes of
 //!   the same thing wait for each other a moment, with and without `If-Match`, so that no other write by REST, by a form or by
 //!   GraphQL lies between look and change; what forms and GraphQL compare is in [`crate::overwritten`]. The loop takes no turn.
+//!   An own account has a turn beside the user's: it is held while a password is proven, and whoever took an account over
+//!   must not keep others from shutting it out. The store compares the user in the transaction that changes it.
 //! - No precondition is ever required: a write without one says that it does not matter what is there.
 
 use std::collections::HashSet;

@@ -36,6 +36,8 @@ const FACTS_MAX: usize = 40;
 pub(crate) enum Overwritten {
     /// A user, by name.
     User(String),
+    /// The same by who it is, whose turn keeps nobody from it who manages users.
+    OwnAccount(String),
     /// The master switch of automatic repair.
     Automation,
     /// The emergency stop, to be cleared.
@@ -151,7 +153,7 @@ impl Overwritten {
     /// What it is, within a sentence.
     pub(crate) fn words(&self) -> String {
         match self {
-            Self::User(name) => format!("the user {name}"),
+            Self::User(name) | Self::OwnAccount(name) => format!("the user {name}"),
             Self::Automation => "automatic repair".to_owned(),
             Self::EmergencyStop => "the emergency stop".to_owned(),
             Self::Pause(service) => format!("the pause of {service}"),
@@ -201,6 +203,7 @@ impl Overwritten {
     fn turn(&self, app: &App) -> Result<String, Problem> {
         Ok(match self {
             Self::User(name) => turn_of(api::USER, name),
+            Self::OwnAccount(name) => turn_of(api::ME, name),
             Self::Automation => turn_of(api::SWITCH, ""),
             Self::EmergencyStop => turn_of(api::STOP, ""),
             Self::Pause(_) => turn_of(api::PAUSES, ""),
@@ -222,7 +225,7 @@ impl Overwritten {
     pub(crate) fn now(&self, app: &App) -> Result<Standing, Problem> {
         let gone = || Problem::not_found(format!("there is no such thing as {}", self.words()));
         Ok(match self {
-            Self::User(name) => Standing::user(&app.door.access().user(name)?),
+            Self::User(name) | Self::OwnAccount(name) => Standing::user(&app.door.access().user(name)?),
             Self::Automation => Standing::automation(&app.store.switches()?),
             Self::EmergencyStop => Standing::emergency_stop(&app.store.switches()?),
             Self::Pause(service) => Standing::pause(&app.store.switches()?, service, app.clock.now()),

@@ -195,9 +195,9 @@ impl Asks {
         }
         let turn = match self.precondition {
             Precondition::Of { path, .. } => {
-                // What has no name in its address is one thing, however it is written; an account is a user's.
+                // What has no name in its address is one thing, however it is written; an own account is one of each user.
                 let what = match path {
-                    api::ME => conditional::turn_of(api::USER, &self.own_name(asked)),
+                    api::ME => conditional::turn_of(api::ME, &self.own_name(asked)),
                     path if path.contains('{') => conditional::turn_of(path, asked.name),
                     path => conditional::turn_of(path, ""),
                 };

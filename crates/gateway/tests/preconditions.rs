@@ -2,9 +2,14 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
 use serde_json::{Value, json};
 use support::server::{HEALING, Reply, Server, TOKEN, assert_problem, start};
 use support::{Fleet, scene};
+
+const OWN_PASSWORD: &str = "/api/v3/access/me/password";
 
 const SHOP: &str = "
 name: shop
@@ -182,15 +187,50 @@ fn a_refused_precondition_uses_up_no_idempotency_key() {
     assert_eq!(turn(&tag(&server, &path)).status, 200);
 }
 
-#[test]
-fn one_s_own_account_is_changed_as_it_was_read() {
+/// A server with a user `ada`, and a bearer of hers.
+fn with_ada() -> (Server, String) {
     let server = start(scene::calm);
     let user = json!({"name": "ada", "roles": ["viewer"], "password": "correct horse battery"});
     assert_eq!(server.post("/api/v3/access/users", user).status, 201);
     let made =
         server.post("/api/v3/access/tokens", json!({"name": "hers", "owner": "ada", "roles": ["viewer"]}));
-    let (host, bearer) =
-        (server.host(), format!("Bearer {}", made.json()["token"].as_str().expect(&made.body)));
+    let bearer = format!("Bearer {}", made.json()["token"].as_str().expect(&made.body));
+    (server, bearer)
+}
+
+#[test]
+fn who_has_an_account_keeps_nobody_from_shutting_it_out() {
+    let (server, bearer) = with_ada();
+    let (host, over) = (server.host(), AtomicBool::new(false));
+    // The password is right, and the new one is refused only after that was proven.
+    let body = json!({"present": "correct horse battery", "new": "short"}).to_string();
+    let headers =
+        [("host", host.as_str()), ("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let (proven, begun) = mpsc::channel();
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            let (server, headers, body, over, proven) = (&server, &headers, &body, &over, proven.clone());
+            threads.spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    let _ = proven.send(server.raw("POST", OWN_PASSWORD, headers, body).status);
+                }
+            });
+        }
+        let first = begun.recv();
+        let path = ("PATCH", "/api/v3/access/users/ada");
+        let changed: Vec<u16> = (0..10)
+            .map(|number| ask(&server, path, None, &json!({"display_name": format!("Ada {number}")})).status)
+            .collect();
+        over.store(true, Ordering::SeqCst);
+        assert!(first.is_ok());
+        assert_eq!(changed, [200; 10]);
+    });
+}
+
+#[test]
+fn one_s_own_account_is_changed_as_it_was_read() {
+    let (server, bearer) = with_ada();
+    let host = server.host();
     let hers = |method: &str, path: &str, tag: &str, body: &str| {
         let headers = [
             ("host", host.as_str()),
@@ -203,8 +243,7 @@ fn one_s_own_account_is_changed_as_it_was_read() {
     let me = "/api/v3/access/me";
     let read = hers("GET", me, "*", "").header("etag").unwrap().to_owned();
     let body = |present: &str, new: &str| json!({"present": present, "new": new}).to_string();
-    let change =
-        |present: &str, new: &str| hers("POST", "/api/v3/access/me/password", &read, &body(present, new));
+    let change = |present: &str, new: &str| hers("POST", OWN_PASSWORD, &read, &body(present, new));
     assert_eq!(change("correct horse battery", "staple of the second").status, 200);
     assert_problem(&change("staple of the second", "third and last staple"), 412, "precondition_failed");
 }

@@ -2,9 +2,18 @@
 
 mod support;
 
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use audit::{Audit, Filter};
+use domain::{Clock, IdSource, Issue, IssueId, IssueKind, Reason, Severity, Time};
+use gateway::serve;
 use serde_json::json;
-use support::scene;
-use support::server::{assert_problem, start};
+use store::Store;
+use support::server::{Kept, Server, assert_problem, config, serve_with, start};
+use support::{Fleet, MachineClock, scene};
 
 const PURGE: &str = "/api/v3/server/purge";
 
@@ -37,4 +46,79 @@ fn an_age_or_a_kind_that_cannot_be_is_refused() {
         assert_problem(&reply, 422, "invalid_field");
         assert!(reply.body.contains(field), "{}", reply.body);
     }
+}
+
+/// Hurries by two seconds whenever it is read, as if everything took that long.
+#[derive(Debug)]
+struct HurryingClock(MachineClock, AtomicU64);
+
+impl Clock for HurryingClock {
+    fn now(&self) -> Time {
+        let read = self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.now().plus(Duration::from_secs(2 * read))
+    }
+
+    fn wait(&self, duration: Duration) {
+        self.0.wait(duration);
+    }
+}
+
+#[test]
+fn what_takes_longer_than_a_request_may_is_said_and_goes_by_the_next_one() {
+    const ISSUES: u64 = 650;
+    let store = Store::in_memory().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(HurryingClock(MachineClock::start(), AtomicU64::new(0)));
+    let old = clock.now().minus(Store::PURGE_AGE_MIN * 2);
+    let mut ids = IdSource::seeded(7);
+    for _ in 0..ISSUES {
+        store.save_issue(&closed(ids.next(old), old)).unwrap();
+    }
+    let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::of(serve(listener, store, fleet.clone(), config(clock)).unwrap(), fleet);
+    let (mut removed, mut rounds) = (0, 0);
+    loop {
+        rounds += 1;
+        let reply = server.post(PURGE, json!({"older_than": "30d", "kinds": ["issues"]}));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let answer = reply.json();
+        assert_eq!(answer["failure"], json!(null), "{answer}");
+        removed += answer["issues"].as_u64().unwrap();
+        if answer["complete"] == true {
+            break;
+        }
+        assert!(answer["issues"].as_u64() > Some(0), "a round gets on: {answer}");
+    }
+    assert!(rounds > 1, "one request did it all, for longer than it may");
+    assert_eq!(removed, ISSUES);
+}
+
+fn closed(id: IssueId, old: Time) -> Issue {
+    Issue {
+        id,
+        kind: IssueKind::HighMemory,
+        reason: Reason::Unspecified,
+        resource: "instance/cart-0".parse().unwrap(),
+        severity: Severity::High,
+        description: "93 % of its memory limit".to_owned(),
+        detected_at: old,
+        last_seen: old,
+        closed_at: Some(old),
+        metrics: Default::default(),
+        recurrences: 0,
+    }
+}
+
+#[test]
+fn what_was_recorded_is_not_recorded_again_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(scene::busy, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let old = server.fleet.clock.now().minus(Store::PURGE_AGE_MIN * 2);
+    server.fleet.store.save_issue(&closed(IdSource::seeded(7).next(old), old)).unwrap();
+    let removed = server.post(PURGE, json!({"older_than": "30d"}));
+    assert_eq!(removed.json()["issues"], 1, "{}", removed.body);
+    let purges = Filter { action: Some("records.purge".to_owned()), ..Filter::default() };
+    assert_eq!(audit.query(&purges).unwrap().records.len(), 1);
+    assert_eq!(server.fleet.store.unrecorded_purges().unwrap().notes, []);
 }

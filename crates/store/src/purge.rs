@@ -175,6 +175,15 @@ impl PurgeNote {
     }
 }
 
+/// Purges of which nobody said yet that the audit trail has them.
+#[derive(Debug, Default)]
+pub struct UnrecordedPurges {
+    /// Theirs, by name.
+    pub notes: Vec<PurgeNote>,
+    /// Why the others cannot be read.
+    pub unreadable: Vec<StoreError>,
+}
+
 /// How a purge ended.
 #[derive(Debug)]
 pub enum PurgeEnd {
@@ -216,7 +225,8 @@ impl Store {
     }
 
     /// Removes what is over and older than it is ordered, of these kinds; what belongs to something that is kept stays.
-    /// Between any two of its short transactions `go_on` is asked, with what is gone by then; others write meanwhile.
+    /// After each of its short transactions, and wherever none of some old rows may go, `go_on` is asked, with what is gone
+    /// by then; others write meanwhile.
     ///
     /// Its note stays in the database until [`purge_is_recorded`](Self::purge_is_recorded).
     ///
@@ -238,9 +248,11 @@ impl Store {
             removed: Pruned::default(),
             whole: false,
         };
-        let swept = self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| {
-            self.remove_noted(part, &found.rows, &mut note, &mut go_on)
-        });
+        let swept =
+            self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| match found.rows.as_slice() {
+                [] => Ok(go_on(&note.removed)),
+                rows => self.remove_noted(part, rows, &mut note, &mut go_on),
+            });
         if note.removed == Pruned::default() {
             return swept.map(|flow| Purged { removed: note.removed, end: end_of(flow) });
         }
@@ -295,18 +307,21 @@ impl Store {
     }
 
     /// The purges of which nobody said yet that the audit trail has them: those of a process that ended before it did.
-    pub fn unrecorded_purges(&self) -> Result<Vec<PurgeNote>> {
+    pub fn unrecorded_purges(&self) -> Result<UnrecordedPurges> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT key, value FROM documents WHERE key >= ?1 AND key < ?2 ORDER BY key",
             )?;
             let mut rows = statement.query([NOTES, "purge0"])?;
-            let mut notes = Vec::new();
+            let mut found = UnrecordedPurges::default();
             while let Some(row) = rows.next()? {
                 let (key, text): (String, String) = (row.get(0)?, row.get(1)?);
-                notes.push(from_json(|| format!("document {key}"), &text)?);
+                match from_json(|| format!("document {key}"), &text) {
+                    Ok(note) => found.notes.push(note),
+                    Err(error) => found.unreadable.push(error),
+                }
             }
-            Ok(notes)
+            Ok(found)
         })
     }
 

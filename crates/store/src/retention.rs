@@ -116,8 +116,11 @@ impl Store {
         let mut round = Round { removed: Pruned::default(), more: false };
         let mut rows = 0;
         let swept = self.sweep(&parts(&RecordKind::ALL, &before, Gone::Removed), |part, found| {
-            round.removed += self.write(Purpose::Repair, |tx| part.remove(tx, &found.rows))?;
-            rows += found.rows.len();
+            if !found.rows.is_empty() {
+                round.removed += self.write(Purpose::Repair, |tx| part.remove(tx, &found.rows))?;
+                rows += found.rows.len();
+                self.let_others_write();
+            }
             Ok(if rows < ROWS_A_ROUND { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         });
         if round.removed != Pruned::default() {

@@ -45,16 +45,9 @@ impl Store {
         let before = self.alone(bytes)?;
         let mut stopped = false;
         if self.alone(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
-            let free = || self.alone(|connection| number(connection, "freelist_count"));
-            let mut left = free()?;
-            while left > 0 {
-                self.alone(move_pages)?;
-                // Whoever writes between may take some, and free some.
-                match free()? {
-                    fewer if fewer < left => left = fewer,
-                    _ => break,
-                }
-                if left > 0 && go_on().is_break() {
+            while self.alone(move_pages)?.is_continue() {
+                self.let_others_write();
+                if go_on().is_break() {
                     stopped = true;
                     break;
                 }
@@ -74,12 +67,19 @@ fn number(connection: &Connection, pragma: &str) -> Result<i64> {
     Ok(connection.pragma_query_value(None, pragma, |row| row.get(0))?)
 }
 
-fn move_pages(connection: &Connection) -> Result<()> {
+/// Breaks where none is left, or none moves. Whoever writes between two times may take some, and free some.
+fn move_pages(connection: &Connection) -> Result<ControlFlow<()>> {
+    let free = || number(connection, "freelist_count");
+    let before = free()?;
+    if before == 0 {
+        return Ok(ControlFlow::Break(()));
+    }
     let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES_AT_A_TIME})"))?;
     let mut rows = statement.query([])?;
     // One step moves one page.
     while rows.next()?.is_some() {}
-    Ok(())
+    let after = free()?;
+    Ok(if after > 0 && after < before { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
 }
 
 /// What the database and its log take.

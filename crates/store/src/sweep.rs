@@ -301,7 +301,8 @@ fn bind(statement: &mut Statement<'_>, name: &str, value: &Value) -> Result<()> 
 }
 
 impl Store {
-    /// Looks through `parts`, and hands over what may go, a little at a time, until it is told to stop.
+    /// Looks through `parts`, and hands over what may go, a little at a time, until it is told to stop; also where nothing
+    /// of what was looked at may go, since what is old and stays may be a lot.
     pub(crate) fn sweep(
         &self,
         parts: &[Part],
@@ -311,7 +312,7 @@ impl Store {
             let mut place = Some(part.first());
             while let Some(from) = place {
                 let found = self.read(|connection| part.look(connection, &from))?;
-                if !found.rows.is_empty() && take(part, &found)?.is_break() {
+                if take(part, &found)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 place = found.next;

@@ -241,7 +241,14 @@ fn a_passkey_is_its_users_alone_and_its_count_only_grows() {
     assert_eq!([0, 0, 7, 7, 0, 6, 8].map(used), [true, true, true, false, false, false, true]);
     assert_eq!(store.passkeys_of(ada.id).unwrap()[0].used, Some(at(9)));
     assert!(!store.remove_passkey(grace.id, laptop.id).unwrap(), "it is not hers");
+    let (open, value) = session(&ada, 1);
+    assert!(store.add_session_by_passkey(&open, &value, laptop.id).unwrap());
     assert!(store.remove_passkey(ada.id, laptop.id).unwrap());
+    let (late, value) = session(&ada, 2);
+    assert!(!store.add_session_by_passkey(&late, &value, laptop.id).unwrap(), "it is gone meanwhile");
+    let (wrong, value) = session(&grace, 3);
+    let phone = store.passkeys_of(ada.id).unwrap()[0].id;
+    assert!(!store.add_session_by_passkey(&wrong, &value, phone).unwrap(), "it is not hers");
     assert!(!store.use_passkey(laptop.id, 9, at(9)).unwrap());
     store.retire_user("ada", at(10)).unwrap();
     assert_eq!(store.passkeys_of(ada.id).unwrap(), []);

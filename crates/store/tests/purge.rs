@@ -4,6 +4,8 @@ mod support;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use domain::*;
@@ -52,7 +54,11 @@ fn what_is_open_runs_or_is_owed_stays_whatever_its_age() {
         assert!(store.plan(plan.id).unwrap().is_some(), "{}", plan.id);
     }
     assert!(store.experiment(id).unwrap().is_some(), "a plan of it is kept");
-    assert_eq!(store.unrecorded_purges().unwrap(), [], "of what removed nothing there is nothing to tell");
+    assert_eq!(
+        store.unrecorded_purges().unwrap().notes,
+        [],
+        "of what removed nothing there is nothing to tell"
+    );
 }
 
 #[test]
@@ -83,13 +89,13 @@ fn what_limits_are_counted_over_cannot_be_removed() {
     assert!(matches!(refused, Err(StoreError::TooYoung { .. })), "{refused:?}");
 }
 
-/// Fills a store with repairs that are over, and says how long its file is then.
-fn filled(dir: &Path) -> (Store, u64) {
+/// Fills a store with repairs that are over, each of so many bytes, and says how long its file is then.
+fn filled(dir: &Path, bytes: usize) -> (Store, u64) {
     let store = Store::open(dir).unwrap();
     let old = closed(&store, 1);
     for seed in 2..200 {
         let mut plan = repair(seed, &old, "cart-0");
-        plan.expected_effect = "x".repeat(8000);
+        plan.expected_effect = "x".repeat(bytes);
         store.add_plan(&plan, PlanStatus::Failed, &[]).unwrap();
     }
     let length = length(dir);
@@ -103,7 +109,7 @@ fn length(dir: &Path) -> u64 {
 #[test]
 fn the_disk_has_the_room_of_what_was_removed_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, full) = filled(dir.path());
+    let (store, full) = filled(dir.path(), 8000);
     purge(&store, &RecordKind::ALL);
     let room = store.give_back(|| ControlFlow::Continue(())).unwrap();
     assert!(room.given_back() > 1 << 20, "{room:?}");
@@ -115,9 +121,48 @@ fn the_disk_has_the_room_of_what_was_removed_again() {
 }
 
 #[test]
+fn others_write_while_room_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = filled(dir.path(), 150_000);
+    purge(&store, &RecordKind::ALL);
+    let (steps, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (began, begun) = mpsc::channel();
+    let (store, steps, over) = (&store, &steps, &over);
+    std::thread::scope(|threads| {
+        // One who wants to write once at each step.
+        let writer = threads.spawn(move || {
+            let (mut writes, mut seen) = (0, 0);
+            began.send(()).unwrap();
+            while !over.load(Ordering::SeqCst) {
+                let now = steps.load(Ordering::SeqCst);
+                if now == seen {
+                    std::thread::yield_now();
+                    continue;
+                }
+                seen = now;
+                store.put_document("written", "1").unwrap();
+                writes += 1;
+            }
+            writes
+        });
+        begun.recv().unwrap();
+        let room = store.give_back(|| {
+            steps.fetch_add(1, Ordering::SeqCst);
+            ControlFlow::Continue(())
+        });
+        let steps = steps.load(Ordering::SeqCst);
+        over.store(true, Ordering::SeqCst);
+        let writes = writer.join().unwrap();
+        assert!(room.unwrap().given_back() > 20 << 20);
+        assert!(steps > 20, "{steps} steps");
+        assert!(writes >= steps / 3, "{writes} writes got through in {steps} steps");
+    });
+}
+
+#[test]
 fn a_database_that_was_made_before_gives_its_room_back_too() {
     let dir = tempfile::tempdir().unwrap();
-    drop(filled(dir.path()).0);
+    drop(filled(dir.path(), 8000).0);
     let made_before = rusqlite::Connection::open(dir.path().join("homeostat.db")).unwrap();
     made_before.execute_batch("PRAGMA auto_vacuum = NONE; VACUUM;").unwrap();
     drop(made_before);

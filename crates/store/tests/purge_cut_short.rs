@@ -89,7 +89,7 @@ fn after_a_crash_between_any_two_transactions_the_note_says_what_is_gone_and_the
             before.iter().zip(rows(dir.path())).map(|((_, before), (_, left))| before - left).collect();
         assert_eq!(gone, counted(&removed));
         let store = Store::open(dir.path()).unwrap();
-        let notes = store.unrecorded_purges().unwrap();
+        let notes = store.unrecorded_purges().unwrap().notes;
         assert_eq!(notes.len(), 1);
         assert_eq!((notes[0].removed, notes[0].whole, notes[0].who.as_str()), (removed, false, "ada"));
         assert_eq!((notes[0].age, notes[0].kinds.as_slice()), (MONTH, RecordKind::ALL.as_slice()));
@@ -98,10 +98,10 @@ fn after_a_crash_between_any_two_transactions_the_note_says_what_is_gone_and_the
         assert_eq!(in_all, said, "each record was counted once");
         assert_eq!(rows(dir.path()), after);
     }
-    let notes = store.unrecorded_purges().unwrap();
+    let notes = store.unrecorded_purges().unwrap().notes;
     assert_eq!((notes.len(), notes[0].removed, notes[0].whole), (1, said, true));
     store.purge_is_recorded(notes[0].id).unwrap();
-    assert_eq!(store.unrecorded_purges().unwrap(), []);
+    assert_eq!(store.unrecorded_purges().unwrap().notes, []);
 }
 
 #[test]
@@ -140,7 +140,25 @@ fn others_write_while_it_goes_on_and_it_ends_when_it_is_told_to() {
     let mut in_all = purged.removed;
     in_all += store.purge(&order(2, &RecordKind::ALL), |_| ControlFlow::Continue(())).unwrap().removed;
     assert_eq!(in_all, said);
-    assert_eq!(store.unrecorded_purges().unwrap().len(), 2, "each is told by itself");
+    assert_eq!(store.unrecorded_purges().unwrap().notes.len(), 2, "each is told by itself");
+}
+
+#[test]
+fn it_ends_when_it_is_told_to_also_among_many_that_are_old_and_must_stay() {
+    let store = Store::in_memory().unwrap();
+    let issue = closed(&store, 1);
+    for seed in 2..252 {
+        let plan = repaired(&store, seed, &issue);
+        store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: plan.id, due: at(5) }).unwrap();
+    }
+    let mut asked = 0;
+    let purged = store.purge(&order(1, &[RecordKind::Remediations]), |_| {
+        asked += 1;
+        if asked < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let purged = purged.unwrap();
+    assert!(matches!(purged.end, PurgeEnd::Stopped), "{purged:?} after it was asked {asked} times");
+    assert_eq!((purged.removed, asked), (Pruned::default(), 2));
 }
 
 #[test]

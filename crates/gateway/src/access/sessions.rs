@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use domain::{Identity, Permission, Proof, SessionId, Time};
-use store::{SessionHolder, SessionRecord, SignedInBy, TokenOwner, UserRecord};
+use domain::{Identity, PasskeyId, Permission, Proof, SessionId, Time};
+use store::{Hash, SessionHolder, SessionRecord, SignedInBy, StoreError, TokenOwner, UserRecord};
 
 use super::error::AccessError;
 use super::secret::{Secret, equal};
@@ -31,6 +31,33 @@ impl Access {
         user_agent: &str,
         before: &[Secret],
     ) -> Result<SignedIn, AccessError> {
+        self.begin(holder, signed_in_by, user_agent, before, |session, value| {
+            self.store().add_session(session, value)
+        })
+    }
+
+    /// The same for who proved to have a passkey, where it is still there.
+    pub(super) fn begin_session_by_passkey(
+        &self,
+        user: UserRecord,
+        passkey: PasskeyId,
+        user_agent: &str,
+        before: &[Secret],
+    ) -> Result<SignedIn, AccessError> {
+        let holder = SessionHolder::User(user);
+        self.begin(holder, SignedInBy::Passkey, user_agent, before, |session, value| {
+            self.store().add_session_by_passkey(session, value, passkey)
+        })
+    }
+
+    fn begin(
+        &self,
+        holder: SessionHolder,
+        signed_in_by: SignedInBy,
+        user_agent: &str,
+        before: &[Secret],
+        keep: impl FnOnce(&SessionRecord, &Hash) -> Result<bool, StoreError>,
+    ) -> Result<SignedIn, AccessError> {
         for value in before {
             self.sign_out(value)?;
         }
@@ -44,7 +71,7 @@ impl Access {
             used: now,
             expires: now.plus(SESSION_LENGTH),
         };
-        if !self.store().add_session(&session, &value.hash())? {
+        if !keep(&session, &value.hash())? {
             return Err(AccessError::SignInRefused);
         }
         Ok(SignedIn { identity: identity_of(&session), cookie: value, session: session.id })

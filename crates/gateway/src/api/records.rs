@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use store::{Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, StoreError};
 
 use super::{Answer, Asked, json};
-use crate::auditing::{Detail, Why};
+use crate::auditing::{Detail, OfPurge, Why};
 use crate::endpoint::{DURATION, Endpoint, choices};
 use crate::problem::{Problem, chain};
+use crate::security::REQUEST_TIME;
 use crate::serve::{App, lock};
 
-/// How long one request works; clients wait for a minute.
-const TIME: Duration = Duration::from_secs(20);
+/// How long one request works: what was removed by then is told before it would be broken off.
+const TIME: Duration = Duration::from_millis(REQUEST_TIME.as_millis() as u64 * 3 / 4);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -77,7 +78,7 @@ pub(crate) struct PurgedShape {
     health_scores: usize,
     /// Bytes that the disk has more now.
     given_back_bytes: u64,
-    /// Whether nothing is left to do. One request works for 20 s at most: where this is false and `failure` is null, ask again
+    /// Whether nothing is left to do. One request works for 7.5 s at most: where this is false and `failure` is null, ask again
     /// for the rest.
     complete: bool,
     /// Why it ended half-way. What is counted here is gone; ask again once what is said here is mended.
@@ -162,6 +163,7 @@ fn remove(asked: &Asked<'_>, order: &PurgeOrder, refused: impl Fn(StoreError) ->
     let why = store::purge_told(order.age, &order.kinds, PurgeMode::Remove, purged.removed);
     let mut response = json(StatusCode::OK, &shape)?;
     response.extensions_mut().insert(Why(why));
+    response.extensions_mut().insert(OfPurge(order.id));
     response.extensions_mut().insert(Detail { text: store::purge_ended(order.id, &purged.end), outcome });
     Ok(response)
 }

@@ -2,6 +2,7 @@
 //!
 //! In: who looks, and forms of theirs. Out: the page, or what is shown once: a QR code, recovery codes.
 
+use audit::Outcome;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use domain::{Identity, Proof};
@@ -15,7 +16,10 @@ use super::plan::words;
 use super::time::{Form, Stamp};
 use super::view::View;
 use super::{Page, Section, Update, frame, html_response, login, passkeys, tokens};
-use crate::access::{AccessError, EndedSessions, PASSWORD_LENGTH, Secret, Transport, UserUpdate};
+use crate::access::{
+    AccessError, EndedSessions, PASSWORD_LENGTH, Secret, SessionCookie, SignedIn, Transport, UserUpdate,
+};
+use crate::auditing::Detail;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -176,7 +180,7 @@ pub(super) fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
 
 /// What the form of the password overwrites.
 pub(super) fn overwritten(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
-    Ok(Overwritten::User(own(asked)?.name))
+    Ok(Overwritten::OwnAccount(own(asked)?.name))
 }
 
 pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
@@ -195,10 +199,22 @@ pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let before = access.session_of(&cookies)?;
     let update = UserUpdate { password: Some(Secret::new(new)), sessions, ..UserUpdate::default() };
     let user = access.update_user(&user, update)?;
-    let anew = access.begin_anew(&user, login::user_agent(asked.headers), &before, &cookies)?;
-    let mut response = see_other(ADDRESS);
-    response.headers_mut().insert(header::SET_COOKIE, cookie.set(&anew.cookie, Transport::Plain));
-    Ok(response)
+    let anew = access.begin_anew(&user, login::user_agent(asked.headers), &before, &cookies);
+    Ok(led_on(cookie, anew))
+}
+
+/// Where a browser goes whose user has another password: that is done, also where the browser has to sign in by it.
+fn led_on(cookie: &SessionCookie, anew: Result<SignedIn, AccessError>) -> Response {
+    let (mut response, value) = match &anew {
+        Ok(anew) => (see_other(ADDRESS), cookie.set(&anew.cookie, Transport::Plain)),
+        Err(_) => (see_other("/login"), cookie.clear(Transport::Plain)),
+    };
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    if let Err(error) = anew {
+        let text = format!("it is set; no session was begun anew: {error}");
+        response.extensions_mut().insert(Detail { text, outcome: Outcome::Done });
+    }
+    response
 }
 
 /// A page of the account that is shown once.
@@ -247,4 +263,21 @@ pub(super) fn end(asked: &Submitted<'_>) -> Result<Response, Problem> {
 pub(super) fn end_all(asked: &Submitted<'_>) -> Result<Response, Problem> {
     asked.app.door.access().sign_out_everywhere(asked.identity)?;
     Ok(see_other("/login"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Refusal;
+
+    #[test]
+    fn a_password_that_was_set_is_no_failure_where_no_session_began_after_it() {
+        let cookie = SessionCookie::of_port(9100);
+        let led = led_on(&cookie, Err(AccessError::SignInRefused));
+        assert_eq!(led.status(), StatusCode::SEE_OTHER);
+        assert_eq!(led.headers()[header::LOCATION], "/login");
+        assert_eq!(led.headers()[header::SET_COOKIE], cookie.clear(Transport::Plain));
+        assert!(led.extensions().get::<Refusal>().is_none());
+        assert_eq!(led.extensions().get::<Detail>().unwrap().outcome, Outcome::Done);
+    }
 }

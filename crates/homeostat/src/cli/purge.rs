@@ -52,6 +52,10 @@ const FIGURES: [(&str, &str); 8] = [
     ("health_scores", "health scores"),
 ];
 
+/// Why the server is asked no further.
+const NO_WAY_ON: &str = "looking through old records that must stay takes longer than the server works on one request; \
+    stop the server and purge again";
+
 pub(super) fn run(global: &Global, args: &PurgeArgs) -> Result<Exit, Failure> {
     if args.older_than < Store::PURGE_AGE_MIN {
         return Err(Failure::new(Exit::Usage, &StoreError::TooYoung { age: args.older_than }));
@@ -87,7 +91,9 @@ fn over(client: &Client, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Value
     let mut sum: Option<Value> = None;
     loop {
         let answered: Result<Value, Failure> = client.post("/api/v3/server/purge", &body).map_err(Into::into);
-        let answer = match (answered, sum.take()) {
+        // Each round begins at the oldest record again.
+        let idle = answered.as_ref().is_ok_and(|answer| figures().all(|field| count(answer, field) == 0));
+        let mut answer = match (answered, sum.take()) {
             (answered, None) => answered?,
             (Ok(mut answer), Some(before)) => {
                 for field in figures() {
@@ -102,6 +108,10 @@ fn over(client: &Client, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Value
             }
         };
         if answer["complete"] != false || !answer["failure"].is_null() || !answer["trouble"].is_null() {
+            return Ok(answer);
+        }
+        if idle {
+            answer["failure"] = json!(NO_WAY_ON);
             return Ok(answer);
         }
         sum = Some(answer);

@@ -1,6 +1,6 @@
 //! Sessions of browsers: the table `sessions`. Of the cookie's value there is its hash alone.
 
-use domain::{SessionId, Time, UserId};
+use domain::{PasskeyId, SessionId, Time, UserId};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Hash, UserRecord, users};
@@ -81,9 +81,28 @@ impl SignedInBy {
 
 impl Store {
     /// Keeps a session under the hash of its cookie's value, notes the sign-in with its user, and forgets sessions that
-    /// ended. Returns false where the user was disabled, or got another password, since it was read. May use the reserve: who cannot sign in cannot approve
-    /// what repairs a full disk.
+    /// ended. Returns false where the user was disabled, or got another password, since it was read. May use the reserve:
+    /// who cannot sign in cannot approve what repairs a full disk.
     pub fn add_session(&self, session: &SessionRecord, value: &Hash) -> Result<bool> {
+        self.keep_session(session, value, None)
+    }
+
+    /// As [`add_session`](Self::add_session), for who signed in by this passkey; false also where it is gone meanwhile.
+    pub fn add_session_by_passkey(
+        &self,
+        session: &SessionRecord,
+        value: &Hash,
+        passkey: PasskeyId,
+    ) -> Result<bool> {
+        self.keep_session(session, value, Some(passkey))
+    }
+
+    fn keep_session(
+        &self,
+        session: &SessionRecord,
+        value: &Hash,
+        passkey: Option<PasskeyId>,
+    ) -> Result<bool> {
         let (user, password, local) = match &session.holder {
             SessionHolder::LocalToken(token) => (None, None, Some(*token)),
             SessionHolder::User(user) => (Some(user.id.to_string()), user.password_hash.as_ref(), None),
@@ -99,7 +118,9 @@ impl Store {
                          expires_wall_us)
                      SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
                      WHERE ?3 IS NULL OR EXISTS (
-                         SELECT 1 FROM users WHERE id = ?3 AND disabled = 0 AND password_hash IS ?13)",
+                         SELECT 1 FROM users WHERE id = ?3 AND disabled = 0 AND password_hash IS ?13
+                             AND (?14 IS NULL OR EXISTS (
+                                 SELECT 1 FROM passkeys WHERE passkeys.id = ?14 AND passkeys.user = ?3)))",
                 )?
                 .execute(params![
                     session.id.to_string(),
@@ -115,6 +136,7 @@ impl Store {
                     expires.0,
                     expires.1,
                     password,
+                    passkey.map(|id| id.to_string()),
                 ])? == 1;
             if added {
                 tx.execute(

@@ -23,7 +23,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Identity, PasskeyId};
 use serde_json::{Value, json};
-use store::{PasskeyRecord, PasskeySaved, SessionHolder, SignedInBy, UserRecord};
+use store::{PasskeyRecord, PasskeySaved, UserRecord};
 
 use super::error::AccessError;
 use super::secret::Secret;
@@ -199,7 +199,7 @@ impl Access {
         if !self.store().use_passkey(passkey.id, count, now)? {
             return Err(PasskeyError::Counter { count, last: count }.into());
         }
-        self.begin_session(SessionHolder::User(user), SignedInBy::Passkey, &sent.user_agent, &sent.before)
+        self.begin_session_by_passkey(user, passkey.id, &sent.user_agent, &sent.before)
     }
 
     /// What `navigator.credentials.create()` is to be asked, as JSON, for a user who gave the password again

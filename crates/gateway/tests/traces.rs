@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::server::{
-    Kept, Server, assert_problem, serve_with, start, start_with_backlog, start_with_telemetry,
+    Kept, Server, TOKEN, assert_problem, serve_with, start, start_with_backlog, start_with_telemetry,
 };
 
 const TRACES: &str = "/api/v3/observability";
@@ -302,7 +302,13 @@ fn a_trace_is_archived_listed_and_removed_again() {
     assert_problem(&server.write("POST", &format!("{TRACES}/archive/{}", id(9)), ""), 404, "not_found");
     let before = told["archived_at"].as_str().unwrap();
     assert_eq!(server.get(&format!("{TRACES}/archive?before={before}")).json(), json!([]));
-    assert_eq!(server.write("DELETE", &one, "").json(), told);
+    let (host, bearer) = (server.host(), format!("Bearer {TOKEN}"));
+    let remove = |tag: &str| {
+        server.raw("DELETE", &one, &[("host", &host), ("authorization", &bearer), ("if-match", tag)], "")
+    };
+    let tag = server.get(&one).header("etag").unwrap().to_owned();
+    assert_problem(&remove("\"of-another-time\""), 412, "precondition_failed");
+    assert_eq!(remove(&tag).json(), told);
     assert_problem(&server.write("DELETE", &one, ""), 404, "not_found");
     assert_eq!(archived(&server), Vec::<Value>::new());
 }

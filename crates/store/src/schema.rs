@@ -344,6 +344,7 @@ const REMOVAL: &str = "
 CREATE INDEX plans_of_experiment ON plans (CAST(CASE WHEN json_valid(document)
     THEN json_extract(document, '$.intent.experiment.experiment') END AS TEXT)) WHERE purpose = 'experiment';
 CREATE INDEX experiments_created ON experiments (created_wall_us);
+CREATE INDEX timers_of_plan ON timers (plan);
 CREATE INDEX cmdb_items_gone ON cmdb_items (gone_wall_us) WHERE gone_wall_us IS NOT NULL;
 ";
 

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use support::server::Server;
@@ -74,35 +75,29 @@ fn no_page_is_wider_than_the_screen_full_or_empty() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// axe-core's script, from npm into target/; `None` where that cannot be had.
-fn axe() -> Option<String> {
-    const VERSION: &str = "4.14.1";
+/// axe-core's script, from npm into target/, for all tests here at once: two that install it at a time take it from each
+/// other. `None` where it cannot be had.
+static AXE: LazyLock<Option<String>> = LazyLock::new(|| {
+    const PACKAGE: &str = "axe-core@4.14.1";
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("axe");
     let script = dir.join("node_modules/axe-core/axe.min.js");
     if !script.exists() {
-        let package = format!("axe-core@{VERSION}");
-        let npm = Command::new("npm")
-            .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
             .arg(&dir)
-            .arg(package)
-            .output();
-        match npm {
-            Ok(done) if done.status.success() => {}
-            Ok(done) => {
-                println!(
-                    "skipped: no axe-core: {}",
-                    String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or("")
-                );
-                return None;
-            }
-            Err(_) => {
-                println!("skipped: no axe-core: npm is missing");
-                return None;
-            }
+            .arg(PACKAGE);
+        let refused = match npm.output() {
+            Ok(done) if done.status.success() => None,
+            Ok(done) => Some(String::from_utf8_lossy(&done.stderr).lines().next().unwrap_or("").to_owned()),
+            Err(_) => Some("npm is missing".to_owned()),
+        };
+        if let Some(why) = refused {
+            println!("skipped: no axe-core\n{why}");
+            return None;
         }
     }
     Some(std::fs::read_to_string(script).unwrap())
-}
+});
 
 /// The serious and critical findings on a page: its address, the rule and the elements.
 fn findings(browser: &Browser, axe: &str, server: &Server, path: &str) -> Vec<String> {
@@ -134,13 +129,13 @@ fn judge(theme: Theme) {
         println!("skipped: no chromedriver");
         return;
     };
-    let Some(axe) = axe() else { return };
+    let Some(axe) = AXE.as_deref() else { return };
     let server = whole::full();
     browser.open(&format!("{}/login", server.origin()));
     browser.sign_in(&whole::ada(&server));
     let table = whole::pages(&server).into_iter().map(|page| page.address);
     let pages = table.chain(BESIDE.map(str::to_owned));
-    let wrong: Vec<String> = pages.flat_map(|path| findings(&browser, &axe, &server, &path)).collect();
+    let wrong: Vec<String> = pages.flat_map(|path| findings(&browser, axe, &server, &path)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -93,10 +93,15 @@ impl Receiver {
     /// [`WebhookError`], with what is wrong with it; the file of certificates is not looked at.
     pub fn check(&self) -> Result<(), WebhookError> {
         let parsed: axum::http::Uri = self.url.parse().map_err(|_| WebhookError::Address)?;
-        let names_a_host =
-            parsed.authority().is_some_and(|one| !one.host().is_empty() && !one.as_str().contains('@'));
-        if !matches!(parsed.scheme_str(), Some("http" | "https")) || !names_a_host {
+        let Some(authority) = parsed.authority().filter(|authority| !authority.host().is_empty()) else {
             return Err(WebhookError::Address);
+        };
+        if !matches!(parsed.scheme_str(), Some("http" | "https")) {
+            return Err(WebhookError::Address);
+        }
+        // A name and a password in the address go along with each notice.
+        if authority.as_str().contains('@') && !outbound::is_private(&parsed) {
+            return Err(InTheClear.into());
         }
         Ok(self.peer.may_ask(&parsed)?)
     }
@@ -429,6 +434,12 @@ mod tests {
         }
         let (_file, receiver) = believing(&Authority::new("ours"), "http://a.example/hook".to_owned());
         assert!(matches!(Webhook::start(receiver.clone(), |_| ()), Err(WebhookError::InTheClear(_))));
+        let by_its_address = |url: &str| to(url).check();
+        assert!(matches!(
+            by_its_address("http://who:secret@a.example/hook"),
+            Err(WebhookError::InTheClear(_))
+        ));
+        assert!(by_its_address("http://who:secret@127.0.0.1/hook").is_ok());
         let none = Peer { trust: Trust::File("/no/such/file".into()), credentials: None };
         let receiver = Receiver { url: "https://a.example/hook".to_owned(), peer: none };
         assert!(matches!(Webhook::start(receiver, |_| ()), Err(WebhookError::Trust(_))));

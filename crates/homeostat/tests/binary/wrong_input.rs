@@ -181,7 +181,7 @@ fn meant_for_a_server() {
         vec!["reload"],
         vec!["audit", "verify"],
         vec!["chaos", "recover"],
-        vec!["tls", "self-signed"],
+        vec!["tls", "self-signed", "--name", "localhost"],
     ] {
         let ran = fleet.run(&[words.as_slice(), &["--server", elsewhere]].concat());
         refused(&ran, 2, &[words[0], elsewhere, fleet.dir.to_str().unwrap()]);

@@ -381,10 +381,11 @@ fn disturb(error: ChaosError) -> ControlError {
         ChaosError::Refused { why } => ControlError::Refused { why },
         ChaosError::Unknown(id) => ControlError::NotFound { what: format!("experiment {id}") },
         ChaosError::Look(error) => provided(error),
-        ChaosError::NoEffect { .. }
-        | ChaosError::Unreadable { .. }
-        | ChaosError::Store(_)
-        | ChaosError::Act(_) => ControlError::Unavailable { why: error.to_string() },
+        // The fleet was as it is, and may be otherwise when it is asked again.
+        ChaosError::NoEffect { .. } => ControlError::Conflict { why: error.to_string() },
+        ChaosError::Unreadable { .. } | ChaosError::Store(_) | ChaosError::Act(_) => {
+            ControlError::Unavailable { why: error.to_string() }
+        }
     }
 }
 

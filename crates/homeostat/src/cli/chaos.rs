@@ -145,7 +145,12 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     if let Some(bound) = &args.abort_when {
         body["abort_when"] = json!(bound);
     }
-    let mut experiment: Value = client.post("/api/v3/chaos/experiment", &body)?;
+    let begun: Result<Value, ClientError> = client.post("/api/v3/chaos/experiment", &body);
+    let mut experiment = begun.map_err(|error| match &error {
+        // Nobody refused it: it was tried, and taken back.
+        ClientError::Refused { code, .. } if code == "conflict" => Failure::failed(&error),
+        _ => error.into(),
+    })?;
     let id = experiment["id"].as_str().unwrap_or_default().to_owned();
     print(&format!("{id}\n"))?;
     let deadline = Instant::now() + EFFECT_WITHIN;

@@ -8,45 +8,18 @@
 //! the field) gets its place.
 
 mod compose;
-mod tree;
 
-use std::fmt;
 use std::path::Path;
 
 use domain::Infrastructure;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
 use serde_saphyr::options::NonFiniteFloatPolicy;
+use yaml::{Node, Spanned, start};
 
 use crate::secret;
+pub use yaml::Problem;
 
 /// Largest file read: a declaration beyond this is a mistake, not a fleet.
 const SIZE_MAX: u64 = 1024 * 1024;
-
-/// One thing wrong in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file as it was named.
-    pub file: String,
-    /// Line, counted from 1.
-    pub line: u64,
-    /// Column, counted from 1.
-    pub column: u64,
-    /// The field as a path, `services.cart.replicas`; empty for the file as a whole.
-    pub field: String,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.message)
-    }
-}
 
 /// Why no Infrastructure came out of a file.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +121,7 @@ fn misplaced(infrastructure: &Infrastructure) -> impl Iterator<Item = (String, S
 
 /// What a Compose file declares; `None` where the text is none.
 fn of_compose(file: &str, text: &str) -> Option<Result<Infrastructure, ManifestError>> {
-    let root = serde_saphyr::from_str::<tree::Tree>(text).ok().filter(compose::is_compose)?;
+    let root = serde_saphyr::from_str::<Node>(text).ok().filter(compose::is_compose)?;
     Some(compose::read(&root).map_err(|faults| {
         let problem = |((line, column), field, message)| Problem {
             file: file.to_owned(),
@@ -161,14 +134,11 @@ fn of_compose(file: &str, text: &str) -> Option<Result<Infrastructure, ManifestE
     }))
 }
 
-/// The parser's message without the place, which is told apart.
+/// The parser's message, in words that say what to write where there are some.
 fn plain_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    let text = text[..end].trim_end_matches([',', ' ']);
-    let plain = PLAIN.iter().find(|(parsers, _)| *parsers == text).map(|(_, plain)| *plain);
-    plain.unwrap_or(text).to_owned()
+    let text = yaml::plain_message(error);
+    let plain = PLAIN.iter().find(|(parsers, _)| *parsers == text).map(|(_, plain)| (*plain).to_owned());
+    plain.unwrap_or(text)
 }
 
 /// The parser's words for a value of the wrong type, and those that say what to write.
@@ -208,17 +178,17 @@ impl Places {
     fn walk(&mut self, at: String, node: &Node) {
         let dot = if at.is_empty() { "" } else { "." };
         match node {
-            Node::Scalar => {}
             Node::Map(entries) => {
                 for (key, value) in entries {
                     self.add(format!("{at}{dot}{}", key.value), start(key), value);
                 }
             }
-            Node::Sequence(items) => {
+            Node::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.add(format!("{at}[{index}]"), start(item), item);
                 }
             }
+            Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Float(_) | Node::Text(_) => {}
         }
     }
 
@@ -248,68 +218,6 @@ impl Places {
         let exact = self.0.iter().rev().find(|place| place.key == at || place.value == at);
         let before = || self.0.iter().rev().find(|place| place.key.0 == line && place.key <= at);
         exact.or_else(before).map(|place| place.field.clone()).unwrap_or_default()
-    }
-}
-
-fn start<T>(spanned: &Spanned<T>) -> (u64, u64) {
-    (spanned.referenced.line(), spanned.referenced.column())
-}
-
-/// A YAML value of which only the places matter.
-enum Node {
-    Scalar,
-    Sequence(Vec<Spanned<Node>>),
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Node;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_unit<E>(self) -> Result<Node, E> {
-                Ok(Node::Scalar)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Node::Sequence(items))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Node::Map(entries))
-            }
-        }
-        deserializer.deserialize_any(Any)
     }
 }
 

@@ -33,7 +33,7 @@ mod tracker;
 pub use alert::SavedPhase;
 pub use burn::{BurnTable, Factor, Pair};
 pub use counts::{COUNT_MAX, Counts, Sums};
-pub use file::{FILE_BYTES_MAX, FileError, Problem, read, read_all, read_checked};
+pub use file::{read, read_all, read_checked};
 pub use history::SavedBlock;
 pub use indicator::{Events, Exact, Good, Indicator, Promql, SpanRole, Template};
 pub use minutes::{Minutes, MinutesError};
@@ -44,3 +44,4 @@ pub use objective::{
 pub use standing::{BurnRate, Forecast, Standing};
 pub use target::{Target, TargetError};
 pub use tracker::{Evaluation, RestoreError, Saved, Tracker, minute_of};
+pub use yaml::{FILE_BYTES_MAX, FileError, Problem};

@@ -2,22 +2,18 @@
 //!
 //! In: the bytes of files, with names to tell them apart by. Out: groups of rules, or everything that is wrong, each with
 //! file, line, column and what was expected. Nothing is half loaded: files that are read together come whole or not at
-//! all.
+//! all. A scalar is the text it is written as, until a field says what it is: `severity: 1` is the text `1`.
 //!
 //! Deliberately absent: reading from disk.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use super::template::{Template, TemplateError};
-use super::yaml::{self, Fields, Place, Value};
-use crate::parse::literal;
-use crate::{Engine, Expression, METRIC_NAME};
+use yaml::{Fields, File, FileError, Problem, Value};
 
-/// Longer files are refused.
-pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+use super::template::Template;
+use crate::parse::literal;
+use crate::{Engine, Expression, METRIC_NAME, Position};
 
 /// A group of rules, evaluated one after the other at the same time.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,48 +99,6 @@ pub struct RuleFiles {
     pub notes: Vec<Problem>,
 }
 
-/// Everything that is wrong with files that were read together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileError {
-    /// At least one, in the order of the files.
-    pub problems: Vec<Problem>,
-}
-
-/// Something in a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The name the file was given.
-    pub file: String,
-    /// From 1.
-    pub line: u64,
-    /// From 1, in characters.
-    pub column: u64,
-    /// The path of the field, such as `groups[0].rules[1].expr`; empty for the whole file.
-    pub field: String,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let colon = if self.field.is_empty() { "" } else { ": " };
-        write!(f, "{}:{}:{}: {}{colon}{}", self.file, self.line, self.column, self.field, self.message)
-    }
-}
-
-/// A line each.
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().enumerate() {
-            let newline = if at > 0 { "\n" } else { "" };
-            write!(f, "{newline}{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for FileError {}
-
 /// Reads files, given as names and contents.
 ///
 /// # Errors
@@ -153,10 +107,14 @@ pub fn read_all(files: &[(&str, &[u8])], engine: &Engine) -> Result<RuleFiles, F
     let mut read = RuleFiles::default();
     let mut problems = Vec::new();
     for (name, bytes) in files {
-        match read_file(name, bytes, engine, &mut problems) {
-            Ok((groups, notes)) => {
-                read.groups.extend(groups);
-                read.notes.extend(notes);
+        match File::parse(name, bytes, ()) {
+            Ok(file) => {
+                read.groups.extend(read_file(&file, engine));
+                read.notes.extend(file.take_notes());
+                let mut found = file.take_problems();
+                // What stands in the labels of a group is read once for each of its rules.
+                found.dedup();
+                problems.extend(found);
             }
             Err(problem) => problems.push(problem),
         }
@@ -164,40 +122,15 @@ pub fn read_all(files: &[(&str, &[u8])], engine: &Engine) -> Result<RuleFiles, F
     if problems.is_empty() { Ok(read) } else { Err(FileError { problems }) }
 }
 
-fn read_file(
-    name: &str,
-    bytes: &[u8],
-    engine: &Engine,
-    problems: &mut Vec<Problem>,
-) -> Result<(Vec<RuleGroup>, Vec<Problem>), Problem> {
-    let whole = |line, column, message| Problem {
-        file: name.to_owned(),
-        line,
-        column,
-        field: String::new(),
-        message,
-    };
-    if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len());
-        return Err(whole(1, 1, message));
+/// As Prometheus: a file without anything in it has no groups.
+fn read_file(file: &File<'_>, engine: &Engine) -> Vec<RuleGroup> {
+    let mut documents = file.documents();
+    let Some(root) = documents.next() else { return Vec::new() };
+    if let Some(second) = documents.next() {
+        second.place.refuse("begins a second document; a rule file is one");
+        return Vec::new();
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = before.matches('\n').count() as u64 + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u64 + 1;
-        whole(line, column, "is not UTF-8".to_owned())
-    })?;
-    // As Prometheus: a file without anything in it has no groups.
-    let Some(document) = yaml::document(name, text)? else { return Ok((Vec::new(), Vec::new())) };
-    let source = yaml::Source { file: name, text, problems: RefCell::default(), notes: RefCell::default() };
-    let value = Value::root(Place::root(&source, &document), &document);
-    let groups = groups(&value, engine);
-    let mut found = source.problems.take();
-    found.sort_by_key(|problem| (problem.line, problem.column));
-    // What stands in the labels of a group is read once for each of its rules.
-    found.dedup();
-    problems.extend(found);
-    Ok((groups, source.notes.take()))
+    groups(&root, engine)
 }
 
 fn groups(root: &Value<'_>, engine: &Engine) -> Vec<RuleGroup> {
@@ -223,7 +156,7 @@ fn groups(root: &Value<'_>, engine: &Engine) -> Vec<RuleGroup> {
 /// Reads everything of a group, so that all that is wrong is told.
 fn group(value: &Value<'_>, engine: &Engine) -> Option<RuleGroup> {
     let fields = value.fields()?;
-    let name = required(&fields, "name").and_then(|name| name.text()).map(str::to_owned);
+    let name = fields.required("name").and_then(|name| name.written()).map(str::to_owned);
     let interval = duration(&fields, "interval").filter(|interval| !interval.is_zero());
     let query_offset = duration(&fields, "query_offset");
     let limit = fields.optional("limit").and_then(|limit| whole_number(&limit)).unwrap_or(0);
@@ -235,7 +168,7 @@ fn group(value: &Value<'_>, engine: &Engine) -> Option<RuleGroup> {
     fields.end();
     let rules: Vec<Option<Rule>> = listed.iter().map(|rule| self::rule(rule, &labels, engine)).collect();
     let rules = rules.into_iter().flatten().collect();
-    let file = value.place.source.file.to_owned();
+    let file = value.place.file.name.to_owned();
     Some(RuleGroup { name: name?, file, interval, query_offset, limit, rules })
 }
 
@@ -245,7 +178,7 @@ fn rule(value: &Value<'_>, of_group: &Texts<'_>, engine: &Engine) -> Option<Rule
     let fields = value.fields()?;
     let record = fields.optional("record");
     let alert = fields.optional("alert");
-    let expression = required(&fields, "expr").and_then(|expr| expression(&expr, engine));
+    let expression = fields.required("expr").and_then(|expr| expression(&expr, engine));
     let hold = duration(&fields, "for");
     let keep_firing = duration(&fields, "keep_firing_for");
     let own = fields.optional("labels").map(|labels| texts(&labels, "label")).unwrap_or_default();
@@ -285,17 +218,9 @@ fn rule(value: &Value<'_>, of_group: &Texts<'_>, engine: &Engine) -> Option<Rule
     Some(Rule { name: name?, line: value.place.line, expression: expression?, kind })
 }
 
-fn required<'a>(fields: &Fields<'a>, name: &'static str) -> Option<Value<'a>> {
-    let value = fields.optional(name);
-    if value.is_none() {
-        fields.place_of(name).refuse(format_args!("has no `{name}`, which is needed"));
-    }
-    value
-}
-
 /// Text that is not empty.
 fn words(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+    let text = value.written()?;
     if text.is_empty() {
         value.place.refuse("is empty; a name was expected");
         return None;
@@ -315,23 +240,22 @@ fn metric_name(value: &Value<'_>) -> Option<String> {
 }
 
 fn expression(value: &Value<'_>, engine: &Engine) -> Option<Expression> {
-    let text = value.text()?;
-    match engine.parse(text) {
-        Ok(expression) => Some(expression),
-        Err(error) => {
-            let (place, within) = value.place_within(error.position);
-            match within {
-                None => place.refuse(error.message),
-                Some(at) => place.refuse(format_args!("at {at} of the expression: {}", error.message)),
-            }
-            None
-        }
+    let parsed = engine.parse(value.written()?);
+    parsed.map_err(|error| refuse_within(value, error.position, "expression", &error.message)).ok()
+}
+
+/// Refuses what stands at a position of a value: there where the value stands in the file as it is, and else at its
+/// beginning, with the position within it.
+fn refuse_within(value: &Value<'_>, at: Position, what: &str, message: &str) {
+    match value.place_within(at.line as usize, at.column as usize) {
+        Some(place) => place.refuse(message),
+        None => value.place.refuse(format_args!("at {at} of the {what}: {message}")),
     }
 }
 
-fn duration(fields: &Fields<'_>, name: &'static str) -> Option<Duration> {
+fn duration<'a>(fields: &Fields<'a>, name: &'a str) -> Option<Duration> {
     let value = fields.optional(name)?;
-    let text = value.text()?;
+    let text = value.written()?;
     if text == "0" {
         return Some(Duration::ZERO);
     }
@@ -345,7 +269,7 @@ fn duration(fields: &Fields<'_>, name: &'static str) -> Option<Duration> {
 }
 
 fn whole_number(value: &Value<'_>) -> Option<u64> {
-    let text = value.text()?;
+    let text = value.written()?;
     let number = text.parse().ok();
     if number.is_none() {
         value.place.refuse(format_args!("is {text:?}; a whole number was expected, 0 for no limit"));
@@ -361,7 +285,7 @@ fn texts<'a>(value: &Value<'a>, what: &str) -> Texts<'a> {
         if name.is_empty() || (what == "label" && name == METRIC_NAME) {
             place.refuse(format_args!("{name:?} cannot be the name of a {what}"));
         }
-        if value.as_ref().is_none_or(|value| value.text().is_some()) {
+        if value.as_ref().is_none_or(|value| value.written().is_some()) {
             texts.insert(name.to_owned(), value);
         }
     }
@@ -369,28 +293,17 @@ fn texts<'a>(value: &Value<'a>, what: &str) -> Texts<'a> {
 }
 
 fn plain(value: Option<&Value<'_>>) -> String {
-    value.and_then(Value::text).unwrap_or_default().to_owned()
+    value.and_then(Value::written).unwrap_or_default().to_owned()
 }
 
 fn templates(texts: &Texts<'_>) -> BTreeMap<String, Template> {
     let mut templates = BTreeMap::new();
     for (name, value) in texts {
-        match Template::parse(&plain(value.as_ref())) {
-            Ok(template) => drop(templates.insert(name.clone(), template)),
-            Err(error) => {
-                if let Some(value) = value {
-                    refuse_template(value, &error);
-                }
-            }
+        match (Template::parse(&plain(value.as_ref())), value) {
+            (Ok(template), _) => drop(templates.insert(name.clone(), template)),
+            (Err(error), Some(value)) => refuse_within(value, error.position, "template", &error.message),
+            (Err(_), None) => {}
         }
     }
     templates
-}
-
-fn refuse_template(value: &Value<'_>, error: &TemplateError) {
-    let (place, within) = value.place_within(error.position);
-    match within {
-        None => place.refuse(&error.message),
-        Some(at) => place.refuse(format_args!("at {at} of the template: {}", error.message)),
-    }
 }

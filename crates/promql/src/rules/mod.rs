@@ -20,13 +20,13 @@ mod state;
 mod template;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 pub use alert::{ALERT_NAME, Alert, Phase};
-pub use file::{FILE_BYTES_MAX, FileError, Problem, Purpose, Rule, RuleFiles, RuleGroup, read_all};
+pub use file::{Purpose, Rule, RuleFiles, RuleGroup, read_all};
 pub use group::{Beginning, Evaluated, Progress, World, evaluate};
 pub use state::{ActiveAlert, ActivePhase, GroupState, Health, RuleKind, RuleState, RuleStates};
 pub use template::{Template, TemplateError};
+pub use yaml::{FILE_BYTES_MAX, FileError, Problem};
 
 /// The path under which a Prometheus shows an expression as a table.
 pub fn table_link(expression: &str) -> String {

@@ -8,17 +8,20 @@
 //! the names of our own files. A container's port says nothing here: every instance listens at the port it is given
 //! (`{port}`, `PORT`), and what is published leads there.
 
+mod plain;
 mod service;
 
 use std::collections::BTreeMap;
 
 use domain::Infrastructure;
 use serde_json::{Map, Value, json};
-use serde_saphyr::Spanned;
+use yaml::{Node, Spanned, start};
 
-use super::tree::{Place, Tree, place};
 use crate::secret;
 use service::Reader;
+
+/// Line and column, counted from 1.
+type Place = (u64, u64);
 
 /// Keys that only a Compose file has at its top.
 const TOP: [&str; 7] = ["version", "volumes", "networks", "configs", "secrets", "include", "x-homeostat"];
@@ -58,22 +61,21 @@ const OWN: [&str; 9] = [
 pub(super) type Fault = (Place, String, String);
 
 /// Whether a text is a Compose file: it has keys that only those have, and none that only ours have.
-pub(super) fn is_compose(root: &Tree) -> bool {
+pub(super) fn is_compose(root: &Node) -> bool {
     let services = || root.get("services").into_iter().flat_map(|services| services.value.entries());
     let has = |names: &[&str]| {
         services()
             .any(|(_, of)| of.value.entries().iter().any(|(key, _)| names.contains(&key.value.as_str())))
     };
     let own = has(&OWN);
-    let in_words = services().any(|(_, of)| {
-        of.value.get("command").is_some_and(|command| matches!(command.value, Tree::Scalar(Value::String(_))))
-    });
+    let in_words = services()
+        .any(|(_, of)| of.value.get("command").is_some_and(|command| matches!(command.value, Node::Text(_))));
     let at_top = root.entries().iter().any(|(key, _)| TOP.contains(&key.value.as_str()));
     !own && (at_top || in_words || has(&OF_SERVICE))
 }
 
 /// Reads one.
-pub(super) fn read(root: &Tree) -> Result<Infrastructure, Vec<Fault>> {
+pub(super) fn read(root: &Node) -> Result<Infrastructure, Vec<Fault>> {
     let mut reading = Reading { faults: Vec::new(), volumes: BTreeMap::new(), places: BTreeMap::new() };
     let infrastructure = reading.root(root);
     let Some(infrastructure) = infrastructure.filter(|_| reading.faults.is_empty()) else {
@@ -115,13 +117,13 @@ impl Reading {
         }
     }
 
-    fn root(&mut self, root: &Tree) -> Option<Infrastructure> {
+    fn root(&mut self, root: &Node) -> Option<Infrastructure> {
         let mut of = Map::new();
         if let Some(volumes) = root.get("volumes") {
             self.named_volumes(&volumes.value);
         }
         for (key, value) in root.entries() {
-            let (at, name) = (place(key), key.value.as_str());
+            let (at, name) = (start(key), key.value.as_str());
             match name {
                 // It has had no meaning since Compose 2.
                 "version" | "volumes" => {}
@@ -160,26 +162,26 @@ impl Reading {
         serde_json::from_value(of.into()).map_err(|error| self.fault((1, 1), "", error.to_string())).ok()
     }
 
-    fn services(&mut self, services: &Spanned<Tree>) -> Map<String, Value> {
+    fn services(&mut self, services: &Spanned<Node>) -> Map<String, Value> {
         let mut of = Map::new();
-        if !matches!(services.value, Tree::Map(_)) {
-            self.fault(place(services), "services", "must be services by name");
+        if !matches!(services.value, Node::Map(_)) {
+            self.fault(start(services), "services", "must be services by name");
         }
         for (key, value) in services.value.entries() {
-            let (at, name) = (place(key), &key.value);
+            let (at, name) = (start(key), &key.value);
             let field = format!("services.{name}");
             self.places.insert(field.clone(), at);
             if let Err(error) = domain::ServiceName::new(name.as_str()) {
                 self.fault(at, &field, error.to_string());
                 continue;
             }
-            if !matches!(value.value, Tree::Map(_)) {
-                self.fault(place(value), &field, "must be fields, each in a line of its own as `key: value`");
+            if !matches!(value.value, Node::Map(_)) {
+                self.fault(start(value), &field, "must be fields, each in a line of its own as `key: value`");
                 continue;
             }
             let spec = Reader { reading: self, name: name.clone(), of: Map::new() }.read(&value.value, at);
             if let Err(error) = serde_json::from_value::<domain::ServiceSpec>(spec.clone().into()) {
-                let from = value.value.get("x-homeostat").map_or(at, place);
+                let from = value.value.get("x-homeostat").map_or(at, start);
                 self.fault(from, &format!("{field}.x-homeostat"), error.to_string());
             }
             of.insert(name.clone(), spec.into());
@@ -188,7 +190,7 @@ impl Reading {
     }
 
     /// The volumes at the top: each states its size, which is its limit here.
-    fn named_volumes(&mut self, volumes: &Tree) {
+    fn named_volumes(&mut self, volumes: &Node) {
         for (key, value) in volumes.entries() {
             let field = format!("volumes.{}", key.value);
             let size = value.value.get("x-homeostat").and_then(|of| of.value.get("size"));
@@ -197,10 +199,10 @@ impl Reading {
                 .entries()
                 .iter()
                 .all(|(key, _)| key.value == "x-homeostat" || key.value == "name");
-            match size.and_then(|size| size.value.text()) {
+            match size.and_then(|size| plain::text(&size.value)) {
                 Some(size) if known => drop(self.volumes.insert(key.value.clone(), json!(size))),
                 _ => self.fault(
-                    place(key),
+                    start(key),
                     &field,
                     "needs a size and nothing else: `x-homeostat: { size: 64MiB }`; a volume here has a limit that holds, and no driver",
                 ),
@@ -209,20 +211,20 @@ impl Reading {
     }
 
     /// Takes over what stands under `x-homeostat` where it has these names and Compose did not say it.
-    fn extension(&mut self, value: &Spanned<Tree>, field: &str, names: &[&str], of: &mut Map<String, Value>) {
-        if !matches!(value.value, Tree::Map(_)) {
+    fn extension(&mut self, value: &Spanned<Node>, field: &str, names: &[&str], of: &mut Map<String, Value>) {
+        if !matches!(value.value, Node::Map(_)) {
             return self.fault(
-                place(value),
+                start(value),
                 field,
                 "must be fields, each in a line of its own as `key: value`",
             );
         }
         for (key, value) in value.value.entries() {
-            let (at, path) = (place(key), format!("{field}.{}", key.value));
+            let (at, path) = (start(key), format!("{field}.{}", key.value));
             let own = path.replace(".x-homeostat.", ".");
             if !names.contains(&key.value.as_str()) {
                 self.fault(at, &path, format!("is not known here; there are {}", names.join(", ")));
-            } else if of.insert(key.value.clone(), value.value.value()).is_some() {
+            } else if of.insert(key.value.clone(), plain::json(&value.value)).is_some() {
                 self.fault(at, &path, "is said by a key of Compose already; say it once");
             } else {
                 self.places.insert(own, at);
@@ -231,12 +233,12 @@ impl Reading {
     }
 
     /// A text in which nothing is left to be filled in. `$$` is `$`, as in Compose.
-    fn plain(&mut self, value: &Spanned<Tree>, field: &str) -> String {
-        let Some(text) = value.value.text() else {
-            self.fault(place(value), field, "must be text");
+    fn plain(&mut self, value: &Spanned<Node>, field: &str) -> String {
+        let Some(text) = plain::text(&value.value) else {
+            self.fault(start(value), field, "must be text");
             return String::new();
         };
-        self.literal(&text, place(value), field)
+        self.literal(&text, start(value), field)
     }
 
     fn literal(&mut self, text: &str, at: Place, field: &str) -> String {

@@ -10,128 +10,74 @@ mod openslo;
 mod promql;
 mod pyrra;
 mod sloth;
-mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde_saphyr::Spanned;
+use yaml::{FileError, Problem};
 
 use crate::objective::Objective;
-use yaml::{Fields, Node, Notes, Place, Value};
 
-/// Longer files are refused: 10,000 objectives take less.
-pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What is wrong with an expression of PromQL, where something is.
+type Check<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
-/// Everything that is wrong with files that were read together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileError {
-    /// At least one, in the order of the files.
-    pub problems: Vec<Problem>,
-}
-
-/// Something wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The name the file was given.
-    pub file: String,
-    /// From 1.
-    pub line: u64,
-    /// From 1, in characters.
-    pub column: u64,
-    /// The path of the field, such as `spec.objectives[0].target`; empty for the whole document.
-    pub field: String,
-    /// What is wrong and what was expected.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let colon = if self.field.is_empty() { "" } else { ": " };
-        write!(f, "{}:{}:{}: {}{colon}{}", self.file, self.line, self.column, self.field, self.message)
-    }
-}
-
-/// A line each.
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().enumerate() {
-            let newline = if at > 0 { "\n" } else { "" };
-            write!(f, "{newline}{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for FileError {}
+type File<'a> = yaml::File<'a, Check<'a>>;
+type Place<'a> = yaml::Place<'a, Check<'a>>;
+type Value<'a> = yaml::Value<'a, Check<'a>>;
+type Fields<'a> = yaml::Fields<'a, Check<'a>>;
 
 /// Reads one file. `name` is named in errors.
+///
+/// # Errors
+/// Everything that is wrong with it.
 pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<Objective>, FileError> {
     read_all(&[(name, bytes)])
 }
 
 /// Reads files, given as names and contents, whose objects may refer to each other. Expressions are checked as far as text
 /// can be; see [`read_checked`].
+///
+/// # Errors
+/// Everything that is wrong with any of them.
 pub fn read_all(files: &[(&str, &[u8])]) -> Result<Vec<Objective>, FileError> {
     read_checked(files, &|_| Ok(()))
 }
 
 /// As [`read_all`], and asks `check` of every PromQL expression, its window being `1m`, what is wrong with it.
-pub fn read_checked(
-    files: &[(&str, &[u8])],
-    check: &dyn Fn(&str) -> Result<(), String>,
-) -> Result<Vec<Objective>, FileError> {
-    let notes = Notes { problems: RefCell::new(Vec::new()), check };
-    let documents: Vec<(&str, Vec<Spanned<Node>>)> = files
-        .iter()
-        .filter_map(|(name, bytes)| match documents(name, bytes) {
-            Ok(documents) => Some((*name, documents)),
-            Err(problem) => {
-                notes.problems.borrow_mut().push(problem);
-                None
-            }
-        })
-        .collect();
+///
+/// # Errors
+/// As [`read_all`].
+pub fn read_checked(files: &[(&str, &[u8])], check: Check<'_>) -> Result<Vec<Objective>, FileError> {
+    let parsed: Vec<Result<File<'_>, Problem>> =
+        files.iter().map(|(name, bytes)| File::parse(name, bytes, check)).collect();
     let mut found: Vec<(Objective, Place<'_>)> = Vec::new();
     let mut openslo = openslo::Objects::default();
-    for (file, document) in documents.iter().flat_map(|(file, all)| all.iter().map(move |one| (*file, one))) {
-        let place = Place::root(file, document, &notes);
-        let Some(fields) = Value::root(place, document).fields() else { continue };
-        match kind(&fields) {
-            Some(Kind::OpenSlo) => openslo.add(fields),
-            Some(Kind::Sloth) => found.extend(sloth::plain(fields)),
-            Some(Kind::SlothKubernetes) => found.extend(sloth::kubernetes(fields)),
-            Some(Kind::Pyrra) => found.extend(pyrra::objective(fields)),
-            None => {}
+    for file in parsed.iter().flatten() {
+        if file.documents().len() == 0 {
+            file.refuse("is empty; an SLO was expected");
+        }
+        for document in file.documents() {
+            let Some(fields) = document.fields() else { continue };
+            match kind(&fields) {
+                Some(Kind::OpenSlo) => openslo.add(fields),
+                Some(Kind::Sloth) => found.extend(sloth::plain(fields)),
+                Some(Kind::SlothKubernetes) => found.extend(sloth::kubernetes(fields)),
+                Some(Kind::Pyrra) => found.extend(pyrra::objective(fields)),
+                None => {}
+            }
         }
     }
     found.extend(openslo.objectives());
     refuse_twins(&found);
     let objectives = found.into_iter().map(|(objective, _)| objective).collect();
-    let mut problems = notes.problems.into_inner();
-    if problems.is_empty() {
-        return Ok(objectives);
-    }
-    let order = |problem: &Problem| files.iter().position(|(name, _)| *name == problem.file);
-    problems.sort_by_key(|problem| (order(problem), problem.line, problem.column));
-    Err(FileError { problems })
-}
-
-fn documents(name: &str, bytes: &[u8]) -> Result<Vec<Spanned<Node>>, Problem> {
-    let whole =
-        |message| Problem { file: name.to_owned(), line: 1, column: 1, field: String::new(), message };
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(whole(format!("has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len())));
-    }
-    let documents = yaml::documents(name, bytes)?;
-    if documents.is_empty() {
-        return Err(whole("is empty; an SLO was expected".to_owned()));
-    }
-    Ok(documents)
+    let problems_of = |file: &Result<File<'_>, Problem>| match file {
+        Ok(file) => file.take_problems(),
+        Err(problem) => vec![problem.clone()],
+    };
+    let problems: Vec<Problem> = parsed.iter().flat_map(problems_of).collect();
+    if problems.is_empty() { Ok(objectives) } else { Err(FileError { problems }) }
 }
 
 enum Kind {
@@ -168,9 +114,7 @@ fn refuse_twins(found: &[(Objective, Place<'_>)]) {
         match first.get(&*objective.id) {
             Some(other) => place.refuse(format_args!(
                 "is the second objective with the id {:?}; the first is in {}:{}",
-                objective.id,
-                other.file,
-                other.line()
+                objective.id, other.file.name, other.line
             )),
             None => {
                 first.insert(&objective.id, place);

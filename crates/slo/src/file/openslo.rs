@@ -24,7 +24,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 
-use super::yaml::{Fields, Place, Value};
+use super::{Fields, Place, Value};
 use crate::minutes::Minutes;
 use crate::objective::{Objective, PERIOD_MAX, PERIOD_MIN};
 
@@ -162,8 +162,8 @@ fn metadata_of(metadata: &Value<'_>) -> Option<(String, BTreeMap<String, String>
     if let Some(all) = fields.optional("labels").and_then(|labels| labels.fields()) {
         for name in all.names() {
             let Some(value) = all.optional(name) else { continue };
-            let text = match value.node {
-                super::yaml::Node::List(_) => value.texts().map(|texts| texts.join(",")),
+            let text = match value.node() {
+                yaml::Node::List(_) => value.texts().map(|texts| texts.join(",")),
                 _ => value.text().map(str::to_owned),
             };
             labels.insert(name.to_owned(), text.unwrap_or_default());

@@ -3,7 +3,7 @@
 //! What is checked here: strings and brackets are closed, and a selector is one. Whether an expression means anything is
 //! asked of the check that the caller hands in, since the evaluator that knows stands beside this crate, not below it.
 
-use super::yaml::Value;
+use super::Value;
 use crate::indicator::Template;
 
 /// Longer expressions are refused.
@@ -82,7 +82,7 @@ pub(super) fn checked(value: &Value<'_>, text: &str) -> Option<()> {
         value.place.refuse(format_args!("has {} bytes, at most {BYTES_MAX} are read", text.len()));
         return None;
     }
-    let checked = closed(text).and_then(|()| value.place.check_query(text));
+    let checked = closed(text).and_then(|()| (value.place.file.context)(text));
     checked.map_err(|error| value.place.refuse(format_args!("is no PromQL: {error}"))).ok()
 }
 

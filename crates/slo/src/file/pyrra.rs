@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::SloSeverity;
 
 use super::promql;
-use super::yaml::{Fields, Place, Value};
+use super::{Fields, Place, Value};
 use crate::indicator::{Indicator, Promql};
 use crate::minutes::{self, Minutes};
 use crate::objective::{AlertRule, Budgeting, Format, Objective};
@@ -187,7 +187,7 @@ fn bool_gauge(fields: &Fields<'_>, grouping: Vec<String>) -> Option<Promql> {
 }
 
 /// The selector of `errors`, `total` or `success`.
-fn metric<'a>(fields: &Fields<'a>, name: &str) -> Option<Value<'a>> {
+fn metric<'a>(fields: &Fields<'a>, name: &'a str) -> Option<Value<'a>> {
     let inner = fields.required(name)?.fields()?;
     let metric = inner.required("metric");
     inner.end();
@@ -202,7 +202,7 @@ fn alert_rules(spec: &Fields<'_>, period: Minutes) -> Option<Vec<AlertRule>> {
     let (mut disabled, mut name) = (false, None);
     if let Some(alerting) = spec.optional("alerting") {
         let fields = alerting.fields()?;
-        let is = |field: &str| fields.optional(field).and_then(|value| value.boolean());
+        let is = |field: &'static str| fields.optional(field).and_then(|value| value.boolean());
         disabled = is("disabled") == Some(true) || is("burnrates") == Some(false);
         name = fields.optional("name").and_then(|name| name.words());
         // Alerts for series that are not there, and labels of Pyrra's four alerts; here there are two, of our severities.

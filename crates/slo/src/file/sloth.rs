@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use domain::SloSeverity;
 
 use super::promql;
-use super::yaml::{Fields, Place, Value};
+use super::{Fields, Place, Value};
 use crate::indicator::{Indicator, Promql};
 use crate::minutes::Minutes;
 use crate::objective::{AlertRule, Budgeting, Format, Objective};

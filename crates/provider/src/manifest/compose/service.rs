@@ -5,9 +5,9 @@
 
 use domain::Bytes;
 use serde_json::{Map, Value, json};
-use serde_saphyr::Spanned;
+use yaml::{Node, Spanned, start};
 
-use super::{Place, Reading, Tree, place};
+use super::{Place, Reading, plain};
 
 /// What of our own files may stand under `x-homeostat` of a service.
 const EXTENSION: [&str; 17] = [
@@ -38,7 +38,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn read(mut self, tree: &Tree, at: Place) -> Map<String, Value> {
+    pub(super) fn read(mut self, tree: &Node, at: Place) -> Map<String, Value> {
         let mut words = Vec::new();
         for (key, value) in tree.entries() {
             let field = format!("services.{}.{}", self.name, key.value);
@@ -58,11 +58,11 @@ impl Reader<'_> {
                 "depends_on" => self.depends_on(value, &field),
                 "healthcheck" => self.health_check(value, &field),
                 "volumes" => self.volumes(value, &field),
-                "stop_grace_period" => self.set(place(key), "stop_timeout", value.value.value()),
+                "stop_grace_period" => self.set(start(key), "stop_timeout", plain::json(&value.value)),
                 "restart" => self.restart(value, &field),
                 "image" => self.image(value, &field),
                 other if other.starts_with("x-") => {}
-                other => self.reading.fault(place(key), &field, unknown(other)),
+                other => self.reading.fault(start(key), &field, unknown(other)),
             }
         }
         if words.is_empty() {
@@ -81,7 +81,7 @@ impl Reader<'_> {
     }
 
     /// What stands under `x-homeostat` wins where Compose only let it be guessed.
-    fn extension(&mut self, extension: &Spanned<Tree>) {
+    fn extension(&mut self, extension: &Spanned<Node>) {
         if extension.value.get("listens").is_some() {
             self.of.remove("listens");
         }
@@ -104,86 +104,86 @@ impl Reader<'_> {
     }
 
     /// A command as a list, or as a line that is split as a shell would, without a shell.
-    fn words(&mut self, value: &Spanned<Tree>, field: &str) -> Vec<String> {
-        self.reading.places.insert(format!("services.{}.command", self.name), place(value));
+    fn words(&mut self, value: &Spanned<Node>, field: &str) -> Vec<String> {
+        self.reading.places.insert(format!("services.{}.command", self.name), start(value));
         match &value.value {
-            Tree::List(items) => items.iter().map(|item| self.reading.plain(item, field)).collect(),
-            Tree::Scalar(Value::String(line)) => {
-                let line = self.reading.literal(line, place(value), field);
+            Node::List(items) => items.iter().map(|item| self.reading.plain(item, field)).collect(),
+            Node::Text(line) => {
+                let line = self.reading.literal(line, start(value), field);
                 let words = shlex::split(&line);
                 if words.is_none() {
-                    self.fault(place(value), field, "has a quote that does not end");
+                    self.fault(start(value), field, "has a quote that does not end");
                 }
                 words.unwrap_or_default()
             }
             _ => {
-                self.fault(place(value), field, "must be a line or a list, such as [program, argument]");
+                self.fault(start(value), field, "must be a line or a list, such as [program, argument]");
                 Vec::new()
             }
         }
     }
 
-    fn environment(&mut self, value: &Spanned<Tree>, field: &str) {
+    fn environment(&mut self, value: &Spanned<Node>, field: &str) {
         const UNSET: &str =
             "has no value; Compose takes it from its own environment, here it is written down";
         let mut of = Map::new();
         match &value.value {
-            Tree::Map(entries) => {
+            Node::Map(entries) => {
                 for (key, value) in entries {
                     let field = format!("{field}.{}", key.value);
-                    if matches!(value.value, Tree::Scalar(Value::Null)) {
-                        self.fault(place(key), &field, UNSET);
+                    if matches!(value.value, Node::Null) {
+                        self.fault(start(key), &field, UNSET);
                     } else {
                         of.insert(key.value.clone(), self.reading.plain(value, &field).into());
                     }
                 }
             }
-            Tree::List(items) => {
+            Node::List(items) => {
                 for item in items {
                     let text = self.reading.plain(item, field);
                     match text.split_once('=') {
                         Some((name, value)) => drop(of.insert(name.to_owned(), value.into())),
-                        None => self.fault(place(item), field, format!("{text} {UNSET}: `{text}=value`")),
+                        None => self.fault(start(item), field, format!("{text} {UNSET}: `{text}=value`")),
                     }
                 }
             }
-            _ => self.fault(place(value), field, "must be variables by name, or a list of `NAME=value`"),
+            _ => self.fault(start(value), field, "must be variables by name, or a list of `NAME=value`"),
         }
-        self.set(place(value), "environment", of.into());
+        self.set(start(value), "environment", of.into());
     }
 
-    fn ports(&mut self, value: &Spanned<Tree>, field: &str) {
-        let Tree::List(items) = &value.value else {
-            return self.fault(place(value), field, "must be a list, such as [\"8080:80\"]");
+    fn ports(&mut self, value: &Spanned<Node>, field: &str) {
+        let Node::List(items) = &value.value else {
+            return self.fault(start(value), field, "must be a list, such as [\"8080:80\"]");
         };
         if let Some(second) = items.get(1) {
-            self.fault(place(second), field, "is the second; one port is published for each service");
+            self.fault(start(second), field, "is the second; one port is published for each service");
         }
         let Some(item) = items.first() else { return };
         self.of.entry("listens").or_insert(json!("tcp"));
         let published = match &item.value {
-            Tree::Map(entries) => {
+            Node::Map(entries) => {
                 let other = entries.iter().find(|(key, of)| match key.value.as_str() {
                     "target" | "published" => false,
-                    "protocol" => of.value.text().as_deref() != Some("tcp"),
-                    "host_ip" => of.value.text().as_deref() != Some("127.0.0.1"),
+                    "protocol" => plain::text(&of.value).as_deref() != Some("tcp"),
+                    "host_ip" => plain::text(&of.value).as_deref() != Some("127.0.0.1"),
                     _ => true,
                 });
                 if let Some((key, _)) = other {
                     let what = format!("{} cannot be had; ports are TCP on loopback", key.value);
-                    self.fault(place(key), field, what);
+                    self.fault(start(key), field, what);
                 }
-                item.value.get("published").and_then(|of| of.value.text())
+                item.value.get("published").and_then(|of| plain::text(&of.value))
             }
             _ => self.short_port(item, field),
         };
         match published.map(|text| (text.parse::<u16>(), text)) {
-            Some((Ok(port), _)) => self.set(place(item), "publish", json!(port)),
+            Some((Ok(port), _)) => self.set(start(item), "publish", json!(port)),
             Some((Err(_), text)) => {
-                self.fault(place(item), field, format!("{text:?} is no port from 1 to 65535"));
+                self.fault(start(item), field, format!("{text:?} is no port from 1 to 65535"));
             }
             None => self.fault(
-                place(item),
+                start(item),
                 field,
                 "names no port on this machine; write it in front, as \"8080:80\", or use `expose`",
             ),
@@ -191,7 +191,7 @@ impl Reader<'_> {
     }
 
     /// `8080:80`, with loopback's address in front or `/tcp` behind.
-    fn short_port(&mut self, item: &Spanned<Tree>, field: &str) -> Option<String> {
+    fn short_port(&mut self, item: &Spanned<Node>, field: &str) -> Option<String> {
         let text = self.reading.plain(item, field);
         let parts: Vec<&str> = text.strip_suffix("/tcp").unwrap_or(&text).split(':').collect();
         match parts[..] {
@@ -199,7 +199,7 @@ impl Reader<'_> {
             [_] => None,
             _ => {
                 self.fault(
-                    place(item),
+                    start(item),
                     field,
                     format!("{text} cannot be had; ports are published on 127.0.0.1"),
                 );
@@ -208,34 +208,36 @@ impl Reader<'_> {
         }
     }
 
-    fn replicas(&mut self, value: &Spanned<Tree>, field: &str) {
-        match &value.value {
-            Tree::Scalar(Value::Number(count)) if count.is_u64() => {
-                self.set(place(value), "replicas", count.clone().into());
-            }
-            _ => self.fault(place(value), field, "must be a whole number from 1 to 100"),
+    fn replicas(&mut self, value: &Spanned<Node>, field: &str) {
+        let count = match value.value {
+            Node::Integer(count) => u64::try_from(count).ok(),
+            _ => None,
+        };
+        match count {
+            Some(count) => self.set(start(value), "replicas", json!(count)),
+            None => self.fault(start(value), field, "must be a whole number from 1 to 100"),
         }
     }
 
-    fn deploy(&mut self, value: &Spanned<Tree>, field: &str) {
+    fn deploy(&mut self, value: &Spanned<Node>, field: &str) {
         for (key, value) in value.value.entries() {
             let path = format!("{field}.{}", key.value);
-            match (key.value.as_str(), value.value.text().as_deref()) {
+            match (key.value.as_str(), plain::text(&value.value).as_deref()) {
                 ("replicas", _) => self.replicas(value, &path),
                 ("mode", Some("replicated")) => {}
                 ("resources", _) => self.resources(value, &path),
                 _ => {
-                    self.fault(place(key), &path, "cannot be had here; `replicas` and `resources.limits` can")
+                    self.fault(start(key), &path, "cannot be had here; `replicas` and `resources.limits` can")
                 }
             }
         }
     }
 
-    fn resources(&mut self, value: &Spanned<Tree>, field: &str) {
+    fn resources(&mut self, value: &Spanned<Node>, field: &str) {
         for (key, value) in value.value.entries() {
             let path = format!("{field}.{}", key.value);
             if key.value != "limits" {
-                self.fault(place(key), &path, "cannot be had here; nothing is reserved, state `limits`");
+                self.fault(start(key), &path, "cannot be had here; nothing is reserved, state `limits`");
                 continue;
             }
             for (key, value) in value.value.entries() {
@@ -243,24 +245,24 @@ impl Reader<'_> {
                 match key.value.as_str() {
                     "cpus" => self.cpus(value, &path),
                     "memory" => self.memory(value, &path),
-                    _ => self.fault(place(key), &path, "cannot be held here; `cpus` and `memory` can"),
+                    _ => self.fault(start(key), &path, "cannot be held here; `cpus` and `memory` can"),
                 }
             }
         }
     }
 
-    fn cpus(&mut self, value: &Spanned<Tree>, field: &str) {
-        let cores = value.value.text().and_then(|text| text.parse::<f64>().ok());
+    fn cpus(&mut self, value: &Spanned<Node>, field: &str) {
+        let cores = plain::text(&value.value).and_then(|text| text.parse::<f64>().ok());
         match cores.filter(|cores| cores.is_finite()) {
-            Some(cores) => self.limit(place(value), "cpu", json!(cores)),
-            None => self.fault(place(value), field, "must be a number of cores, such as \"0.5\""),
+            Some(cores) => self.limit(start(value), "cpu", json!(cores)),
+            None => self.fault(start(value), field, "must be a number of cores, such as \"0.5\""),
         }
     }
 
-    fn memory(&mut self, value: &Spanned<Tree>, field: &str) {
-        match value.value.text().as_deref().and_then(bytes) {
-            Some(size) => self.limit(place(value), "memory", json!(size.0.to_string())),
-            None => self.fault(place(value), field, "must be a size, such as 64m or 1g"),
+    fn memory(&mut self, value: &Spanned<Node>, field: &str) {
+        match plain::text(&value.value).as_deref().and_then(bytes) {
+            Some(size) => self.limit(start(value), "memory", json!(size.0.to_string())),
+            None => self.fault(start(value), field, "must be a size, such as 64m or 1g"),
         }
     }
 
@@ -274,16 +276,16 @@ impl Reader<'_> {
         }
     }
 
-    fn depends_on(&mut self, value: &Spanned<Tree>, field: &str) {
+    fn depends_on(&mut self, value: &Spanned<Node>, field: &str) {
         let mut names = Vec::new();
         match &value.value {
-            Tree::List(items) => items.iter().for_each(|item| names.push(self.reading.plain(item, field))),
-            Tree::Map(entries) => {
+            Node::List(items) => items.iter().for_each(|item| names.push(self.reading.plain(item, field))),
+            Node::Map(entries) => {
                 for (key, value) in entries {
                     names.push(key.value.clone());
                     for (rule, of) in value.value.entries() {
                         let fine = matches!(
-                            (rule.value.as_str(), of.value.text().as_deref()),
+                            (rule.value.as_str(), plain::text(&of.value).as_deref()),
                             ("condition", Some("service_started" | "service_healthy"))
                                 | ("required", Some("true"))
                                 | ("restart", Some("false"))
@@ -291,19 +293,19 @@ impl Reader<'_> {
                         if !fine {
                             let path = format!("{field}.{}.{}", key.value, rule.value);
                             let what = "cannot be had; all services start at once, and a caller has to bear that one it calls is not there yet";
-                            self.fault(place(rule), &path, what);
+                            self.fault(start(rule), &path, what);
                         }
                     }
                 }
             }
-            _ => self.fault(place(value), field, "must be a list of services"),
+            _ => self.fault(start(value), field, "must be a list of services"),
         }
-        self.set(place(value), "dependencies", names.into());
+        self.set(start(value), "dependencies", names.into());
     }
 
-    fn health_check(&mut self, value: &Spanned<Tree>, field: &str) {
-        let disabled = value.value.get("disable").is_some_and(|of| of.value.value() == json!(true));
-        let none = value.value.get("test").is_some_and(|of| of.value.value() == json!(["NONE"]));
+    fn health_check(&mut self, value: &Spanned<Node>, field: &str) {
+        let disabled = value.value.get("disable").is_some_and(|of| plain::json(&of.value) == json!(true));
+        let none = value.value.get("test").is_some_and(|of| plain::json(&of.value) == json!(["NONE"]));
         if disabled || none {
             return;
         }
@@ -313,14 +315,14 @@ impl Reader<'_> {
             match key.value.as_str() {
                 "test" => match http_check(&value.value) {
                     Some(path) => drop(probe.insert("http".to_owned(), path.into())),
-                    None => self.fault(place(value), &path, NO_HTTP_CHECK),
+                    None => self.fault(start(value), &path, NO_HTTP_CHECK),
                 },
-                "interval" => drop(probe.insert("interval".to_owned(), value.value.value())),
-                "timeout" => drop(probe.insert("timeout".to_owned(), value.value.value())),
-                "retries" => drop(probe.insert("failures".to_owned(), value.value.value())),
+                "interval" => drop(probe.insert("interval".to_owned(), plain::json(&value.value))),
+                "timeout" => drop(probe.insert("timeout".to_owned(), plain::json(&value.value))),
+                "retries" => drop(probe.insert("failures".to_owned(), plain::json(&value.value))),
                 "disable" => {}
                 _ => self.fault(
-                    place(key),
+                    start(key),
                     &path,
                     "cannot be had; an instance counts as starting until it was ready once. Remove it",
                 ),
@@ -329,22 +331,22 @@ impl Reader<'_> {
         if probe.contains_key("http") {
             self.of.insert("listens".to_owned(), json!("http"));
         }
-        self.set(place(value), "readiness", probe.into());
+        self.set(start(value), "readiness", probe.into());
     }
 
-    fn volumes(&mut self, value: &Spanned<Tree>, field: &str) {
-        let Tree::List(items) = &value.value else {
-            return self.fault(place(value), field, "must be a list, such as [\"data:/data\"]");
+    fn volumes(&mut self, value: &Spanned<Node>, field: &str) {
+        let Node::List(items) = &value.value else {
+            return self.fault(start(value), field, "must be a list, such as [\"data:/data\"]");
         };
         if let Some(second) = items.get(1) {
-            self.fault(place(second), field, "is the second; an instance has one volume");
+            self.fault(start(second), field, "is the second; an instance has one volume");
         }
         let Some(item) = items.first() else { return };
         let (source, plain) = match &item.value {
-            Tree::Map(entries) => {
+            Node::Map(entries) => {
                 let known = |key: &str| ["type", "source", "target"].contains(&key);
                 let plain = entries.iter().all(|(key, _)| known(&key.value));
-                (item.value.get("source").and_then(|of| of.value.text()), plain)
+                (item.value.get("source").and_then(|of| plain::text(&of.value)), plain)
             }
             _ => {
                 let text = self.reading.plain(item, field);
@@ -354,15 +356,15 @@ impl Reader<'_> {
         };
         let size = source.as_ref().and_then(|source| self.reading.volumes.get(source)).cloned();
         match size {
-            Some(size) if plain => self.set(place(item), "volume", json!({ "size": size })),
-            _ => self.fault(place(item), field, NO_VOLUME),
+            Some(size) if plain => self.set(start(item), "volume", json!({ "size": size })),
+            _ => self.fault(start(item), field, NO_VOLUME),
         }
     }
 
-    fn restart(&mut self, value: &Spanned<Tree>, field: &str) {
-        if !matches!(value.value.text().as_deref(), Some("always" | "unless-stopped")) {
+    fn restart(&mut self, value: &Spanned<Node>, field: &str) {
+        if !matches!(plain::text(&value.value).as_deref(), Some("always" | "unless-stopped")) {
             self.fault(
-                place(value),
+                start(value),
                 field,
                 "cannot be had; what ends is always started again: write `always`",
             );
@@ -370,11 +372,11 @@ impl Reader<'_> {
     }
 
     /// No image is run; its tag is the version of what the command names.
-    fn image(&mut self, value: &Spanned<Tree>, field: &str) {
+    fn image(&mut self, value: &Spanned<Node>, field: &str) {
         let image = self.reading.plain(value, field);
         let name = image.rsplit('/').next().unwrap_or_default();
         if let Some((_, tag)) = name.split('@').next().and_then(|name| name.split_once(':')) {
-            self.set(place(value), "version", json!(tag));
+            self.set(start(value), "version", json!(tag));
         }
     }
 }
@@ -407,12 +409,12 @@ fn unknown(key: &str) -> &'static str {
 }
 
 /// The path of a check by curl or wget of one address on this machine.
-fn http_check(test: &Tree) -> Option<String> {
+fn http_check(test: &Node) -> Option<String> {
     const PLAIN: [&str; 12] =
         ["-f", "-s", "-S", "-q", "-fs", "-sf", "-fsS", "-sSf", "--fail", "--silent", "--spider", "--quiet"];
     let words: Vec<String> = match test {
-        Tree::List(items) => items.iter().map(|item| item.value.text()).collect::<Option<_>>()?,
-        other => vec!["CMD-SHELL".to_owned(), other.text()?],
+        Node::List(items) => items.iter().map(|item| plain::text(&item.value)).collect::<Option<_>>()?,
+        other => vec!["CMD-SHELL".to_owned(), plain::text(other)?],
     };
     let words = match words.split_first()? {
         (first, rest) if first == "CMD" => rest.to_vec(),

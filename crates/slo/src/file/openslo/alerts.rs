@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::SloSeverity;
 
-use super::super::yaml::Value;
+use super::super::Value;
 use super::{Book, Named, Object, Op};
 use crate::burn::Factor;
 use crate::minutes::Minutes;
@@ -104,7 +104,7 @@ pub(super) fn policy(
 ) -> Option<Policy> {
     let fields = spec.fields()?;
     fields.optional("description").and_then(|description| description.text());
-    let is = |name: &str| fields.optional(name).and_then(|value| value.boolean()).unwrap_or(false);
+    let is = |name: &'static str| fields.optional(name).and_then(|value| value.boolean()).unwrap_or(false);
     let (breaching, resolved, no_data) =
         (is("alertWhenBreaching"), is("alertWhenResolved"), is("alertWhenNoData"));
     let listed = fields.required("conditions");

@@ -1,6 +1,6 @@
 //! OpenSLO's SLOs: what each of their objectives promises.
 
-use super::super::yaml::{Fields, Value};
+use super::super::{Fields, Value};
 use super::sources::{self, Sli};
 use super::{Book, Object, Op, alerts};
 use crate::indicator::Indicator;
@@ -214,8 +214,8 @@ fn budgeting(fields: &Fields<'_>, method: &Value<'_>) -> Option<Budgeting> {
 
 /// A number of minutes, or a duration.
 fn slice(value: &Value<'_>) -> Option<Minutes> {
-    let slice = match value.node {
-        super::super::yaml::Node::Number(_) => {
+    let slice = match value.node() {
+        yaml::Node::Integer(_) | yaml::Node::Float(_) => {
             let number = value.number()?;
             let whole = number.fract() == 0.0 && number >= 0.0 && number <= f64::from(SLICE_MAX.get());
             Minutes::new(if whole { number as u32 } else { 0 })

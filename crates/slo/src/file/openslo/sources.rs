@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::promql::{self, Samples};
-use super::super::yaml::{Fields, Value};
+use super::super::{Fields, Value};
 use super::{Named, Object, Op};
 use crate::indicator::{Events, Exact, Good, Indicator, Promql, SpanRole};
 
@@ -134,7 +134,7 @@ fn query<'a>(spec: &Value<'a>) -> Option<Value<'a>> {
 
 fn own<'a>(spec: &Value<'a>) -> Option<Own<'a>> {
     let fields = spec.fields()?;
-    let text = |name: &str| fields.optional(name).and_then(|value| value.words()).map(str::to_owned);
+    let text = |name: &'static str| fields.optional(name).and_then(|value| value.words()).map(str::to_owned);
     let kind = fields.required("events");
     let events = kind.as_ref().and_then(|kind| match kind.text()? {
         "spans" => Some(Events::Spans {
@@ -203,7 +203,7 @@ fn ratio_metric(value: &Value<'_>, sources: &Named<SourceType>) -> Option<Indica
         Some(true) => Samples::Counter,
         Some(false) | None => Samples::Gauge,
     };
-    let read = |name: &str| fields.optional(name).map(|part| (part.clone(), metric(&part, sources)));
+    let read = |name: &'static str| fields.optional(name).map(|part| (part.clone(), metric(&part, sources)));
     let (good, bad, total, raw) = (read("good"), read("bad"), read("total"), read("raw"));
     let raw_type = fields.optional("rawType");
     fields.end();

@@ -28,6 +28,10 @@ pub struct Boot {
 
 impl Boot {
     /// This machine's, now. The boot clock is read from `/proc/uptime`, to 10 ms: a reboot takes longer.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::File`] where `/proc` cannot be read.
     pub fn read() -> Result<Self> {
         let read = |path: &'static str| {
             std::fs::read_to_string(path).map_err(|source| StoreError::File {

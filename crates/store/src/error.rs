@@ -8,7 +8,7 @@ use domain::{PlanId, StepToken};
 
 use crate::journal::EntryState;
 
-/// The result of every method of [`crate::Store`].
+/// The result of every method of [`crate::Store`], whose own text says which errors all of them share.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Why something could not be stored or read.

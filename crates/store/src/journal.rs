@@ -153,6 +153,10 @@ impl fmt::Display for EntryState {
 
 impl Store {
     /// Writes down what is about to be done. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] where the step has an intent already, or its plan is not there.
     pub fn append_intent(&self, token: StepToken, step: &Step, captured: &Captured, now: Time) -> Result<()> {
         self.write(Purpose::Repair, |tx| insert_intent(tx, token, step, captured, now))?;
         self.listeners().tell(Topic::Journal, token);
@@ -160,11 +164,19 @@ impl Store {
     }
 
     /// Writes down what came of it. Undone after undone changes nothing; any other step back is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::EndingRefused`] for a step back, [`StoreError::Corrupt`] where there is no intent.
     pub fn append_ending(&self, token: StepToken, ending: &Ending, now: Time) -> Result<()> {
         self.append_endings(&[(token, ending.clone())], now)
     }
 
     /// Writes several endings in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`append_ending`](Self::append_ending), for any of them.
     pub fn append_endings(&self, endings: &[(StepToken, Ending)], now: Time) -> Result<()> {
         self.write(Purpose::Repair, |tx| {
             endings.iter().try_for_each(|(token, ending)| insert_ending(tx, *token, ending, now))

@@ -107,12 +107,20 @@ impl Default for PlanFilter {
 impl Store {
     /// Writes a new plan. The issue a remediation names has to be there
     /// ([`save_issue`](Self::save_issue)). Writing the same plan again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Engine`] where that issue is not there.
     pub fn add_plan(&self, plan: &Plan, status: PlanStatus, reasons: &[String]) -> Result<()> {
         self.add_plan_with(plan, status, reasons, &[])
     }
 
     /// Writes a new plan that waits for a person until then, and the timer by which it ends, in one transaction.
     /// Whatever moves it on removes the timer with the same write.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_plan`](Self::add_plan).
     pub fn add_plan_to_approve(&self, plan: &Plan, reasons: &[String], until: Time) -> Result<()> {
         let timer = Timer { kind: TimerKind::ApprovalExpiry, plan: plan.id, due: until };
         self.add_plan_with(plan, PlanStatus::AwaitingApproval, reasons, &[timer])
@@ -288,6 +296,10 @@ impl Store {
 
     /// Writes the verdict on a plan; a healed or mitigated issue counts as remediated from then on. A later
     /// verdict (a recurrence in the hold window) replaces an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownPlan`].
     pub fn save_outcome(&self, outcome: &Outcome, now: Time) -> Result<()> {
         let document = to_json(outcome)?;
         let remediated = matches!(outcome.kind, OutcomeKind::Healed | OutcomeKind::Mitigated);

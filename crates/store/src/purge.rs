@@ -213,7 +213,7 @@ impl Store {
     /// What [`purge`](Self::purge) would remove now. It only reads.
     ///
     /// # Errors
-    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN); the store's own.
+    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN).
     pub fn purgeable(&self, now: Time, age: Duration, kinds: &[RecordKind]) -> Result<Pruned> {
         let mut counted = Pruned::default();
         // Whoever counts without an end reads to the end.
@@ -231,8 +231,7 @@ impl Store {
     /// Its note stays in the database until [`purge_is_recorded`](Self::purge_is_recorded).
     ///
     /// # Errors
-    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN); the store's own. Nothing was
-    /// removed then.
+    /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN): nothing was removed then.
     pub fn purge(
         &self,
         order: &PurgeOrder,

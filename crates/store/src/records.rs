@@ -13,7 +13,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The store's; nothing of it is written then.
+    /// [`StoreError::Engine`](crate::StoreError::Engine) where an issue is not there.
     pub fn add_records(&self, records: &[PlanRecord]) -> Result<()> {
         self.write(Purpose::Record, |tx| {
             let mut update = tx.prepare_cached(

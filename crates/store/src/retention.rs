@@ -110,7 +110,7 @@ impl Store {
     /// a timer, or an entry that is open or a fault in force.
     ///
     /// # Errors
-    /// The store's own; what was removed before stays removed.
+    /// What was removed before stays removed.
     pub fn prune(&self, now: Time, keep: Retention) -> Result<Round> {
         let before = Cutoffs { records: now.minus(keep.records), health: now.minus(keep.health) };
         let mut round = Round { removed: Pruned::default(), more: false };

@@ -84,6 +84,10 @@ const TARGETS: &str = "(SELECT resource FROM plan_resources WHERE plan = ?1 AND 
 
 impl Store {
     /// Gives a pending plan a slot and moves it to in progress, by compare-and-set.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownPlan`].
     pub fn start_plan(&self, id: PlanId, limits: &SlotLimits, now: Time) -> Result<Started> {
         let started = self.write(Purpose::Repair, |tx| start(tx, id, limits, now))?;
         if started == Started::Yes {
@@ -93,6 +97,10 @@ impl Store {
     }
 
     /// As [`start_plan`](Self::start_plan), and writes the first step's intent in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_plan`](Self::start_plan) and [`append_intent`](Self::append_intent).
     pub fn start_plan_with_intent(
         &self,
         token: StepToken,

@@ -38,6 +38,13 @@ const LET_OTHERS: Duration = Duration::from_millis(100);
 const LOG_BYTES: i64 = LOG_PAGES * 4096;
 
 /// State that survives. Cheap to clone; all clones are one store.
+///
+/// # Errors
+///
+/// Every method that returns a [`Result`] fails with [`StoreError::Engine`] where the database does. One that reads fails
+/// with [`StoreError::Corrupt`] where a row is not what this program writes. One that writes fails with
+/// [`StoreError::Full`] where the disk is full, and whatever it fails with, it has then written nothing. Methods that
+/// fail for other reasons name those alone.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -81,11 +88,20 @@ impl Store {
     ///
     /// Takes the controller lock, upgrades an older schema, translates times where the machine was rebooted
     /// since, and makes the reserve where there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] where another controller works on it, [`StoreError::NewerSchema`],
+    /// [`StoreError::Broken`] where its database is none, [`StoreError::File`] where a file in it cannot be used.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_in_boot(dir, &Boot::read()?)
     }
 
     /// As [`Store::open`], and gives what the last controller left behind a moment to let go of the lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
     pub fn take_over(dir: &Path, clock: &dyn Clock) -> Result<Self> {
         for _ in 0..TAKEOVER_TRIES {
             match Self::open(dir) {
@@ -97,6 +113,10 @@ impl Store {
     }
 
     /// As [`Store::open`], in a given boot: for simulation, and for tests of a reboot.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
     pub fn open_in_boot(dir: &Path, boot: &Boot) -> Result<Self> {
         make_private(dir)?;
         let lock = Lock::take(dir)?;

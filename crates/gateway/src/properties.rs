@@ -14,7 +14,7 @@ use crate::body::{Fields, Query};
 use crate::control::Target;
 use crate::otlp::decompress::{Decompressor, Encoding};
 use crate::otlp::signal::Signal;
-use crate::otlp::{Reason, grpc, json, wire};
+use crate::otlp::{Reason, grpc, json, points};
 use crate::security::Door;
 
 /// A body is an experiment in range, or the refusal says what to do and, where the JSON was whole, names the
@@ -93,7 +93,7 @@ pub fn otlp_json(input: &[u8]) {
             // `[0,0]` as packed doubles: 8 bytes for 2.
             assert!(request.len() <= 8 * text.len(), "{} of {}", request.len(), text.len());
             if signal == Signal::Metrics {
-                wire::count_data_points(&request).expect("what we wrote can be read");
+                points::count_data_points(&request).expect("what we wrote can be read");
             }
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok());
         }

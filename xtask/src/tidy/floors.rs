@@ -6,8 +6,9 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("domain", 0),
+    ("protowire", 0),
     ("yaml", 0),
     ("decide", 1),
     ("promql", 1),
@@ -75,7 +76,7 @@ const IMPURE: [&str; 15] = [
 ];
 
 /// Crates that do no I/O: floors 0 and 1, but for `outbound`.
-pub(crate) const PURE: [&str; 5] = ["domain", "yaml", "decide", "promql", "slo"];
+pub(crate) const PURE: [&str; 6] = ["domain", "protowire", "yaml", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();

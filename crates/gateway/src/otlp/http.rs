@@ -129,23 +129,7 @@ fn refusal(refused: &Refused, format: Format) -> Response<Full<Bytes>> {
         Format::Json => refused.in_json(),
     };
     let mut response = response(refused.status(), format, body);
-    let headers = response.headers_mut();
-    if let Some(seconds) = refused.retry_after_seconds() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    match refused.reason {
-        Reason::Method => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        Reason::Encoding => {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity"));
-        }
-        // What is left of the body may be long.
-        Reason::TooLarge | Reason::Slow => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
-    }
+    refused.put_headers(response.headers_mut(), "gzip, zstd, identity");
     response
 }
 

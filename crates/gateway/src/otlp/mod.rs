@@ -28,6 +28,7 @@ mod exposed;
 pub(crate) mod grpc;
 mod http;
 pub(crate) mod json;
+pub(crate) mod points;
 mod receiver;
 pub(crate) mod refused;
 mod remote_write;
@@ -35,7 +36,6 @@ mod series;
 mod serve;
 pub(crate) mod signal;
 mod sink;
-pub mod wire;
 
 pub use config::{Limits, OtlpConfig};
 pub use counts::{Counts, Protocol, Reason, Via};

@@ -7,16 +7,18 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use protowire::{Fault, put_bytes, put_integer};
+
 use super::body::Room;
 use super::config::Limits;
 use super::counts::{Counts, Protocol, Reason, Via};
 use super::decompress::{Decompressor, Encoding, Unfoldable};
 use super::json;
+use super::points::count_data_points;
 use super::refused::Refused;
 use super::series::{Metrics, Series};
 use super::signal::Signal;
 use super::sink::{Admission, Sink};
-use super::wire::{count_data_points, put_bytes, put_integer};
 
 /// What a client is told where there is no store for metrics.
 const NO_METRICS: &str = "metrics are not stored here; traces and logs are";
@@ -126,7 +128,8 @@ impl<S: Sink> Receiver<S> {
 
     fn take_metrics(&self, request: &[u8]) -> Result<Taken<S::Durable>, Refused> {
         let Some(series) = &self.series else {
-            let rejected = count_data_points(request)?;
+            let malformed = |fault: Fault| Refused::malformed(fault.offset_in(request), fault.what);
+            let rejected = count_data_points(request).map_err(malformed)?;
             let reason = (rejected > 0).then(|| NO_METRICS.to_owned());
             return Ok(Taken { accepted: 0, rejected, reason, wait: Wait::Nothing });
         };

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use protowire::{put_bytes, put_integer};
 use telemetry::Refusal;
 
 use super::counts::Reason;
-use super::wire::{self, put_bytes, put_integer};
 
 /// A client that is asked to wait for room in a receiver waits this long: some ten group commits.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
@@ -54,6 +55,10 @@ impl Refused {
 
     pub(crate) fn too_large(what: &str, limit: usize) -> Self {
         Self::new(Reason::TooLarge, format!("{what} has more than {limit} bytes; send fewer items at a time"))
+    }
+
+    pub(crate) fn malformed(offset: usize, what: &str) -> Self {
+        Self::new(Reason::Malformed, format!("the message is malformed at byte {offset}: {what}"))
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -114,6 +119,24 @@ impl Refused {
         status.to_string().into_bytes()
     }
 
+    /// Adds what HTTP says beside the status; `encodings` are those a body may come in.
+    pub(crate) fn put_headers(&self, headers: &mut HeaderMap, encodings: &'static str) {
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self.reason {
+            Reason::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static("POST"))),
+            Reason::Encoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+            }
+            // What is left of the body may be long.
+            Reason::TooLarge | Reason::Slow => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+    }
+
     /// The value of `Retry-After`: whole seconds, at least 1.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).clamp(1, 3600) as u64)
@@ -128,7 +151,7 @@ const CLOSING_WAIT: Duration = Duration::from_secs(1);
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Malformed { offset, what } => wire::Malformed { offset, what }.into(),
+            Refusal::Malformed { offset, what } => Self::malformed(offset, what),
             Refusal::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(Reason::Overloaded, "more comes than can be stored; send it again later")
@@ -185,12 +208,6 @@ impl From<metrics::wire::Unreadable> for Refused {
             Unreadable::TooMuch { .. } => Reason::TooLarge,
         };
         Self::new(reason, unreadable.to_string())
-    }
-}
-
-impl From<wire::Malformed> for Refused {
-    fn from(wire::Malformed { offset, what }: wire::Malformed) -> Self {
-        Self::new(Reason::Malformed, format!("the message is malformed at byte {offset}: {what}"))
     }
 }
 

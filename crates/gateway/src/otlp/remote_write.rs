@@ -136,23 +136,7 @@ fn complaint(left: &Left, because: Option<String>) -> Option<String> {
 
 fn refusal(refused: &Refused) -> Response<Full<Bytes>> {
     let mut response = response(refused.status(), Written::default(), refused.message.clone());
-    let headers = response.headers_mut();
-    if let Some(seconds) = refused.retry_after_seconds() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    match refused.reason {
-        Reason::Method => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        Reason::Encoding => {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("snappy"));
-        }
-        // What is left of the body may be long.
-        Reason::TooLarge | Reason::Slow => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
-    }
+    refused.put_headers(response.headers_mut(), "snappy");
     response
 }
 

@@ -10,7 +10,7 @@
 //! A span's id is its running number, mixed by a function that can be turned around: whoever reads a span back knows
 //! which request it came with, and nothing but numbers has to be remembered to count what was lost.
 
-use gateway::otlp::wire::{WireType, put_bytes, put_integer, put_tag, put_varint};
+use protowire::{WireType, put_bytes, put_integer, put_tag, put_varint};
 
 use super::shapes::{self, Call, Ending, SERVICES, Value};
 

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use promql::{Buckets, CounterReset, Histogram, Span};
+use protowire::{Fault, Reader, fixed64, keep, len, varint};
 
-use super::protobuf::{Fault, Reader, fixed64, keep, len, varint};
 use super::{Limits, STALE_BITS};
 
 /// The schema whose boundaries the histogram brings itself.

@@ -1,7 +1,8 @@
 //! How much one request or page may hold.
 
+use protowire::Fault;
+
 use super::Unreadable;
-use super::protobuf::Fault;
 
 /// Bounds on what a sender can make a decoder hold. What passes one is refused and counted, the label set or the whole
 /// request; nothing is shortened but help texts, which are counted too.

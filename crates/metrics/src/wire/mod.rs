@@ -23,7 +23,6 @@ mod labels;
 mod left;
 mod limits;
 pub mod otlp;
-mod protobuf;
 pub mod remote;
 pub mod text;
 

@@ -5,7 +5,7 @@
 //! sense all the same is `None`, never a panic.
 
 use crate::column::Strings;
-pub(super) use crate::otlp::write::put_varint;
+pub(super) use protowire::put_varint;
 
 /// Values of a page are unpacked only up to this many.
 const VALUES_MAX: usize = 1 << 20;

@@ -3,11 +3,13 @@
 //! In: attributes whose keys are rare, come twice or hold lists and maps, events, links, counts of what was left out.
 //! Out: the message, which other readers of the file understand, and the same read back.
 
+use protowire::{Fault, Reader, fixed32, fixed64, len, put_bytes, put_integer, varint};
+
 use crate::batch::{Events, Links};
 use crate::column::{Cursor, Scalar};
 use crate::model::{AttributeList, Dropped, Event, Link, Signal, SpanId, TraceId};
-use crate::otlp::write::{put_attribute, put_bytes, put_number};
-use crate::otlp::{self, Fault, Reader, wire_tags as tags};
+use crate::otlp;
+use crate::otlp::write::put_attribute;
 
 /// The number of the field with attributes; the count of those left out is the next one.
 fn attribute_field(signal: Signal) -> u32 {
@@ -24,23 +26,23 @@ pub(super) fn put_row_attribute(out: &mut Vec<u8>, signal: Signal, key: &[u8], v
 
 /// Adds the counts of what was left out.
 pub(super) fn put_dropped(out: &mut Vec<u8>, signal: Signal, [attributes, events, links]: [u32; 3]) {
-    put_number(out, attribute_field(signal) + 1, attributes.into());
+    put_integer(out, attribute_field(signal) + 1, attributes.into());
     if signal == Signal::Spans {
-        put_number(out, 12, events.into());
-        put_number(out, 14, links.into());
+        put_integer(out, 12, events.into());
+        put_integer(out, 14, links.into());
     }
 }
 
 /// Adds event `at`.
 pub(super) fn put_event(out: &mut Vec<u8>, events: &Events, at: usize, attributes: &mut Cursor<'_>) {
-    let mut event = vec![tags::fixed64(1) as u8];
+    let mut event = vec![fixed64(1) as u8];
     event.extend(events.time[at].to_le_bytes());
     put_bytes(&mut event, 2, events.name.entry(events.name.code(at)));
     attributes.seek(at);
     for (column, rank) in attributes.values() {
         put_attribute(&mut event, 3, &column.key, column.value(rank));
     }
-    put_number(&mut event, 4, events.dropped[at].into());
+    put_integer(&mut event, 4, events.dropped[at].into());
     put_bytes(out, 11, &event);
 }
 
@@ -54,8 +56,8 @@ pub(super) fn put_link(out: &mut Vec<u8>, links: &Links, at: usize, attributes: 
     for (column, rank) in attributes.values() {
         put_attribute(&mut link, 4, &column.key, column.value(rank));
     }
-    put_number(&mut link, 5, links.dropped[at].into());
-    link.push(tags::fixed32(6) as u8);
+    put_integer(&mut link, 5, links.dropped[at].into());
+    link.push(fixed32(6) as u8);
     link.extend(links.flags[at].to_le_bytes());
     put_bytes(out, 13, &link);
 }
@@ -133,12 +135,12 @@ pub(super) fn pieces(signal: Signal, message: &[u8]) -> Result<Pieces<'_>, Fault
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
-            _ if tag == tags::len(attribute) => put_attribute_of(reader.bytes()?, &mut rest.attributes)?,
-            _ if tag == tags::varint(attribute + 1) => rest.dropped[0] = reader.varint()? as u32,
-            _ if tag == tags::len(11) => rest.events.push(event(reader.bytes()?)?),
-            _ if tag == tags::varint(12) => rest.dropped[1] = reader.varint()? as u32,
-            _ if tag == tags::len(13) => rest.links.push(link(reader.bytes()?)?),
-            _ if tag == tags::varint(14) => rest.dropped[2] = reader.varint()? as u32,
+            _ if tag == len(attribute) => put_attribute_of(reader.bytes()?, &mut rest.attributes)?,
+            _ if tag == varint(attribute + 1) => rest.dropped[0] = reader.varint()? as u32,
+            _ if tag == len(11) => rest.events.push(event(reader.bytes()?)?),
+            _ if tag == varint(12) => rest.dropped[1] = reader.varint()? as u32,
+            _ if tag == len(13) => rest.links.push(link(reader.bytes()?)?),
+            _ if tag == varint(14) => rest.dropped[2] = reader.varint()? as u32,
             _ => reader.skip(tag)?,
         }
     }
@@ -156,10 +158,10 @@ fn event(message: &[u8]) -> Result<EventPiece<'_>, Fault> {
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
-            _ if tag == tags::fixed64(1) => event.time_unix_nano = reader.fixed64()?,
-            _ if tag == tags::len(2) => event.name = reader.bytes()?,
-            _ if tag == tags::len(3) => put_attribute_of(reader.bytes()?, &mut event.attributes)?,
-            _ if tag == tags::varint(4) => event.dropped_attributes = reader.varint()? as u32,
+            _ if tag == fixed64(1) => event.time_unix_nano = reader.fixed64()?,
+            _ if tag == len(2) => event.name = reader.bytes()?,
+            _ if tag == len(3) => put_attribute_of(reader.bytes()?, &mut event.attributes)?,
+            _ if tag == varint(4) => event.dropped_attributes = reader.varint()? as u32,
             _ => reader.skip(tag)?,
         }
     }
@@ -171,12 +173,12 @@ fn link(message: &[u8]) -> Result<LinkPiece<'_>, Fault> {
     let mut reader = Reader::new(message);
     while let Some(tag) = reader.tag()? {
         match tag {
-            _ if tag == tags::len(1) => link.trace_id = reader.bytes()?.try_into().unwrap_or_default(),
-            _ if tag == tags::len(2) => link.span_id = reader.bytes()?.try_into().unwrap_or_default(),
-            _ if tag == tags::len(3) => link.trace_state = reader.bytes()?,
-            _ if tag == tags::len(4) => put_attribute_of(reader.bytes()?, &mut link.attributes)?,
-            _ if tag == tags::varint(5) => link.dropped_attributes = reader.varint()? as u32,
-            _ if tag == tags::fixed32(6) => link.flags = reader.fixed32()?,
+            _ if tag == len(1) => link.trace_id = reader.bytes()?.try_into().unwrap_or_default(),
+            _ if tag == len(2) => link.span_id = reader.bytes()?.try_into().unwrap_or_default(),
+            _ if tag == len(3) => link.trace_state = reader.bytes()?,
+            _ if tag == len(4) => put_attribute_of(reader.bytes()?, &mut link.attributes)?,
+            _ if tag == varint(5) => link.dropped_attributes = reader.varint()? as u32,
+            _ if tag == fixed32(6) => link.flags = reader.fixed32()?,
             _ => reader.skip(tag)?,
         }
     }

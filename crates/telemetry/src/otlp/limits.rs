@@ -1,7 +1,8 @@
 //! How much of one span or record is kept.
 
+use protowire::Fault;
+
 use super::value::attribute;
-use super::wire::Fault;
 use crate::column::{Attributes, Repeated, Scalar};
 
 /// Longest key; longer ones are left out. Generated keys of this length are a mistake of their sender.

@@ -4,9 +4,9 @@ use super::Walked;
 use super::limits::{Item, Limits};
 use super::traces::{dropped, find, span_id, trace_id};
 use super::value::scalar;
-use super::wire::{Fault, Reader, fixed32, fixed64, len, varint};
 use crate::batch::Batch;
 use crate::column::Scalar;
+use protowire::{Fault, Reader, fixed32, fixed64, len, varint};
 
 /// The last severity number OpenTelemetry knows: FATAL4.
 const SEVERITY_MAX: u64 = 24;
@@ -46,6 +46,8 @@ struct Row<'a> {
     left_out: u32,
 }
 
+/// The envelope is walked as that of spans is, and stands here again: one walk for both, with the items as a closure, took
+/// a fifth more time for each span.
 impl Walk<'_> {
     fn request(&mut self, request: &[u8]) -> Result<(), Fault> {
         let mut reader = Reader::new(request);

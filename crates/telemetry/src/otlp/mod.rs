@@ -10,7 +10,6 @@ mod limits;
 mod logs;
 mod traces;
 mod value;
-mod wire;
 pub(crate) mod write;
 
 use limits::Left;
@@ -18,12 +17,6 @@ pub use limits::Limits;
 pub(crate) use logs::walk_logs;
 pub(crate) use traces::walk_traces;
 pub(crate) use value::{attribute, owned, resource, scope, service_name, service_version};
-pub(crate) use wire::{Fault, Reader};
-
-/// The numbers fields begin with.
-pub(crate) mod wire_tags {
-    pub(crate) use super::wire::{fixed32, fixed64, len, varint};
-}
 
 /// What came of a request that was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

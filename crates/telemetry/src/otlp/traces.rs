@@ -2,9 +2,9 @@
 
 use super::Walked;
 use super::limits::{Item, Limits};
-use super::wire::{Fault, Reader, fixed32, fixed64, len, varint};
 use crate::batch::Batch;
 use crate::model::{SpanKind, StatusCode};
+use protowire::{Fault, Reader, fixed32, fixed64, len, varint};
 
 /// Walks a request into `batch`. On a fault the batch holds what it held before.
 pub(crate) fn walk_traces(request: &[u8], limits: &Limits, batch: &mut Batch) -> Result<Walked, Fault> {

@@ -1,8 +1,12 @@
 //! Attributes and their values: borrowed on the way in, owned when someone reads them.
 
-use super::wire::{DEPTH, Fault, Reader, fixed64, len, varint};
+use protowire::{Fault, Reader, fixed64, len, varint};
+
 use crate::column::Scalar;
 use crate::model::{AttributeList, Resource, Scope, Value};
+
+/// Values nested deeper than this are refused: the stack is bounded, whoever sends.
+const DEPTH: u32 = 32;
 
 /// What OpenTelemetry calls a service that did not say its name.
 const UNKNOWN_SERVICE: &str = "unknown_service";

@@ -2,33 +2,10 @@
 //!
 //! In: attributes, resources, scopes. Out: the bytes of the messages they came in, as far as they were kept.
 
-use super::wire::{fixed64, len, varint};
+use protowire::{fixed64, put_bytes, put_varint, varint};
+
 use crate::column::Scalar;
 use crate::model::{Resource, Scope, Value};
-
-/// Adds a number in the variable length of protobuf.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-/// Adds text, bytes or a message as field `number`.
-pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
-    put_varint(out, u64::from(len(number)));
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// Adds a number as field `number`; 0 is left out, as it reads the same.
-pub(crate) fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
-    if value != 0 {
-        put_varint(out, u64::from(varint(number)));
-        put_varint(out, value);
-    }
-}
 
 /// Adds a `KeyValue` message as field `number`.
 pub(crate) fn put_attribute(out: &mut Vec<u8>, number: u32, key: &[u8], value: Scalar<'_>) {

@@ -10,11 +10,11 @@ use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use protowire::{WireType, put_bytes, put_tag, put_varint};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::schema::{Field, Kind, Message, Repeat, request};
 use crate::otlp::signal::Signal;
-use crate::otlp::wire::{WireType, put_bytes, put_tag, put_varint};
 
 /// The text is no such request.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use promql::Labels;
+use protowire::{Fault, Reader, fixed64, keep, len, varint};
 
 use super::super::Cause;
 use super::super::labels::Unfit;
-use super::super::protobuf::{Fault, Reader, fixed64, keep, len, varint};
 use super::resource::{attributes, too_many};
 use super::walk::{Flags, Metric, Taken, Walk, at_ms, recorded};
 

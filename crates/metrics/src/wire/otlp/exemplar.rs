@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use promql::Labels;
+use protowire::{Fault, Reader, fixed64, keep, len};
 
 use super::super::limits::{EXEMPLAR_CHARACTERS, Halt};
-use super::super::protobuf::{Fault, Reader, fixed64, keep, len};
 use super::super::{Cause, Tally};
 use super::resource::attributes;
 use super::walk::Walk;

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use promql::{Buckets, CounterReset, Histogram, Span, Value};
+use protowire::{Fault, Reader, fixed64, keep, len, varint};
 
 use super::super::Cause;
 use super::super::histogram::{self, Counts, EXPONENTIAL_SCHEMAS};
 use super::super::labels::Unfit;
-use super::super::protobuf::{Fault, Reader, fixed64, keep, len, varint};
 use super::resource::{attributes, too_many};
 use super::walk::{Flags, Metric, Taken, Walk, at_ms};
 

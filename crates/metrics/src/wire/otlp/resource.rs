@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use promql::Value;
+use protowire::{Fault, Reader, keep, len};
 
 use super::super::labels::Unfit;
 use super::super::limits::Halt;
-use super::super::protobuf::{Fault, Reader, keep, len};
 use super::super::{Cause, Tally};
 use super::Decoder;
 use super::value::{attribute, text};

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::super::protobuf::{Fault, Reader, fixed64, len, varint};
+use protowire::{Fault, Reader, fixed64, len, varint};
 
 /// Values nested deeper than this are refused: the stack is bounded, whoever sends.
 const DEPTH: u32 = 32;

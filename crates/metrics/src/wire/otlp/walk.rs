@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use promql::{Labels, METRIC_NAME, Sample, Value};
+use protowire::{Fault, Reader, find, len, varint};
 
 use super::super::labels::{self, Unfit};
 use super::super::limits::{Halt, Used};
-use super::super::protobuf::{Fault, Reader, find, len, varint};
 use super::super::{Cause, Decoded, STALE_BITS, Tally};
 use super::Decoder;
 use super::names::Kind;

@@ -1,9 +1,10 @@
 //! `prometheus.WriteRequest`: every series with its labels in full.
 
+use protowire::{Fault, Reader, fixed64, keep, len, varint};
+
 use super::super::Decoded;
 use super::super::labels::{self, Pair};
 use super::super::limits::Halt;
-use super::super::protobuf::{Fault, Reader, fixed64, keep, len, varint};
 use super::walk::{Samples, Walk};
 
 /// Walks a message.

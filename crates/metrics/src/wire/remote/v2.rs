@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use promql::METRIC_NAME;
+use protowire::{Fault, Reader, fixed64, keep, len, varint};
 
 use super::super::known::Known;
 use super::super::labels::{self, Pair, Unfit};
 use super::super::limits::Halt;
-use super::super::protobuf::{Fault, Reader, fixed64, keep, len, varint};
 use super::super::{Cause, Decoded};
 use super::walk::{Samples, Walk};
 

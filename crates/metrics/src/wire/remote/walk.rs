@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use promql::{Labels, Sample, Value};
+use protowire::{Reader, fixed64, varint};
 
 use super::super::histogram;
 use super::super::known::Known;
 use super::super::labels::{self, Pair};
 use super::super::limits::{Halt, Used};
-use super::super::protobuf::{Reader, fixed64, varint};
 use super::super::{Cause, Decoded, Limits, Tally};
 use crate::{Exemplar, Kind, Metadata};
 

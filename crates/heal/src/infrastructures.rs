@@ -6,12 +6,10 @@
 //!
 //! One Infrastructure is kept per data directory; a second one is refused by name.
 
-use decide::plan::{Request, plan_operation};
-use domain::{Action, Actor, Infrastructure, Plan, ServiceName};
-use observe::Sighting;
+use domain::{Action, Infrastructure, ServiceName};
 
 use crate::healer::Healer;
-use crate::operate::{OperateError, Proposal, RunMode, Word, list};
+use crate::operate::{OperateError, Proposal, RunMode, Word};
 
 /// Most instances of one service; as many as may be declared.
 const REPLICAS_MAX: u32 = 100;
@@ -30,7 +28,7 @@ impl Healer {
     ) -> Result<Proposal, OperateError> {
         let why = format!("bring {} up", infrastructure.name);
         let action = Action::BringUp { infrastructure: Box::new(infrastructure) };
-        self.propose(action, why, &self.look()?, mode, who)
+        self.propose(action, why, &self.look()?, mode, Word::Asks(who))
     }
 
     /// Takes an Infrastructure down with its volumes, and where `mode` says so, begins it. It waits for an approval
@@ -49,7 +47,7 @@ impl Healer {
         let not_found = || OperateError::NotFound { what: format!("infrastructure {name}") };
         let infrastructure = Box::new(up.filter(|up| up.name == *name).ok_or_else(not_found)?);
         let why = format!("take {name} down");
-        self.propose(Action::TakeDown { infrastructure }, why, &self.look()?, mode, who)
+        self.propose(Action::TakeDown { infrastructure }, why, &self.look()?, mode, Word::Asks(who))
     }
 
     /// Runs so many instances of a service until somebody asks for another number, and where `mode` says so, begins
@@ -77,32 +75,12 @@ impl Healer {
             return Err(OperateError::Refused { why });
         }
         let why = format!("run {replicas} of {service} instead of {}", state.replicas);
-        self.propose(Action::SetReplicas { service: service.clone(), replicas }, why, &sighting, mode, who)
-    }
-
-    fn propose(
-        &self,
-        action: Action,
-        why: String,
-        sighting: &Sighting,
-        mode: RunMode,
-        who: &str,
-    ) -> Result<Proposal, OperateError> {
-        let snapshot = sighting.snapshot();
-        let capabilities = self.parts.observer.capabilities();
-        let settings = self.settings();
-        let request = Request {
-            snapshot,
-            capabilities: &capabilities,
-            policy: &settings.policy,
-            id: self.state().ids.next(snapshot.taken),
-            now: snapshot.taken,
-        };
-        let plan: Plan = plan_operation(vec![action], why, Actor::Operator(who.to_owned()), &request)
-            .map_err(|refused| OperateError::Refused { why: list(&refused) })?;
-        let circumstances = self.circumstances(snapshot.taken)?;
-        let proposal = self.submit(plan, snapshot, &circumstances, mode, Word::Asks(who))?;
-        self.wake();
-        Ok(proposal)
+        self.propose(
+            Action::SetReplicas { service: service.clone(), replicas },
+            why,
+            &sighting,
+            mode,
+            Word::Asks(who),
+        )
     }
 }

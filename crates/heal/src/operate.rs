@@ -11,6 +11,7 @@ use domain::{
     Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot, Step,
     Undo,
 };
+use observe::Sighting;
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -86,6 +87,14 @@ pub(crate) enum Word<'a> {
     Approves(&'a str),
     /// It asks only: what needs an approval waits for one.
     Asks(&'a str),
+}
+
+impl<'a> Word<'a> {
+    fn whose(self) -> &'a str {
+        match self {
+            Self::Approves(who) | Self::Asks(who) => who,
+        }
+    }
 }
 
 /// Whether an approval is among what a plan waits for.
@@ -175,6 +184,20 @@ impl Healer {
         }
         let why = format!("deploy {service} {}", change.version);
         let release = Box::new(change.of(state.release.clone()));
+        let action = Action::Deploy { service: service.clone(), release };
+        self.propose(action, why, &sighting, mode, Word::Approves(who))
+    }
+
+    /// Plans one action that a person wants, and submits it.
+    pub(crate) fn propose(
+        &self,
+        action: Action,
+        why: String,
+        sighting: &Sighting,
+        mode: RunMode,
+        word: Word<'_>,
+    ) -> Result<Proposal, OperateError> {
+        let snapshot = sighting.snapshot();
         let capabilities = self.parts.observer.capabilities();
         let settings = self.settings();
         let request = Request {
@@ -184,11 +207,10 @@ impl Healer {
             id: self.state().ids.next(snapshot.taken),
             now: snapshot.taken,
         };
-        let action = Action::Deploy { service: service.clone(), release };
-        let plan = plan_operation(vec![action], why, Actor::Operator(who.to_owned()), &request)
+        let plan = plan_operation(vec![action], why, Actor::Operator(word.whose().to_owned()), &request)
             .map_err(|refused| OperateError::Refused { why: list(&refused) })?;
         let circumstances = self.circumstances(snapshot.taken)?;
-        let proposal = self.submit(plan, snapshot, &circumstances, mode, Word::Approves(who))?;
+        let proposal = self.submit(plan, snapshot, &circumstances, mode, word)?;
         self.wake();
         Ok(proposal)
     }
@@ -203,7 +225,7 @@ impl Healer {
         word: Word<'_>,
     ) -> Result<Proposal, OperateError> {
         let store = &self.parts.store;
-        let (Word::Approves(who) | Word::Asks(who)) = word;
+        let who = word.whose();
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
         let settings = self.settings();
         let mut context = Self::guard_context(&settings.policy, snapshot, circumstances);

@@ -53,7 +53,8 @@ pub struct KeptDrill {
 }
 
 impl KeptDrill {
-    fn of(id: &str, report: &Report) -> Self {
+    /// What the list shows of the report kept as `id`.
+    pub fn of(id: &str, report: &Report) -> Self {
         Self {
             id: id.to_owned(),
             started_at: report.started_at.clone(),

@@ -72,20 +72,6 @@ impl From<&KeptDrill> for DrillShape {
     }
 }
 
-impl DrillShape {
-    fn new(id: &str, report: &Report) -> Self {
-        Self {
-            id: id.to_owned(),
-            started_at: report.started_at.clone(),
-            homeostat: report.homeostat.clone(),
-            seed: report.seed,
-            runs: report.runs.len(),
-            passed: report.verdict().passed(),
-            sentence: report.sentence(),
-        }
-    }
-}
-
 /// The report of a drill.
 #[derive(Serialize, JsonSchema)]
 struct DrillReportShape {
@@ -177,7 +163,7 @@ fn get(asked: &Asked<'_>) -> Answer {
         over: figure.over,
     };
     let shape = DrillReportShape {
-        drill: DrillShape::new(asked.name, &report),
+        drill: DrillShape::from(&KeptDrill::of(asked.name, &report)),
         machine: report.machine.describe(),
         notes: report.notes.clone(),
         unexpected: report.verdict().unexpected.iter().map(ToString::to_string).collect(),

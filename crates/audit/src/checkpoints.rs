@@ -9,8 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::thread;
 
 use crate::error::{AuditError, Problem, Result};
-use crate::keys::write_file;
-use crate::layout::Layout;
+use crate::layout::{Layout, write_file};
 use crate::note::SignedCheckpoint;
 use crate::scan::Signed;
 use crate::verifying::VerifyingKeys;

@@ -6,9 +6,8 @@
 //! A rotation counts when `audit.pub` has it. The new seeds are in `audit.key.next` before that and take the place of the
 //! old ones after it, which are gone then: a start that finds both finishes what a crash left.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_lc_rs::rand;
@@ -17,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::{AuditError, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, write_file};
 use crate::merkle::Hash;
 use crate::note::{Checkpoint, signature_line};
 use crate::verifying::{Pair, VerifyingKeys, rotation_text};
@@ -232,15 +231,4 @@ pub(crate) fn load_public(layout: &Layout) -> Result<VerifyingKeys> {
         Err(error) => return Err(AuditError::file("read", &path)(error)),
     };
     VerifyingKeys::parse(&text).map_err(|error| AuditError::Key { path, why: error.to_string() })
-}
-
-/// Writes a file that is there whole or not at all.
-pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let new = path.with_added_extension("new");
-    // What an earlier start left behind may have another mode.
-    let _ = fs::remove_file(&new);
-    let failed = || AuditError::file("write", path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed())?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed())?;
-    fs::rename(&new, path).map_err(failed())
 }

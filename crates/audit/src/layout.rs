@@ -10,13 +10,12 @@
 //! audit/keys/audit.key.next              what signs next, while keys are rotated
 //! ```
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{AuditError, Problem, Result};
-use crate::keys::write_file;
 
 /// The format of what lies there; a newer one is refused. A directory that says nothing has the first one.
 pub(crate) const FORMAT: u32 = 1;
@@ -173,4 +172,15 @@ fn first_of(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?;
     (name.len() == NAME_DIGITS && name.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| name.parse().ok())?
+}
+
+/// Writes a file that is there whole or not at all.
+pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let new = path.with_added_extension("new");
+    // What an earlier start left behind may have another mode.
+    let _ = fs::remove_file(&new);
+    let failed = || AuditError::file("write", path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed())?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed())?;
+    fs::rename(&new, path).map_err(failed())
 }

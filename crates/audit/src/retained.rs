@@ -21,8 +21,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::checkpoints::Checkpoints;
 use crate::error::{AuditError, NoteError, Problem, Result};
-use crate::keys::{load_public, write_file};
-use crate::layout::{Layout, SegmentFile};
+use crate::keys::load_public;
+use crate::layout::{Layout, SegmentFile, write_file};
 use crate::merkle::{Frontier, Hash};
 use crate::scan::walk;
 use crate::verifying::VerifyingKeys;

@@ -10,8 +10,6 @@ use std::time::Duration;
 use domain::units::show_duration;
 use domain::{Action, Fault, FaultKind, FileClass, Intent, PathScope, Plan, ResourceId, Undo};
 
-use super::history::targets;
-
 /// More steps are no straight line any more; the largest strategy plans one step per link into a service.
 pub const STEPS_MAX: usize = 32;
 /// No step of ours takes longer; a longer one would hold its slots for nothing.
@@ -104,7 +102,7 @@ pub enum Note {
 
 impl Note {
     /// How bad it is.
-    pub fn grade(&self) -> Grade {
+    pub(crate) fn grade(&self) -> Grade {
         match self {
             // A symptom is verified where it was seen, which may be several calls away from the cause.
             Self::SignalElsewhere(_) | Self::NoSummary => Grade::Minor,
@@ -144,6 +142,14 @@ pub fn fatal(plan: &Plan) -> Vec<Note> {
     let mut notes = check(plan);
     notes.retain(|note| note.grade() == Grade::Fatal);
     notes
+}
+
+/// The distinct resources a plan's steps change or take out of use.
+pub(super) fn targets(plan: &Plan) -> Vec<ResourceId> {
+    let mut targets: Vec<_> = plan.steps.iter().flat_map(|step| touched(&step.action)).collect();
+    targets.sort();
+    targets.dedup();
+    targets
 }
 
 /// Everything an action touches or takes out of use: the least a blast radius must name.

@@ -12,7 +12,7 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::check::touched;
+use super::check::targets;
 
 /// One remediation that was started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl PlanRecord {
     }
 
     /// Whether it changes something of `service`: of a link its callee.
-    pub fn is_on(&self, service: &ServiceName) -> bool {
+    pub(crate) fn is_on(&self, service: &ServiceName) -> bool {
         self.targets.iter().any(|target| target.service() == Some(service))
     }
 
@@ -102,14 +102,6 @@ impl PlanRecord {
         matches!(self.outcome, Some(OutcomeKind::Healed | OutcomeKind::Mitigated))
             && self.lift_after.is_some_and(|after| self.age(now) < after)
     }
-}
-
-/// The distinct resources a plan's steps change or take out of use.
-pub(super) fn targets(plan: &Plan) -> Vec<ResourceId> {
-    let mut targets: Vec<_> = plan.steps.iter().flat_map(|step| touched(&step.action)).collect();
-    targets.sort();
-    targets.dedup();
-    targets
 }
 
 /// The remediations that were started within the longest window of the policy (30 days cover every one).
@@ -142,7 +134,7 @@ impl History {
 
     /// Share of failed among the decided remediations of the last `window`, with their number. What was
     /// refused or recovered by itself says nothing about repairs and is not counted.
-    pub fn failure_rate(&self, window: Duration, now: Time) -> Option<(Percent, u32)> {
+    pub(crate) fn failure_rate(&self, window: Duration, now: Time) -> Option<(Percent, u32)> {
         let counted = |record: &&PlanRecord| {
             use OutcomeKind::{Healed, Mitigated, NotHealed};
             matches!(record.outcome, Some(Healed | Mitigated | NotHealed))

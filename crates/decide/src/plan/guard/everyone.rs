@@ -7,7 +7,7 @@ use domain::{Action, Environment, Plan, ResourceId, ServiceName};
 
 use super::{Activity, GuardContext, Objection, instances, share_of};
 use crate::plan::check::services_of;
-use crate::plan::history::targets;
+use crate::plan::check::targets;
 use crate::plan::need::exists;
 
 pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {

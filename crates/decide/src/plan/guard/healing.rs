@@ -6,7 +6,8 @@ use domain::snapshot::Phase;
 use domain::{Action, InstanceState, Intent, Percent, Plan, Snapshot, Time};
 
 use super::{Activity, GuardContext, Objection};
-use crate::plan::history::{History, targets};
+use crate::plan::check::targets;
+use crate::plan::history::History;
 use crate::plan::policy::{Policy, Rung};
 
 pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::ProviderError;
 use crate::files;
-use crate::keeper::{self, launch, socket_path};
+use crate::keeper;
+use crate::layout;
 use crate::open_files;
 use crate::protocol::{LINE_MAX, Refusal, Reply, Request, VERSION, Welcome};
 
@@ -169,11 +170,11 @@ enum Greeting {
 /// Runs the keeper as a process that is nobody's child, in a session of its own: neither the end of this
 /// process nor its Ctrl-C reaches it.
 fn spawn_detached(exe: &Path, dir: &Path, log: &Path) -> io::Result<std::process::Child> {
-    let log = launch::open_log(log)?;
+    let log = layout::open_log(log)?;
     let mut command = Command::new(exe);
     command.arg("keeper").arg("--dir").arg(dir.canonicalize()?).current_dir("/");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    for mark in [launch::INSTANCE, launch::KEEPER, launch::WORKER] {
+    for mark in [layout::INSTANCE, layout::KEEPER, layout::WORKER] {
         command.env_remove(mark);
     }
     // What a service manager gave the control plane is not for the keeper and its services.
@@ -200,7 +201,7 @@ fn spawn_detached(exe: &Path, dir: &Path, log: &Path) -> io::Result<std::process
 impl Connection {
     fn open(keeper_dir: &Path) -> io::Result<Self> {
         let dir = File::open(keeper_dir)?;
-        let stream = UnixStream::connect(socket_path(&dir))?;
+        let stream = UnixStream::connect(layout::socket_path(&dir))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self(BufReader::new(stream)))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::snapshot::BreakerState;
 
-use crate::keeper::launch::{INSTANCE, KEEPER, WORKER};
+use crate::layout::{INSTANCE, KEEPER, WORKER};
 use crate::{Look, ProcessProvider, ProviderError, cgroup, files, process};
 
 impl ProcessProvider {

@@ -7,6 +7,10 @@
 //! Deliberately absent: a sample tells nothing of faults. What is being injected reaches neither
 //! detection nor diagnosis.
 
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "`Look` and `Change` say once what all their methods fail with"
+)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 #[cfg(not(target_os = "linux"))]
@@ -21,6 +25,7 @@ mod connection;
 mod cpu_meter;
 mod files;
 pub mod keeper;
+mod layout;
 mod leftovers;
 pub mod manifest;
 pub mod open_files;
@@ -31,6 +36,7 @@ mod proof;
 pub mod properties;
 mod protocol;
 pub mod role;
+mod runnable;
 pub mod sample;
 pub mod say;
 pub mod secret;
@@ -103,6 +109,11 @@ pub enum Undone {
 }
 
 /// Looks at the world.
+///
+/// # Errors
+///
+/// Every method fails with [`ProviderError::Unreachable`] where the engine does not answer, and with
+/// [`ProviderError::UnknownResource`] where what was named is not there.
 pub trait Look: Send + Sync {
     /// What can be done here.
     fn capabilities(&self) -> Capabilities;
@@ -126,6 +137,12 @@ pub trait Look: Send + Sync {
 ///
 /// For every step `act` calls [`check`](Self::check), [`capture`](Self::capture), writes the intent, calls
 /// [`apply`](Self::apply), then [`prove`](Self::prove) until the effect is present, and writes the ending.
+///
+/// # Errors
+///
+/// As those of [`Look`]; and [`ProviderError::Unsupported`] where it cannot be done here, ever,
+/// [`ProviderError::Conflict`] where somebody else set the value since it was captured, [`ProviderError::Failed`] where
+/// it was tried in vain.
 pub trait Change: Send + Sync {
     /// Whether the step could be done now. Changes nothing.
     fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError>;

@@ -14,10 +14,10 @@ use domain::{
 };
 
 use crate::connection::{Connections, Start};
-use crate::files;
-use crate::keeper::{Removed, check_infrastructure, launch};
+use crate::keeper::Removed;
 use crate::protocol::{Errand, Held, Request};
 use crate::{Change, Look, ProviderError, Sample, Undone, proof};
+use crate::{files, layout, runnable};
 
 /// Real processes on this machine.
 pub struct ProcessProvider {
@@ -220,7 +220,7 @@ impl ProcessProvider {
                 if let Some(up) = self.infrastructure()? {
                     return Err(failed(&what, &format!("{} is up already; take it down first", up.name)));
                 }
-                check_infrastructure(infrastructure).map_err(|why| failed(&what, &why))
+                runnable::check(infrastructure).map_err(|why| failed(&what, &why))
             }
             Action::TakeDown { infrastructure } => match self.infrastructure()? {
                 Some(up) if up == **infrastructure => Ok(()),
@@ -344,7 +344,7 @@ impl Look for ProcessProvider {
         instances.sort();
         let mut all = Vec::new();
         for instance in instances {
-            let text = files::tail(&launch::log_path(&dir, &instance), lines)
+            let text = files::tail(&layout::log_path(&dir, &instance), lines)
                 .map_err(|error| failed(&format!("reading the output of {instance}"), &error.to_string()))?;
             all.extend(text.into_iter().map(|line| format!("{instance} | {line}")));
         }

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 
 use domain::{Bytes, Enforcement, Incarnation};
 
-use crate::keeper::launch::{self, KEEPER, WORKER};
+use crate::layout::{self, KEEPER, WORKER};
 use crate::process;
 
 /// How the volumes of this keeper are made.
@@ -146,7 +146,7 @@ impl Holder {
     }
 
     fn start(exe: &Path, dir: &Path) -> io::Result<Self> {
-        let log = launch::open_log(&dir.join("keeper.log"))?;
+        let log = layout::open_log(&dir.join("keeper.log"))?;
         let mut command = Command::new(exe);
         command.arg("hold").env(KEEPER, dir).env(WORKER, "volumes").current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

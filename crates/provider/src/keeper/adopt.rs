@@ -10,10 +10,10 @@ use domain::snapshot::ExitCause;
 use domain::{FaultKind, Incarnation, InstanceName};
 use rustix::process::Signal;
 
-use super::launch::{INSTANCE, KEEPER, WORKER};
 use super::supervise::{Since, Slot};
 use super::table::{Overlay, Record};
 use super::{Keeper, Shared, links, overlay, server, supervise};
+use crate::layout::{INSTANCE, KEEPER, WORKER};
 use crate::process;
 
 /// A living process that an earlier keeper started.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use domain::{Infrastructure, Release, ServiceName, StepToken};
 
 use super::table::Table;
-use super::{Keeper, Shared, launch, links, overlay, server, supervise};
+use super::{Keeper, Shared, links, overlay, server, supervise};
 use crate::protocol::Refusal;
+use crate::runnable;
 
 /// How long proxies let running requests finish when everything goes down.
 const PROXY_GRACE: Duration = Duration::from_millis(500);
@@ -28,7 +29,7 @@ pub(super) async fn up(shared: &Shared, it: Infrastructure, by: Option<StepToken
         if let Some(current) = &table.infrastructure {
             return Err(refusal(format!("{} is up already; take it down first", current.name)));
         }
-        check(&it).map_err(refusal)?;
+        runnable::check(&it).map_err(refusal)?;
         (table.infrastructure, table.up_at, table.up_by) = (Some(it), Some(now), by);
         by.into_iter().for_each(|token| table.finish(token));
     }
@@ -46,23 +47,6 @@ pub(super) async fn up(shared: &Shared, it: Infrastructure, by: Option<StepToken
     prepared.map_err(refusal)
 }
 
-/// What stands in the way of bringing it up on this machine.
-pub(crate) fn check(infrastructure: &Infrastructure) -> Result<(), String> {
-    if let Some(violation) = infrastructure.check().first() {
-        return Err(format!("{}: {}", violation.field, violation.message));
-    }
-    for (name, spec) in &infrastructure.services {
-        let hooks = [&spec.drain, &spec.clear_caches].into_iter().flatten();
-        let commands = hooks.filter_map(|hook| hook.command.as_ref()).chain([&spec.command]);
-        for program in commands.filter_map(|command| command.first()) {
-            if !program.contains('{') && launch::find_program(program).is_none() {
-                return Err(format!("services.{name}.command: there is no program {program}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Whether a service could run something.
 pub(super) fn check_release(keeper: &Keeper, service: &ServiceName, release: Release) -> Result<(), Refusal> {
     let mut infrastructure = keeper.table.infrastructure.clone();
@@ -70,7 +54,7 @@ pub(super) fn check_release(keeper: &Keeper, service: &ServiceName, release: Rel
     let spec = spec.ok_or_else(|| Refusal::unknown(format!("service/{service}")))?;
     *spec = spec.clone().with_release(release);
     infrastructure
-        .map_or(Ok(()), |infrastructure| check(&infrastructure))
+        .map_or(Ok(()), |infrastructure| runnable::check(&infrastructure))
         .map_err(|why| Refusal::failed(format!("deploying service/{service}"), why))
 }
 

@@ -1,40 +1,22 @@
 //! Makes the command of an instance: program, environment, directory, log, volume.
 //!
-//! In: the declaration and the slot. Out: a [`Command`] ready to spawn, with what references of its environment name. Output goes to an append-only file,
-//! never to a pipe that would die with the keeper. The child leads its own session: a signal to its group
+//! In: the declaration and the slot. Out: a [`Command`] ready to spawn, with what references of its environment name.
+//! Output goes to an append-only file, never to a pipe that would die with the keeper. The child leads its own session: a signal to its group
 //! reaches whatever it starts, and the kernel does not send SIGHUP to a paused service when the keeper dies,
 //! as it would to a stopped group that loses its parent in the same session.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use domain::{InstanceName, ServiceSpec};
 
 use super::Keeper;
 use crate::cgroup::Outside;
-
-/// The instance a process belongs to.
-pub(crate) const INSTANCE: &str = "HOMEOSTAT_INSTANCE";
-/// The directory of the keeper that started a process.
-pub(crate) const KEEPER: &str = "HOMEOSTAT_KEEPER";
-/// Set for the keeper's own workers: the step they work for, or `volumes`.
-pub(crate) const WORKER: &str = "HOMEOSTAT_WORKER";
+use crate::layout::{INSTANCE, KEEPER, WORKER, log_path, open_log, volume_path};
 
 /// Where OpenTelemetry's libraries read what they say of the process.
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
-
-/// The log file of an instance below the keeper's directory.
-pub(crate) fn log_path(keeper_dir: &Path, instance: &InstanceName) -> PathBuf {
-    keeper_dir.join("logs").join(format!("{instance}.log"))
-}
-
-/// The mount point of an instance's volume below the keeper's directory.
-pub(crate) fn volume_path(keeper_dir: &Path, instance: &InstanceName) -> PathBuf {
-    keeper_dir.join("volumes").join(instance.to_string())
-}
 
 /// The command of an instance, or of one of its hooks where `hook` is given.
 pub(super) fn command(
@@ -102,22 +84,4 @@ fn lead_session(command: &mut Command) {
     let lead = || rustix::process::setsid().map(drop).map_err(io::Error::from);
     // SAFETY: between fork and exec one system call is made.
     unsafe { command.pre_exec(lead) };
-}
-
-/// Opens a file for appending; whoever empties it meanwhile does not leave a hole.
-pub(crate) fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
-
-/// Finds a program as `execvp` would.
-pub(super) fn find_program(name: &str) -> Option<PathBuf> {
-    let runnable = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt;
-        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| runnable(path));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| runnable(path))
 }

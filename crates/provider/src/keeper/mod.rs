@@ -17,7 +17,7 @@ pub mod proxy;
 mod adopt;
 mod events;
 mod fleet;
-pub(crate) mod launch;
+mod launch;
 mod links;
 mod overlay;
 mod probe;
@@ -34,7 +34,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,17 +48,17 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cgroup::{Groups, Held, Limits};
 use crate::clock::SystemClock;
-use crate::process;
 use crate::volume::Volumes;
+use crate::{layout, process};
 use events::Events;
 use proxy::LinkProxy;
 use supervise::Slot;
 use table::{Table, Writer};
 
 pub use crate::volume::hold;
+pub(crate) use table::Removed;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use table::property as table_property;
-pub(crate) use {fleet::check as check_infrastructure, table::Removed};
 
 /// How often memory, expiry and the lease are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -234,14 +233,13 @@ async fn live(shared: Shared, dir: PathBuf) -> Result<(), KeeperError> {
     Ok(())
 }
 
-/// Listens; the path goes through a descriptor because a socket's may have only 107 bytes.
 fn listen(dir: &Path) -> io::Result<UnixListener> {
     match fs::remove_file(dir.join("keeper.sock")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let at = File::open(dir)?;
-    UnixListener::bind(socket_path(&at))
+    UnixListener::bind(layout::socket_path(&at))
 }
 
 /// Whether a keeper could read its table in `DIR/keeper`: asked before one is started, because it has nobody
@@ -254,11 +252,6 @@ pub(crate) fn check_table(keeper_dir: &Path) -> Result<(), String> {
             path.display()
         )
     })
-}
-
-/// A short path to the socket in an open directory.
-pub(crate) fn socket_path(dir: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}/keeper.sock", dir.as_raw_fd()))
 }
 
 async fn tick(shared: Shared) {
@@ -288,7 +281,7 @@ async fn tick(shared: Shared) {
 fn rotate_logs(shared: &Shared) {
     let keeper = shared.borrow();
     for instance in keeper.slots.keys() {
-        let log = launch::log_path(&keeper.dir, instance);
+        let log = layout::log_path(&keeper.dir, instance);
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = crate::files::rotate(&log) {
@@ -351,9 +344,9 @@ impl Keeper {
 
     /// A line of the keeper in the log of an instance.
     fn note(&self, instance: &InstanceName, text: &str) {
-        let path = launch::log_path(&self.dir, instance);
+        let path = layout::log_path(&self.dir, instance);
         let written =
-            launch::open_log(&path).and_then(|mut log| writeln!(log, "homeostat: {instance} {text}"));
+            layout::open_log(&path).and_then(|mut log| writeln!(log, "homeostat: {instance} {text}"));
         if let Err(error) = written {
             crate::say!("{instance} {text} (its log cannot be written: {error})");
         }
@@ -363,7 +356,7 @@ impl Keeper {
     fn make_volume(&mut self, instance: &InstanceName) -> io::Result<()> {
         let Some(volume) = self.spec(&instance.service).and_then(|spec| spec.volume) else { return Ok(()) };
         let size = self.table.size(&Attribute::VolumeSize(instance.clone())).unwrap_or(volume.size);
-        let path = launch::volume_path(&self.dir, instance);
+        let path = layout::volume_path(&self.dir, instance);
         self.volumes.make(&self.exe, &self.dir, &path, size)?;
         let inside = self.volumes.reach(&path);
         for part in [&volume.temporary, &volume.logs, &volume.cache] {
@@ -375,11 +368,11 @@ impl Keeper {
     /// Gives the volume of an instance the size in the table.
     fn fit_volume(&self, instance: &InstanceName) -> io::Result<()> {
         let Some(size) = self.table.size(&Attribute::VolumeSize(instance.clone())) else { return Ok(()) };
-        self.volumes.resize(&launch::volume_path(&self.dir, instance), size)
+        self.volumes.resize(&layout::volume_path(&self.dir, instance), size)
     }
 
     fn reach_volume(&self, instance: &InstanceName) -> PathBuf {
-        self.volumes.reach(&launch::volume_path(&self.dir, instance))
+        self.volumes.reach(&layout::volume_path(&self.dir, instance))
     }
 
     /// Gives an instance that listens a port that is free now, keeping the one it had where possible.

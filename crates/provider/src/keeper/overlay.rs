@@ -14,11 +14,11 @@ use domain::{
 };
 use rustix::process::Signal;
 
-use super::launch::{self, INSTANCE, KEEPER, WORKER};
 use super::server::saved;
 use super::table::Overlay;
 use super::{Keeper, Shared, links, status, supervise};
 use crate::cgroup::Outside;
+use crate::layout::{self, INSTANCE, KEEPER, WORKER};
 use crate::protocol::Refusal;
 use crate::stress::{Beside, Work, WorkKind};
 use crate::{files, process, stress};
@@ -197,7 +197,7 @@ fn spawn_worker(
     }
     let victim = victim.filter(|_| attached);
     let work = Work { victim: victim.cloned(), until_boot_us: until.boot_us, kind: kind.clone() };
-    let log = launch::open_log(&keeper.dir.join("keeper.log"))?;
+    let log = layout::open_log(&keeper.dir.join("keeper.log"))?;
     let mut command = Command::new(&keeper.exe);
     command.arg("stress").arg(serde_json::to_string(&work)?).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -15,9 +15,9 @@ use domain::{Attribute, Bytes, EventKind, InstanceName, ResourceId, ServiceSpec,
 use rustix::process::Signal;
 
 use super::supervise::Ending;
-use super::{Keeper, Shared, launch};
+use super::{Keeper, Shared};
 use crate::cpu_meter::CpuMeter;
-use crate::{files, process};
+use crate::{files, layout, process};
 
 /// Directories are walked at the latest after this long, because files grow old without being written.
 const WALK_AFTER: Duration = Duration::from_secs(15);
@@ -132,7 +132,7 @@ fn strays(keeper: &Keeper) -> Vec<(InstanceName, u32)> {
     let of_keeper = process::children(std::process::id()).into_iter().filter(|pid| !mains.contains(pid));
     let mut found = Vec::new();
     for pid in of_keeper.chain(keeper.adopted_strays.iter().copied()) {
-        if let Some(owner) = process::environment_of(pid, launch::INSTANCE).and_then(|name| name.parse().ok())
+        if let Some(owner) = process::environment_of(pid, layout::INSTANCE).and_then(|name| name.parse().ok())
         {
             found.extend(process::tree(pid).into_iter().map(|pid| (InstanceName::clone(&owner), pid)));
         }

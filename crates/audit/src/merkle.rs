@@ -23,7 +23,7 @@ impl Hash {
     }
 
     /// The hash of an inner node (RFC 6962, 2.1): SHA-256 over the byte 1 and both children.
-    pub fn of_node(left: &Self, right: &Self) -> Self {
+    pub(crate) fn of_node(left: &Self, right: &Self) -> Self {
         let mut bytes = [1; 65];
         bytes[1..33].copy_from_slice(&left.0);
         bytes[33..].copy_from_slice(&right.0);
@@ -31,7 +31,7 @@ impl Hash {
     }
 
     /// Reads 64 lower-case hexadecimal digits.
-    pub fn from_hex(text: &str) -> Option<Self> {
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
             b'a'..=b'f' => Some(byte - b'a' + 10),

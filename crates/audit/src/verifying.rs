@@ -200,7 +200,7 @@ impl VerifyingKeys {
     }
 
     /// Whether these are those keys, or what they were rotated to since.
-    pub fn continues(&self, older: &Self) -> bool {
+    pub(crate) fn continues(&self, older: &Self) -> bool {
         self.origin == older.origin
             && self.first == older.first
             && self.rotations.starts_with(&older.rotations)

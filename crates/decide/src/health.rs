@@ -239,7 +239,7 @@ fn points_lost(severity: Severity) -> u64 {
 }
 
 /// The component a resource counts in.
-pub fn component_of(resource: &ResourceId) -> Component {
+pub(crate) fn component_of(resource: &ResourceId) -> Component {
     match resource {
         ResourceId::Link(_) => Component::Network,
         ResourceId::Node(_) | ResourceId::Infrastructure(_) => Component::Compute,

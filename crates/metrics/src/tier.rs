@@ -56,7 +56,7 @@ impl Tier {
     }
 
     /// The tier for samples looked at so many milliseconds apart.
-    pub fn for_step(step_ms: i64) -> Self {
+    pub(crate) fn for_step(step_ms: i64) -> Self {
         let fits = |tier: &Self| *tier == Self::Raw || tier.width_ms() <= step_ms;
         Self::ALL.into_iter().rev().find(fits).unwrap_or(Self::Raw)
     }

@@ -141,7 +141,7 @@ impl Rise {
 }
 
 /// Uses `cores` of processor until the work is over.
-pub fn run_cpu(work: &Work, cores: Cores) -> io::Result<()> {
+pub(crate) fn run_cpu(work: &Work, cores: Cores) -> io::Result<()> {
     let threads = cores.0.ceil().max(1.0);
     let duty = (cores.0 / threads).min(1.0);
     for _ in 0..threads as usize {
@@ -175,7 +175,12 @@ fn thread_cpu_time() -> Duration {
 }
 
 /// Takes memory until `target` is reached in total, after `ramp`, and keeps it there until the work is over.
-pub fn run_memory(work: &Work, target: Bytes, beside: Option<&Beside>, ramp: Duration) -> io::Result<()> {
+pub(crate) fn run_memory(
+    work: &Work,
+    target: Bytes,
+    beside: Option<&Beside>,
+    ramp: Duration,
+) -> io::Result<()> {
     let rise = Rise::new(resident_in_total(work, beside), target.0, ramp);
     let mut held: Vec<Vec<u8>> = Vec::new();
     let most = match beside {

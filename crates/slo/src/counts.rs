@@ -25,7 +25,7 @@ impl Counts {
     }
 
     /// All of `total` but `good`.
-    pub fn of_good(good: u64, total: u64) -> Self {
+    pub(crate) fn of_good(good: u64, total: u64) -> Self {
         Self::of_bad(total.saturating_sub(good), total)
     }
 

@@ -68,7 +68,7 @@ impl Minutes {
     }
 
     /// Of Prometheus' spelling: `5m`, `1d12h`, `4w`.
-    pub fn from_prometheus(text: &str) -> Result<Self, MinutesError> {
+    pub(crate) fn from_prometheus(text: &str) -> Result<Self, MinutesError> {
         let milliseconds = milliseconds(text)?;
         if milliseconds % 60_000 != 0 {
             return Err(MinutesError::Fraction { text: text.to_owned() });
@@ -78,7 +78,7 @@ impl Minutes {
     }
 
     /// Of OpenSLO's duration shorthand: a whole number and one of m, h, d, w. Its M, Q and Y have no fixed length.
-    pub fn from_openslo(text: &str) -> Result<Self, MinutesError> {
+    pub(crate) fn from_openslo(text: &str) -> Result<Self, MinutesError> {
         let malformed = || MinutesError::Malformed { text: text.to_owned() };
         let unit = text.chars().next_back().ok_or_else(malformed)?;
         let minutes_each = match unit {

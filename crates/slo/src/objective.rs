@@ -85,12 +85,12 @@ pub struct SliceTarget(u32);
 
 impl SliceTarget {
     /// Of a share of 1. `None` outside 0 to 1; finer than a billionth is rounded.
-    pub fn from_ratio(ratio: f64) -> Option<Self> {
+    pub(crate) fn from_ratio(ratio: f64) -> Option<Self> {
         (0.0..=1.0).contains(&ratio).then(|| Self((ratio * f64::from(WHOLE)).round() as u32))
     }
 
     /// In parts of a billion.
-    pub fn billionths(self) -> u32 {
+    pub(crate) fn billionths(self) -> u32 {
         self.0
     }
 }
@@ -137,7 +137,7 @@ const KEEP_FIRING: [(SloSeverity, Duration); 2] =
 
 impl AlertRule {
     /// The multi-window, multi-burn-rate alert of a period: it begins at once, for its windows are what waits.
-    pub fn by_burn_table(name: &str, severity: SloSeverity, period: Minutes) -> Self {
+    pub(crate) fn by_burn_table(name: &str, severity: SloSeverity, period: Minutes) -> Self {
         let table = BurnTable::of(period);
         let pairs = match severity {
             SloSeverity::Page => table.page,

@@ -33,12 +33,12 @@ pub enum TargetError {
 
 impl Target {
     /// Of a share of 1, such as 0.999.
-    pub fn from_ratio(ratio: f64) -> Result<Self, TargetError> {
+    pub(crate) fn from_ratio(ratio: f64) -> Result<Self, TargetError> {
         Self::from_share_of(1, ratio)
     }
 
     /// Of a share of 100, such as 99.9.
-    pub fn from_percent(percent: f64) -> Result<Self, TargetError> {
+    pub(crate) fn from_percent(percent: f64) -> Result<Self, TargetError> {
         Self::from_share_of(100, percent)
     }
 

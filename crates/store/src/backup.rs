@@ -12,7 +12,7 @@ use crate::schema;
 use crate::store::{BUSY_TIMEOUT, DATABASE};
 
 /// The version of the schema this program writes; older ones are upgraded when they are opened, newer ones refused.
-pub const SCHEMA_VERSION: usize = schema::SCRIPTS.len();
+pub(crate) const SCHEMA_VERSION: usize = schema::SCRIPTS.len();
 
 /// The formats this crate writes: name, number.
 pub const FORMATS: [(&str, u32); 1] = [("database", SCHEMA_VERSION as u32)];

@@ -141,7 +141,7 @@ pub struct RunScore {
 
 impl RunScore {
     /// Whether the verdict is the one its row expects, however it came about.
-    pub fn ended_as_expected(&self) -> bool {
+    pub(crate) fn ended_as_expected(&self) -> bool {
         self.outcome == self.expected
     }
 
@@ -153,12 +153,12 @@ impl RunScore {
 
     /// Whether the true cause had to be named: there was a diagnosis, or it was more than the keeper's
     /// standing restart could answer.
-    pub fn asks_for_a_cause(&self) -> bool {
+    pub(crate) fn asks_for_a_cause(&self) -> bool {
         self.diagnosed_ms.is_some() || self.strategy.as_deref() != Some(STANDING_RESTART)
     }
 
     /// Whether the fault ends a process at once.
-    pub fn is_crash(&self) -> bool {
+    pub(crate) fn is_crash(&self) -> bool {
         matches!(self.fault.as_str(), "pod_kill" | "pod_deletion")
     }
 }

@@ -50,13 +50,13 @@ impl Graph {
     }
 
     /// Whether one of the two calls the other.
-    pub fn are_neighbours(&self, a: &str, b: &str) -> bool {
+    pub(crate) fn are_neighbours(&self, a: &str, b: &str) -> bool {
         let calls = |from: &str, to: &str| self.callees.get(from).is_some_and(|callees| callees.contains(to));
         calls(a, b) || calls(b, a)
     }
 
     /// A service and everybody whose requests reach it, directly or through others.
-    pub fn affected_by(&self, service: &str) -> BTreeSet<String> {
+    pub(crate) fn affected_by(&self, service: &str) -> BTreeSet<String> {
         reach(&self.callers, &BTreeSet::from([service])).into_keys().map(str::to_owned).collect()
     }
 

@@ -92,7 +92,7 @@ impl Shift {
     }
 
     /// How far it is from no shift at all, 0 to 1: 2A − 1.
-    pub fn strength(&self) -> f64 {
+    pub(crate) fn strength(&self) -> f64 {
         (2.0 * self.superiority - 1.0).clamp(0.0, 1.0)
     }
 

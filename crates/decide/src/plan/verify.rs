@@ -88,7 +88,7 @@ impl Baseline {
     }
 
     /// Whether `now` is worse than this: above it and above the objective. What is not known is not worse.
-    pub fn got_worse(&self, now: &Self) -> bool {
+    pub(crate) fn got_worse(&self, now: &Self) -> bool {
         let worse = |then: Option<f64>, now: Option<f64>, objective: f64| match (then, now) {
             (Some(then), Some(now)) => now > then && now > objective,
             _ => false,

@@ -61,7 +61,7 @@ impl Access {
 
     /// What a form must bring to be taken for one of a session's pages: a hash of the cookie's value, so that it can be
     /// neither guessed nor turned back into the cookie. `None` where no session stands.
-    pub fn csrf_token(
+    pub(crate) fn csrf_token(
         &self,
         headers: &HeaderMap,
         cookie: &SessionCookie,
@@ -79,7 +79,7 @@ impl Access {
     /// # Errors
     ///
     /// As [`bearer`](Self::bearer).
-    pub fn of_token(&self, given: &Secret) -> Result<Identity, AccessError> {
+    pub(crate) fn of_token(&self, given: &Secret) -> Result<Identity, AccessError> {
         self.of_bearer(given)
     }
 

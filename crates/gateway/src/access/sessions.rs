@@ -96,7 +96,7 @@ impl Access {
     }
 
     /// The session of a browser, by the values of its cookie.
-    pub fn session_of(&self, cookies: &[Secret]) -> Result<SessionRecord, AccessError> {
+    pub(crate) fn session_of(&self, cookies: &[Secret]) -> Result<SessionRecord, AccessError> {
         for value in cookies {
             if let Some(session) = self.session(value)? {
                 return Ok(session);
@@ -137,7 +137,7 @@ impl Access {
     }
 
     /// The sessions that stand of a user, newest first: for who manages access.
-    pub fn sessions_of(&self, user: &str) -> Result<Vec<SessionRecord>, AccessError> {
+    pub(crate) fn sessions_of(&self, user: &str) -> Result<Vec<SessionRecord>, AccessError> {
         let (user, now) = (self.user(user)?, self.now());
         let mut sessions = self.store().sessions(Some(user.id))?;
         sessions.retain(|session| self.stands(session, now));

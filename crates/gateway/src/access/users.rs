@@ -122,7 +122,7 @@ impl Access {
 
     /// Refuses roles that hold what the asker lacks: a token with a scope must not make, or become by a password, somebody
     /// who may more.
-    pub fn bound_to(&self, asker: &Identity, roles: &[Role]) -> Result<(), AccessError> {
+    pub(crate) fn bound_to(&self, asker: &Identity, roles: &[Role]) -> Result<(), AccessError> {
         let lacks = Role::permissions_of(roles).iter().filter(|permission| !asker.may(*permission));
         let lacks: Vec<&str> = lacks.map(Permission::name).collect();
         if lacks.is_empty() {
@@ -136,7 +136,7 @@ impl Access {
     /// # Errors
     ///
     /// [`AccessError::NoUser`] where the token of the data directory asks.
-    pub fn own_user(&self, asker: &Identity) -> Result<UserRecord, AccessError> {
+    pub(crate) fn own_user(&self, asker: &Identity) -> Result<UserRecord, AccessError> {
         match self.behind(asker)? {
             TokenOwner::User(user) => Ok(user),
             TokenOwner::LocalToken => Err(AccessError::NoUser),

@@ -270,12 +270,6 @@ impl Counts {
         self.refused[protocol as usize][reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Spans, log records or data points taken, over both protocols.
-    pub fn accepted_spans(&self) -> u64 {
-        let spans = self.accepted.iter().map(|by_signal| &by_signal[Signal::Traces as usize]);
-        spans.map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-
     /// Every counter, in the Prometheus exposition format.
     pub(crate) fn write_to(&self, text: &mut String) {
         let by_signal = [

@@ -209,7 +209,7 @@ impl Tls {
     }
 
     /// The file the certificate comes from.
-    pub fn certificate_file(&self) -> &Path {
+    pub(crate) fn certificate_file(&self) -> &Path {
         &self.shared.files.certificate
     }
 

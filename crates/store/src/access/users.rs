@@ -168,11 +168,6 @@ impl Store {
         self.read(|connection| one(connection, "name = ?1", &[&name]))
     }
 
-    /// The user of an id.
-    pub fn user_of_id(&self, id: UserId) -> Result<Option<UserRecord>> {
-        self.read(|connection| one(connection, "id = ?1", &[&id.to_string()]))
-    }
-
     /// The user that an OpenID provider calls so.
     pub fn user_of_oidc(&self, who: &OidcSubject) -> Result<Option<UserRecord>> {
         self.read(|connection| {

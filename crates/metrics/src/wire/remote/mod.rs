@@ -144,7 +144,11 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Unreadable`]: nothing of it can be taken.
-    pub fn decode_unpacked(&mut self, version: Version, message: &[u8]) -> Result<Decoded, Unreadable> {
+    pub(crate) fn decode_unpacked(
+        &mut self,
+        version: Version,
+        message: &[u8],
+    ) -> Result<Decoded, Unreadable> {
         if message.len() > self.limits.message_bytes {
             return Err(Unreadable::TooMuch { what: "bytes", limit: self.limits.message_bytes });
         }

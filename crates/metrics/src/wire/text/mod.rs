@@ -41,7 +41,7 @@ text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
 impl Format {
     /// The format a `Content-Type` stands for; `None` for one that is none of both, which is not guessed at.
-    pub fn of_content_type(content_type: &str) -> Option<Self> {
+    pub(crate) fn of_content_type(content_type: &str) -> Option<Self> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             kind if kind.eq_ignore_ascii_case("application/openmetrics-text") => Some(Self::OpenMetrics),
             kind if kind.eq_ignore_ascii_case("text/plain") => Some(Self::Prometheus),

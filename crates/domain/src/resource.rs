@@ -62,6 +62,10 @@ impl PartialOrd for ServiceName {
 
 impl ServiceName {
     /// Checks and takes a name.
+    ///
+    /// # Errors
+    ///
+    /// Where it is longer than 40 bytes, or no lower-case letter followed by lower-case letters, digits and inner hyphens.
     pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
         let text = text.into();
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

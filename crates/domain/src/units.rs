@@ -112,6 +112,10 @@ impl FromStr for Bytes {
 pub const DURATION_MAX: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Reads a duration such as `250ms`, `1.5s`, `2m`, `1h`, `7d`; at most [`DURATION_MAX`].
+///
+/// # Errors
+///
+/// Where it is none, or longer.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let error = || UnitError {
         text: text.to_owned(),
@@ -188,6 +192,10 @@ pub mod duration_ms {
     use std::time::Duration;
 
     /// Writes whole milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
     }
@@ -207,6 +215,10 @@ pub mod duration_ms {
     }
 
     /// Reads milliseconds, or text with a unit.
+    ///
+    /// # Errors
+    ///
+    /// Where it is neither.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         struct Visitor;
         impl serde::de::Visitor<'_> for Visitor {

@@ -16,6 +16,10 @@ use domain::{
 use store::HealthRecord;
 
 /// What the gateway asks of the running loops.
+///
+/// # Errors
+///
+/// A method that may fail says by its [`ControlError`] which answer a client gets, and why.
 pub trait Control: Send + Sync {
     /// The latest snapshot; `None` before the first.
     fn snapshot(&self) -> Option<Arc<Snapshot>>;

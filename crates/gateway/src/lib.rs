@@ -9,6 +9,11 @@
 //!
 //! Beside it, OTLP in by gRPC and HTTP on ports of their own ([`otlp`]).
 
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "`Control` and `Access` say once what all their methods fail with"
+)]
+
 pub mod access;
 mod api;
 mod auditing;

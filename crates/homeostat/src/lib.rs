@@ -2,6 +2,7 @@
 //!
 //! In: the command line. Out: processes. The loops are in `heal` and `chaos`; nothing is decided here.
 
+#![allow(clippy::missing_errors_doc, reason = "a program: what is public is so for its own tests")]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod alerts;

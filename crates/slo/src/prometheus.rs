@@ -81,6 +81,10 @@ const INFO: &str = "sloth_slo_info";
 
 impl RuleFile {
     /// The rules of objectives, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`] for the first objective that Prometheus does not have the events of.
     pub fn of<'a>(
         objectives: impl IntoIterator<Item = &'a Objective>,
         provenance: &Provenance,

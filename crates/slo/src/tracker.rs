@@ -126,6 +126,10 @@ impl Tracker {
     }
 
     /// Takes up what was saved. Alerts the objective no longer has are forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`RestoreError`] where it was saved by a newer version, for other slices of time, or is damaged.
     pub fn restore(objective: Arc<Objective>, saved: Saved, now: Time) -> Result<Self, RestoreError> {
         let mut tracker = Self::new(objective);
         let wanted = tracker.objective.budgeting.cell().get();

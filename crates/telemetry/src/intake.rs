@@ -159,11 +159,19 @@ impl Intake {
     }
 
     /// Takes in an `ExportTraceServiceRequest`: all of it or nothing, but for spans without usable ids.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Refusal`] but that of the disk, which [`Admission::durable`] tells.
     pub fn traces(&self, request: &[u8]) -> Result<Admission, Refusal> {
         self.take(Signal::Spans, request)
     }
 
     /// Takes in an `ExportLogsServiceRequest`: all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`traces`](Self::traces).
     pub fn logs(&self, request: &[u8]) -> Result<Admission, Refusal> {
         self.take(Signal::Logs, request)
     }

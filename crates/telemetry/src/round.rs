@@ -59,6 +59,10 @@ impl Durable {
     }
 
     /// Blocks until the disk has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Disk`] where the disk did not take it, [`Refusal::Closing`] where the store closed before.
     pub fn wait(self) -> Result<(), Refusal> {
         let Some(round) = &self.round else { return Ok(()) };
         let mut state = round.lock();

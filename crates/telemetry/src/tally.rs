@@ -220,6 +220,10 @@ impl Telemetry {
     /// what comes from now on.
     ///
     /// Committing waits meanwhile: call it before senders are let in.
+    ///
+    /// # Errors
+    ///
+    /// Where what was committed after that place cannot be read.
     pub fn tally(&self, watched: Vec<Watched>, after: Option<Place>) -> io::Result<Caught> {
         let mut tally = lock(&self.open.tally);
         let view = self.open.tiers.view();

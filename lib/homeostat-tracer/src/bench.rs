@@ -70,6 +70,10 @@ const CHILDREN: usize = 100;
 const REQUESTS: usize = 20_000;
 
 /// Measures for about a second, on one thread; other threads of the machine make it slower.
+///
+/// # Errors
+///
+/// Where no tracer can be built.
 pub fn measure() -> Result<Report, BuildError> {
     let keeps_all = Tracer::builder("bench").sampler(Sampler::Always).transport(Nowhere).build()?;
     let adaptive = Tracer::builder("bench").sampler(Sampler::adaptive()).transport(Nowhere).build()?;

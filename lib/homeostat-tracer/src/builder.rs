@@ -184,6 +184,10 @@ impl Builder {
     }
 
     /// Checks the settings, measures what a span costs here (about 3 ms) and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where a setting makes no sense, or no thread can be started.
     pub fn build(mut self) -> Result<Tracer, BuildError> {
         self.check()?;
         let transport = match self.transport.take() {

@@ -72,6 +72,10 @@ thread_local! {
 
 /// Makes `tracer` the one that [`root`] and adapters without a tracer of their own use. The first call wins;
 /// a later one gets its tracer back.
+///
+/// # Errors
+///
+/// The tracer, where another one was installed before.
 pub fn install(tracer: Tracer) -> Result<(), Tracer> {
     GLOBAL.set(tracer)
 }
@@ -129,12 +133,20 @@ impl Tracer {
     }
 
     /// Waits until everything that had ended when it was called is exported or given up, at most `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError`] where the deadline came first.
     pub fn flush(&self, deadline: Duration) -> Result<(), FlushError> {
         self.inner.collector.flush(deadline)
     }
 
     /// Takes no more spans, flushes for at most `deadline`, and ends the export threads. What is left then is
     /// counted as dropped, [`Reason::Closed`]. A second call only waits.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError`] where the deadline came first.
     pub fn shutdown(&self, deadline: Duration) -> Result<(), FlushError> {
         self.inner.closed.store(true, Ordering::SeqCst);
         self.inner.collector.close(deadline)

@@ -103,6 +103,10 @@ pub enum Refusal {
 }
 
 /// Plans one fault.
+///
+/// # Errors
+///
+/// Every reason why it cannot be injected there.
 pub fn plan_fault(
     fault: &Fault,
     experiment: ExperimentId,
@@ -144,6 +148,10 @@ pub fn plan_fault(
 }
 
 /// Plans what a person asked for, in their words.
+///
+/// # Errors
+///
+/// Every reason why one of the actions cannot be done.
 pub fn plan_operation(
     actions: Vec<Action>,
     why: String,

@@ -84,6 +84,11 @@ impl Default for AccessConfig {
 }
 
 /// Users, tokens and sessions. Cheap to clone; all clones are one.
+///
+/// # Errors
+///
+/// Every method that returns a `Result` fails with [`AccessError::Store`] where the store does; what else is refused, its
+/// [`AccessError`] says in a sentence for who asked.
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
@@ -147,7 +152,7 @@ impl Access {
     }
 
     /// Whether second factors can be enrolled: they are sealed under a key.
-    pub fn can_enrol(&self) -> bool {
+    pub(crate) fn can_enrol(&self) -> bool {
         self.inner.config.key.is_some()
     }
 

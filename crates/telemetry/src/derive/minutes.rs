@@ -153,6 +153,10 @@ impl Minutes {
     }
 
     /// From bytes, which may be anything.
+    ///
+    /// # Errors
+    ///
+    /// [`MinutesError`] where they are damaged, or of a later version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MinutesError> {
         let (body, checksum) = bytes.split_last_chunk::<4>().ok_or(MinutesError::Damaged)?;
         let rest = body.strip_prefix(MAGIC).ok_or(MinutesError::Damaged)?;

@@ -116,6 +116,10 @@ pub(crate) fn now_unix_nano() -> u64 {
 impl Telemetry {
     /// The series that had calls in a range (end exclusive), by service, name and kind, each with the sum of its
     /// calls.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Empty`] where the range has no length.
     pub fn series(&self, filter: &SeriesFilter, range: Range<u64>) -> Result<Vec<Series>, WindowError> {
         let window = Window::whole(range.start, range.end)?;
         Ok(read::series(self.derived().ask(|state, now| state.take_series(filter, window, now))))
@@ -140,14 +144,13 @@ impl Telemetry {
     }
 
     /// The service map of a range (end exclusive): who called whom, by caller and callee.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Empty`] where the range has no length.
     pub fn dependencies(&self, range: Range<u64>) -> Result<Vec<Dependency>, WindowError> {
         let window = Window::whole(range.start, range.end)?;
         Ok(read::dependencies(self.derived().ask(|state, now| state.take_edges(window, now, |_| true))))
-    }
-
-    /// What was not counted, or not where one would look for it.
-    pub fn derived_counters(&self) -> DerivedCounters {
-        self.derived().ask(|state, _| state.counters)
     }
 
     /// Span metrics and service graph for a scrape, in Prometheus' text format; see the module `prometheus` for names

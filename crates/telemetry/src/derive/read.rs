@@ -74,6 +74,10 @@ pub enum WindowError {
 impl Window {
     /// A window from `from` to `to` (exclusive), nanoseconds since 1970, widened to whole seconds, in steps of whole
     /// seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError`] where it has no length, steps below a second, or too many of them.
     pub fn new(from_unix_nano: u64, to_unix_nano: u64, step: Duration) -> Result<Self, WindowError> {
         let step = step.as_secs();
         if step == 0 {
@@ -91,6 +95,10 @@ impl Window {
     }
 
     /// All of it as one step.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Empty`] where it has no length.
     pub fn whole(from_unix_nano: u64, to_unix_nano: u64) -> Result<Self, WindowError> {
         let (from, to) = (from_unix_nano / NANOS, to_unix_nano.div_ceil(NANOS));
         Self::new(from_unix_nano, to_unix_nano, Duration::from_secs(to.saturating_sub(from).max(1)))

@@ -47,6 +47,10 @@ impl ObjectStorage {
     pub const BUILT_IN: bool = cfg!(feature = "object-storage");
 
     /// Whether what is said makes sense, and this program can do it. Nothing is asked of anybody.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectStorageError`] names what does not.
     pub fn check(&self) -> Result<(), ObjectStorageError> {
         self.place()?;
         self.authority()?;

@@ -185,6 +185,10 @@ pub(crate) struct Open {
 
 impl Telemetry {
     /// Opens the store in a directory: takes what earlier processes left, cuts off what a crash tore, and is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: another process has the directory, its files cannot be used, or its bucket is another one.
     pub fn open(config: Config) -> Result<Self, OpenError> {
         let hot = config.dir.join("hot");
         fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
@@ -270,6 +274,10 @@ impl Telemetry {
     }
 
     /// Compacts everything that is on disk now, due or not. What is under way to the disk stays hot.
+    ///
+    /// # Errors
+    ///
+    /// Where a file cannot be read or written; what was compacted before stays so.
     pub fn compact(&self) -> io::Result<()> {
         self.open.shared.seal();
         while self.open.work.compact(Take::All)? {}
@@ -303,6 +311,10 @@ impl Telemetry {
     }
 
     /// The spans of a trace by start, a span that was sent twice once; empty where there is no such trace.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn trace(&self, id: TraceId) -> Result<Vec<Span>, ReadError> {
         let view = self.open.tiers.view();
         let mut spans = Vec::new();
@@ -318,6 +330,10 @@ impl Telemetry {
 
     /// The traces with the newest matching spans, newest first, each with the start of that span (nanoseconds since
     /// 1970).
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn search(&self, filter: &TraceFilter) -> Result<Vec<(TraceId, u64)>, ReadError> {
         let view = self.open.tiers.view();
         let mut found = Found::new(filter.limit);
@@ -335,6 +351,10 @@ impl Telemetry {
 
     /// Shows every span that matches, in no order, a span that was sent twice twice. All of them: the filter's limit,
     /// which is one of traces, is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn each_match(&self, filter: &TraceFilter, mut each: impl FnMut(Span)) -> Result<(), ReadError> {
         let view = self.open.tiers.view();
         for unit in &view.cold {
@@ -348,6 +368,10 @@ impl Telemetry {
 
     /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
     /// an audit of acknowledged spans compares against.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
         let view = self.open.tiers.view();
         for unit in &view.cold {
@@ -360,6 +384,10 @@ impl Telemetry {
     }
 
     /// The newest matching log records, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LogRecord>, ReadError> {
         let view = self.open.tiers.view();
         let mut records = Vec::new();

@@ -52,6 +52,10 @@ impl Settling {
 }
 
 /// Measures for half a minute, with two threads that make roots and one that looks.
+///
+/// # Errors
+///
+/// Where no tracer can be built.
 pub fn measure() -> Result<Settling, BuildError> {
     let budget = Adaptive { overhead: 1.0, spans_per_second: Some(LIMIT), ..Adaptive::default() };
     let tracer = Tracer::builder("bench").sampler(Sampler::Adaptive(budget)).transport(Nowhere).build()?;

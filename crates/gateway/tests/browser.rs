@@ -12,7 +12,7 @@ use support::server::{Kept, Server, start, start_with_metrics, start_with_traces
 use support::traces::{self, LARGE, trace_id};
 
 /// How long one start of the browser may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Runs headless Chromium on `url`; `None` where there is none. It is ended when it takes too long: the page
 /// keeps a connection open for live updates, so the browser is told how long to look at most.

@@ -103,7 +103,8 @@ fn a_service_tells_how_it_is_with_the_rule_and_null_for_what_is_unknown() {
     assert_eq!((health["service"].as_str(), health["status"].as_str()), (Some("cart"), Some("degraded")));
     assert!((30.0..37.0).contains(&health["error_rate_percent"].as_f64().unwrap()), "{health:#}");
     assert!((100.0..600.0).contains(&health["average_latency_ms"].as_f64().unwrap()), "{health:#}");
-    assert!((115.0..125.0).contains(&health["requests_per_minute"].as_f64().unwrap()), "{health:#}");
+    // Two a second until the server was started: the longer that takes, the more of the last five minutes are without.
+    assert!((90.0..125.0).contains(&health["requests_per_minute"].as_f64().unwrap()), "{health:#}");
     assert!((80.0..99.0).contains(&health["availability_percent"].as_f64().unwrap()), "{health:#}");
     assert!(health["last_deployment"]["title"].as_str().unwrap().contains("2.0.0"), "{health:#}");
     assert_eq!(

@@ -154,15 +154,21 @@ impl Calibration {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ticks_measure_what_the_monotonic_clock_measures() {
+    /// How far ticks and the monotonic clock are apart over 20 ms.
+    fn apart() -> Duration {
         let mut calibration = Calibration::measure();
         let (from, started) = (ticks(), Instant::now());
         while started.elapsed() < Duration::from_millis(20) {}
         let (to, real) = (ticks(), started.elapsed());
         calibration.renew();
-        let measured = Duration::from_nanos(calibration.nanos(to - from));
-        assert!(measured.abs_diff(real) < Duration::from_millis(2), "{measured:?} {real:?}");
+        Duration::from_nanos(calibration.nanos(to - from)).abs_diff(real)
+    }
+
+    #[test]
+    fn ticks_measure_what_the_monotonic_clock_measures() {
+        // A thread may lose its processor between two looks at two clocks: what counts is the best of several.
+        let apart: Vec<_> = (0..10).map(|_| apart()).collect();
+        assert!(apart.iter().min() < Some(&Duration::from_millis(2)), "{apart:?}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long an effect may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long an effect, a script or a start of the browser may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Keys by the code points that WebDriver gives them.
 pub(crate) const ENTER: &str = "\u{e007}";
@@ -68,7 +68,9 @@ impl Browser {
             format!("--blink-settings=preferredColorScheme={scheme}"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
-        let options = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
+        // Unasked, a script has 30 s: axe-core on a large page may need longer.
+        let timeouts = json!({"script": LIMIT.as_millis(), "pageLoad": LIMIT.as_millis()});
+        let options = json!({"capabilities": {"alwaysMatch": {"timeouts": timeouts, "goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
         let mut browser =
             Self { driver, agent, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
         let answer = browser.post("", options);

@@ -112,10 +112,14 @@ fn up_to_down() {
         assert_eq!(instance["pid"], fleet.pid(name), "{instance:#}");
     }
 
-    let logs = fleet.run(&["logs", "ticker"]).done().out;
-    let mut lines: Vec<&str> = logs.lines().collect();
-    lines.sort_unstable();
-    assert_eq!(lines, ["ticker-0 | ticker-0 says hello", "ticker-1 | ticker-1 says hello"]);
+    // What they say is on its way for a moment.
+    until("both tickers are heard", || {
+        let logs = fleet.run(&["logs", "ticker"]).done().out;
+        let mut lines: Vec<&str> = logs.lines().collect();
+        lines.sort_unstable();
+        let heard = lines == ["ticker-0 | ticker-0 says hello", "ticker-1 | ticker-1 says hello"];
+        if heard { Ok(()) } else { Err(format!("{lines:?}")) }
+    });
 
     // The same again changes nothing.
     let before = pids(&fleet);

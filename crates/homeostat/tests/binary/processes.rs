@@ -84,7 +84,7 @@ pub(crate) fn runs(pid: u32) -> bool {
 /// SIGKILL, and waits until it has ended. A process that is gone already is well.
 pub(crate) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while runs(pid) {
         assert!(Instant::now() < deadline, "process {pid} survives SIGKILL");
         std::thread::sleep(Duration::from_millis(1));

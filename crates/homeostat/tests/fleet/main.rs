@@ -19,7 +19,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// Far above what anything here takes, also on a machine that compiles at the same time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[track_caller]
 fn until(what: &str, mut done: impl FnMut() -> bool) {

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::fleet::{Fleet, Test, fault, kill, named, runs, step, token, until};
 
-/// Would use a whole core, and is held to less.
-const BUSY: &str = "  busy:\n    command: [\"{homeostat}\", service, busy]\n    limits: {cpu: 0.3}\n";
+/// Would use a whole core, and is held to far less: to so little that a machine with other work has it.
+const BUSY: &str = "  busy:\n    command: [\"{homeostat}\", service, busy]\n    limits: {cpu: 0.05}\n";
 /// Takes 1 MiB at every request, up to the limit.
 const CART: &str = "  cart:\n    command: [\"{homeostat}\", service, serve]\n    listens: http\n    limits: {cpu: 0.4, memory: 48MiB}\n    restart: {settled: 50ms}\n";
 
@@ -91,17 +91,17 @@ fn quota_holds() {
     if !held(&fleet) {
         return;
     }
-    uses(&fleet, "busy-0", 0.2..0.45);
+    uses(&fleet, "busy-0", 0.03..0.08);
 }
 
 fn reference() {
     let dir = tempfile::tempdir().unwrap();
     let provider = provider::ProcessProvider::open(dir.path()).unwrap();
-    let declared = crate::fleet::declared(BUSY);
+    let declared = crate::fleet::declared(&BUSY.replace("cpu: 0.05", "cpu: 0.01"));
     let cpu_limits = domain::CpuLimits::Reference;
     provider.up(&domain::Infrastructure { cpu_limits, ..declared }).unwrap();
     let fleet = Fleet { dir, provider };
-    until("it uses more than its 0.3 cores", || (used(&fleet, "busy-0")? > 0.45).then_some(()));
+    until("it uses more than its 0.01 cores", || (used(&fleet, "busy-0")? > 0.02).then_some(()));
     let capabilities = fleet.provider.capabilities();
     for by in [&capabilities.cpu_limit, &capabilities.host_stress] {
         let why = by.unavailable().expect("it is refused");
@@ -120,26 +120,26 @@ fn quota_is_raised_and_put_back() {
     let before = fleet.ask(json!({"attribute": {"attribute": attribute}})).unwrap();
     let captured = Captured::Attribute {
         attribute: attribute.clone(),
-        value: AttributeValue::Cpu(Some(Cores(0.3))),
+        value: AttributeValue::Cpu(Some(Cores(0.05))),
         generation: before["generation"].as_u64().unwrap(),
     };
     let raise = Step {
-        action: Action::SetCpuLimit { service: named("busy-0").service, limit: Cores(0.6) },
+        action: Action::SetCpuLimit { service: named("busy-0").service, limit: Cores(0.15) },
         undo: Undo::Exact,
         timeout: Duration::from_secs(5),
     };
     let token = token();
     assert_eq!(fleet.provider.prove(token, &raise, &captured).unwrap(), Effect::Absent);
-    let (to, expected) = (AttributeValue::Cpu(Some(Cores(0.6))), before["generation"].clone());
+    let (to, expected) = (AttributeValue::Cpu(Some(Cores(0.15))), before["generation"].clone());
     fleet
         .ask(json!({"set": {"attribute": attribute, "value": to, "expected": expected, "token": token}}))
         .unwrap();
     assert_eq!(fleet.provider.prove(token, &raise, &captured).unwrap(), Effect::Present);
-    uses(&fleet, "busy-0", 0.45..0.75);
+    uses(&fleet, "busy-0", 0.1..0.2);
     assert_eq!(fleet.provider.undo(token, &raise, &captured).unwrap(), Undone::Restored);
     let after = fleet.ask(json!({"attribute": {"attribute": attribute}})).unwrap();
     assert_eq!(after["value"], before["value"], "exactly what was captured");
-    uses(&fleet, "busy-0", 0.2..0.45);
+    uses(&fleet, "busy-0", 0.03..0.08);
     assert_eq!(fleet.pid("busy-0"), pid, "it was the same process all the time");
 }
 
@@ -194,7 +194,8 @@ fn volume_has_room() {
 }
 
 fn host_cpu_stress() {
-    let fleet = Fleet::up(CART);
+    // A machine with other work has that much to give.
+    let fleet = Fleet::up(&CART.replace("cpu: 0.4", "cpu: 0.2"));
     let pid = fleet.ready("cart-0");
     if !held(&fleet) {
         return;
@@ -215,7 +216,7 @@ fn host_cpu_stress() {
     fleet.ready("cart-0");
     felt("the load is measured again");
     let cores = used(&fleet, "cart-0").unwrap();
-    assert!(cores < 0.5, "{cores} cores of 0.4: it takes from the instance and not from the machine");
+    assert!(cores < 0.3, "{cores} cores of 0.2: it takes from the instance and not from the machine");
     assert_eq!(fleet.provider.undo(token, &step(&fault), &captured).unwrap(), Undone::Restored);
     until("the instance is calm", || (used(&fleet, "cart-0")? < 0.1).then_some(()));
     assert_eq!(fleet.provider.leftovers().unwrap(), Vec::<String>::new());

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_release_that_cannot_be_run_is_refused_before_anything_is_touched", refused),
 ];
 
+/// An instance that stands still for a while, as the machine may, is ready all the same.
 const WEB: &str = r#"
   web:
     command: ["{homeostat}", service, serve]
@@ -21,7 +22,7 @@ const WEB: &str = r#"
     replicas: 2
     listens: http
     environment: { FLAVOUR: plain, OTEL_RESOURCE_ATTRIBUTES: "team=shop,service.version=0" }
-    readiness: { http: /, interval: 50ms, timeout: 500ms, failures: 1 }
+    readiness: { http: /, interval: 50ms, timeout: 20s, failures: 1 }
     stop_timeout: 200ms
 "#;
 

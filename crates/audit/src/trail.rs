@@ -245,11 +245,8 @@ impl Audit {
     /// Where what was to be removed is not as it was written, or the disk refused. What an earlier call could not finish is
     /// finished by the next.
     pub fn remove_before(&self, before_us: i64) -> Result<Option<Removed>> {
+        self.finish_removal()?;
         let shared = &self.writer.shared;
-        if shared.ask(Asked::Leftover)? {
-            let record = NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", Outcome::Done);
-            self.append(record.detail("what an earlier removal had left is gone as well"))?;
-        }
         let (first, until) = {
             let index = shared.index.read().unwrap_or_else(PoisonError::into_inner);
             (index.first(), index.removable_before(seconds(before_us)))
@@ -272,6 +269,21 @@ impl Audit {
             return Err(error);
         }
         Ok(Some(removed))
+    }
+
+    /// Removes what an earlier [`remove_before`](Self::remove_before) could not, whatever may be kept by now: those records
+    /// are no part of the log any more. It is recorded; whether there was something.
+    ///
+    /// # Errors
+    ///
+    /// Where the disk refused again; the next call, or start, tries it once more.
+    pub fn finish_removal(&self) -> Result<bool> {
+        if !self.writer.shared.ask(Asked::Leftover)? {
+            return Ok(false);
+        }
+        let record = NewRecord::new("homeostat", Via::Server, REMOVED, "audit/log", Outcome::Done);
+        self.append(record.detail("what an earlier removal had left is gone as well"))?;
+        Ok(true)
     }
 
     /// From now on a segment whose first record is this old is followed by another ([`Options::segment_age`]).

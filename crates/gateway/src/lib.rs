@@ -40,6 +40,7 @@ mod problem;
 mod prometheus;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
+mod purging;
 #[cfg(test)]
 mod reference;
 mod routes;
@@ -115,6 +116,7 @@ pub use graphql::schema_text as graphql_schema;
 pub use listen::{ConnectionLimits, Listening, is_loopback};
 pub use notify::{Notice, Receiver, Webhook, WebhookCounts, WebhookError};
 pub use prometheus::ScrapeTargets;
+pub use purging::PurgeableTraces;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
 pub use tls::{
     CertificateFacts, Concern, ENDS_SOON, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles,

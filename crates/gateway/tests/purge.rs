@@ -76,6 +76,10 @@ fn what_takes_longer_than_a_request_may_is_said_and_goes_by_the_next_one() {
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Server::of(serve(listener, store, fleet.clone(), config(clock)).unwrap(), fleet);
+    let said = server.post(PURGE, json!({"older_than": "30d", "kinds": ["issues"], "dry_run": true})).json();
+    let counted = said["issues"].as_u64().unwrap();
+    assert_eq!(said["complete"], false, "{said}");
+    assert!(counted > 0 && counted < ISSUES, "at least so many: {said}");
     let (mut removed, mut rounds) = (0, 0);
     loop {
         rounds += 1;
@@ -121,4 +125,73 @@ fn what_was_recorded_is_not_recorded_again_by_the_next_start() {
     let purges = Filter { action: Some("records.purge".to_owned()), ..Filter::default() };
     assert_eq!(audit.query(&purges).unwrap().records.len(), 1);
     assert_eq!(server.fleet.store.unrecorded_purges().unwrap().notes, []);
+}
+
+/// A clock that is two months ahead, so that what is archived now is old.
+#[derive(Debug)]
+struct Later(MachineClock);
+
+impl Clock for Later {
+    fn now(&self) -> Time {
+        self.0.now().plus(Store::PURGE_AGE_MIN * 2)
+    }
+
+    fn wait(&self, duration: Duration) {
+        self.0.wait(duration);
+    }
+}
+
+/// A server two months later with these traces in its archive.
+fn with_archived(traces: &[u128]) -> Server {
+    let (store, clock) = (Store::in_memory().unwrap(), Arc::new(Later(MachineClock::start())));
+    let dir = tempfile::tempdir().unwrap();
+    let spans = telemetry::Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
+    let fleet = Arc::new(Fleet::new(store.clone(), clock.clone()));
+    let config = gateway::GatewayConfig { telemetry: Some(spans), ..config(clock) };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server::of(serve(listener, store, fleet.clone(), config).unwrap(), fleet).keeping(dir);
+    for trace in traces {
+        let id = format!("{trace:032x}");
+        let span = json!({"traceId": id, "spanId": "0000000000000001", "name": "GET /buy",
+            "startTimeUnixNano": "1000", "endTimeUnixNano": "2000"});
+        let sent = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+        assert_eq!(server.post("/api/v3/observability/trace", sent).status, 201);
+        assert_eq!(server.write("POST", &format!("/api/v3/observability/archive/{id}"), "").status, 200);
+    }
+    server
+}
+
+#[test]
+fn archived_traces_go_where_they_are_named_but_for_those_that_an_open_issue_cites() {
+    let server = with_archived(&[1, 2, 3]);
+    let store = &server.fleet.store;
+    let old = server.fleet.clock.now().minus(Store::PURGE_AGE_MIN * 2);
+    let cites = |seed, trace: u128, closed_at| {
+        let issue = closed(IdSource::seeded(seed).next(old), old);
+        let description = format!("slow, as in trace {trace:032x}");
+        store.save_issue(&Issue { closed_at, description, ..issue }).unwrap();
+    };
+    cites(1, 1, None);
+    cites(2, 2, Some(old));
+    let asked = |body| server.post(PURGE, body).json();
+    let unnamed = asked(json!({"older_than": "30d", "dry_run": true}));
+    assert_eq!(unnamed["archived_traces"], 0, "somebody may have archived one for good: {unnamed}");
+    let young = asked(json!({"older_than": "90d", "kinds": ["traces"], "dry_run": true}));
+    assert_eq!(young["archived_traces"], 0, "{young}");
+    let said = asked(json!({"older_than": "30d", "kinds": ["traces"], "dry_run": true}));
+    assert_eq!((&said["archived_traces"], &said["complete"]), (&json!(2), &json!(true)), "{said}");
+    let removed = asked(json!({"older_than": "30d", "kinds": ["traces"]}));
+    assert_eq!((&removed["archived_traces"], &removed["complete"]), (&json!(2), &json!(true)), "{removed}");
+    assert!(removed["given_back_bytes"].as_u64() >= Some(8192), "{removed}");
+    let left = server.get("/api/v3/observability/archive").json();
+    assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+    assert_eq!(left[0]["trace_id"], format!("{:032x}", 1));
+}
+
+#[test]
+fn traces_are_not_purged_where_none_are_kept() {
+    let server = start(scene::busy);
+    let refused = server.post(PURGE, json!({"older_than": "30d", "kinds": ["traces"], "dry_run": true}));
+    assert_problem(&refused, 503, "no_telemetry");
+    assert_eq!(server.post(PURGE, json!({"older_than": "30d", "dry_run": true})).status, 200);
 }

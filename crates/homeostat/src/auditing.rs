@@ -182,6 +182,10 @@ impl Keeper {
             return;
         };
         if age == 0 {
+            // Kept for ever from now on; what is no part of the log any more still goes.
+            if let Err(error) = self.audit.finish_removal() {
+                log::error!("what was left of audit records that are over is not removed: {error}");
+            }
             return;
         }
         match self.audit.remove_before(self.clock.now().wall_us.saturating_sub(age)) {
@@ -422,6 +426,38 @@ mod tests {
         days.store(31, Ordering::Relaxed);
         keeper.tick();
         assert_eq!(audit.status().first, 2, "the two of the first file are gone");
+    }
+
+    #[test]
+    fn what_could_not_be_removed_goes_later_also_when_all_is_kept_by_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::take_over(dir.path(), &SystemClock).unwrap();
+        let day_us = DAY.as_micros() as u64;
+        let clock = Arc::new(Standing(AtomicU64::new(100 * day_us)));
+        let small = Options { segment_bytes: 1, ..options(&store, 30).unwrap() };
+        let audit = Audit::open_with(dir.path(), clock.clone(), small).unwrap();
+        let noted = || NewRecord::new("ada", Via::Server, Action::new("test.noted"), "cart", Outcome::Done);
+        for _ in 0..3 {
+            audit.append(noted()).unwrap();
+        }
+        clock.0.store(145 * day_us, Ordering::Relaxed);
+        let files = dir.path().join("audit/log").read_dir().unwrap().map(|file| file.unwrap().path());
+        let oldest = files.min().unwrap();
+        // In the way of the file that takes the place of the checkpoints.
+        let in_the_way = dir.path().join("audit/checkpoints.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let days = Arc::new(AtomicU64::new(30));
+        let mut keeper = Keeper::new(audit.clone(), store, clock, Arc::clone(&days));
+        keeper.tick();
+        assert!(audit.status().first > 0 && oldest.exists(), "signed away, and still there");
+        days.store(0, Ordering::Relaxed);
+        keeper.tick();
+        assert!(oldest.exists());
+        std::fs::remove_dir(&in_the_way).unwrap();
+        keeper.retention_due = Instant::now();
+        keeper.tick();
+        assert!(!oldest.exists());
+        assert!(audit::verify(dir.path(), &audit::Trusted::default()).unwrap().holds());
     }
 
     /// A wall clock that stands where it is put.

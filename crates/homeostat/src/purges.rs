@@ -1,11 +1,15 @@
 //! Purges in the audit trail: what one removed is recorded also where its process ended half-way.
 //!
-//! In: the notes of purges that the database has ([`PurgeNote`]). Out: a record of each that the trail does not have yet.
+//! In: the notes of purges that the database has ([`PurgeNote`]). Out: a record of each that the trail does not have yet. A note
+//! that names archived traces was not finished: which of those are gone is looked up first.
 
 use std::path::Path;
 
 use audit::{Action, Audit, AuditError, Filter, NewRecord, Outcome, Via};
 use store::{PurgeMode, PurgeNote, Store, StoreError, purge_told};
+
+/// Where spans lie in a data directory.
+pub(crate) const TELEMETRY: &str = "telemetry";
 
 /// What a purge is called in the trail, by whichever way it was asked for.
 pub(crate) const ACTION: Action = Action::new("records.purge");
@@ -17,16 +21,22 @@ pub(crate) enum RecordError {
     Store(#[from] StoreError),
     #[error("what a purge removed is not recorded")]
     Audit(#[from] AuditError),
+    #[error("which archived traces a purge removed is not known")]
+    Archive(#[from] std::io::Error),
 }
 
-/// Records the purges of an earlier process that nobody recorded. None may run meanwhile. What cannot be read is said and
-/// left: it keeps nobody from the others.
+/// Records the purges of an earlier process that nobody recorded. None may run meanwhile, and nobody has archived traces open
+/// yet. What cannot be read is said and left: it keeps nobody from the others.
 pub(crate) fn record_unrecorded(dir: &Path, store: &Store, trail: &Audit) -> Result<(), RecordError> {
     let unrecorded = store.unrecorded_purges()?;
     for error in &unrecorded.unreadable {
         log::error!("what a purge removed is not recorded: {}", act::in_full(error));
     }
-    for note in unrecorded.notes {
+    for mut note in unrecorded.notes {
+        if !note.going.is_empty() {
+            let gone = telemetry::archived_gone(&dir.join(TELEMETRY), &note.going)?;
+            store.settle_purge(&mut note, gone)?;
+        }
         if !is_recorded(trail, &note)? {
             trail.append(of(dir, &note))?;
         }
@@ -107,7 +117,7 @@ mod tests {
             let (id, kinds) = (ids.next(now), vec![RecordKind::Issues]);
             let order = PurgeOrder { id, now, age: Store::PURGE_AGE_MIN, kinds, who: "ada".to_owned() };
             let flow = |_: &_| if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-            (id, store.purge(&order, flow).unwrap().removed.issues)
+            (id, store.purge(&order, None, flow).unwrap().removed.issues)
         };
         // One stopped after its first transaction, one done; of neither did anybody say anything.
         let (first, second) = (purge(true), purge(false));
@@ -135,6 +145,7 @@ mod tests {
             age: Store::PURGE_AGE_MIN,
             kinds: vec![RecordKind::Issues],
             removed: store::Pruned { issues: 3, ..Default::default() },
+            going: Vec::new(),
             whole: false,
         };
         let record = of(dir.path(), &half);
@@ -142,5 +153,31 @@ mod tests {
         let newest = trail.query(&Filter::default()).unwrap().records.remove(0);
         assert_eq!(newest.outcome, Outcome::Failed);
         assert!(newest.detail.unwrap().contains("ended half-way"));
+    }
+
+    #[test]
+    fn of_archived_traces_that_were_going_those_that_are_gone_are_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::take_over(dir.path(), &SystemClock).unwrap();
+        let trail = Audit::open(dir.path(), Arc::new(SystemClock)).unwrap();
+        let archive = dir.path().join(TELEMETRY).join("archive");
+        std::fs::create_dir_all(&archive).unwrap();
+        std::fs::write(archive.join("stays"), "").unwrap();
+        let now = SystemClock.now();
+        let note = PurgeNote {
+            id: IdSource::seeded(7).next(now),
+            who: "ada".to_owned(),
+            asked_us: now.wall_us,
+            age: Store::PURGE_AGE_MIN,
+            kinds: vec![RecordKind::Traces],
+            removed: store::Pruned { traces: 100, ..Default::default() },
+            going: ["gone", "stays", "gone too"].map(str::to_owned).to_vec(),
+            whole: false,
+        };
+        store.put_document(&format!("purge/{}", note.id), &serde_json::to_string(&note).unwrap()).unwrap();
+        record_unrecorded(dir.path(), &store, &trail).unwrap();
+        let told = trail.query(&Filter::default()).unwrap().records.remove(0);
+        assert!(told.why.unwrap().ends_with(": 102 archived traces removed"));
+        assert_eq!(store.unrecorded_purges().unwrap().notes, []);
     }
 }

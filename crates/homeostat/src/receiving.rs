@@ -50,7 +50,7 @@ impl Receiving {
             return Ok(None);
         }
         allocator::keep_freed_memory();
-        let telemetry = Telemetry::open(config.telemetry.store(&dir.join("telemetry")))?;
+        let telemetry = Telemetry::open(config.telemetry.store(&dir.join(crate::purges::TELEMETRY)))?;
         for damaged in telemetry.damaged() {
             log::error!(
                 "the spans in {} are left out: {}; its files are kept with .damaged behind their names",

@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::error::{Result, StoreError};
+use crate::room::INCREMENTAL;
 use crate::schema;
 use crate::store::{BUSY_TIMEOUT, DATABASE};
 
@@ -38,6 +39,12 @@ pub fn copy(dir: &Path, to: &Path) -> Result<bool> {
         path: to.to_owned(),
         source: std::io::ErrorKind::InvalidInput.into(),
     })?;
+    // Of the copy: what is copied cannot become so in its place. Where it is so already, it would be written to.
+    if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0)).map_err(named)?
+        != INCREMENTAL
+    {
+        connection.pragma_update(None, "auto_vacuum", INCREMENTAL).map_err(named)?;
+    }
     connection.execute("VACUUM INTO ?1", [target]).map_err(named)?;
     Ok(true)
 }

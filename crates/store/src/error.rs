@@ -47,6 +47,12 @@ pub enum StoreError {
         /// How old they were to be.
         age: Duration,
     },
+    /// The database is of a form whose room cannot be given back a little at a time.
+    #[error(
+        "the database was made before the first release, and keeps its room for new records; a backup that is restored \
+         has the form of today, in which room is given back"
+    )]
+    RoomKept,
     /// A plan was named that is not there.
     #[error("there is no plan {0}")]
     UnknownPlan(PlanId),

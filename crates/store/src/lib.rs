@@ -81,8 +81,8 @@ pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{PlanFilter, PlanPurpose, PlanRecord};
 pub use purge::{
-    PurgeEnd, PurgeId, PurgeMode, PurgeNote, PurgeOrder, Purged, RecordKind, UnrecordedPurges, purge_ended,
-    purge_told,
+    GoneTraces, OldTraces, PurgeEnd, PurgeId, PurgeMode, PurgeNote, PurgeOrder, Purgeable, Purged,
+    RecordKind, UnrecordedPurges, purge_ended, purge_told,
 };
 pub use retention::{Pruned, Retention, Round};
 pub use room::Room;

@@ -1,11 +1,15 @@
 //! Removal of our own records on request, sooner than retention would.
 //!
 //! In: kinds of records, and how old they must be. Out: what was removed, or would be. The same goes as by
-//! [`retention`](crate::Retention), with the same exceptions: what is open, runs or is owed stays.
+//! [`retention`](crate::Retention), with the same exceptions: what is open, runs or is owed stays. Archived traces, which
+//! retention leaves alone, lie beside the database ([`beside`]).
 //!
 //! It is done in short transactions, so that others write between, and a disk that is nearly full has room for each. Each
 //! writes down, together with what it removes, how much that is by now ([`PurgeNote`]): whatever ends a purge half-way, the
 //! audit trail can be told what it removed.
+
+mod beside;
+mod told;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -13,7 +17,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use domain::Time;
-use domain::units::{duration_ms, show_duration};
+use domain::units::duration_ms;
 use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -24,6 +28,8 @@ use crate::plans::PlanPurpose;
 use crate::retention::{Cutoffs, Pruned};
 use crate::store::{Purpose, Store, from_json, to_json};
 use crate::sweep::{Gone, Part, parts};
+pub use beside::{GoneTraces, OldTraces};
+pub use told::{purge_ended, purge_told};
 
 /// What the keys of the documents begin with that hold a [`PurgeNote`].
 const NOTES: &str = "purge/";
@@ -48,11 +54,13 @@ pub enum RecordKind {
     Configuration,
     /// Health scores.
     Health,
+    /// Archived traces that no open issue cites.
+    Traces,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Issues,
         Self::Remediations,
         Self::Experiments,
@@ -61,7 +69,14 @@ impl RecordKind {
         Self::Events,
         Self::Configuration,
         Self::Health,
+        Self::Traces,
     ];
+
+    /// The kinds that are meant where none is named: those that retention removes in the end. Somebody may have archived a
+    /// trace for good.
+    pub fn by_default() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|kind| *kind != Self::Traces).collect()
+    }
 
     /// The name in the API and on the command line.
     pub fn name(self) -> &'static str {
@@ -74,6 +89,7 @@ impl RecordKind {
             Self::Events => "events",
             Self::Configuration => "configuration",
             Self::Health => "health",
+            Self::Traces => "traces",
         }
     }
 
@@ -163,6 +179,9 @@ pub struct PurgeNote {
     pub kinds: Vec<RecordKind>,
     /// What is gone.
     pub removed: Pruned,
+    /// Archived traces that are being removed: some of them may be gone, and are not counted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub going: Vec<String>,
     /// Whether nothing was left that was to go.
     pub whole: bool,
 }
@@ -173,6 +192,15 @@ impl PurgeNote {
             .execute(params![format!("{NOTES}{}", self.id), to_json(self)?])?;
         Ok(())
     }
+}
+
+/// What a purge would remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purgeable {
+    /// What was counted.
+    pub counted: Pruned,
+    /// Whether that is all: otherwise it is at least so much.
+    pub is_all: bool,
 }
 
 /// Purges of which nobody said yet that the audit trail has them.
@@ -200,6 +228,8 @@ pub enum PurgeEnd {
 pub struct Purged {
     /// What is gone, also where it ended half-way.
     pub removed: Pruned,
+    /// Bytes that the disk has more for archived traces that are gone.
+    pub trace_bytes: u64,
     /// How it ended.
     pub end: PurgeEnd,
 }
@@ -210,23 +240,35 @@ impl Store {
     /// them.
     pub const PURGE_AGE_MIN: Duration = Duration::from_secs(30 * 86_400);
 
-    /// What [`purge`](Self::purge) would remove now. It only reads.
+    /// What [`purge`](Self::purge) would remove now. It only reads. Each time it has looked at some old rows, `go_on` is
+    /// asked.
     ///
     /// # Errors
     /// [`StoreError::TooYoung`] for an age below [`PURGE_AGE_MIN`](Self::PURGE_AGE_MIN).
-    pub fn purgeable(&self, now: Time, age: Duration, kinds: &[RecordKind]) -> Result<Pruned> {
+    pub fn purgeable(
+        &self,
+        now: Time,
+        age: Duration,
+        kinds: &[RecordKind],
+        traces: Option<&dyn OldTraces>,
+        mut go_on: impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Purgeable> {
         let mut counted = Pruned::default();
-        // Whoever counts without an end reads to the end.
-        let _ = self.sweep(&old(now, age, kinds, Gone::Removable)?, |_, found| {
+        let parts = old(now, age, kinds, Gone::Removable)?;
+        // At once, as no file of theirs is read.
+        if let Some(traces) = traces_of(kinds, traces) {
+            counted.traces = traces.count(now.minus(age));
+        }
+        let swept = self.sweep(&parts, |_, found| {
             counted += found.counted;
-            Ok(ControlFlow::Continue(()))
+            Ok(go_on())
         })?;
-        Ok(counted)
+        Ok(Purgeable { counted, is_all: swept.is_continue() })
     }
 
     /// Removes what is over and older than it is ordered, of these kinds; what belongs to something that is kept stays.
     /// After each of its short transactions, and wherever none of some old rows may go, `go_on` is asked, with what is gone
-    /// by then; others write meanwhile.
+    /// by then; others write meanwhile. Without `traces` no archived ones go.
     ///
     /// Its note stays in the database until [`purge_is_recorded`](Self::purge_is_recorded).
     ///
@@ -235,6 +277,7 @@ impl Store {
     pub fn purge(
         &self,
         order: &PurgeOrder,
+        traces: Option<&dyn OldTraces>,
         mut go_on: impl FnMut(&Pruned) -> ControlFlow<()>,
     ) -> Result<Purged> {
         let PurgeOrder { id, now, age, kinds, who } = order;
@@ -245,15 +288,24 @@ impl Store {
             age: *age,
             kinds: kinds.clone(),
             removed: Pruned::default(),
+            going: Vec::new(),
             whole: false,
         };
-        let swept =
-            self.sweep(&old(*now, *age, kinds, Gone::Removed)?, |part, found| match found.rows.as_slice() {
-                [] => Ok(go_on(&note.removed)),
-                rows => self.remove_noted(part, rows, &mut note, &mut go_on),
-            });
+        let parts = old(*now, *age, kinds, Gone::Removed)?;
+        let mut trace_bytes = 0;
+        let mut swept = self.sweep(&parts, |part, found| match found.rows.as_slice() {
+            [] => Ok(go_on(&note.removed)),
+            rows => self.remove_noted(part, rows, &mut note, &mut go_on),
+        });
+        if let (Ok(ControlFlow::Continue(())), Some(traces)) = (&swept, traces_of(kinds, traces)) {
+            swept = self.remove_traces(traces, now.minus(*age), &mut note, &mut trace_bytes, &mut go_on);
+        }
         if note.removed == Pruned::default() {
-            return swept.map(|flow| Purged { removed: note.removed, end: end_of(flow) });
+            if !note.going.is_empty() {
+                // None of those that were named went. Where this cannot be written, the next start finds that out.
+                let _ = self.purge_is_recorded(*id);
+            }
+            return swept.map(|flow| Purged { removed: note.removed, trace_bytes, end: end_of(flow) });
         }
         self.listeners().tell(Topic::Retention, "");
         let end = match swept {
@@ -265,7 +317,7 @@ impl Store {
             // Where it cannot be written, what the note counts is right all the same.
             let _ = self.write(Purpose::Repair, |tx| note.put(tx));
         }
-        Ok(Purged { removed: note.removed, end })
+        Ok(Purged { removed: note.removed, trace_bytes, end })
     }
 
     /// Removes rows with what they add to the note; fewer at a time where the disk has no room for the log of so many.
@@ -333,6 +385,10 @@ impl Store {
     }
 }
 
+fn traces_of<'a>(kinds: &[RecordKind], traces: Option<&'a dyn OldTraces>) -> Option<&'a dyn OldTraces> {
+    traces.filter(|_| kinds.contains(&RecordKind::Traces))
+}
+
 fn end_of(flow: ControlFlow<()>) -> PurgeEnd {
     match flow {
         ControlFlow::Continue(()) => PurgeEnd::Whole,
@@ -347,38 +403,4 @@ fn old(now: Time, age: Duration, kinds: &[RecordKind], gone: Gone) -> Result<Vec
     }
     let before = Cutoffs { records: now.minus(age), health: now.minus(age) };
     Ok(parts(kinds, &before, gone))
-}
-
-/// What was removed or would be, for the audit trail: one sentence.
-pub fn purge_told(age: Duration, kinds: &[RecordKind], mode: PurgeMode, pruned: Pruned) -> String {
-    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-    let done = match mode {
-        PurgeMode::DryRun => "would go",
-        PurgeMode::Remove => "removed",
-    };
-    let counted = [
-        (pruned.issues, "issues"),
-        (pruned.plans, "plans"),
-        (pruned.experiments, "experiments"),
-        (pruned.deployments, "deployments"),
-        (pruned.events, "events"),
-        (pruned.items, "configuration items"),
-        (pruned.changes, "versions of configuration items"),
-        (pruned.health_scores, "health scores"),
-    ];
-    let counted = counted.iter().filter(|(count, _)| *count > 0);
-    let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
-    let counted = if counted.is_empty() { "nothing".to_owned() } else { counted.join(", ") };
-    format!("{} older than {}: {counted} {done}", kinds.join(", "), show_duration(age))
-}
-
-/// Which purge a record of the audit trail is about, and how it ended: one sentence, that begins with
-/// [`PurgeId::named`].
-pub fn purge_ended(id: PurgeId, end: &PurgeEnd) -> String {
-    let named = id.named();
-    match end {
-        PurgeEnd::Whole => named,
-        PurgeEnd::Stopped => format!("{named}; it was stopped, more is left"),
-        PurgeEnd::Failed(error) => format!("{named}; it ended half-way: {error}"),
-    }
 }

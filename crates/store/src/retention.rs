@@ -74,6 +74,8 @@ pub struct Pruned {
     pub health_scores: usize,
     /// Diagnoses of issues that are gone.
     pub diagnoses: usize,
+    /// Archived traces, which lie beside the database: retention takes none.
+    pub traces: usize,
 }
 
 impl AddAssign for Pruned {
@@ -87,6 +89,7 @@ impl AddAssign for Pruned {
         self.changes += more.changes;
         self.health_scores += more.health_scores;
         self.diagnoses += more.diagnoses;
+        self.traces += more.traces;
     }
 }
 

@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 
 use rusqlite::Connection;
 
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::store::Store;
 
 /// Pages that are moved at a time while room is given back: 1 MiB, so that a repair waits for no more than that.
 const PAGES_AT_A_TIME: u32 = 256;
 
-/// The value of SQLite's `auto_vacuum` by which room is given back when it is asked for.
+/// The value of SQLite's `auto_vacuum` by which room is given back when it is asked for: of every database that was made
+/// since there are releases, and of every copy.
 pub(crate) const INCREMENTAL: i64 = 2;
 
 /// What became of the room of removed records.
@@ -36,27 +37,24 @@ impl Room {
 
 impl Store {
     /// Gives the room of what was removed back to the disk, a little at a time, so that a repair can write between;
-    /// each time `go_on` is asked. A database of an earlier version is written anew once, for which nothing else is written.
+    /// each time `go_on` is asked.
     ///
     /// # Errors
-    /// [`StoreError::Full`](crate::StoreError::Full) where moving takes more room than there is: what was given back until then stays given back, and
-    /// the rest is used again for new records.
+    /// [`StoreError::Full`] where moving takes more room than there is: what was given back until then stays given back, and
+    /// the rest is used again for new records. [`StoreError::RoomKept`] where the database was made before this was thought
+    /// of: it would have to be written anew as a whole, and nobody could repair meanwhile.
     pub fn give_back(&self, mut go_on: impl FnMut() -> ControlFlow<()>) -> Result<Room> {
         let before = self.alone(bytes)?;
         let mut stopped = false;
-        if self.alone(|connection| number(connection, "auto_vacuum"))? == INCREMENTAL {
-            while self.alone(move_pages)?.is_continue() {
-                self.let_others_write();
-                if go_on().is_break() {
-                    stopped = true;
-                    break;
-                }
+        if self.alone(|connection| number(connection, "auto_vacuum"))? != INCREMENTAL {
+            return Err(StoreError::RoomKept);
+        }
+        while self.alone(move_pages)?.is_continue() {
+            self.let_others_write();
+            if go_on().is_break() {
+                stopped = true;
+                break;
             }
-        } else {
-            self.alone(|connection| {
-                connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
-                Ok(connection.execute_batch("VACUUM")?)
-            })?;
         }
         self.cut_log()?;
         Ok(Room { before, after: self.alone(bytes)?, stopped })

@@ -168,8 +168,8 @@ fn of_kind(kind: RecordKind, before: &Cutoffs, gone: Gone, plan_kept: &str) -> V
                 &mut pruned.health_scores
             })
         }],
-        // Plans alone.
-        RecordKind::Remediations | RecordKind::Operations => Vec::new(),
+        // Plans alone, and what lies beside the database.
+        RecordKind::Remediations | RecordKind::Operations | RecordKind::Traces => Vec::new(),
     }
 }
 

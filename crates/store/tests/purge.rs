@@ -82,10 +82,10 @@ fn only_the_kinds_that_were_asked_for_go() {
 fn what_limits_are_counted_over_cannot_be_removed() {
     let store = Store::in_memory().unwrap();
     let age = MONTH - Duration::from_secs(1);
-    let said = store.purgeable(later(), age, &RecordKind::ALL);
+    let said = store.purgeable(later(), age, &RecordKind::ALL, None, || ControlFlow::Continue(()));
     assert!(matches!(said, Err(StoreError::TooYoung { .. })), "{said:?}");
     let young = PurgeOrder { age, ..order(1, &RecordKind::ALL) };
-    let refused = store.purge(&young, |_| ControlFlow::Continue(()));
+    let refused = store.purge(&young, None, |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(StoreError::TooYoung { .. })), "{refused:?}");
 }
 
@@ -160,16 +160,22 @@ fn others_write_while_room_is_given_back() {
 }
 
 #[test]
-fn a_database_that_was_made_before_gives_its_room_back_too() {
+fn a_database_that_was_made_before_keeps_its_room_and_says_how_it_becomes_one_of_today() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), 8000).0);
     let made_before = rusqlite::Connection::open(dir.path().join("homeostat.db")).unwrap();
     made_before.execute_batch("PRAGMA auto_vacuum = NONE; VACUUM;").unwrap();
     drop(made_before);
-    let full = length(dir.path());
     let store = Store::open(dir.path()).unwrap();
+    let refused = store.give_back(|| ControlFlow::Continue(())).unwrap_err();
+    assert!(refused.to_string().contains("a backup that is restored"), "{refused}");
+    // It is one.
+    let copy = tempfile::tempdir().unwrap();
+    assert!(store::backup::copy(dir.path(), &copy.path().join("homeostat.db")).unwrap());
+    let full = length(copy.path());
+    let store = Store::open(copy.path()).unwrap();
     purge(&store, &RecordKind::ALL);
     store.give_back(|| ControlFlow::Continue(())).unwrap();
-    let left = length(dir.path());
+    let left = length(copy.path());
     assert!(left < full / 4, "{left} of {full} bytes are left");
 }

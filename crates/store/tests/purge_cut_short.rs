@@ -76,7 +76,7 @@ fn after_a_crash_between_any_two_transactions_the_note_says_what_is_gone_and_the
     let before = rows(dir.path());
     let said = purgeable(&store, &RecordKind::ALL);
     let mut crashes = Vec::new();
-    let purged = store.purge(&order(1, &RecordKind::ALL), |removed| {
+    let purged = store.purge(&order(1, &RecordKind::ALL), None, |removed| {
         crashes.push((*removed, as_after_a_crash(dir.path())));
         ControlFlow::Continue(())
     });
@@ -127,7 +127,7 @@ fn others_write_while_it_goes_on_and_it_ends_when_it_is_told_to() {
     filled(&store, 2);
     let said = purgeable(&store, &RecordKind::ALL);
     let mut writes = 0;
-    let purged = store.purge(&order(1, &RecordKind::ALL), |_| {
+    let purged = store.purge(&order(1, &RecordKind::ALL), None, |_| {
         writes += 1;
         // On another thread, as whoever repairs.
         let (store, key) = (store.clone(), format!("written/{writes}"));
@@ -138,7 +138,7 @@ fn others_write_while_it_goes_on_and_it_ends_when_it_is_told_to() {
     let purged = purged.unwrap();
     assert!(matches!(purged.end, PurgeEnd::Stopped) && purged.removed != said, "{purged:?}");
     let mut in_all = purged.removed;
-    in_all += store.purge(&order(2, &RecordKind::ALL), |_| ControlFlow::Continue(())).unwrap().removed;
+    in_all += store.purge(&order(2, &RecordKind::ALL), None, |_| ControlFlow::Continue(())).unwrap().removed;
     assert_eq!(in_all, said);
     assert_eq!(store.unrecorded_purges().unwrap().notes.len(), 2, "each is told by itself");
 }
@@ -152,13 +152,31 @@ fn it_ends_when_it_is_told_to_also_among_many_that_are_old_and_must_stay() {
         store.add_timer(&Timer { kind: TimerKind::LiftPlan, plan: plan.id, due: at(5) }).unwrap();
     }
     let mut asked = 0;
-    let purged = store.purge(&order(1, &[RecordKind::Remediations]), |_| {
+    let purged = store.purge(&order(1, &[RecordKind::Remediations]), None, |_| {
         asked += 1;
         if asked < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     let purged = purged.unwrap();
     assert!(matches!(purged.end, PurgeEnd::Stopped), "{purged:?} after it was asked {asked} times");
     assert_eq!((purged.removed, asked), (Pruned::default(), 2));
+}
+
+#[test]
+fn what_would_go_is_counted_until_it_is_told_to_stop_and_is_no_more_than_what_goes() {
+    let store = Store::in_memory().unwrap();
+    filled(&store, 3);
+    let all = purgeable(&store, &RecordKind::ALL);
+    for looks in 1..4 {
+        let mut asked = 0;
+        let go_on = || {
+            asked += 1;
+            if asked < looks { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let said = store.purgeable(later(), MONTH, &RecordKind::ALL, None, go_on).unwrap();
+        assert!(!said.is_all);
+        let more = counted(&said.counted).into_iter().zip(counted(&all)).all(|(said, all)| said <= all);
+        assert!(more && said.counted != all, "{said:?} of {all:?}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub fn each_file(dir: &Path, mut take: impl FnMut(&Path) -> io::Result<()>) -> i
     let mut taken: BTreeSet<PathBuf> = BTreeSet::new();
     for _ in 0..PASSES_MAX {
         let mut fresh = compacted_files(&dir.join("cold"))?;
-        fresh.extend(archived_files(&dir.join("archive"))?);
+        fresh.extend(archived_files(&dir.join(archive::ARCHIVE))?);
         fresh.retain(|path| !taken.contains(path));
         if fresh.is_empty() {
             return Ok(());

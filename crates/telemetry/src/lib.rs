@@ -48,7 +48,10 @@ mod tally;
 mod tiers;
 mod trace;
 
-pub use archive::{ARCHIVE_BYTES_MIN, ArchiveError, ArchiveStatus, ArchivedTrace, DamagedTrace, Keeping};
+pub use archive::{
+    ARCHIVE_BYTES_MIN, ArchiveError, ArchivePurge, ArchiveStatus, ArchivedTrace, DamagedTrace, Keeping,
+    OldTraces, RemovedTraces, archived_gone,
+};
 pub use backlog::{BACKLOG_BYTES_MIN, Backlog};
 pub use block::BlockError;
 pub use catalogue::Operation;

@@ -2,23 +2,24 @@
 //!
 //! In: how old they must be, and which. Out: how many there were, and the room they gave back to the disk. What is open,
 //! runs or is owed is never removed: that is the store's word. One request works for a limited time, and is recorded with what
-//! it removed by then.
+//! it removed by then; counting what would go ends as early.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use audit::Outcome;
 use axum::http::StatusCode;
-use domain::Permission;
 use domain::units::parse_duration;
+use domain::{Permission, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use store::{Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, StoreError};
+use store::{OldTraces, Pruned, PurgeEnd, PurgeMode, PurgeOrder, Purgeable, RecordKind, StoreError};
 
 use super::{Answer, Asked, json};
 use crate::auditing::{Detail, OfPurge, Why};
 use crate::endpoint::{DURATION, Endpoint, choices};
-use crate::problem::{Problem, chain};
+use crate::problem::{Code, Problem, chain};
+use crate::purging::PurgeableTraces;
 use crate::security::REQUEST_TIME;
 use crate::serve::{App, lock};
 
@@ -30,6 +31,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(Permission::ServerManage, "/api/v3/server/purge", "records.purge", purge)
             .says("Removes own records that are over and old, before retention does")
             .takes::<Purge>()
+            .refuses([Code::NoTelemetry])
             .answers::<PurgedShape>("What was removed, or would be"),
     ]
 }
@@ -42,8 +44,9 @@ struct Purge {
     /// How long they must be over, such as `90d`; at least `30d`.
     #[schemars(extend("pattern" = DURATION))]
     older_than: String,
-    /// Which; all where they are left out.
-    #[serde(default = "every_kind")]
+    /// Which; all but `traces` where they are left out. `traces` are archived ones, by whomever, as old as when they were last
+    /// added to.
+    #[serde(default = "by_default")]
     #[schemars(schema_with = "kinds")]
     kinds: Vec<String>,
     /// Says what would be removed; removes nothing.
@@ -51,8 +54,8 @@ struct Purge {
     dry_run: bool,
 }
 
-fn every_kind() -> Vec<String> {
-    RecordKind::ALL.map(|kind| kind.name().to_owned()).to_vec()
+fn by_default() -> Vec<String> {
+    RecordKind::by_default().into_iter().map(|kind| kind.name().to_owned()).collect()
 }
 
 fn kinds(_: &mut SchemaGenerator) -> Schema {
@@ -76,10 +79,12 @@ pub(crate) struct PurgedShape {
     /// Versions of configuration items.
     configuration_changes: usize,
     health_scores: usize,
+    /// Archived traces that no open issue cites.
+    archived_traces: usize,
     /// Bytes that the disk has more now.
     given_back_bytes: u64,
     /// Whether nothing is left to do. One request works for 7.5 s at most: where this is false and `failure` is null, ask again
-    /// for the rest.
+    /// for the rest. Of a dry run, whether all was counted: where this is false, it is at least so much.
     complete: bool,
     /// Why it ended half-way. What is counted here is gone; ask again once what is said here is mended.
     failure: Option<String>,
@@ -91,6 +96,7 @@ impl PurgedShape {
     fn new(mode: PurgeMode, pruned: Pruned) -> Self {
         let Pruned { issues, plans, experiments, deployments, events, items, changes, health_scores, .. } =
             pruned;
+        let Pruned { traces, .. } = pruned;
         Self {
             dry_run: mode == PurgeMode::DryRun,
             issues,
@@ -101,6 +107,7 @@ impl PurgedShape {
             configuration_items: items,
             configuration_changes: changes,
             health_scores,
+            archived_traces: traces,
             given_back_bytes: 0,
             complete: true,
             failure: None,
@@ -123,31 +130,56 @@ fn purge(asked: &Asked<'_>) -> Answer {
         error => error.into(),
     };
     let now = asked.app.clock.now();
-    if body.dry_run {
-        let counted = asked.app.store.purgeable(now, age, &kinds).map_err(refused)?;
-        let why = store::purge_told(age, &kinds, PurgeMode::DryRun, counted);
-        let mut response = json(StatusCode::OK, &PurgedShape::new(PurgeMode::DryRun, counted))?;
-        response.extensions_mut().insert(Why(why));
-        return Ok(response);
+    let traces = match kinds.contains(&RecordKind::Traces) {
+        true => Some(PurgeableTraces::new(asked.telemetry()?.archive_purge(), &asked.app.store)?),
+        false => None,
+    };
+    let traces = traces.as_ref().map(|traces| traces as &dyn OldTraces);
+    if !body.dry_run {
+        let id = lock(&asked.app.ids).next(now);
+        let who = asked.identity.name.to_string();
+        return remove(asked, &PurgeOrder { id, now, age, kinds, who }, traces, refused);
     }
-    let id = lock(&asked.app.ids).next(now);
-    remove(asked, &PurgeOrder { id, now, age, kinds, who: asked.identity.name.to_string() }, refused)
+    let go_on = || go_on(asked.app, now);
+    let Purgeable { counted, is_all } =
+        asked.app.store.purgeable(now, age, &kinds, traces, go_on).map_err(refused)?;
+    let mut why = store::purge_told(age, &kinds, PurgeMode::DryRun, counted);
+    if !is_all {
+        why.push_str(", at least");
+    }
+    let mut response = json(
+        StatusCode::OK,
+        &PurgedShape { complete: is_all, ..PurgedShape::new(PurgeMode::DryRun, counted) },
+    )?;
+    response.extensions_mut().insert(Why(why));
+    Ok(response)
 }
 
-fn remove(asked: &Asked<'_>, order: &PurgeOrder, refused: impl Fn(StoreError) -> Problem) -> Answer {
-    let App { store, clock, stopping, .. } = asked.app;
-    let go_on = || match *stopping.borrow() || clock.now().since(order.now) >= TIME {
+/// Breaks when a request that began then has worked long enough, or the server stops.
+fn go_on(App { clock, stopping, .. }: &App, began: Time) -> ControlFlow<()> {
+    match *stopping.borrow() || clock.now().since(began) >= TIME {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
-    };
-    let purged = store.purge(order, |_| go_on()).map_err(refused)?;
+    }
+}
+
+fn remove(
+    asked: &Asked<'_>,
+    order: &PurgeOrder,
+    traces: Option<&dyn OldTraces>,
+    refused: impl Fn(StoreError) -> Problem,
+) -> Answer {
+    let store = &asked.app.store;
+    let go_on = || go_on(asked.app, order.now);
+    let purged = store.purge(order, traces, |_| go_on()).map_err(refused)?;
     let mut shape = PurgedShape::new(PurgeMode::Remove, purged.removed);
+    shape.given_back_bytes = purged.trace_bytes;
     shape.complete = matches!(purged.end, PurgeEnd::Whole);
     // What was removed before it failed has room for what failed.
     if !matches!(purged.end, PurgeEnd::Stopped) {
         match store.give_back(go_on) {
             Ok(room) => {
-                shape.given_back_bytes = room.given_back();
+                shape.given_back_bytes += room.given_back();
                 shape.complete &= !room.stopped;
             }
             Err(error) => shape.trouble = Some(chain(&error)),

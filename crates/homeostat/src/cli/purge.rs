@@ -5,6 +5,7 @@
 //! of it to the audit trail.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +13,19 @@ use audit::{Audit, NewRecord, Outcome, Via};
 use clap::Args;
 use domain::units::{parse_duration, show_duration};
 use domain::{Bytes, Clock, IdSource};
+use gateway::PurgeableTraces;
 use provider::clock::SystemClock;
 use serde_json::{Value, json};
 use store::{
-    Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, Store, StoreError, purge_ended, purge_told,
+    OldTraces, Pruned, PurgeEnd, PurgeMode, PurgeOrder, RecordKind, Store, StoreError, purge_ended,
+    purge_told,
 };
+use telemetry::ArchivePurge;
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
 use crate::client::Client;
+use crate::purges::TELEMETRY;
 use crate::{auditing, purges};
 
 /// `purge`.
@@ -29,8 +34,8 @@ pub(crate) struct PurgeArgs {
     /// How long a record must be over, such as 90d; at least 30d, since limits of repairs are counted over up to so long.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     older_than: Duration,
-    /// Only these: issues, remediations, experiments, operations, deployments, events, configuration, health; several with
-    /// commas between them.
+    /// Only these: issues, remediations, experiments, operations, deployments, events, configuration, health, traces; several
+    /// with commas between them. Archived traces go only where traces are named here, by when they were last added to.
     #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<RecordKind>,
     /// Remove them; without this it is only said what would be removed.
@@ -41,7 +46,7 @@ pub(crate) struct PurgeArgs {
 }
 
 /// What each figure of the answer counts.
-const FIGURES: [(&str, &str); 8] = [
+const FIGURES: [(&str, &str); 9] = [
     ("issues", "closed issues with their diagnoses"),
     ("plans", "plans that are over, with their journals"),
     ("experiments", "experiments that are over"),
@@ -50,6 +55,7 @@ const FIGURES: [(&str, &str); 8] = [
     ("configuration_items", "configuration items that are gone"),
     ("configuration_changes", "older versions of configuration items"),
     ("health_scores", "health scores"),
+    ("archived_traces", "archived traces that no open issue cites"),
 ];
 
 /// Why the server is asked no further.
@@ -60,7 +66,7 @@ pub(super) fn run(global: &Global, args: &PurgeArgs) -> Result<Exit, Failure> {
     if args.older_than < Store::PURGE_AGE_MIN {
         return Err(Failure::new(Exit::Usage, &StoreError::TooYoung { age: args.older_than }));
     }
-    let kinds = if args.kinds.is_empty() { RecordKind::ALL.to_vec() } else { args.kinds.clone() };
+    let kinds = if args.kinds.is_empty() { RecordKind::by_default() } else { args.kinds.clone() };
     let answer = match global.client() {
         Ok(client) => over(&client, args, &kinds)?,
         Err(failure) if failure.exit == Exit::NotRunning && global.server.is_none() => {
@@ -107,7 +113,12 @@ fn over(client: &Client, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Value
                 return Ok(before);
             }
         };
-        if answer["complete"] != false || !answer["failure"].is_null() || !answer["trouble"].is_null() {
+        // What would go is counted as far as one request gets.
+        if !args.yes
+            || answer["complete"] != false
+            || !answer["failure"].is_null()
+            || !answer["trouble"].is_null()
+        {
             return Ok(answer);
         }
         if idle {
@@ -142,14 +153,23 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
             .why(purge_told(args.older_than, kinds, mode, counted))
     };
     let now = SystemClock.now();
+    let traces = match kinds.contains(&RecordKind::Traces) {
+        true => archived(dir, &store)?,
+        false => None,
+    };
+    let traces = traces.as_ref().map(|traces| traces as &dyn OldTraces);
     if !args.yes {
-        let counted = store.purgeable(now, args.older_than, kinds).map_err(|error| failed(&error))?;
+        // To the end: who waits for it can end it.
+        let go_on = || ControlFlow::Continue(());
+        let said = store.purgeable(now, args.older_than, kinds, traces, go_on);
+        let counted = said.map_err(|error| failed(&error))?.counted;
         trail.append(record(Outcome::Done, PurgeMode::DryRun, counted)).map_err(|error| failed(&error))?;
         return Ok(figures(PurgeMode::DryRun, counted));
     }
     let id = IdSource::seeded(now.boot_us.rotate_left(32) ^ now.wall_us.unsigned_abs()).next(now);
     let order = PurgeOrder { id, now, age: args.older_than, kinds: kinds.to_vec(), who: who.clone() };
-    let purged = store.purge(&order, |_| ControlFlow::Continue(())).map_err(|error| failed(&error))?;
+    let purged =
+        store.purge(&order, traces, |_| ControlFlow::Continue(())).map_err(|error| failed(&error))?;
     let outcome = if let PurgeEnd::Failed(_) = purged.end { Outcome::Failed } else { Outcome::Done };
     let told = record(outcome, PurgeMode::Remove, purged.removed).detail(purge_ended(id, &purged.end));
     trail.append(told).map_err(|error| failed(&error))?;
@@ -158,8 +178,9 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
         answer["failure"] = json!(failed(error).message);
         answer["complete"] = json!(false);
     }
+    answer["given_back_bytes"] = json!(purged.trace_bytes);
     match store.give_back(|| ControlFlow::Continue(())) {
-        Ok(room) => answer["given_back_bytes"] = json!(room.given_back()),
+        Ok(room) => answer["given_back_bytes"] = json!(purged.trace_bytes + room.given_back()),
         Err(error) => answer["trouble"] = json!(error.to_string()),
     }
     // Where this cannot be written, the next start finds the record and does it.
@@ -167,6 +188,16 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
         log::debug!("the note of purge {id} stays: {error}");
     }
     Ok(answer)
+}
+
+/// The archived traces of a data directory, where there are any.
+fn archived(dir: &Path, store: &Store) -> Result<Option<PurgeableTraces>, Failure> {
+    let spans = dir.join(TELEMETRY);
+    if !spans.exists() {
+        return Ok(None);
+    }
+    let archive = ArchivePurge::at_rest(&spans).map_err(|error| Failure::failed(&error))?;
+    PurgeableTraces::new(archive, store).map(Some).map_err(|error| Failure::failed(&error))
 }
 
 /// As the API answers.
@@ -181,6 +212,7 @@ fn figures(mode: PurgeMode, counted: Pruned) -> Value {
         "configuration_items": counted.items,
         "configuration_changes": counted.changes,
         "health_scores": counted.health_scores,
+        "archived_traces": counted.traces,
         "given_back_bytes": 0,
         "complete": true,
         "failure": null,
@@ -196,7 +228,15 @@ fn told(args: &PurgeArgs, answer: &Value) -> Result<(), Failure> {
     print(&lines)?;
     let age = show_duration(args.older_than);
     match (lines.is_empty(), dry_run) {
+        (true, true) if answer["complete"] == false => provider::say!(
+            "nothing that may be removed was found among what is older than {age} in the time that the server works on one \
+             request"
+        ),
         (true, _) => provider::say!("nothing that may be removed is older than {age}"),
+        (false, true) if answer["complete"] == false => provider::say!(
+            "at least so much would be removed, counted as far as one request to the server gets; add --yes to remove all of \
+             it. What is open, runs or is owed stays"
+        ),
         (false, true) => {
             provider::say!("would be removed; add --yes to remove it. What is open, runs or is owed stays")
         }

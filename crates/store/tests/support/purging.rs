@@ -53,12 +53,14 @@ pub(crate) fn order(seed: u64, kinds: &[RecordKind]) -> PurgeOrder {
 
 /// What would go.
 pub(crate) fn purgeable(store: &Store, kinds: &[RecordKind]) -> Pruned {
-    store.purgeable(later(), MONTH, kinds).unwrap()
+    let said = store.purgeable(later(), MONTH, kinds, None, || ControlFlow::Continue(())).unwrap();
+    assert!(said.is_all, "{said:?}");
+    said.counted
 }
 
 /// Removes all that may go.
 pub(crate) fn purge(store: &Store, kinds: &[RecordKind]) -> Pruned {
-    let purged = store.purge(&order(1, kinds), |_| ControlFlow::Continue(())).unwrap();
+    let purged = store.purge(&order(1, kinds), None, |_| ControlFlow::Continue(())).unwrap();
     assert!(matches!(purged.end, PurgeEnd::Whole), "{purged:?}");
     purged.removed
 }

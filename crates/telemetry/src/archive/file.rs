@@ -153,14 +153,18 @@ pub(crate) fn archived_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Of which trace a file is: one that counts, that another took the place of, or that was set aside.
+pub(super) fn trace_of(path: &Path) -> Option<TraceId> {
+    path.file_name()?.to_str()?.split_once('.')?.0.parse().ok()
+}
+
 /// All that there is of a trace in a directory: what counts, what it took the place of, what was set aside.
 pub(super) fn files_of(dir: &Path, trace: TraceId) -> io::Result<Vec<PathBuf>> {
-    let begins = format!("{trace}.");
     let mut paths = Vec::new();
     for entry in dir.read_dir()? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(begins.as_bytes()) {
-            paths.push(entry.path());
+        let path = entry?.path();
+        if trace_of(&path) == Some(trace) {
+            paths.push(path);
         }
     }
     Ok(paths)

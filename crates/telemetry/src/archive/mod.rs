@@ -13,6 +13,7 @@
 //! stays until it is removed, and has three quarters at most: who may archive, but not remove, cannot push all else out.
 
 mod file;
+mod purge;
 mod rows;
 
 use std::cmp::Reverse;
@@ -31,6 +32,8 @@ use crate::query::{self, Found, ReadError, TraceFilter};
 use crate::segment::Segment;
 use file::{Encoded, Kept, Read, sync_dir};
 pub(crate) use file::{FORMAT, archived_files};
+pub(crate) use purge::ARCHIVE;
+pub use purge::{ArchivePurge, OldTraces, RemovedTraces, archived_gone};
 
 /// The least that may be archived, in bytes.
 pub const ARCHIVE_BYTES_MIN: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::archive::Archive;
+use crate::archive::{ARCHIVE, Archive};
 use crate::backlog::{BACKLOG_BYTES_MIN, Backlog, Gate, SEGMENT_BYTES};
 use crate::batch::Batch;
 use crate::catalogue::Operation;
@@ -168,7 +168,7 @@ pub(crate) struct Open {
     pub(crate) tiers: Arc<Tiers>,
     derived: Arc<Derived>,
     pub(crate) tally: Arc<Mutex<Tally>>,
-    pub(crate) archive: Archive,
+    pub(crate) archive: Arc<Archive>,
     recovery: Recovery,
     damaged: Vec<DamagedFiles>,
     committer: Mutex<Option<JoinHandle<()>>>,
@@ -203,7 +203,7 @@ impl Telemetry {
         let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
         let covered = take_units(restored, &tiers, &derived);
         let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
-        let archive = config.dir.join("archive");
+        let archive = config.dir.join(ARCHIVE);
         let learn = |batch: &Batch| derived.learn(batch);
         let archive =
             Archive::open(&archive, config.archive_bytes, learn).map_err(failed("reading", &archive))?;
@@ -241,7 +241,7 @@ impl Telemetry {
             tiers,
             derived,
             tally,
-            archive,
+            archive: Arc::new(archive),
             recovery,
             damaged,
             committer,

@@ -1,0 +1,175 @@
+//! Removal of archived traces that are old, some at a time.
+//!
+//! In: the time before which they were archived, and which stay all the same. Out: how many went. Whoever asks is told the
+//! names of their files before any goes, and nobody else removes any until it is done: so which of the names are gone says
+//! how many it was, also after a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::{self, Kept, sync_dir};
+use super::{Archive, Step, Watch};
+use crate::Telemetry;
+use crate::intake::lock;
+use crate::model::TraceId;
+
+/// Traces that are removed at a time: who archives one waits for no more than that.
+const TRACES_AT_A_TIME: usize = 100;
+
+/// The directory of archived traces in that of the store.
+pub(crate) const ARCHIVE: &str = "archive";
+
+/// Archived traces that are old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldTraces {
+    /// They were archived, or last added to, before this: microseconds since 1970.
+    pub before_unix_us: u64,
+    /// These stay, whatever their age.
+    pub kept: BTreeSet<TraceId>,
+}
+
+/// What one removal of archived traces did.
+#[derive(Debug, Default)]
+pub struct RemovedTraces {
+    /// Traces that are gone.
+    pub traces: usize,
+    /// Bytes that they took on the disk.
+    pub bytes: u64,
+    /// Why it went no further.
+    pub failed: Option<io::Error>,
+}
+
+/// The archive, for removing what is old.
+#[derive(Debug, Clone)]
+pub struct ArchivePurge {
+    archive: Arc<Archive>,
+}
+
+impl ArchivePurge {
+    /// The archive in the directory of a store that nobody has open, nor opens meanwhile.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn at_rest(dir: &Path) -> io::Result<Self> {
+        Ok(Self { archive: Arc::new(Archive::open(&dir.join(ARCHIVE), u64::MAX, |_| {})?) })
+    }
+
+    /// Where they lie.
+    pub fn dir(&self) -> &Path {
+        &self.archive.dir
+    }
+
+    /// How many are old.
+    pub fn count(&self, old: &OldTraces) -> usize {
+        self.archive.old(old).len()
+    }
+
+    /// Removes some that are old, the oldest first, durably. `noted` has the names of their files before any of them goes,
+    /// and where it fails none does; it is not asked where none is old.
+    ///
+    /// # Errors
+    /// What `noted` says. The disk's are in [`RemovedTraces::failed`], since some may be gone.
+    pub fn remove_some<E>(
+        &self,
+        old: &OldTraces,
+        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+    ) -> Result<RemovedTraces, E> {
+        self.archive.remove_old(old, noted, &|_| Ok(()))
+    }
+}
+
+impl Telemetry {
+    /// The archive of this store, for removing what is old.
+    pub fn archive_purge(&self) -> ArchivePurge {
+        ArchivePurge { archive: Arc::clone(&self.open.archive) }
+    }
+}
+
+/// How many of the files that [`ArchivePurge::remove_some`] named are gone from the archive of a store that nobody has open;
+/// they stay gone when this returns.
+///
+/// # Errors
+/// The disk's.
+pub fn archived_gone(dir: &Path, names: &[String]) -> io::Result<usize> {
+    let dir = dir.join(ARCHIVE);
+    match sync_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names.len()),
+        synced => synced?,
+    }
+    let mut gone = 0;
+    for name in names {
+        gone += usize::from(!dir.join(name).try_exists()?);
+    }
+    Ok(gone)
+}
+
+impl Archive {
+    /// What is old, the oldest first.
+    pub(super) fn old(&self, old: &OldTraces) -> Vec<Arc<Kept>> {
+        let kept = self.read();
+        let is_old = |one: &&Arc<Kept>| {
+            one.told.archived_unix_us < old.before_unix_us && !old.kept.contains(&one.told.trace_id)
+        };
+        let mut found: Vec<Arc<Kept>> = kept.values().filter(is_old).cloned().collect();
+        found.sort_by_key(|one| (one.told.archived_unix_us, one.told.trace_id));
+        found
+    }
+
+    pub(super) fn remove_old<E>(
+        &self,
+        old: &OldTraces,
+        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+        watch: Watch<'_>,
+    ) -> Result<RemovedTraces, E> {
+        let _alone = lock(&self.alone);
+        let mut going = self.old(old);
+        going.truncate(TRACES_AT_A_TIME);
+        let mut removed = RemovedTraces::default();
+        if going.is_empty() {
+            return Ok(removed);
+        }
+        noted(going.iter().filter_map(|one| one.path.file_name()?.to_str().map(str::to_owned)).collect())?;
+        let gone = self.others_of(&going).and_then(|others| {
+            for one in &going {
+                self.let_go_with(one, &others)?;
+                removed.traces += 1;
+                removed.bytes += one.told.bytes;
+                watch(Step::LetGo)?;
+            }
+            Ok(())
+        });
+        // Also where it ended half-way: what is gone is told.
+        let synced = sync_dir(&self.dir);
+        removed.failed = gone.and(synced).err();
+        Ok(removed)
+    }
+
+    /// What else there is of these traces in the directory: what they took the place of, what was set aside.
+    fn others_of(&self, going: &[Arc<Kept>]) -> io::Result<BTreeMap<TraceId, Vec<PathBuf>>> {
+        let traces: BTreeMap<TraceId, &Path> =
+            going.iter().map(|one| (one.told.trace_id, one.path.as_path())).collect();
+        let mut others: BTreeMap<TraceId, Vec<PathBuf>> = BTreeMap::new();
+        for entry in self.dir.read_dir()? {
+            let path = entry?.path();
+            let Some(trace) = file::trace_of(&path) else { continue };
+            if traces.get(&trace).is_some_and(|counts| *counts != path) {
+                others.entry(trace).or_default().push(path);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Removes a trace and what else there is of it. The file that counts goes last: while another one stays, it is the trace.
+    fn let_go_with(&self, one: &Arc<Kept>, others: &BTreeMap<TraceId, Vec<PathBuf>>) -> io::Result<()> {
+        // Who searches meanwhile finds no entry without its file.
+        self.write().remove(&one.told.trace_id);
+        let others = others.get(&one.told.trace_id).map_or(&[][..], Vec::as_slice);
+        let removed = others.iter().chain([&one.path]).try_for_each(|path| file::remove(path));
+        if removed.is_err() {
+            self.write().insert(one.told.trace_id, Arc::clone(one));
+        }
+        removed
+    }
+}

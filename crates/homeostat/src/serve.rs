@@ -44,6 +44,9 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::failed(&error))?;
     log::info!("page {}  data {}", plane.address(), global.dir.display());
     say_authorities();
+    crate::config::unfollowed(|name| std::env::var_os(name).is_some())
+        .iter()
+        .for_each(|said| log::warn!("{said}"));
     let recovered = &plane.recovered;
     if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
         log::warn!(

@@ -73,6 +73,15 @@ pub(crate) async fn once(State(app): State<Arc<App>>, request: Request, next: Ne
     answer.await.unwrap_or_else(|_| Problem::internal("the request could not be answered").into_response())
 }
 
+/// Refuses a key where the answer may hold a secret, which is kept nowhere: who sends one relies on no second effect.
+pub(crate) async fn never(request: Request, next: Next) -> Response {
+    if !request.headers().contains_key(IDEMPOTENCY_KEY) {
+        return next.run(request).await;
+    }
+    let why = "this answers with what is shown once and kept nowhere, so that it cannot be answered again: leave `Idempotency-Key` out, and look whether it was done before you send it again";
+    Problem::new(Code::BadRequest, why).into_response()
+}
+
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = given.next() else { return Ok(None) };

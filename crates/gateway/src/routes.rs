@@ -89,6 +89,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
         (Surface::Ours, &Method::POST) if is_repeatable => {
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
         }
+        (Surface::Ours, &Method::POST) => routes.layer(from_fn(idempotency::never)),
         _ => routes,
     };
     for path in paths {

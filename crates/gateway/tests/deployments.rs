@@ -27,6 +27,16 @@ fn what_somebody_deployed_is_taken_down_once_and_listed_newest_first() {
     let count = |query: &str| server.get(&format!("{DEPLOYMENTS}?{query}")).json().as_array().unwrap().len();
     assert_eq!((count("service=cart"), count("service=front"), count("limit=1")), (2, 0, 1));
     assert_eq!(count("since=2999-01-01T00:00:00Z"), 0);
+
+    // What does not fit on a page is on the next one, and `Link` says where that is.
+    server.post(DEPLOYMENTS, json!({ "service": "front", "version": "7" }));
+    let mut page = server.get(&format!("{DEPLOYMENTS}?service=cart&limit=1"));
+    assert_eq!(page.json()[0]["version"], "1.4.1");
+    let link = page.header("link").expect("there is another page").to_owned();
+    let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a link");
+    page = server.get(next);
+    assert_eq!(page.json()[0]["version"], "1.4.0");
+    assert_eq!(page.header("link"), None, "it was the last one");
 }
 
 #[test]
@@ -41,6 +51,36 @@ fn a_deployment_is_ordered_with_what_changes() {
     assert_eq!(plan["steps"][0]["undo"], "exact");
     assert_eq!(plan["action_type"], "operation");
     assert_eq!(server.post(&path, json!({ "version": "2", "dry_run": true })).status, 200);
+}
+
+#[test]
+fn what_the_guard_refuses_is_a_refusal_and_is_found_among_what_was_asked_for() {
+    let server = start(scene::calm);
+    *server.fleet.infrastructure.lock().unwrap() = Some(
+        provider::manifest::parse("shop", "name: shop\nservices: { cart: { command: [cart] } }\n").unwrap(),
+    );
+    assert_eq!(server.post("/api/v3/chaos/emergency-stop", json!({})).status, 200);
+    let scale = "/api/v3/infrastructures/shop/scale";
+    for (path, body) in [
+        (format!("{HEALING}/deploy/cart"), json!({ "version": "2" })),
+        (scale.to_owned(), json!({ "service": "cart", "replicas": 3 })),
+    ] {
+        let reply = server.post(&path, body);
+        assert_problem(&reply, 409, "refused");
+        assert!(reply.body.contains("the emergency stop is latched"), "{}", reply.body);
+    }
+    // Shown is what would be refused, too.
+    let shown = server.post(scale, json!({ "service": "cart", "replicas": 3, "dry_run": true }));
+    assert_eq!((shown.status, &shown.json()["status"]), (200, &json!("refused")), "{}", shown.body);
+
+    let listed = |query: &str| {
+        let rows = server.get(&format!("{HEALING}/remediations?status=refused{query}")).json();
+        rows.as_array().unwrap().len()
+    };
+    let before = listed("");
+    assert!(listed("&purpose=operation") >= 2 && listed("&purpose=any") >= before + 2);
+    assert_eq!(listed("&purpose=remediation"), before, "repairs alone where nothing is said");
+    assert_problem(&server.get(&format!("{HEALING}/remediations?purpose=all")), 422, "invalid_field");
 }
 
 #[test]

@@ -111,6 +111,17 @@ fn what_is_no_key_is_refused() {
 }
 
 #[test]
+fn where_no_answer_is_kept_a_key_is_refused_and_nothing_is_done() {
+    let server = start(scene::calm);
+    let body = json!({"name": "ci", "roles": ["viewer"]});
+    let reply = send(&server, "/api/v3/access/tokens", "k-1", &body);
+    assert_problem(&reply, 400, "bad_request");
+    assert!(reply.body.contains("Idempotency-Key"), "{}", reply.body);
+    let tokens = server.write("GET", "/api/v3/access/tokens", "");
+    assert_eq!(tokens.json(), json!([]), "no token was made");
+}
+
+#[test]
 fn a_request_that_is_under_way_is_not_begun_again_and_its_answer_outlives_a_crash() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve_in(dir.path());

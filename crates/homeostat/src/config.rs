@@ -13,6 +13,7 @@ use domain::units::show_duration;
 use serde::{Deserialize, Serialize};
 use store::Retention;
 
+mod environment;
 mod keys;
 mod listening;
 mod log;
@@ -26,6 +27,7 @@ mod secrets;
 mod slo;
 mod telemetry;
 
+pub use environment::unfollowed;
 pub use keys::{Takes, takes};
 pub use listening::{Gateway, Tls};
 pub use log::Log;
@@ -275,9 +277,14 @@ impl Config {
         if written.get("policy").and_then(|policy| policy.get("ladder")).is_none() {
             config.policy.ladder = Ladder::started_by_up();
         }
-        config.apply_environment(variable)?;
+        config.apply_environment(&variable)?;
         let checked = secrets::check(&written).and_then(|()| config.check());
-        checked.map_err(|wrong| out_of_range(path, text, wrong))?;
+        checked.map_err(|(field, why)| match environment::variable_of(&field, &variable) {
+            Some(name) => {
+                ConfigError::OutOfRange { origin: format!("environment variable {name}"), field, why }
+            }
+            None => out_of_range(path, text, (field, why)),
+        })?;
         Ok(config)
     }
 

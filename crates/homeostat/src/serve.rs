@@ -43,6 +43,10 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     let socket = ControlSocket::start(&global.dir, move |ask| answer(ask, &asked))
         .map_err(|error| Failure::failed(&error))?;
     log::info!("page {}  data {}", plane.address(), global.dir.display());
+    say_authorities();
+    crate::config::unfollowed(|name| std::env::var_os(name).is_some())
+        .iter()
+        .for_each(|said| log::warn!("{said}"));
     let recovered = &plane.recovered;
     if recovered.faults_taken_out > 0 || !recovered.plans.is_empty() {
         log::warn!(
@@ -65,6 +69,18 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     drop(socket);
     plane.stop();
     Ok(Exit::Done)
+}
+
+/// Who is believed where something goes out over TLS; whoever expects an authority of their own among them looks here.
+fn say_authorities() {
+    let authorities = outbound::authorities();
+    if let Some(why) = authorities.nobody() {
+        return log::error!("nobody is believed at https:// without a file of authorities: {why}");
+    }
+    log::info!("believed at https:// are {authorities}");
+    for why in authorities.passed_over() {
+        log::warn!("of these authorities one is passed over: {why}");
+    }
 }
 
 fn answer(ask: Ask, reloading: &Reloading) -> Result<Value, String> {

@@ -7,10 +7,12 @@
 //!
 //! Deliberately absent: what is asked, how often, and what an answer means.
 
+mod authorities;
 mod credentials;
 mod proxy;
 mod trust;
 
+pub use authorities::{Authorities, authorities};
 pub use credentials::{Credentials, CredentialsError, Reference};
 pub use proxy::proxy;
 pub use trust::{Trust, TrustError};
@@ -88,11 +90,7 @@ pub fn reason(error: &ureq::Error) -> String {
         ureq::Error::RequireHttpsOnly(_) => {
             "it leads from https:// to http://, which is not followed".to_owned()
         }
-        _ if is_untrusted(error) => format!(
-            "its certificate is not believed ({}); where an authority of your own issued it, name that one's certificate in \
-             tls_config.ca_file",
-            said(error)
-        ),
+        _ if is_untrusted(error) => untrusted(&said(error), authorities().nobody()),
         _ => said(error),
     }
 }
@@ -107,6 +105,14 @@ pub fn is_untrusted(error: &ureq::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// `nobody` is why no authority is believed where no file names one.
+fn untrusted(said: &str, nobody: Option<String>) -> String {
+    let hint = "where an authority of your own issued it, name that one's certificate in tls_config.ca_file, or put it into \
+                this machine's store";
+    let nobody = nobody.map(|why| format!("; {why}")).unwrap_or_default();
+    format!("its certificate is not believed ({said}); {hint}{nobody}")
 }
 
 fn said(error: &ureq::Error) -> String {

@@ -1,7 +1,7 @@
 //! Whose certificates are believed.
 //!
-//! In: nothing, for the authorities of the web, which are built in, or a file with those of others. Out: the settings of
-//! TLS that believe these and no others.
+//! In: nothing, for the authorities of this machine ([`crate::authorities()`]), or a file with those of others. Out: the
+//! settings of TLS that believe these and no others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 /// Whose certificates are believed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Trust {
-    /// Those that the authorities of the web issued, as Mozilla lists them; the list is built in.
+    /// Those that the authorities of this machine issued.
     #[default]
     Authorities,
     /// Those that the authorities in a PEM file issued, and no others.
@@ -36,14 +36,14 @@ impl Trust {
     /// # Errors
     /// Where the file cannot be read, has no certificate in it, or one that is none.
     pub fn config(&self) -> Result<TlsConfig, TrustError> {
-        let Self::File(path) = self else { return Ok(Self::built_in()) };
+        let Self::File(path) = self else { return Ok(Self::machine()) };
         let certificates = read(path).map_err(|why| TrustError { path: path.clone(), why })?;
         Ok(believing(RootCerts::new_with_certs(&certificates)))
     }
 
-    /// The authorities of the web, which need no file.
-    pub fn built_in() -> TlsConfig {
-        believing(RootCerts::WebPki)
+    /// The authorities of this machine, for which nothing has to be given.
+    pub fn machine() -> TlsConfig {
+        believing(crate::authorities().roots())
     }
 }
 

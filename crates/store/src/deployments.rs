@@ -9,7 +9,32 @@ use crate::error::Result;
 use crate::plans::column;
 use crate::store::{Purpose, Store, from_json, to_json};
 
+/// Which deployments are listed.
+#[derive(Debug, Clone)]
+pub struct DeploymentFilter {
+    /// That began at or after this, by wall clock.
+    pub since: Time,
+    /// Of one service.
+    pub service: Option<ServiceName>,
+    /// Only those that are listed behind this one.
+    pub before: Option<DeploymentId>,
+    /// At most this many, and never more than [`LIST_LIMIT_MAX`].
+    pub limit: usize,
+}
+
 impl Store {
+    /// Deployments, newest first. Behind one that is not there nothing is listed.
+    pub fn list_deployments(&self, filter: &DeploymentFilter) -> Result<Vec<Deployment>> {
+        let before = filter.before.map(|id| id.to_string());
+        let mut found = self.deployments_where(
+            "began_wall_us >= ?1 AND (?2 IS NULL OR service = ?2)
+             AND (?3 IS NULL OR (began_wall_us, id) < (SELECT began_wall_us, id FROM deployments WHERE id = ?3))",
+            &[&filter.since.wall_us, &filter.service.as_ref().map(ServiceName::as_str), &before],
+        )?;
+        found.truncate(filter.limit);
+        Ok(found)
+    }
+
     /// Records a deployment, or what is known of it by now.
     ///
     /// What spans show or somebody tells is recorded once: where the last deployment of the service is to the same

@@ -69,6 +69,7 @@ pub use access::{
 pub use changes::{Changed, Subscription, Topic};
 pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 pub use decisions::{Decision, Verdict};
+pub use deployments::DeploymentFilter;
 pub use directory::{Held, Reserve, hold, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};

@@ -150,8 +150,9 @@ impl Builder {
         self
     }
 
-    /// Certificates of authorities in PEM: an `https://` receiver is believed by these alone. Where nothing is said,
-    /// by those of the web, which are built in.
+    /// Certificates of authorities in PEM: an `https://` receiver is believed by these alone. Where nothing is said, by those
+    /// in this machine's store or in what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in its place, and where a machine has no
+    /// store, such as a container from scratch, by those of the web, which are built in.
     #[cfg(feature = "tls")]
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(pem.into());
@@ -221,7 +222,10 @@ impl Builder {
     fn http(&mut self) -> Result<Http, BuildError> {
         let config = http::config();
         #[cfg(feature = "tls")]
-        let config = {
+        let config = if self.authorities.is_none() && self.endpoint.starts_with("http:") {
+            // No certificate will be shown: the machine's store is not read for it.
+            config
+        } else {
             let trust = http::trust(self.authorities.as_deref());
             config.tls_config(trust.map_err(|why| BuildError::Authorities { why })?)
         };

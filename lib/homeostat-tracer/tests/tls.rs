@@ -1,5 +1,6 @@
 //! A receiver behind TLS.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use counterpart::{Authority, Request, Server, answer};
@@ -37,6 +38,48 @@ fn spans_go_over_tls_to_a_certificate_of_an_authority_that_was_given() {
     let sent = ExportTraceServiceRequest::decode(&request.body[..]).unwrap();
     assert_eq!(sent.resource_spans[0].scope_spans[0].spans[0].name, "GET /cart");
     assert_eq!(tracer.metrics().exported, 1);
+}
+
+#[test]
+fn who_gives_no_authorities_believes_those_that_the_environment_names() {
+    /// Where the process sends to that the test starts.
+    const ENDPOINT: &str = "HOMEOSTAT_TEST_ENDPOINT";
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        let tracer = Tracer::builder("shop").sampler(Sampler::Always).endpoint(endpoint).build();
+        match tracer {
+            Ok(tracer) => {
+                drop(tracer.root("GET /cart").enter());
+                tracer.flush(PATIENCE).unwrap();
+            }
+            Err(error) => println!("{error}"),
+        }
+        return;
+    }
+    let authority = Authority::new("ours");
+    let server = Server::start(&authority.issue(&["localhost"]), takes);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    let child = || {
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "who_gives_no_authorities_believes_those_that_the_environment_names",
+                "--nocapture",
+            ])
+            .env_remove("SSL_CERT_DIR")
+            .env("SSL_CERT_FILE", &path)
+            .env(ENDPOINT, server.url("https", "/v1/traces"))
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let refused = child();
+    assert!(refused.contains("the authorities cannot be used: SSL_CERT_FILE names none"), "{refused}");
+    assert!(server.requests().is_empty());
+    std::fs::write(&path, authority.pem()).unwrap();
+    child();
+    assert_eq!(server.requests()[0].line, "POST /v1/traces HTTP/1.1");
 }
 
 #[test]

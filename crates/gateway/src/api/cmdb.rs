@@ -10,9 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, names};
-use crate::auditing::about;
-use crate::control::{Planned, RunMode};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, mode, names, planned};
 use crate::endpoint::{Endpoint, ITEM, Kind, Parameter, SEQUENCE, SERVICE};
 use crate::problem::{Code, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
@@ -200,14 +198,14 @@ fn infrastructure(asked: &Asked<'_>) -> Answer {
 /// A definition is no secret, but what it sets may be one: only JSON is taken, and nothing of it is logged.
 fn create(asked: &Asked<'_>) -> Answer {
     let Definition { definition, dry_run } = asked.body()?;
-    let (mode, status) = mode(dry_run);
-    planned(status, &asked.app.control.create_infrastructure(&definition, mode, asked.who)?)
+    let mode = mode(dry_run);
+    planned(mode, &asked.app.control.create_infrastructure(&definition, mode, asked.who)?)
 }
 
 fn delete(asked: &Asked<'_>) -> Answer {
     let name = named(asked)?.name;
-    let (mode, status) = mode(flag(asked, "dry_run")?.unwrap_or(false));
-    planned(status, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
+    let mode = mode(flag(asked, "dry_run")?.unwrap_or(false));
+    planned(mode, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
 }
 
 /// As they were declared, or set by a plan since.
@@ -224,19 +222,8 @@ fn scale(asked: &Asked<'_>) -> Answer {
     let Replicas { service, replicas, dry_run } = asked.body()?;
     named(asked)?;
     let service = ServiceName::new(service).map_err(|error| Problem::field("service", error.to_string()))?;
-    let (mode, status) = mode(dry_run);
-    planned(status, &asked.app.control.scale(&service, replicas, mode, asked.who)?)
-}
-
-fn planned(status: StatusCode, planned: &Planned) -> Answer {
-    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(planned))?))
-}
-
-fn mode(dry_run: bool) -> (RunMode, StatusCode) {
-    match dry_run {
-        true => (RunMode::DryRun, StatusCode::OK),
-        false => (RunMode::Run, StatusCode::ACCEPTED),
-    }
+    let mode = mode(dry_run);
+    planned(mode, &asked.app.control.scale(&service, replicas, mode, asked.who)?)
 }
 
 /// The Infrastructure of the path.

@@ -8,11 +8,11 @@ use axum::http::StatusCode;
 use domain::{CallCounts, Deployment, Permission, ServiceName, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use store::DeploymentFilter;
 
 use super::operations::{snapshot, unknown_service};
-use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, tagged, time};
-use crate::auditing::about;
-use crate::control::{DeployRequest, RunMode};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, mode, planned, tagged, time};
+use crate::control::DeployRequest;
 use crate::endpoint::{Endpoint, Parameter, SERVICE, VERSION};
 use crate::problem::{Code, Problem};
 use crate::shapes::RemediationShape;
@@ -89,6 +89,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .query([
                 Parameter::form("service", SERVICE, "cart", "Only those of this service"),
                 Parameter::time("since", "Since when; a day ago where it is left out"),
+                Parameter::id("before", "Only older ones than this deployment; the Link header has it"),
                 Parameter::limit(LIMIT_MAX, PAGE),
             ])
             .answers::<Vec<DeploymentShape>>("Deployments"),
@@ -166,24 +167,31 @@ pub(crate) fn deploy(asked: &Asked<'_>) -> Answer {
     let service = ServiceName::new(asked.name).map_err(|error| Problem::not_found(error.to_string()))?;
     let DeployBody { version, command, environment, dry_run } = asked.body()?;
     let request = DeployRequest { version, command, environment };
-    let (mode, status) = match dry_run {
-        true => (RunMode::DryRun, StatusCode::OK),
-        false => (RunMode::Run, StatusCode::ACCEPTED),
-    };
-    let planned = asked.app.control.deploy(&service, request, mode, asked.who)?;
-    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(&planned))?))
+    let mode = mode(dry_run);
+    planned(mode, &asked.app.control.deploy(&service, request, mode, asked.who)?)
 }
 
 /// `GET observability/deployments`: those of late, newest first.
 pub(crate) fn deployments(asked: &Asked<'_>) -> Answer {
     let limit = asked.limit()?;
     let name = |text: &str| ServiceName::new(text).ok();
-    let service = asked.query.read("service", name, || "the name of a service".to_owned())?;
-    let since = asked.since()?.unwrap_or_else(|| asked.app.clock.now().minus(LISTED));
-    let mut found = asked.app.store.deployments(since)?;
-    found.retain(|deployment| service.as_ref().is_none_or(|service| deployment.service == *service));
-    let shapes: Vec<_> = found.iter().rev().take(limit).map(DeploymentShape::from).collect();
-    json(StatusCode::OK, &shapes)
+    let filter = DeploymentFilter {
+        since: asked.since()?.unwrap_or_else(|| asked.app.clock.now().minus(LISTED)),
+        service: asked.query.read("service", name, || "the name of a service".to_owned())?,
+        before: asked.query.read(
+            "before",
+            |text| text.parse().ok(),
+            || "the id of a deployment".to_owned(),
+        )?,
+        limit: limit + 1,
+    };
+    let rows = asked.app.store.list_deployments(&filter)?;
+    asked.list(
+        rows,
+        limit,
+        |one: &Deployment| one.id.to_string(),
+        |one: &Deployment| DeploymentShape::from(one),
+    )
 }
 
 /// `POST observability/deployments`: somebody else made one.

@@ -22,18 +22,20 @@ pub(crate) mod timeline;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Identity, Time};
+use domain::{Identity, PlanStatus, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::auditing::about;
 use crate::body::{Fields, Query};
 use crate::conditional;
-use crate::control::ControlError;
+use crate::control::{ControlError, Planned, RunMode};
 use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
+use crate::shapes::RemediationShape;
 
 pub(crate) use access::USER;
 pub(crate) use chaos::STOP;
@@ -178,6 +180,32 @@ fn tagged(mut response: Response, told: &str) -> Response {
 
 fn names<T: Copy>(all: impl IntoIterator<Item = T>, name: impl Fn(T) -> &'static str) -> String {
     format!("one of {}", all.into_iter().map(name).collect::<Vec<_>>().join(", "))
+}
+
+/// Whether a plan is to run, or only to be shown.
+pub(crate) fn mode(dry_run: bool) -> RunMode {
+    if dry_run { RunMode::DryRun } else { RunMode::Run }
+}
+
+/// Why a plan that was to run does not, where the guard lets it not even wait. It is kept all the same.
+pub(crate) fn refused_plan(mode: RunMode, planned: &Planned) -> Option<Problem> {
+    (mode == RunMode::Run && planned.status == PlanStatus::Refused).then(|| {
+        let (reasons, id) = (planned.reasons.join("; "), planned.plan.id);
+        Problem::new(Code::Refused, format!("{reasons}; remediation {id} says what was to be done"))
+    })
+}
+
+/// The answer to who asked for a plan.
+fn planned(mode: RunMode, planned: &Planned) -> Answer {
+    let status = match mode {
+        RunMode::Run => StatusCode::ACCEPTED,
+        RunMode::DryRun => StatusCode::OK,
+    };
+    let answer = match refused_plan(mode, planned) {
+        Some(problem) => problem.into_response(),
+        None => json(status, &RemediationShape::planned(planned))?,
+    };
+    Ok(about(planned.plan.id, answer))
 }
 
 impl From<ControlError> for Problem {

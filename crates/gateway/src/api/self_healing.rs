@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
 
-use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names};
+use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names, planned};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
@@ -34,6 +34,15 @@ pub(crate) const STATUSES: [PlanStatus; 7] = [
     PlanStatus::Failed,
     PlanStatus::RolledBack,
     PlanStatus::Refused,
+];
+
+/// What a list of remediations can be about; nothing in particular is `any`.
+const PURPOSES: [(&str, Option<PlanPurpose>); 5] = [
+    ("remediation", Some(PlanPurpose::Remediation)),
+    ("operation", Some(PlanPurpose::Operation)),
+    ("experiment", Some(PlanPurpose::Experiment)),
+    ("lift", Some(PlanPurpose::Lift)),
+    ("any", None),
 ];
 
 pub(crate) const SEVERITIES: [Severity; 4] =
@@ -140,6 +149,11 @@ fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
                     "Only remediations of this resource, such as instance/cart-0",
                 ),
                 Parameter::time("since", "Only remediations made since"),
+                Parameter::choice(
+                    "purpose",
+                    PURPOSES.map(|(name, _)| name),
+                    "What plans are for: repairs alone where it is left out; what waits for a person is found by `any`",
+                ),
             ])
             .answers::<Vec<RemediationShape>>("Remediations, without the state of their steps"),
         Endpoint::get(Permission::StateRead, &at("remediations/{id}"), "remediations.get", remediation)
@@ -251,13 +265,15 @@ pub(crate) fn issue(asked: &Asked<'_>) -> Answer {
 pub(crate) fn remediations(asked: &Asked<'_>) -> Answer {
     let limit = asked.limit()?;
     let query = &asked.query;
+    let of = |text: &str| PURPOSES.iter().find(|(name, _)| *name == text).map(|(_, purpose)| *purpose);
+    let purpose = query.read("purpose", of, || names(PURPOSES, |(name, _)| name))?;
     let filter = PlanFilter {
         limit: limit + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of a remediation".to_owned())?,
         status: query.read("status", status, statuses)?,
         resource: query.read("resource", resource, || "a resource, such as instance/cart-0".to_owned())?,
         since: asked.since()?,
-        only: Some(PlanPurpose::Remediation),
+        only: purpose.unwrap_or(Some(PlanPurpose::Remediation)),
     };
     let rows = asked.app.store.plans(&filter)?;
     asked.list(
@@ -317,16 +333,15 @@ impl Toggled {
 }
 
 pub(crate) fn manual_remediate(asked: &Asked<'_>) -> Answer {
-    remediate(asked, RunMode::Run, StatusCode::ACCEPTED)
+    remediate(asked, RunMode::Run)
 }
 
 pub(crate) fn dry_run(asked: &Asked<'_>) -> Answer {
-    remediate(asked, RunMode::DryRun, StatusCode::OK)
+    remediate(asked, RunMode::DryRun)
 }
 
-fn remediate(asked: &Asked<'_>, mode: RunMode, status: StatusCode) -> Answer {
-    let planned = asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?;
-    Ok(about(planned.plan.id, json(status, &RemediationShape::planned(&planned))?))
+fn remediate(asked: &Asked<'_>, mode: RunMode) -> Answer {
+    planned(mode, &asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?)
 }
 
 pub(crate) fn approve(asked: &Asked<'_>) -> Answer {

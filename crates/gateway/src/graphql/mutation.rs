@@ -7,16 +7,13 @@ use domain::{Permission, PlanId, ServiceName};
 use super::operation::Operation;
 use super::permission::Needs;
 use super::types::remediation::Remediation;
+use crate::api::{mode, refused_plan};
 use crate::control::{Automation, Control, ControlError, Planned, RunMode};
 use crate::overwritten::Overwritten;
 use crate::problem::Problem;
 
 /// The root of what can be changed.
 pub(super) struct Mutation;
-
-fn mode(dry_run: bool) -> RunMode {
-    if dry_run { RunMode::DryRun } else { RunMode::Run }
-}
 
 fn service(name: String, field: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(name).map_err(|error| Problem::field(field, error.to_string()))
@@ -51,10 +48,14 @@ fn plan(
     action: &'static str,
     target: &str,
     as_seen: AsSeen,
-    ask: impl FnOnce(&dyn Control, &str) -> Result<Planned, ControlError>,
+    mode: RunMode,
+    ask: impl FnOnce(&dyn Control, RunMode, &str) -> Result<Planned, ControlError>,
 ) -> Result<Remediation, Problem> {
     let operation = Operation::of(context)?;
-    let asked = || Ok(ask(operation.app().control.as_ref(), &operation.identity().name)?);
+    let asked = || {
+        let planned = ask(operation.app().control.as_ref(), mode, &operation.identity().name)?;
+        refused_plan(mode, &planned).map_or(Ok(planned), Err)
+    };
     let planned = as_seen.then(operation, asked);
     operation.record(named(action)?, target, planned.as_ref().map(|planned| Some(planned.plan.id)));
     Ok(Remediation::planned(&operation.app().store, planned?))
@@ -96,8 +97,8 @@ impl Mutation {
         #[graphql(desc = "Its definition: our YAML, or a Compose file")] definition: String,
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
-        plan(context, "infrastructures.create", "", AsSeen::NOTHING, |control, who| {
-            control.create_infrastructure(&definition, mode(dry_run), who)
+        plan(context, "infrastructures.create", "", AsSeen::NOTHING, mode(dry_run), |control, mode, who| {
+            control.create_infrastructure(&definition, mode, who)
         })
     }
 
@@ -112,9 +113,14 @@ impl Mutation {
     ) -> Result<Remediation, Problem> {
         let name = service(id.0, "id")?;
         let as_seen = AsSeen::of(Overwritten::Infrastructure(name.clone()), if_match);
-        plan(context, "infrastructures.delete", name.as_str(), as_seen, |control, who| {
-            control.delete_infrastructure(&name, mode(dry_run), who)
-        })
+        plan(
+            context,
+            "infrastructures.delete",
+            name.as_str(),
+            as_seen,
+            mode(dry_run),
+            |control, mode, who| control.delete_infrastructure(&name, mode, who),
+        )
     }
 
     /// Runs so many instances of a service.
@@ -129,8 +135,8 @@ impl Mutation {
     ) -> Result<Remediation, Problem> {
         let name = service(name, "service")?;
         let as_seen = AsSeen::of(Overwritten::Size(name.clone()), if_match);
-        plan(context, "infrastructures.scale", name.as_str(), as_seen, |control, who| {
-            control.scale(&name, replicas, mode(dry_run), who)
+        plan(context, "infrastructures.scale", name.as_str(), as_seen, mode(dry_run), |control, mode, who| {
+            control.scale(&name, replicas, mode, who)
         })
     }
 
@@ -143,9 +149,14 @@ impl Mutation {
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
         let issue = id(&issue_id, "issue")?;
-        plan(context, "issues.remediate", issue_id.as_str(), AsSeen::NOTHING, |control, who| {
-            control.remediate(issue, mode(dry_run), who)
-        })
+        plan(
+            context,
+            "issues.remediate",
+            issue_id.as_str(),
+            AsSeen::NOTHING,
+            mode(dry_run),
+            |control, mode, who| control.remediate(issue, mode, who),
+        )
     }
 
     /// Lets a plan run that waits for a person.

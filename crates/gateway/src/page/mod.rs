@@ -251,6 +251,9 @@ pub(crate) fn show(visit: &Visit<'_>) -> Response {
     if let Some(address) = traces::opened_by_id(uri) {
         return see_other(&address);
     }
+    if let Some(markdown) = docs::source(uri.path()) {
+        return ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], markdown).into_response();
+    }
     if uri.path() == "/palette" {
         return palette::answer(app, uri).unwrap_or_else(IntoResponse::into_response);
     }

@@ -83,6 +83,8 @@ impl JsonSchema for ExperimentShape {
 /// id, status and time are the store's.
 pub(crate) fn experiment(record: &ExperimentRecord) -> Value {
     let mut shape = document(record);
+    // Another request is refused: every fault here is taken out when its time is over.
+    shape.entry("auto_rollback").or_insert(Value::Bool(true));
     for (field, _) in fields() {
         shape.entry(field).or_insert(Value::Null);
     }

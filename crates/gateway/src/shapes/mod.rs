@@ -64,7 +64,8 @@ impl From<&HealthRecord> for HealthScore {
             timestamp: record.at.rfc3339(),
             issues_detected: record.issues_detected,
             auto_remediated: record.auto_remediated,
-            coverage: record.coverage,
+            // Weights are tenths and hundredths, whose sums are not quite.
+            coverage: (record.coverage * 1e4).round() / 1e4,
         }
     }
 }

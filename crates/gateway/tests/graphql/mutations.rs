@@ -48,6 +48,9 @@ fn a_deployment_is_scaled_where_there_is_one() {
     assert_eq!(code(&scale("nothing", "3")), "not_found");
     assert_eq!(code(&scale("no name!", "3")), "invalid_field");
     assert_eq!(code(&scale("cart", "-1")), "invalid_query");
+    // What the guard does not let begin is a refusal, as over REST.
+    server.fleet.store.latch_emergency_stop(domain::Clock::now(server.fleet.clock.as_ref())).unwrap();
+    assert_eq!(code(&scale("cart", "3")), "refused");
 }
 
 #[test]

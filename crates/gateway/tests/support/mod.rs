@@ -101,7 +101,13 @@ impl Fleet {
             lift_after: None,
             created_at: now,
         };
-        Planned { plan, status, reasons: Vec::new() }
+        if self.store.switches().is_ok_and(|switches| switches.emergency_stop.is_none()) {
+            return Planned { plan, status, reasons: Vec::new() };
+        }
+        // Kept as the loops keep it.
+        let reasons = vec!["the emergency stop is latched".to_owned()];
+        self.store.add_plan(&plan, PlanStatus::Refused, &reasons).unwrap();
+        Planned { plan, status: PlanStatus::Refused, reasons }
     }
 
     fn waiting(&self, plan: PlanId, decided: bool) -> Result<(), ControlError> {

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Subcommand;
 
 use super::{Exit, Failure, Global};
-use crate::config::Config;
+use crate::config::{Config, unfollowed};
 
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,9 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> Result<Exit, Fail
         }
         ConfigCommand::Check => {
             load(global)?;
+            unfollowed(|name| std::env::var_os(name).is_some())
+                .iter()
+                .for_each(|said| provider::say!("{said}"));
             provider::say!("the configuration is well");
             Ok(Exit::Done)
         }

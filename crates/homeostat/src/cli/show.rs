@@ -18,7 +18,8 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
-    let plans: Vec<Value> = client.get("/api/v3/self-healing/remediations?status=awaiting_approval")?;
+    let plans: Vec<Value> =
+        client.get("/api/v3/self-healing/remediations?status=awaiting_approval&purpose=any")?;
     // Where no telemetry is kept there is nothing to say of it.
     let telemetry: Value = match client.get("/api/v3/observability/status") {
         Err(ClientError::Refused { .. }) => Value::Null,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// Certificates of authorities, in PEM, relative to this file: those alone are believed. Without it the authorities of
-    /// the web are, which are built in.
+    /// Certificates of authorities, in PEM, relative to this file: those alone are believed. Without it those of this
+    /// machine are.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -208,6 +208,21 @@ fn the_environment_wins_over_the_file_and_is_named_when_it_is_wrong() {
     let wrong = |name: &str| (name == "SCAN_INTERVAL_SECONDS").then(|| "often".to_owned());
     let error = Config::load_with(None, wrong).unwrap_err().to_string();
     assert!(error.contains("SCAN_INTERVAL_SECONDS") && error.contains("a whole number"), "{error}");
+    // What is out of range is said of the variable, whatever the file says of that key.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[healing]\nhealth_check_interval_seconds = 60\n").unwrap();
+    let never = |name: &str| (name == "HEALTH_CHECK_INTERVAL").then(|| "0".to_owned());
+    let error = Config::load_with(Some(file.path()), never).unwrap_err().to_string();
+    assert!(error.starts_with("environment variable HEALTH_CHECK_INTERVAL: healing."), "{error}");
+}
+
+#[test]
+fn a_known_variable_that_nothing_follows_is_said_with_what_there_is_instead() {
+    let said = unfollowed(|name| matches!(name, "SLACK_WEBHOOK_URL" | "HEALTH_CHECK_INTERVAL"));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("SLACK_WEBHOOK_URL is set and not followed") && said[0].contains("webhook_url")
+    );
 }
 
 /// A key of the file as it is written out, with another value.

@@ -38,7 +38,7 @@ const VARIABLES: [(&str, &str); 8] = [
     ("XDG_STATE_HOME", "where the data directory lies, if `HOMEOSTAT_DIR` and `--dir` say nothing"),
 ];
 
-const OTHER_VARIABLES: [(&str, &str); 6] = [
+const OTHER_VARIABLES: [(&str, &str); 7] = [
     ("HOMEOSTAT_DIR", "the data directory, as `--dir`"),
     ("HOMEOSTAT_CONFIG", "the configuration file, as `--config`"),
     (
@@ -47,7 +47,14 @@ const OTHER_VARIABLES: [(&str, &str); 6] = [
     ),
     ("AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE", "the same from a file"),
     ("AWS_REGION", "`telemetry.objects.region` where nothing is said"),
-    ("AWS_CA_BUNDLE", "authorities that are believed of the bucket's server instead of the usual ones"),
+    (
+        "AWS_CA_BUNDLE",
+        "authorities that are believed of the bucket's server instead of those of this machine",
+    ),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "authorities that are believed where no `ca_file` is given, in PEM, instead of this machine's store",
+    ),
 ];
 
 fn page() -> String {

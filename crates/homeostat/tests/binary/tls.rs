@@ -6,18 +6,20 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use counterpart::{Authority, Server, answer};
 use domain::Clock;
 use provider::clock::SystemClock;
 
 use crate::Test;
 use crate::access::fed;
-use crate::fleet::{Fleet, agent};
+use crate::fleet::{Fleet, agent, until};
 use crate::port::free_port;
 use crate::wrong_input::{SMALL, nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
     ("with_a_certificate_the_page_is_https_and_the_command_line_goes_on", https),
     ("who_signs_in_from_elsewhere_trusts_the_authority_it_names_and_no_other", login),
+    ("without_a_file_the_machine_s_authorities_are_believed_as_the_environment_names_them", authorities),
     ("a_certificate_that_cannot_be_used_is_named_and_nothing_is_started", unusable),
     ("a_certificate_that_is_over_keeps_nothing_from_starting_and_is_said", over),
     ("beyond_loopback_nothing_is_started_that_anybody_could_read", exposed),
@@ -86,6 +88,31 @@ fn login() {
     by_address.done();
     there(&["logout"]).done();
     refused(&there(&["whoami"]), 2, &["homeostat login"]);
+}
+
+fn authorities() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = Server::start(&ours.issue(&["localhost"]), |_| answer("200 OK", "", "up_there 1\n"));
+    let target = format!("[[metrics.scrape]]\njob = \"db\"\nurl = \"{}\"\n", server.url("https", "/metrics"));
+    let config = format!("{target}interval_seconds = 1\n[otlp]\nenabled = false\n");
+    let mut fleet = Fleet::new(&config);
+    // A server goes on where its environment names nobody, says so, and sends nothing to who is not believed.
+    let nowhere = fleet.dir.join("nowhere.pem").display().to_string();
+    fleet.serve_with(&[("SSL_CERT_FILE", &nowhere), ("SSL_CERT_DIR", "")]);
+    let told = format!("SSL_CERT_FILE={nowhere} names no authority");
+    until("it is said in the log", || if fleet.said().contains(&told) { Ok(()) } else { Err(fleet.said()) });
+    until("a scrape failed for that", || {
+        let targets = fleet.get("/api/v1/targets")?.to_string();
+        if targets.contains("its certificate is not believed") { Ok(()) } else { Err(targets) }
+    });
+    assert_eq!(server.requests(), []);
+
+    let mut fleet = Fleet::new(&config);
+    let both = fleet.write("both.pem", &format!("{}{}", theirs.pem(), ours.pem())).display().to_string();
+    fleet.serve_with(&[("SSL_CERT_FILE", &both), ("SSL_CERT_DIR", "")]);
+    until("it is asked", || if server.requests().is_empty() { Err(fleet.said()) } else { Ok(()) });
+    let told = format!("believed at https:// are 2 authorities of SSL_CERT_FILE={both}");
+    assert!(fleet.said().contains(&told), "{}", fleet.said());
 }
 
 fn unusable() {

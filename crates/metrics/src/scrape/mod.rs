@@ -88,7 +88,7 @@ impl Scraper {
             limits: config.limits,
             sink,
             clock,
-            agent: fetch::agent(Trust::built_in()),
+            agent: fetch::agent(Trust::machine()),
         });
         // From here on a failure drops it, which ends the threads that run already.
         let mut scraper = Self { shared, threads: Vec::new() };

@@ -270,7 +270,7 @@ impl Last {
 }
 
 impl Work {
-    /// The page of the target; `agent` believes the authorities of the web.
+    /// The page of the target; `agent` believes the authorities of this machine.
     fn page(&mut self, agent: &ureq::Agent, target: &Target) -> Result<(Format, Vec<u8>), Failed> {
         if target.peer.trust == Trust::Authorities {
             return fetch(agent, target);

@@ -331,8 +331,7 @@ impl Bucket {
     }
 }
 
-/// Whose certificates are believed: those of the file that the environment names, or else those of the usual authorities,
-/// which are built in.
+/// Whose certificates are believed: those of the file that the environment names, or else those of this machine's authorities.
 fn trust(bundle: Option<String>) -> Result<TlsConfig, ObjectStorageError> {
     let trust = bundle.map_or(Trust::Authorities, |path| Trust::File(path.into()));
     trust.config().map_err(|error| {

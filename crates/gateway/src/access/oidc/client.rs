@@ -66,7 +66,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: &OidcConfig) -> Self {
-        let agent = outbound::agent(Trust::built_in())
+        let agent = outbound::agent(Trust::machine())
             .timeout_global(Some(REQUEST_TIME))
             // Sign-ins are far apart: a connection kept from the last one is closed by the time it is asked again.
             .max_idle_connections(0)

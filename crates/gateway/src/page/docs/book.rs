@@ -103,6 +103,11 @@ impl Document {
         if self.path.is_empty() { "/docs".to_owned() } else { format!("/docs/{}", self.path) }
     }
 
+    /// Where its Markdown is served.
+    pub(super) fn source(&self) -> String {
+        format!("/docs/{}.md", if self.path.is_empty() { "README" } else { self.path })
+    }
+
     /// Its first heading.
     pub(super) fn title(&self) -> &'static str {
         self.markdown.lines().find_map(|line| line.strip_prefix("# ")).unwrap_or(self.path)

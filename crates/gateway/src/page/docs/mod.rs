@@ -43,12 +43,21 @@ pub(super) fn page(rest: &[&str], query: &Query) -> Result<Page, Problem> {
     }
 }
 
+/// A document as it was written, where its address is asked for with `.md` behind it.
+pub(super) fn source(address: &str) -> Option<&'static str> {
+    book::all().find(|document| document.source() == address).map(|document| document.markdown)
+}
+
 fn document(path: &str) -> Result<Page, Problem> {
     let unknown =
         || Problem::not_found(format!("there is no document {path:?}; /docs lists those there are"));
     let document = book::all().find(|document| document.path == path).ok_or_else(unknown)?;
     let rendered = RENDERED.get(document.path).ok_or_else(unknown)?;
-    let article = html! { (rendered.html) (neighbours(document)) };
+    let article = html! {
+        (rendered.html)
+        p class="quiet" { a href=(document.source()) rel="alternate" type="text/markdown" { "This page as Markdown" } }
+        (neighbours(document))
+    };
     Ok(framed(document.title(), path, "", &article, &rendered.headings))
 }
 

@@ -260,7 +260,7 @@ fn the_page_says_what_belongs_together_and_every_step_is_a_link() {
     assert_eq!(server.get("/timeline?lane=weather").status, 422);
     assert_eq!(server.get("/timeline?from=2020-01-01T00:00:00Z").status, 422);
     let empty = server::start(|_| {}).get("/timeline");
-    assert!(empty.body.contains("Nothing happened in the last 1 h"), "{}", empty.body);
+    assert!(empty.body.contains("Nothing happened in the last hour"), "{}", empty.body);
 }
 
 #[test]

@@ -109,6 +109,8 @@ fn a_search_finds_what_is_asked_for_and_says_how_many() {
     assert!(sentence(&failed).starts_with(&format!("{n} traces match")), "{}", sentence(&failed));
     assert_eq!(failed.matches("class=\"item bad\"").count(), n, "a mark for each in the picture");
     assert!(!slow.contains("class=\"item plain\" href=\"/traces/undefined"));
+    let logged = ok(&server, "/traces?text=THE%20BANK%20did%20not&limit=200");
+    assert_eq!(listed(&logged), listed(&failed), "each that failed logs why");
     let none = ok(&server, "/traces?service=front&operation=nothing");
     assert!(none.contains("Look further back, or ask for less"), "{none}");
     for (query, field) in
@@ -190,6 +192,35 @@ fn a_trace_of_50000_spans_sends_the_rows_in_sight() {
 }
 
 #[test]
+fn names_from_right_to_left_leave_our_words_where_they_are() {
+    let server = start_with_traces(|telemetry, now| {
+        let mut batch = traces::Batch::new();
+        let span = |parent, name, nano| traces::Span {
+            trace: 1,
+            parent,
+            service: "الخدمة",
+            name,
+            kind: 2,
+            start: now - 1_000_000_000,
+            nano,
+            failed: None,
+            more: Vec::new(),
+        };
+        let root = batch.add(span(0, "طلب", 9_000_000));
+        batch.add(span(root, "GET /", 8_000_000));
+        batch.send(telemetry);
+    });
+    let page = ok(&server, &format!("/traces/{}", trace_id(1)));
+    let (service, root) = ("\u{2068}الخدمة\u{2069}", "\u{2068}طلب\u{2069}");
+    assert_eq!(
+        sentence(&page),
+        format!("{root} took 9.0 ms; {service} → GET / was 89 % of its critical path; no error.")
+    );
+    assert!(page.contains(&format!("<b>{service}</b> {root}")), "{page}");
+    assert!(ok(&server, "/traces").contains(&format!("{service}: {root}")));
+}
+
+#[test]
 fn two_traces_are_compared_step_by_step() {
     let server = start_with_traces(traces::shop);
     let failed = listed(&ok(&server, "/traces?errors=1")).remove(0);
@@ -217,6 +248,7 @@ fn the_map_shows_who_calls_whom_in_words_too() {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert_eq!(page.matches("marker-end").count(), page.matches("class=\"edge").count());
+    assert!(page.rfind("marker-end") < page.find("class=\"figure"), "no line is drawn over a figure");
 }
 
 #[test]

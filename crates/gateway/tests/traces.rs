@@ -142,6 +142,7 @@ fn filters_find_what_matches_and_errors_name_the_parameter() {
     assert_eq!(found("service=cart&kind=client"), 0);
     assert_eq!(found("status=not_error&service=cart"), 0);
     assert_eq!(found("since=2100-01-01T00:00:00Z&until=2101-01-01T00:00:00Z"), 0);
+    assert_eq!(found("text=nobody%20logs%20this"), 0);
     for (query, field) in [
         ("kind=waiter", "kind"),
         ("tag=step", "tag"),

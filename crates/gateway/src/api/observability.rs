@@ -71,6 +71,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::form("min_duration", SPAN_LENGTH, "250ms", "The shortest span, such as 250ms"),
                 Parameter::form("max_duration", SPAN_LENGTH, "1.5s", "The longest span, such as 1.5s"),
                 Parameter::choice("status", ["error", "not_error"], "The status of a span"),
+                Parameter::text(
+                    "text",
+                    "Only traces in which a log record of that time says this: one of the newest 2,000 with this text",
+                ),
             ])
             .query(pages(TRACES_MAX, TRACES))
             .refuses(READS)
@@ -197,8 +201,10 @@ struct MovedStatus {
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
 pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
     let page = Page::read(&asked.query, TRACES, TRACES_MAX, asked.now_nano())?;
-    let filter = trace_filter(&asked.query, &page)?;
+    let mut filter = trace_filter(&asked.query, &page)?;
     let telemetry = asked.telemetry()?;
+    let said = asked.query.text("text").map(|text| telemetry.traces_that_logged(text, filter.start.clone()));
+    filter.among = said.transpose()?;
     let mut found = telemetry.search(&filter)?;
     let more = found.len() > page.end();
     found.truncate(page.end());
@@ -254,6 +260,7 @@ pub(crate) fn log_records(asked: &Asked<'_>) -> Answer {
                 "a number from 1 to 24, or one of trace, debug, info, warn, error, fatal".to_owned()
             })?
             .unwrap_or(0),
+        in_a_trace: false,
         text: query.text("text").unwrap_or_default().to_owned(),
         time: since(query)?..=page.until,
         limit: page.end() + 1,
@@ -289,6 +296,7 @@ fn trace_filter(query: &Query, page: &Page) -> Result<TraceFilter, Problem> {
         start: since(query)?..=page.until,
         duration: least..=most,
         status: query.read("status", status, || "error or not_error".to_owned())?.unwrap_or_default(),
+        among: None,
         limit: page.end() + 1,
     })
 }

@@ -88,7 +88,7 @@ pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<
         columns: columns(view),
         filters,
         key: Box::new(|issue| issue.id.to_string()),
-        empty: html! { p class="empty" { "An issue is something measured that is out of its bounds. None was found." } },
+        empty: html! { p class="empty" { "An issue is something measured that is out of its bounds. None was found. Make one on purpose: " code { "homeostat chaos inject pause --target instance/NAME-0 --for 30s" } } },
     };
     Ok(Listed { list, source })
 }

@@ -1,5 +1,7 @@
 //! The one sentence at the top of the overview: whether anything needs a person, and what.
 
+use std::borrow::Cow;
+
 use domain::PlanStatus;
 use maud::{Markup, html};
 
@@ -95,9 +97,36 @@ fn is(n: usize, one: &str, many: &str, what: &str) -> String {
     format!("{} {verb} {what}", count(n, one, many))
 }
 
-/// `1 issue`, `2 issues`.
+/// `1 issue`, `2 issues`, `50,000 issues`.
 pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+}
+
+/// A number with its thousands apart: `50,000`.
+pub(crate) fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A name from outside among words of ours: one that is written from right to left, or says so, turns nothing beside it.
+pub(crate) fn isolated(name: &str) -> Cow<'_, str> {
+    let turns = |letter| {
+        matches!(letter,
+            '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}'
+            | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}'
+            | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if name.chars().any(turns) {
+        return Cow::Owned(format!("\u{2068}{name}\u{2069}"));
+    }
+    Cow::Borrowed(name)
 }
 
 /// What stands between backticks as code, for a page.
@@ -116,4 +145,23 @@ pub(crate) fn capital(text: &str) -> String {
     }
     let mut rest = text.chars();
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(count(1, "span", "spans"), "1 span");
+        assert_eq!(count(50_000, "span", "spans"), "50,000 spans");
+    }
+
+    #[test]
+    fn names_from_right_to_left_turn_no_words_of_ours() {
+        assert_eq!(isolated("front"), "front");
+        assert_eq!(isolated("支払い é"), "支払い é");
+        assert_eq!(isolated("الخدمة"), "\u{2068}الخدمة\u{2069}");
+        assert_eq!(isolated("a\u{202e}b"), "\u{2068}a\u{202e}b\u{2069}", "it says so itself");
+    }
 }

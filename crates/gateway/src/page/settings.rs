@@ -12,6 +12,7 @@ use maud::{Markup, html};
 
 use super::marks::{Meaning, mark};
 use super::plan::words;
+use super::sentence::with_code;
 use super::time::absolute;
 use super::view::View;
 use super::{Page, Section};
@@ -241,6 +242,6 @@ fn enforced(how: &Enforcement) -> Markup {
     html! { @match how {
         Enforcement::Kernel(by) => (mark(Meaning::Good, &format!("held by the kernel, {by}"))),
         Enforcement::Supervision => (mark(Meaning::Good, "watched by the keeper")),
-        Enforcement::Unavailable(why) => { (mark(Meaning::Unknown, "not here")) " " (why) },
+        Enforcement::Unavailable(why) => { (mark(Meaning::Unknown, "not here")) " " (with_code(&why.to_string())) },
     } }
 }

@@ -14,7 +14,7 @@ use store::IssueFilter;
 use super::figures::of_share;
 use super::history;
 use super::marks::{Meaning, mark};
-use super::sentence::count;
+use super::sentence::{count, grouped};
 use super::time::clock_face;
 use super::view::View;
 use super::{Page, Section, Update, in_place};
@@ -118,6 +118,16 @@ fn share(ratio: f64) -> String {
     format!("{text} %")
 }
 
+/// Events as they were counted, their thousands apart.
+fn events(n: u128) -> String {
+    usize::try_from(n).map_or_else(|_| n.to_string(), grouped)
+}
+
+/// A share in percent without its fractions; what is there is never shown as nothing.
+fn whole_percent(share: f64) -> String {
+    if share > 0.0 && share < 0.5 { "< 1 %".to_owned() } else { format!("{share:.0} %") }
+}
+
 fn percent_or(share: Option<f64>) -> String {
     share.map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0).replace('-', "−"))
 }
@@ -206,7 +216,7 @@ fn numbers(detail: &Detail) -> Markup {
             div {
                 dt { "Good" }
                 dd { (standing.and_then(|standing| standing.good).map_or("–".to_owned(), share)) }
-                dd class="quiet" { (sums.bad) " of " (sums.total) " bad; " (standing.map_or(0.0, |standing| standing.coverage * 100.0).round()) " % measured" }
+                dd class="quiet" { (events(sums.bad)) " of " (events(sums.total)) " bad; " (whole_percent(standing.map_or(0.0, |standing| standing.coverage * 100.0))) " measured" }
             }
             div class=(meaning.class()) {
                 dt { "Error budget left" }
@@ -302,7 +312,7 @@ fn chart(points: &[BudgetPoint], deployed: &[Deployment]) -> Markup {
                 @for deployment in deployed {
                     @let x = place(points, deployment.at.wall_us.div_euclid(MINUTE_US));
                     line class="deployed" x1=(format!("{x:.2}")) x2=(format!("{x:.2}")) y1="0" y2=(HEIGHT) {
-                        title { (deployment.service) " " (deployment.version.as_deref().unwrap_or("another version")) ", " (at(deployment.at.wall_us.div_euclid(MINUTE_US))) }
+                        title { (deployment.service) " " (deployment.version.as_deref().unwrap_or("another version")) ", " (at(deployment.at.wall_us.div_euclid(MINUTE_US))) " UTC" }
                     }
                 }
                 polyline points=(line.join(" ")) {}
@@ -310,7 +320,7 @@ fn chart(points: &[BudgetPoint], deployed: &[Deployment]) -> Markup {
             figcaption {
                 span { (first.map_or(String::new(), |point| at(point.minute))) }
                 span { "budget left (line), bad events (bars, at most " (most) " at once), deployments (upright), not measured (grey)" }
-                span { (last.map_or(String::new(), |point| at(point.minute))) }
+                span { (last.map_or(String::new(), |point| at(point.minute) + " UTC")) }
             }
         }
     }

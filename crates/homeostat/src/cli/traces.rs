@@ -34,6 +34,9 @@ pub(crate) struct TracesArgs {
     /// Only with a span that ended in an error.
     #[arg(long)]
     errors: bool,
+    /// Only with a log record that says this, upper and lower case the same.
+    #[arg(long)]
+    text: Option<String>,
     /// At most this many, newest first.
     #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
     limit: u32,
@@ -65,6 +68,7 @@ fn query(args: &TracesArgs) -> String {
     pairs.extend(args.tag.iter().cloned().map(|tag| ("tag", tag)));
     pairs.extend(args.min_duration.clone().map(|least| ("min_duration", least)));
     pairs.extend(args.errors.then(|| ("status", "error".to_owned())));
+    pairs.extend(args.text.clone().map(|text| ("text", text)));
     pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
 }
 

@@ -166,6 +166,7 @@ fn filters() -> Vec<TraceFilter> {
         TraceFilter { tags: vec![("error".into(), "true".into()), ("a".into(), "v1".into())], ..any() },
         TraceFilter { tags: vec![("b".into(), "1".into()), ("a".into(), "v1".into())], limit: 1, ..any() },
         TraceFilter { operation: Some("op 1".into()), duration: 2000..=u64::MAX, ..any() },
+        TraceFilter { among: Some([2, 5].map(|n| TraceId(fixture::trace_id(n))).into()), ..any() },
     ]
 }
 
@@ -187,6 +188,7 @@ fn answers(store: &Telemetry) -> Answers {
         LogFilter { severity_min: 12, text: "BODY 3".into(), ..LogFilter::default() },
         LogFilter { trace: Some(TraceId(fixture::trace_id(2))), ..LogFilter::default() },
         LogFilter { time: 500..=1500, ..LogFilter::default() },
+        LogFilter { in_a_trace: true, text: "body".into(), ..LogFilter::default() },
     ];
     let matching = |filter: &TraceFilter| {
         let mut spans = Vec::new();

@@ -18,8 +18,8 @@ use crate::filter::trace_hash;
 use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::objects::{Bucket, Object};
 use crate::query::{
-    Columns, Found, LogFilter, ReadError, StatusFilter, Tag, TraceFilter, keep_newest, matching_rows,
-    oldest_wanted, says, search_columns,
+    Columns, Found, LogFilter, NO_TRACE, ReadError, StatusFilter, Tag, TraceFilter, keep_newest,
+    matching_rows, oldest_wanted, says, search_columns,
 };
 
 /// The files of a unit.
@@ -441,11 +441,13 @@ fn matching(page: &Page<'_>, filter: &LogFilter, from: u64) -> Result<Vec<u32>, 
         let severities = page.kinds()?;
         rows.retain(|&row| severities[row as usize] >= filter.severity_min);
     }
-    if let Some(trace) = filter.trace
-        && !rows.is_empty()
-    {
+    if (filter.trace.is_some() || filter.in_a_trace) && !rows.is_empty() {
         let traces = page.traces()?;
-        rows.retain(|&row| traces[row as usize] == trace.0);
+        let wanted = |trace: &[u8; 16]| match filter.trace {
+            Some(id) => *trace == id.0,
+            None => *trace != NO_TRACE,
+        };
+        rows.retain(|&row| wanted(&traces[row as usize]));
     }
     if let Some(service) = &filter.service
         && !rows.is_empty()

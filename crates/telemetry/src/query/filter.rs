@@ -1,5 +1,6 @@
 //! What can be asked for.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use crate::model::{SpanKind, TraceId};
@@ -22,6 +23,8 @@ pub struct TraceFilter {
     pub duration: RangeInclusive<u64>,
     /// Whether only spans that ended in an error count.
     pub status: StatusFilter,
+    /// Only these traces, such as those that [`logged`](crate::Telemetry::traces_that_logged) a text.
+    pub among: Option<BTreeSet<TraceId>>,
     /// At most so many traces, those with the newest matching spans.
     pub limit: usize,
 }
@@ -49,6 +52,7 @@ impl Default for TraceFilter {
             start: 0..=u64::MAX,
             duration: 0..=u64::MAX,
             status: StatusFilter::Any,
+            among: None,
             limit: 20,
         }
     }
@@ -61,6 +65,8 @@ pub struct LogFilter {
     pub service: Option<String>,
     /// Logged in this trace.
     pub trace: Option<TraceId>,
+    /// Whether only records count that were logged in some trace.
+    pub in_a_trace: bool,
     /// Severity number at least this, 1 to 24; 0 for all.
     pub severity_min: u8,
     /// Text in the body, upper and lower case the same; all where empty.
@@ -77,6 +83,7 @@ impl Default for LogFilter {
         Self {
             service: None,
             trace: None,
+            in_a_trace: false,
             severity_min: 0,
             text: String::new(),
             time: 0..=u64::MAX,

@@ -1,12 +1,38 @@
 //! Log records that match a filter.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
 use super::filter::LogFilter;
 use super::{ReadError, with_block};
+use crate::Telemetry;
 use crate::block::{Block, BlockError};
 use crate::filter::trace_hash;
-use crate::model::{LogRecord, Signal, Value};
+use crate::model::{LogRecord, Signal, TraceId, Value};
 use crate::rows::Rows;
 use crate::segment::Segment;
+
+/// So many records with a text are looked at for the traces they belong to, the newest.
+const LOGGED: usize = 2_000;
+
+impl Telemetry {
+    /// The traces in which a log record says `text`, upper and lower case the same, at a time in `time` (nanoseconds since
+    /// 1970): those of the newest 2,000 such records.
+    pub fn traces_that_logged(
+        &self,
+        text: &str,
+        time: RangeInclusive<u64>,
+    ) -> Result<BTreeSet<TraceId>, ReadError> {
+        let filter = LogFilter {
+            text: text.to_owned(),
+            time,
+            in_a_trace: true,
+            limit: LOGGED,
+            ..LogFilter::default()
+        };
+        Ok(self.logs(&filter)?.into_iter().filter_map(|record| record.trace_id).collect())
+    }
+}
 
 /// Adds records to those found, and keeps the newest `limit`, newest first: what is found is never more than what was
 /// asked for and one block.
@@ -53,6 +79,9 @@ pub(crate) fn search_logs(
     Ok(())
 }
 
+/// What stands for the trace of a record that was logged in none.
+pub(crate) const NO_TRACE: [u8; 16] = [0; 16];
+
 /// The matching records of a block.
 fn matching(block: &Block<'_>, filter: &LogFilter) -> Result<Vec<LogRecord>, BlockError> {
     let batch = block.batch()?;
@@ -62,6 +91,7 @@ fn matching(block: &Block<'_>, filter: &LogFilter) -> Result<Vec<LogRecord>, Blo
         filter.time.contains(&batch.start[row])
             && batch.kind[row] >= filter.severity_min
             && filter.trace.is_none_or(|id| batch.trace[row] == id.0)
+            && (!filter.in_a_trace || batch.trace[row] != NO_TRACE)
             && filter.service.as_ref().is_none_or(|s| **batch.origins.service(batch.origin[row]) == **s)
     });
     let records = rows.collect::<Vec<_>>().into_iter().map(|row| reader.log_record(row));

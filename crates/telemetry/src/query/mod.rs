@@ -12,7 +12,7 @@ mod scan;
 pub use filter::{LogFilter, StatusFilter, TraceFilter};
 pub(crate) use scan::{Columns, Found, Tag, matching_rows, search_columns};
 
-pub(crate) use logs::{keep_newest, oldest_wanted, says, search_logs};
+pub(crate) use logs::{NO_TRACE, keep_newest, oldest_wanted, says, search_logs};
 
 use std::collections::HashSet;
 use std::io;

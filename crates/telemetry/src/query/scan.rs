@@ -163,6 +163,12 @@ pub(crate) fn matching_rows<C: Columns>(
     let wanted = (*filter.start.start()).max(oldest)..=*filter.start.end();
     let mut rows: Vec<u32> =
         (0..starts.len() as u32).filter(|&row| wanted.contains(&starts[row as usize])).collect();
+    if let Some(among) = &filter.among
+        && !rows.is_empty()
+    {
+        let traces = block.traces()?;
+        rows.retain(|&row| among.contains(&TraceId(traces[row as usize])));
+    }
     keep_by_columns(block, filter, &mut rows)?;
     if rows.is_empty() {
         return Ok(None);

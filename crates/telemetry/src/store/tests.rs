@@ -193,7 +193,12 @@ fn log_records_are_found_by_text_severity_and_trace() {
     assert_eq!(ask(LogFilter { severity_min: 17, ..all.clone() }), [2]);
     assert_eq!(ask(LogFilter { trace: Some(TraceId(fixture::trace_id(4))), ..all.clone() }), [2]);
     assert_eq!(ask(LogFilter { service: Some("cart".into()), ..all.clone() }), [0u64; 0]);
-    assert_eq!(ask(LogFilter { limit: 1, ..all }), [3]);
+    assert_eq!(ask(LogFilter { limit: 1, ..all.clone() }), [3]);
+    assert_eq!(ask(LogFilter { in_a_trace: true, ..all }), [2]);
+    let said = |text: &str, time| store.traces_that_logged(text, time).expect("readable");
+    let trace = TraceId(fixture::trace_id(4));
+    assert_eq!(said("PAYMENT", 0..=9).into_iter().collect::<Vec<_>>(), [trace]);
+    assert!(said("payment", 0..=1).is_empty() && said("cart", 0..=9).is_empty());
 }
 
 /// What a crash can leave behind the last whole block.

@@ -9,6 +9,7 @@ use domain::cmdb::{Item, ItemKind, Relation, RelationKind};
 use maud::{Markup, html};
 
 use super::address;
+use crate::page::sentence::count;
 use crate::page::services::resource_words;
 use crate::page::traces::layout;
 
@@ -30,12 +31,19 @@ pub(super) fn draw<'a>(items: &[&Item], relations: impl Iterator<Item = &'a Rela
         ItemKind::Instance | ItemKind::Volume => !lean,
         ItemKind::Infrastructure | ItemKind::Service | ItemKind::Node => true,
     };
-    let nodes: BTreeMap<String, &Item> =
+    let mut nodes: BTreeMap<String, &Item> =
         items.iter().filter(shown).map(|item| (item.id.to_string(), *item)).collect();
     let lines: Vec<Line> = relations.filter_map(|relation| Line::of(relation, &nodes)).collect();
     if nodes.is_empty() {
         return html! {};
     }
+    // What belongs to nothing else would be a column of boxes that says nothing.
+    let tied: BTreeSet<&str> = lines.iter().flat_map(|line| [&*line.from, &*line.to]).collect();
+    let before = nodes.len();
+    if !tied.is_empty() {
+        nodes.retain(|name, _| tied.contains(&**name));
+    }
+    let alone = before - nodes.len();
     if nodes.len() > DRAWN {
         return html! { p class="empty" { (nodes.len()) " items are too many for one picture; the list below has them all." } };
     }
@@ -53,7 +61,7 @@ pub(super) fn draw<'a>(items: &[&Item], relations: impl Iterator<Item = &'a Rela
         Some((MARGIN + place.layer * (NODE.0 + GAP.0), MARGIN + place.slot * (NODE.1 + GAP.1)))
     };
     html! {
-        @if lean { p class="quiet" { "Instances and volumes are left out of the picture; the list below has them." } }
+        @if let Some(left_out) = left_out(lean, alone) { p class="quiet" { (left_out) } }
         div class="scroll" tabindex="0" role="region" aria-label="Picture of the items" {
             svg class="cmdb" width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="group" aria-label="Items and how they belong together; the list below has them all" {
                 defs { marker id="leads" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" { path d="M0 0L8 4L0 8z" {} } }
@@ -68,6 +76,19 @@ pub(super) fn draw<'a>(items: &[&Item], relations: impl Iterator<Item = &'a Rela
             }
         }
     }
+}
+
+/// What the picture does not show.
+fn left_out(lean: bool, alone: usize) -> Option<String> {
+    let items = count(alone, "item that belongs to no other", "items that belong to no other");
+    let is = if alone == 1 { "is" } else { "are" };
+    let what = match (lean, alone) {
+        (false, 0) => return None,
+        (true, 0) => "Instances and volumes are left out of the picture".to_owned(),
+        (true, _) => format!("Instances and volumes are left out of the picture, and so {is} {items}"),
+        (false, _) => format!("{items} {is} left out of the picture"),
+    };
+    Some(format!("{what}; the list below has them."))
 }
 
 /// One line, from what holds to what is held.

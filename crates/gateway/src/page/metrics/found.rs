@@ -102,7 +102,7 @@ impl Found {
             @if !drawn.is_empty() {
                 (chart::draw(drawn, &self.exemplars, window))
                 p class="quiet legend" {
-                    "A value every " (seconds(window.step_ms)) "."
+                    "A value every " (seconds(window.step_ms)) "; times are UTC."
                     @if drawn.len() > chart::COLOURS { " The first " (chart::COLOURS) " have colours." }
                     @if self.lines.len() > drawn.len() { " Drawn are the " (drawn.len()) " whose last value is greatest." }
                     @if !self.exemplars.is_empty() { " A diamond leads to a trace." }

@@ -208,15 +208,15 @@ fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Result
     let help = |name: &str| known(name).or_else(|| family(name));
     Ok(html! {
         h2 { "Names" span class="quiet" { (count(names.len(), "metric", "metrics")) @if names.len() > NAMES { ", the first " (NAMES) " of them" } } }
-        div class="scroll" { table class="names" {
+        div class="scroll" { table class="names stacks" {
             thead { tr { th scope="col" { "Metric" } th scope="col" { "Kind" } th scope="col" { "What it is" } } }
             tbody {
                 @for name in names.iter().take(NAMES) {
                     @let known = help(name);
                     tr {
                         td class="name mono" { a href={ "/metrics-explorer?query=" (encode(name)) "&" (range.address()) } { (name) } }
-                        td { @if let Some(known) = &known { (prometheus::word(known.kind)) } }
-                        td class="wide" { @if let Some(known) = &known { (known.help) } }
+                        td data-label="Kind" { @if let Some(known) = &known { (prometheus::word(known.kind)) } }
+                        td class="help" { @if let Some(known) = &known { (known.help) } }
                     }
                 }
             }

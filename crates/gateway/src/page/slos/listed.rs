@@ -62,34 +62,44 @@ fn columns() -> Vec<Column<'static, Detail>> {
             .ranked(|detail| f64::from(status_of(detail).0 as u8)),
         Column::new("objective", "Objective", |detail: &Detail| json!(detail.objective.id))
             .class("what")
-            .shown(|Detail { objective, .. }| html! {
-                a href={ "/slos/" (encode(&objective.id)) } { (objective.id) }
-                @if !objective.description.is_empty() { div class="quiet" { (objective.description) } }
+            .shown(|Detail { objective, .. }| {
+                html! {
+                    a href={ "/slos/" (encode(&objective.id)) } { (objective.id) }
+                    @if !objective.description.is_empty() { div class="quiet" { (objective.description) } }
+                }
             })
             .sorted(),
-        Column::new("budget_left_percent", "Budget left", |detail: &Detail| json!(measured(detail).map(|left| left * 100.0)))
-            .class("budget")
-            .shown(|detail| html! {
+        Column::new("budget_left_percent", "Budget left", |detail: &Detail| {
+            json!(measured(detail).map(|left| left * 100.0))
+        })
+        .class("budget")
+        .shown(|detail| {
+            html! {
                 @let left = measured(detail);
                 span class=[left.filter(|left| *left < 0.0).map(|_| "over")] { (percent_or(left)) }
                 (of_share(status_of(detail).0, left))
-            })
-            .sorted(),
-        Column::new("target_percent", "Target", |detail: &Detail| json!(detail.objective.target.ratio() * 100.0))
-            .class("number")
-            .shown(|detail| html! { (share(detail.objective.target.ratio())) })
-            .sorted(),
-        Column::new("current_percent", "Current", move |detail: &Detail| json!(good(detail).map(|good| good * 100.0)))
-            .class("number")
-            .shown(move |detail| html! { (good(detail).map_or("–".to_owned(), share)) })
-            .sorted(),
+            }
+        })
+        .sorted(),
+        Column::new("target_percent", "Target", |detail: &Detail| {
+            json!(detail.objective.target.ratio() * 100.0)
+        })
+        .class("number")
+        .shown(|detail| html! { (share(detail.objective.target.ratio())) })
+        .sorted(),
+        Column::new("current_percent", "Current", move |detail: &Detail| {
+            json!(good(detail).map(|good| good * 100.0))
+        })
+        .class("number")
+        .shown(move |detail| html! { (good(detail).map_or("–".to_owned(), share)) })
+        .sorted(),
         Column::new("burn_rate", "Burn, 1 h", |detail: &Detail| json!(lately(detail)))
             .class("number")
             .shown(|detail| html! { (lately(detail).map_or("–".to_owned(), rate)) })
             .sorted(),
         Column::new("coverage_percent", "Coverage", move |detail: &Detail| json!(coverage(detail)))
             .class("number")
-            .shown(move |detail| html! { (coverage(detail).map_or("–".to_owned(), |share| format!("{share:.0} %"))) })
+            .shown(move |detail| html! { (coverage(detail).map_or("–".to_owned(), super::whole_percent)) })
             .sorted(),
         Column::unseen("service", |detail: &Detail| json!(detail.objective.service)),
         Column::unseen("description", |detail: &Detail| json!(detail.objective.description)),

@@ -70,9 +70,10 @@ impl Window {
         Span { from_us: self.axis.begin_us, to_us: self.axis.end_us }
     }
 
-    /// `in the last 1 h`, or both ends.
+    /// `in the last 6 h`, or both ends.
     fn words(&self) -> String {
         match self.last {
+            Some(3600) => "in the last hour".to_owned(),
             Some(seconds) => {
                 let name = WINDOWS.iter().find(|(_, choice)| *choice == seconds).map(|(name, _)| *name);
                 let length = || show_duration(Duration::from_secs(seconds.unsigned_abs()));

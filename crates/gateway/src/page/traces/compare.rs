@@ -9,7 +9,7 @@ use super::flame::Tree;
 use super::units;
 use crate::body::Query;
 use crate::page::marks::{Meaning, mark};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 use crate::page::view::View;
 use crate::page::{Page, Section};
 use crate::problem::Problem;
@@ -70,7 +70,7 @@ pub(in crate::page) fn compare(app: &App, view: &View, query: &Query) -> Result<
 fn one(view: &View, letter: &str, trace: &Trace) -> Markup {
     let TraceSummary { root_service, root_operation, .. } = trace.summary();
     html! {
-        p { strong { (letter) } " " a href={ "/traces/" (trace.id()) } { (root_service) ": " (root_operation) }
+        p { strong { (letter) } " " a href={ "/traces/" (trace.id()) } { (isolated(&root_service)) ": " (isolated(&root_operation)) }
             ", " (units::duration(trace.duration_nano())) ", " (count(trace.spans().len(), "span", "spans")) ", " (view.stamp.ago(units::time(trace.start_unix_nano()))) }
     }
 }
@@ -126,6 +126,7 @@ fn sentence(a: &Trace, b: &Trace, ways: &BTreeMap<Way, [Side; 2]>) -> String {
         && sign * (i128::from(b.own) - i128::from(a.own)) > 0
     {
         let step = units::duration(a.own.abs_diff(b.own));
+        let (service, operation) = (isolated(service), isolated(operation));
         text.push_str(&format!(
             "; {service} → {operation} itself took {step} {}",
             if sign > 0 { "more" } else { "less" }
@@ -193,7 +194,7 @@ fn row(way: &Way, a: Side, b: Side, most: u64) -> Markup {
     html! {
         tr {
             td { (word) }
-            td class={ "name d" (way.len().saturating_sub(1).min(12)) } title=(way.iter().map(|(service, operation)| format!("{service}: {operation}")).collect::<Vec<_>>().join(" → ")) { b { (service) } " " (operation) }
+            td class={ "name d" (way.len().saturating_sub(1).min(12)) } title=(way.iter().map(|(service, operation)| format!("{service}: {operation}")).collect::<Vec<_>>().join(" → ")) { b { (isolated(service)) } " " (isolated(operation)) }
             td class=(one_each) data-label="Spans A" { (spans(a)) }
             td class=(one_each) data-label="Spans B" { (spans(b)) }
             td class="number" data-label="Took A" { (took(a)) }

@@ -10,7 +10,7 @@ use super::waterfall::{Colours, Waterfall};
 use super::{archive, flame, logs, span, units};
 use crate::body::{Query, encode};
 use crate::page::marks::{Meaning, mark};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 use crate::page::view::View;
 use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
@@ -111,7 +111,7 @@ fn header(view: &View, trace: &Trace, summary: &TraceSummary, path: &[PathSectio
 /// `GET /checkout took 412 ms; payments → charge was 71 % of its critical path; 1 error.`
 fn sentence(trace: &Trace, summary: &TraceSummary, path: &[PathSection]) -> String {
     let root = &trace.spans()[trace.main_root()];
-    let mut text = format!("{} took {}", root.name, units::duration(root.duration_nano));
+    let mut text = format!("{} took {}", isolated(&root.name), units::duration(root.duration_nano));
     if trace.duration_nano() > root.duration_nano {
         text.push_str(&format!(", {} with all that followed", units::duration(trace.duration_nano())));
     }
@@ -123,7 +123,8 @@ fn sentence(trace: &Trace, summary: &TraceSummary, path: &[PathSection]) -> Stri
         } else {
             text.push_str(&format!(
                 "; {} → {} was {share} of its critical path",
-                first.service, first.operation
+                isolated(first.service),
+                isolated(first.operation)
             ));
         }
     }
@@ -188,7 +189,7 @@ fn figures(trace: &Trace, summary: &TraceSummary, colours: &Colours) -> Markup {
         ul class="legend" aria-label="Services" {
             @for share in summary.services.iter().take(24) {
                 li {
-                    i class={ "swatch " (colours.class(&share.service)) } {} (share.service)
+                    i class={ "swatch " (colours.class(&share.service)) } {} (isolated(&share.service)) " "
                     span class="quiet" { (units::grouped(share.spans)) }
                     @if share.errors > 0 { (mark(Meaning::Bad, &count(share.errors, "error", "errors"))) }
                 }

@@ -6,7 +6,7 @@ use telemetry::{Root, Telemetry, TraceFilter, TraceSummary};
 
 use super::units;
 use crate::page::list::{Column, Filter, List, Listed, Source};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 use crate::page::time::Stamp;
 use crate::problem::Problem;
 
@@ -34,7 +34,7 @@ pub(super) fn listed<'a>(
         Column::new("trace", "Trace", |trace: &TraceSummary| json!(format!("{}: {}", trace.root_service, trace.root_operation)))
             .class("name")
             .shown(|trace| html! {
-                a href={ "/traces/" (trace.trace_id) } { (trace.root_service) ": " (trace.root_operation) }
+                a href={ "/traces/" (trace.trace_id) } { (isolated(&trace.root_service)) ": " (isolated(&trace.root_operation)) }
                 @if trace.root == Root::Missing { " " span class="quiet" title="the span this trace began with is not here" { "begins elsewhere" } }
             })
             .sorted(),
@@ -82,8 +82,21 @@ pub(super) fn listed<'a>(
 }
 
 /// What the page's own form asks for.
-const FIELDS: [&str; 12] =
-    ["service", "operation", "tags", "min", "max", "limit", "errors", "with", "within", "from", "to", "id"];
+const FIELDS: [&str; 13] = [
+    "service",
+    "operation",
+    "tags",
+    "text",
+    "min",
+    "max",
+    "limit",
+    "errors",
+    "with",
+    "within",
+    "from",
+    "to",
+    "id",
+];
 
 /// The names of a few services, and how many more there are.
 fn services(trace: &TraceSummary) -> Markup {
@@ -93,7 +106,7 @@ fn services(trace: &TraceSummary) -> Markup {
         span class="quiet" {
             @for (place, share) in trace.services.iter().take(SHOWN).enumerate() {
                 @if place > 0 { ", " }
-                span title=(count(share.spans, "span", "spans")) { (share.service) }
+                span title=(count(share.spans, "span", "spans")) { (isolated(&share.service)) }
             }
             @if rest > 0 { " and " (rest) " more" }
         }

@@ -15,7 +15,7 @@ use super::range::Range;
 use super::stand_out::{Difference, differences};
 use super::{found, scatter, search, tags, units};
 use crate::body::{Query, encode};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 use crate::page::time::clock_face;
 use crate::page::view::View;
 use crate::page::{Page, Section, Update};
@@ -153,10 +153,9 @@ fn window(start: u64, end: u64) -> Result<Window, Problem> {
 }
 
 fn sentence(query: &Query, calls: &Histogram, range: &Range) -> String {
-    let what = match (query.text("service"), query.text("operation")) {
+    let what = match (query.text("service").map(isolated), query.text("operation").map(isolated)) {
         (Some(service), Some(operation)) => format!("{service}: {operation}"),
-        (Some(service), None) => service.to_owned(),
-        (None, Some(operation)) => operation.to_owned(),
+        (Some(name), None) | (None, Some(name)) => name.into_owned(),
         (None, None) => "All services".to_owned(),
     };
     let quantile = |q| calls.quantile(q).map(|duration| units::duration(duration.as_nanos() as u64));

@@ -14,7 +14,7 @@ use super::range::Range;
 use super::units;
 use crate::body::{Query, encode};
 use crate::page::marks::{Meaning, mark, shape_at};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 use crate::page::view::View;
 use crate::page::{Page, Section};
 use crate::problem::Problem;
@@ -176,8 +176,8 @@ fn sentence(nodes: &[Node<'_>], edges: &[Dependency], range: &Range) -> String {
             let calls = &edge.caller_view;
             format!(
                 "{} → {} fails in {} of its calls; {many}.",
-                edge.caller,
-                edge.callee,
+                isolated(&edge.caller),
+                isolated(&edge.callee),
                 units::percent(calls.errors(), calls.calls())
             )
         }
@@ -205,6 +205,8 @@ fn draw(nodes: &[Node<'_>], edges: &[Dependency], range: &Range, seconds: f64) -
         svg class="service-map" width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="group" aria-label="Service map; the table below says the same" {
             defs { marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" { path d="M0 0L8 4L0 8z" {} } }
             @for edge in edges { (draw_edge(edge, &corners, range, seconds)) }
+            // After all lines, so that none crosses a figure.
+            @for edge in edges { (draw_figure(edge, &corners, range, seconds)) }
             @for node in nodes { @if let Some(corner) = corners.get(node.name) { (draw_node(node, *corner, range, seconds)) } }
         }
     }
@@ -216,14 +218,49 @@ fn draw_edge(
     range: &Range,
     seconds: f64,
 ) -> Markup {
-    let (Some(&(x1, y1)), Some(&(x2, y2))) = (corners.get(&*edge.caller), corners.get(&*edge.callee)) else {
-        return html! {};
-    };
-    let middle = NODE.1 / 2;
+    let Some((path, _)) = way(edge, corners) else { return html! {} };
     let calls = &edge.caller_view;
     let (meaning, word) = health(calls);
+    let title = format!("{} → {}: {word}; {}", edge.caller, edge.callee, in_words(calls, seconds));
+    let class = format!(
+        "edge {}{}",
+        meaning.class(),
+        if edge.link == DependencyLink::Message { " message" } else { "" }
+    );
+    html! {
+        a class=(class) href=(address(edge, range)) {
+            title { (title) }
+            path class="line" d=(path) marker-end="url(#arrow)" {}
+        }
+    }
+}
+
+/// What stands at the line of a way; its line leads to the same place, and says the same to who does not see.
+fn draw_figure(
+    edge: &Dependency,
+    corners: &BTreeMap<&str, (usize, usize)>,
+    range: &Range,
+    seconds: f64,
+) -> Markup {
+    let Some((_, (x, y))) = way(edge, corners) else { return html! {} };
+    let calls = &edge.caller_view;
+    let (meaning, _) = health(calls);
+    html! {
+        a class={ "figure " (meaning.class()) } href=(address(edge, range)) tabindex="-1" aria-hidden="true" {
+            text x=(x) y=(y.saturating_sub(4)) {
+                @match meaning { Meaning::Bad => tspan class="sign" { "■ " }, Meaning::Attention => tspan class="sign" { "▲ " }, _ => {} }
+                (units::rate(calls.calls(), seconds)) @if calls.errors() > 0.0 { ", " (units::percent(calls.errors(), calls.calls())) " fail" }
+            }
+        }
+    }
+}
+
+/// The line of a way as a path, and where its figure stands.
+fn way(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>) -> Option<(String, (usize, usize))> {
+    let (&(x1, y1), &(x2, y2)) = (corners.get(&*edge.caller)?, corners.get(&*edge.callee)?);
+    let middle = NODE.1 / 2;
     // To the right from side to side; back, or within a layer, in a bow below the boxes.
-    let (path, (tx, ty)) = if x2 > x1 {
+    Some(if x2 > x1 {
         let (sx, ex) = (x1 + NODE.0, x2);
         let bend = (ex - sx) / 2;
         let path = format!(
@@ -242,23 +279,7 @@ fn draw_edge(
         let (sx, sy, ex, ey) = (x1 + NODE.0 / 2, y1 + NODE.1, x2 + NODE.0 / 2, y2 + NODE.1);
         let low = sy.max(ey) + GAP.1;
         (format!("M{sx} {sy}C{sx} {low} {ex} {low} {ex} {ey}"), (sx.midpoint(ex), low - 4))
-    };
-    let title = format!("{} → {}: {word}; {}", edge.caller, edge.callee, in_words(calls, seconds));
-    let class = format!(
-        "edge {}{}",
-        meaning.class(),
-        if edge.link == DependencyLink::Message { " message" } else { "" }
-    );
-    html! {
-        a class=(class) href=(address(edge, range)) {
-            title { (title) }
-            path class="line" d=(path) marker-end="url(#arrow)" {}
-            text x=(tx) y=(ty.saturating_sub(4)) {
-                @match meaning { Meaning::Bad => tspan class="sign" { "■ " }, Meaning::Attention => tspan class="sign" { "▲ " }, _ => {} }
-                (units::rate(calls.calls(), seconds)) @if calls.errors() > 0.0 { ", " (units::percent(calls.errors(), calls.calls())) " fail" }
-            }
-        }
-    }
+    })
 }
 
 fn draw_node(node: &Node<'_>, (x, y): (usize, usize), range: &Range, seconds: f64) -> Markup {
@@ -344,7 +365,7 @@ fn edge_table(edges: &[Dependency], range: &Range, seconds: f64) -> Markup {
                         @let (meaning, word) = health(&edge.caller_view);
                         tr {
                             td { (mark(meaning, word)) }
-                            td class="name" { a href=(address(edge, range)) { (edge.caller) " → " (edge.callee) } }
+                            td class="name" { a href=(address(edge, range)) { (isolated(&edge.caller)) " → " (isolated(&edge.callee)) } }
                             td class=(if edge.link == DependencyLink::Call { "none" } else { "two" }) data-label="Kind" { span class="quiet" { (match edge.link { DependencyLink::Call => "call", DependencyLink::Message => "message", DependencyLink::Uninstrumented => "sends no spans" }) } }
                             (figures(&edge.caller_view, seconds))
                         }

@@ -26,7 +26,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     };
     let range = Range::read(view, query)?;
     let filter = filter(query, &range)?;
-    let traces = found::find(store, &filter)?;
+    let traces = found::find(store, &asked_for(store, query, filter.clone())?)?;
     let with = query.text("with");
     let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
     let (order, exports) = (listed.list.order_field(query), listed.list.exports(query));
@@ -83,7 +83,8 @@ pub(in crate::page) fn listed<'a>(
 ) -> Result<Listed<'a, TraceSummary>, Problem> {
     let none = || Problem::field("format", "traces are not kept here; there are none to export");
     let store = super::store(app).map_err(|_| none())?;
-    let traces = found::find(store, &filter(query, &Range::read(view, query)?)?)?;
+    let filter = filter(query, &Range::read(view, query)?)?;
+    let traces = found::find(store, &asked_for(store, query, filter)?)?;
     Ok(found::listed(view.stamp, traces, None))
 }
 
@@ -112,17 +113,27 @@ fn filter(query: &Query, range: &Range) -> Result<TraceFilter, Problem> {
         start: range.nano.clone(),
         duration: low..=high,
         status: if query.text("errors").is_some() { StatusFilter::Error } else { StatusFilter::Any },
+        among: None,
         limit: query.count("limit", 1, 200)?.unwrap_or(LIMIT),
     })
+}
+
+/// The same among the traces that logged what the address asks for.
+fn asked_for(store: &Telemetry, query: &Query, mut filter: TraceFilter) -> Result<TraceFilter, Problem> {
+    if let Some(text) = query.text("text") {
+        filter.among = Some(store.traces_that_logged(text, filter.start.clone())?);
+    }
+    Ok(filter)
 }
 
 fn form(store: &Telemetry, query: &Query, range: &Range, (order, exports): (&Markup, &Markup)) -> Markup {
     let text = |name: &str| query.text(name).unwrap_or("").to_owned();
     let limit = query.count("limit", 1, 200).ok().flatten().unwrap_or(LIMIT);
     let is_open =
-        ["tags", "min", "max", "from", "limit", "sort"].iter().any(|name| query.text(name).is_some());
+        ["tags", "text", "min", "max", "from", "limit", "sort"].iter().any(|name| query.text(name).is_some());
     let fields = html! {
         label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
+        label class="grow" title="upper and lower case the same; the newest 2,000 log records of that time that say it" { "A log record says" input type="text" name="text" value=(text("text")) placeholder="timed out" spellcheck="false" autocomplete="off"; }
         label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
         label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
         (range.fields())

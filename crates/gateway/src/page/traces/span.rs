@@ -8,6 +8,7 @@ use super::{logs, tags, units};
 use crate::body::{Query, encode};
 use crate::page::in_place;
 use crate::page::marks::{Meaning, mark};
+use crate::page::sentence::isolated;
 use crate::problem::Problem;
 
 /// Records of a trace that are looked through for those of the span.
@@ -40,7 +41,7 @@ pub(super) fn draw(store: &Telemetry, trace: &Trace, id: SpanId, query: &Query) 
     Ok(html! {
         section class="span-detail" aria-label="Span" {
             header {
-                h2 { (span.service()) ": " (span.name) }
+                h2 { (isolated(span.service())) ": " (isolated(&span.name)) }
                 span class="push" {}
                 a class="button" href={ "?" (query.changed(&[("zoom", &id.to_string())])) } data-part="waterfall" { "Zoom to its time" }
                 a class="button close" href=(close) data-part="waterfall span" { "Close" }

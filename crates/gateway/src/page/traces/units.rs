@@ -6,6 +6,8 @@ use domain::Time;
 use domain::units::show_duration;
 use maud::{Markup, html};
 
+pub(super) use crate::page::sentence::grouped;
+
 /// A duration with two or three significant figures: `830 ns`, `4.2 µs`, `12 ms`, `1.3 s`.
 pub(super) fn duration(nano: u64) -> String {
     let value = nano as f64;
@@ -73,19 +75,6 @@ pub(super) fn rate(count: f64, seconds: f64) -> String {
         rate if rate < 10.0 => format!("{rate:.1}/s"),
         rate => format!("{rate:.0}/s"),
     }
-}
-
-/// A number with its thousands apart: `50,000`.
-pub(super) fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A position on a picture, in percent of its width.

@@ -13,7 +13,7 @@ use super::visible::{Folding, Visible};
 use super::{minimap, units};
 use crate::body::Query;
 use crate::page::marks::{Meaning, mark};
-use crate::page::sentence::count;
+use crate::page::sentence::{count, isolated};
 
 /// Rows sent at once: about three screens.
 pub(super) const ROWS: usize = 120;
@@ -163,11 +163,11 @@ impl Waterfall<'_> {
         }
         html! {
             li class=(class) data-key=(id) {
-                span class="who" {
+                span class="step" {
                     (self.toggle(row))
                     a href=(self.address(&[("span", &id)])) data-part="waterfall span" aria-current=[chosen.then_some("true")] {
                         i class={ "swatch " (self.colours.class(span.service())) } {}
-                        b { (span.service()) } " " (span.name)
+                        b { (isolated(span.service())) } " " (isolated(&span.name))
                     }
                     @if place.depth > INDENTED { " " span class="quiet" { "level " (place.depth + 1) } }
                     @if failed { " " (mark(Meaning::Bad, "error")) }

@@ -60,11 +60,10 @@ fn broken_token() {
     nothing_runs(&fleet);
     let bytes = b"0123456789abcdef0123456789abcde\xff\xfe".as_slice();
     std::fs::write(&token, bytes).unwrap();
-    for words in [&["serve", "--any-port"][..], &["chaos", "recover"]] {
-        refused(&fleet.run(words), 1, &[token.to_str().unwrap(), "is no UTF-8 text", "or remove the file"]);
-        nothing_runs(&fleet);
-        assert_eq!(std::fs::read(&token).unwrap(), bytes, "it was replaced");
-    }
+    let ran = fleet.run(&["serve", "--any-port"]);
+    refused(&ran, 1, &[token.to_str().unwrap(), "is no UTF-8 text", "or remove the file"]);
+    nothing_runs(&fleet);
+    assert_eq!(std::fs::read(&token).unwrap(), bytes, "it was replaced");
     std::fs::remove_file(&token).unwrap();
     std::fs::create_dir(&token).unwrap();
     refused(&up(&fleet, SMALL), 1, &[token.to_str().unwrap()]);

@@ -162,6 +162,15 @@ fn usage() {
         (vec!["heal", "1234"], vec!["1234", "no id"]),
         (vec!["chaos", "stop"], vec!["--emergency"]),
         (vec!["drill", "--count", "0"], vec!["--count"]),
+        (vec!["trace", ""], vec!["is not a trace id", "32 hexadecimal digits"]),
+        (vec!["archive", "add", "xyz"], vec!["is not a trace id"]),
+        (vec!["slo", "show", ""], vec!["is empty", "an id"]),
+        (vec!["users", "disable", ""], vec!["is empty", "a name"]),
+        (vec!["token", "revoke", " "], vec!["is empty", "an id"]),
+        (vec!["traces", "--service", ""], vec!["--service", "is empty"]),
+        (vec!["log-level", "debug", "--for", "0s"], vec!["above 0"]),
+        (vec!["audit", "prove", "-1"], vec!["-1", "[SEQUENCE]"]),
+        (vec!["deploy", "a", "--version", ""], vec!["is no version"]),
     ];
     for (words, said) in cases {
         let ran = fleet.run(&words);

@@ -15,6 +15,8 @@ use domain::{
 };
 use store::HealthRecord;
 
+use crate::problem::Listed;
+
 /// What the gateway asks of the running loops.
 pub trait Control: Send + Sync {
     /// The latest snapshot; `None` before the first.
@@ -274,6 +276,8 @@ pub enum ControlError {
     NotFound {
         /// What was named.
         what: String,
+        /// Where what there is is listed.
+        listed: Option<Listed>,
     },
     /// 409 `conflict`: not in the state it is in.
     #[error("{why}")]

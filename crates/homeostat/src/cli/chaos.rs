@@ -152,7 +152,7 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     let mut experiment = begun.map_err(|error| match &error {
         // Nobody refused it: it was tried, and taken back.
         ClientError::Refused { code, .. } if code == "conflict" => Failure::failed(&error),
-        _ => error.into(),
+        _ => error.by_option(&SAID_BY).into(),
     })?;
     let id = experiment["id"].as_str().unwrap_or_default().to_owned();
     print(&format!("{id}\n"))?;
@@ -170,6 +170,21 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     provider::say!("{name} is in effect on {}; it ends by itself", args.target);
     Ok(Exit::Done)
 }
+
+/// By which option each field of an experiment is said.
+const SAID_BY: [(&str, &str); 11] = [
+    ("duration_seconds", "--for"),
+    ("target.resource", "--target"),
+    ("parameters.load_percent", "--percent"),
+    ("parameters.fill_percent", "--percent"),
+    ("parameters.ramp_seconds", "--ramp"),
+    ("parameters.class", "--class"),
+    ("parameters.delay_ms", "--delay"),
+    ("parameters.jitter_ms", "--jitter"),
+    ("parameters.requests_per_second", "--rate"),
+    ("parameters.attachment", "--host"),
+    ("abort_when.burn_rate", "--abort-when"),
+];
 
 /// Only what was given is sent: what does not belong to the fault is then refused by name.
 fn parameters(args: &InjectArgs) -> Map<String, Value> {

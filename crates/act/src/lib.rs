@@ -36,5 +36,5 @@ pub use circumstances::{Circumstances, Mode, Progress, approval};
 pub use emergency::Stopped;
 pub use error::{ActError, Result, in_full};
 pub use executor::{Executor, Ran};
-pub use recover::{Recovered, RecoveredPlan};
+pub use recover::{Recovered, RecoveredPlan, is_anything_left};
 pub use undo::{Due, UndoReport, UndoneStep};

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use domain::{Action, Effect, Plan, PlanId, PlanStatus, Time};
-use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, TimerKind};
+use store::{EntryState, JournalEntry, PlanPurpose, PlanRecord, Store, TimerKind};
 
 use crate::error::{ActError, Result, in_full};
 use crate::executor::{Executor, endings_of_done};
@@ -71,6 +71,50 @@ impl Recovered {
     }
 }
 
+/// What a dead controller left, as the store tells it.
+struct LeftBehind {
+    /// Fault steps that are open or in force.
+    faults: Vec<JournalEntry>,
+    /// Plans to be looked after, faults first; a plan may be named more than once.
+    plans: Vec<PlanId>,
+    /// Experiments that were written down and not begun.
+    not_begun: Vec<PlanId>,
+}
+
+impl LeftBehind {
+    fn read(store: &Store) -> Result<Self> {
+        let open = store.entries_without_ending()?;
+        let faults: Vec<JournalEntry> =
+            open.iter().filter(|entry| entry.is_fault()).cloned().chain(store.steps_in_force()?).collect();
+        let unfinished = store.unfinished_plans()?;
+        let in_progress = unfinished.iter().rev().filter(|r| r.status == PlanStatus::InProgress);
+        let rollbacks = store.timers()?.into_iter().filter(|t| t.kind == TimerKind::Rollback);
+        let plans = faults
+            .iter()
+            .map(|entry| entry.token.plan)
+            .chain(open.iter().map(|entry| entry.token.plan))
+            .chain(in_progress.map(|record| record.plan.id))
+            .chain(rollbacks.map(|timer| timer.plan))
+            .collect();
+        let is_not_begun = |record: &&PlanRecord| {
+            record.status == PlanStatus::Pending && PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
+        };
+        let not_begun = unfinished.iter().filter(is_not_begun).map(|record| record.plan.id).collect();
+        Ok(Self { faults, plans, not_begun })
+    }
+}
+
+/// Whether an earlier controller left anything that [`Executor::recover`] would look after. Reads the store alone: no provider
+/// is asked.
+///
+/// # Errors
+///
+/// The store's.
+pub fn is_anything_left(store: &Store) -> Result<bool> {
+    let LeftBehind { plans, not_begun, .. } = LeftBehind::read(store)?;
+    Ok(!plans.is_empty() || !not_begun.is_empty())
+}
+
 const ENDED: &str = "the control plane ended";
 
 /// How long a step that does no harm when it is done twice is looked for, by one controller. Where the keeper
@@ -97,24 +141,9 @@ impl Executor {
     /// Where the provider does not answer or the journal cannot be kept; what was settled until then stays settled.
     pub fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
-        let open = self.store.entries_without_ending()?;
-        let faults: Vec<JournalEntry> = open
-            .iter()
-            .filter(|entry| entry.is_fault())
-            .cloned()
-            .chain(self.store.steps_in_force()?)
-            .collect();
+        let LeftBehind { faults, plans, .. } = LeftBehind::read(&self.store)?;
         let mut seen = BTreeSet::new();
-        let in_progress = self.store.unfinished_plans()?.into_iter().rev();
-        let in_progress = in_progress.filter(|r| r.status == PlanStatus::InProgress).map(|r| r.plan.id);
-        let rollbacks = self.store.timers()?.into_iter().filter(|t| t.kind == TimerKind::Rollback);
-        let order = faults
-            .iter()
-            .map(|entry| entry.token.plan)
-            .chain(open.iter().map(|entry| entry.token.plan))
-            .chain(in_progress)
-            .chain(rollbacks.map(|timer| timer.plan));
-        for plan in order {
+        for plan in plans {
             if seen.insert(plan) {
                 let unsettled = Unsettled { since: self.clock.now(), why: ENDED.to_owned() };
                 let settled = self.settle(plan, &unsettled)?;
@@ -135,12 +164,11 @@ impl Executor {
 
     /// Experiments that were written down and not begun: who asked for them is gone.
     fn refuse_faults_not_begun(&self) -> Result<()> {
-        for record in self.store.unfinished_plans()? {
-            let (id, status) = (record.plan.id, record.status);
-            if status == PlanStatus::Pending && PlanPurpose::of(&record.plan) == PlanPurpose::Experiment {
-                let why = format!("{ENDED} before it began");
-                self.store.set_plan_status(id, status, PlanStatus::Refused, self.clock.now(), Some(&why))?;
-            }
+        // Read again: settling may have changed what was pending.
+        for id in LeftBehind::read(&self.store)?.not_begun {
+            let why = format!("{ENDED} before it began");
+            let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
+            self.store.set_plan_status(id, from, to, self.clock.now(), Some(&why))?;
         }
         Ok(())
     }

@@ -103,6 +103,7 @@ fn nothing_is_left(fleet: &Fleet, plan: &Plan, before: &Attributes, context: &st
     assert!(fleet.provider.faults().is_empty(), "{context}: a fault was left behind");
     assert!(fleet.store.entries_without_ending().unwrap().is_empty(), "{context}: an entry is open");
     assert!(fleet.store.steps_in_force().unwrap().is_empty(), "{context}: a fault is in force");
+    assert!(!act::is_anything_left(&fleet.store).unwrap(), "{context}: something is said to be left");
     for token in plan.tokens() {
         assert!(fleet.provider.changes(token) <= 1, "{context}: step {} was repeated", token.index);
     }

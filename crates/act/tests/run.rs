@@ -94,9 +94,11 @@ fn a_plan_without_a_slot_stays_pending_and_touches_nothing() {
 fn a_fault_that_never_began_is_refused_at_the_next_start_and_a_repair_waits_on() {
     let fleet = Fleet::new();
     let (fault, repair) = (fleet.plan(vec![pause(0)]), fleet.plan(vec![restart(1)]));
+    assert!(act::is_anything_left(&fleet.store).unwrap());
     fleet.executor.recover().unwrap();
     assert_eq!(fleet.status(&fault), PlanStatus::Refused);
     assert_eq!(fleet.status(&repair), PlanStatus::Pending);
+    assert!(!act::is_anything_left(&fleet.store).unwrap(), "a repair that waits is left by nobody");
 }
 
 #[test]

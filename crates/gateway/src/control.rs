@@ -15,6 +15,8 @@ use domain::{
 };
 use store::HealthRecord;
 
+use crate::problem::Listed;
+
 /// What the gateway asks of the running loops.
 ///
 /// # Errors
@@ -278,6 +280,8 @@ pub enum ControlError {
     NotFound {
         /// What was named.
         what: String,
+        /// Where what there is is listed.
+        listed: Option<Listed>,
     },
     /// 409 `conflict`: not in the state it is in.
     #[error("{why}")]

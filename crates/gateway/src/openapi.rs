@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{Answer, Asked};
 use crate::endpoint::{Access, Effect, Endpoint, Parameter, Precondition, Success, Surface};
 use crate::idempotency::KEY_MAX;
-use crate::problem::Code;
+use crate::problem::{Code, Listed};
 use crate::routes;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -285,6 +285,11 @@ fn problem_schema() -> Value {
             "code": {"type": "string", "enum": codes, "description": "Stable; programs match on it"},
             "detail": {"type": "string", "description": "What was wrong and what to do"},
             "field": {"type": "string", "description": "The part of the request at fault"},
+            "listed_at": {
+                "type": "string",
+                "enum": Listed::ALL.map(Listed::path),
+                "description": "Where what there is is listed, where something is not there"
+            },
         },
     })
 }

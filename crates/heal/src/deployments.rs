@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use store::{PlanFilter, PlanRecord, Store, StoreError};
 
 use crate::healer::Healer;
-use crate::operate::OperateError;
+use crate::operate::{Missing, OperateError};
 
 /// The document of what services run.
 const RUNNING: &str = "deployments/running";
@@ -66,7 +66,7 @@ impl Healer {
         let known = sighting.snapshot().services.contains_key(service)
             || sighting.snapshot().traces.services.contains_key(service);
         if !known {
-            return Err(OperateError::NotFound { what: format!("service {service}") });
+            return Err(OperateError::NotFound { what: Missing::Service(service.clone()) });
         }
         let ago = taken.wall_us - at.map_or(taken.wall_us, |at| at.wall_us);
         let Ok(ago) = u64::try_from(ago) else {

@@ -9,7 +9,7 @@
 use domain::{Action, Infrastructure, ServiceName};
 
 use crate::healer::Healer;
-use crate::operate::{OperateError, Proposal, RunMode, Word};
+use crate::operate::{Missing, OperateError, Proposal, RunMode, Word};
 
 /// Most instances of one service; as many as may be declared.
 const REPLICAS_MAX: u32 = 100;
@@ -44,7 +44,7 @@ impl Healer {
         who: &str,
     ) -> Result<Proposal, OperateError> {
         let up = self.parts.observer.infrastructure().map_err(crate::TurnError::from)?;
-        let not_found = || OperateError::NotFound { what: format!("infrastructure {name}") };
+        let not_found = || OperateError::NotFound { what: Missing::Infrastructure(name.clone()) };
         let infrastructure = Box::new(up.filter(|up| up.name == *name).ok_or_else(not_found)?);
         let why = format!("take {name} down");
         self.propose(Action::TakeDown { infrastructure }, why, &self.look()?, mode, Word::Asks(who))
@@ -69,7 +69,8 @@ impl Healer {
         }
         let sighting = self.look()?;
         let state = sighting.snapshot().services.get(service);
-        let state = state.ok_or_else(|| OperateError::NotFound { what: format!("service {service}") })?;
+        let state =
+            state.ok_or_else(|| OperateError::NotFound { what: Missing::Service(service.clone()) })?;
         if state.replicas == replicas {
             let why = format!("{replicas} replicas of {service} are to run already; nothing would change");
             return Err(OperateError::Refused { why });

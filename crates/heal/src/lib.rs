@@ -31,6 +31,6 @@ pub use driver::Driver;
 pub use healer::{Healer, Learning, Parts, Settings};
 pub use lesson::{CONFIDENCE, Lessons, RATES};
 pub use notice::{Notice, NoticeKind};
-pub use operate::{Deploy, OperateError, Proposal, RunMode};
+pub use operate::{Deploy, Missing, OperateError, Proposal, RunMode};
 pub use telling::{Phase, Silent, Tell, TellElsewhere, Told};
 pub use turn::{Turn, TurnError};

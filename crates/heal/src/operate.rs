@@ -2,6 +2,7 @@
 //! the same guard.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use act::Circumstances;
@@ -27,6 +28,30 @@ pub enum RunMode {
     Run,
 }
 
+/// What was named and is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// A service of the fleet.
+    Service(ServiceName),
+    /// An issue.
+    Issue(IssueId),
+    /// A plan.
+    Plan(PlanId),
+    /// An Infrastructure that is up.
+    Infrastructure(ServiceName),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(out, "service {name}"),
+            Self::Issue(id) => write!(out, "issue {id}"),
+            Self::Plan(id) => write!(out, "plan {id}"),
+            Self::Infrastructure(name) => write!(out, "infrastructure {name}"),
+        }
+    }
+}
+
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OperateError {
@@ -34,7 +59,7 @@ pub enum OperateError {
     #[error("there is no {what}; `homeostat issues` and `homeostat status` list what there is")]
     NotFound {
         /// What was named.
-        what: String,
+        what: Missing,
     },
     /// It is not in the state for that.
     #[error("{what} is {is}, not {expected}")]
@@ -143,7 +168,7 @@ impl Healer {
     /// [`OperateError`].
     pub fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Proposal, OperateError> {
         let store = &self.parts.store;
-        let not_found = || OperateError::NotFound { what: format!("issue {issue}") };
+        let not_found = || OperateError::NotFound { what: Missing::Issue(issue) };
         let issue = store.issue(issue)?.ok_or_else(not_found)?;
         if issue.closed_at.is_some() {
             let what = format!("issue {}", issue.id);
@@ -177,7 +202,8 @@ impl Healer {
         let sighting = self.look()?;
         let snapshot = sighting.snapshot();
         let state = snapshot.services.get(service);
-        let state = state.ok_or_else(|| OperateError::NotFound { what: format!("service {service}") })?;
+        let state =
+            state.ok_or_else(|| OperateError::NotFound { what: Missing::Service(service.clone()) })?;
         if state.release.command.is_empty() {
             let why = format!("what {service} runs is not known here, so nothing can be deployed there");
             return Err(OperateError::Refused { why });
@@ -376,7 +402,7 @@ impl Healer {
     pub fn pause(&self, service: &ServiceName, time: Option<Duration>) -> Result<(), OperateError> {
         let snapshot = self.snapshot().ok_or(OperateError::NotYet)?;
         if !snapshot.services.contains_key(service) {
-            return Err(OperateError::NotFound { what: format!("service {service}") });
+            return Err(OperateError::NotFound { what: Missing::Service(service.clone()) });
         }
         let until = time.map(|time| self.now().plus(time));
         self.parts.store.pause_service(service, until)?;
@@ -385,7 +411,7 @@ impl Healer {
     }
 
     fn record(&self, plan: PlanId) -> Result<PlanRecord, OperateError> {
-        let not_found = || OperateError::NotFound { what: format!("plan {plan}") };
+        let not_found = || OperateError::NotFound { what: Missing::Plan(plan) };
         self.parts.store.plan(plan)?.ok_or_else(not_found)
     }
 

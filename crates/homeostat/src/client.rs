@@ -4,9 +4,12 @@
 //! In: a data directory. Out: JSON values, or a sentence for people. The command line never goes around the
 //! API, so that what it asks for passes the same guard as everything else.
 
+mod advice;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::Listed;
 use serde::de::DeserializeOwned;
 
 /// No answer is longer than this, in bytes: a trace of 100,000 spans has about 100 MB as JSON.
@@ -47,23 +50,43 @@ pub enum ClientError {
         source: Box<ureq::Error>,
     },
     /// It answered with a problem.
-    #[error("{detail}")]
+    #[error("{}", advice::said(code, detail, *listed))]
     Refused {
         /// The HTTP status.
         status: u16,
         /// The stable code of the problem.
         code: String,
-        /// What was wrong and what to do.
+        /// What was wrong and what to do, as its API says it.
         detail: String,
+        /// The part of the request at fault.
+        field: Option<String>,
+        /// Where what there is is listed, where something is not there.
+        listed: Option<Listed>,
     },
     /// It answered something else.
-    #[error("the control plane's answer to {path} cannot be read; is it another version? {why}")]
+    #[error(
+        "what {address} answers to {path} cannot be read: {why}; is it a homeostat, and of the version that `homeostat version` says?"
+    )]
     Unreadable {
+        /// Where it listens.
+        address: String,
         /// What was asked.
         path: String,
         /// What is wrong with the answer.
         why: String,
     },
+}
+
+impl ClientError {
+    /// The same, with the option before it by which the field at fault was said; `options` has a field with its option each.
+    pub(crate) fn by_option(mut self, options: &[(&str, &str)]) -> Self {
+        if let Self::Refused { detail, field: Some(field), .. } = &mut self
+            && let Some((_, option)) = options.iter().find(|(name, _)| name == field)
+        {
+            *detail = format!("{option}: {detail}");
+        }
+        self
+    }
 }
 
 /// Speaks with one control plane.
@@ -176,16 +199,27 @@ impl Client {
         let status = response.status().as_u16();
         let text =
             response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().map_err(unreachable)?;
-        let unreadable = |why: serde_json::Error| ClientError::Unreadable {
+        let unlike = |why: &dyn std::fmt::Display| ClientError::Unreadable {
+            address: self.address.clone(),
             path: path.to_owned(),
-            why: format!("status {status}: {why}"),
+            why: format!("status {status}, {why}"),
         };
+        let unreadable = |why: serde_json::Error| unlike(&why);
         if (200..300).contains(&status) {
             let text = if text.trim().is_empty() { "null" } else { &text };
             return serde_json::from_str(text).map_err(unreadable);
         }
         let problem: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
-        let field = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-        Err(ClientError::Refused { status, code: field("code"), detail: field("detail") })
+        let given = |name: &str| problem[name].as_str().map(str::to_owned);
+        let (Some(code), Some(detail)) = (given("code"), given("detail")) else {
+            return Err(unlike(&"without a problem document"));
+        };
+        Err(ClientError::Refused {
+            status,
+            code,
+            detail,
+            field: given("field"),
+            listed: problem["listed_at"].as_str().and_then(Listed::at),
+        })
     }
 }

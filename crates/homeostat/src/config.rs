@@ -12,7 +12,9 @@ use decide::plan::policy::Ladder;
 use domain::units::show_duration;
 use serde::{Deserialize, Serialize};
 use store::Retention;
+use written::{Written, line_of};
 
+mod empty;
 mod environment;
 mod keys;
 mod listening;
@@ -26,6 +28,7 @@ mod rules;
 mod secrets;
 mod slo;
 mod telemetry;
+mod written;
 
 pub use environment::unfollowed;
 pub use keys::{Takes, takes};
@@ -257,28 +260,27 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         if let Some(path) = path {
-            config = toml::from_str(text).map_err(|error| ConfigError::Malformed {
-                path: path.to_owned(),
-                line: error.span().map_or(1, |span| line_of(text, span.start)),
-                why: error.message().to_owned(),
-            })?;
+            config = toml::from_str(text).map_err(|error| malformed(path, text, &error))?;
             config.rules.relative_to(path);
             config.tls.relative_to(path);
             config.notify.relative_to(path);
             config.metrics.relative_to(path);
             config.alertmanager.relative_to(path);
+            config.slo.relative_to(path);
+            config.telemetry.relative_to(path);
             if let Some(oidc) = &mut config.oidc {
                 oidc.relative_to(path);
             }
         }
         // A ladder nobody wrote down is that of a fleet started here; the policy's own default is for fleets
         // that were found running.
-        let written: toml::Table = toml::from_str(text).unwrap_or_default();
-        if written.get("policy").and_then(|policy| policy.get("ladder")).is_none() {
+        let written = Written::read(text);
+        if !written.has("policy.ladder") {
             config.policy.ladder = Ladder::started_by_up();
         }
         config.apply_environment(&variable)?;
-        let checked = secrets::check(&written).and_then(|()| config.check());
+        let checked = 
+            secrets::check(&written).and_then(|()| config.check()).and_then(|()| empty::check(&written));
         checked.map_err(|(field, why)| match environment::variable_of(&field, &variable) {
             Some(name) => {
                 ConfigError::OutOfRange { origin: format!("environment variable {name}"), field, why }
@@ -419,34 +421,25 @@ impl Config {
     }
 }
 
+/// What no configuration can be read from, at its place and with its key where it has one.
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map(|span| span.start);
+    let key = at.and_then(|at| Written::read(text).key_at(at)).map(|key| format!("{key}: "));
+    ConfigError::Malformed {
+        path: path.to_owned(),
+        line: at.map_or(1, |at| line_of(text, at)),
+        why: format!("{}{}", key.unwrap_or_default(), error.message()),
+    }
+}
+
 /// What is wrong with a field, at the place where it is written.
 fn out_of_range(path: Option<&Path>, text: &str, (field, why): (String, String)) -> ConfigError {
-    let origin = match (path, place_of(text, &field)) {
-        (Some(path), Some(at)) => format!("{}:{}", path.display(), line_of(text, at)),
+    let origin = match (path, Written::read(text).line(&field)) {
+        (Some(path), Some(line)) => format!("{}:{line}", path.display()),
         (Some(path), None) => format!("{} and the environment", path.display()),
         (None, _) => "the environment".to_owned(),
     };
     ConfigError::OutOfRange { origin, field, why }
-}
-
-/// Where a field is written: its key, in its own section where that is there. Of tables that may stand several times, the field
-/// says which is meant (`metrics.scrape[1].url`, from 0).
-fn place_of(text: &str, field: &str) -> Option<usize> {
-    let (section, key) = field.rsplit_once('.').unwrap_or(("", field));
-    let nth = section
-        .split_once('[')
-        .and_then(|(table, rest)| Some((table, rest.split_once(']')?.0.parse().ok()?)));
-    let begins = match nth {
-        Some((table, nth)) => text.match_indices(&format!("[[{table}]]")).nth(nth).map(|(at, _)| at),
-        None => text.find(&format!("[{section}]")),
-    };
-    let begins = begins.unwrap_or(0);
-    text[begins..].find(key).map(|at| begins + at).or_else(|| text.find(key))
-}
-
-/// The line of a byte offset, from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset.min(text.len())].matches('\n').count() + 1
 }
 
 #[cfg(test)]

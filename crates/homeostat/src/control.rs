@@ -16,10 +16,10 @@ use domain::{
     IssueKind, PlanId, PlanStatus, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 use gateway::{
-    Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
-    SafetyLevel, StrategyRate, Target,
+    Automation, Control, ControlError, DeployRequest, ExperimentRequest, Listed, Planned, RunMode,
+    RunningFault, SafetyLevel, StrategyRate, Target,
 };
-use heal::{Deploy, Healer, OperateError, Proposal};
+use heal::{Deploy, Healer, Missing, OperateError, Proposal};
 use provider::ProcessProvider;
 use provider::{Look, ProviderError};
 use store::{ExperimentStatus, HealthRecord, Store, StoreError};
@@ -318,10 +318,9 @@ impl Loops {
         let unavailable =
             || ControlError::Unavailable { why: "the fleet has not been looked at yet".to_owned() };
         let snapshot = self.healer.snapshot().ok_or_else(unavailable)?;
-        let state = snapshot
-            .services
-            .get(service)
-            .ok_or_else(|| ControlError::NotFound { what: format!("service {service}") })?;
+        let unknown =
+            || ControlError::NotFound { what: format!("service {service}"), listed: Some(Listed::Services) };
+        let state = snapshot.services.get(service).ok_or_else(unknown)?;
         let as_resource = |instance: &InstanceName| match request.kind {
             FaultKind::DiskFill { .. } => ResourceId::Volume(instance.clone()),
             _ => ResourceId::Instance(instance.clone()),
@@ -366,7 +365,15 @@ fn run_mode(mode: RunMode) -> heal::RunMode {
 
 fn operate(error: OperateError) -> ControlError {
     match error {
-        OperateError::NotFound { what } => ControlError::NotFound { what },
+        OperateError::NotFound { what } => ControlError::NotFound {
+            listed: Some(match what {
+                Missing::Service(_) => Listed::Services,
+                Missing::Issue(_) => Listed::Issues,
+                Missing::Plan(_) => Listed::Remediations,
+                Missing::Infrastructure(_) => Listed::Infrastructures,
+            }),
+            what: what.to_string(),
+        },
         OperateError::State { .. } => ControlError::Conflict { why: error.to_string() },
         OperateError::NoPlan { .. } | OperateError::NotTakenBack { .. } | OperateError::Refused { .. } => {
             ControlError::Refused { why: error.to_string() }
@@ -379,7 +386,9 @@ fn disturb(error: ChaosError) -> ControlError {
     match error {
         ChaosError::Impossible { why } => ControlError::Unsupported { why },
         ChaosError::Refused { why } => ControlError::Refused { why },
-        ChaosError::Unknown(id) => ControlError::NotFound { what: format!("experiment {id}") },
+        ChaosError::Unknown(id) => {
+            ControlError::NotFound { what: format!("experiment {id}"), listed: Some(Listed::Experiments) }
+        }
         ChaosError::Look(error) => provided(error),
         // The fleet was as it is, and may be otherwise when it is asked again.
         ChaosError::NoEffect { .. } => ControlError::Conflict { why: error.to_string() },
@@ -391,7 +400,11 @@ fn disturb(error: ChaosError) -> ControlError {
 
 fn provided(error: ProviderError) -> ControlError {
     match error {
-        ProviderError::UnknownResource { resource } => ControlError::NotFound { what: resource },
+        ProviderError::UnknownResource { resource } => ControlError::NotFound {
+            what: resource,
+            // Instances, volumes and links are told with their services.
+            listed: Some(Listed::Services),
+        },
         ProviderError::Unsupported { .. } => ControlError::Unsupported { why: error.to_string() },
         ProviderError::Conflict { .. } => ControlError::Conflict { why: error.to_string() },
         ProviderError::Failed { .. } | ProviderError::Unreachable { .. } => {

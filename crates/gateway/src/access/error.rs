@@ -5,7 +5,7 @@ use store::StoreError;
 
 use super::oidc::OidcError;
 use super::passkey::PasskeyError;
-use crate::problem::{Code, Problem, chain};
+use crate::problem::{Code, Listed, Problem, chain};
 
 /// Why access was refused, or a change to it.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +78,10 @@ pub enum AccessError {
     #[error("too many are signing in at once; try again in a second")]
     Busy,
     /// There is no such user.
-    #[error("there is no user {0:?}; the list of users has their names")]
+    #[error("there is no user {0:?}")]
     UnknownUser(String),
     /// There is no such token.
-    #[error("there is no token {0:?} that could be revoked; the list of tokens has their ids")]
+    #[error("there is no token {0:?} that could be revoked")]
     UnknownToken(String),
     /// There is no such passkey.
     #[error("there is no passkey {0} of this user; the list of passkeys has their ids")]
@@ -226,6 +226,8 @@ impl From<AccessError> for Problem {
         let mut problem = Self::new(error.problem_code(), chain(&error));
         match error {
             AccessError::Store(error) => return error.into(),
+            AccessError::UnknownUser(_) => problem.listed = Some(Listed::Users),
+            AccessError::UnknownToken(_) => problem.listed = Some(Listed::Tokens),
             AccessError::Field { field, .. } => problem.field = Some(field.to_owned()),
             AccessError::Forbidden { permission, .. } => problem.field = Some(permission.name().to_owned()),
             AccessError::TooManyAttempts { seconds } => problem.retry_after_seconds = Some(seconds),

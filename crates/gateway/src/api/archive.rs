@@ -11,7 +11,7 @@ use telemetry::{ArchiveError, ArchiveStatus, ArchivedTrace, Keeping, TraceId};
 use super::observability::{READS, TRACE};
 use super::{Answer, Asked, json};
 use crate::endpoint::{Endpoint, Parameter, TRACE_ID};
-use crate::problem::{Code, Problem, chain};
+use crate::problem::{Code, Listed, Problem, chain};
 use crate::span_time::{read_time, show_time};
 
 const ARCHIVE: &str = "/api/v3/observability/archive";
@@ -100,7 +100,7 @@ impl From<ArchiveStatus> for ArchiveShape {
 impl From<ArchiveError> for Problem {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::NotFound(_) => Self::not_found(error.to_string()),
+            ArchiveError::NotFound(_) => Self::not_among(Listed::Traces, error.to_string()),
             ArchiveError::Full { .. } => Self::new(Code::ArchiveFull, error.to_string()),
             ArchiveError::Read(error) => error.into(),
             ArchiveError::Disk { .. } => Self::new(Code::Disk, chain(&error)),
@@ -146,5 +146,5 @@ fn id(asked: &Asked<'_>) -> Result<TraceId, Problem> {
 }
 
 fn not_archived(id: TraceId) -> Problem {
-    Problem::not_found(format!("trace {id} is not archived; GET {ARCHIVE} lists those that are"))
+    Problem::not_among(Listed::Archive, format!("trace {id} is not archived"))
 }

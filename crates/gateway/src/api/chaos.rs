@@ -10,7 +10,7 @@ use store::ExperimentRecord;
 use super::experiment::{self as request, ExperimentBody};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json};
 use crate::endpoint::{Endpoint, Parameter};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::shapes::{self, ExperimentShape, FaultShape};
 
 /// The emergency stop.
@@ -105,7 +105,8 @@ pub(crate) fn abort_experiment(asked: &Asked<'_>) -> Answer {
 
 fn answer_with(asked: &Asked<'_>, id: domain::ExperimentId, status: StatusCode) -> Answer {
     let record = asked.app.store.experiment(id)?;
-    let record = record.ok_or_else(|| Problem::not_found(format!("there is no experiment {id}")))?;
+    let record = record
+        .ok_or_else(|| Problem::not_among(Listed::Experiments, format!("there is no experiment {id}")))?;
     json(status, &shapes::experiment(&record))
 }
 

@@ -12,7 +12,7 @@ use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, mode, names, planned};
 use crate::endpoint::{Endpoint, ITEM, Kind, Parameter, SEQUENCE, SERVICE};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -230,21 +230,19 @@ fn scale(asked: &Asked<'_>) -> Answer {
 fn named(asked: &Asked<'_>) -> Result<Infrastructure, Problem> {
     let up = asked.app.control.infrastructure()?;
     up.filter(|up| up.name.as_str() == asked.name).ok_or_else(|| {
-        let detail =
-            format!("there is no Infrastructure {:?}; GET /api/v3/infrastructures lists them", asked.name);
-        Problem::not_found(detail)
+        Problem::not_among(Listed::Infrastructures, format!("there is no Infrastructure {:?}", asked.name))
     })
 }
 
 fn resource(asked: &Asked<'_>) -> Result<ResourceId, Problem> {
     asked.name.parse().map_err(|_| {
         let detail = format!("{:?} is no item; ids are such as service/cart or link/front->cart", asked.name);
-        Problem::not_found(detail)
+        Problem::not_among(Listed::Items, detail)
     })
 }
 
 fn unknown_item(id: &ResourceId) -> Problem {
-    Problem::not_found(format!("there is no item {id}; GET /api/v3/cmdb/items lists them"))
+    Problem::not_among(Listed::Items, format!("there is no item {id}"))
 }
 
 fn before(asked: &Asked<'_>) -> Result<Option<u64>, Problem> {

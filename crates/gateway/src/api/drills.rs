@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Answer, Asked, json};
 use crate::endpoint::{Endpoint, Parameter};
-use crate::problem::Problem;
+use crate::problem::{Listed, Problem};
 use crate::serve::App;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -36,7 +36,7 @@ pub(crate) fn kept_drills(app: &App) -> Result<KeptDrills, Problem> {
 
 /// One report.
 pub(crate) fn kept_drill(app: &App, id: &str) -> Result<Report, Problem> {
-    let unknown = || Problem::not_found(format!("there is no drill {id}"));
+    let unknown = || Problem::not_among(Listed::Drills, format!("there is no drill {id}"));
     let broken = |error| Problem::internal(format!("the report of drill {id} cannot be read: {error}"));
     app.drills.as_ref().ok_or_else(unknown)?.read(id).map_err(broken)?.ok_or_else(unknown)
 }

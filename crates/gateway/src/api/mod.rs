@@ -212,7 +212,7 @@ impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let detail = error.to_string();
         match error {
-            ControlError::NotFound { .. } => Self::not_found(detail),
+            ControlError::NotFound { listed, .. } => Self { listed, ..Self::not_found(detail) },
             ControlError::Conflict { .. } => Self::new(Code::Conflict, detail),
             ControlError::Refused { .. } => Self::new(Code::Refused, detail),
             ControlError::Unsupported { .. } => Self::new(Code::Unsupported, detail),

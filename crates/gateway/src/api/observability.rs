@@ -20,7 +20,7 @@ use crate::endpoint::{Endpoint, Kind, Parameter, SPAN_LENGTH, TRACE_ID};
 use crate::jaeger::NoTelemetry;
 use crate::otlp::refused::Refused;
 use crate::pieces::{self, Broken, More, Pieces};
-use crate::problem::{Code, Problem, chain};
+use crate::problem::{Code, Listed, Problem, chain};
 use crate::shapes::{LogRecordShape, SectionShape, SpanShape, TraceSummaryShape};
 use crate::span_time::{read_length, read_time, show_time};
 
@@ -221,9 +221,7 @@ pub(crate) fn trace(asked: &Asked<'_>) -> Answer {
     let id: TraceId = asked.name.parse().map_err(|error| Problem::field("id", format!("{error}")))?;
     match Trace::assemble(asked.telemetry()?.trace(id)?) {
         Some(trace) => Ok(pieces::json(WholeTrace::new(trace))),
-        None => Err(Problem::not_found(format!(
-            "there is no trace {id}; GET /api/v3/observability/traces lists those there are"
-        ))),
+        None => Err(Problem::not_among(Listed::Traces, format!("there is no trace {id}"))),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, json, tagged};
 use crate::endpoint::{Access, DURATION, Endpoint, Kind, Parameter, SERVICE};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::serve::App;
 use crate::shapes::{CapabilitiesShape, PauseShape, ServiceShape};
 
@@ -153,7 +153,7 @@ fn service_name(asked: &Asked<'_>) -> Result<ServiceName, Problem> {
 }
 
 pub(super) fn unknown_service(name: &ServiceName) -> Problem {
-    Problem::not_found(format!("there is no service {name}; GET /api/v3/self-healing/services lists them"))
+    Problem::not_among(Listed::Services, format!("there is no service {name}"))
 }
 
 pub(crate) fn logs(asked: &Asked<'_>) -> Answer {

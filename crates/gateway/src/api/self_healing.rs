@@ -10,7 +10,7 @@ use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names, planned};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::serve::App;
 use crate::shapes::{
     HealthScore, IssueShape, RemediationShape, StatisticsShape, StrategyShape, TrendShape, status_name,
@@ -257,8 +257,11 @@ pub(crate) fn issues(asked: &Asked<'_>) -> Answer {
 
 pub(crate) fn issue(asked: &Asked<'_>) -> Answer {
     let id = asked.id("issue")?;
-    let issue =
-        asked.app.store.issue(id)?.ok_or_else(|| Problem::not_found(format!("there is no issue {id}")))?;
+    let issue = asked
+        .app
+        .store
+        .issue(id)?
+        .ok_or_else(|| Problem::not_among(Listed::Issues, format!("there is no issue {id}")))?;
     json(StatusCode::OK, &IssueShape::from(&issue))
 }
 
@@ -291,8 +294,10 @@ pub(crate) fn remediation(asked: &Asked<'_>) -> Answer {
 
 /// The remediation as it is now, with its steps.
 fn answer_with(app: &App, id: PlanId, status: StatusCode) -> Answer {
-    let record =
-        app.store.plan(id)?.ok_or_else(|| Problem::not_found(format!("there is no remediation {id}")))?;
+    let record = app
+        .store
+        .plan(id)?
+        .ok_or_else(|| Problem::not_among(Listed::Remediations, format!("there is no remediation {id}")))?;
     Ok(about(id, json(status, &RemediationShape::new(&record, &app.store.journal(id)?))?))
 }
 

@@ -15,7 +15,7 @@ use slo::{AlertRule, Forecast, Minutes, Objective, Standing};
 
 use super::{Answer, Asked, json, time};
 use crate::endpoint::{Endpoint, Parameter};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 
 /// Points of a history at most: a day of minutes, or 60 days of hours.
 const POINTS_MAX: i64 = 1440;
@@ -113,9 +113,7 @@ pub(crate) fn no_objectives() -> Problem {
 }
 
 pub(crate) fn unknown(id: &str) -> Problem {
-    Problem::not_found(format!(
-        "there is no objective {id:?}; GET /api/v3/observability/slos lists those there are"
-    ))
+    Problem::not_among(Listed::Objectives, format!("there is no objective {id:?}"))
 }
 
 /// An objective as the specification shows it (§4).

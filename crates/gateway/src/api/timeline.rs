@@ -17,7 +17,7 @@ use crate::body::Fields;
 use crate::endpoint::{Endpoint, Kind, Parameter, SERVICE, VERSION};
 use crate::happenings::dashboard::Dashboard;
 use crate::happenings::{self, service};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::shapes::{CorrelationShape, EventShape, ServiceHealthShape, WindowShape};
 
 /// How far before and after a time is looked, where the client does not say.
@@ -225,9 +225,10 @@ pub(crate) fn timeline(asked: &Asked<'_>) -> Answer {
     let to_us = asked.wall_us("to")?.unwrap_or(now_us);
     let within = |text: &str| {
         let length = domain::units::parse_duration(text).ok()?;
-        i64::try_from(length.as_micros()).ok()
+        i64::try_from(length.as_micros()).ok().filter(|us| *us > 0)
     };
-    let within = asked.query.read("within", within, || "a duration, such as 15m, 6h or 7d".to_owned())?;
+    let expected = || "a duration above 0, such as 15m, 6h or 7d".to_owned();
+    let within = asked.query.read("within", within, expected)?;
     let from_us = asked.wall_us("from")?.unwrap_or(to_us.saturating_sub(within.unwrap_or(HOUR_US)));
     if from_us >= to_us {
         return Err(Problem::field("from", "`from` lies after `to`; swap them"));
@@ -380,10 +381,8 @@ fn links(fields: &mut Fields) -> Result<Vec<HappeningLink>, Problem> {
 /// `GET …/service/{name}/health`.
 pub(crate) fn service_health(asked: &Asked<'_>) -> Answer {
     let known = service::known(asked.app, asked.name)?.ok_or_else(|| {
-        Problem::not_found(format!(
-            "nothing is known of a service {}; GET /api/v3/self-healing/services lists those of the fleet",
-            asked.name
-        ))
+        let detail = format!("nothing is known of a service {}", asked.name);
+        Problem::not_among(Listed::Services, detail)
     })?;
     json(StatusCode::OK, &known.shape(asked.app.clock.now()))
 }

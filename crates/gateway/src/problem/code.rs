@@ -95,7 +95,7 @@ codes! {
         "Write from this server's own page, or with a token instead of the page's cookie.";
     NotFound "not_found" NOT_FOUND
         "There is nothing of this name or id."
-        "The detail says where a list of those there are is found.";
+        "`listed_at` is the address of a list of those there are, where there is one.";
     OidcNotConfigured "oidc_not_configured" NOT_FOUND
         "No OpenID provider is configured here."
         "Set `[oidc]` in the configuration.";

@@ -2,15 +2,17 @@
 //!
 //! In: what went wrong, from any handler. Out: `application/problem+json` for programs, and for pages the
 //! same sentence in the frame (see [`crate::page`]). Every `detail` says what to do; `field` names the
-//! part of the request at fault, where one is.
+//! part of the request at fault, where one is; `listed_at` where what there is is listed.
 
 mod code;
+mod listed;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 pub(crate) use code::Code;
+pub use listed::Listed;
 
 /// One refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// The part of the request at fault.
     pub(crate) field: Option<String>,
+    /// Where what there is is listed, where something is not there.
+    pub(crate) listed: Option<Listed>,
     /// When to try again, in whole seconds; `None`: the same request would be refused again.
     pub(crate) retry_after_seconds: Option<u64>,
 }
@@ -34,11 +38,13 @@ struct Wire<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed_at: Option<&'a str>,
 }
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, retry_after_seconds: None }
+        Self { code, detail: detail.into(), field: None, listed: None, retry_after_seconds: None }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -52,6 +58,11 @@ impl Problem {
 
     pub(crate) fn not_found(what: impl Into<String>) -> Self {
         Self::new(Code::NotFound, what)
+    }
+
+    /// The same, where a list says what there is.
+    pub(crate) fn not_among(listed: Listed, what: impl Into<String>) -> Self {
+        Self { listed: Some(listed), ..Self::not_found(what) }
     }
 
     /// The store or a loop failed; the request itself was fine.
@@ -90,6 +101,7 @@ impl IntoResponse for Problem {
             code: self.code.name(),
             detail: &self.detail,
             field: self.field.as_deref(),
+            listed_at: self.listed.map(Listed::path),
         };
         // A struct of strings and a number always serialises.
         let body = serde_json::to_vec(&wire).unwrap_or_default();

@@ -115,7 +115,7 @@ impl Fleet {
             return Ok(());
         }
         match self.store.plan(plan).map_err(unavailable)? {
-            None => Err(ControlError::NotFound { what: format!("remediation {plan}") }),
+            None => Err(ControlError::NotFound { what: format!("remediation {plan}"), listed: None }),
             Some(record) => Err(ControlError::Conflict {
                 why: format!("the remediation is {} and does not wait for approval", record.status),
             }),
@@ -206,7 +206,7 @@ impl Control for Fleet {
 
     fn remediate(&self, issue: IssueId, mode: RunMode, who: &str) -> Result<Planned, ControlError> {
         let issue = self.store.issue(issue).map_err(unavailable)?;
-        let issue = issue.ok_or(ControlError::NotFound { what: "such issue".to_owned() })?;
+        let issue = issue.ok_or(ControlError::NotFound { what: "such issue".to_owned(), listed: None })?;
         if issue.closed_at.is_some() {
             return Err(ControlError::Conflict {
                 why: "the issue is closed; there is nothing to repair".to_owned(),
@@ -283,7 +283,8 @@ impl Control for Fleet {
         who: &str,
     ) -> Result<Planned, ControlError> {
         let up = self.infrastructure.lock().unwrap().clone().filter(|up| up.name == *name);
-        let up = up.ok_or_else(|| ControlError::NotFound { what: format!("infrastructure {name}") })?;
+        let up = up
+            .ok_or_else(|| ControlError::NotFound { what: format!("infrastructure {name}"), listed: None })?;
         let action = Action::TakeDown { infrastructure: Box::new(up) };
         Ok(self.operation(action, PlanStatus::AwaitingApproval, who))
     }
@@ -296,7 +297,7 @@ impl Control for Fleet {
         who: &str,
     ) -> Result<Planned, ControlError> {
         if !self.snapshot().is_some_and(|snapshot| snapshot.services.contains_key(service)) {
-            return Err(ControlError::NotFound { what: format!("service {service}") });
+            return Err(ControlError::NotFound { what: format!("service {service}"), listed: None });
         }
         let action = Action::SetReplicas { service: service.clone(), replicas };
         Ok(self.operation(action, PlanStatus::Pending, who))
@@ -395,7 +396,8 @@ impl Control for Fleet {
 
     fn abort(&self, experiment: ExperimentId, _who: &str) -> Result<(), ControlError> {
         let record = self.store.experiment(experiment).map_err(unavailable)?;
-        let mut record = record.ok_or(ControlError::NotFound { what: format!("experiment {experiment}") })?;
+        let mut record = record
+            .ok_or(ControlError::NotFound { what: format!("experiment {experiment}"), listed: None })?;
         record.status = ExperimentStatus::Aborted;
         self.store.save_experiment(&record).map_err(unavailable)?;
         self.faults.lock().unwrap().retain(|running| running.experiment != Some(experiment));
@@ -425,7 +427,7 @@ impl Control for Fleet {
     fn logs(&self, service: &ServiceName, lines: usize) -> Result<Vec<String>, ControlError> {
         let snapshot = self.snapshot();
         if !snapshot.is_some_and(|snapshot| snapshot.services.contains_key(service)) {
-            return Err(ControlError::NotFound { what: format!("service {service}") });
+            return Err(ControlError::NotFound { what: format!("service {service}"), listed: None });
         }
         Ok((0..lines.min(20)).map(|n| format!("{service}-0 | GET /items 200 {}.{n} ms", n + 3)).collect())
     }

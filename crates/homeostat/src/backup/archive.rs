@@ -30,8 +30,17 @@ pub(crate) fn write(
     clock: &dyn Clock,
 ) -> Result<Manifest, BackupError> {
     if file.symlink_metadata().is_ok() {
-        let source = io::ErrorKind::AlreadyExists.into();
-        return Err(BackupError::File { what: "write over", path: file.to_owned(), source });
+        return Err(BackupError::Exists { path: file.to_owned() });
+    }
+    if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists()) {
+        return Err(BackupError::File {
+            what: "write to the directory",
+            path: parent.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        });
+    }
+    if !data.is_dir() {
+        return Err(BackupError::NoData { dir: data.to_owned() });
     }
     let mut manifest = Manifest::new(clock.now().rfc3339(), telemetry);
     let stage = Stage::hold(data, telemetry)?;

@@ -51,6 +51,21 @@ pub(crate) enum BackupError {
         #[source]
         source: std::io::Error,
     },
+    /// There is something where the archive should be written.
+    #[error("{} is there already, and a backup is written over nothing; name another file, or remove this one", path.display())]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// There is no archive to restore.
+    #[error("cannot read the backup {}; name a file that `homeostat backup` wrote", path.display())]
+    NoArchive {
+        /// What was named.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The database could not be copied, or the copy is not one.
     #[error(transparent)]
     Store(#[from] store::StoreError),

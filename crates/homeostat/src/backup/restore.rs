@@ -28,6 +28,8 @@ pub(crate) enum Found {
 /// # Errors
 /// [`BackupError`]; `dir` is as it was then.
 pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest, BackupError> {
+    // First of all: without a backup it does not matter what is in the way of one.
+    let archive = open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
     let there = is_occupied(dir)?;
     if there && found == Found::Refuse {
         return Err(BackupError::NotEmpty { dir: dir.to_owned() });
@@ -46,11 +48,20 @@ pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest,
         None
     };
     let beside = Beside::make(dir)?;
-    let manifest = unpack(file, &beside.path)?;
+    let manifest = unpack(file, archive, &beside.path)?;
     store::backup::check(&beside.path.join("homeostat.db"))?;
     beside.put(dir, there)?;
     drop(held);
     Ok(manifest)
+}
+
+/// Opens what is to be an archive: a file, no directory.
+fn open(file: &Path) -> io::Result<fs::File> {
+    let opened = fs::File::open(file)?;
+    match opened.metadata()?.is_dir() {
+        true => Err(io::ErrorKind::IsADirectory.into()),
+        false => Ok(opened),
+    }
 }
 
 /// Whether there is anything in a directory.
@@ -62,13 +73,12 @@ fn is_occupied(dir: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Unpacks an archive into an empty directory, and holds everything against its manifest.
-fn unpack(file: &Path, to: &Path) -> Result<Manifest, BackupError> {
+/// Unpacks an archive, which `file` names in errors, into an empty directory, and holds everything against its manifest.
+fn unpack(file: &Path, archive: fs::File, to: &Path) -> Result<Manifest, BackupError> {
     let unreadable =
         |error: io::Error| BackupError::Damaged { file: file.to_owned(), why: error.to_string() };
     let damaged = |why: String| BackupError::Damaged { file: file.to_owned(), why };
-    let opened = fs::File::open(file).map_err(BackupError::file("read", file))?;
-    let mut archive = tar::Archive::new(zstd::Decoder::new(opened).map_err(unreadable)?);
+    let mut archive = tar::Archive::new(zstd::Decoder::new(archive).map_err(unreadable)?);
     let mut entries = archive.entries().map_err(unreadable)?;
     let mut next = || entries.next().transpose().map_err(unreadable);
     let first = next()?.ok_or_else(|| damaged("it is empty".to_owned()))?;

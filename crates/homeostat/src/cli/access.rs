@@ -13,7 +13,7 @@ use super::audit::ListArgs;
 use super::infra::{encoded, printed, word};
 use super::password::PasswordSource;
 use super::show::table;
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, value};
 use crate::client::Client;
 
 /// What to do with users.
@@ -26,6 +26,7 @@ pub(crate) enum UsersCommand {
     /// Give a user other roles: all it is to have.
     Roles {
         /// Whom.
+        #[arg(value_parser = value::name)]
         name: String,
         /// viewer, operator, approver, admin.
         #[arg(required = true)]
@@ -34,16 +35,19 @@ pub(crate) enum UsersCommand {
     /// Shut a user out, with its sessions and tokens.
     Disable {
         /// Whom.
+        #[arg(value_parser = value::name)]
         name: String,
     },
     /// Let a user in again.
     Enable {
         /// Whom.
+        #[arg(value_parser = value::name)]
         name: String,
     },
     /// Give a user another password, which ends its sessions. Its tokens go on.
     Password {
         /// Whom.
+        #[arg(value_parser = value::name)]
         name: String,
         /// Second factor, recovery codes and passkeys go, too: for an account that somebody else may have got into.
         #[arg(long)]
@@ -54,11 +58,13 @@ pub(crate) enum UsersCommand {
     /// Take the second factor from a user who lost it, with its recovery codes.
     RemoveTotp {
         /// Whose.
+        #[arg(value_parser = value::name)]
         name: String,
     },
     /// The passkeys of a user. They are made in a browser, on the page of one's account.
     Passkeys {
         /// Whose. Default: one's own.
+        #[arg(value_parser = value::name)]
         name: Option<String>,
         #[command(flatten)]
         output: Output,
@@ -66,14 +72,16 @@ pub(crate) enum UsersCommand {
     /// Remove a passkey, which signs in no more.
     RemovePasskey {
         /// Its name or its id.
+        #[arg(value_parser = value::name)]
         passkey: String,
         /// Whose. Default: one's own.
-        #[arg(long = "of", value_name = "NAME")]
+        #[arg(long = "of", value_name = "NAME", value_parser = value::name)]
         user: Option<String>,
     },
     /// Shut a user out for good: its tokens are revoked, password, second factor and passkeys go; the name stays taken.
     Remove {
         /// Whom.
+        #[arg(value_parser = value::name)]
         name: String,
     },
 }
@@ -106,6 +114,7 @@ pub(crate) enum TokenCommand {
     /// End a token.
     Revoke {
         /// Its name or its id.
+        #[arg(value_parser = value::name)]
         token: String,
     },
 }

@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
+use telemetry::TraceId;
 
 use super::config::print;
 use super::show::{of, table};
-use super::traces::{counted, encode};
+use super::traces::counted;
 use super::{Exit, Failure, Global, Output};
 
 /// What to do with the archive.
@@ -14,7 +15,7 @@ pub(crate) enum ArchiveCommand {
     /// Keep a trace until it is removed; it is on disk when this ends.
     Add {
         /// Its id, from `homeostat traces`.
-        id: String,
+        id: TraceId,
         #[command(flatten)]
         output: Output,
     },
@@ -29,7 +30,7 @@ pub(crate) enum ArchiveCommand {
     /// Remove a trace from the archive: it goes with the others of its time, at once where they are gone.
     Remove {
         /// Its id.
-        id: String,
+        id: TraceId,
         #[command(flatten)]
         output: Output,
     },
@@ -41,11 +42,11 @@ pub(super) fn run(global: &Global, command: &ArchiveCommand) -> Result<Exit, Fai
     let client = global.client()?;
     match command {
         ArchiveCommand::Add { id, output } => {
-            let told = client.post(&format!("{ARCHIVE}/{}", encode(id)), &json!({}))?;
+            let told = client.post(&format!("{ARCHIVE}/{id}"), &json!({}))?;
             said(&told, *output, "archived")
         }
         ArchiveCommand::Remove { id, output } => {
-            let told = client.delete(&format!("{ARCHIVE}/{}", encode(id)))?;
+            let told = client.delete(&format!("{ARCHIVE}/{id}"))?;
             said(&told, *output, "removed")
         }
         ArchiveCommand::List { limit, output } => {

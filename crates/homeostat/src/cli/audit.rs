@@ -104,7 +104,7 @@ enum ExportFormat {
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
     /// The record, by its sequence, counted from 0.
-    #[arg(required_unless_present = "since_checkpoint")]
+    #[arg(required_unless_present = "since_checkpoint", allow_negative_numbers = true)]
     sequence: Option<u64>,
     /// Prove it by this checkpoint instead of the newest.
     #[arg(long, value_name = "FILE", requires = "sequence")]

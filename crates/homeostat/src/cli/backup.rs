@@ -40,9 +40,11 @@ pub(crate) struct RestoreArgs {
 impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         let exit = match &error {
-            BackupError::NoData { .. } | BackupError::NotEmpty { .. } | BackupError::InUse { .. } => {
-                Exit::Usage
-            }
+            BackupError::NoData { .. }
+            | BackupError::NotEmpty { .. }
+            | BackupError::InUse { .. }
+            | BackupError::Exists { .. }
+            | BackupError::NoArchive { .. } => Exit::Usage,
             _ => Exit::Failed,
         };
         Self::new(exit, &error)

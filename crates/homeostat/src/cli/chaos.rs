@@ -1,16 +1,19 @@
 //! `homeostat chaos`: inject one fault, stop everything, take out what was left.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
 use domain::units::{parse_duration, show_duration};
 use domain::{BurnBound, ExperimentId, PlanStatus, ResourceId};
+use provider::clock::SystemClock;
 use serde_json::{Map, Value, json};
+use store::Store;
 
 use super::config::{load, print};
 use super::{Exit, Failure, Global};
 use crate::client::{Client, ClientError};
-use crate::control_plane::{ControlPlane, EMERGENCY_FILE, OccupiedPort};
+use crate::control_plane::{ControlPlane, EMERGENCY_FILE, OccupiedPort, StartError};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -30,7 +33,7 @@ pub(crate) enum ChaosCommand {
     },
     /// Clear the emergency stop.
     Resume,
-    /// Take out what a dead control plane left in, and settle what it was doing.
+    /// Take out what a dead control plane left in, and settle what it was doing; starts nothing where nothing was left.
     Recover {
         /// How long a step is waited for that may still come to its effect; exit code 1 where one is under way then.
         #[arg(long, value_parser = parse_duration, default_value = "5m", allow_hyphen_values = true)]
@@ -149,7 +152,7 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     let mut experiment = begun.map_err(|error| match &error {
         // Nobody refused it: it was tried, and taken back.
         ClientError::Refused { code, .. } if code == "conflict" => Failure::failed(&error),
-        _ => error.into(),
+        _ => error.by_option(&SAID_BY).into(),
     })?;
     let id = experiment["id"].as_str().unwrap_or_default().to_owned();
     print(&format!("{id}\n"))?;
@@ -167,6 +170,21 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
     provider::say!("{name} is in effect on {}; it ends by itself", args.target);
     Ok(Exit::Done)
 }
+
+/// By which option each field of an experiment is said.
+const SAID_BY: [(&str, &str); 11] = [
+    ("duration_seconds", "--for"),
+    ("target.resource", "--target"),
+    ("parameters.load_percent", "--percent"),
+    ("parameters.fill_percent", "--percent"),
+    ("parameters.ramp_seconds", "--ramp"),
+    ("parameters.class", "--class"),
+    ("parameters.delay_ms", "--delay"),
+    ("parameters.jitter_ms", "--jitter"),
+    ("parameters.requests_per_second", "--rate"),
+    ("parameters.attachment", "--host"),
+    ("abort_when.burn_rate", "--abort-when"),
+];
 
 /// Only what was given is sent: what does not belong to the fault is then refused by name.
 fn parameters(args: &InjectArgs) -> Map<String, Value> {
@@ -239,7 +257,7 @@ fn resume(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A control plane settles what a dead one left; with one running there is nothing to do.
+/// A control plane settles what a dead one left; with one running, or where nothing was left, there is nothing to do.
 fn recover(global: &Global, within: Duration) -> Result<Exit, Failure> {
     if Client::find(&global.dir).is_ok() {
         provider::say!("a control plane is running; it settles what an earlier one left");
@@ -249,6 +267,11 @@ fn recover(global: &Global, within: Duration) -> Result<Exit, Failure> {
         return Err(ClientError::NotRunning { dir: global.dir.clone() }.into());
     }
     let config = load(global)?;
+    if !is_anything_left(&global.dir).map_err(|error| Failure::failed(&error))? {
+        print("0 faults taken out, 0 plans settled\n")?;
+        provider::say!("nothing was left behind in {}; nothing was started", global.dir.display());
+        return Ok(Exit::Done);
+    }
     let plane = ControlPlane::start(&global.dir, &config, OccupiedPort::TakeAnother, None)
         .map_err(|error| Failure::failed(&error))?;
     let recovered = &plane.recovered;
@@ -275,6 +298,12 @@ fn recover(global: &Global, within: Duration) -> Result<Exit, Failure> {
         left.join(", ")
     );
     Err(Failure { exit: Exit::Failed, message })
+}
+
+/// Whether an earlier control plane left anything to settle, by what it wrote down: nothing is started to find out.
+fn is_anything_left(dir: &Path) -> Result<bool, StartError> {
+    let store = Store::take_over(dir, &SystemClock)?;
+    Ok(act::is_anything_left(&store)?)
 }
 
 /// The plans of an earlier control plane that have no ending yet, each with what it does.

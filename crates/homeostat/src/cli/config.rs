@@ -1,8 +1,12 @@
 //! `homeostat config`: write the configuration with every default, or check one.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
+use gateway::Tls;
+use provider::clock::SystemClock;
 
 use super::{Exit, Failure, Global};
 use crate::config::{Config, unfollowed};
@@ -12,7 +16,8 @@ use crate::config::{Config, unfollowed};
 pub(crate) enum ConfigCommand {
     /// Print a configuration file with every default.
     Init,
-    /// Read the configuration and the environment, and say what is wrong.
+    /// Read the configuration, the environment and the files that are named there (certificate, rules, objectives), and say
+    /// what is wrong.
     Check,
 }
 
@@ -23,7 +28,7 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> Result<Exit, Fail
             Ok(Exit::Done)
         }
         ConfigCommand::Check => {
-            load(global)?;
+            check_files(&load(global)?)?;
             unfollowed(|name| std::env::var_os(name).is_some())
                 .iter()
                 .for_each(|said| provider::say!("{said}"));
@@ -31,6 +36,23 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> Result<Exit, Fail
             Ok(Exit::Done)
         }
     }
+}
+
+/// What a start would find wrong in the files that a configuration names.
+fn check_files(config: &Config) -> Result<(), Failure> {
+    let wrong = |error: &dyn std::error::Error| Failure::new(Exit::Usage, error);
+    if let Some(files) = config.tls.files() {
+        let tls = Tls::open(files, Arc::new(SystemClock)).map_err(|error| wrong(&error))?;
+        if let Some(concern) = tls.concern() {
+            provider::say!("{concern}");
+        }
+    }
+    if !config.rules.files.is_empty() {
+        let interval = Duration::from_secs(config.rules.evaluation_interval_seconds);
+        let read = alerting::load(&config.rules.files, &alerting::engine(interval));
+        drop(read.map_err(|error| wrong(&error))?);
+    }
+    config.slo.objectives().map(drop).map_err(|error| wrong(&error))
 }
 
 /// The configuration of a command.
@@ -43,7 +65,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(&error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure { exit: Exit::Failed, message: format!("cannot write the output: {error}") })
+        }
         _ => Ok(()),
     }
 }

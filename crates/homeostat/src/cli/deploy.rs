@@ -13,6 +13,11 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Deploys, or shows how it would, and waits until the rollout is over.
 pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
+    if args.command.iter().flatten().next().is_some_and(|program| program.trim().is_empty()) {
+        let message =
+            "--command begins with an empty word; give a program, and then its arguments".to_owned();
+        return Err(Failure { exit: Exit::Usage, message });
+    }
     let client = global.client()?;
     let mut body = Map::new();
     body.insert("version".to_owned(), args.version.clone().into());

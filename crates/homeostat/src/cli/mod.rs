@@ -27,6 +27,7 @@ mod support;
 mod timeline;
 mod tls;
 mod traces;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -201,7 +202,7 @@ pub(crate) enum Command {
     /// One trace as a waterfall: who called whom, for how long, and what decided how long it took.
     Trace {
         /// Its id, from `homeostat traces`.
-        id: String,
+        id: telemetry::TraceId,
         #[command(flatten)]
         output: Output,
     },
@@ -296,10 +297,10 @@ pub(crate) struct DeployArgs {
     /// Which service.
     pub(crate) service: ServiceName,
     /// What it is called, such as 1.4.0; spans of the service carry it as `service.version`.
-    #[arg(long)]
+    #[arg(long, value_parser = value::version)]
     pub(crate) version: String,
     /// An environment variable to set, as NAME=VALUE; may be repeated, the others stay.
-    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     pub(crate) environment: Vec<(String, String)>,
     /// Program and arguments, to the end of the line. Default: as they are.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
@@ -309,13 +310,6 @@ pub(crate) struct DeployArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Output,
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("must be NAME=VALUE".to_owned()),
-    }
 }
 
 /// What can be done with a demo that is up.
@@ -444,7 +438,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Pause { service, time } => operate::pause(&global, &service, time),
         Command::Logs { service, lines } => show::logs(&global, &service, lines),
         Command::Traces(args) => traces::list(&global, &args),
-        Command::Trace { id, output } => traces::show(&global, &id, output),
+        Command::Trace { id, output } => traces::show(&global, id, output),
         Command::Archive(command) => archive::run(&global, &command),
         Command::Timeline(args) => timeline::timeline(&global, &args),
         Command::Correlate(args) => timeline::correlate(&global, &args),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use domain::units::{parse_duration, show_duration};
+use domain::units::show_duration;
 use serde_json::Value;
 
 use super::config::print;
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, value};
 use crate::control_socket::{Ask, ask};
 use crate::logging::Level;
 use crate::reload::ChangedKey;
@@ -18,7 +18,7 @@ pub(crate) struct LogLevelArgs {
     /// From which importance on something is said.
     level: Level,
     /// For how long, such as 10m; then the configured level holds again. Default: until the server ends.
-    #[arg(long = "for", value_parser = parse_duration)]
+    #[arg(long = "for", value_parser = value::time_above_zero, allow_hyphen_values = true)]
     time: Option<Duration>,
 }
 

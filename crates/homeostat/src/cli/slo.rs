@@ -9,7 +9,7 @@ use slo::prometheus::{Provenance, RuleFile};
 
 use super::config::print;
 use super::show::table;
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, value};
 use crate::config::read_objectives;
 
 /// What to do.
@@ -20,6 +20,7 @@ pub(crate) enum SloCommand {
     /// One objective: budget, burn by window, alerts.
     Show {
         /// Its id, from `homeostat slo list`.
+        #[arg(value_parser = value::name)]
         id: String,
         #[command(flatten)]
         output: Output,

@@ -36,12 +36,25 @@ pub(crate) struct BundleArgs {
 }
 
 pub(super) fn run(global: &Global, args: &BundleArgs) -> Result<Exit, Failure> {
+    let shown = args.file.display();
+    // Made before anything is asked for: what cannot be written need not be gathered.
+    let target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file);
+    let target = target.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure {
+            exit: Exit::Usage,
+            message: format!(
+                "{shown} is there already, and a bundle is written over nothing; name another file, or remove this one"
+            ),
+        },
+        _ => Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") },
+    })?;
     let secrets = Secrets::of(global);
     let files = gather(global, &secrets);
-    write(&args.file, &files, &secrets).map_err(|error| Failure {
-        exit: Exit::Failed,
-        message: format!("cannot write {}: {error}", args.file.display()),
-    })?;
+    if let Err(error) = write(target, &files, &secrets) {
+        // Half an archive helps nobody.
+        let _ = fs::remove_file(&args.file);
+        return Err(Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") });
+    }
     provider::say!(
         "{} holds {} files, without tokens, environments and what URLs hold beyond their host; look before you send it",
         args.file.display(),
@@ -290,8 +303,7 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Writes the archive; what is secret by its value goes from every file.
-fn write(file: &Path, files: &[(&'static str, String)], secrets: &Secrets) -> io::Result<()> {
-    let target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+fn write(target: fs::File, files: &[(&'static str, String)], secrets: &Secrets) -> io::Result<()> {
     let mut tar = tar::Builder::new(zstd::Encoder::new(target, 3)?);
     for (name, text) in files {
         let text = secrets.removed_from(text);

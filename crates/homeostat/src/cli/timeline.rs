@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::config::print;
 use super::show::{of, table};
 use super::traces::encode;
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, value};
+use crate::client::ClientError;
 
 /// `timeline`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(crate) struct TimelineArgs {
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
     /// Only what concerns this service.
-    #[arg(long)]
+    #[arg(long, value_parser = value::name)]
     service: Option<String>,
     /// Only these lanes: issues, actions, faults, deployments, alerts, traces.
     #[arg(long, value_delimiter = ',', value_name = "LANE,…")]
@@ -43,7 +44,7 @@ pub(crate) struct CorrelateArgs {
     #[arg(long, value_name = "TIME")]
     window: Option<String>,
     /// Only what has to do with this service, whom it needs and who needs it.
-    #[arg(long)]
+    #[arg(long, value_parser = value::name)]
     service: Option<String>,
     #[command(flatten)]
     output: Output,
@@ -65,7 +66,8 @@ pub(super) fn timeline(global: &Global, args: &TimelineArgs) -> Result<Exit, Fai
         ("service", args.service.as_deref()),
         ("lanes", Some(lanes.as_str()).filter(|lanes| !lanes.is_empty())),
     ]);
-    let answer: Value = client.get(&format!("/api/v3/observability/timeline?{query}"))?;
+    let answer: Result<Value, ClientError> = client.get(&format!("/api/v3/observability/timeline?{query}"));
+    let answer = answer.map_err(|error| error.by_option(&[("within", "--since")]))?;
     if args.output.json {
         print(&format!("{answer:#}\n"))?;
         return Ok(Exit::Done);

@@ -35,7 +35,7 @@ pub(crate) struct SelfSignedArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// How many days it is valid.
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650), allow_negative_numbers = true)]
     pub(crate) days: u32,
 }
 
@@ -43,15 +43,22 @@ pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure
     let TlsCommand::SelfSigned(args) = command;
     let made = gateway::self_signed(&args.names, SystemClock.now(), DAY.saturating_mul(args.days))
         .map_err(|error| Failure::new(Exit::Usage, &error))?;
-    let certificate = args.certificate.clone().unwrap_or_else(|| global.dir.join("certificate.pem"));
-    let key = args.key.clone().unwrap_or_else(|| global.dir.join("key.pem"));
-    if let Some(dir) = [&certificate, &key].into_iter().find(|file| file.starts_with(&global.dir)) {
-        let dir = dir.parent().unwrap_or(&global.dir);
+    // Where they are used, in the configuration, a path is seen from another place than here.
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let data = whole(&global.dir);
+    let at = |given: &Option<PathBuf>, name: &str| given.as_deref().map_or_else(|| data.join(name), whole);
+    let (certificate, key) = (at(&args.certificate, "certificate.pem"), at(&args.key, "key.pem"));
+    if let Some(dir) = [&certificate, &key].into_iter().find(|file| file.starts_with(&data)) {
+        let dir = dir.parent().unwrap_or(&data);
         std::fs::create_dir_all(dir).map_err(|error| failed("make", dir, &error))?;
     }
     // The key first: a certificate whose key could not be written would be of no use.
-    write(&key, 0o600, &made.key)?;
-    write(&certificate, 0o644, &made.certificate)?;
+    write(&key, 0o600, &made.key, "--key")?;
+    if let Err(failure) = write(&certificate, 0o644, &made.certificate, "--certificate") {
+        // It was made for this certificate alone, and would be in the way of the next try.
+        let _ = std::fs::remove_file(&key);
+        return Err(failure);
+    }
     super::print(&format!(
         "[tls]\ncertificate = {:?}\nkey = {:?}\n",
         certificate.display().to_string(),
@@ -62,14 +69,22 @@ pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure
 }
 
 /// Writes a file that is not there yet: what is there may be in use.
-fn write(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| failed("write", path, &error))
+fn write(path: &Path, mode: u32, text: &str, option: &str) -> Result<(), Failure> {
+    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Failure {
+            exit: Exit::Usage,
+            message: format!(
+                "{} is there already, and may be in use; name another file with {option}, or remove this one",
+                path.display()
+            ),
+        },
+        _ => failed("write", path, &error),
+    })?;
+    file.write_all(text.as_bytes()).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        failed("write", path, &error)
+    })
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use domain::units::show_duration;
 use serde_json::Value;
 use std::time::Duration;
+use telemetry::TraceId;
 
 use super::config::print;
 use super::show::{of, table};
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, value};
 
 /// Cells of a duration bar.
 const BAR: usize = 40;
@@ -20,10 +21,10 @@ const ROWS_MAX: usize = 2_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct TracesArgs {
     /// Only traces with a span of this service.
-    #[arg(long)]
+    #[arg(long, value_parser = value::name)]
     service: Option<String>,
     /// Only with a span of this name.
-    #[arg(long)]
+    #[arg(long, value_parser = value::name)]
     operation: Option<String>,
     /// Only with a span that has this attribute, as key=value; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -93,9 +94,9 @@ fn row(trace: &Value) -> Vec<String> {
 }
 
 /// One trace as a waterfall.
-pub(super) fn show(global: &Global, id: &str, output: Output) -> Result<Exit, Failure> {
+pub(super) fn show(global: &Global, id: TraceId, output: Output) -> Result<Exit, Failure> {
     let client = global.client()?;
-    let trace: Value = client.get(&format!("/api/v3/observability/trace/{}", encode(id)))?;
+    let trace: Value = client.get(&format!("/api/v3/observability/trace/{id}"))?;
     let text = if output.json { format!("{trace:#}\n") } else { waterfall(&trace) };
     print(&text)?;
     Ok(Exit::Done)

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use domain::AnonymousReads;
 use gateway::{TlsFiles, is_loopback};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 const PORT: u16 = 4000;
 
@@ -18,13 +19,23 @@ pub struct Gateway {
     pub port: u16,
     /// Address and port, such as "127.0.0.1:4000", "0.0.0.0:4000" or `[::]:4000`. Beyond loopback that needs `[tls]`, and
     /// everybody has to sign in. 127.0.0.1 and `port` where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
     /// Whether who signs in nowhere may read, from this machine: as on loopback where nothing is said; never beyond it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous_reads: Option<bool>,
     /// Names it is called by beside those of the certificate, such as that of a proxy in front; `*.` stands for one label.
     pub hosts: Vec<String>,
+}
+
+/// Address and port in text; what is none is told with one that is.
+fn address<'de, D: Deserializer<'de>>(read: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(read)?;
+    text.parse().map(Some).map_err(|_| {
+        D::Error::custom(format!(
+            "{text:?} is no address with a port; write such as \"127.0.0.1:4000\", \"0.0.0.0:4000\" or \"[::]:4000\""
+        ))
+    })
 }
 
 impl Default for Gateway {
@@ -85,7 +96,8 @@ impl Gateway {
 }
 
 /// The certificate with which everything listens that listens with TLS: the gateway always, the OTLP receivers beyond
-/// loopback. Read again when the files change. `homeostat tls self-signed` makes one for first use.
+/// loopback; nothing does without both keys. Read again when the files change. `homeostat tls self-signed` makes one for first
+/// use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {

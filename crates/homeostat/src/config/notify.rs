@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::peer::{self, Authorization, BasicAuth, Tables, TlsConfig};
 
-/// Who is told what needs a person.
+/// Who is told what needs a person; nobody without `webhook_url`, which the other keys need.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Notify {
@@ -51,6 +51,11 @@ impl Notify {
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         self.tables().check()?;
+        if let (None, Some(table)) = (&self.webhook_url, self.tables().first()) {
+            let why =
+                "is for the address in notify.webhook_url, and there is none; write that, or leave this out";
+            return Err((format!("notify.{table}"), why.to_owned()));
+        }
         match &self.webhook_url {
             Some(url) if !secret::refers(url) => {
                 check(&Receiver { url: url.clone(), peer: self.tables().peer() })

@@ -59,10 +59,27 @@ impl Tables<'_> {
         Peer { trust, credentials: bearer.or(basic) }
     }
 
+    /// The name of a table that is there: without an address it would be for nobody.
+    pub(super) fn first(self) -> Option<&'static str> {
+        [
+            ("tls_config", self.tls_config.is_some()),
+            ("authorization", self.authorization.is_some()),
+            ("basic_auth", self.basic_auth.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, is_there)| is_there.then_some(name))
+    }
+
     /// What is written, without looking for what it refers to.
     pub(super) fn check(self) -> Result<(), (String, String)> {
         let wrong = |key: &str, why: &str| Err((format!("{}.{key}", self.within), why.to_owned()));
         const REFER: &str = "must refer to the secret: ${env:NAME} or ${file:PATH}";
+        if self.tls_config.is_some_and(|tls| tls.ca_file.is_none()) {
+            return wrong(
+                "tls_config",
+                "has no ca_file; write ca_file = \"PATH\" in it, or leave it out to believe the authorities of the web",
+            );
+        }
         if self.authorization.is_some_and(|token| !secret::refers(&token.credentials)) {
             return wrong("authorization.credentials", REFER);
         }

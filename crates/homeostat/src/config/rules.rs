@@ -22,7 +22,7 @@ pub struct Rules {
     pub external_labels: BTreeMap<String, String>,
 }
 
-/// Alertmanagers that are told of alerts.
+/// Alertmanagers that are told of alerts; none without `urls`, which the other keys need.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alertmanager {
@@ -126,6 +126,10 @@ impl Alertmanager {
 
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         self.tables().check()?;
+        if let (true, Some(table)) = (self.urls.is_empty(), self.tables().first()) {
+            let why = "is for the addresses in alertmanager.urls, and there are none; write those, or leave this out";
+            return Err((format!("alertmanager.{table}"), why.to_owned()));
+        }
         let peer = self.peer();
         let all = self.addresses().and_then(|all| all.iter().try_for_each(|one| one.may_be_asked(&peer)));
         all.map_err(|error| ("alertmanager.urls".to_owned(), error.to_string()))

@@ -2,7 +2,8 @@
 //! would be taken for the value itself, and is refused.
 
 use provider::secret;
-use toml::{Table, Value};
+
+use super::written::Written;
 
 /// Keys that are followed, by their owners, when they are used. Their files are named relative to the configuration.
 const FOLLOWED: [&str; 8] = [
@@ -17,25 +18,16 @@ const FOLLOWED: [&str; 8] = [
 ];
 
 /// Refuses references where nobody follows them.
-pub(super) fn check(written: &Table) -> Result<(), (String, String)> {
-    of_table("", written)
-}
-
-fn of_table(above: &str, table: &Table) -> Result<(), (String, String)> {
-    table.iter().try_for_each(|(name, value)| {
-        let key = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
-        of_value(&key, value)
-    })
-}
-
-fn of_value(key: &str, value: &Value) -> Result<(), (String, String)> {
-    match value {
-        Value::Table(table) => of_table(key, table),
-        Value::Array(values) => values.iter().try_for_each(|value| of_value(key, value)),
-        Value::String(text) if secret::refers(text) && !FOLLOWED.contains(&key) => {
+pub(super) fn check(written: &Written<'_>) -> Result<(), (String, String)> {
+    let not_followed = written
+        .texts()
+        .into_iter()
+        .find(|text| secret::refers(text.value) && !FOLLOWED.contains(&text.key.as_str()));
+    match not_followed {
+        Some(text) => {
             let why = format!("refers to a secret, which is followed in {} alone", FOLLOWED.join(", "));
-            Err((key.to_owned(), why))
+            Err((text.field, why))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

@@ -18,7 +18,7 @@ const BUILT_IN_NAME: &str = "the built-in objectives";
 pub struct Slo {
     /// Whether the five built-in ones are evaluated: `homeostat slo list` shows them.
     pub built_in: bool,
-    /// Files with more: OpenSLO v1, Sloth or Pyrra. Read together, all of them or none.
+    /// Files with more, relative to this one: OpenSLO v1, Sloth or Pyrra. Read together, all of them or none.
     pub files: Vec<PathBuf>,
 }
 
@@ -56,6 +56,14 @@ pub enum SloError {
 }
 
 impl Slo {
+    /// Files of a configuration are named as seen from where that is.
+    pub(super) fn relative_to(&mut self, configuration: &Path) {
+        let Some(folder) = configuration.parent() else { return };
+        for file in &mut self.files {
+            *file = folder.join(&*file);
+        }
+    }
+
     /// Every objective, or everything that is wrong.
     pub fn objectives(&self) -> Result<Vec<Objective>, SloError> {
         let objectives = read(&self.files, if self.built_in { Some(BUILT_IN) } else { None })?;

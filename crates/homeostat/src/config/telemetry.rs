@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway::otlp::{Limits, OtlpConfig};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use telemetry::ObjectStorage;
 
 use super::{DAY_SECONDS, Tls};
@@ -17,6 +18,7 @@ pub struct Otlp {
     /// Whether anything is received at all.
     pub enabled: bool,
     /// An address of this machine. Beyond loopback that needs `[tls]`, and a token with every request.
+    #[serde(deserialize_with = "address")]
     pub listen: IpAddr,
     /// 1 to 65535.
     pub grpc_port: u16,
@@ -34,6 +36,16 @@ pub struct Otlp {
     pub head_seconds: u64,
     /// Seconds for a body, 1 to 3600.
     pub body_seconds: u64,
+}
+
+/// An address in text; what is none is told with one that is.
+fn address<'de, D: Deserializer<'de>>(read: D) -> Result<IpAddr, D::Error> {
+    let text = String::deserialize(read)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "{text:?} is no address; write such as \"127.0.0.1\", \"0.0.0.0\" or \"::\""
+        ))
+    })
 }
 
 impl Default for Otlp {
@@ -80,6 +92,10 @@ impl Otlp {
         if self.enabled && !gateway::is_loopback(self.listen) && tls.files().is_none() {
             let why = format!("is {}, beyond loopback: that needs tls.certificate and tls.key", self.listen);
             return Err(("otlp.listen".to_owned(), why));
+        }
+        if self.enabled && self.grpc_port == self.http_port {
+            let why = format!("is {}, as otlp.grpc_port is; give each a port of its own", self.http_port);
+            return Err(("otlp.http_port".to_owned(), why));
         }
         let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let (message, port) = (wide(self.message_bytes_max), |port: u16| u64::from(port));
@@ -145,7 +161,7 @@ pub struct Objects {
     /// Such as `eu-central-1`; `AWS_REGION`, or else `us-east-1`, where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// A file with credentials in the form of AWS's tools. Where nothing is said: `AWS_ACCESS_KEY_ID`,
+    /// A file with credentials in the form of AWS's tools, relative to this one. Where nothing is said: `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or else the file in `AWS_SHARED_CREDENTIALS_FILE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
@@ -202,6 +218,14 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    /// Paths are relative to the configuration that names them.
+    pub(super) fn relative_to(&mut self, file: &Path) {
+        let dir = file.parent().unwrap_or(Path::new(""));
+        if let Some(Objects { credentials_file: Some(path), .. }) = &mut self.objects {
+            *path = dir.join(&*path);
+        }
+    }
+
     /// The same as the store in `dir` takes it.
     pub fn store(&self, dir: &Path) -> telemetry::Config {
         let retention_bytes = self.retention_mib << 20;

@@ -81,7 +81,7 @@ fn a_secret_is_referred_to_found_beside_the_file_and_never_kept() {
         assert!(refused.contains(says) && !refused.contains("canary"), "{refused}");
     }
     let refused = read("[alertmanager]\nurls = [\"http://${env:HOST}/\"]\n").unwrap_err();
-    assert!(refused.contains("homeostat.toml:2: alertmanager.urls refers to a secret"), "{refused}");
+    assert!(refused.contains("homeostat.toml:2: alertmanager.urls[0] refers to a secret"), "{refused}");
 }
 
 #[test]
@@ -182,6 +182,80 @@ fn a_value_out_of_range_is_named_with_its_line() {
     assert_eq!(error, "homeostat.toml:3: healing.scan_interval_seconds is 0, must be 1 to 3600");
     let error = load("[retention]\nhealth_days = 0\n").unwrap_err();
     assert_eq!(error, "homeostat.toml:2: retention.health_days is 0, must be 1 to 3650");
+}
+
+#[test]
+fn a_value_of_another_kind_is_named_with_its_key_and_line() {
+    let error = load("[healing]\ndry_run = true\nscan_interval_seconds = \"often\"\n").unwrap_err();
+    assert!(error.starts_with("homeostat.toml:3: healing.scan_interval_seconds: "), "{error}");
+    let error = load("[[metrics.scrape]]\njob = \"a\"\nurl = \"http://b\"\n[[metrics.scrape]]\njob = 3\n")
+        .unwrap_err();
+    assert!(error.starts_with("homeostat.toml:5: metrics.scrape[1].job: "), "{error}");
+}
+
+#[test]
+fn a_text_with_nothing_in_it_is_named_with_its_line_and_what_belongs_there() {
+    let certificate = "[tls]\ncertificate = \"c.pem\"\n";
+    let scrape = "[[metrics.scrape]]\njob = \"a\"\nurl = \"https://b.example/x\"\n";
+    for (text, line, field, says) in [
+        (format!("{certificate}key = \"\"\n"), 3, "tls.key", "the path of a file"),
+        (
+            "[rules]\nfiles = [\n  \"a.yaml\",\n  \" \",\n]\n".to_owned(),
+            4,
+            "rules.files[1]",
+            "the path of a file",
+        ),
+        ("[slo]\nfiles = [\"\"]\n".to_owned(), 2, "slo.files[0]", "the path of a file"),
+        (
+            "[notify]\nwebhook_url = \"https://a.example/x\"\n[notify.tls_config]\nca_file = \"\"\n"
+                .to_owned(),
+            4,
+            "notify.tls_config.ca_file",
+            "the path of a file",
+        ),
+        (
+            format!("{scrape}{scrape}tls_config = {{ ca_file = \"\" }}\n"),
+            7,
+            "metrics.scrape[1].tls_config.ca_file",
+            "the path of a file",
+        ),
+        (scrape.replace("\"a\"", "\"\""), 2, "metrics.scrape[0].job", "what it is to be"),
+    ] {
+        let error = load(&text).unwrap_err();
+        assert!(
+            error.starts_with(&format!("homeostat.toml:{line}: {field} is empty; write {says}")),
+            "{error}"
+        );
+    }
+    let labels =
+        format!("[rules]\nexternal_labels = {{ zone = \"\" }}\n{scrape}labels = {{ zone = \"\" }}\n");
+    assert!(load(&labels).is_ok(), "an empty label is none, as in Prometheus");
+}
+
+#[test]
+fn what_is_no_address_is_told_with_one_that_is() {
+    for (section, text, such) in [
+        ("gateway", "localhost:4000", "127.0.0.1:4000"),
+        ("gateway", "", "[::]:4000"),
+        ("otlp", "localhost", "127.0.0.1"),
+        ("otlp", "", "0.0.0.0"),
+    ] {
+        let error = load(&format!("[{section}]\nlisten = \"{text}\"\n")).unwrap_err();
+        let at = format!("homeostat.toml:2: {section}.listen: \"{text}\" is no address");
+        assert!(error.starts_with(&at) && error.contains(such), "{error}");
+    }
+    let error = load("[otlp]\ngrpc_port = 4400\nhttp_port = 4400\n").unwrap_err();
+    assert!(error.starts_with("homeostat.toml:3: otlp.http_port is 4400, as otlp.grpc_port is"), "{error}");
+}
+
+#[test]
+fn files_are_named_as_seen_from_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("homeostat.toml");
+    std::fs::write(&path, "[slo]\nfiles = [\"slos.yaml\"]\n[rules]\nfiles = [\"rules.yaml\"]\n").unwrap();
+    let config = Config::load_with(Some(&path), |_| None).unwrap();
+    assert_eq!(config.slo.files, [dir.path().join("slos.yaml")]);
+    assert_eq!(config.rules.files, [dir.path().join("rules.yaml")]);
 }
 
 #[test]

@@ -72,7 +72,8 @@ fn page() -> String {
     whole.build();
     let mut text = "<!-- Made from the command line by `cargo xtask docs`; changes made here are lost. -->\n\n\
         # Command line\n\n\
-        What is asked for goes to stdout, progress and prose to stderr. `--json` prints what programs read.\n\
+        What is asked for goes to stdout, progress and prose to stderr. `--json` prints what programs read; an error is a \
+        sentence on stderr with it, too, and the exit code says of which kind.\n\
         `homeostat completions SHELL` prints completions, `homeostat man DIR` writes these pages as manual pages.\n\n\
         ## Exit codes\n\n| code | meaning |\n|---|---|\n"
         .to_owned();

@@ -148,14 +148,22 @@ fn refusals() {
     let services = fleet.write("fleet.yaml", SMALL);
     fleet.run(&["up", services.to_str().unwrap()]).done();
     fleet.run(&["backup", file, "--without-telemetry"]).done();
-    refused(&fleet.run(&["backup", file]), 1, &["write over"]);
+    let whole = std::fs::read(&archive).unwrap();
+    refused(&fleet.run(&["backup", file]), 2, &[file, "name another file"]);
+    assert!(std::fs::read(&archive).unwrap() == whole, "it was written over");
+    // What is in the way is of no interest before there is a backup.
+    let home = fleet.dir.parent().unwrap();
+    for (named, why) in [(home.join("none.tar.zst"), "No such file"), (home.to_owned(), "directory")] {
+        let ran = fleet.run(&["restore", named.to_str().unwrap()]);
+        refused(&ran, 2, &[named.to_str().unwrap(), why, "homeostat backup"]);
+        assert!(!ran.err.contains("--replace"), "{ran:#?}");
+    }
     refused(&fleet.run(&["restore", file]), 2, &["is not empty", "--replace"]);
     refused(&fleet.run(&["restore", file, "--replace"]), 2, &["is in use", "homeostat down"]);
     fleet.run(&["down"]).done();
 
     // A byte that changed anywhere, or an end that is missing, is found before anything is touched.
     let before = contents(&fleet.dir);
-    let whole = std::fs::read(&archive).unwrap();
     let wrong = fleet.dir.parent().unwrap().join("wrong.tar.zst");
     for at in (0..whole.len()).step_by(whole.len() / 20 + 1) {
         let mut bytes = whole.clone();

@@ -137,7 +137,9 @@ fn wrong() {
     let fleet = shop();
     let before = catalogue(&fleet).unwrap()["instances"].clone();
     for (words, code, said) in [
-        (&["deploy", "catalogue", "--version", "two words"][..], 4, "is no version"),
+        (&["deploy", "catalogue", "--version", "two words"][..], 2, "is no version"),
+        (&["deploy", "catalogue", "--version", ""], 2, "is no version"),
+        (&["deploy", "catalogue", "--version", "2", "--command", ""], 2, "give a program"),
         (&["deploy", "catalogue", "--version", "1.0"], 4, "runs exactly that already"),
         (&["deploy", "nobody", "--version", "2"], 2, "there is no service nobody"),
         (&["deploy", "catalogue", "--version", "2", "--env", "NAME"], 2, "must be NAME=VALUE"),

@@ -195,7 +195,8 @@ impl Fleet {
         Ok(format!("Bearer {}", token.trim()))
     }
 
-    fn address(&self) -> Result<String, String> {
+    /// Where its API is.
+    pub(crate) fn address(&self) -> Result<String, String> {
         std::fs::read_to_string(self.dir.join("address")).map_err(|error| error.to_string())
     }
 

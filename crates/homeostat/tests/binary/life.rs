@@ -19,6 +19,7 @@ use crate::Test;
 use crate::fleet::{Fleet, agent, until};
 use crate::port::free_port;
 use crate::processes::{self, Part};
+use crate::wrong_input::{nothing_runs, used};
 
 pub(crate) const TESTS: &[Test] = &[
     ("up_status_logs_down_leave_nothing", up_to_down),
@@ -27,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_killed_service_is_started_again_and_serves", service_killed),
     ("services_and_traffic_go_on_without_a_control_plane_and_are_adopted", control_plane_killed),
     ("recovering_ends_when_its_time_is_over_and_says_what_is_still_under_way", recover_is_bounded),
+    ("recovering_where_nothing_was_left_starts_nothing_and_says_so", recover_of_nothing),
     ("a_step_that_was_written_and_not_done_does_not_hold_up_the_start", awaited_step),
     ("a_killed_keeper_is_started_by_the_next_call_and_adopts_its_services", keeper_killed),
     ("a_dry_run_of_a_repair_shows_it_and_changes_nothing", dry_run),
@@ -239,6 +241,15 @@ fn recover_is_bounded() {
     for word in ["still under way", &plan.to_string(), "restart it", "homeostat serve"] {
         assert!(ran.err.contains(word), "{word:?} is not said: {}", ran.err);
     }
+}
+
+/// Down, and nothing under way: there is nothing to start anything for.
+fn recover_of_nothing() {
+    let fleet = used();
+    let ran = fleet.run(&["chaos", "recover"]).done();
+    assert_eq!(ran.out, "0 faults taken out, 0 plans settled\n");
+    assert!(ran.err.contains("nothing was left behind"), "{ran:#?}");
+    nothing_runs(&fleet);
 }
 
 /// Writes a repair whose only step has its intent in the journal and was never done.

@@ -2,6 +2,7 @@
 
 use crate::Test;
 use crate::fleet::{Fleet, until};
+use crate::wrong_input::refused;
 
 pub(crate) const TESTS: &[Test] = &[("a_support_bundle_holds_no_secret", bundle)];
 
@@ -63,6 +64,10 @@ fn bundle() {
     ] {
         assert!(names.iter().any(|found| found.ends_with(name)), "{name} is not in {names:?}");
     }
+    let written = std::fs::read(&file).unwrap();
+    refused(&fleet.run(&["support-bundle", file.to_str().unwrap()]), 2, &["name another file"]);
+    assert!(std::fs::read(&file).unwrap() == written, "it was written over");
+
     // Without a server it says what is on the disk, and that there is none.
     let again = fleet.dir.parent().unwrap().join("again.tar.zst");
     fleet.run(&["down"]).done();

@@ -33,7 +33,17 @@ fn certified() -> Fleet {
     let mode = fs::metadata(fleet.dir.join("key.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "the key is its owner's alone");
     let again = fleet.run(&["tls", "self-signed", "--name", "localhost"]);
-    refused(&again, 1, &["cannot write", "key.pem", "exists"]);
+    refused(&again, 2, &["key.pem is there already", "--key"]);
+    // The configuration is read from elsewhere, and a key without its certificate would be in the way of the next try.
+    let beside = fleet.dir.parent().unwrap();
+    let certificate = fleet.dir.join("certificate.pem");
+    let words = ["tls", "self-signed", "--name", "localhost", "--key", "beside.pem"];
+    let mut taken = fleet.command(&[&words[..], &["--certificate", certificate.to_str().unwrap()]].concat());
+    assert_eq!(taken.current_dir(beside).output().unwrap().status.code(), Some(2));
+    assert!(!beside.join("beside.pem").exists(), "a key was left");
+    let mut made = fleet.command(&[&words[..], &["--certificate", "other.pem"]].concat());
+    let out = String::from_utf8(made.current_dir(beside).output().unwrap().stdout).unwrap();
+    assert!(out.contains(&format!("{:?}", beside.join("beside.pem").display().to_string())), "{out}");
     fleet
 }
 

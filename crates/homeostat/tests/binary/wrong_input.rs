@@ -17,6 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_newer_data_directory_is_refused_and_stays_as_it_is", newer_schema),
     ("serve_where_nothing_was_ever_up_leaves_nothing", nothing_up),
     ("a_full_disk_is_named_and_nothing_is_started", full_disk),
+    ("what_is_not_there_is_told_with_the_command_that_lists_what_there_is", listed_by_commands),
+    ("a_file_that_the_configuration_names_is_checked_before_a_start", named_files),
     ("what_works_on_this_machine_refuses_to_be_meant_for_a_server", meant_for_a_server),
 ];
 
@@ -155,6 +157,68 @@ fn unknown_and_impossible() {
     assert_eq!(fleet.get("/api/v3/chaos/faults").unwrap(), serde_json::json!([]));
     // What a person can do, the same words do.
     fleet.run(&["pause", "ticker", "--for", "10m"]).done();
+}
+
+/// What a start would refuse, `config check` refuses, and in the same words.
+fn named_files() {
+    let fleet = Fleet::new("");
+    fleet.write("rules.yaml", "groups: [{name: a, rules: [{alert: X, expr: 'sum('}]}]\n");
+    fleet.write("slos.yaml", "apiVersion: openslo/v1\nkind: SLO\n");
+    for (text, words) in [
+        ("[rules]\nfiles = [\"none.yaml\"]\n", &["none.yaml", "No such file"][..]),
+        ("[rules]\nfiles = [\"rules.yaml\"]\n", &["rules.yaml:1:"]),
+        ("[slo]\nfiles = [\"none.yaml\"]\n", &["none.yaml", "No such file"]),
+        ("[slo]\nfiles = [\"slos.yaml\"]\n", &["slos.yaml:"]),
+        ("[tls]\ncertificate = \"none.pem\"\nkey = \"none.key\"\n", &["none.", "No such file"]),
+    ] {
+        let config = fleet.write("named.toml", text);
+        let checked = fleet.run_with(&config, &["config", "check"]);
+        refused(&checked, 2, words);
+        refused(&fleet.run_with(&config, &["serve", "--any-port"]), 1, words);
+        nothing_runs(&fleet);
+    }
+    assert!(fleet.run(&["config", "check"]).done().err.contains("is well"));
+}
+
+/// A shell's reader is told of commands and options, not of the API's addresses and fields.
+fn listed_by_commands() {
+    let fleet = Fleet::up("", SMALL);
+    until("every instance is ready", || fleet.all_ready());
+    let (id, trace) = ("01900000-0000-7000-8000-000000000000", "0123456789abcdef0123456789abcdef");
+    let cases: [(&[&str], &str); 16] = [
+        (&["heal", id], "`homeostat issues` lists"),
+        (&["approve", id], "`homeostat status` lists those that wait"),
+        (&["logs", "nobody"], "`homeostat status` lists"),
+        (&["deploy", "nobody", "--version", "2"], "`homeostat status` lists"),
+        (&["pause", "nobody"], "`homeostat status` lists"),
+        (&["trace", trace], "`homeostat traces` lists"),
+        (&["archive", "add", trace], "`homeostat traces` lists"),
+        (&["archive", "remove", trace], "`homeostat archive list` lists"),
+        (&["slo", "show", "nothing"], "`homeostat slo list` lists"),
+        (&["infra", "show", "nothing"], "`homeostat infra list` lists"),
+        (&["infra", "delete", "nothing"], "`homeostat infra list` lists"),
+        (&["infra", "history", "service/nobody"], "`homeostat infra items` lists"),
+        (&["users", "disable", "nobody"], "`homeostat users list` lists"),
+        (&["chaos", "abort", id], "`homeostat chaos inject` prints"),
+        (&["timeline", "--since", "0s"], "--since: `within` is \"0s\"; give a duration above 0"),
+        (
+            &["chaos", "inject", "pause", "--target", "instance/ticker-0", "--for", "9h"],
+            "--for: `duration_seconds`",
+        ),
+    ];
+    for (words, said) in cases {
+        let ran = fleet.run(words);
+        refused(&ran, 2, &[said]);
+        for foreign in ["GET ", "/api/", "Authorization"] {
+            assert!(!ran.err.contains(foreign), "{words:?}: {}", ran.err);
+        }
+    }
+    // Programs that ask the API are told of its addresses.
+    let agent = crate::fleet::agent();
+    let answer = agent.get(format!("{}/api/v3/observability/slo/nothing", fleet.address().unwrap())).call();
+    let problem: serde_json::Value = answer.unwrap().body_mut().read_json().unwrap();
+    assert_eq!(problem["listed_at"], "/api/v3/observability/slos", "{problem:#}");
+    assert_eq!(problem["detail"], "there is no objective \"nothing\"");
 }
 
 fn occupied_port() {

@@ -86,6 +86,28 @@ fn what_is_wrong_with_them_is_named_by_its_field_and_quotes_no_secret() {
 }
 
 #[test]
+fn credentials_and_authorities_for_no_address_are_refused() {
+    let dir = folder(&Authority::new("ours"));
+    for (place, address) in [("notify", "notify.webhook_url"), ("alertmanager", "alertmanager.urls")] {
+        for (table, more) in [
+            ("tls_config", "ca_file = \"ca.pem\""),
+            ("authorization", "credentials = \"${file:token}\""),
+            ("basic_auth", "username = \"a\"\npassword = \"${file:token}\""),
+        ] {
+            let refused = read(&dir, &format!("[log]\n[{place}.{table}]\n{more}\n")).unwrap_err();
+            let at = format!("homeostat.toml:2: {place}.{table} is for");
+            assert!(refused.contains(&at) && refused.contains(address), "{at}: {refused}");
+        }
+        assert_eq!(read(&dir, &format!("[{place}]\n")), Ok(Config::default()), "nobody is told");
+    }
+    for (place, begins) in PLACES {
+        let begins = begins.replace("URL", "https://a.example/x");
+        let refused = read(&dir, &format!("{begins}tls_config = {{}}\n")).unwrap_err();
+        assert!(refused.contains(place) && refused.contains("has no ca_file"), "{refused}");
+    }
+}
+
+#[test]
 fn of_several_that_are_scraped_the_wrong_one_is_named_with_its_line() {
     let dir = folder(&Authority::new("ours"));
     let first = "[[metrics.scrape]]\njob = \"a\"\nurl = \"https://a.example/x\"\ntls_config = { ca_file = \"ca.pem\" }\n\

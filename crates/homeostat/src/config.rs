@@ -279,7 +279,7 @@ impl Config {
             config.policy.ladder = Ladder::started_by_up();
         }
         config.apply_environment(&variable)?;
-        let checked = 
+        let checked =
             secrets::check(&written).and_then(|()| config.check()).and_then(|()| empty::check(&written));
         checked.map_err(|(field, why)| match environment::variable_of(&field, &variable) {
             Some(name) => {

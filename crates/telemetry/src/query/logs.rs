@@ -18,6 +18,10 @@ const LOGGED: usize = 2_000;
 impl Telemetry {
     /// The traces in which a log record says `text`, upper and lower case the same, at a time in `time` (nanoseconds since
     /// 1970): those of the newest 2,000 such records.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where a block cannot be read.
     pub fn traces_that_logged(
         &self,
         text: &str,

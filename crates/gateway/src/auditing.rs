@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
 use store::PurgeId;
 
-use crate::guard::{REQUEST_ID, Requirement};
+use crate::guard::{REQUEST_ID, Requirement, who_asks};
 use crate::problem::{Problem, Refusal};
 use crate::serve::{App, lock};
 
@@ -135,8 +135,7 @@ pub(crate) async fn record(
     request: Request,
     next: Next,
 ) -> Response {
-    let identity = request.extensions().get::<Identity>().cloned();
-    let identity = identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused));
+    let identity = who_asks(&request);
     let id = request_id(request.headers());
     // On its own: who hangs up, or is no longer waited for, has what was begun done all the same.
     let answered = tokio::spawn(async move {

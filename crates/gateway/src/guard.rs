@@ -134,6 +134,12 @@ fn identity_of(
     }
 }
 
+/// Who asks, as [`identify`] found; somebody who may nothing where it was not asked.
+pub(crate) fn who_asks(request: &Request) -> Identity {
+    let identity = request.extensions().get::<Identity>().cloned();
+    identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused))
+}
+
 /// Who holds this token.
 pub(crate) fn identity_of_token(app: &App, token: &str) -> Result<Identity, Problem> {
     Ok(app.door.access().of_token(&Secret::new(token))?)
@@ -155,8 +161,7 @@ pub(crate) async fn require(
     request: Request,
     next: Next,
 ) -> Response {
-    let identity = request.extensions().get::<Identity>().cloned();
-    let identity = identity.unwrap_or_else(|| Identity::anonymous(AnonymousReads::Refused));
+    let identity = who_asks(&request);
     let checked =
         forgery(&app.door, &identity, requirement, &request).and_then(|()| check(&identity, requirement));
     match checked {

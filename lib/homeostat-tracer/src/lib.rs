@@ -65,6 +65,7 @@ pub mod propagation;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod sampling;
+mod shutdown;
 mod span;
 mod tracer;
 mod value;
@@ -84,6 +85,7 @@ pub use export::{Compression, Delivery, FlushError, Transport};
 pub use future::{InSpan, Scoped, Traced};
 pub use ids::{IdError, SpanId, TraceId};
 pub use sampling::{Adaptive, Sampler};
+pub use shutdown::ShutdownOnDrop;
 pub use span::{Entered, LocalSpan, Span, SpanBuilder, span, task, task_of};
-pub use tracer::{ShutdownOnDrop, Tracer, install, installed, root};
+pub use tracer::{Tracer, install, installed, root};
 pub use value::{Kind, Status, Value};

@@ -24,6 +24,7 @@ use crate::join::{Brought, Kept, Parts};
 use crate::local::Active;
 use crate::sampling::operations::Operations;
 use crate::sampling::{Decision, Head, Sampled, Sampler};
+use crate::shutdown::ShutdownOnDrop;
 use crate::span::SpanBuilder;
 use crate::value::Kind;
 
@@ -155,21 +156,7 @@ impl Tracer {
     /// Shuts the tracer down when the guard is dropped, waiting at most `deadline`: for the end of `main`.
     #[must_use = "the tracer is shut down when the guard is dropped"]
     pub fn shutdown_on_drop(&self, deadline: Duration) -> ShutdownOnDrop {
-        ShutdownOnDrop { tracer: self.clone(), deadline }
-    }
-}
-
-/// See [`Tracer::shutdown_on_drop`].
-#[derive(Debug)]
-pub struct ShutdownOnDrop {
-    tracer: Tracer,
-    deadline: Duration,
-}
-
-impl Drop for ShutdownOnDrop {
-    fn drop(&mut self) {
-        // What could not be sent is counted; there is nobody left to tell.
-        let _ = self.tracer.shutdown(self.deadline);
+        ShutdownOnDrop::new(self.clone(), deadline)
     }
 }
 

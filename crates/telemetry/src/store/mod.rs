@@ -11,21 +11,19 @@ use std::time::Duration;
 use crate::archive::{ARCHIVE, Archive};
 use crate::backlog::{BACKLOG_BYTES_MIN, Backlog, Gate, SEGMENT_BYTES};
 use crate::batch::Batch;
-use crate::catalogue::Operation;
 use crate::cold::{self, Compactor, DamagedFiles, Policy, Restored, Take, Work};
 use crate::commit::{Committer, Observer, Roll};
 use crate::counters::Counters;
 use crate::derive::Derived;
 use crate::intake::{Intake, Shared, lock};
-use crate::model::{LogRecord, Span, SpanId, TraceId};
 use crate::objects::{Bucket, ObjectStorage, ObjectStorageError};
 use crate::otlp::Limits;
-use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
 use crate::segment::{Recovered, Segment};
 use crate::tally::Tally;
 use crate::tiers::Tiers;
 
 mod bucket;
+mod questions;
 
 /// Most bytes on disk where nothing else is said.
 const RETENTION_BYTES: u64 = 10 << 30;
@@ -308,106 +306,6 @@ impl Telemetry {
     /// What came in and what was refused since opening.
     pub fn counters(&self) -> &Counters {
         &self.open.shared.counters
-    }
-
-    /// The spans of a trace by start, a span that was sent twice once; empty where there is no such trace.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
-    pub fn trace(&self, id: TraceId) -> Result<Vec<Span>, ReadError> {
-        let view = self.open.tiers.view();
-        let mut spans = Vec::new();
-        for unit in &view.cold {
-            unit.trace(id, &mut spans)?;
-        }
-        for segment in &view.hot {
-            query::spans_in_segment(segment, id, &mut spans)?;
-        }
-        spans.extend(self.open.archive.trace(id)?);
-        Ok(query::each_once(spans))
-    }
-
-    /// The traces with the newest matching spans, newest first, each with the start of that span (nanoseconds since
-    /// 1970).
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
-    pub fn search(&self, filter: &TraceFilter) -> Result<Vec<(TraceId, u64)>, ReadError> {
-        let view = self.open.tiers.view();
-        let mut found = Found::new(filter.limit);
-        for segment in view.hot.iter().rev() {
-            query::search_segment(segment, filter, &mut found)?;
-        }
-        let mut units = view.cold;
-        units.sort_by_key(|unit| std::cmp::Reverse(unit.start_max()));
-        for unit in units {
-            unit.search(filter, &mut found)?;
-        }
-        self.open.archive.search(filter, &mut found)?;
-        Ok(found.newest_first())
-    }
-
-    /// Shows every span that matches, in no order, a span that was sent twice twice. All of them: the filter's limit,
-    /// which is one of traces, is not asked.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
-    pub fn each_match(&self, filter: &TraceFilter, mut each: impl FnMut(Span)) -> Result<(), ReadError> {
-        let view = self.open.tiers.view();
-        for unit in &view.cold {
-            unit.each_match(filter, &mut each)?;
-        }
-        for segment in &view.hot {
-            query::matching_in_segment(segment, filter, &mut each)?;
-        }
-        Ok(())
-    }
-
-    /// Reads every span's ids back from the disk, in the order of their blocks, a span that was sent twice twice: what
-    /// an audit of acknowledged spans compares against.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
-    pub fn each_span(&self, mut each: impl FnMut(TraceId, SpanId)) -> Result<(), ReadError> {
-        let view = self.open.tiers.view();
-        for unit in &view.cold {
-            unit.ids(&mut each)?;
-        }
-        for segment in &view.hot {
-            query::ids_in_segment(segment, &mut each)?;
-        }
-        Ok(())
-    }
-
-    /// The newest matching log records, newest first.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
-    pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LogRecord>, ReadError> {
-        let view = self.open.tiers.view();
-        let mut records = Vec::new();
-        for segment in view.hot.iter().rev() {
-            query::search_logs(segment, filter, &mut records)?;
-        }
-        for unit in view.cold.iter().rev() {
-            unit.logs(filter, &mut records)?;
-        }
-        Ok(records)
-    }
-
-    /// All services that sent spans, sorted.
-    pub fn services(&self) -> Vec<String> {
-        self.open.derived.catalogue.services()
-    }
-
-    /// The operations of a service, sorted by name.
-    pub fn operations(&self, service: &str) -> Vec<Operation> {
-        self.open.derived.catalogue.operations(service)
     }
 }
 

@@ -121,7 +121,7 @@ fn an_experiment_goes_from_its_form_over_its_preview_to_its_page() {
     browser.wait("document.querySelector('input[name=target]')");
     browser.tab_to("input[name=target]");
     browser.keys(&format!("instance/cart-9{ENTER}"));
-    browser.wait("document.querySelector('[role=alert]')?.innerText.includes('instance/cart-9')");
+    browser.wait("[...document.querySelectorAll('[role=alert]')].some((one) => one.innerText.includes('instance/cart-9'))");
     browser.open(&format!("{}/experiments/new?type=pause&target=instance/cart-1", server.origin()));
     browser.tab_to("input[name=duration]");
     browser.keys(ENTER);

@@ -93,7 +93,7 @@ fn a_passkey_is_made_signs_in_and_is_removed() {
     browser.open(&format!("{}/login", server.origin()));
     browser.wait("document.querySelector('form[data-passkey] button:enabled')");
     browser.press("form[data-passkey] button");
-    browser.wait("document.querySelector('[role=alert]')?.innerText.includes('not known here')");
+    browser.wait("[...document.querySelectorAll('[role=alert]')].some((one) => one.innerText.includes('not known here'))");
 
     let all = audit.query(&audit::Filter { limit: audit::Filter::LIMIT_MAX, ..Default::default() }).unwrap();
     let told: Vec<String> = all
@@ -183,7 +183,7 @@ fn a_second_factor_is_enrolled_and_then_asked_for() {
 
     sign_out(&browser);
     sign_in(&server, &browser);
-    browser.wait("document.querySelector('[role=alert]')?.innerText.includes('code of the authenticator')");
+    browser.wait("[...document.querySelectorAll('[role=alert]')].some((one) => one.innerText.includes('code of the authenticator'))");
     let with_code = |code: &str| {
         browser.open(&format!("{}/login?next=/account", server.origin()));
         browser.fill("#name", "ada");
@@ -191,7 +191,9 @@ fn a_second_factor_is_enrolled_and_then_asked_for() {
         browser.fill("#code", &format!("{code}{ENTER}"));
     };
     with_code("000000x");
-    browser.wait("document.querySelector('[role=alert]')?.innerText.includes('wrong')");
+    browser.wait(
+        "[...document.querySelectorAll('[role=alert]')].some((one) => one.innerText.includes('wrong'))",
+    );
     // The code that put it in force is used up; the next one is good already.
     with_code(&code(&typed, 1));
     account(&browser, "document.querySelector('#sessions').innerText.toLowerCase().includes('totp')");

@@ -160,16 +160,19 @@ impl Fleet {
         processes::of(&self.dir)
     }
 
-    /// The one process with a part.
+    /// The one process with a part. Between its start and its program a process looks like the one that started it: what is
+    /// not one is looked at again.
     #[track_caller]
     pub(crate) fn the(&self, part: &Part) -> u32 {
-        let all = self.processes();
-        let found: Vec<u32> =
-            all.iter().filter(|one| one.part == *part && one.leads).map(|one| one.pid).collect();
-        match found.as_slice() {
-            [pid] => *pid,
-            _ => panic!("not one {part:?} but {found:?} among {all:#?}"),
-        }
+        until(&format!("one {part:?}"), || {
+            let all = self.processes();
+            let found: Vec<u32> =
+                all.iter().filter(|one| one.part == *part && one.leads).map(|one| one.pid).collect();
+            match found.as_slice() {
+                [pid] => Ok(*pid),
+                _ => Err(format!("{found:?} among {all:#?}")),
+            }
+        })
     }
 
     /// The process of an instance.
@@ -188,6 +191,12 @@ impl Fleet {
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
         let (address, token) = (self.address()?, self.token()?);
         answer(agent().post(format!("{address}{path}")).header("Authorization", token).send_json(body))
+    }
+
+    /// Ends something through the API.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, String> {
+        let (address, token) = (self.address()?, self.token()?);
+        answer(agent().delete(format!("{address}{path}")).header("Authorization", token).call())
     }
 
     fn token(&self) -> Result<String, String> {

@@ -281,7 +281,8 @@ impl Campaign {
         fleet.serve();
         let requests = fleet.dir.join("keeper/requests.log");
         let campaign = Self { fleet, seed, pace, requests };
-        let settled = campaign.settle(SystemClock.now());
+        let now = SystemClock.now();
+        let settled = campaign.settle(now, now);
         assert!(settled.recovered.is_some(), "the fleet does not come up: {:?}", settled.seen);
         campaign
     }
@@ -319,7 +320,7 @@ impl Campaign {
         if choice.victim != Victim::Keeper {
             self.fleet.serve();
         }
-        let settled = self.settle(restarted_at);
+        let settled = self.settle(restarted_at, killed_at);
         Kill {
             seed: self.seed,
             number,
@@ -361,10 +362,16 @@ impl Campaign {
     }
 
     /// Looks until nothing is left behind and users are served, or the limit is reached.
-    fn settle(&self, from: Time) -> Settled {
+    fn settle(&self, from: Time, killed_at: Time) -> Settled {
         let mut last_bad = from;
         let mut seen = Vec::new();
         loop {
+            // The request was under way when the keeper died, and the next one put its fault in force: it is not left
+            // behind, and lasts longer than the limit unless who asked for it ends it.
+            for experiment in audit::begun_after(&self.fleet, killed_at).unwrap_or_default() {
+                // It may have ended since.
+                let _ = self.fleet.delete(&format!("/api/v3/chaos/experiment/{experiment}"));
+            }
             let mut left = left_behind(&self.fleet);
             let mut at = SystemClock.now();
             if left.is_empty() {

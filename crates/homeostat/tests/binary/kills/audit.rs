@@ -166,6 +166,24 @@ fn state(fleet: &Fleet) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
+/// Experiments whose faults the keeper that lives says it put in force after `killed_at`.
+pub(super) fn begun_after(fleet: &Fleet, killed_at: Time) -> Result<Vec<String>, String> {
+    let text = std::fs::read(fleet.dir.join("keeper/table.json")).map_err(|error| error.to_string())?;
+    let table: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    for overlay in list(&table["overlays"]) {
+        if overlay["since"]["boot_us"].as_u64() > Some(killed_at.boot_us) {
+            let plan = overlay["token"]["plan"].as_str().unwrap_or_default();
+            found.extend(rows(
+                fleet,
+                "SELECT id FROM experiments WHERE status = 'running' AND json_extract(document, '$.plan') = ?1",
+                &[&plan],
+            )?);
+        }
+    }
+    Ok(found)
+}
+
 /// Plans that have begun and not ended.
 pub(super) fn under_way(fleet: &Fleet) -> Result<Vec<String>, String> {
     rows(

@@ -15,10 +15,10 @@ use crate::port::free_port;
 
 /// What the payments may use, in cores: three times what the usual visitors need on a slow machine, so that the rush can
 /// begin below the threshold.
-const LIMIT: f64 = 0.2;
+const LIMIT: f64 = 0.1;
 
 /// Visitors a second before the rush.
-const USUAL: f64 = 20.0;
+const USUAL: f64 = 10.0;
 
 /// So long the visitors come as usual: their rate is what a rise is told by, and a start costs processor time.
 const SETTLE: Duration = Duration::from_secs(8);
@@ -30,8 +30,13 @@ const FIRST_SHARE: f64 = 0.7;
 const NEXT_RISE: Duration = Duration::from_secs(5);
 
 /// Each rise is by this share, so that what comes at last needs little more than the limit, which half as much again
-/// is well enough for.
+/// is well enough for; by the greater one as long as less than [`NEAR`] of the limit is used, so that it is a rush and not
+/// what has become usual when it gets there.
 const RISE: f64 = 0.2;
+const FIRST_RISE: f64 = 0.5;
+
+/// The share of the limit from which on the threshold is near.
+const NEAR: f64 = 0.55;
 
 /// Visitors who wait for their answer at the same time, at most.
 const AT_ONCE: u64 = 4;
@@ -75,7 +80,8 @@ pub(super) fn higher_limit() {
     let mut next = Instant::now() + NEXT_RISE;
     let seen = until("the payments are short of processor time", || {
         if Instant::now() >= next {
-            rate *= 1.0 + RISE;
+            let is_near = use_of(&fleet)? >= NEAR * LIMIT;
+            rate *= 1.0 + if is_near { RISE } else { FIRST_RISE };
             visitors.set(rate);
             next = Instant::now() + NEXT_RISE;
         }

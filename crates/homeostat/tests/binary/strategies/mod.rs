@@ -24,10 +24,12 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Everything is on auto; a signal has `deadline` to come back. Waits are short, limits and confidence are the
-/// defaults.
+/// defaults. What is slow because the machine is is no issue: none of these is about latency.
 fn config(deadline: &str) -> String {
     format!(
         r#"
+[thresholds]
+latency_ms = 10000
 [policy.limits]
 cooldown = "1s"
 [policy.verification]

@@ -196,6 +196,8 @@ impl Telemetry {
         let (derived, tally) = (Arc::new(Derived::new()), Arc::new(Mutex::new(Tally::default())));
         let cold = config.dir.join("cold");
         fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
+        // What is synced in a directory is there only where the directory is.
+        File::open(&config.dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", &config.dir))?;
         let bucket = bucket::meet(&config, &cold, &hot)?;
         let restored = cold::restore(&cold, bucket.as_ref()).map_err(failed("reading", &cold))?;
         let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);

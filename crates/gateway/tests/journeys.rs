@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 use support::scene;
 use support::server::{Server, start};
@@ -89,6 +92,29 @@ fn the_palette_leads_by_keyboard_alone() {
     browser.wait("location.pathname.startsWith('/issues/') && document.querySelector('.opener')");
     browser.keys("?");
     browser.wait("document.querySelector('dialog[open]').innerText.includes('g i')");
+}
+
+#[test]
+fn a_page_that_was_told_to_wait_looks_again_by_itself() {
+    let server = start(scene::busy);
+    let Some(browser) = browser(Theme::Light) else { return };
+    // As many different pages as are kept live at once.
+    let others: Vec<TcpStream> = (0..128).map(|number| live_page(&server, number)).collect();
+    browser.open(&format!("{}/services", server.origin()));
+    browser.wait("document.getElementById('link-state').textContent.includes('Not connected')");
+    drop(others);
+    browser.wait("!document.getElementById('link-state').textContent");
+}
+
+/// A page that somebody looks at, as its browser asks for it; it is answered when this returns.
+fn live_page(server: &Server, number: u32) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    let host = server.host();
+    write!(stream, "GET /events?page=%2Fissues%3Fq%3D{number} HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    stream
 }
 
 #[test]

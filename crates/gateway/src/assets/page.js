@@ -6,6 +6,7 @@
   const AGE_TICK_MS = 1000;
   const HOLD_MS = 1000;
   const STALE_AFTER_MS = 5000;
+  const RETRY_AFTER_MS = 5000;
 
   // Durations as everywhere in Homeostat: the largest unit that fits, two significant figures.
   const age = (seconds) => {
@@ -154,8 +155,9 @@
   if (document.querySelector("[data-live]")) {
     const page = location.pathname + location.search;
     let source = null;
+    let retry = 0;
     const open = () => {
-      lastMessage = Date.now();
+      lastMessage ||= Date.now();
       source = new EventSource(`/events?page=${encodeURIComponent(page)}`);
       source.addEventListener("patch", (event) => {
         const { id, html } = JSON.parse(event.data);
@@ -166,8 +168,16 @@
         skew = Date.parse(event.data) - Date.now();
         fresh();
       });
+      // A browser comes back by itself where the line broke. Where it was answered otherwise (too many pages, a proxy
+      // whose server is away) it gives up, and the page would stay as it is for ever.
+      source.addEventListener("error", () => {
+        if (source?.readyState !== EventSource.CLOSED) return;
+        source = null;
+        retry = setTimeout(follow, RETRY_AFTER_MS);
+      });
     };
     const close = () => {
+      clearTimeout(retry);
       source?.close();
       source = null;
       lastMessage = 0;
@@ -175,6 +185,7 @@
     // A browser keeps six connections to a server: pages nobody looks at must not hold them all. What
     // changed meanwhile comes with the first message after opening again.
     const follow = () => {
+      clearTimeout(retry);
       if (document.hidden) close();
       else if (!source) open();
     };

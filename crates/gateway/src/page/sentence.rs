@@ -129,6 +129,18 @@ pub(crate) fn isolated(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
+/// A name in no more than `room` characters. It loses its middle: what tells two of them apart stands at the end as
+/// often as at the beginning.
+pub(crate) fn shortened(name: &str, room: usize) -> Cow<'_, str> {
+    let length = name.chars().count();
+    if length <= room {
+        return Cow::Borrowed(name);
+    }
+    let kept = room.saturating_sub(1);
+    let (first, last) = (kept.div_ceil(2), kept / 2);
+    name.chars().take(first).chain(['…']).chain(name.chars().skip(length - last)).collect()
+}
+
 /// What stands between backticks as code, for a page.
 pub(crate) fn with_code(text: &str) -> Markup {
     html! {
@@ -155,6 +167,14 @@ mod tests {
     fn thousands_stand_apart() {
         assert_eq!(count(1, "span", "spans"), "1 span");
         assert_eq!(count(50_000, "span", "spans"), "50,000 spans");
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("cart-0", 20), "cart-0");
+        assert_eq!(shortened("payments-worker-eu-b-0", 20), "payments-w…er-eu-b-0");
+        assert_eq!(shortened("支払い支払い", 4), "支払…い");
+        assert_eq!(shortened("cart", 1), "…");
     }
 
     #[test]

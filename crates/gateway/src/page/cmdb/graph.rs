@@ -9,7 +9,7 @@ use domain::cmdb::{Item, ItemKind, Relation, RelationKind};
 use maud::{Markup, html};
 
 use super::address;
-use crate::page::sentence::count;
+use crate::page::sentence::{count, shortened};
 use crate::page::services::resource_words;
 use crate::page::traces::layout;
 
@@ -133,10 +133,7 @@ fn curve((x1, y1): (usize, usize), (x2, y2): (usize, usize)) -> String {
 
 fn node(item: &Item, (x, y): (usize, usize)) -> Markup {
     let words = resource_words(&item.id);
-    let name: String = match words.chars().count() > NAME {
-        true => words.chars().take(NAME - 1).chain(['…']).collect(),
-        false => words.clone(),
-    };
+    let name = shortened(&words, NAME);
     html! {
         a class={ "node " (item.kind()) } href=(address(&item.id)) {
             title { (item.id) ", version " (item.version) }

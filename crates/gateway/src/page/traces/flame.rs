@@ -12,7 +12,7 @@ use telemetry::{StatusCode, Trace};
 use super::units;
 use super::waterfall::Colours;
 use crate::body::Query;
-use crate::page::sentence::count;
+use crate::page::sentence::{count, shortened};
 use crate::problem::Problem;
 
 const ROW_HEIGHT: usize = 22;
@@ -119,17 +119,10 @@ fn draw_box(drawn: &Drawn<'_>, colours: &Colours) -> Markup {
             title { (title) }
             svg x=(units::at(drawn.start)) width=(units::at(drawn.width)) y=(drawn.level * ROW_HEIGHT) height=(ROW_HEIGHT) {
                 rect class={ (colours.class(service)) @if node.errors > 0 { " failed" } } width="100%" height=(ROW_HEIGHT - 1) {}
-                @if room >= 4 { text x="4" y="15" { (cut(&marked, room)) } }
+                @if room >= 4 { text x="4" y="15" { (shortened(&marked, room)) } }
             }
         }
     }
-}
-
-fn cut(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
-        return text.to_owned();
-    }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The boxes below a node, and how many are not drawn.

@@ -14,7 +14,7 @@ use super::range::Range;
 use super::units;
 use crate::body::{Query, encode};
 use crate::page::marks::{Meaning, mark, shape_at};
-use crate::page::sentence::{count, isolated};
+use crate::page::sentence::{count, isolated, shortened};
 use crate::page::view::View;
 use crate::page::{Page, Section};
 use crate::problem::Problem;
@@ -285,11 +285,7 @@ fn way(edge: &Dependency, corners: &BTreeMap<&str, (usize, usize)>) -> Option<(S
 fn draw_node(node: &Node<'_>, (x, y): (usize, usize), range: &Range, seconds: f64) -> Markup {
     let (meaning, word) = health(&node.calls);
     let title = format!("{}: {word}; {}", node.name, in_words(&node.calls, seconds));
-    let name: String = if node.name.chars().count() > 19 {
-        node.name.chars().take(18).chain(['…']).collect()
-    } else {
-        node.name.to_owned()
-    };
+    let name = shortened(node.name, 19);
     html! {
         a class={ "node " (meaning.class()) @if node.silent { " silent" } } href=(address_of(node, range)) {
             title { (title) }

@@ -8,7 +8,8 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use support::scene;
-use support::server::{Server, start};
+use support::server::{Server, start, start_with_traces};
+use support::traces;
 use support::webdriver::{Browser, CONTROL, DOWN, ENTER, ESCAPE, Theme};
 use support::whole;
 
@@ -104,6 +105,26 @@ fn a_page_that_was_told_to_wait_looks_again_by_itself() {
     browser.wait("document.getElementById('link-state').textContent.includes('Not connected')");
     drop(others);
     browser.wait("!document.getElementById('link-state').textContent");
+}
+
+#[test]
+fn a_waterfall_is_walked_with_the_arrows() {
+    let server = start_with_traces(traces::large);
+    let Some(browser) = browser(Theme::Light) else { return };
+    browser.open(&format!("{}/traces/{}", server.origin(), traces::trace_id(traces::LARGE)));
+    browser.wait("document.querySelectorAll('.rolling .spans > li').length > 20");
+    browser.tab_to(".spans > li .step > a:last-of-type");
+    let row = || browser.run("return document.activeElement.closest('.spans > li')?.dataset.key ?? null");
+    let first = row();
+    browser.keys(DOWN);
+    let second = row();
+    assert!(first.is_string() && second.is_string() && second != first, "{first} {second}");
+    browser.keys(ENTER);
+    browser.wait("document.querySelector('#span a.close')");
+    browser.run("document.querySelector('#span a.close').focus()");
+    browser.keys(ESCAPE);
+    browser.wait("!document.querySelector('#span a.close')");
+    assert_eq!(row(), second, "the focus is where it was before the details");
 }
 
 /// A page that somebody looks at, as its browser asks for it; it is answered when this returns.

@@ -35,7 +35,7 @@
       for (const section of fresh) document.getElementById(section.id)?.replaceWith(section);
       if (step === "push") history.pushState({ parts }, "", address);
       roll(new URL(address, location.href).searchParams.has("row") ? undefined : rolled);
-      if (focus) document.querySelector(`[data-key="${CSS.escape(focus)}"] .who > a:last-of-type`)?.focus({ preventScroll: true });
+      if (focus) document.querySelector(`[data-key="${CSS.escape(focus)}"] .step > a:last-of-type`)?.focus({ preventScroll: true });
       if (parts.includes("span") && new URL(address, location.href).searchParams.has("span")) {
         uncover();
       }
@@ -134,7 +134,7 @@
     if (close && !event.target.closest?.("input, select")) {
       event.preventDefault();
       // From within the details the focus goes back to the row they were of.
-      if (event.target.closest?.("#span")) document.querySelector(".spans > .chosen .who > a:last-of-type")?.focus();
+      if (event.target.closest?.("#span")) document.querySelector(".spans > .chosen .step > a:last-of-type")?.focus();
       close.click();
       return;
     }
@@ -143,7 +143,7 @@
     const toggle = row.querySelector(".fold-toggle");
     const isOpen = toggle?.getAttribute("aria-expanded") === "true";
     const go = { ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling }[event.key];
-    if (go) go.querySelector(".who > a:last-of-type").focus();
+    if (go) go.querySelector(".step > a:last-of-type").focus();
     else if (toggle && ((event.key === "ArrowLeft" && isOpen) || (event.key === "ArrowRight" && !isOpen))) toggle.click();
     else return;
     event.preventDefault();

@@ -77,7 +77,7 @@ impl Tables<'_> {
         if self.tls_config.is_some_and(|tls| tls.ca_file.is_none()) {
             return wrong(
                 "tls_config",
-                "has no ca_file; write ca_file = \"PATH\" in it, or leave it out to believe the authorities of the web",
+                "has no ca_file; write ca_file = \"PATH\" in it, or leave it out to believe the authorities of this machine",
             );
         }
         if self.authorization.is_some_and(|token| !secret::refers(&token.credentials)) {

@@ -37,18 +37,7 @@ impl<'a> Written<'a> {
     }
 
     fn place(&self, field: &str) -> Option<usize> {
-        let (mut table, mut place) = (Some(&self.table), None);
-        for part in field.split('.') {
-            let (name, index) = numbered(part);
-            let (key, mut value) = table?.get_key_value(name)?;
-            place = Some(key.span().start);
-            if let Some(index) = index {
-                value = value.get_ref().as_array()?.get(index)?;
-                place = Some(value.span().start);
-            }
-            table = value.get_ref().as_table();
-        }
-        place
+        place_in(&self.table, field)
     }
 
     /// The innermost key whose value is at a byte offset.
@@ -110,10 +99,22 @@ fn of_value<'t>(
 }
 
 /// `scrape[1]` is the second of `scrape`.
-fn numbered(part: &str) -> (&str, Option<usize>) {
-    let split =
-        part.split_once('[').and_then(|(name, rest)| Some((name, rest.strip_suffix(']')?.parse().ok()?)));
-    split.map_or((part, None), |(name, index)| (name, Some(index)))
+/// Where a field of a table stands. A key may have dots itself, so that the keys that are there say where the field parts.
+fn place_in(table: &DeTable<'_>, field: &str) -> Option<usize> {
+    table.iter().find_map(|(key, value)| {
+        let rest = field.strip_prefix(key.get_ref().as_ref())?;
+        let (rest, value, place) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((index, rest)) => {
+                let value = value.get_ref().as_array()?.get(index.parse::<usize>().ok()?)?;
+                (rest, value, value.span().start)
+            }
+            None => (rest, value, key.span().start),
+        };
+        match rest.strip_prefix('.') {
+            Some(inner) => place_in(value.get_ref().as_table()?, inner),
+            None => rest.is_empty().then_some(place),
+        }
+    })
 }
 
 /// The line of a byte offset, from 1.
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     const FILE: &str = "# port is said below\n[gateway]\nport = 1\n[[metrics.scrape]]\nurl = \"a\"\n\n[[metrics.scrape]]\n\
-                        labels.zone = \"b\"\ntls_config = { ca_file = \"\" }\n[rules]\nfiles = [\n  \"c\",\n  \"d\",\n]\n";
+                        labels.\"zone.name\" = \"b\"\ntls_config = { ca_file = \"\" }\n[rules]\nfiles = [\n  \"c\",\n  \"d\",\n]\n";
 
     #[test]
     fn a_field_is_where_it_is_written_and_nowhere_else() {
@@ -136,6 +137,8 @@ mod tests {
             ("gateway.port", Some(3)),
             ("metrics.scrape[0].url", Some(5)),
             ("metrics.scrape[1].url", None),
+            ("metrics.scrape[1].labels.zone.name", Some(8)),
+            ("metrics.scrape[1].labels.zone", None),
             ("metrics.scrape[1].tls_config.ca_file", Some(9)),
             ("rules.files", Some(11)),
             ("rules.files[1]", Some(13)),
@@ -156,7 +159,7 @@ mod tests {
             file.texts().into_iter().map(|text| (text.field, text.value.to_owned())).collect();
         let expected = [
             ("metrics.scrape[0].url", "a"),
-            ("metrics.scrape[1].labels.zone", "b"),
+            ("metrics.scrape[1].labels.zone.name", "b"),
             ("metrics.scrape[1].tls_config.ca_file", ""),
             ("rules.files[0]", "c"),
             ("rules.files[1]", "d"),
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(texts, expected.map(|(field, value)| (field.to_owned(), value.to_owned())));
         assert_eq!(
             file.key_at(FILE.find("\"b\"").unwrap()).as_deref(),
-            Some("metrics.scrape[1].labels.zone")
+            Some("metrics.scrape[1].labels.zone.name")
         );
     }
 }

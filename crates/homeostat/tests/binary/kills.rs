@@ -7,6 +7,7 @@
 mod audit;
 mod choice;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +111,9 @@ struct Kill {
     /// From the start of the control plane, or the end of the keeper where that alone was killed, until nothing
     /// was left behind; null: not within the limit.
     recovered_ms: Option<u64>,
+    /// Experiments that began only after the keeper was killed, and were ended by who asked for them.
+    #[serde(default)]
+    begun_late: usize,
     /// What was left behind at the limit.
     left_behind: Vec<String>,
     /// What was there last before nothing was left behind.
@@ -261,6 +265,8 @@ struct Settled {
     recovered: Option<Duration>,
     /// What was seen last.
     seen: Vec<String>,
+    /// Experiments that began only after the kill, and were ended.
+    late: BTreeSet<String>,
 }
 
 /// One booted fleet under load.
@@ -282,7 +288,7 @@ impl Campaign {
         let requests = fleet.dir.join("keeper/requests.log");
         let campaign = Self { fleet, seed, pace, requests };
         let now = SystemClock.now();
-        let settled = campaign.settle(now, now);
+        let settled = campaign.settle(now, None);
         assert!(settled.recovered.is_some(), "the fleet does not come up: {:?}", settled.seen);
         campaign
     }
@@ -320,7 +326,10 @@ impl Campaign {
         if choice.victim != Victim::Keeper {
             self.fleet.serve();
         }
-        let settled = self.settle(restarted_at, killed_at);
+        // A request that was under way when the keeper died is put in force by the next one. With the control plane dies
+        // who asked: what its successor finds in force, it has to end by itself.
+        let late = (choice.victim == Victim::Keeper).then_some(killed_at);
+        let settled = self.settle(restarted_at, late);
         Kill {
             seed: self.seed,
             number,
@@ -335,6 +344,7 @@ impl Campaign {
             under_way,
             down_ms: if choice.victim == Victim::Keeper { 0 } else { millis(choice.down) },
             recovered_ms: settled.recovered.map(millis),
+            begun_late: settled.late.len(),
             left_behind: if settled.recovered.is_none() { settled.seen.clone() } else { Vec::new() },
             last_seen: settled.seen,
             seconds_unserved: unserved,
@@ -361,22 +371,24 @@ impl Campaign {
         }
     }
 
-    /// Looks until nothing is left behind and users are served, or the limit is reached.
-    fn settle(&self, from: Time, killed_at: Time) -> Settled {
+    /// Looks until nothing is left behind and users are served, or the limit is reached. Experiments that begin after
+    /// `late_after` are not left behind, and last longer than the limit unless who asked for them ends them.
+    fn settle(&self, from: Time, late_after: Option<Time>) -> Settled {
         let mut last_bad = from;
         let mut seen = Vec::new();
+        let mut late = BTreeSet::new();
         loop {
-            // The request was under way when the keeper died, and the next one put its fault in force: it is not left
-            // behind, and lasts longer than the limit unless who asked for it ends it.
-            for experiment in audit::begun_after(&self.fleet, killed_at).unwrap_or_default() {
+            let begun = late_after.map(|killed_at| audit::begun_after(&self.fleet, killed_at));
+            for experiment in begun.and_then(Result::ok).unwrap_or_default() {
                 // It may have ended since.
                 let _ = self.fleet.delete(&format!("/api/v3/chaos/experiment/{experiment}"));
+                late.insert(experiment);
             }
             let mut left = left_behind(&self.fleet);
             let mut at = SystemClock.now();
             if left.is_empty() {
                 match audit::served(&self.requests, from) {
-                    Ok(()) => return Settled { recovered: Some(last_bad.since(from)), seen },
+                    Ok(()) => return Settled { recovered: Some(last_bad.since(from)), seen, late },
                     Err(audit::Unserved::NotLongEnough) => {}
                     Err(audit::Unserved::Failing { last, what }) => {
                         at = last;
@@ -389,7 +401,7 @@ impl Campaign {
                 seen = left;
             }
             if SystemClock.now().since(from) > LIMIT {
-                return Settled { recovered: None, seen };
+                return Settled { recovered: None, seen, late };
             }
             std::thread::sleep(POLL);
         }

@@ -176,7 +176,11 @@ pub(crate) fn mutation(
         Ok(Some(plan)) => record(Outcome::Done).plan(plan),
         Err(problem) => {
             let outcome = if problem.status().is_server_error() { Outcome::Failed } else { Outcome::Refused };
-            record(outcome).detail(format!("{}: {}", problem.code.name(), problem.detail))
+            let record = record(outcome).detail(format!("{}: {}", problem.code.name(), problem.detail));
+            match problem.plan {
+                Some(plan) => record.plan(plan),
+                None => record,
+            }
         }
     };
     if let Some(record) =
@@ -201,7 +205,7 @@ struct Draft {
 fn of_answer(identity: &Identity, action: Action, path: &str, id: String, response: &Response) -> Draft {
     let extensions = response.extensions();
     let status = response.status();
-    // Who is led to the page to sign in was refused, too.
+    // Who is led to the page to sign in was refused, too, and who is led to a plan that the guard does not let begin.
     let outcome = match extensions.get::<Refusal>() {
         _ if status.is_server_error() => Outcome::Failed,
         None if !status.is_client_error() => {

@@ -4,8 +4,9 @@
 //! key of the same identity the same answer again, for a day. The key is claimed in the store before the handler runs, and
 //! the answer is kept there, so that both survive a restart.
 //!
-//! Kept are answers of 2xx and definite refusals. What says nothing of the request itself (who asks, what
-//! `If-Match` found, too many requests, our own failures) is not: the key is free again.
+//! Kept are answers of 2xx, and refusals of what was sent. What says nothing of the request itself (who asks, what was there
+//! at the moment, what the guard let begin then, too many requests, our own failures) is not: nothing was done, and the key
+//! is free again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use store::{Claim, KeptAnswer};
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refusal};
 use crate::security::BODY_LIMIT;
 use crate::serve::{App, lock};
 
@@ -143,7 +144,7 @@ fn fingerprint(head: &Parts, body: &[u8]) -> [u8; 32] {
 /// Keeps an answer that says something of the request; frees the key where it does not.
 async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
     let status = response.status();
-    if !is_definite(status) {
+    if !is_definite(&response) {
         stored(held, |app, (who, key)| Ok(app.store.release_key(who, key)?)).await?;
         return Ok(response);
     }
@@ -165,15 +166,26 @@ async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
     Ok(Response::from_parts(head, Body::from(body)))
 }
 
-fn is_definite(status: StatusCode) -> bool {
-    let of_the_moment = [
-        StatusCode::UNAUTHORIZED,
-        StatusCode::FORBIDDEN,
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::PRECONDITION_FAILED,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
-    status.is_success() || status.is_client_error() && !of_the_moment.contains(&status)
+/// Whether the same request would be answered the same at any other time.
+fn is_definite(response: &Response) -> bool {
+    match response.extensions().get::<Refusal>() {
+        Some(refusal) => is_of_what_was_sent(refusal.code),
+        None => response.status().is_success(),
+    }
+}
+
+/// Whether a request is refused for how it is written, and not for how things are.
+fn is_of_what_was_sent(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BadRequest
+            | Code::MalformedJson
+            | Code::InvalidQuery
+            | Code::QueryTooComplex
+            | Code::BodyTooLarge
+            | Code::NotJson
+            | Code::InvalidField
+    )
 }
 
 fn again(answer: KeptAnswer) -> Response {

@@ -20,7 +20,7 @@ use store::{Switches, UserRecord};
 use crate::api;
 use crate::conditional::{Turn, turn_of};
 use crate::phrases;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Listed, Problem};
 use crate::security::hex;
 use crate::serve::App;
 use crate::shapes::managed;
@@ -223,20 +223,23 @@ impl Overwritten {
     ///
     /// [`Code::NotFound`] where there is none.
     pub(crate) fn now(&self, app: &App) -> Result<Standing, Problem> {
-        let gone = || Problem::not_found(format!("there is no such thing as {}", self.words()));
+        let gone = |listed| Problem::not_among(listed, format!("there is no such thing as {}", self.words()));
         Ok(match self {
             Self::User(name) | Self::OwnAccount(name) => Standing::user(&app.door.access().user(name)?),
             Self::Automation => Standing::automation(&app.store.switches()?),
             Self::EmergencyStop => Standing::emergency_stop(&app.store.switches()?),
             Self::Pause(service) => Standing::pause(&app.store.switches()?, service, app.clock.now()),
-            Self::Size(service) => Standing::size(service, size(app, service)?.ok_or_else(gone)?),
+            Self::Size(service) => {
+                Standing::size(service, size(app, service)?.ok_or_else(|| gone(Listed::Services))?)
+            }
             Self::Infrastructure(name) => {
                 let up = app.control.infrastructure()?.filter(|up| up.name == *name);
-                Standing::infrastructure(&up.ok_or_else(gone)?)
+                Standing::infrastructure(&up.ok_or_else(|| gone(Listed::Infrastructures))?)
             }
-            Self::Remediation(id) => {
-                Standing::remediation(*id, app.store.plan(*id)?.ok_or_else(gone)?.status)
-            }
+            Self::Remediation(id) => Standing::remediation(
+                *id,
+                app.store.plan(*id)?.ok_or_else(|| gone(Listed::Remediations))?.status,
+            ),
             Self::Figures => Standing::figures(app.store.document(FIGURES)?.as_deref()),
         })
     }

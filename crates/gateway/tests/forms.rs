@@ -3,8 +3,15 @@
 
 mod support;
 
-use support::scene;
-use support::server::{Server, start};
+use std::sync::Arc;
+
+use audit::{Audit, Filter, Outcome};
+use serde_json::json;
+use support::graphql::code;
+use support::server::{Kept, Server, assert_problem, serve_with, start};
+use support::{Fleet, MachineClock, scene};
+
+const SHOP: &str = "name: shop\nservices: { cart: { command: [cart] } }\n";
 
 fn waiting(server: &Server) -> String {
     server.get("/remediations?status=awaiting_approval&format=json").json()[0]["id"]
@@ -81,6 +88,62 @@ fn what_cannot_be_begun_leads_back_to_the_form_with_why() {
     let stopped = start(scene::stopped);
     let page = stopped.get("/experiments/preview?type=pause&target=instance%2Fcart-1&duration=30").body;
     assert!(page.contains("The guard would refuse it.") && !page.contains("/experiments/start"), "{page}");
+}
+
+fn with_shop(fleet: &Fleet) {
+    scene::busy(fleet);
+    *fleet.infrastructure.lock().unwrap() = Some(provider::manifest::parse("shop", SHOP).unwrap());
+}
+
+/// What the guard does not let begin is one and the same in the audit trail: refused, why, and the plan that is kept.
+#[test]
+fn a_refused_plan_is_recorded_alike_however_it_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(with_shop, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let cookie = server.cookie();
+    let issue = server.first("issues?severity=critical");
+    server.fleet.store.latch_emergency_stop(domain::Clock::now(server.fleet.clock.as_ref())).unwrap();
+    let assert_told = |action: &str, plan: &str| {
+        let asked = Filter { action: Some(action.to_owned()), limit: 1, ..Filter::default() };
+        let told = audit.query(&asked).unwrap().records.remove(0);
+        assert_eq!(told.outcome, Outcome::Refused, "{told:?}");
+        assert_eq!(told.plan.map(|plan| plan.to_string()).as_deref(), Some(plan), "{told:?}");
+        let why = told.detail.as_deref().unwrap();
+        assert!(why.starts_with("refused: the emergency stop is latched"), "{told:?}");
+    };
+    let newest = || server.first("remediations?purpose=any&status=refused");
+
+    let scale = "/api/v3/infrastructures/shop/scale";
+    let reply = server.post(scale, json!({"service": "cart", "replicas": 3}));
+    assert_problem(&reply, 409, "refused");
+    assert_told("infrastructures.scale", &newest());
+
+    let answer = server.graphql("mutation { scaleDeployment(service: \"cart\", replicas: 4) { status } }");
+    assert_eq!(code(&answer), "refused");
+    let named = answer["errors"][0]["extensions"]["remediationId"].as_str();
+    assert_eq!(named, Some(newest().as_str()), "{answer}");
+    assert_told("infrastructures.scale", &newest());
+
+    let form = |path: &str, form: &str, action: &str| {
+        let reply = server.submit(path, form, &cookie);
+        let kept = newest();
+        assert_eq!(reply.status, 303, "{path}: {}", reply.body);
+        assert_eq!(reply.header("location"), Some(&*format!("/remediations/{kept}")));
+        assert_told(action, &kept);
+    };
+    form("/services/cart/scale", "replicas=5", "infrastructures.scale");
+    form("/infrastructure/shop/delete", "", "infrastructures.delete");
+    form(&format!("/issues/{issue}/repair"), "", "issues.remediate");
+    *server.fleet.infrastructure.lock().unwrap() = None;
+    let definition = "definition=name%3A+shop%0Aservices%3A+%7Bcart%3A+%7Bcommand%3A+%5Bcart%5D%7D%7D";
+    form("/infrastructure/create", definition, "infrastructures.create");
+
+    // What runs is done, as before.
+    server.fleet.store.clear_emergency_stop().unwrap();
+    assert_eq!(server.submit("/services/cart/scale", "replicas=5", &cookie).status, 303);
+    let asked = Filter { action: Some("infrastructures.scale".to_owned()), limit: 1, ..Filter::default() };
+    assert_eq!(audit.query(&asked).unwrap().records[0].outcome, Outcome::Done);
 }
 
 #[test]

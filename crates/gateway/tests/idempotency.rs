@@ -100,6 +100,26 @@ fn a_refusal_is_kept_where_it_is_one_of_the_request_and_not_where_it_is_of_who_a
 }
 
 #[test]
+fn what_the_moment_refuses_is_asked_again_with_the_same_key() {
+    let server = start(scene::calm);
+    let (deploy, body) = (format!("{HEALING}/deploy/cart"), json!({"version": "2"}));
+    server.fleet.store.latch_emergency_stop(server.fleet.clock.now()).unwrap();
+    assert_problem(&send(&server, &deploy, "one", &body), 409, "refused");
+    assert_problem(&send(&server, &deploy, "one", &body), 409, "refused");
+    server.fleet.store.clear_emergency_stop().unwrap();
+    let begun = send(&server, &deploy, "one", &body);
+    assert_eq!(begun.status, 202, "{}", begun.body);
+    assert_eq!(send(&server, &deploy, "one", &body).body, begun.body, "what was begun is not begun again");
+
+    // What is not there may be there the next time, and what is not so may come to be.
+    let (scale, body) = ("/api/v3/infrastructures/shop/scale", json!({"service": "cart", "replicas": 3}));
+    assert_problem(&send(&server, scale, "two", &body), 404, "not_found");
+    let shop = provider::manifest::parse("shop", "name: shop\nservices: { cart: { command: [cart] } }\n");
+    *server.fleet.infrastructure.lock().unwrap() = Some(shop.unwrap());
+    assert_eq!(send(&server, scale, "two", &body).status, 202);
+}
+
+#[test]
 fn what_is_no_key_is_refused() {
     let server = start(scene::calm);
     for key in ["", "two words", &"x".repeat(256)] {

@@ -40,3 +40,4 @@ mod signals;
 mod supervisor;
 mod temporary;
 mod token;
+mod unfinished;

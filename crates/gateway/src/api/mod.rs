@@ -191,7 +191,8 @@ pub(crate) fn mode(dry_run: bool) -> RunMode {
 pub(crate) fn refused_plan(mode: RunMode, planned: &Planned) -> Option<Problem> {
     (mode == RunMode::Run && planned.status == PlanStatus::Refused).then(|| {
         let (reasons, id) = (planned.reasons.join("; "), planned.plan.id);
-        Problem::new(Code::Refused, format!("{reasons}; remediation {id} says what was to be done"))
+        let detail = format!("{reasons}; remediation {id} says what was to be done");
+        Problem { plan: Some(id), ..Problem::new(Code::Refused, detail) }
     })
 }
 

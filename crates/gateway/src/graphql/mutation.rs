@@ -10,7 +10,7 @@ use super::types::remediation::Remediation;
 use crate::api::{mode, refused_plan};
 use crate::control::{Automation, Control, ControlError, Planned, RunMode};
 use crate::overwritten::Overwritten;
-use crate::problem::Problem;
+use crate::problem::{Listed, Problem};
 
 /// The root of what can be changed.
 pub(super) struct Mutation;
@@ -19,8 +19,10 @@ fn service(name: String, field: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(name).map_err(|error| Problem::field(field, error.to_string()))
 }
 
-fn id<T: std::str::FromStr>(id: &ID, what: &str) -> Result<T, Problem> {
-    id.parse().map_err(|_| Problem::not_found(format!("there is no {what} {:?}; ids are UUIDs", id.as_str())))
+fn id<T: std::str::FromStr>(id: &ID, what: &str, listed: Listed) -> Result<T, Problem> {
+    id.parse().map_err(|_| {
+        Problem::not_among(listed, format!("there is no {what} {:?}; ids are UUIDs", id.as_str()))
+    })
 }
 
 /// What a mutation overwrites, and the `etag` of it that somebody read.
@@ -75,14 +77,14 @@ fn decide(
     ask: impl FnOnce(&dyn Control, PlanId, &str) -> Result<(), ControlError>,
 ) -> Result<Remediation, Problem> {
     let operation = Operation::of(context)?;
-    let plan = id(remediation, "remediation")?;
+    let plan = id(remediation, "remediation", Listed::Remediations)?;
     let asked = || Ok(ask(operation.app().control.as_ref(), plan, &operation.identity().name)?);
     let done = AsSeen::of(Overwritten::Remediation(plan), if_match).then(operation, asked);
     operation.record(named(action)?, remediation.as_str(), done.as_ref().map(|()| Some(plan)));
     done?;
     let store = &operation.app().store;
     let found = Remediation::all(store, store.plan(plan)?.into_iter().collect()).pop();
-    found.ok_or_else(|| Problem::not_found(format!("there is no remediation {plan}")))
+    found.ok_or_else(|| Problem::not_among(Listed::Remediations, format!("there is no remediation {plan}")))
 }
 
 /// What can be changed. `ifMatch` takes the `etag` of what is overwritten, and does it only while nobody changed that; without it
@@ -148,7 +150,7 @@ impl Mutation {
         issue_id: ID,
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
-        let issue = id(&issue_id, "issue")?;
+        let issue = id(&issue_id, "issue", Listed::Issues)?;
         plan(
             context,
             "issues.remediate",

@@ -1,7 +1,7 @@
 //! Errors of GraphQL: the same stable codes as REST, in `extensions.code`.
 //!
-//! In: [`Problem`]s of resolvers, and what the library itself refuses. Out: errors with `code`, and with `field` where a
-//! part of the request is at fault.
+//! In: [`Problem`]s of resolvers, and what the library itself refuses. Out: errors with `code`, with `field` where a
+//! part of the request is at fault, `listedAt` where what there is is listed, and `remediationId` where a plan was refused.
 
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, Response, ServerError, Value};
 
@@ -15,6 +15,12 @@ impl From<Problem> for Error {
             extensions.set(CODE, problem.code.name());
             if let Some(field) = problem.field {
                 extensions.set("field", field);
+            }
+            if let Some(listed) = problem.listed {
+                extensions.set("listedAt", listed.path());
+            }
+            if let Some(plan) = problem.plan {
+                extensions.set("remediationId", plan.to_string());
             }
             if let Some(seconds) = problem.retry_after_seconds {
                 extensions.set("retryAfterSeconds", seconds);

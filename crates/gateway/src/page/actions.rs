@@ -17,10 +17,10 @@ use super::{
     Page, Section, account, experiment_form, frame, html_response, infrastructure, issues, login, passkeys,
     statistics, time::Form, tokens, traces, users,
 };
-use crate::api::pause_time;
+use crate::api::{pause_time, refused_plan};
 use crate::auditing::{Why, about};
 use crate::body::Query;
-use crate::control::{Automation, ControlError, RunMode};
+use crate::control::{Automation, ControlError, Planned, RunMode};
 use crate::endpoint::Access;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
@@ -216,8 +216,17 @@ fn preview(asked: &Submitted<'_>) -> Result<Response, Problem> {
 }
 
 fn repair(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    let planned = asked.app.control.remediate(asked.id()?, RunMode::Run, asked.who())?;
-    Ok(about(planned.plan.id, see_other(&format!("/remediations/{}", planned.plan.id))))
+    Ok(led_to(&asked.app.control.remediate(asked.id()?, RunMode::Run, asked.who())?))
+}
+
+/// Leads to the plan that was to run. Its page says why where the guard refuses it; that it was refused, the trail says.
+pub(super) fn led_to(planned: &Planned) -> Response {
+    let plan = planned.plan.id;
+    let mut response = about(plan, see_other(&format!("/remediations/{plan}")));
+    if let Some(problem) = refused_plan(RunMode::Run, planned) {
+        response.extensions_mut().insert(problem.refusal());
+    }
+    response
 }
 
 fn approve(asked: &Submitted<'_>) -> Result<Response, Problem> {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use domain::{Infrastructure, Permission, PlanStatus, ServiceName};
 use maud::{Markup, html};
 
-use super::actions::Submitted;
+use super::actions::{Submitted, led_to};
 use super::changed::drawn_from;
 use super::marks::{Meaning, mark};
 use super::sentence::{capital, count};
@@ -15,11 +15,9 @@ use super::services::resource_link;
 use super::time::Form;
 use super::view::View;
 use super::{Page, Section, frame, html_response, plan};
-use crate::auditing::about;
 use crate::control::{Planned, RunMode};
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
-use crate::routes::see_other;
 use crate::serve::App;
 
 /// The address of the page.
@@ -164,8 +162,7 @@ impl Change {
     }
 
     fn run(&self, asked: &Submitted<'_>) -> Result<Response, Problem> {
-        let plan = self.plan(asked, RunMode::Run)?.plan.id;
-        Ok(about(plan, see_other(&format!("/remediations/{plan}"))))
+        Ok(led_to(&self.plan(asked, RunMode::Run)?))
     }
 }
 

@@ -9,10 +9,13 @@ mod listed;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::PlanId;
 use serde::Serialize;
 
 pub(crate) use code::Code;
 pub use listed::Listed;
+
+use crate::auditing::about;
 
 /// One refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) struct Problem {
     pub(crate) field: Option<String>,
     /// Where what there is is listed, where something is not there.
     pub(crate) listed: Option<Listed>,
+    /// The plan that was refused, where one is kept: the audit trail names it.
+    pub(crate) plan: Option<PlanId>,
     /// When to try again, in whole seconds; `None`: the same request would be refused again.
     pub(crate) retry_after_seconds: Option<u64>,
 }
@@ -44,7 +49,7 @@ struct Wire<'a> {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, listed: None, retry_after_seconds: None }
+        Self { code, detail: detail.into(), field: None, listed: None, plan: None, retry_after_seconds: None }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -113,6 +118,9 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self.refusal());
+        if let Some(plan) = self.plan {
+            response = about(plan, response);
+        }
         if self.code == Code::NoTelemetry {
             response.extensions_mut().insert(NotKept);
         }

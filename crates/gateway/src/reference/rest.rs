@@ -55,8 +55,9 @@ at `/docs/api`.
   those that any request may meet: ";
 
 const CHANGES: &str = ".
-- **Once is enough.** A `POST` that is sent again with the same `Idempotency-Key` has no second effect and the same answer. What lies
-  below `/api/v3/access/` takes none and refuses one: its answers may hold what is shown once and kept nowhere.
+- **Once is enough.** A `POST` that is sent again with the same `Idempotency-Key` has no second effect and the same answer.
+  What was refused for how things were, as by the guard, was not done, and is asked anew. What lies below `/api/v3/access/` takes none and
+  refuses one: its answers may hold what is shown once and kept nowhere.
 - **Nobody's change is lost.** What can be overwritten has an `ETag`; sent back as `If-Match`, the write is done only while it is
   still so, and else refused with 412 `precondition_failed`. Writers of the same thing wait for each other. It is never asked for:
   without `If-Match` it does not matter what is there. What overwrites nothing is refused with any; an emergency stop is done

@@ -1,7 +1,7 @@
 //! What can be changed: by the same calls as over REST, in the name of whoever asked.
 
 use domain::PlanStatus;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::SHOP;
 use crate::support::graphql::code;
@@ -45,8 +45,15 @@ fn a_deployment_is_scaled_where_there_is_one() {
     };
     let answer = scale("cart", "3");
     assert_eq!(answer["data"]["scaleDeployment"]["steps"][0]["action"], "run 3 of cart", "{answer}");
-    assert_eq!(code(&scale("nothing", "3")), "not_found");
-    assert_eq!(code(&scale("no name!", "3")), "invalid_field");
+    // What is not there is told with where what there is is listed, as over REST.
+    let unknown = scale("nothing", "3");
+    assert_eq!(code(&unknown), "not_found");
+    let listed_at = |answer: &Value| answer["errors"][0]["extensions"]["listedAt"].clone();
+    assert_eq!(listed_at(&unknown), "/api/v3/self-healing/services", "{unknown}");
+    let unknown = server.graphql("mutation { approve(remediationId: \"nothing\") { status } }");
+    assert_eq!(listed_at(&unknown), "/api/v3/self-healing/remediations", "{unknown}");
+    let wrong = scale("no name!", "3");
+    assert_eq!((code(&wrong), listed_at(&wrong)), ("invalid_field", Value::Null));
     assert_eq!(code(&scale("cart", "-1")), "invalid_query");
     // What the guard does not let begin is a refusal, as over REST.
     server.fleet.store.latch_emergency_stop(domain::Clock::now(server.fleet.clock.as_ref())).unwrap();

@@ -101,6 +101,11 @@ impl Fleet {
             lift_after: None,
             created_at: now,
         };
+        self.past_the_guard(plan, status)
+    }
+
+    /// A plan that was to run, which the emergency stop does not let begin.
+    fn past_the_guard(&self, plan: Plan, status: PlanStatus) -> Planned {
         if self.store.switches().is_ok_and(|switches| switches.emergency_stop.is_none()) {
             return Planned { plan, status, reasons: Vec::new() };
         }
@@ -215,10 +220,14 @@ impl Control for Fleet {
         let now = self.clock.now();
         let mut plan = restart_plan(self.id(now), &issue, now);
         plan.requested_by = Actor::Operator(who.to_owned());
-        if mode == RunMode::Run {
-            self.store.add_plan(&plan, PlanStatus::Pending, &[]).map_err(unavailable)?;
+        if mode == RunMode::DryRun {
+            return Ok(Planned { plan, status: PlanStatus::Pending, reasons: Vec::new() });
         }
-        Ok(Planned { plan, status: PlanStatus::Pending, reasons: Vec::new() })
+        let planned = self.past_the_guard(plan, PlanStatus::Pending);
+        if planned.status == PlanStatus::Pending {
+            self.store.add_plan(&planned.plan, PlanStatus::Pending, &[]).map_err(unavailable)?;
+        }
+        Ok(planned)
     }
 
     fn approve(&self, plan: PlanId, who: &str) -> Result<(), ControlError> {

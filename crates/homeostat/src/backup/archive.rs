@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use domain::Clock;
@@ -11,12 +10,10 @@ use sha2::{Digest, Sha256};
 use super::manifest::{self, File, Manifest};
 use super::stage::Stage;
 use super::{BackupError, Telemetry};
+use crate::unfinished::{MODE, Unfinished};
 
 /// Zstandard's level: spans and series are compressed already, the rest is small.
 const LEVEL: i32 = 3;
-
-/// Who may read what is in an archive: its owner.
-const MODE: u32 = 0o600;
 
 /// Writes a backup of the data directory `data` to `file`, which must not be there; it stands there when it is whole and
 /// on the disk.
@@ -52,11 +49,10 @@ pub(crate) fn write(
         manifest.files.push(File { path: path.clone(), bytes: *bytes, sha256 });
     }
     let unfinished = Unfinished::beside(file);
-    let written = unfinished.write(&manifest, &stage)?;
-    if let Some(path) = written {
+    if let Some(path) = fill(&unfinished, &manifest, &stage)? {
         return Err(BackupError::Changed { path: data.join(path) });
     }
-    unfinished.finish(file)?;
+    unfinished.finish(file).map_err(BackupError::file("write", file))?;
     Ok(manifest)
 }
 
@@ -87,58 +83,27 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// An archive that has not its name yet, removed unless it gets one.
-struct Unfinished {
-    path: PathBuf,
-}
-
-impl Unfinished {
-    fn beside(file: &Path) -> Self {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".unfinished");
-        Self { path: name.into() }
-    }
-
-    /// Writes it to the disk. `Some`: a file that is not what it was when its checksum was taken.
-    fn write(&self, manifest: &Manifest, stage: &Stage) -> Result<Option<PathBuf>, BackupError> {
-        let failed = |error| BackupError::file("write", &self.path)(error);
-        // One that was killed may have left it.
-        let _ = fs::remove_file(&self.path);
-        let target = fs::OpenOptions::new().write(true).create_new(true).mode(MODE).open(&self.path);
-        let target = target.map_err(failed)?;
-        let mut packed = zstd::Encoder::new(io::BufWriter::new(target), LEVEL).map_err(failed)?;
-        packed.include_checksum(true).map_err(failed)?;
-        let mut tar = tar::Builder::new(packed);
-        let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other).map_err(failed)?;
-        tar.append_data(&mut header(text.len() as u64), manifest::NAME, text.as_slice()).map_err(failed)?;
-        for file in &manifest.files {
-            let path = stage.path(&file.path);
-            let from = fs::File::open(&path).map_err(BackupError::file("read", &path))?;
-            let mut from = Hashing { from: from.take(file.bytes), hash: Sha256::new() };
-            tar.append_data(&mut header(file.bytes), &file.path, &mut from).map_err(failed)?;
-            if hex(from.hash) != file.sha256 {
-                return Ok(Some(file.path.clone()));
-            }
+/// Writes an archive to the disk. `Some`: a file that is not what it was when its checksum was taken.
+fn fill(unfinished: &Unfinished, manifest: &Manifest, stage: &Stage) -> Result<Option<PathBuf>, BackupError> {
+    let failed = |error| BackupError::file("write", unfinished.path())(error);
+    let target = unfinished.create().map_err(failed)?;
+    let mut packed = zstd::Encoder::new(io::BufWriter::new(target), LEVEL).map_err(failed)?;
+    packed.include_checksum(true).map_err(failed)?;
+    let mut tar = tar::Builder::new(packed);
+    let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other).map_err(failed)?;
+    tar.append_data(&mut header(text.len() as u64), manifest::NAME, text.as_slice()).map_err(failed)?;
+    for file in &manifest.files {
+        let path = stage.path(&file.path);
+        let from = fs::File::open(&path).map_err(BackupError::file("read", &path))?;
+        let mut from = Hashing { from: from.take(file.bytes), hash: Sha256::new() };
+        tar.append_data(&mut header(file.bytes), &file.path, &mut from).map_err(failed)?;
+        if hex(from.hash) != file.sha256 {
+            return Ok(Some(file.path.clone()));
         }
-        let mut buffered = tar.into_inner().and_then(|packed| packed.finish()).map_err(failed)?;
-        buffered.flush().and_then(|()| buffered.get_ref().sync_all()).map_err(failed)?;
-        Ok(None)
     }
-
-    /// Gives it its name, for good.
-    fn finish(self, file: &Path) -> Result<(), BackupError> {
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::rename(&self.path, file)
-            .and_then(|()| fs::File::open(parent)?.sync_all())
-            .map_err(BackupError::file("write", file))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // It has its name, or nobody needs it.
-        let _ = fs::remove_file(&self.path);
-    }
+    let mut buffered = tar.into_inner().and_then(|packed| packed.finish()).map_err(failed)?;
+    buffered.flush().and_then(|()| buffered.get_ref().sync_all()).map_err(failed)?;
+    Ok(None)
 }
 
 fn header(bytes: u64) -> tar::Header {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
-use crate::client::ClientError;
+use crate::client::{Client, ClientError};
 
 /// What runs, and how it is.
 pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
@@ -18,8 +18,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
-    let plans: Vec<Value> =
-        client.get("/api/v3/self-healing/remediations?status=awaiting_approval&purpose=any")?;
+    let plans = plans_that_wait(&client)?;
     // Where no telemetry is kept there is nothing to say of it.
     let telemetry: Value = match client.get("/api/v3/observability/status") {
         Err(ClientError::Refused { .. }) => Value::Null,
@@ -67,6 +66,20 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     });
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// Plans that wait for a person, whatever they are for.
+fn plans_that_wait(client: &Client) -> Result<Vec<Value>, ClientError> {
+    const WAITING: &str = "/api/v3/self-healing/remediations?status=awaiting_approval";
+    match client.get(&format!("{WAITING}&purpose=any")) {
+        // A server of before this binary, as between the two steps of an upgrade, knows no purposes and lists what it knows.
+        Err(ClientError::Refused { code, field: Some(field), .. })
+            if code == "invalid_field" && field == "purpose" =>
+        {
+            client.get(WAITING)
+        }
+        answer => answer,
+    }
 }
 
 /// What holds the services to their limits.
@@ -231,9 +244,13 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Capabilities, Enforcement};
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread::JoinHandle;
 
-    use super::{limits_line, refused_line, table, trouble_line};
+    use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn refused_intake_is_one_line_and_open_intake_none() {
@@ -280,5 +297,49 @@ mod tests {
         capabilities.memory_limit = Enforcement::Supervision;
         let expected = "limits: memory held by supervision, CPU not held (run as root)";
         assert_eq!(limits_line(&capabilities), expected);
+    }
+
+    /// Answers each request with what `answer` makes of its first line, and tells those lines when all were answered.
+    fn server(requests: usize, answer: fn(&str) -> (u16, Value)) -> (Client, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let serve = |stream: TcpStream| {
+                let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+                let asked = lines.next().unwrap();
+                lines.find(String::is_empty);
+                let (status, body) = answer(&asked);
+                let body = body.to_string();
+                let head =
+                    format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close", body.len());
+                write!(&stream, "{head}\r\n\r\n{body}").unwrap();
+                asked
+            };
+            listener.incoming().take(requests).map(|stream| serve(stream.unwrap())).collect()
+        });
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        (Client::at(address, String::new(), agent), serving)
+    }
+
+    #[test]
+    fn a_server_that_knows_no_purposes_is_asked_without_one() {
+        let (client, serving) = server(2, |asked| match asked.contains("purpose") {
+            true => (422, json!({"code": "invalid_field", "field": "purpose", "detail": "not known here"})),
+            false => (200, json!([{"id": "1"}])),
+        });
+        assert_eq!(plans_that_wait(&client).unwrap(), [json!({"id": "1"})]);
+        let asked = serving.join().unwrap();
+        assert!(asked[0].contains("status=awaiting_approval&purpose=any"), "{asked:?}");
+        assert!(asked[1].contains("status=awaiting_approval "), "{asked:?}");
+    }
+
+    #[test]
+    fn what_else_a_server_refuses_is_no_reason_to_ask_again() {
+        let (client, serving) = server(1, |_| {
+            (422, json!({"code": "invalid_field", "field": "status", "detail": "not known here"}))
+        });
+        let refused = plans_that_wait(&client).unwrap_err();
+        assert!(matches!(refused, ClientError::Refused { field: Some(field), .. } if field == "status"));
+        assert_eq!(serving.join().unwrap().len(), 1);
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,6 +17,7 @@ use super::config::print;
 use super::{Exit, Failure, Global, Output};
 use crate::client::{Client, token_file};
 use crate::control_socket::{Ask, ask};
+use crate::unfinished::{MODE, Unfinished};
 
 /// What stands where a secret was.
 const REMOVED: &str = "[removed]";
@@ -37,24 +37,21 @@ pub(crate) struct BundleArgs {
 
 pub(super) fn run(global: &Global, args: &BundleArgs) -> Result<Exit, Failure> {
     let shown = args.file.display();
-    // Made before anything is asked for: what cannot be written need not be gathered.
-    let target = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file);
-    let target = target.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure {
+    if args.file.symlink_metadata().is_ok() {
+        return Err(Failure {
             exit: Exit::Usage,
             message: format!(
                 "{shown} is there already, and a bundle is written over nothing; name another file, or remove this one"
             ),
-        },
-        _ => Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") },
-    })?;
+        });
+    }
+    let failed = |error| Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") };
+    // Made before anything is asked for: what cannot be written need not be gathered.
+    let unfinished = Unfinished::beside(&args.file);
+    let target = unfinished.create().map_err(failed)?;
     let secrets = Secrets::of(global);
     let files = gather(global, &secrets);
-    if let Err(error) = write(target, &files, &secrets) {
-        // Half an archive helps nobody.
-        let _ = fs::remove_file(&args.file);
-        return Err(Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") });
-    }
+    write(target, &files, &secrets).and_then(|()| unfinished.finish(&args.file)).map_err(failed)?;
     provider::say!(
         "{} holds {} files, without tokens, environments and what URLs hold beyond their host; look before you send it",
         args.file.display(),
@@ -309,7 +306,7 @@ fn write(target: fs::File, files: &[(&'static str, String)], secrets: &Secrets) 
         let text = secrets.removed_from(text);
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
-        header.set_mode(0o600);
+        header.set_mode(MODE);
         tar.append_data(&mut header, format!("homeostat-support/{name}"), text.as_bytes())?;
     }
     let mut target = tar.into_inner()?.finish()?;

@@ -36,7 +36,7 @@ pub(crate) struct TracesArgs {
     #[arg(long)]
     errors: bool,
     /// Only with a log record that says this, upper and lower case the same.
-    #[arg(long)]
+    #[arg(long, value_parser = value::sought)]
     text: Option<String>,
     /// At most this many, newest first.
     #[arg(long, default_value_t = 20, allow_negative_numbers = true)]

@@ -15,6 +15,14 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A text to search for: anything but nothing, which is in everything.
+pub(super) fn sought(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; give a text to search for".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// A duration that is one.
 pub(super) fn time_above_zero(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {

@@ -1,10 +1,18 @@
 //! A support bundle says what helps, and nothing that is secret.
 
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::Test;
 use crate::fleet::{Fleet, until};
 use crate::wrong_input::refused;
 
-pub(crate) const TESTS: &[Test] = &[("a_support_bundle_holds_no_secret", bundle)];
+pub(crate) const TESTS: &[Test] = &[
+    ("a_support_bundle_holds_no_secret", bundle),
+    ("a_support_bundle_that_was_broken_off_stands_in_nobodys_way", broken_off),
+];
 
 /// What must turn up nowhere.
 const HOOK: &str = "canary-hook-3f9a";
@@ -72,4 +80,32 @@ fn bundle() {
     let again = fleet.dir.parent().unwrap().join("again.tar.zst");
     fleet.run(&["down"]).done();
     fleet.run(&["support-bundle", again.to_str().unwrap()]).done();
+}
+
+/// Ctrl-C while a server does not answer.
+fn broken_off() {
+    let fleet = Fleet::new("");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = fleet.dir.join("address");
+    std::fs::write(&address, format!("http://{}", silent.local_addr().unwrap())).unwrap();
+    std::fs::write(fleet.dir.join("token"), "canary-token-51d0").unwrap();
+    let file = fleet.dir.parent().unwrap().join("bundle.tar.zst");
+    let words = ["support-bundle", file.to_str().unwrap()];
+
+    let mut asking = fleet.command(&words).stderr(Stdio::null()).spawn().unwrap();
+    // It waits for an answer, which never comes.
+    silent.set_nonblocking(true).unwrap();
+    let asked = until("it asks", || silent.accept().map_err(|error| error.to_string()));
+    kill_process(Pid::from_child(&asking), Signal::INT).unwrap();
+    assert!(!asking.wait().unwrap().success());
+    assert!(!file.exists(), "what is not whole has no name");
+    drop(asked);
+
+    std::fs::remove_file(address).unwrap();
+    fleet.run(&words).done();
+    assert!(std::fs::metadata(&file).unwrap().len() > 0);
+    let beside = std::fs::read_dir(fleet.dir.parent().unwrap()).unwrap();
+    let left = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = left.filter(|name| name.contains("unfinished")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -168,6 +168,7 @@ fn usage() {
         (vec!["users", "disable", ""], vec!["is empty", "a name"]),
         (vec!["token", "revoke", " "], vec!["is empty", "an id"]),
         (vec!["traces", "--service", ""], vec!["--service", "is empty"]),
+        (vec!["traces", "--text", ""], vec!["--text", "is empty"]),
         (vec!["log-level", "debug", "--for", "0s"], vec!["above 0"]),
         (vec!["audit", "prove", "-1"], vec!["-1", "[SEQUENCE]"]),
         (vec!["deploy", "a", "--version", ""], vec!["is no version"]),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{self, Kept, sync_dir};
-use super::{Archive, Step, Watch};
+use super::{Archive, DamagedTrace, Step, Watch};
 use crate::Telemetry;
 use crate::intake::lock;
 use crate::model::TraceId;
@@ -48,12 +48,27 @@ pub struct ArchivePurge {
 }
 
 impl ArchivePurge {
-    /// The archive in the directory of a store that nobody has open, nor opens meanwhile.
+    /// The archive in the directory of a store that nobody has open, nor opens meanwhile. Damaged files are set aside, and
+    /// [`damaged`](Self::damaged) is the only one who says so: no later opening does.
     ///
     /// # Errors
     /// The disk's.
     pub fn at_rest(dir: &Path) -> io::Result<Self> {
         Ok(Self { archive: Arc::new(Archive::open(&dir.join(ARCHIVE), u64::MAX, |_| {})?) })
+    }
+
+    /// The same, for counting what is old: nothing in the directory changes, and what is damaged is left to whoever opens it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn look(dir: &Path) -> io::Result<Self> {
+        let (archive, _) = Archive::look(&dir.join(ARCHIVE), u64::MAX, |_| {})?;
+        Ok(Self { archive: Arc::new(archive) })
+    }
+
+    /// Files that opening could not read as a whole, by the names that they have now: none of them is counted.
+    pub fn damaged(&self) -> &[DamagedTrace] {
+        &self.archive.damaged
     }
 
     /// Where they lie.

@@ -1,8 +1,8 @@
 //! Removal of archived traces that are old, some at a time.
 //!
 //! In: the time before which they were archived, and which stay all the same. Out: how many went. Whoever asks is told the
-//! names of their files before any goes, and nobody else removes any until it is done: so which of the names are gone says
-//! how many it was, also after a crash.
+//! names of their files before any goes, and again of those that went where not all did; nobody else removes any until then.
+//! So which of the names are gone says how many it was, also after a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -82,14 +82,16 @@ impl ArchivePurge {
     }
 
     /// Removes some that are old, the oldest first, durably. `noted` has the names of their files before any of them goes,
-    /// and where it fails none does; it is not asked where none is old.
+    /// and where it fails none does; it is not asked where none is old. Where it ends half-way `noted` has the names of those
+    /// that went, before anybody else may remove one that stayed.
     ///
     /// # Errors
-    /// What `noted` says. The disk's are in [`RemovedTraces::failed`], since some may be gone.
+    /// What `noted` says of all names. The disk's are in [`RemovedTraces::failed`], since some may be gone; with such a one
+    /// what `noted` says of those that went is passed over.
     pub fn remove_some<E>(
         &self,
         old: &OldTraces,
-        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+        noted: impl FnMut(Vec<String>) -> Result<(), E>,
     ) -> Result<RemovedTraces, E> {
         self.archive.remove_old(old, noted, &|_| Ok(()))
     }
@@ -135,7 +137,7 @@ impl Archive {
     pub(super) fn remove_old<E>(
         &self,
         old: &OldTraces,
-        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+        mut noted: impl FnMut(Vec<String>) -> Result<(), E>,
         watch: Watch<'_>,
     ) -> Result<RemovedTraces, E> {
         let _alone = lock(&self.alone);
@@ -145,7 +147,7 @@ impl Archive {
         if going.is_empty() {
             return Ok(removed);
         }
-        noted(going.iter().filter_map(|one| one.path.file_name()?.to_str().map(str::to_owned)).collect())?;
+        noted(file::names(&going))?;
         let gone = self.others_of(&going).and_then(|others| {
             for one in &going {
                 self.let_go_with(one, &others)?;
@@ -157,6 +159,10 @@ impl Archive {
         });
         // Also where it ended half-way: what is gone is told.
         let synced = sync_dir(&self.dir);
+        if removed.traces < going.len() {
+            // What stayed may go by another way from here on, and is not of this removal then.
+            let _ = noted(file::names(&going[..removed.traces]));
+        }
         removed.failed = gone.and(synced).err();
         Ok(removed)
     }

@@ -117,7 +117,19 @@ fn a_disk_that_does_not_let_go_of_one_says_how_many_are_gone() {
     fs::remove_file(&second).expect("removed");
     // No file, so that it cannot be removed as one.
     fs::create_dir(&second).expect("in its place");
-    let removed = archive.remove_old(&all(), |_| Ok::<_, Infallible>(()), &|_| Ok(())).expect("noted");
+    let name_of = |trace: u64| {
+        let path = archive.get(id(trace)).expect("archived").path.clone();
+        path.file_name().expect("a name").to_str().expect("text").to_owned()
+    };
+    let names = [1, 2, 3].map(name_of);
+    let mut told = Vec::new();
+    let noted = |going: Vec<String>| {
+        assert!(archive.alone.try_lock().is_err(), "somebody else could remove one before it is noted");
+        told.push(going);
+        Ok::<_, Infallible>(())
+    };
+    let removed = archive.remove_old(&all(), noted, &|_| Ok(())).expect("noted");
+    assert_eq!(told, [names.to_vec(), names[..1].to_vec()], "and which of them went");
     assert_eq!(removed.traces, 1);
     assert!(removed.failed.is_some());
     assert!(archive.get(id(1)).is_none() && archive.get(id(2)).is_some() && archive.get(id(3)).is_some());

@@ -13,7 +13,7 @@ use gateway::access::Access;
 use gateway::otlp::{Denial, Denied, Exposure, OtlpReceivers, Protocol, Running};
 use homeostat_tracer::Tracer;
 use hyper::HeaderMap;
-use telemetry::Telemetry;
+use telemetry::{DamagedTrace, Telemetry};
 
 use crate::allocator;
 use crate::config::Config;
@@ -27,6 +27,14 @@ const QUEUE_BYTES: usize = 256 << 10;
 
 /// What a stop waits for the last own spans.
 const FLUSH_LIMIT: Duration = Duration::from_millis(200);
+
+/// Says which archived traces cannot be read. Whoever opened them says it: the next to do so finds them set aside.
+pub(crate) fn say_damaged(traces: &[DamagedTrace]) {
+    for damaged in traces {
+        let (path, why) = (damaged.path.display(), &damaged.why);
+        log::error!("an archived trace is left out: {why}; what is left of it is kept as {path}");
+    }
+}
 
 /// A store that receives.
 pub(crate) struct Receiving {
@@ -58,10 +66,7 @@ impl Receiving {
                 damaged.why
             );
         }
-        for damaged in telemetry.damaged_traces() {
-            let (path, why) = (damaged.path.display(), &damaged.why);
-            log::error!("an archived trace is left out: {why}; what is left of it is kept as {path}");
-        }
+        say_damaged(telemetry.damaged_traces());
         let mut ports = config.otlp.receivers();
         let series = series.map(|series| gateway::otlp::Metrics {
             sink: Arc::new(series.clone()),

@@ -66,6 +66,7 @@ fn who_the_environment_names_is_believed_and_nobody_else() {
         (vec![], "its certificate is not believed"),
         (vec![("SSL_CERT_FILE", &*other)], "its certificate is not believed"),
         (vec![("SSL_CERT_FILE", &*missing)], "none.pem names no authority"),
+        (vec![("SSL_CERT_FILE", "")], "SSL_CERT_FILE= names no authority"),
     ] {
         let said = child(&variables);
         assert!(said.contains(says) && !said.contains("200 with"), "{variables:?}: {said}");

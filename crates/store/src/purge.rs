@@ -302,7 +302,7 @@ impl Store {
         }
         if note.removed == Pruned::default() {
             if !note.going.is_empty() {
-                // None of those that were named went. Where this cannot be written, the next start finds that out.
+                // Of those that were named none went. Where this cannot be written, the next start finds that out.
                 let _ = self.purge_is_recorded(*id);
             }
             return swept.map(|flow| Purged { removed: note.removed, trace_bytes, end: end_of(flow) });

@@ -152,7 +152,9 @@ impl Builder {
 
     /// Certificates of authorities in PEM: an `https://` receiver is believed by these alone. Where nothing is said, by those
     /// in this machine's store or in what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in its place, and where a machine has no
-    /// store, such as a container from scratch, by those of the web, which are built in.
+    /// store, such as a container from scratch, by those of the web, which are built in. A store that is there but names
+    /// nobody, or cannot be read, is an error of [`build`](Self::build), and so is an `SSL_CERT_FILE` that is set and empty;
+    /// an `SSL_CERT_DIR` without a directory in it counts as not set.
     #[cfg(feature = "tls")]
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.authorities = Some(pem.into());

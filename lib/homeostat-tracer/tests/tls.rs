@@ -1,5 +1,6 @@
 //! A receiver behind TLS.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ fn who_gives_no_authorities_believes_those_that_the_environment_names() {
     let server = Server::start(&authority.issue(&["localhost"]), takes);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
-    let child = || {
+    let child = |file: &Path| {
         let ended = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -67,18 +68,21 @@ fn who_gives_no_authorities_believes_those_that_the_environment_names() {
                 "--nocapture",
             ])
             .env_remove("SSL_CERT_DIR")
-            .env("SSL_CERT_FILE", &path)
+            .env("SSL_CERT_FILE", file)
             .env(ENDPOINT, server.url("https", "/v1/traces"))
             .output()
             .unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         String::from_utf8(ended.stdout).unwrap()
     };
-    let refused = child();
-    assert!(refused.contains("the authorities cannot be used: SSL_CERT_FILE names none"), "{refused}");
+    // One that is not there, and one that is set to nothing.
+    for file in [path.as_path(), Path::new("")] {
+        let refused = child(file);
+        assert!(refused.contains("the authorities cannot be used: SSL_CERT_FILE names none"), "{refused}");
+    }
     assert!(server.requests().is_empty());
     std::fs::write(&path, authority.pem()).unwrap();
-    child();
+    child(&path);
     assert_eq!(server.requests()[0].line, "POST /v1/traces HTTP/1.1");
 }
 

@@ -26,6 +26,7 @@ use super::config::print;
 use super::{Exit, Failure, Global, Output};
 use crate::client::Client;
 use crate::purges::TELEMETRY;
+use crate::receiving::say_damaged;
 use crate::{auditing, purges};
 
 /// `purge`.
@@ -153,8 +154,9 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
             .why(purge_told(args.older_than, kinds, mode, counted))
     };
     let now = SystemClock.now();
+    let mode = if args.yes { PurgeMode::Remove } else { PurgeMode::DryRun };
     let traces = match kinds.contains(&RecordKind::Traces) {
-        true => archived(dir, &store)?,
+        true => archived(dir, &store, mode)?,
         false => None,
     };
     let traces = traces.as_ref().map(|traces| traces as &dyn OldTraces);
@@ -191,12 +193,17 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
 }
 
 /// The archived traces of a data directory, where there are any.
-fn archived(dir: &Path, store: &Store) -> Result<Option<PurgeableTraces>, Failure> {
+fn archived(dir: &Path, store: &Store, mode: PurgeMode) -> Result<Option<PurgeableTraces>, Failure> {
     let spans = dir.join(TELEMETRY);
     if !spans.exists() {
         return Ok(None);
     }
-    let archive = ArchivePurge::at_rest(&spans).map_err(|error| Failure::failed(&error))?;
+    let opened = match mode {
+        PurgeMode::DryRun => ArchivePurge::look(&spans),
+        PurgeMode::Remove => ArchivePurge::at_rest(&spans),
+    };
+    let archive = opened.map_err(|error| Failure::failed(&error))?;
+    say_damaged(archive.damaged());
     PurgeableTraces::new(archive, store).map(Some).map_err(|error| Failure::failed(&error))
 }
 

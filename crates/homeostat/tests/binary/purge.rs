@@ -11,7 +11,10 @@ use crate::Test;
 use crate::fleet::{Fleet, until};
 use crate::wrong_input::{nothing_runs, refused};
 
-pub(crate) const TESTS: &[Test] = &[("old_records_go_when_they_are_asked_to_and_not_before", purged)];
+pub(crate) const TESTS: &[Test] = &[
+    ("old_records_go_when_they_are_asked_to_and_not_before", purged),
+    ("a_damaged_archived_trace_is_left_by_a_dry_run_and_told_by_whoever_sets_it_aside", damaged),
+];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -74,4 +77,48 @@ fn purged() {
                 && of.iter().any(|line| line.contains("\"token\"") && line.contains(": 1 issues removed"));
         if whole { Ok(()) } else { Err(all) }
     });
+}
+
+fn damaged() {
+    let fleet = Fleet::new("[otlp]\nenabled = false\n[metrics]\nenabled = false\n");
+    closed(&fleet, 1, DAY);
+    let purge = |words: &[&str]| {
+        let asked = ["purge", "--older-than", "30d", "--kind", "traces"];
+        fleet.run(&asked.iter().chain(words).copied().collect::<Vec<_>>()).done().err
+    };
+    let archive = fleet.dir.join("telemetry/archive");
+    purge(&[]);
+    std::fs::create_dir_all(archive.parent().unwrap()).unwrap();
+    purge(&[]);
+    assert!(!archive.exists(), "a dry run made a directory");
+    std::fs::create_dir(&archive).unwrap();
+    // As a truncated file of three spans is, and what a crash left unfinished.
+    let trace = format!("{:032x}.1000000.asked.3.trace", 7);
+    let unfinished = format!("{:032x}.1000000.asked.3.part", 8);
+    for name in [&trace, &unfinished] {
+        std::fs::write(archive.join(name), "").unwrap();
+    }
+    let names = || {
+        let entries = archive.read_dir().unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let told = |name: &str| {
+        format!(
+            "0 of its 3 spans can be read; what is left of it is kept as {}",
+            archive.join(name).display()
+        )
+    };
+    // As often as it is asked.
+    for _ in 0..2 {
+        let said = purge(&[]);
+        assert!(said.lines().any(|line| line.ends_with(&told(&trace))), "{said}");
+        assert_eq!(names(), [trace.clone(), unfinished.clone()]);
+    }
+    let aside = format!("{trace}.damaged");
+    let said = purge(&["--yes"]);
+    assert!(said.lines().any(|line| line.ends_with(&told(&aside))), "{said}");
+    assert_eq!(names(), [aside]);
 }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! No transaction spans both, so the note has the names first. Whoever finds a note with names after a crash looks which of
-//! them are gone ([`settle_purge`](Store::settle_purge)); nobody else removes one of them meanwhile.
+//! them are gone ([`settle_purge`](Store::settle_purge)). Nobody else removes one of them while the files go; where not all
+//! went and the process lives on, the note keeps the names of those that did alone, since another may remove the rest.
 
 use std::ops::ControlFlow;
 
@@ -22,10 +23,11 @@ pub trait OldTraces {
     fn count(&self, before: Time) -> usize;
 
     /// Removes some of them, durably. `note` is given the names of all that go before any does, and where it fails none goes;
-    /// nobody else removes any of them until this returns.
+    /// nobody else removes any of them until this returns. Where it ends half-way, `note` is given the names of those that went,
+    /// before it returns; what it says then is passed over.
     ///
     /// # Errors
-    /// What `note` says, or why nothing could be removed at all.
+    /// What `note` says of all of them, or why nothing could be removed at all.
     fn remove_some(
         &self,
         before: Time,
@@ -57,7 +59,12 @@ impl Store {
         loop {
             let mut noting = |going: Vec<String>| {
                 let noted = PurgeNote { going, ..note.clone() };
-                self.write(Purpose::Repair, |tx| noted.put(tx))?;
+                if noted.going.is_empty() && noted.removed == Pruned::default() {
+                    // None went of those that were named, nor anything else.
+                    self.purge_is_recorded(noted.id)?;
+                } else {
+                    self.write(Purpose::Repair, |tx| noted.put(tx))?;
+                }
                 note.going = noted.going;
                 Ok(())
             };
@@ -65,7 +72,8 @@ impl Store {
             *bytes += gone.bytes;
             note.removed.traces += gone.count;
             if let Some(failed) = gone.failed {
-                // The names stay: whether the last of them is gone for good, a start looks.
+                // The names of those that went stay: whether the last of them is gone for good, a start looks. Where those that
+                // stayed could not be taken out of the note, the database takes nothing, and says so to everybody.
                 return Err(failed);
             }
             if gone.count == 0 {

@@ -127,6 +127,11 @@ fn name(told: &ArchivedTrace) -> String {
     format!("{trace_id}.{archived_unix_us}.{}.{spans}.{ENDING}", keeping.name())
 }
 
+/// The names of their files, in this order.
+pub(super) fn names(kept: &[Arc<Kept>]) -> Vec<String> {
+    kept.iter().filter_map(|one| one.path.file_name()?.to_str().map(str::to_owned)).collect()
+}
+
 /// Reads a name; bytes are not in it. `None` for a file of another kind.
 fn read_name(path: &Path) -> Option<ArchivedTrace> {
     let parts: Vec<&str> = path.file_name()?.to_str()?.split('.').collect();

@@ -122,7 +122,7 @@ pub enum ArchiveError {
     },
 }
 
-/// A file of an archived trace that opening could not read as a whole, and set aside.
+/// A file of an archived trace that cannot be read as a whole: opening sets it aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedTrace {
     /// What it is called now.
@@ -164,21 +164,29 @@ impl Archive {
             dir.parent().map_or(Ok(()), sync_dir)?;
         }
         file::remove_parts(dir)?;
-        let mut archive = Self {
-            dir: dir.to_owned(),
-            bytes_max,
-            alone: Mutex::default(),
-            kept: RwLock::default(),
-            damaged: Vec::new(),
-        };
+        let (mut archive, replaced) = Self::look(dir, bytes_max, learn)?;
+        for older in replaced {
+            fs::remove_file(older)?;
+        }
+        for damaged in &mut archive.damaged {
+            let aside = damaged.path.with_added_extension("damaged");
+            fs::rename(&damaged.path, &aside)?;
+            damaged.path = aside;
+        }
+        let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
+        surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
+        say_evicted(&ids(&surplus));
+        Ok(archive)
+    }
+
+    /// Reads what is there, and changes nothing: what is damaged keeps its name. With it go the files that newer ones took
+    /// the place of.
+    fn look(dir: &Path, bytes_max: u64, learn: impl Fn(&Batch)) -> io::Result<(Self, Vec<PathBuf>)> {
         let mut kept: BTreeMap<TraceId, Arc<Kept>> = BTreeMap::new();
+        let (mut damaged, mut replaced) = (Vec::new(), Vec::new());
         for path in archived_files(dir)? {
             match file::read(&path, &learn)? {
-                Read::Damaged(why) => {
-                    let aside = path.with_added_extension("damaged");
-                    fs::rename(&path, &aside)?;
-                    archive.damaged.push(DamagedTrace { path: aside, why });
-                }
+                Read::Damaged(why) => damaged.push(DamagedTrace { path, why }),
                 // One that was added to is whole in the newer file; only a crash leaves the older one.
                 Read::Whole(found) => {
                     let found = Arc::new(found);
@@ -186,17 +194,14 @@ impl Archive {
                     if let Some(other) = other {
                         let newer_first = other.told.archived_unix_us > found.told.archived_unix_us;
                         let (newer, older) = if newer_first { (other, found) } else { (found, other) };
-                        fs::remove_file(&older.path)?;
+                        replaced.push(older.path.clone());
                         kept.insert(newer.told.trace_id, newer);
                     }
                 }
             }
         }
-        *archive.write() = kept;
-        let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
-        surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
-        say_evicted(&ids(&surplus));
-        Ok(archive)
+        let (dir, alone, kept) = (dir.to_owned(), Mutex::default(), RwLock::new(kept));
+        Ok((Self { dir, bytes_max, alone, kept, damaged }, replaced))
     }
 
     /// Keeps the spans that `read` finds, durably; what is there already stays with it. Answers what is archived then, and

@@ -1,8 +1,8 @@
 //! Removal of archived traces that are old, some at a time.
 //!
 //! In: the time before which they were archived, and which stay all the same. Out: how many went. Whoever asks is told the
-//! names of their files before any goes, and nobody else removes any until it is done: so which of the names are gone says
-//! how many it was, also after a crash.
+//! names of their files before any goes, and again of those that went where not all did; nobody else removes any until then.
+//! So which of the names are gone says how many it was, also after a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{self, Kept, sync_dir};
-use super::{Archive, Step, Watch};
+use super::{Archive, DamagedTrace, Step, Watch};
 use crate::Telemetry;
 use crate::intake::lock;
 use crate::model::TraceId;
@@ -48,12 +48,27 @@ pub struct ArchivePurge {
 }
 
 impl ArchivePurge {
-    /// The archive in the directory of a store that nobody has open, nor opens meanwhile.
+    /// The archive in the directory of a store that nobody has open, nor opens meanwhile. Damaged files are set aside, and
+    /// [`damaged`](Self::damaged) is the only one who says so: no later opening does.
     ///
     /// # Errors
     /// The disk's.
     pub fn at_rest(dir: &Path) -> io::Result<Self> {
         Ok(Self { archive: Arc::new(Archive::open(&dir.join(ARCHIVE), u64::MAX, |_| {})?) })
+    }
+
+    /// The same, for counting what is old: nothing in the directory changes, and what is damaged is left to whoever opens it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn look(dir: &Path) -> io::Result<Self> {
+        let (archive, _) = Archive::look(&dir.join(ARCHIVE), u64::MAX, |_| {})?;
+        Ok(Self { archive: Arc::new(archive) })
+    }
+
+    /// Files that opening could not read as a whole, by the names that they have now: none of them is counted.
+    pub fn damaged(&self) -> &[DamagedTrace] {
+        &self.archive.damaged
     }
 
     /// Where they lie.
@@ -67,14 +82,16 @@ impl ArchivePurge {
     }
 
     /// Removes some that are old, the oldest first, durably. `noted` has the names of their files before any of them goes,
-    /// and where it fails none does; it is not asked where none is old.
+    /// and where it fails none does; it is not asked where none is old. Where it ends half-way `noted` has the names of those
+    /// that went, before anybody else may remove one that stayed.
     ///
     /// # Errors
-    /// What `noted` says. The disk's are in [`RemovedTraces::failed`], since some may be gone.
+    /// What `noted` says of all names. The disk's are in [`RemovedTraces::failed`], since some may be gone; with such a one
+    /// what `noted` says of those that went is passed over.
     pub fn remove_some<E>(
         &self,
         old: &OldTraces,
-        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+        noted: impl FnMut(Vec<String>) -> Result<(), E>,
     ) -> Result<RemovedTraces, E> {
         self.archive.remove_old(old, noted, &|_| Ok(()))
     }
@@ -120,7 +137,7 @@ impl Archive {
     pub(super) fn remove_old<E>(
         &self,
         old: &OldTraces,
-        noted: impl FnOnce(Vec<String>) -> Result<(), E>,
+        mut noted: impl FnMut(Vec<String>) -> Result<(), E>,
         watch: Watch<'_>,
     ) -> Result<RemovedTraces, E> {
         let _alone = lock(&self.alone);
@@ -130,7 +147,7 @@ impl Archive {
         if going.is_empty() {
             return Ok(removed);
         }
-        noted(going.iter().filter_map(|one| one.path.file_name()?.to_str().map(str::to_owned)).collect())?;
+        noted(file::names(&going))?;
         let gone = self.others_of(&going).and_then(|others| {
             for one in &going {
                 self.let_go_with(one, &others)?;
@@ -142,6 +159,10 @@ impl Archive {
         });
         // Also where it ended half-way: what is gone is told.
         let synced = sync_dir(&self.dir);
+        if removed.traces < going.len() {
+            // What stayed may go by another way from here on, and is not of this removal then.
+            let _ = noted(file::names(&going[..removed.traces]));
+        }
         removed.failed = gone.and(synced).err();
         Ok(removed)
     }

@@ -96,7 +96,9 @@ pub(crate) fn trust(authorities: Option<&[u8]>) -> Result<ureq::tls::TlsConfig, 
     use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    let Some(pem) = authorities else { return Ok(config.root_certs(machine()?).build()) };
+    let Some(pem) = authorities else {
+        return Ok(config.root_certs(super::authorities::believed()?).build());
+    };
     let mut certificates = Vec::new();
     for item in parse_pem(pem) {
         if let PemItem::Certificate(one) = item.map_err(|error| error.to_string())? {
@@ -111,34 +113,6 @@ pub(crate) fn trust(authorities: Option<&[u8]>) -> Result<ureq::tls::TlsConfig, 
         return Err("there is no certificate in PEM form in them".to_owned());
     }
     Ok(config.root_certs(RootCerts::new_with_certs(&certificates)).build())
-}
-
-/// The authorities in this machine's store, or in what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in its place; those of the web,
-/// which are built in, where there is no store, as in a container from scratch. The error is for an environment that
-/// names none: more than was named must not be believed.
-#[cfg(feature = "tls")]
-fn machine() -> Result<ureq::tls::RootCerts, String> {
-    use ureq::tls::{Certificate, RootCerts};
-    let store = rustls_native_certs::load_native_certs();
-    let usable = |der: &&rustls::pki_types::CertificateDer<'_>| {
-        rustls::RootCertStore::empty().add(rustls::pki_types::CertificateDer::from(der.as_ref())).is_ok()
-    };
-    let certificates: Vec<_> =
-        store.certs.iter().filter(usable).map(|der| Certificate::from_der(der).to_owned()).collect();
-    if !certificates.is_empty() {
-        return Ok(RootCerts::new_with_certs(&certificates));
-    }
-    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    match ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().find(|name| set(name)) {
-        None => Ok(RootCerts::WebPki),
-        Some(name) => {
-            let why = store.errors.first().map(ToString::to_string);
-            Err(format!(
-                "{name} names none: {}",
-                why.unwrap_or_else(|| "there is no certificate in PEM form".to_owned())
-            ))
-        }
-    }
 }
 
 impl Transport for Http {

@@ -4,6 +4,8 @@
 //! fifth keeps time. Memory is bounded: the queue by its bytes, and on its way at most one batch for each
 //! sender and one at the desk.
 
+#[cfg(feature = "tls")]
+mod authorities;
 pub(crate) mod collector;
 pub(crate) mod http;
 pub(crate) mod otlp;

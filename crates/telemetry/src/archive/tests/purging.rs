@@ -117,8 +117,62 @@ fn a_disk_that_does_not_let_go_of_one_says_how_many_are_gone() {
     fs::remove_file(&second).expect("removed");
     // No file, so that it cannot be removed as one.
     fs::create_dir(&second).expect("in its place");
-    let removed = archive.remove_old(&all(), |_| Ok::<_, Infallible>(()), &|_| Ok(())).expect("noted");
+    let name_of = |trace: u64| {
+        let path = archive.get(id(trace)).expect("archived").path.clone();
+        path.file_name().expect("a name").to_str().expect("text").to_owned()
+    };
+    let names = [1, 2, 3].map(name_of);
+    let mut told = Vec::new();
+    let noted = |going: Vec<String>| {
+        assert!(archive.alone.try_lock().is_err(), "somebody else could remove one before it is noted");
+        told.push(going);
+        Ok::<_, Infallible>(())
+    };
+    let removed = archive.remove_old(&all(), noted, &|_| Ok(())).expect("noted");
+    assert_eq!(told, [names.to_vec(), names[..1].to_vec()], "and which of them went");
     assert_eq!(removed.traces, 1);
     assert!(removed.failed.is_some());
     assert!(archive.get(id(1)).is_none() && archive.get(id(2)).is_some() && archive.get(id(3)).is_some());
+}
+
+/// What stands in a directory, by name.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = dir.read_dir().expect("listed").map(|entry| entry.expect("an entry").path());
+    paths.map(|path| (path.clone(), fs::read(&path).expect("readable"))).collect()
+}
+
+#[test]
+fn who_only_counts_what_is_old_leaves_the_directory_byte_for_byte() {
+    let store = TempDir::new().expect("a directory");
+    let look = || ArchivePurge::look(store.path()).expect("it is read");
+    assert_eq!((look().count(&all()), store.path().read_dir().expect("listed").count()), (0, 0));
+    let dir = store.path().join(ARCHIVE);
+    let archive = Archive::open(&dir, 1 << 20, |_| {}).expect("an archive");
+    for trace in 1..=3 {
+        keep(&archive, Keeping::Asked, &some_spans(trace, 2), &|_| Ok(())).expect("archived");
+    }
+    // One was cut off, one was added to by a process that ended before the older file went, one was never written to its end.
+    let path = |trace: u64| archive.get(id(trace)).expect("archived").path.clone();
+    let (cut, older) = (path(1), path(2));
+    fs::write(&cut, &fs::read(&cut).expect("readable")[..20]).expect("cut off");
+    let bytes = fs::read(&older).expect("readable");
+    keep(&archive, Keeping::Asked, &some_spans(2, 3), &|_| Ok(())).expect("added to");
+    fs::write(&older, bytes).expect("it stayed");
+    fs::write(older.with_extension("part"), "half").expect("written");
+    let before = contents(&dir);
+    assert_eq!(before.len(), 5);
+    for _ in 0..2 {
+        let purge = look();
+        assert_eq!(purge.count(&all()), 2, "each trace once");
+        let damaged: Vec<&Path> = purge.damaged().iter().map(|one| one.path.as_path()).collect();
+        assert_eq!(damaged, [&cut]);
+        assert_eq!(contents(&dir), before);
+    }
+    // Whoever may remove sets it aside, and is the only one to say so.
+    let aside = cut.with_added_extension("damaged");
+    let purge = ArchivePurge::at_rest(store.path()).expect("it opens");
+    let damaged: Vec<&Path> = purge.damaged().iter().map(|one| one.path.as_path()).collect();
+    assert_eq!((damaged, purge.count(&all())), (vec![aside.as_path()], 2));
+    assert_eq!(contents(&dir).len(), 3);
+    assert!(ArchivePurge::at_rest(store.path()).expect("it opens").damaged().is_empty());
 }

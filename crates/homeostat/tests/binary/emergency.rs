@@ -14,9 +14,9 @@ pub(crate) const TESTS: &[Test] = &[("a_hundred_faults_are_out_within_a_second_b
 
 const INSTANCES: usize = 100;
 
-/// A second is promised, and held by an optimised build. A debug build on a machine with other work took up to 2 s; how
-/// long it took is printed either way.
-const PROMISED: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 1 });
+/// A second is promised, and held by an optimised build. A debug build took 40 to 440 ms, and up to 2 s on a machine with
+/// ten times as much work as it has processors; how long it took is printed either way.
+const PROMISED: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 const CONFIG: &str = "[policy.limits]\nservice_share_max = 100\n\
     [policy.chaos]\nfaults_at_a_time = 100\nblast_radius_max = 100\nmin_healthy_services = 0\n";

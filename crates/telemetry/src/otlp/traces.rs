@@ -285,19 +285,10 @@ impl Walk<'_> {
 /// it comes first, and then the rest is not walked twice; but it need not come first.
 pub(super) fn find(message: &[u8], number: u32) -> Result<&[u8], Fault> {
     let mut reader = Reader::new(message);
-    let mut found: &[u8] = &[];
-    if reader.clone().tag()? == Some(len(number)) {
-        reader.tag()?;
+    if reader.tag()? == Some(len(number)) {
         return reader.bytes();
     }
-    while let Some(tag) = reader.tag()? {
-        if tag == len(number) {
-            found = reader.bytes()?;
-        } else {
-            reader.skip(tag)?;
-        }
-    }
-    Ok(found)
+    protowire::find(message, number)
 }
 
 /// Code and message of a `Status`.

@@ -1,7 +1,7 @@
 //! Deployments: the table `deployments`.
 
 use domain::{Deployment, DeploymentId, DeploymentSource, PlanId, SeenBy, ServiceName, Time};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 
 use crate::LIST_LIMIT_MAX;
 use crate::changes::Topic;
@@ -26,13 +26,12 @@ impl Store {
     /// Deployments, newest first. Behind one that is not there nothing is listed.
     pub fn list_deployments(&self, filter: &DeploymentFilter) -> Result<Vec<Deployment>> {
         let before = filter.before.map(|id| id.to_string());
-        let mut found = self.deployments_where(
+        self.deployments_where(
             "began_wall_us >= ?1 AND (?2 IS NULL OR service = ?2)
              AND (?3 IS NULL OR (began_wall_us, id) < (SELECT began_wall_us, id FROM deployments WHERE id = ?3))",
             &[&filter.since.wall_us, &filter.service.as_ref().map(ServiceName::as_str), &before],
-        )?;
-        found.truncate(filter.limit);
-        Ok(found)
+            filter.limit,
+        )
     }
 
     /// Records a deployment, or what is known of it by now.
@@ -60,14 +59,14 @@ impl Store {
     /// The deployments that began at or after `since`, by wall clock, oldest first; of more than
     /// [`LIST_LIMIT_MAX`] the newest.
     pub fn deployments(&self, since: Time) -> Result<Vec<Deployment>> {
-        let mut found = self.deployments_where("began_wall_us >= ?1", &[&since.wall_us])?;
+        let mut found = self.deployments_where("began_wall_us >= ?1", &[&since.wall_us], LIST_LIMIT_MAX)?;
         found.reverse();
         Ok(found)
     }
 
     /// One deployment.
     pub fn deployment(&self, id: DeploymentId) -> Result<Option<Deployment>> {
-        Ok(self.deployments_where("id = ?1", &[&id.to_string()])?.pop())
+        Ok(self.deployments_where("id = ?1", &[&id.to_string()], 1)?.pop())
     }
 
     /// The last deployment of a service.
@@ -77,16 +76,25 @@ impl Store {
 
     /// The deployment that a plan made.
     pub fn deployment_of_plan(&self, plan: PlanId) -> Result<Option<Deployment>> {
-        Ok(self.deployments_where("plan_id = ?1", &[&plan.to_string()])?.pop())
+        Ok(self.deployments_where("plan_id = ?1", &[&plan.to_string()], 1)?.pop())
     }
 
-    fn deployments_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<Deployment>> {
+    /// The newest of those, at most `limit`.
+    fn deployments_where(
+        &self,
+        condition: &str,
+        values: &[&dyn ToSql],
+        limit: usize,
+    ) -> Result<Vec<Deployment>> {
+        let limit = limit.min(LIST_LIMIT_MAX);
+        let bound = values.len() + 1;
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT id, document FROM deployments WHERE {condition}
-                 ORDER BY began_wall_us DESC, id DESC LIMIT {LIST_LIMIT_MAX}"
+                 ORDER BY began_wall_us DESC, id DESC LIMIT ?{bound}"
             ))?;
-            let mut rows = statement.query(values)?;
+            let mut rows =
+                statement.query(params_from_iter(values.iter().copied().chain([&limit as &dyn ToSql])))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.push(read(row)?);

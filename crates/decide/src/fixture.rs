@@ -17,11 +17,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::infrastructure::{Limits, ThresholdOverrides, VolumeSpec};
-use domain::snapshot::{BackendState, BreakerState, ExitCause, ExitRecord, Phase, ProbeState, Usage, Window};
+use domain::snapshot::{BackendState, BreakerState, ExitCause, ExitRecord, Phase, ProbeState, Usage};
 use domain::{
     BadEvents, Burn, Bytes, Cores, Environment, FileClass, Incarnation, InstanceName, InstanceState,
     LinkName, LinkState, ObjectiveState, ResourceId, ServiceName, ServiceState, SloAlert, SloSeverity,
-    SloStatus, Snapshot, Time,
+    SloStatus, Snapshot, Time, Window,
 };
 
 /// The services: name, instances, callees, requests a second into it on each link.

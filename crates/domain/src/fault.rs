@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::FileClass;
 use crate::resource::{InstanceName, ResourceId};
 use crate::units::{Percent, duration_ms};
+use crate::volume::FileClass;
 
 /// Where stress lives (specification C11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

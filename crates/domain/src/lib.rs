@@ -33,6 +33,8 @@ pub mod strategy;
 pub mod time;
 pub mod traces;
 pub mod units;
+pub mod volume;
+pub mod window;
 
 pub use access::{AnonymousReads, Identity, Permission, Permissions, Proof, Role};
 pub use alert::{AlertPhase, AlertSource, Alerts, RuleAlert};
@@ -51,8 +53,8 @@ pub use infrastructure::{CpuLimits, Environment, Infrastructure, ServiceSpec};
 pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};
 pub use plan::{
-    Action, Actor, Attribute, AttributeValue, Captured, Effect, FileClass, Intent, Plan, PlanStatus, Signal,
-    Step, StepToken, StopManner, Undo,
+    Action, Actor, Attribute, AttributeValue, Captured, Effect, Intent, Plan, PlanStatus, Signal, Step,
+    StepToken, StopManner, Undo,
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;
@@ -64,3 +66,5 @@ pub use strategy::Strategy;
 pub use time::{Clock, Time};
 pub use traces::{TraceSource, TracedCalls, Traces};
 pub use units::{Bytes, Cores, Percent};
+pub use volume::FileClass;
+pub use window::Window;

@@ -18,20 +18,7 @@ use crate::resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceNa
 use crate::strategy::Strategy;
 use crate::time::Time;
 use crate::units::{Bytes, Cores, duration_ms};
-
-/// Kinds of files in a volume; each lives in its own declared place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileClass {
-    /// Temporary files.
-    Temporary,
-    /// Log files.
-    Logs,
-    /// Cached files.
-    Cache,
-    /// The service's own data: never removed by a repair.
-    Data,
-}
+use crate::volume::FileClass;
 
 /// How an instance is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

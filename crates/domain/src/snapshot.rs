@@ -20,6 +20,7 @@ use crate::slo::Objectives;
 use crate::time::Time;
 use crate::traces::{TracedCalls, Traces};
 use crate::units::{Bytes, Cores};
+use crate::window::Window;
 
 /// The world as it was seen at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -233,40 +234,6 @@ pub enum BreakerState {
     Open,
     /// A few requests pass, to see whether the callee is well.
     HalfOpen,
-}
-
-/// Counts and latencies over a window of complete seconds, as the caller's side sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Window {
-    /// Length of the window in seconds.
-    pub seconds: u32,
-    /// Requests (HTTP) or connections (TCP) answered or given up.
-    pub requests: u64,
-    /// Of these, failed: no connection, time-out, 5xx or 429. Requests answered by an open breaker are
-    /// not among them; see `rejected`.
-    pub errors: u64,
-    /// Of the errors, answered with 429.
-    pub throttled: u64,
-    /// Of the errors, without an answer (no connection, reset, time-out).
-    pub unanswered: u64,
-    /// Answered by an open breaker instead of the callee.
-    pub rejected: u64,
-    /// Median latency in milliseconds; `None` without requests.
-    pub p50_ms: Option<f64>,
-    /// 95th percentile of latency in milliseconds; `None` without requests.
-    pub p95_ms: Option<f64>,
-}
-
-impl Window {
-    /// Failed ÷ all, `None` without requests.
-    pub fn error_ratio(&self) -> Option<f64> {
-        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
-    }
-
-    /// Requests a second.
-    pub fn rate(&self) -> f64 {
-        if self.seconds == 0 { 0.0 } else { self.requests as f64 / f64::from(self.seconds) }
-    }
 }
 
 /// One path between two services.

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{LinkName, ServiceName};
-use crate::snapshot::Window;
 use crate::time::Time;
+use crate::window::Window;
 
 /// Where what spans say comes from.
 pub trait TraceSource: Send + Sync {

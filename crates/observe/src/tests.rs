@@ -99,7 +99,7 @@ struct Spans(AtomicU64);
 impl TraceSource for Spans {
     fn traces(&self, _: Time) -> Traces {
         let requests = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        let recent = domain::snapshot::Window { requests, ..Default::default() };
+        let recent = domain::Window { requests, ..Default::default() };
         let calls = domain::TracedCalls { recent, ..Default::default() };
         Traces { links: [(name(), calls)].into(), ..Traces::default() }
     }

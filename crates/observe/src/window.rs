@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use domain::InstanceName;
-use domain::snapshot::Window;
+use domain::Window;
 use provider::sample::{Histogram, LinkSample};
 
 /// Seconds in the window that is judged. Three, so that a single slow second alarms nobody and a fault is

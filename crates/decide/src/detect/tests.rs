@@ -8,8 +8,10 @@ mod traced;
 
 use std::time::Duration;
 
-use domain::snapshot::{ExitCause, ExitRecord, Phase, Window};
-use domain::{Bytes, Cores, FileClass, IssueKind, Percent, Reason, ResourceId, ServiceName, Severity};
+use domain::snapshot::{ExitCause, ExitRecord, Phase};
+use domain::{
+    Bytes, Cores, FileClass, IssueKind, Percent, Reason, ResourceId, ServiceName, Severity, Window,
+};
 use proptest::prelude::*;
 
 use super::severity::{Urgency, severity};

@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::snapshot::{BackendState, InstanceState, Phase, ProbeState, Window};
-use domain::{InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, ServiceName, Snapshot};
+use domain::snapshot::{BackendState, InstanceState, Phase, ProbeState};
+use domain::{
+    InstanceName, IssueKind, LinkName, LinkState, Reason, ResourceId, ServiceName, Snapshot, Window,
+};
 
 use super::Thresholds;
 

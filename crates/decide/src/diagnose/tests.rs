@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use domain::snapshot::{ExitCause, ProbeState, Window};
-use domain::{FileClass, IdSource};
+use domain::snapshot::{ExitCause, ProbeState};
+use domain::{FileClass, IdSource, Window};
 use proptest::prelude::*;
 
 mod deployment;

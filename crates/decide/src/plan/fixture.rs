@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use domain::infrastructure::{Limits, VolumeSpec};
-use domain::snapshot::{BackendState, BreakerState, Phase, ProbeState, Usage, Window};
+use domain::snapshot::{BackendState, BreakerState, Phase, ProbeState, Usage};
 use domain::{
     Action, Actor, Bytes, Capabilities, Cause, CauseClass, Cores, Enforcement, Environment, IdSource,
     Incarnation, InstanceName, InstanceState, Intent, Issue, IssueKind, LinkName, LinkState, Percent, Plan,
     PlanId, Reason, ResourceId, ServiceName, ServiceState, Severity, Signal, Snapshot, StopManner, Strategy,
-    Time,
+    Time, Window,
 };
 
 use super::check::touched;

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod cleared;
+mod context;
 #[cfg(test)]
 mod fixture;
 pub mod guard;
@@ -17,6 +18,7 @@ mod strategies;
 pub mod verify;
 
 pub use cleared::{Cleared, ClearedStep};
+pub use context::PlanContext;
 pub use guard::{
     Activity, Approval, GuardContext, Objection, Ruling, RunningPlan, Switches, failure_rate_exceeded, guard,
     storm_in,
@@ -25,7 +27,7 @@ pub use history::{History, PlanRecord};
 pub use need::Need;
 pub use order::{by_priority, told_directly};
 pub use policy::Policy;
-pub use repair::{PlanContext, Planned, Rejected, WaitReason, plan_repair};
+pub use repair::{Planned, Rejected, WaitReason, plan_repair};
 pub use request::{Refusal, Request, plan_fault, plan_operation};
 pub use steps::step;
 pub use strategies::{Draft, Unsuited};

@@ -12,17 +12,15 @@ use std::time::Duration;
 
 use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
-    Actor, Capabilities, Cause, CauseClass, InstanceName, Intent, Issue, IssueKind, OutcomeKind, Plan,
-    PlanId, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
+    Actor, Cause, CauseClass, InstanceName, Intent, Issue, IssueKind, OutcomeKind, Plan, PlanId, Reason,
+    ResourceId, ServiceName, Strategy,
 };
 
-use super::history::{History, PlanRecord};
+use super::context::PlanContext;
+use super::history::PlanRecord;
 use super::need::{Need, bad_backends, exists, overlap};
-use super::policy::Policy;
 use super::priors::{Candidate, candidates};
 use super::strategies::{Case, Draft, Unsuited, propose};
-use crate::detect::Thresholds;
-use crate::learn::rates::Rates;
 
 /// At most this many restarts for one issue (H3).
 const RESTARTS_MAX: u32 = 3;
@@ -33,27 +31,6 @@ const SCALINGS_MAX: u32 = 2;
 const STANDING_RESTART_PATIENCE: Duration = Duration::from_secs(60);
 /// From this many OOM kills within the recurrence window the standing restart counts as tried.
 const OOM_REPEATED: usize = 2;
-
-/// What planning reads beside the issue.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanContext<'a> {
-    /// What was seen.
-    pub snapshot: &'a Snapshot,
-    /// The bounds detection judged it by.
-    pub thresholds: &'a Thresholds,
-    /// What the provider can do.
-    pub capabilities: &'a Capabilities,
-    /// The remediations of late.
-    pub history: &'a History,
-    /// How often strategies healed.
-    pub rates: &'a Rates,
-    /// Times and limits.
-    pub policy: &'a Policy,
-    /// The id the plan gets.
-    pub id: PlanId,
-    /// Now.
-    pub now: Time,
-}
 
 /// What came of planning.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,8 @@
 
 mod listed;
 
-use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState, Window};
-use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot};
+use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState};
+use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot, Window};
 use maud::{Markup, html};
 
 use super::changed::drawn_from;

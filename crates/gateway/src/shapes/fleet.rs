@@ -1,9 +1,9 @@
 //! The fleet on the wire: services with their instances and links, running faults, pauses.
 
 use domain::capability::{Capabilities, Enforcement};
-use domain::snapshot::{BreakerState, Phase, Window};
+use domain::snapshot::{BreakerState, Phase};
 use domain::units::show_duration;
-use domain::{InstanceName, ServiceName, ServiceState, Snapshot, Time};
+use domain::{InstanceName, ServiceName, ServiceState, Snapshot, Time, Window};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 

@@ -11,10 +11,10 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::snapshot::{BreakerState, Phase, Window};
+use domain::snapshot::{BreakerState, Phase};
 use domain::{
     Bearing, Bytes, Deployment, Happening, HappeningKind, IssueKind, LinkName, Reason, SeenBy, ServiceName,
-    Severity, Sign, Snapshot, Time,
+    Severity, Sign, Snapshot, Time, Window,
 };
 use store::HealthRecord;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use domain::snapshot::Window as Counted;
+use domain::Window as Counted;
 use domain::traces::SeenVersion;
 use domain::{LinkName, ServiceName, Time, TraceSource, TracedCalls, Traces};
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use domain::snapshot::Window;
-use domain::{IdSource, Issue, IssueKind, Reason};
+use domain::{IdSource, Issue, IssueKind, Reason, Window};
 
 use crate::detect::{Thresholds, detect, track};
 use crate::fixture::{Fleet, Part};

@@ -1,11 +1,17 @@
 //! Which plan an issue with its cause gets, and why there is none.
 
 use domain::snapshot::ExitRecord;
-use domain::{Action, Bytes, CauseClass, Cores, Enforcement, OutcomeKind, StopManner, Undo};
+use domain::{
+    Action, Bytes, Capabilities, CauseClass, Cores, Enforcement, OutcomeKind, Snapshot, StopManner, Undo,
+};
 
 use super::super::check;
 use super::super::fixture::*;
+use super::super::history::History;
+use super::super::policy::Policy;
 use super::*;
+use crate::detect::Thresholds;
+use crate::learn::rates::Rates;
 
 mod anything;
 mod deployment;

@@ -30,8 +30,8 @@ use domain::{
 };
 
 use super::check::touched;
+use super::context::PlanContext;
 use super::need::{self, Need};
-use super::repair::PlanContext;
 use super::steps::step;
 
 /// The most instances a service may be declared with; see `Infrastructure::check`.

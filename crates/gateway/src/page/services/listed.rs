@@ -1,7 +1,7 @@
 //! The services as a list.
 
-use domain::snapshot::{ServiceState, Window};
-use domain::{ServiceName, Snapshot};
+use domain::snapshot::ServiceState;
+use domain::{ServiceName, Snapshot, Window};
 use maud::html;
 use serde_json::json;
 

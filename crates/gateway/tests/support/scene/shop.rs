@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::infrastructure::{Environment, Limits, ThresholdOverrides, VolumeSpec};
-use domain::snapshot::{
-    BackendState, BreakerState, InstanceState, LinkState, Phase, ServiceState, Usage, Window,
-};
-use domain::{Bytes, Cores, Incarnation, LinkName, ServiceName, Snapshot, Time};
+use domain::snapshot::{BackendState, BreakerState, InstanceState, LinkState, Phase, ServiceState, Usage};
+use domain::{Bytes, Cores, Incarnation, LinkName, ServiceName, Snapshot, Time, Window};
 use std::time::Duration;
 
 use super::{name, seconds};

@@ -85,8 +85,8 @@ fn an_experiment_that_runs_is_found_behind_any_number_that_do_not() {
     for seed in 1..LIST_LIMIT_DEFAULT as u64 + 5 {
         store.save_experiment(&record(seed, ExperimentStatus::Refused)).unwrap();
     }
-    assert_eq!(store.running_experiments().unwrap(), [running.clone()]);
-    assert_eq!(store.experiments_by_id(&[running.id]).unwrap(), [running.clone()]);
+    assert_eq!(store.running_experiments().unwrap(), std::slice::from_ref(&running));
+    assert_eq!(store.experiments_by_id(&[running.id]).unwrap(), std::slice::from_ref(&running));
     store.save_experiment(&ExperimentRecord { status: ExperimentStatus::Completed, ..running }).unwrap();
     assert!(store.running_experiments().unwrap().is_empty());
 }

@@ -334,10 +334,7 @@ impl Experiments {
         if objectives.is_empty() {
             return Ok(());
         }
-        for record in self.parts.store.experiments(store::LIST_LIMIT_DEFAULT, None)? {
-            if record.status != ExperimentStatus::Running {
-                continue;
-            }
+        for record in self.parts.store.running_experiments()? {
             let document = read(&record)?;
             let Some(bound) = &document.abort_when else { continue };
             if let Some(burn) = bound.broken(&objectives) {
@@ -359,10 +356,7 @@ impl Experiments {
         self.abort_where_it_burns()?;
         let in_force = self.parts.store.steps_in_force()?;
         let open = self.parts.store.entries_without_ending()?;
-        for record in self.parts.store.experiments(store::LIST_LIMIT_DEFAULT, None)? {
-            if record.status != ExperimentStatus::Running {
-                continue;
-            }
+        for record in self.parts.store.running_experiments()? {
             let document = read(&record)?;
             let lives = |entry: &store::JournalEntry| entry.token.plan == document.plan;
             if in_force.iter().chain(&open).any(lives) {

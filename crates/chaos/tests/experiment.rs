@@ -6,13 +6,14 @@ use std::time::Duration;
 use act::{Executor, Mode};
 use chaos::{ExperimentRequest, Experiments, Parts};
 use decide::plan::Policy;
-use domain::{Clock, Fault, FaultKind, Infrastructure, Severity};
+use domain::{Clock, Fault, FaultKind, IdSource, Infrastructure, Severity};
 use observe::Observer;
 use sim::{MemoryProvider, VirtualClock};
-use store::{ExperimentStatus, Store};
+use store::{ExperimentRecord, ExperimentStatus, Store};
 
 struct Lab {
     store: Store,
+    executor: Arc<Executor>,
     experiments: Experiments,
 }
 
@@ -26,16 +27,17 @@ impl Lab {
         let provider = Arc::new(MemoryProvider::new(shop, clock.clone(), 7));
         clock.wait(Duration::from_secs(40));
         let store = Store::in_memory().unwrap();
+        let executor = Arc::new(Executor::new(store.clone(), provider.clone(), clock.clone()));
         let parts = Parts {
             store: store.clone(),
-            observer: Arc::new(Observer::new(provider.clone())),
-            executor: Arc::new(Executor::new(store.clone(), provider, clock.clone())),
+            observer: Arc::new(Observer::new(provider)),
+            executor: executor.clone(),
             clock,
             policy,
             mode: Mode::Live,
             seed: 7,
         };
-        Self { store, experiments: Experiments::new(parts) }
+        Self { store, executor, experiments: Experiments::new(parts) }
     }
 }
 
@@ -56,7 +58,7 @@ fn pause() -> ExperimentRequest {
 
 #[test]
 fn an_experiment_that_was_ended_before_it_began_disturbs_nothing() {
-    let Lab { store, experiments } = Lab::new();
+    let Lab { store, experiments, .. } = Lab::new();
     let admitted = experiments.admit(&pause()).unwrap();
     let id = admitted.experiment;
     experiments.end(id, ExperimentStatus::Aborted).unwrap();
@@ -70,7 +72,7 @@ fn an_experiment_that_was_ended_before_it_began_disturbs_nothing() {
 
 #[test]
 fn an_experiment_in_force_is_ended_once_and_stays_ended() {
-    let Lab { store, experiments } = Lab::new();
+    let Lab { store, experiments, .. } = Lab::new();
     let injected = experiments.inject(&pause()).unwrap();
     assert_eq!(experiments.running().unwrap().len(), 1);
     experiments.end(injected.experiment, ExperimentStatus::Aborted).unwrap();
@@ -82,11 +84,33 @@ fn an_experiment_in_force_is_ended_once_and_stays_ended() {
 
 #[test]
 fn an_experiment_that_was_refused_is_ended_without_an_error_and_stays_refused() {
-    let Lab { store, experiments } = Lab::new();
+    let Lab { store, experiments, .. } = Lab::new();
     let bound = domain::BurnBound { objective: "nobody's".to_owned(), burn_rate: 2.0 };
     experiments.inject(&ExperimentRequest { abort_when: Some(bound), ..pause() }).unwrap_err();
     let refused = store.experiments(1, None).unwrap().remove(0);
     assert_eq!(refused.status, ExperimentStatus::Refused);
     experiments.end(refused.id, ExperimentStatus::Aborted).unwrap();
     assert_eq!(store.experiment(refused.id).unwrap().unwrap(), refused);
+}
+
+#[test]
+fn an_experiment_whose_faults_are_out_is_closed_however_many_were_refused_since() {
+    let Lab { store, executor, experiments } = Lab::new();
+    let injected = experiments.inject(&pause()).unwrap();
+    let running = store.experiment(injected.experiment).unwrap().unwrap();
+    let mut ids = IdSource::seeded(11);
+    for _ in 0..store::LIST_LIMIT_DEFAULT + 5 {
+        let later = running.created_at.plus(Duration::from_secs(1));
+        let refused = ExperimentRecord {
+            id: ids.next(later),
+            status: ExperimentStatus::Refused,
+            created_at: later,
+            ..running.clone()
+        };
+        store.save_experiment(&refused).unwrap();
+    }
+    executor.undo_plan(injected.plan, "its time is over").unwrap();
+    experiments.settle().unwrap();
+    let record = store.experiment(injected.experiment).unwrap().unwrap();
+    assert_eq!(record.status, ExperimentStatus::Completed, "{}", record.document);
 }

@@ -13,7 +13,7 @@ use decide::plan::{
 };
 use domain::{Cause, Intent, Issue, IssueId, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
 use observe::Sighting;
-use store::{IssueFilter, PlanRecord, Verdict, diagnosis_key};
+use store::{PlanRecord, Verdict, diagnosis_key};
 
 use crate::healer::{Healer, Seen};
 use crate::notice::{Notice, NoticeKind};
@@ -119,11 +119,18 @@ impl Healer {
         Ok(closed)
     }
 
-    /// The closed issues the store still knows, for a control plane that just began.
+    /// The issues that closed last, and the closed ones for which a plan is still there, for a control plane that just
+    /// began.
     fn closed_before(&self) -> store::Result<Vec<Issue>> {
-        let filter = IssueFilter { limit: store::LIST_LIMIT_MAX, ..IssueFilter::default() };
-        let mut issues = self.parts.store.issues(&filter)?;
-        issues.retain(|issue| issue.closed_at.is_some());
+        let store = &self.parts.store;
+        let mut issues = store.issues_closed_last()?;
+        let issue_of = |record: &PlanRecord| match record.plan.intent {
+            Intent::Remediation { issue, .. } => Some(issue),
+            _ => None,
+        };
+        let mut planned: Vec<IssueId> = store.unfinished_plans()?.iter().filter_map(issue_of).collect();
+        planned.retain(|id| issues.iter().all(|issue| issue.id != *id));
+        issues.extend(store.issues_by_id(&planned)?.into_iter().filter(|issue| issue.closed_at.is_some()));
         Ok(issues)
     }
 

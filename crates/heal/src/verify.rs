@@ -12,7 +12,7 @@ use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
 use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Signal, Time};
 use observe::Sighting;
-use store::{PlanFilter, PlanPurpose, PlanRecord, Timer, TimerKind};
+use store::{PlanPurpose, PlanRecord, Timer, TimerKind};
 
 use crate::healer::{Healer, Learning};
 use crate::lesson::RATES;
@@ -284,12 +284,7 @@ impl Healer {
     ///
     /// The store's.
     pub fn conclude_left_over(&self) -> Result<(), TurnError> {
-        let filter = PlanFilter {
-            limit: store::LIST_LIMIT_MAX,
-            only: Some(PlanPurpose::Remediation),
-            ..PlanFilter::default()
-        };
-        for record in self.parts.store.plans(&filter)? {
+        for record in self.parts.store.plans_without_outcome()? {
             self.conclude_dead(record)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use decide::plan::Policy;
 use decide::plan::policy::{Ladder, Rung};
 use domain::fault::FaultKind;
-use domain::{Fault, OutcomeKind, Plan, PlanStatus, ResourceId, StepToken};
+use domain::{Fault, IdSource, Issue, OutcomeKind, Plan, PlanStatus, ResourceId, StepToken};
 use heal::NoticeKind;
 use provider::Change;
 use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
@@ -360,4 +360,35 @@ fn the_hold_window_of_a_repair_goes_on_after_the_control_plane_died() {
     assert_eq!(outcome.verified_at.unwrap().plus(hold).boot_us, end.boot_us, "since it passed first");
     assert!(outcome.decided_at.since(end) < Duration::from_secs(1));
     assert!(lab.store.timers().unwrap().is_empty());
+}
+
+#[test]
+fn what_waits_for_an_issue_that_is_over_is_withdrawn_by_the_next_control_plane_too() {
+    let mut lab = Lab::shop(Policy { ladder: Ladder::auto(), ..Policy::default() });
+    lab.inject(&pause("cart-1", 15)).unwrap();
+    turns(&lab, 10);
+    let waiting = repairs(&lab).remove(0);
+    assert_eq!(waiting.status, PlanStatus::AwaitingApproval);
+    let issue = lab.store.open_issues().unwrap().remove(0);
+    let deadline = lab.now().plus(Duration::from_secs(120));
+    while !lab.store.open_issues().unwrap().is_empty() {
+        assert!(!lab.now().reached(deadline), "it does not close");
+        lab.turn();
+    }
+    let now = lab.now();
+    let mut ids = IdSource::seeded(11);
+    let newer = |_| Issue {
+        id: ids.next(now),
+        resource: ResourceId::Instance("orders-0".parse().unwrap()),
+        detected_at: now,
+        closed_at: Some(now.plus(Duration::from_secs(1))),
+        ..issue.clone()
+    };
+    let newer: Vec<Issue> = (0..store::LIST_LIMIT_MAX).map(newer).collect();
+    lab.store.save_issues(&newer.iter().collect::<Vec<_>>()).unwrap();
+    lab.crash();
+    turns(&lab, 180);
+    let withdrawn = lab.store.plan(waiting.plan.id).unwrap().unwrap();
+    assert_eq!(withdrawn.status, PlanStatus::Refused, "{withdrawn:?}");
+    assert_eq!(withdrawn.error.as_deref(), Some("the issue is over"));
 }

@@ -133,11 +133,23 @@ impl Client {
 
     /// Reads; with the token, since reading may need one too.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.answer(path, self.asked(path))
+    }
+
+    /// Reads a page of a list; with the path of the next one, where there is one.
+    pub fn page(&self, path: &str) -> Result<(Vec<serde_json::Value>, Option<String>), ClientError> {
+        let sent = self.asked(path);
+        let link = sent.as_ref().ok().and_then(|response| response.headers().get("link"));
+        let next = link.and_then(|link| next_page(link.to_str().ok()?));
+        Ok((self.answer(path, sent)?, next))
+    }
+
+    fn asked(&self, path: &str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let mut request = self.agent.get(format!("{}{path}", self.address));
         if !self.token.is_empty() {
             request = request.header("Authorization", format!("Bearer {}", self.token));
         }
-        self.answer(path, request.call())
+        request.call()
     }
 
     /// Reads what is no JSON.
@@ -222,4 +234,10 @@ impl Client {
             listed: problem["listed_at"].as_str().and_then(Listed::at),
         })
     }
+}
+
+/// The path of the next page, as a `Link` header of a control plane has it.
+fn next_page(link: &str) -> Option<String> {
+    let path = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+    path.starts_with('/').then(|| path.to_owned())
 }

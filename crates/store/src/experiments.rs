@@ -8,7 +8,7 @@ use crate::LIST_LIMIT_MAX;
 use crate::changes::Topic;
 use crate::error::Result;
 use crate::plans::{column, pair};
-use crate::store::{Purpose, Store, from_name};
+use crate::store::{Purpose, Store, from_name, to_json};
 
 /// Where an experiment is in its life (specification §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,17 @@ impl Store {
         self.experiments_where("?1 IS NULL OR id < ?1", &[&before], limit.min(LIST_LIMIT_MAX))
     }
 
+    /// Every experiment that runs, newest first.
+    pub fn running_experiments(&self) -> Result<Vec<ExperimentRecord>> {
+        self.experiments_where("status = 'running'", &[], usize::MAX)
+    }
+
+    /// Those of these experiments that there are, newest first, in one read.
+    pub fn experiments_by_id(&self, ids: &[ExperimentId]) -> Result<Vec<ExperimentRecord>> {
+        let ids: Vec<String> = ids.iter().map(ExperimentId::to_string).collect();
+        self.experiments_where("id IN (SELECT value FROM json_each(?1))", &[&to_json(&ids)?], usize::MAX)
+    }
+
     fn experiments_where(
         &self,
         condition: &str,
@@ -105,6 +116,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ExperimentRecord>> {
         self.read(|connection| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT id, status, document, created_boot_us, created_wall_us FROM experiments
                  WHERE {condition} ORDER BY id DESC LIMIT {limit}"
@@ -124,5 +136,20 @@ impl Store {
             }
             Ok(found)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_is_found_by_its_own_index() {
+        let store = Store::in_memory().unwrap();
+        let select =
+            "EXPLAIN QUERY PLAN SELECT id FROM experiments WHERE status = 'running' ORDER BY id DESC";
+        let way: String =
+            store.read(|connection| Ok(connection.query_row(select, [], |row| row.get(3))?)).unwrap();
+        assert!(way.contains("INDEX experiments_running"), "{way}");
     }
 }

@@ -77,7 +77,7 @@ pub use events::{EVENTS_MAX, Posted};
 pub use experiments::{ExperimentRecord, ExperimentStatus};
 pub use health::HealthRecord;
 pub use idempotency::{Claim, KEY_BODY_MAX, KEY_KEPT, KEYS_MAX, KeptAnswer};
-pub use issues::IssueFilter;
+pub use issues::{IssueFilter, IssueState};
 pub use journal::{Ended, Ending, EntryState, Found, JournalEntry};
 pub use objectives::{EndedRemediation, ObjectiveRecord, ObjectiveSave};
 pub use plans::{PlanFilter, PlanPurpose, PlanRecord};

@@ -1,5 +1,6 @@
 //! Plans of every purpose: the table `plans`, shown as `self_healing_remediations` where they repair.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,17 +188,31 @@ impl Store {
     }
 
     /// The plans of a purpose that were made by the end of a range of the wall clock and not over before it, newest
-    /// first, at most [`LIST_LIMIT_MAX`].
+    /// first: all that are not over now, and of the others the newest [`LIST_LIMIT_MAX`].
     pub fn plans_within(&self, purpose: PlanPurpose, from: Time, to: Time) -> Result<Vec<PlanRecord>> {
-        self.plans_where(
+        // Read first: what ends between the two is in both, never in none.
+        let mut lasting = self.unfinished_plans()?;
+        lasting.retain(|it| PlanPurpose::of(&it.plan) == purpose && it.completed_at.is_none());
+        lasting.retain(|it| it.plan.created_at.wall_us <= to.wall_us);
+        let mut found = self.plans_where(
             &format!(
-                "created_at <= ?3 AND id IN (
-                     SELECT id FROM plans WHERE purpose = ?1 AND completed_wall_us >= ?2
-                     UNION ALL SELECT id FROM plans WHERE purpose = ?1 AND completed_wall_us IS NULL)
+                "created_at <= ?3 AND id IN (SELECT id FROM plans WHERE purpose = ?1 AND completed_wall_us >= ?2)
                  ORDER BY id DESC LIMIT {LIST_LIMIT_MAX}"
             ),
             &[&purpose.name(), &from.wall_us, &to.rfc3339()],
-        )
+        )?;
+        found.extend(lasting);
+        found.sort_by_key(|record| Reverse(record.plan.id));
+        found.dedup_by_key(|record| record.plan.id);
+        Ok(found)
+    }
+
+    /// The repairs that began, are over and have no verdict, newest first: owed by a control plane that died.
+    pub fn plans_without_outcome(&self) -> Result<Vec<PlanRecord>> {
+        let owed = "purpose = 'remediation' AND outcome_kind IS NULL AND started_boot_us IS NOT NULL";
+        let mut found = self.all_plans_where(owed, &[])?;
+        found.retain(|record| record.status.is_final());
+        Ok(found)
     }
 
     /// The plans of a purpose that got their slot within `window` before `now`, by the boot clock, newest first,
@@ -241,7 +256,7 @@ impl Store {
     /// Without a limit the order is made here: the engine would copy whole documents to sort them.
     fn all_plans_where(&self, condition: &str, values: &[&dyn ToSql]) -> Result<Vec<PlanRecord>> {
         let mut found = self.plans_where(condition, values)?;
-        found.sort_unstable_by_key(|record| std::cmp::Reverse(record.plan.id));
+        found.sort_unstable_by_key(|record| Reverse(record.plan.id));
         Ok(found)
     }
 

@@ -8,8 +8,8 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 11] =
-    [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS, REMOVAL];
+pub(crate) const SCRIPTS: [&str; 12] =
+    [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS, REMOVAL, NOT_OVER];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -346,6 +346,13 @@ CREATE INDEX plans_of_experiment ON plans (CAST(CASE WHEN json_valid(document)
 CREATE INDEX experiments_created ON experiments (created_wall_us);
 CREATE INDEX timers_of_plan ON timers (plan);
 CREATE INDEX cmdb_items_gone ON cmdb_items (gone_wall_us) WHERE gone_wall_us IS NOT NULL;
+";
+
+/// Indexes of the few that are not over: experiments that run, and repairs that still have to get a verdict.
+const NOT_OVER: &str = "
+CREATE INDEX experiments_running ON experiments (id) WHERE status = 'running';
+CREATE INDEX plans_without_outcome ON plans (id)
+    WHERE purpose = 'remediation' AND outcome_kind IS NULL AND started_boot_us IS NOT NULL;
 ";
 
 /// The experiment of a plan `p`, as `plans_of_experiment` has it.

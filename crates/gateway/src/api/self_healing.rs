@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use domain::{Issue, IssueKind, Permission, PlanId, PlanStatus, ResourceId, Severity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::{IssueFilter, PlanFilter, PlanPurpose, PlanRecord};
+use store::{IssueFilter, IssueState, PlanFilter, PlanPurpose, PlanRecord};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names, planned};
 use crate::auditing::about;
@@ -58,6 +58,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .query([
                 Parameter::limit(LIMIT_MAX, PAGE),
                 Parameter::id("before", "Only older ones than this issue; the Link header has it"),
+                Parameter::choice(
+                    "state",
+                    IssueState::ALL.map(IssueState::name),
+                    "Only open issues, or only those that are over; both where it is left out",
+                ),
                 Parameter::choice("type", IssueKind::ALL.map(IssueKind::name), "Only issues of this type"),
                 Parameter::choice("severity", SEVERITIES.map(Severity::name), "Only issues of this severity"),
                 Parameter::form(
@@ -246,6 +251,7 @@ pub(crate) fn issues(asked: &Asked<'_>) -> Answer {
     let filter = IssueFilter {
         limit: limit + 1,
         before: query.read("before", |text| text.parse().ok(), || "the id of an issue".to_owned())?,
+        state: query.read("state", issue_state, issue_states)?,
         kind: query.read("type", kind, kinds)?,
         severity: query.read("severity", severity, severities)?,
         resource: query.read("resource", resource, || "a resource, such as instance/cart-0".to_owned())?,
@@ -372,6 +378,10 @@ pub(crate) fn kinds() -> String {
     names(IssueKind::ALL, IssueKind::name)
 }
 
+pub(crate) fn issue_states() -> String {
+    names(IssueState::ALL, IssueState::name)
+}
+
 pub(crate) fn severities() -> String {
     names(SEVERITIES, Severity::name)
 }
@@ -382,6 +392,10 @@ pub(crate) fn statuses() -> String {
 
 pub(crate) fn kind(text: &str) -> Option<IssueKind> {
     IssueKind::ALL.into_iter().find(|kind| kind.name() == text)
+}
+
+pub(crate) fn issue_state(text: &str) -> Option<IssueState> {
+    IssueState::ALL.into_iter().find(|state| state.name() == text)
 }
 
 pub(crate) fn severity(text: &str) -> Option<Severity> {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_graphql::connection::Connection;
 use async_graphql::{Context, ID, InputObject, Object};
 use domain::{Permission, ResourceId};
-use store::{IssueFilter, PlanFilter, PlanPurpose};
+use store::{IssueFilter, PlanFilter};
 
 use super::operation::Operation;
 use super::page::{Page, cost};
 use super::permission::Needs;
-use super::scalars::{DateTime, IssueType, RemediationStatus, Severity};
+use super::scalars::{DateTime, IssueState, IssueType, RemediationPurpose, RemediationStatus, Severity};
 use super::types::automation::AutomaticRepair;
 use super::types::change::Change;
 use super::types::compute::{Compute, ComputeFilter};
@@ -33,6 +33,8 @@ const HISTORY: Duration = Duration::from_secs(90 * 86_400);
 /// Which issues to list; what is left out finds all.
 #[derive(InputObject, Default)]
 pub(super) struct IssuesFilter {
+    /// Only open ones, or only those that are over.
+    state: Option<IssueState>,
     /// Only of this type.
     r#type: Option<IssueType>,
     /// Only of this severity.
@@ -43,9 +45,11 @@ pub(super) struct IssuesFilter {
     since: Option<DateTime>,
 }
 
-/// Which remediations to list; what is left out finds all.
+/// Which remediations to list; what is left out finds all, but for `purpose`.
 #[derive(InputObject, Default)]
 pub(super) struct RemediationsFilter {
+    /// Only plans for this; repairs where it is left out.
+    purpose: Option<RemediationPurpose>,
     /// Only in this state.
     status: Option<RemediationStatus>,
     /// Only those that touch this resource, such as `instance/cart-0`.
@@ -181,6 +185,7 @@ impl Query {
         let filter = IssueFilter {
             limit: page.rows(),
             before: page.after()?,
+            state: filter.state.map(Into::into),
             kind: filter.r#type.map(Into::into),
             severity: filter.severity.map(Into::into),
             resource: resource(filter.resource)?,
@@ -198,7 +203,7 @@ impl Query {
         Ok(Family::of(store, store.issue(id)?.into_iter().collect()).1.pop())
     }
 
-    /// Repairs, newest first.
+    /// Repairs, newest first; other plans where `purpose` of the filter says so.
     #[graphql(guard = "Needs(Permission::StateRead)", complexity = "cost(first, child_complexity)")]
     async fn remediations(
         &self,
@@ -216,7 +221,7 @@ impl Query {
             status: filter.status.map(Into::into),
             resource: resource(filter.resource)?,
             since: filter.since.map(|since| since.0),
-            only: Some(PlanPurpose::Remediation),
+            only: filter.purpose.unwrap_or_default().only(),
         };
         let rows = Remediation::all(store, store.plans(&filter)?);
         Ok(page.of(rows, |row| (row.record.plan.id.to_string(), row)))

@@ -2,6 +2,7 @@
 
 use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use domain::{PlanStatus, Time};
+use store::PlanPurpose;
 
 /// A time, as RFC 3339 has it: `2026-11-21T03:00:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,16 @@ pub(super) enum IssueType {
     Alert,
 }
 
+/// Whether an issue is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "store::IssueState")]
+pub(super) enum IssueState {
+    /// It was not seen to be well yet.
+    Open,
+    /// It is over.
+    Closed,
+}
+
 /// Where the process of an instance is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::snapshot::Phase")]
@@ -140,6 +151,35 @@ impl From<RemediationStatus> for PlanStatus {
             RemediationStatus::Failed => Self::Failed,
             RemediationStatus::RolledBack => Self::RolledBack,
             RemediationStatus::Refused => Self::Refused,
+        }
+    }
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Enum)]
+pub(super) enum RemediationPurpose {
+    /// It repairs an issue.
+    #[default]
+    Remediation,
+    /// Somebody asked for it.
+    Operation,
+    /// It disturbs on purpose.
+    Experiment,
+    /// It takes back a measure.
+    Lift,
+    /// Whatever it is for.
+    Any,
+}
+
+impl RemediationPurpose {
+    /// The only purpose that is meant; `None` for all.
+    pub(super) fn only(self) -> Option<PlanPurpose> {
+        match self {
+            Self::Remediation => Some(PlanPurpose::Remediation),
+            Self::Operation => Some(PlanPurpose::Operation),
+            Self::Experiment => Some(PlanPurpose::Experiment),
+            Self::Lift => Some(PlanPurpose::Lift),
+            Self::Any => None,
         }
     }
 }

@@ -16,8 +16,8 @@ mod traces;
 use std::collections::{BTreeMap, BTreeSet};
 
 use decide::correlate::{Correlation, Graph, Question, Span, correlate};
-use domain::{Happening, HappeningKind, Lane, ServiceName, Time};
-use store::PlanPurpose;
+use domain::{Happening, HappeningKind, Intent, Lane, ServiceName, Time};
+use store::{PlanPurpose, PlanRecord};
 
 use crate::problem::Problem;
 use crate::serve::App;
@@ -52,12 +52,13 @@ pub(crate) fn gather(
     }
     if wants(Lane::Faults) {
         let plans = app.store.plans_within(PlanPurpose::Experiment, time(span.from_us - FAULT_US), to)?;
-        let experiments: BTreeMap<_, _> = app
-            .store
-            .experiments(store::LIST_LIMIT_MAX, None)?
-            .into_iter()
-            .map(|record| (record.id, record))
-            .collect();
+        let of = |record: &PlanRecord| match record.plan.intent {
+            Intent::Experiment { experiment } => Some(experiment),
+            _ => None,
+        };
+        let named: Vec<_> = plans.iter().filter_map(of).collect();
+        let experiments = app.store.experiments_by_id(&named)?;
+        let experiments: BTreeMap<_, _> = experiments.into_iter().map(|record| (record.id, record)).collect();
         found.extend(plans.iter().filter_map(|record| records::of_fault(record, &experiments)));
     }
     if wants(Lane::Deployments) {

@@ -4,7 +4,7 @@ use decide::correlate::Span;
 use domain::{Bytes, Issue, IssueId, IssueKind, Lane, PlanStatus, ServiceName, Time};
 use maud::{Markup, html};
 use serde_json::json;
-use store::{IssueFilter, JournalEntry, PlanRecord};
+use store::{IssueFilter, IssueState, JournalEntry, PlanRecord};
 
 use super::history;
 use super::list::{Column, Filter, List, Listed, Source, within};
@@ -48,7 +48,9 @@ pub(super) fn list(app: &App, view: &View, query: &Query) -> Result<Page, Proble
 
 /// The issues that the address chooses.
 pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<Listed<'a, Issue>, Problem> {
+    let state = query.read("state", api::issue_state, api::issue_states)?;
     let filter = IssueFilter {
+        state,
         kind: query.read("type", api::kind, api::kinds)?,
         severity: query.read("severity", api::severity, api::severities)?,
         resource: query.read(
@@ -59,8 +61,8 @@ pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<
         since: within::since(query, view.stamp.now)?,
         ..Default::default()
     };
-    // What is open is few and known; among all that is stored it may lie far back.
-    let source = if query.text("state") == Some("open") {
+    // What is open is few and known.
+    let source = if state == Some(IssueState::Open) {
         let mut open = view.issues.clone();
         open.retain(|issue| passes(&filter, issue));
         Source::Whole(open)
@@ -71,8 +73,7 @@ pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<
         }))
     };
     let filters = vec![
-        Filter::choice("state", "State", ["open", "closed"].map(|state| (state, state)))
-            .keeping(|issue: &Issue, state| state_of(issue) == state),
+        Filter::choice("state", "State", IssueState::ALL.map(|state| (state.name(), state.name()))),
         Filter::choice("type", "Type", IssueKind::ALL.map(|kind| (kind.name(), plan::words(kind.name())))),
         Filter::choice(
             "severity",
@@ -103,10 +104,6 @@ fn passes(filter: &IssueFilter, issue: &Issue) -> bool {
         && filter.severity.is_none_or(|severity| issue.severity == severity)
         && filter.resource.as_ref().is_none_or(|resource| issue.resource == *resource)
         && filter.since.is_none_or(|since| issue.detected_at.wall_us >= since.wall_us)
-}
-
-fn state_of(issue: &Issue) -> &'static str {
-    if issue.closed_at.is_some() { "closed" } else { "open" }
 }
 
 fn columns<'a>(view: &'a View) -> Vec<Column<'a, Issue>> {
@@ -149,7 +146,7 @@ fn columns<'a>(view: &'a View) -> Vec<Column<'a, Issue>> {
             .class("number")
             .shown(move |issue| view.stamp.ago(issue.detected_at))
             .sorted(),
-        Column::unseen("state", |issue: &Issue| json!(state_of(issue))),
+        Column::unseen("state", |issue: &Issue| json!(IssueState::of(issue).name())),
         Column::unseen("reason", |issue: &Issue| json!(issue.reason.name())),
         Column::unseen("closed_at", |issue: &Issue| json!(issue.closed_at.map(Time::rfc3339))),
         Column::unseen("recurrences", |issue: &Issue| json!(issue.recurrences)),

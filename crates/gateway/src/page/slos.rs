@@ -9,7 +9,6 @@ use domain::{Deployment, IssueKind, SloStatus, Snapshot};
 use maud::{Markup, html};
 use observe::objectives::{Detail, Objectives};
 use slo::{Forecast, Metric, Objective};
-use store::IssueFilter;
 
 use super::figures::of_share;
 use super::history;
@@ -382,7 +381,8 @@ fn burns(detail: &Detail) -> Markup {
 /// about no service of the fleet.
 fn issues(app: &App, view: &View, detail: &Detail, window: i64) -> Result<Markup, Problem> {
     let since = api::back(view.stamp.now, window * 60);
-    let mut rows = app.store.issues(&IssueFilter { since: Some(since), ..IssueFilter::default() })?;
+    let mut rows = app.store.issues_within(since, view.stamp.now)?;
+    let at_least = if rows.len() < store::LIST_LIMIT_MAX { "" } else { "at least " };
     let service = &detail.objective.service;
     let known = of_the_fleet(view, detail);
     rows.retain(|issue| {
@@ -390,12 +390,14 @@ fn issues(app: &App, view: &View, detail: &Detail, window: i64) -> Result<Markup
             && (!known || issue.resource.service().is_some_and(|name| name.as_str() == service))
     });
     let all = rows.len();
+    // What still burns it comes first.
+    rows.sort_by_key(|issue| issue.closed_at.is_some());
     rows.truncate(ISSUES);
     Ok(html! {
         h2 { "What was wrong meanwhile" @if all > 0 { a class="more" href="/issues" { "All issues" } } }
         @if rows.is_empty() { p class="empty" { "No issue was found in this time." } }
         @else { (history::issues(view, &rows)) }
-        @if all > rows.len() { p class="empty" { (all - rows.len()) " more before these." } }
+        @if all > rows.len() { p class="empty" { (at_least) (all - rows.len()) " more." } }
     })
 }
 

@@ -14,6 +14,7 @@ mod exit;
 mod here;
 mod infra;
 mod manual;
+mod not_over;
 mod operate;
 mod password;
 mod purge;
@@ -134,6 +135,9 @@ pub(crate) enum Command {
     Status(Output),
     /// What is wrong, or was.
     Issues {
+        /// Only those that are open, or only those that are over; both where it is left out.
+        #[arg(long)]
+        state: Option<show::State>,
         /// At most this many, newest first.
         #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
         limit: u32,
@@ -426,7 +430,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Up(args) => operate::up(&global, &args),
         Command::Down => operate::down(&global),
         Command::Status(output) => show::status(&global, output),
-        Command::Issues { limit, output } => show::issues(&global, limit, output),
+        Command::Issues { state, limit, output } => show::issues(&global, state, limit, output),
         Command::Heal { issue, dry_run, output } => operate::heal(&global, issue, dry_run, output),
         Command::Deploy(args) => deploy::run(&global, &args),
         Command::Infra(command) => infra::run(&global, &command),

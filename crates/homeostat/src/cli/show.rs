@@ -7,15 +7,37 @@ use domain::{Capabilities, Enforcement, ServiceName};
 use serde_json::Value;
 
 use super::config::print;
+use super::not_over::{Beyond, Found, open_issues, plans_that_wait};
 use super::{Exit, Failure, Global, Output};
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
+
+/// Rows of a list that `status` shows; how many more there are is said.
+const SHOWN: usize = 100;
+
+/// Whether an issue is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum State {
+    /// Not over.
+    Open,
+    /// Over.
+    Closed,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
 
 /// What runs, and how it is.
 pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let client = global.client()?;
     let services: Vec<Value> = client.get("/api/v3/self-healing/services")?;
     let health: Value = client.get("/api/v3/self-healing/health-score")?;
-    let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
+    let open = open_issues(&client)?;
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
     let plans = plans_that_wait(&client)?;
@@ -29,11 +51,12 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
         Ok(health) => health["troubles"].as_array().cloned().unwrap_or_default(),
         Err(_) => Vec::new(),
     };
-    let open: Vec<&Value> = issues.iter().filter(|issue| issue["closed_at"].is_null()).collect();
     if output.json {
         let whole = serde_json::json!({
-            "address": client.address(), "health": health, "services": services, "issues": open,
-            "faults": faults, "awaiting_approval": plans, "telemetry": telemetry, "troubles": troubles,
+            "address": client.address(), "health": health, "services": services, "issues": open.rows,
+            "faults": faults, "awaiting_approval": plans.rows,
+            "more": { "issues": open.beyond != Beyond::Nothing, "awaiting_approval": plans.beyond != Beyond::Nothing },
+            "telemetry": telemetry, "troubles": troubles,
             "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
         print(&format!("{whole:#}\n"))?;
@@ -47,7 +70,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
     let troubles: Vec<&Value> = troubles.iter().collect();
     section(&mut text, "needs a look", &troubles, |trouble| trouble.as_str().unwrap_or_default().to_owned());
-    section(&mut text, "open issues", &open, |issue| {
+    part(&mut text, "open issues", (&open, "homeostat issues --state open"), |issue| {
         format!(
             "{} {} {}: {}",
             of(issue, "id"),
@@ -60,26 +83,12 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     section(&mut text, "faults we injected", &faults, |fault| {
         format!("{} until {}", of(fault, "description"), of(fault, "until"))
     });
-    let plans: Vec<&Value> = plans.iter().collect();
-    section(&mut text, "plans that wait for you", &plans, |plan| {
+    let approvals = format!("{}/approvals", client.address());
+    part(&mut text, "plans that wait for you", (&plans, &approvals), |plan| {
         format!("{}  {}", of(plan, "id"), of(plan, "description"))
     });
     print(&text)?;
     Ok(Exit::Done)
-}
-
-/// Plans that wait for a person, whatever they are for.
-fn plans_that_wait(client: &Client) -> Result<Vec<Value>, ClientError> {
-    const WAITING: &str = "/api/v3/self-healing/remediations?status=awaiting_approval";
-    match client.get(&format!("{WAITING}&purpose=any")) {
-        // A server of before this binary, as between the two steps of an upgrade, knows no purposes and lists what it knows.
-        Err(ClientError::Refused { code, field: Some(field), .. })
-            if code == "invalid_field" && field == "purpose" =>
-        {
-            client.get(WAITING)
-        }
-        answer => answer,
-    }
 }
 
 /// What holds the services to their limits.
@@ -108,35 +117,47 @@ fn trouble_line(telemetry: &Value) -> String {
     trouble.map_or(String::new(), |why| format!("telemetry: old spans and logs are not moved: {why}\n"))
 }
 
-/// Issues, newest first.
-pub(super) fn issues(global: &Global, limit: u32, output: Output) -> Result<Exit, Failure> {
+/// Issues, newest first; only those in this state where one is given.
+pub(super) fn issues(
+    global: &Global,
+    state: Option<State>,
+    limit: u32,
+    output: Output,
+) -> Result<Exit, Failure> {
     let client = global.client()?;
-    let issues: Vec<Value> = client.get(&format!("/api/v3/self-healing/issues?limit={limit}"))?;
+    let mut path = format!("/api/v3/self-healing/issues?limit={limit}");
+    if let Some(state) = state {
+        path.push_str(&format!("&state={}", state.name()));
+    }
+    let (issues, older) = client.page(&path).map_err(|error| error.by_option(&[("state", "--state")]))?;
     if output.json {
         print(&format!("{:#}\n", Value::Array(issues)))?;
-        return Ok(Exit::Done);
+    } else if issues.is_empty() {
+        let none =
+            state.map_or("no issues so far".to_owned(), |state| format!("no issue is {}", state.name()));
+        provider::say!("{none}");
+    } else {
+        let rows: Vec<Vec<String>> = issues.iter().map(issue_row).collect();
+        print(&table(&["ID", "DETECTED", "STATE", "SEVERITY", "TYPE", "RESOURCE", "WHAT"], &rows))?;
     }
-    let rows: Vec<Vec<String>> = issues
-        .iter()
-        .map(|issue| {
-            let state = if issue["closed_at"].is_null() { "open" } else { "closed" };
-            vec![
-                of(issue, "id").to_owned(),
-                of(issue, "detected_at").to_owned(),
-                state.to_owned(),
-                of(issue, "severity").to_owned(),
-                of(issue, "type").to_owned(),
-                of(issue, "resource").to_owned(),
-                of(issue, "description").to_owned(),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        provider::say!("no issues so far");
-        return Ok(Exit::Done);
+    if older.is_some() {
+        provider::say!("there are older ones; --limit says how many are listed");
     }
-    print(&table(&["ID", "DETECTED", "STATE", "SEVERITY", "TYPE", "RESOURCE", "WHAT"], &rows))?;
     Ok(Exit::Done)
+}
+
+fn issue_row(issue: &Value) -> Vec<String> {
+    let state = if issue["closed_at"].is_null() { State::Open } else { State::Closed };
+    let of = |field: &str| of(issue, field).to_owned();
+    vec![
+        of("id"),
+        of("detected_at"),
+        state.name().to_owned(),
+        of("severity"),
+        of("type"),
+        of("resource"),
+        of("description"),
+    ]
 }
 
 /// The captured output of a service.
@@ -223,6 +244,21 @@ fn section(text: &mut String, title: &str, items: &[&Value], line: impl Fn(&Valu
     }
 }
 
+/// A list with at most [`SHOWN`] of its rows, and where the others are.
+fn part(text: &mut String, title: &str, (found, others): (&Found, &str), line: impl Fn(&Value) -> String) {
+    let rest = found.rest(SHOWN, others);
+    if found.rows.is_empty() && rest.is_none() {
+        return;
+    }
+    text.push_str(&format!("\n{title}\n"));
+    for row in found.rows.iter().take(SHOWN) {
+        text.push_str(&format!("  {}\n", line(row)));
+    }
+    if let Some(rest) = rest {
+        text.push_str(&format!("  {rest}\n"));
+    }
+}
+
 pub(super) fn of<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("-")
 }
@@ -244,12 +280,6 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::thread::JoinHandle;
-
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -299,47 +329,20 @@ mod tests {
         assert_eq!(limits_line(&capabilities), expected);
     }
 
-    /// Answers each request with what `answer` makes of its first line, and tells those lines when all were answered.
-    fn server(requests: usize, answer: fn(&str) -> (u16, Value)) -> (Client, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let serving = std::thread::spawn(move || {
-            let serve = |stream: TcpStream| {
-                let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
-                let asked = lines.next().unwrap();
-                lines.find(String::is_empty);
-                let (status, body) = answer(&asked);
-                let body = body.to_string();
-                let head =
-                    format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close", body.len());
-                write!(&stream, "{head}\r\n\r\n{body}").unwrap();
-                asked
-            };
-            listener.incoming().take(requests).map(|stream| serve(stream.unwrap())).collect()
-        });
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        (Client::at(address, String::new(), agent), serving)
-    }
-
     #[test]
-    fn a_server_that_knows_no_purposes_is_asked_without_one() {
-        let (client, serving) = server(2, |asked| match asked.contains("purpose") {
-            true => (422, json!({"code": "invalid_field", "field": "purpose", "detail": "not known here"})),
-            false => (200, json!([{"id": "1"}])),
-        });
-        assert_eq!(plans_that_wait(&client).unwrap(), [json!({"id": "1"})]);
-        let asked = serving.join().unwrap();
-        assert!(asked[0].contains("status=awaiting_approval&purpose=any"), "{asked:?}");
-        assert!(asked[1].contains("status=awaiting_approval "), "{asked:?}");
-    }
-
-    #[test]
-    fn what_else_a_server_refuses_is_no_reason_to_ask_again() {
-        let (client, serving) = server(1, |_| {
-            (422, json!({"code": "invalid_field", "field": "status", "detail": "not known here"}))
-        });
-        let refused = plans_that_wait(&client).unwrap_err();
-        assert!(matches!(refused, ClientError::Refused { field: Some(field), .. } if field == "status"));
-        assert_eq!(serving.join().unwrap().len(), 1);
+    fn what_is_not_shown_of_a_list_is_counted_and_nothing_at_all_is_no_heading() {
+        let shown = |rows: usize, beyond: Beyond| {
+            let rows = (0..rows).map(|n| serde_json::json!(n)).collect();
+            let mut text = String::new();
+            part(&mut text, "open issues", (&Found { rows, beyond }, "homeostat issues"), Value::to_string);
+            text
+        };
+        assert_eq!(shown(0, Beyond::Nothing), "");
+        assert_eq!(shown(2, Beyond::Nothing), "\nopen issues\n  0\n  1\n");
+        let many = shown(SHOWN + 23, Beyond::Nothing);
+        assert_eq!(many.lines().count(), 2 + SHOWN + 1);
+        assert!(many.ends_with("  99\n  and 23 more: homeostat issues\n"), "{many}");
+        assert!(shown(SHOWN + 23, Beyond::Older).ends_with("  and more than 23 more: homeostat issues\n"));
+        assert!(shown(0, Beyond::Unknown).starts_with("\nopen issues\n  and maybe older ones"));
     }
 }

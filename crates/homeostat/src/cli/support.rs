@@ -14,8 +14,9 @@ use provider::secret;
 use serde_json::{Value, json};
 
 use super::config::print;
+use super::not_over::{Beyond, Found, open_issues, plans_that_wait};
 use super::{Exit, Failure, Global, Output};
-use crate::client::{Client, token_file};
+use crate::client::{Client, ClientError, token_file};
 use crate::control_socket::{Ask, ask};
 use crate::unfinished::{MODE, Unfinished};
 
@@ -85,6 +86,15 @@ fn gather(global: &Global, secrets: &Secrets) -> Vec<(&'static str, String)> {
             files.push(("services.json", get("/api/v3/self-healing/services")));
             files.push(("telemetry.json", get("/api/v3/observability/status")));
             files.push(("issues.json", get(&format!("/api/v3/self-healing/issues?limit={RECORDS}"))));
+            let not_over = |found: Result<Found, ClientError>| match found {
+                Ok(Found { rows, beyond }) => {
+                    let rows = secrets.without_environments(Value::Array(rows));
+                    pretty(&json!({ "rows": rows, "more": beyond != Beyond::Nothing }))
+                }
+                Err(error) => pretty(&json!({ "not_available": error.to_string() })),
+            };
+            files.push(("open_issues.json", not_over(open_issues(&client))));
+            files.push(("waiting_plans.json", not_over(plans_that_wait(&client))));
             files.push(("plans.json", get(&format!("/api/v3/self-healing/remediations?limit={RECORDS}"))));
             files.push(("metrics.txt", client.text("/metrics").unwrap_or_else(|error| error.to_string())));
         }

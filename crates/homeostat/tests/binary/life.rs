@@ -114,6 +114,14 @@ fn up_to_down() {
         assert_eq!(instance["pid"], fleet.pid(name), "{instance:#}");
     }
 
+    let more = &status["more"];
+    assert!(more["issues"] == false && more["awaiting_approval"] == false, "all is told: {status:#}");
+    for (state, is_closed) in [("open", false), ("closed", true)] {
+        let issues = fleet.run(&["issues", "--state", state, "--json"]).json();
+        let of_it = |issue: &Value| issue["closed_at"].is_null() != is_closed;
+        assert!(issues.as_array().unwrap().iter().all(of_it), "{state}: {issues:#}");
+    }
+
     // What they say is on its way for a moment.
     until("both tickers are heard", || {
         let logs = fleet.run(&["logs", "ticker"]).done().out;

@@ -66,6 +66,8 @@ fn bundle() {
         "health.json",
         "capabilities.json",
         "issues.json",
+        "open_issues.json",
+        "waiting_plans.json",
         "plans.json",
         "metrics.txt",
         "sizes.txt",

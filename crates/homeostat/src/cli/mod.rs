@@ -49,7 +49,7 @@ pub(crate) use operate::wait_until_ready;
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
 /// purpose to prove it.
 #[derive(Debug, Parser)]
-#[command(name = "homeostat", version, after_help = EXIT_CODES)]
+#[command(name = "homeostat", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -29,7 +29,7 @@ mod tls;
 mod traces;
 mod value;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use clap::Parser;
@@ -39,7 +39,7 @@ use domain::{IssueId, PlanId, ServiceName};
 
 use crate::client::Client;
 
-pub(crate) use config::{load as load_config, print};
+pub(crate) use config::{load as load_config, load_lasting as load_lasting_config, print};
 pub(crate) use deploy::{Rollout, await_plan};
 pub use exit::{Exit, Failure};
 #[cfg(test)]
@@ -391,7 +391,8 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "WITNESS")]
     pub(crate) witness: Option<crate::config::Witness>,
     /// Measure nothing: print two reports, written with `--json`, side by side.
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], exclusive = true)]
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"],
+        conflicts_with_all = ["short", "full", "seed", "from", "count", "only", "witness", "train", "json", "report"])]
     pub(crate) compare: Option<Vec<PathBuf>>,
     /// Let diagnoses of any confidence act, and add to this file how often each pattern of evidence was right.
     #[arg(long)]
@@ -413,7 +414,10 @@ pub fn begin_log() {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { mut global, command } = cli;
     // What stands in it is relative to it, whatever is read when.
-    global.config = global.config.map(|path| std::path::absolute(&path).unwrap_or(path));
+    global.config = global.config.map(|path| match path == Path::new(input::STDIN) {
+        true => path,
+        false => std::path::absolute(&path).unwrap_or(path),
+    });
     crate::platform::check(&command)?;
     here::check(&global, &command)?;
     match command {

@@ -186,7 +186,7 @@ fn file() -> Result<PathBuf, Failure> {
 fn read() -> Result<BTreeMap<String, Kept>, Failure> {
     let path = file()?;
     let unreadable = |why: &dyn std::fmt::Display| usage(format!("cannot read {}: {why}", path.display()));
-    match fs::read(&path) {
+    match input::read(&path, 1 << 20) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(unreadable(&error)),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable(&error)),

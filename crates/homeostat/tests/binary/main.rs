@@ -16,6 +16,7 @@ mod harness;
 mod kills;
 mod life;
 mod metrics;
+mod named_files;
 mod objectives;
 #[path = "../../../provider/tests/shared/port.rs"]
 mod port;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(wrong_input::TESTS)
         .chain(wrong_state::TESTS)
+        .chain(named_files::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(demo::TESTS)

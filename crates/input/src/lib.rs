@@ -166,7 +166,8 @@ pub fn whole(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
 ///
 /// [`Unfit::ReadOnce`] for pipes. What is not there or is no file is left to [`read`].
 pub fn check_lasting(path: &Path) -> io::Result<()> {
-    let is_pipe = || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() && is_handed_over(path));
+    let is_pipe =
+        || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo() && is_handed_over(path));
     match path == Path::new(STDIN) || is_pipe() {
         true => Err(unfit(Unfit::ReadOnce)),
         false => Ok(()),

@@ -29,7 +29,8 @@ pub(crate) enum Found {
 /// [`BackupError`]; `dir` is as it was then.
 pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest, BackupError> {
     // First of all: without a backup it does not matter what is in the way of one.
-    let archive = input::open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
+    let archive =
+        input::open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
     let there = is_occupied(dir)?;
     if there && found == Found::Refuse {
         return Err(BackupError::NotEmpty { dir: dir.to_owned() });

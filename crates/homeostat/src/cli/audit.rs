@@ -308,7 +308,10 @@ fn export(dir: &Path, args: &ExportArgs) -> Result<Exit, Failure> {
     };
     // What is written beside it takes its place, which must not be that of `/dev/null`.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        let message = format!("{} is no regular file; name one, or leave --output out and redirect stdout", path.display());
+        let message = format!(
+            "{} is no regular file; name one, or leave --output out and redirect stdout",
+            path.display()
+        );
         return Err(Failure { exit: Exit::Usage, message });
     }
     let new = path.with_added_extension("new");

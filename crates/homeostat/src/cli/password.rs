@@ -71,7 +71,9 @@ pub(super) fn line(prompt: &str) -> Result<String, Failure> {
     match read {
         Err(error) => Err(Failure::failed(&error)),
         Ok(0) => Err(usage("nothing was typed; nothing was done".to_owned())),
-        Ok(read) if read as u64 == LONGEST => Err(usage(format!("what was given has no end within {}", input::Size(LONGEST)))),
+        Ok(read) if read as u64 == LONGEST => {
+            Err(usage(format!("what was given has no end within {}", input::Size(LONGEST))))
+        }
         Ok(_) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
     }
 }

@@ -36,15 +36,30 @@ const READERS: [&[&str]; 19] = [
     &["audit", "prove", "--since-checkpoint", "FILE"],
     &["login", "root", "--server", "http://127.0.0.1:9", "--password-file", "FILE"],
     &["status", "--server", "https://127.0.0.1:9", "--ca", "FILE"],
-    &["users", "create", "ann", "--role", "viewer", "--server", "http://127.0.0.1:9", "--password-file", "FILE"],
+    &[
+        "users",
+        "create",
+        "ann",
+        "--role",
+        "viewer",
+        "--server",
+        "http://127.0.0.1:9",
+        "--password-file",
+        "FILE",
+    ],
 ];
 
 /// Runs a command that has to end by itself, in little memory; `file` stands where it says `FILE`.
 #[track_caller]
 fn run(fleet: &Fleet, words: &[&str], file: &Path) -> Ran {
-    let words: Vec<&str> = words.iter().map(|word| if *word == "FILE" { file.to_str().unwrap() } else { word }).collect();
+    let words: Vec<&str> =
+        words.iter().map(|word| if *word == "FILE" { file.to_str().unwrap() } else { word }).collect();
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", BINARY]).args(&words).arg("--dir").arg(&fleet.dir);
+    command
+        .args(["-c", "ulimit -v 8000000; exec \"$0\" \"$@\"", BINARY])
+        .args(&words)
+        .arg("--dir")
+        .arg(&fleet.dir);
     command.env("HOME", &fleet.dir).env("HOMEOSTAT_TOKEN", "none");
     for name in ["HOMEOSTAT_SERVER", "HOMEOSTAT_CA", "HOMEOSTAT_CONFIG", "XDG_CONFIG_HOME"] {
         command.env_remove(name);
@@ -66,7 +81,8 @@ fn run(fleet: &Fleet, words: &[&str], file: &Path) -> Ran {
 fn no_file() {
     let fleet = Fleet::new("");
     let beside = |name: &str| fleet.dir.parent().unwrap().join(name);
-    let (fifo, socket, directory, large) = (beside("fifo"), beside("socket"), beside("directory"), beside("large"));
+    let (fifo, socket, directory, large) =
+        (beside("fifo"), beside("socket"), beside("directory"), beside("large"));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let _listening = UnixListener::bind(&socket).unwrap();
     std::fs::create_dir(&directory).unwrap();
@@ -81,7 +97,8 @@ fn no_file() {
     for words in READERS {
         for (file, what) in &files {
             // How long a backup is it says itself; one of zeros alone is none.
-            let what = if words[0] == "restore" && what.contains("GiB") { "is no whole backup" } else { what };
+            let what =
+                if words[0] == "restore" && what.contains("GiB") { "is no whole backup" } else { what };
             let code = if what.starts_with("is no whole") { 1 } else { 2 };
             refused(&run(&fleet, words, file), code, &[file.to_str().unwrap(), what]);
         }
@@ -148,6 +165,10 @@ fn export_to_device() {
     let fleet = crate::wrong_input::used();
     let link = fleet.dir.parent().unwrap().join("link");
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-    refused(&fleet.run(&["audit", "export", "--output", link.to_str().unwrap()]), 2, &["no regular file", "--output"]);
+    refused(
+        &fleet.run(&["audit", "export", "--output", link.to_str().unwrap()]),
+        2,
+        &["no regular file", "--output"],
+    );
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink(), "it was replaced");
 }

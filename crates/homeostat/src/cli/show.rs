@@ -18,10 +18,11 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let issues: Vec<Value> = client.get("/api/v3/self-healing/issues?limit=100")?;
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
-    let plans = plans_that_wait(&client)?;
+    let plans = plans_that_are(&client, "awaiting_approval")?;
+    let working = plans_that_are(&client, "in_progress")?;
     // Where no telemetry is kept there is nothing to say of it.
     let telemetry: Value = match client.get("/api/v3/observability/status") {
-        Err(ClientError::Refused { .. }) => Value::Null,
+        Err(ClientError::Refused { .. } | ClientError::OtherVersion { .. }) => Value::Null,
         answer => answer?,
     };
     // One that has only started, or whose loop stands, answers this as a failure; what it says is the same.
@@ -33,7 +34,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     if output.json {
         let whole = serde_json::json!({
             "address": client.address(), "health": health, "services": services, "issues": open,
-            "faults": faults, "awaiting_approval": plans, "telemetry": telemetry, "troubles": troubles,
+            "faults": faults, "awaiting_approval": plans, "in_progress": working, "telemetry": telemetry, "troubles": troubles,
             "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
         print(&format!("{whole:#}\n"))?;
@@ -57,8 +58,10 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
         )
     });
     let faults: Vec<&Value> = faults.iter().collect();
-    section(&mut text, "faults we injected", &faults, |fault| {
-        format!("{} until {}", of(fault, "description"), of(fault, "until"))
+    section(&mut text, "faults we injected", &faults, fault_line);
+    let working: Vec<&Value> = working.iter().collect();
+    section(&mut text, "plans that run", &working, |plan| {
+        format!("{}  {}", of(plan, "id"), of(plan, "description"))
     });
     let plans: Vec<&Value> = plans.iter().collect();
     section(&mut text, "plans that wait for you", &plans, |plan| {
@@ -68,15 +71,24 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Plans that wait for a person, whatever they are for.
-fn plans_that_wait(client: &Client) -> Result<Vec<Value>, ClientError> {
-    const WAITING: &str = "/api/v3/self-healing/remediations?status=awaiting_approval";
-    match client.get(&format!("{WAITING}&purpose=any")) {
+/// A fault with what ends it early: the experiment's id, for `homeostat chaos abort`.
+fn fault_line(fault: &Value) -> String {
+    let line = format!("{}: {} until {}", of(fault, "target"), of(fault, "description"), of(fault, "until"));
+    match fault["experiment_id"].as_str() {
+        Some(experiment) => format!("{experiment}  {line}"),
+        None => line,
+    }
+}
+
+/// Plans of a status, such as those that wait for a person, whatever they are for.
+fn plans_that_are(client: &Client, status: &str) -> Result<Vec<Value>, ClientError> {
+    let those = format!("/api/v3/self-healing/remediations?status={status}");
+    match client.get(&format!("{those}&purpose=any")) {
         // A server of before this binary, as between the two steps of an upgrade, knows no purposes and lists what it knows.
         Err(ClientError::Refused { code, field: Some(field), .. })
             if code == "invalid_field" && field == "purpose" =>
         {
-            client.get(WAITING)
+            client.get(&those)
         }
         answer => answer,
     }
@@ -299,8 +311,23 @@ mod tests {
         assert_eq!(limits_line(&capabilities), expected);
     }
 
+    #[test]
+    fn a_fault_is_told_with_its_target_and_the_experiment_that_is_aborted_to_end_it() {
+        let mut fault = json!({
+            "target": "instance/cart-0", "description": "pause for 60 s", "until": "2026-11-22T18:26:18Z",
+            "experiment_id": "01a20481-64b9-7196-91c0-1f9c21c44757",
+        });
+        let line = "instance/cart-0: pause for 60 s until 2026-11-22T18:26:18Z";
+        assert_eq!(fault_line(&fault), format!("01a20481-64b9-7196-91c0-1f9c21c44757  {line}"));
+        fault["experiment_id"] = Value::Null;
+        assert_eq!(fault_line(&fault), line);
+    }
+
     /// Answers each request with what `answer` makes of its first line, and tells those lines when all were answered.
-    fn server(requests: usize, answer: fn(&str) -> (u16, Value)) -> (Client, JoinHandle<Vec<String>>) {
+    fn server(
+        requests: usize,
+        answer: impl Fn(&str) -> (u16, Value) + Send + 'static,
+    ) -> (Client, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = std::thread::spawn(move || {
@@ -327,10 +354,46 @@ mod tests {
             true => (422, json!({"code": "invalid_field", "field": "purpose", "detail": "not known here"})),
             false => (200, json!([{"id": "1"}])),
         });
-        assert_eq!(plans_that_wait(&client).unwrap(), [json!({"id": "1"})]);
+        assert_eq!(plans_that_are(&client, "awaiting_approval").unwrap(), [json!({"id": "1"})]);
         let asked = serving.join().unwrap();
         assert!(asked[0].contains("status=awaiting_approval&purpose=any"), "{asked:?}");
         assert!(asked[1].contains("status=awaiting_approval "), "{asked:?}");
+    }
+
+    fn nothing_there(version: &'static str) -> impl Fn(&str) -> (u16, Value) {
+        move |asked| match asked.contains("/health") {
+            true => (503, json!({"status": "starting", "version": version})),
+            false => (404, json!({"code": "not_found", "detail": "there is nothing at /api/v3/new"})),
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_server_has_not_is_told_as_its_version_and_not_as_a_wrong_request() {
+        let (client, _serving) = server(2, nothing_there("0.0.7"));
+        let said = Failure::from(client.get::<Value>("/api/v3/new?limit=1").unwrap_err());
+        assert_eq!(said.exit, Exit::Failed);
+        let own = concat!("this program is homeostat ", env!("CARGO_PKG_VERSION"));
+        for words in ["is homeostat 0.0.7 and has no /api/v3/new;", own, "have the server upgraded"] {
+            assert!(said.message.contains(words), "{words}: {}", said.message);
+        }
+        assert!(!said.message.contains("there is nothing"), "{}", said.message);
+        let (client, _serving) = server(2, nothing_there(env!("CARGO_PKG_VERSION")));
+        let said = client.post::<Value>("/api/v3/new", &json!({})).unwrap_err().to_string();
+        assert!(said.contains("of another build"), "{said}");
+    }
+
+    /// What is not there is no sign of another version: the server has a list of what there is.
+    #[test]
+    fn what_a_server_has_none_of_is_told_as_it_says_it() {
+        let (client, serving) = server(1, |_| {
+            (
+                404,
+                json!({"code": "not_found", "detail": "there is no issue 7", "listed_at": "/api/v3/self-healing/issues"}),
+            )
+        });
+        let said = client.get::<Value>("/api/v3/self-healing/issues/7").unwrap_err().to_string();
+        assert!(said.starts_with("there is no issue 7; ") && said.contains("homeostat issues"), "{said}");
+        assert_eq!(serving.join().unwrap().len(), 1);
     }
 
     #[test]
@@ -338,7 +401,7 @@ mod tests {
         let (client, serving) = server(1, |_| {
             (422, json!({"code": "invalid_field", "field": "status", "detail": "not known here"}))
         });
-        let refused = plans_that_wait(&client).unwrap_err();
+        let refused = plans_that_are(&client, "awaiting_approval").unwrap_err();
         assert!(matches!(refused, ClientError::Refused { field: Some(field), .. } if field == "status"));
         assert_eq!(serving.join().unwrap().len(), 1);
     }

@@ -117,6 +117,17 @@ impl ClientError {
     }
 }
 
+/// What stands in a small file of a data directory.
+fn found(dir: &Path, path: PathBuf) -> Result<String, ClientError> {
+    match input::read_to_string(&path, FOUND_BYTES_MAX) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+            Err(ClientError::Closed { path, source })
+        }
+        Err(_) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
+    }
+}
+
 /// Speaks with one control plane.
 pub struct Client {
     address: String,
@@ -133,14 +144,16 @@ impl Client {
     ///
     /// [`ClientError::NotRunning`] where none has written its address, [`ClientError::Closed`] where that is not for us.
     pub fn find(dir: &Path) -> Result<Self, ClientError> {
-        let read = |path: PathBuf| match input::read_to_string(&path, FOUND_BYTES_MAX) {
-            Ok(text) => Ok(text.trim().to_owned()),
-            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
-                Err(ClientError::Closed { path, source })
-            }
-            Err(_) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
-        };
-        let (address, token) = (read(address_file(dir))?, read(token_file(dir))?);
+        Self::found(dir, found(dir, token_file(dir))?)
+    }
+
+    /// The same for what everybody may ask: without the token where that is not for us.
+    pub(crate) fn find_for_anybody(dir: &Path) -> Result<Self, ClientError> {
+        Self::found(dir, found(dir, token_file(dir)).unwrap_or_default())
+    }
+
+    fn found(dir: &Path, token: String) -> Result<Self, ClientError> {
+        let address = found(dir, address_file(dir))?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
             .http_status_as_error(false)

@@ -92,7 +92,7 @@ impl Global {
     pub(crate) fn client_of_anybody(&self) -> Result<Client, Failure> {
         match &self.server {
             Some(url) => server::open_to_all(url, self.ca.as_deref()),
-            None => Ok(Client::find(&self.dir)?),
+            None => Ok(Client::find_for_anybody(&self.dir)?),
         }
     }
 }
@@ -478,9 +478,17 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else a directory of the user's in `/tmp`.
+/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else one in `/tmp`.
 fn default_dir() -> PathBuf {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("homeostat")
+    whole("XDG_STATE_HOME", "")
+        .or_else(|| whole("HOME", ".local/state"))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("homeostat")
+}
+
+/// A folder below one that the environment names. Where that is empty or not named from the root, it would be another one in
+/// each working directory.
+fn whole(variable: &str, below: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os(variable).map(PathBuf::from).filter(|dir| dir.is_absolute())?;
+    Some(dir.join(below))
 }

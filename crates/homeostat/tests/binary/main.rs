@@ -26,6 +26,7 @@ mod running;
 mod secrets;
 mod strategies;
 mod support;
+mod surroundings;
 mod telemetry;
 mod tls;
 mod wrong_input;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         .chain(wrong_input::TESTS)
         .chain(wrong_state::TESTS)
         .chain(named_files::TESTS)
+        .chain(surroundings::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(demo::TESTS)

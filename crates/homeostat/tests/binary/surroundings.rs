@@ -84,7 +84,7 @@ fn not_ours() {
     let fleet = Fleet::up("", SMALL);
     let closed = |name: &str| {
         let path = fleet.dir.join(name);
-        std::fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         path.display().to_string()
     };
     let token = closed("token");

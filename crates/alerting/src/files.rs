@@ -31,7 +31,7 @@ pub fn load(paths: &[PathBuf], engine: &Engine) -> Result<RuleFiles, LoadError> 
     let mut read: Vec<(String, Vec<u8>)> = Vec::new();
     for path in paths {
         for path in matching(path)? {
-            let bytes = std::fs::read(&path)
+            let bytes = input::read(&path, rules::FILE_BYTES_MAX as u64)
                 .map_err(|source| LoadError::Unreadable { path: path.clone(), source })?;
             let name = path.display().to_string();
             // Named twice, it is read once.

@@ -166,21 +166,26 @@ impl Fault {
             | FaultKind::Pause
             | FaultKind::NetworkPartition { .. } => {}
         }
-        let fits = match &self.kind {
+        let (fits, takes) = match &self.kind {
             FaultKind::PodKill
             | FaultKind::PodDeletion
             | FaultKind::Pause
             | FaultKind::CpuStress { .. }
-            | FaultKind::MemoryStress { .. } => matches!(self.target, ResourceId::Instance(_)),
-            FaultKind::DiskFill { .. } => matches!(self.target, ResourceId::Volume(_)),
+            | FaultKind::MemoryStress { .. } => {
+                (matches!(self.target, ResourceId::Instance(_)), "instance/NAME-N")
+            }
+            FaultKind::DiskFill { .. } => (matches!(self.target, ResourceId::Volume(_)), "volume/NAME-N"),
             FaultKind::NetworkLatency { .. }
             | FaultKind::NetworkPartition { .. }
             | FaultKind::ApiThrottling { .. } => {
-                matches!(self.target, ResourceId::Link(_))
+                (matches!(self.target, ResourceId::Link(_)), "link/FROM->TO")
             }
         };
         if !fits {
-            wrong.push(("target", format!("{} cannot be done to {}", self.kind, self.target)));
+            wrong.push((
+                "target",
+                format!("{} cannot be done to {}; it takes {takes}", self.kind, self.target),
+            ));
         }
         wrong
     }

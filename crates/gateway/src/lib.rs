@@ -115,7 +115,7 @@ pub use control::{
 pub use graphql::schema_text as graphql_schema;
 pub use listen::{ConnectionLimits, Listening, is_loopback};
 pub use notify::{Notice, Receiver, Webhook, WebhookCounts, WebhookError};
-pub use problem::Listed;
+pub use problem::{Listed, NOTHING_AT};
 pub use prometheus::ScrapeTargets;
 pub use purging::PurgeableTraces;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};

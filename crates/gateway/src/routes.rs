@@ -29,7 +29,7 @@ use crate::listen::{NamedAs, Peer};
 use crate::live;
 use crate::openapi;
 use crate::page;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, NOTHING_AT, Problem};
 use crate::prometheus;
 use crate::security::BODY_LIMIT;
 use crate::serve::App;
@@ -362,7 +362,7 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
 }
 
 async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
-    let problem = Problem::not_found(format!("there is nothing at {}", uri.path()));
+    let problem = Problem::not_found(format!("{NOTHING_AT}{}", uri.path()));
     let wants_page = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())

@@ -5,15 +5,24 @@
 //! API, so that what it asks for passes the same guard as everything else.
 
 mod advice;
+#[cfg(test)]
+pub(crate) mod fixture;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway::Listed;
+use gateway::{Listed, NOTHING_AT};
 use serde::de::DeserializeOwned;
 
 /// No answer is longer than this, in bytes: a trace of 100,000 spans has about 100 MB as JSON.
 const ANSWER_MAX: u64 = 256 << 20;
+
+/// Neither an address nor a token is longer, in bytes.
+const FOUND_BYTES_MAX: u64 = 4 << 10;
+
+/// The version of this program.
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where the running control plane of a data directory says where programs of this machine find it: plain HTTP on loopback,
 /// also where it speaks TLS to others.
@@ -63,10 +72,31 @@ pub enum ClientError {
         /// Where what there is is listed, where something is not there.
         listed: Option<Listed>,
     },
-    /// It answered something else.
+    /// It does not know what is asked for, or says it in another way: it is of another version.
+    #[error("{}", advice::of_another_version(address, server, path, dir.as_deref()))]
+    OtherVersion {
+        /// Where it listens.
+        address: String,
+        /// What was asked.
+        path: String,
+        /// The version it says it is.
+        server: String,
+        /// The data directory it runs on, where it is on this machine.
+        dir: Option<PathBuf>,
+    },
+    /// A file of the data directory is somebody else's.
     #[error(
-        "what {address} answers to {path} cannot be read: {why}; is it a homeostat, and of the version that `homeostat version` says?"
+        "cannot read {}; run this as who runs the control plane, or name it with --server and a token of your own", path.display()
     )]
+    Closed {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It answered something else.
+    #[error("what {address} answers to {path} cannot be read: {why}; is it a homeostat?")]
     Unreadable {
         /// Where it listens.
         address: String,
@@ -89,10 +119,23 @@ impl ClientError {
     }
 }
 
+/// What stands in a small file of a data directory.
+fn found(dir: &Path, path: PathBuf) -> Result<String, ClientError> {
+    match input::read_to_string(&path, FOUND_BYTES_MAX) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+            Err(ClientError::Closed { path, source })
+        }
+        Err(_) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
+    }
+}
+
 /// Speaks with one control plane.
 pub struct Client {
     address: String,
     token: String,
+    /// The data directory it was found by.
+    dir: Option<PathBuf>,
     agent: ureq::Agent,
 }
 
@@ -101,12 +144,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotRunning`] where none has written its address.
+    /// [`ClientError::NotRunning`] where none has written its address, [`ClientError::Closed`] where that is not for us.
     pub fn find(dir: &Path) -> Result<Self, ClientError> {
-        let read = |path: PathBuf| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
-        let (Ok(address), Ok(token)) = (read(address_file(dir)), read(token_file(dir))) else {
-            return Err(ClientError::NotRunning { dir: dir.to_owned() });
-        };
+        Self::found(dir, found(dir, token_file(dir))?)
+    }
+
+    /// The same for what everybody may ask: without the token where that is not for us.
+    pub(crate) fn find_for_anybody(dir: &Path) -> Result<Self, ClientError> {
+        Self::found(dir, found(dir, token_file(dir)).unwrap_or_default())
+    }
+
+    fn found(dir: &Path, token: String) -> Result<Self, ClientError> {
+        let address = found(dir, address_file(dir))?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(60)))
             .http_status_as_error(false)
@@ -114,7 +163,7 @@ impl Client {
             .proxy(None)
             .build()
             .new_agent();
-        let client = Self { address, token, agent };
+        let client = Self { address, token, dir: Some(dir.to_owned()), agent };
         match client.get::<serde_json::Value>("/health") {
             Err(ClientError::Unreachable { .. }) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
             _ => Ok(client),
@@ -123,7 +172,7 @@ impl Client {
 
     /// Speaks with a control plane elsewhere, over an agent that trusts whom it should.
     pub(crate) fn at(address: String, token: String, agent: ureq::Agent) -> Self {
-        Self { address, token, agent }
+        Self { address, token, dir: None, agent }
     }
 
     /// Where the control plane listens, as `http://…`.
@@ -200,6 +249,24 @@ impl Client {
         self.answer(path, sent)
     }
 
+    /// The version that the server says it is; `None` where it says none.
+    fn version(&self) -> Option<String> {
+        // One that has only started says it with a failure.
+        let mut response = self.agent.get(format!("{}/health", self.address)).call().ok()?;
+        let text = response.body_mut().with_config().limit(ANSWER_MAX).read_to_string().ok()?;
+        let health: serde_json::Value = serde_json::from_str(&text).ok()?;
+        health["version"].as_str().map(str::to_owned)
+    }
+
+    fn other_version(&self, path: &str, server: String) -> ClientError {
+        ClientError::OtherVersion {
+            address: self.address.clone(),
+            path: path.split('?').next().unwrap_or(path).to_owned(),
+            server,
+            dir: self.dir.clone(),
+        }
+    }
+
     fn answer<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -219,13 +286,21 @@ impl Client {
         let unreadable = |why: serde_json::Error| unlike(&why);
         if (200..300).contains(&status) {
             let text = if text.trim().is_empty() { "null" } else { &text };
-            return serde_json::from_str(text).map_err(unreadable);
+            return serde_json::from_str(text).map_err(|why| match self.version() {
+                Some(server) if server != OWN_VERSION => self.other_version(path, server),
+                _ => unreadable(why),
+            });
         }
         let problem: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
         let given = |name: &str| problem[name].as_str().map(str::to_owned);
         let (Some(code), Some(detail)) = (given("code"), given("detail")) else {
             return Err(unlike(&"without a problem document"));
         };
+        // Nobody types addresses here: what this program asks for, a server of its version has.
+        let is_unknown = (code == "not_found" && detail.starts_with(NOTHING_AT)) || code == "wrong_method";
+        if is_unknown && let Some(server) = self.version() {
+            return Err(self.other_version(path, server));
+        }
         Err(ClientError::Refused {
             status,
             code,

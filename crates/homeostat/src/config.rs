@@ -228,6 +228,9 @@ pub enum ConfigError {
     },
 }
 
+/// The longest configuration, in bytes.
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads the file, if one is given, and the environment.
     ///
@@ -243,7 +246,7 @@ impl Config {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let text = match path {
-            Some(path) => std::fs::read_to_string(path)
+            Some(path) => input::read_to_string(path, FILE_BYTES_MAX)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
             None => String::new(),
         };

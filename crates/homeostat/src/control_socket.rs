@@ -161,9 +161,13 @@ fn send(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
 pub(crate) fn ask(dir: &Path, ask: Ask) -> Result<Value, Failure> {
     let not_running = || Failure::from(ClientError::NotRunning { dir: dir.to_owned() });
     let opened = File::open(dir).map_err(|_| not_running())?;
+    let shown = dir.display();
     let stream = UnixStream::connect(address(&opened)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => not_running(),
-        _ => Failure::failed(&error),
+        _ => Failure {
+            exit: Exit::Failed,
+            message: format!("cannot reach the control plane in {shown}: {error}; ask as who runs it"),
+        },
     })?;
     let spoken = || -> io::Result<Reply> {
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -173,7 +177,13 @@ pub(crate) fn ask(dir: &Path, ask: Ask) -> Result<Value, Failure> {
         BufReader::new((&stream).take(LINE_MAX)).read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)
     };
-    match spoken().map_err(|error| Failure::failed(&error))? {
+    let unanswered = |error: io::Error| Failure {
+        exit: Exit::Failed,
+        message: format!(
+            "the control plane in {shown} gave no answer that can be read: {error}; its log may say why"
+        ),
+    };
+    match spoken().map_err(unanswered)? {
         Reply { done: Some(done), .. } => Ok(done),
         Reply { refused, .. } => Err(Failure {
             exit: Exit::Usage,

@@ -150,15 +150,21 @@ struct Made {
     missed: Vec<String>,
 }
 
+/// The longest report or record, in bytes: a full drill's has half a megabyte.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
 /// The record that runs are added to: empty where there is no file yet.
 fn recorded(path: &Path) -> Result<ConfidenceTable, Failure> {
-    match std::fs::read_to_string(path) {
+    match input::read_to_string(path, FILE_BYTES_MAX) {
         Ok(text) => serde_json::from_str(&text).map_err(|error| Failure {
             exit: Exit::Usage,
             message: format!("{} is no record of confidence: {error}", path.display()),
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfidenceTable::default()),
-        Err(error) => Err(Failure::failed(&error)),
+        Err(error) => Err(Failure {
+            exit: Exit::Usage,
+            message: format!("cannot read the record of confidence {}: {error}", path.display()),
+        }),
     }
 }
 
@@ -326,7 +332,7 @@ fn read_report(path: &Path) -> Result<Report, Failure> {
         exit: Exit::Usage,
         message: format!("{} cannot be read as the report of a drill: {why}", path.display()),
     };
-    let text = std::fs::read_to_string(path).map_err(|error| usage(&error))?;
+    let text = input::read_to_string(path, FILE_BYTES_MAX).map_err(|error| usage(&error))?;
     serde_json::from_str(&text).map_err(|error| usage(&error))
 }
 

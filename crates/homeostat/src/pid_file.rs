@@ -15,11 +15,14 @@ pub(crate) fn end_control_plane(dir: &Path) -> io::Result<()> {
     let Ok(Some(pid)) = store::holder(dir) else { return Ok(()) };
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-    pidfd_send_signal(&handle, Signal::TERM)?;
+    pidfd_send_signal(&handle, Signal::TERM).map_err(|error| {
+        let why = format!("cannot end the control plane (process {pid}): {error}; do it as who started it");
+        io::Error::new(error.kind(), why)
+    })?;
     let began = Instant::now();
     while store::holder(dir).ok().flatten().is_some() {
         if began.elapsed() > LIMIT {
-            let why = format!("the control plane (process {pid:?}) does not end; stop it yourself");
+            let why = format!("the control plane (process {pid}) does not end; stop it yourself");
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         std::thread::sleep(Duration::from_millis(20));

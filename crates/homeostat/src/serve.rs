@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Runs until it is asked to end.
 pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     signals::catch(signals::Hangup::Reloads).map_err(|error| Failure::failed(&error))?;
-    let config = crate::cli::load_config(global)?;
+    let config = crate::cli::load_lasting_config(global)?;
     logging::configure(config.log.level, config.log.format);
     let port = if args.any_port { OccupiedPort::TakeAnother } else { OccupiedPort::Refuse };
     let file = args.infrastructure.as_deref();

@@ -11,11 +11,14 @@ use std::path::Path;
 use crate::client::token_file;
 use crate::control_plane::StartError;
 
+/// The longest file with a token, in bytes.
+const LONGEST: u64 = 4 << 10;
+
 /// The token of a data directory; made at first start, readable by its owner alone. One that is there and cannot be
 /// read is somebody's: it is not replaced.
 pub(crate) fn token(dir: &Path) -> Result<String, StartError> {
     let path = token_file(dir);
-    match fs::read(&path).map(String::from_utf8) {
+    match input::read(&path, LONGEST).map(String::from_utf8) {
         Ok(Ok(text)) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Ok(Ok(_)) => {}
         Ok(Err(_)) => return Err(StartError::TokenText { path }),

@@ -41,20 +41,25 @@ pub enum ManifestError {
     },
 }
 
-/// Reads a file of at most 1 MiB. Secrets that environments refer to are found from its directory, and have to be there; what
+/// Reads a file of at most 1 MiB.
+///
+/// # Errors
+///
+/// As for [`read_with_text`].
+pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
+    read_with_text(path).map(|(infrastructure, _)| infrastructure)
+}
+
+/// Reads a file of at most 1 MiB, and gives its text too: a pipe is read but once. Secrets that environments refer to are found from its directory, and have to be there; what
 /// comes out holds the references.
 ///
 /// # Errors
 ///
 /// Where it cannot be read, or everything that is wrong in it.
-pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
+pub fn read_with_text(path: &Path) -> Result<(Infrastructure, String), ManifestError> {
     let file = path.display().to_string();
     let unreadable = |source| ManifestError::Unreadable { file: file.clone(), source };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > SIZE_MAX {
-        return Err(unreadable(std::io::Error::other(format!("{size} bytes, at most {SIZE_MAX} are read"))));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = input::read_to_string(path, SIZE_MAX).map_err(unreadable)?;
     let mut infrastructure = parse(&file, &text)?;
     let dir = path.parent().unwrap_or(Path::new(""));
     for value in infrastructure.services.values_mut().flat_map(|spec| spec.environment.values_mut()) {
@@ -71,7 +76,7 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
         services.iter().flat_map(|(name, spec)| spec.environment.iter().map(move |one| (name, one)));
     let problems: Vec<_> =
         variables.filter_map(|(name, (variable, text))| of(name, variable, text)).collect();
-    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+    if problems.is_empty() { Ok((infrastructure, text)) } else { Err(ManifestError::Wrong { problems }) }
 }
 
 /// Reads text; `file` is named in errors.

@@ -8,8 +8,7 @@
 //! waits for a pipe.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The longest secret, in bytes.
@@ -192,16 +191,11 @@ fn file(name: &str) -> Result<String, SecretError> {
         return Err(SecretError::Nameless { what: "file", name: name.to_owned() });
     }
     let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
-    let refused = |why: &str| unreadable(io::Error::other(why.to_owned()));
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
-        return Err(refused("it is no regular file"));
+        return Err(unreadable(io::Error::other("it is no regular file")));
     }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(refused("it is longer than 64 KiB"));
-    }
+    let bytes = input::read(path, LONGEST).map_err(unreadable)?;
     let no_text = || SecretError::NoText { what: format!("the text of {name}") };
     let text = String::from_utf8(bytes).map_err(|_| no_text())?;
     if text.contains('\0') {

@@ -6,8 +6,10 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("domain", 0),
+    // Reads files, so that no pure crate may use it; `outbound` may.
+    ("input", 0),
     ("protowire", 0),
     ("yaml", 0),
     ("decide", 1),
@@ -57,13 +59,14 @@ const TRACER_USERS: u8 = 5;
 const SIMULATION_FEATURE: &str = "simulation";
 
 /// Packages that would let I/O, a clock or a runtime into the pure crates.
-const IMPURE: [&str; 15] = [
+const IMPURE: [&str; 16] = [
     "async-std",
     "axum",
     "futures",
     "http-body-util",
     "hyper",
     "hyper-util",
+    "input",
     "libc",
     "mio",
     "nix",
@@ -75,7 +78,7 @@ const IMPURE: [&str; 15] = [
     "ureq",
 ];
 
-/// Crates that do no I/O: floors 0 and 1, but for `outbound`.
+/// Crates that do no I/O: floors 0 and 1, but for `input` and `outbound`.
 pub(crate) const PURE: [&str; 6] = ["domain", "protowire", "yaml", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
@@ -256,6 +259,8 @@ mod tests {
         assert_eq!(found("provider", "[dependencies]\ntokio.workspace = true\n"), []);
         assert_eq!(found("outbound", "[dependencies]\nureq.workspace = true\n"), []);
         assert_eq!(found("decide", "[dependencies]\noutbound.workspace = true\n"), [(4, "floors")]);
+        assert_eq!(found("slo", "[dependencies]\ninput.workspace = true\n"), [(4, "pure")]);
+        assert_eq!(found("outbound", "[dependencies]\ninput.workspace = true\n"), []);
     }
 
     #[test]

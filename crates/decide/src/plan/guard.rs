@@ -113,6 +113,11 @@ pub enum Activity {
 }
 
 impl RunningPlan {
+    /// That it works on a resource.
+    fn occupies(&self, resource: &ResourceId) -> Objection {
+        Objection::Busy { resource: resource.clone(), plan: self.id, activity: self.activity }
+    }
+
     /// A plan that was just cleared; `None` for a lift, which holds no slot.
     pub fn of(plan: &Plan, now: Time) -> Option<Self> {
         let activity = match plan.intent {

@@ -47,6 +47,10 @@ struct Wire<'a> {
     listed_at: Option<&'a str>,
 }
 
+/// How the sentence begins that answers an address which nothing answers: a client by which nobody types addresses was made
+/// for another version of the server.
+pub const NOTHING_AT: &str = "there is nothing at ";
+
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), field: None, listed: None, plan: None, retry_after_seconds: None }

@@ -17,6 +17,9 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{CertificateFacts, TlsError, TlsFiles};
 
+/// The longest file of certificates or of a key, in bytes: a chain has a few kilobytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// What handshakes use.
 pub(super) struct Loaded {
     pub(super) certified: Arc<CertifiedKey>,
@@ -71,7 +74,7 @@ pub(super) fn rfc3339(seconds: i64) -> String {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+    input::read(path, FILE_BYTES_MAX).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

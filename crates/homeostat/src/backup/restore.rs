@@ -29,7 +29,8 @@ pub(crate) enum Found {
 /// [`BackupError`]; `dir` is as it was then.
 pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest, BackupError> {
     // First of all: without a backup it does not matter what is in the way of one.
-    let archive = open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
+    let archive =
+        input::open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
     let there = is_occupied(dir)?;
     if there && found == Found::Refuse {
         return Err(BackupError::NotEmpty { dir: dir.to_owned() });
@@ -53,15 +54,6 @@ pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest,
     beside.put(dir, there)?;
     drop(held);
     Ok(manifest)
-}
-
-/// Opens what is to be an archive: a file, no directory.
-fn open(file: &Path) -> io::Result<fs::File> {
-    let opened = fs::File::open(file)?;
-    match opened.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(opened),
-    }
 }
 
 /// Whether there is anything in a directory.

@@ -164,8 +164,11 @@ fn failure(error: AuditError) -> Failure {
     Failure::new(exit, &error)
 }
 
+/// The longest proof, checkpoint or file of keys, in bytes.
+const EVIDENCE_BYTES_MAX: u64 = 16 << 20;
+
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| Failure {
+    input::read_to_string(path, EVIDENCE_BYTES_MAX).map_err(|error| Failure {
         exit: Exit::Usage,
         message: format!("cannot read {}: {error}", path.display()),
     })
@@ -303,6 +306,14 @@ fn export(dir: &Path, args: &ExportArgs) -> Result<Exit, Failure> {
             _ => Ok(Exit::Done),
         };
     };
+    // What is written beside it takes its place, which must not be that of `/dev/null`.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let message = format!(
+            "{} is no regular file; name one, or leave --output out and redirect stdout",
+            path.display()
+        );
+        return Err(Failure { exit: Exit::Usage, message });
+    }
     let new = path.with_added_extension("new");
     let written = create(&new).and_then(|file| {
         let mut out = BufWriter::new(file);

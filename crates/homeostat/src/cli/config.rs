@@ -60,6 +60,20 @@ pub(crate) fn load(global: &Global) -> Result<Config, Failure> {
     Config::load(global.config.as_deref()).map_err(|error| Failure::new(Exit::Usage, &error))
 }
 
+/// The same for what reads it again later, or has another process read it.
+pub(crate) fn load_lasting(global: &Global) -> Result<Config, Failure> {
+    check_lasting(global).and_then(|()| load(global))
+}
+
+/// Refuses a configuration that can be read but once.
+pub(super) fn check_lasting(global: &Global) -> Result<(), Failure> {
+    let Some(path) = &global.config else { return Ok(()) };
+    input::check_lasting(path).map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: format!("cannot use the configuration {}: {error}", path.display()),
+    })
+}
+
 /// Prints to stdout. A reader that went away (`| head`) is no failure of ours, but the end of the work.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();

@@ -66,7 +66,10 @@ impl From<crate::client::ClientError> for Failure {
             ClientError::NotRunning { .. } | ClientError::Unreachable { .. } => Exit::NotRunning,
             ClientError::Refused { status: 409, .. } => Exit::Refused,
             ClientError::Refused { status: 400..=499, .. } => Exit::Usage,
-            ClientError::Refused { .. } | ClientError::Unreadable { .. } => Exit::Failed,
+            ClientError::Closed { .. } => Exit::Usage,
+            ClientError::Refused { .. }
+            | ClientError::OtherVersion { .. }
+            | ClientError::Unreadable { .. } => Exit::Failed,
         };
         Self::new(exit, &error)
     }

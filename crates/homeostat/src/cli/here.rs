@@ -7,8 +7,17 @@ use super::audit::AuditCommand;
 use super::chaos::ChaosCommand;
 use super::{Command, Exit, Failure, Global};
 
-/// Refuses `--server` (or its variable) to a command that would work on this machine instead.
+/// Refuses `--server` (or its variable) to a command that would work on this machine instead, and a data directory that nothing
+/// can be started in.
 pub(super) fn check(global: &Global, command: &Command) -> Result<(), Failure> {
+    // The keeper is told of it as text.
+    if matches!(command, Command::Serve(_) | Command::Up(_)) && global.dir.to_str().is_none() {
+        let message = format!(
+            "the data directory {} is no UTF-8 text; name another one with --dir",
+            global.dir.display()
+        );
+        return Err(Failure { exit: Exit::Usage, message });
+    }
     let (Some(server), Some(name)) = (&global.server, works_here(command)) else { return Ok(()) };
     let dir = global.dir.display();
     let message = format!(

@@ -50,6 +50,31 @@ mod tests {
         assert!(first.contains("Exit codes") && !first.contains(".local/state"), "{first}");
     }
 
+    /// Every command's help at a width of so many columns.
+    fn help(command: &mut Command, columns: usize, all: &mut Vec<String>) {
+        *command = std::mem::take(command).term_width(columns);
+        all.extend([command.render_help().to_string(), command.render_long_help().to_string()]);
+        command.get_subcommands_mut().for_each(|sub| help(sub, columns, all));
+    }
+
+    /// Words that are longer than a line, such as usages, paths and lists of values, are not broken either.
+    #[test]
+    fn help_is_broken_between_words_where_the_terminal_is_narrow() {
+        let mut all = Vec::new();
+        let mut whole = command();
+        whole.build();
+        help(&mut whole, 60, &mut all);
+        assert!(all.len() > 100, "{}", all.len());
+        for text in all {
+            for line in text.lines().filter(|line| line.chars().count() > 60) {
+                let words = line.trim_start();
+                let usage = words.starts_with("Usage:") || words.starts_with("homeostat ");
+                let single = !words.contains(' ') || words.starts_with('[') || words.starts_with('-');
+                assert!(usage || single, "{line:?} in {text}");
+            }
+        }
+    }
+
     #[test]
     fn a_directory_that_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -30,7 +30,7 @@ mod tls;
 mod traces;
 mod value;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use clap::Parser;
@@ -40,7 +40,7 @@ use domain::{IssueId, PlanId, ServiceName};
 
 use crate::client::Client;
 
-pub(crate) use config::{load as load_config, print};
+pub(crate) use config::{load as load_config, load_lasting as load_lasting_config, print};
 pub(crate) use deploy::{Rollout, await_plan};
 pub use exit::{Exit, Failure};
 #[cfg(test)]
@@ -50,7 +50,7 @@ pub(crate) use operate::wait_until_ready;
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
 /// purpose to prove it.
 #[derive(Debug, Parser)]
-#[command(name = "homeostat", version, after_help = EXIT_CODES)]
+#[command(name = "homeostat", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -93,7 +93,7 @@ impl Global {
     pub(crate) fn client_of_anybody(&self) -> Result<Client, Failure> {
         match &self.server {
             Some(url) => server::open_to_all(url, self.ca.as_deref()),
-            None => Ok(Client::find(&self.dir)?),
+            None => Ok(Client::find_for_anybody(&self.dir)?),
         }
     }
 }
@@ -395,7 +395,8 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "WITNESS")]
     pub(crate) witness: Option<crate::config::Witness>,
     /// Measure nothing: print two reports, written with `--json`, side by side.
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], exclusive = true)]
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"],
+        conflicts_with_all = ["short", "full", "seed", "from", "count", "only", "witness", "train", "json", "report"])]
     pub(crate) compare: Option<Vec<PathBuf>>,
     /// Let diagnoses of any confidence act, and add to this file how often each pattern of evidence was right.
     #[arg(long)]
@@ -417,7 +418,10 @@ pub fn begin_log() {
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { mut global, command } = cli;
     // What stands in it is relative to it, whatever is read when.
-    global.config = global.config.map(|path| std::path::absolute(&path).unwrap_or(path));
+    global.config = global.config.map(|path| match path == Path::new(input::STDIN) {
+        true => path,
+        false => std::path::absolute(&path).unwrap_or(path),
+    });
     crate::platform::check(&command)?;
     here::check(&global, &command)?;
     match command {
@@ -478,9 +482,17 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else a directory of the user's in `/tmp`.
+/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else one in `/tmp`.
 fn default_dir() -> PathBuf {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("homeostat")
+    whole("XDG_STATE_HOME", "")
+        .or_else(|| whole("HOME", ".local/state"))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("homeostat")
+}
+
+/// A folder below one that the environment names. Where that is empty or not named from the root, it would be another one in
+/// each working directory.
+fn whole(variable: &str, below: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os(variable).map(PathBuf::from).filter(|dir| dir.is_absolute())?;
+    Some(dir.join(below))
 }

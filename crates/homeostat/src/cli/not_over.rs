@@ -1,4 +1,4 @@
-//! What is not over: open issues, and plans that wait for a person.
+//! What is not over: open issues, and plans that run or wait for a person.
 //!
 //! In: lists of the API, page by page. Out: their rows, and what may be missing among them.
 
@@ -61,12 +61,12 @@ pub(super) fn open_issues(client: &Client) -> Result<Found, ClientError> {
     }
 }
 
-/// Plans that wait for a person, whatever they are for.
-pub(super) fn plans_that_wait(client: &Client) -> Result<Found, ClientError> {
-    let waiting = format!("/api/v3/self-healing/remediations?status=awaiting_approval&limit={PAGE}");
-    match every(client, format!("{waiting}&purpose=any")) {
+/// Plans of a status, such as those that wait for a person, whatever they are for.
+pub(super) fn plans_that_are(client: &Client, status: &str) -> Result<Found, ClientError> {
+    let those = format!("/api/v3/self-healing/remediations?status={status}&limit={PAGE}");
+    match every(client, format!("{those}&purpose=any")) {
         // A server of before this binary knows no purposes and lists what it knows.
-        Err(error) if is_unknown(&error, "purpose") => every(client, waiting),
+        Err(error) if is_unknown(&error, "purpose") => every(client, those),
         answer => answer,
     }
 }
@@ -91,39 +91,10 @@ fn is_unknown(error: &ClientError, parameter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::thread::JoinHandle;
-
     use serde_json::json;
 
     use super::*;
-
-    /// The status of an answer, its body, and where its next page is.
-    type Said = (u16, Value, Option<String>);
-
-    /// Answers each request with what `answer` makes of its first line, and tells those lines when all were answered.
-    fn server(requests: usize, answer: fn(&str) -> Said) -> (Client, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let serving = std::thread::spawn(move || {
-            let serve = |stream: TcpStream| {
-                let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
-                let asked = lines.next().unwrap();
-                lines.find(String::is_empty);
-                let (status, body, next) = answer(&asked);
-                let body = body.to_string();
-                let next = next.map_or(String::new(), |path| format!("\r\nlink: <{path}>; rel=\"next\""));
-                let head =
-                    format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close", body.len());
-                write!(&stream, "{head}{next}\r\n\r\n{body}").unwrap();
-                asked
-            };
-            listener.incoming().take(requests).map(|stream| serve(stream.unwrap())).collect()
-        });
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        (Client::at(address, String::new(), agent), serving)
-    }
+    use crate::client::fixture::{Said, server};
 
     fn unknown(field: &str) -> Said {
         (422, json!({"code": "invalid_field", "field": field, "detail": "not known here"}), None)
@@ -187,7 +158,7 @@ mod tests {
             true => unknown("purpose"),
             false => (200, json!([{"id": "1"}]), None),
         });
-        assert_eq!(ids(&plans_that_wait(&client).unwrap()), ["1"]);
+        assert_eq!(ids(&plans_that_are(&client, "awaiting_approval").unwrap()), ["1"]);
         let asked = serving.join().unwrap();
         assert!(asked[0].contains("status=awaiting_approval&limit=500&purpose=any "), "{asked:?}");
         assert!(asked[1].contains("status=awaiting_approval&limit=500 "), "{asked:?}");
@@ -196,7 +167,9 @@ mod tests {
     #[test]
     fn what_else_a_server_refuses_is_no_reason_to_ask_again() {
         let (client, serving) = server(2, |_| unknown("status"));
-        for refused in [plans_that_wait(&client).unwrap_err(), open_issues(&client).unwrap_err()] {
+        for refused in
+            [plans_that_are(&client, "awaiting_approval").unwrap_err(), open_issues(&client).unwrap_err()]
+        {
             assert!(matches!(refused, ClientError::Refused { field: Some(field), .. } if field == "status"));
         }
         assert_eq!(serving.join().unwrap().len(), 2);

@@ -10,7 +10,7 @@ use provider::Look;
 use provider::ProcessProvider;
 use serde_json::{Value, json};
 
-use super::config::{load, print};
+use super::config::{load_lasting, print};
 use super::infra::bring_up;
 use super::{Exit, Failure, Global, Output, Switch, UpArgs};
 use crate::client::{Client, ClientError, endpoint_file};
@@ -28,9 +28,14 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Brings up an Infrastructure and, where none runs, a control plane in the background.
 pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
-    let infrastructure =
-        provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
-    load(global)?;
+    // The control plane that it starts reads the file as well.
+    input::check_lasting(&args.file).map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: format!("cannot bring up {}: {error}", args.file.display()),
+    })?;
+    let (infrastructure, definition) =
+        provider::manifest::read_with_text(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    load_lasting(global)?;
     std::fs::create_dir_all(&global.dir).map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("cannot make the data directory {}: {error}", global.dir.display()),
@@ -44,7 +49,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),
         Err(failure) => Err(failure),
         // What runs judges and records what is brought up beside it.
-        Ok(client) if !was_up => bring_up(&client, &args.file).map(|()| client),
+        Ok(client) if !was_up => bring_up(&client, &definition).map(|()| client),
         Ok(client) => {
             let endpoint = std::fs::read_to_string(endpoint_file(&global.dir)).ok();
             let infrastructure = with_endpoint(&infrastructure, endpoint.as_deref());

@@ -1,13 +1,16 @@
 //! Passwords from people: typed without echo, or read from a file or a pipe. Never from an argument, which everybody on the
 //! machine can read.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::{Exit, Failure};
+
+/// The longest line or file with a password, in bytes.
+const LONGEST: u64 = 64 << 10;
 
 /// Where a password comes from.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +45,7 @@ fn usage(message: String) -> Failure {
 }
 
 fn of_file(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path)
+    let text = input::read_to_string(path, LONGEST)
         .map_err(|error| usage(format!("cannot read the password from {}: {error}", path.display())))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
@@ -59,7 +62,8 @@ pub(super) fn line(prompt: &str) -> Result<String, Failure> {
         let _ = err.write_all(prompt.as_bytes()).and_then(|()| err.flush());
     }
     let mut text = String::new();
-    let read = stdin.lock().read_line(&mut text);
+    // Something that has no lines would be read for ever.
+    let read = stdin.lock().take(LONGEST).read_line(&mut text);
     if hidden.is_some() {
         let _ = io::stderr().lock().write_all(b"\n");
     }
@@ -67,6 +71,9 @@ pub(super) fn line(prompt: &str) -> Result<String, Failure> {
     match read {
         Err(error) => Err(Failure::failed(&error)),
         Ok(0) => Err(usage("nothing was typed; nothing was done".to_owned())),
+        Ok(read) if read as u64 == LONGEST => {
+            Err(usage(format!("what was given has no end within {}", input::Size(LONGEST))))
+        }
         Ok(_) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
     }
 }

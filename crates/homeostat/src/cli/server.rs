@@ -18,7 +18,7 @@ use ureq::http::Uri;
 
 use super::infra::{printed, word};
 use super::password::{PasswordSource, line};
-use super::{Exit, Failure, Global, Output};
+use super::{Exit, Failure, Global, Output, whole};
 use crate::client::{Client, ClientError};
 
 /// `login`.
@@ -49,7 +49,7 @@ fn usage(message: String) -> Failure {
 /// Speaks with a server elsewhere.
 pub(super) fn remote(url: &str, ca: Option<&Path>) -> Result<Client, Failure> {
     let url = checked(url)?;
-    let kept = read()?.remove(&url);
+    let kept = kept_for(&url)?;
     let given = std::env::var("HOMEOSTAT_TOKEN").ok().filter(|token| !token.is_empty());
     let ca = ca.map(Path::to_owned).or_else(|| kept.as_ref().and_then(|kept| kept.ca.clone()));
     let token = given.or(kept.map(|kept| kept.token)).ok_or_else(|| {
@@ -63,7 +63,7 @@ pub(super) fn remote(url: &str, ca: Option<&Path>) -> Result<Client, Failure> {
 /// Speaks with a server elsewhere, as nobody.
 pub(super) fn open_to_all(url: &str, ca: Option<&Path>) -> Result<Client, Failure> {
     let url = checked(url)?;
-    let kept = read()?.remove(&url).and_then(|kept| kept.ca);
+    let kept = kept_for(&url)?.and_then(|kept| kept.ca);
     Ok(Client::at(url, String::new(), agent(ca.or(kept.as_deref()))?))
 }
 
@@ -176,17 +176,23 @@ pub(super) fn whoami(global: &Global, output: Output) -> Result<Exit, Failure> {
 
 /// `$XDG_CONFIG_HOME/homeostat`, else `~/.config/homeostat`.
 fn file() -> Result<PathBuf, Failure> {
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
-    let dir = config.or_else(home);
+    let dir = whole("XDG_CONFIG_HOME", "").or_else(|| whole("HOME", ".config"));
     let dir = dir.ok_or_else(|| usage("set HOME: tokens are kept in its .config/homeostat".to_owned()))?;
     Ok(dir.join("homeostat/servers.json"))
+}
+
+/// What is kept of a server. Where there is no place to keep anything, as in a container without HOME, nothing is.
+fn kept_for(url: &str) -> Result<Option<Kept>, Failure> {
+    match file() {
+        Ok(_) => Ok(read()?.remove(url)),
+        Err(_) => Ok(None),
+    }
 }
 
 fn read() -> Result<BTreeMap<String, Kept>, Failure> {
     let path = file()?;
     let unreadable = |why: &dyn std::fmt::Display| usage(format!("cannot read {}: {why}", path.display()));
-    match fs::read(&path) {
+    match input::read(&path, 1 << 20) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(unreadable(&error)),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable(&error)),

@@ -7,7 +7,7 @@ use domain::{Capabilities, Enforcement, ServiceName};
 use serde_json::Value;
 
 use super::config::print;
-use super::not_over::{Beyond, Found, open_issues, plans_that_wait};
+use super::not_over::{Beyond, Found, open_issues, plans_that_are};
 use super::{Exit, Failure, Global, Output};
 use crate::client::ClientError;
 
@@ -40,10 +40,11 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let open = open_issues(&client)?;
     let capabilities: Capabilities = client.get("/api/v3/self-healing/capabilities")?;
     let faults: Vec<Value> = client.get("/api/v3/chaos/faults")?;
-    let plans = plans_that_wait(&client)?;
+    let plans = plans_that_are(&client, "awaiting_approval")?;
+    let working = plans_that_are(&client, "in_progress")?;
     // Where no telemetry is kept there is nothing to say of it.
     let telemetry: Value = match client.get("/api/v3/observability/status") {
-        Err(ClientError::Refused { .. }) => Value::Null,
+        Err(ClientError::Refused { .. } | ClientError::OtherVersion { .. }) => Value::Null,
         answer => answer?,
     };
     // One that has only started, or whose loop stands, answers this as a failure; what it says is the same.
@@ -54,8 +55,11 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     if output.json {
         let whole = serde_json::json!({
             "address": client.address(), "health": health, "services": services, "issues": open.rows,
-            "faults": faults, "awaiting_approval": plans.rows,
-            "more": { "issues": open.beyond != Beyond::Nothing, "awaiting_approval": plans.beyond != Beyond::Nothing },
+            "faults": faults, "awaiting_approval": plans.rows, "in_progress": working.rows,
+            "more": {
+                "issues": open.beyond != Beyond::Nothing, "awaiting_approval": plans.beyond != Beyond::Nothing,
+                "in_progress": working.beyond != Beyond::Nothing,
+            },
             "telemetry": telemetry, "troubles": troubles,
             "limits": { "cpu": capabilities.cpu_limit, "memory": capabilities.memory_limit },
         });
@@ -80,8 +84,10 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
         )
     });
     let faults: Vec<&Value> = faults.iter().collect();
-    section(&mut text, "faults we injected", &faults, |fault| {
-        format!("{} until {}", of(fault, "description"), of(fault, "until"))
+    section(&mut text, "faults we injected", &faults, fault_line);
+    let remediations = format!("{}/remediations", client.address());
+    part(&mut text, "plans that run", (&working, &remediations), |plan| {
+        format!("{}  {}", of(plan, "id"), of(plan, "description"))
     });
     let approvals = format!("{}/approvals", client.address());
     part(&mut text, "plans that wait for you", (&plans, &approvals), |plan| {
@@ -89,6 +95,15 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     });
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// A fault with what ends it early: the experiment's id, for `homeostat chaos abort`.
+fn fault_line(fault: &Value) -> String {
+    let line = format!("{}: {} until {}", of(fault, "target"), of(fault, "description"), of(fault, "until"));
+    match fault["experiment_id"].as_str() {
+        Some(experiment) => format!("{experiment}  {line}"),
+        None => line,
+    }
 }
 
 /// What holds the services to their limits.
@@ -280,7 +295,10 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::client::fixture::{Said, server};
 
     #[test]
     fn refused_intake_is_one_line_and_open_intake_none() {
@@ -344,5 +362,54 @@ mod tests {
         assert!(many.ends_with("  99\n  and 23 more: homeostat issues\n"), "{many}");
         assert!(shown(SHOWN + 23, Beyond::Older).ends_with("  and more than 23 more: homeostat issues\n"));
         assert!(shown(0, Beyond::Unknown).starts_with("\nopen issues\n  and maybe older ones"));
+    }
+
+    #[test]
+    fn a_fault_is_told_with_its_target_and_the_experiment_that_is_aborted_to_end_it() {
+        let mut fault = json!({
+            "target": "instance/cart-0", "description": "pause for 60 s", "until": "2026-11-22T18:26:18Z",
+            "experiment_id": "01a20481-64b9-7196-91c0-1f9c21c44757",
+        });
+        let line = "instance/cart-0: pause for 60 s until 2026-11-22T18:26:18Z";
+        assert_eq!(fault_line(&fault), format!("01a20481-64b9-7196-91c0-1f9c21c44757  {line}"));
+        fault["experiment_id"] = Value::Null;
+        assert_eq!(fault_line(&fault), line);
+    }
+
+    fn nothing_there(version: &'static str) -> impl Fn(&str) -> Said {
+        move |asked| match asked.contains("/health") {
+            true => (503, json!({"status": "starting", "version": version}), None),
+            false => (404, json!({"code": "not_found", "detail": "there is nothing at /api/v3/new"}), None),
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_server_has_not_is_told_as_its_version_and_not_as_a_wrong_request() {
+        let (client, _serving) = server(2, nothing_there("0.0.7"));
+        let said = Failure::from(client.get::<Value>("/api/v3/new?limit=1").unwrap_err());
+        assert_eq!(said.exit, Exit::Failed);
+        let own = concat!("this program is homeostat ", env!("CARGO_PKG_VERSION"));
+        for words in ["is homeostat 0.0.7 and has no /api/v3/new;", own, "have the server upgraded"] {
+            assert!(said.message.contains(words), "{words}: {}", said.message);
+        }
+        assert!(!said.message.contains("there is nothing"), "{}", said.message);
+        let (client, _serving) = server(2, nothing_there(env!("CARGO_PKG_VERSION")));
+        let said = client.post::<Value>("/api/v3/new", &json!({})).unwrap_err().to_string();
+        assert!(said.contains("of another build"), "{said}");
+    }
+
+    /// What is not there is no sign of another version: the server has a list of what there is.
+    #[test]
+    fn what_a_server_has_none_of_is_told_as_it_says_it() {
+        let (client, serving) = server(1, |_| {
+            (
+                404,
+                json!({"code": "not_found", "detail": "there is no issue 7", "listed_at": "/api/v3/self-healing/issues"}),
+                None,
+            )
+        });
+        let said = client.get::<Value>("/api/v3/self-healing/issues/7").unwrap_err().to_string();
+        assert!(said.starts_with("there is no issue 7; ") && said.contains("homeostat issues"), "{said}");
+        assert_eq!(serving.join().unwrap().len(), 1);
     }
 }

@@ -13,10 +13,11 @@ use clap::Args;
 use provider::secret;
 use serde_json::{Value, json};
 
-use super::config::print;
-use super::not_over::{Beyond, Found, open_issues, plans_that_wait};
+use super::config::{check_lasting, print};
+use super::not_over::{Beyond, Found, open_issues, plans_that_are};
 use super::{Exit, Failure, Global, Output};
 use crate::client::{Client, ClientError, token_file};
+use crate::config::FILE_BYTES_MAX;
 use crate::control_socket::{Ask, ask};
 use crate::unfinished::{MODE, Unfinished};
 
@@ -46,6 +47,8 @@ pub(super) fn run(global: &Global, args: &BundleArgs) -> Result<Exit, Failure> {
             ),
         });
     }
+    // It is read twice: for what is secret in it, and for the rest.
+    check_lasting(global)?;
     let failed = |error| Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") };
     // Made before anything is asked for: what cannot be written need not be gathered.
     let unfinished = Unfinished::beside(&args.file);
@@ -94,7 +97,7 @@ fn gather(global: &Global, secrets: &Secrets) -> Vec<(&'static str, String)> {
                 Err(error) => pretty(&json!({ "not_available": error.to_string() })),
             };
             files.push(("open_issues.json", not_over(open_issues(&client))));
-            files.push(("waiting_plans.json", not_over(plans_that_wait(&client))));
+            files.push(("waiting_plans.json", not_over(plans_that_are(&client, "awaiting_approval"))));
             files.push(("plans.json", get(&format!("/api/v3/self-healing/remediations?limit={RECORDS}"))));
             files.push(("metrics.txt", client.text("/metrics").unwrap_or_else(|error| error.to_string())));
         }
@@ -141,7 +144,7 @@ fn configuration(global: &Global) -> String {
     let Some(path) = &global.config else {
         return "# none was named: defaults and the environment\n".to_owned();
     };
-    let read = fs::read_to_string(path).map_err(|error| error.to_string());
+    let read = input::read_to_string(path, FILE_BYTES_MAX).map_err(|error| error.to_string());
     let table = read.and_then(|text| text.parse::<toml::Table>().map_err(|error| error.message().to_owned()));
     match table {
         Err(why) => format!("# {}: {why}\n", path.display()),
@@ -218,7 +221,7 @@ impl Secrets {
         if let Ok(table) = serde_json::from_slice::<Value>(&table) {
             environments(&table, &mut found);
         }
-        let text = global.config.as_ref().and_then(|path| fs::read_to_string(path).ok());
+        let text = global.config.as_ref().and_then(|path| input::read_to_string(path, FILE_BYTES_MAX).ok());
         if let Some(table) = text.and_then(|text| text.parse::<toml::Table>().ok()) {
             table.iter().for_each(|(key, value)| in_configuration(key, value, &mut found));
         }

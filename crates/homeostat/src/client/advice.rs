@@ -3,7 +3,11 @@
 //! In: a problem's stable code, its sentence, and which list has what there is. Out: the sentence for people. An API's reader is
 //! told of headers and addresses; one who sits at a shell is told of commands.
 
+use std::path::Path;
+
 use gateway::Listed;
+
+use super::OWN_VERSION;
 
 /// What goes with a sentence of the API.
 enum Advice {
@@ -60,12 +64,34 @@ fn of(code: &str) -> Option<Advice> {
         "token_expired" | "token_revoked" => Advice::Added(
             "sign in with `homeostat login NAME --server URL`, or set HOMEOSTAT_TOKEN to a new one of `homeostat token create`",
         ),
+        "refused" => Advice::Added("`homeostat status` shows what is at work, and what waits"),
         "forbidden" => Advice::Added("`homeostat whoami` says what this token may"),
         "code_needed" => Advice::Instead(
             "this user has a second factor; run `homeostat login` with --code, and give what the authenticator shows or a recovery code",
         ),
         _ => return None,
     })
+}
+
+/// Of a server that does not know what this program asks for. On this machine, services run on while it is restarted.
+pub(super) fn of_another_version(address: &str, server: &str, path: &str, dir: Option<&Path>) -> String {
+    let relation = match server == OWN_VERSION {
+        true => "the same by its number, and yet of another build".to_owned(),
+        false => format!("this program is homeostat {OWN_VERSION}"),
+    };
+    let what = match dir {
+        Some(dir) => {
+            let holder = store::holder(dir).ok().flatten();
+            let end = holder.map_or("end it".to_owned(), |process| format!("end it with `kill {process}`"));
+            format!(
+                "{end} and start this one with `homeostat serve --dir {}` (services run on meanwhile), or ask with the program \
+                 that runs there",
+                dir.display()
+            )
+        }
+        None => "ask with the program of its version, or have the server upgraded and restarted".to_owned(),
+    };
+    format!("the server at {address} is homeostat {server} and has no {path}; {relation}: {what}")
 }
 
 #[cfg(test)]
@@ -103,13 +129,27 @@ mod tests {
         assert!(said.starts_with("the token ci expired at noon; sign in with `homeostat login"), "{said}");
     }
 
+    #[test]
+    fn a_server_of_this_machine_is_ended_and_started_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = of_another_version("http://127.0.0.1:4000", "9.9.9", "/api/v3/new", Some(dir.path()));
+        let start = format!("`homeostat serve --dir {}`", dir.path().display());
+        assert!(said.contains(&start) && said.contains("services run on"), "{said}");
+    }
+
     /// An answer to a code that no server gives would never be read.
     #[test]
     fn every_code_with_advice_is_in_the_reference() {
         let reference = include_str!("../../../../docs/reference/errors.md");
-        for code in
-            ["token_missing", "wrong_token", "token_expired", "token_revoked", "forbidden", "code_needed"]
-        {
+        for code in [
+            "token_missing",
+            "wrong_token",
+            "token_expired",
+            "token_revoked",
+            "refused",
+            "forbidden",
+            "code_needed",
+        ] {
             assert!(of(code).is_some() && reference.contains(&format!("## `{code}`")), "{code}");
         }
     }

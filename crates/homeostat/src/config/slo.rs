@@ -91,8 +91,8 @@ pub fn read<P: AsRef<Path>>(files: &[P], first: Option<&str>) -> Result<Vec<Obje
         first.map(|text| (BUILT_IN_NAME.to_owned(), text.as_bytes().to_vec())).into_iter().collect();
     for path in files {
         let path = path.as_ref();
-        let bytes =
-            std::fs::read(path).map_err(|source| SloError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = input::read(path, slo::FILE_BYTES_MAX as u64)
+            .map_err(|source| SloError::Unreadable { path: path.to_owned(), source })?;
         texts.push((path.display().to_string(), bytes));
     }
     let named: Vec<(&str, &[u8])> = texts.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();

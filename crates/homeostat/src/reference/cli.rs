@@ -67,8 +67,7 @@ const WRITES: [(&str, By); 39] = {
     ]
 };
 
-fn page() -> String {
-    let mut whole = command();
+fn page(mut whole: Command) -> String {
     whole.build();
     let mut text = "<!-- Made from the command line by `cargo xtask docs`; changes made here are lost. -->\n\n\
         # Command line\n\n\
@@ -198,7 +197,13 @@ fn more(argument: &Arg) -> String {
 
 #[test]
 fn the_page_of_the_command_line_is_what_the_program_says() {
-    check("cli.md", &page());
+    check("cli.md", &page(command()));
+}
+
+/// `--help` is as wide as the terminal it is shown in; a page that is kept must not be.
+#[test]
+fn the_page_of_the_command_line_is_the_same_in_every_terminal() {
+    assert_eq!(page(command().term_width(30)), page(command().term_width(300)));
 }
 
 #[test]

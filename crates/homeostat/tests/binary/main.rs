@@ -16,6 +16,7 @@ mod harness;
 mod kills;
 mod life;
 mod metrics;
+mod named_files;
 mod objectives;
 #[path = "../../../provider/tests/shared/port.rs"]
 mod port;
@@ -25,6 +26,7 @@ mod running;
 mod secrets;
 mod strategies;
 mod support;
+mod surroundings;
 mod telemetry;
 mod tls;
 mod wrong_input;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         .iter()
         .chain(wrong_input::TESTS)
         .chain(wrong_state::TESTS)
+        .chain(named_files::TESTS)
+        .chain(surroundings::TESTS)
         .chain(strategies::TESTS)
         .chain(answers::TESTS)
         .chain(demo::TESTS)

@@ -133,7 +133,7 @@ fn no_infrastructure() {
         (b"[]\n", "fleet.yaml:1:1"),
         (b"name: \xff\xfe\n", "UTF-8"),
         (bomb.as_bytes(), "fleet.yaml:"),
-        (padded.as_bytes(), "at most 1048576 are read"),
+        (padded.as_bytes(), "at most 1 MiB are read"),
         (b"name: s\n---\nname: t\n", "fleet.yaml:"),
         (b"name: s\nservices:\n  a: {command: [x]}\n  a: {command: [y]}\n", "fleet.yaml:4:"),
     ];

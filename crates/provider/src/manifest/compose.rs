@@ -84,9 +84,26 @@ pub(super) fn read(root: &Node) -> Result<Infrastructure, Vec<Fault>> {
     let violated = infrastructure.check();
     let faults: Vec<Fault> = violated
         .into_iter()
-        .map(|violation| (reading.place_of(&violation.field), violation.field, violation.message))
+        .map(|violation| {
+            let message = mute_callee(&infrastructure, &violation.field).unwrap_or(violation.message);
+            let (at, field) = reading.written_as(&violation.field);
+            (at, field, message)
+        })
         .collect();
     if faults.is_empty() { Ok(infrastructure) } else { Err(faults) }
+}
+
+/// What to do about a dependency on a service that listens nowhere, in the words of Compose, which asks for no port there.
+fn mute_callee(infrastructure: &Infrastructure, field: &str) -> Option<String> {
+    let (name, index) = field.strip_prefix("services.")?.split_once(".dependencies[")?;
+    let caller = infrastructure.services.iter().find(|(known, _)| known.as_str() == name)?.1;
+    let callee = caller.dependencies.get(index.strip_suffix(']')?.parse::<usize>().ok()?)?;
+    infrastructure.services.get(callee).is_some_and(|spec| spec.listens.is_none()).then(|| {
+        format!(
+            "{callee} says no port that could be called; give {callee} `expose: [PORT]` or `ports` (each of its instances has \
+             to listen at the port that is in its variable PORT, whatever number stands there), or remove it here"
+        )
+    })
 }
 
 /// What was read so far.
@@ -94,8 +111,8 @@ struct Reading {
     faults: Vec<Fault>,
     /// Sizes of named volumes, as our files state them.
     volumes: BTreeMap<String, Value>,
-    /// Where the fields of the Infrastructure come from.
-    places: BTreeMap<String, Place>,
+    /// Where the fields of the Infrastructure come from, and by which path they stand in the file.
+    places: BTreeMap<String, (Place, String)>,
 }
 
 impl Reading {
@@ -103,16 +120,21 @@ impl Reading {
         self.faults.push((at, field.to_owned(), message.into()));
     }
 
-    /// The place of a field of ours, or of the nearest around it.
-    fn place_of(&self, field: &str) -> Place {
-        let mut field = field;
+    /// Notes where a field of ours stands.
+    fn stands(&mut self, own: impl Into<String>, at: Place, written: &str) {
+        self.places.insert(own.into(), (at, written.to_owned()));
+    }
+
+    /// The place of a field of ours, or of the nearest around it, with the path by which it stands in the file.
+    fn written_as(&self, own: &str) -> (Place, String) {
+        let mut known = own;
         loop {
-            if let Some(place) = self.places.get(field) {
-                return *place;
+            if let Some((place, written)) = self.places.get(known) {
+                return (*place, format!("{written}{}", &own[known.len()..]));
             }
-            match field.rfind(['.', '[']) {
-                Some(end) => field = &field[..end],
-                None => return (1, 1),
+            match known.rfind(['.', '[']) {
+                Some(end) => known = &known[..end],
+                None => return ((1, 1), own.to_owned()),
             }
         }
     }
@@ -129,7 +151,7 @@ impl Reading {
                 "version" | "volumes" => {}
                 "name" => drop(of.insert("name".to_owned(), self.plain(value, name).into())),
                 "services" => {
-                    self.places.insert("services".to_owned(), at);
+                    self.stands(name, at, name);
                     let services = self.services(value);
                     of.insert("services".to_owned(), services.into());
                 }
@@ -170,7 +192,7 @@ impl Reading {
         for (key, value) in services.value.entries() {
             let (at, name) = (start(key), &key.value);
             let field = format!("services.{name}");
-            self.places.insert(field.clone(), at);
+            self.stands(field.as_str(), at, &field);
             if let Err(error) = domain::ServiceName::new(name.as_str()) {
                 self.fault(at, &field, error.to_string());
                 continue;
@@ -227,7 +249,7 @@ impl Reading {
             } else if of.insert(key.value.clone(), plain::json(&value.value)).is_some() {
                 self.fault(at, &path, "is said by a key of Compose already; say it once");
             } else {
-                self.places.insert(own, at);
+                self.stands(own, at, &path);
             }
         }
     }

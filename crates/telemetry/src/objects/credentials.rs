@@ -1,10 +1,12 @@
 //! Who we are to the storage: from the environment, or from a file in the form of AWS's command line.
 
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 use super::config::{ObjectStorage, ObjectStorageError};
+
+/// The longest file of credentials, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What requests are signed with. Shown without its secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Source {
             Self::Environment(credentials) => Ok(credentials.clone()),
             Self::File { path, profile } => {
                 let shown = path.display();
-                let text = fs::read_to_string(path)
+                let text = input::read_to_string(path, FILE_BYTES_MAX)
                     .map_err(|error| format!("is {shown}, which cannot be read: {error}"))?;
                 in_profile(&text, profile).ok_or_else(|| {
                     format!(
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn a_file_that_is_named_wins_then_the_environment_then_the_file_that_it_names() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), FILE).expect("written");
+        std::fs::write(file.path(), FILE).expect("written");
         let named = file.path().display().to_string();
         let environment = |set: &'static [(&str, &str)]| {
             let named = named.clone();
@@ -141,7 +143,7 @@ mod tests {
         let shared = environment(&[("AWS_SHARED_CREDENTIALS_FILE", "FILE"), ("AWS_ACCESS_KEY_ID", "")]);
         let found = Source::find(&storage(None), shared).expect("a shared file");
         assert_eq!(ids(&found), ("one".to_owned(), None));
-        fs::write(file.path(), FILE.replace("one", "replaced")).expect("written");
+        std::fs::write(file.path(), FILE.replace("one", "replaced")).expect("written");
         assert_eq!(ids(&found).0, "replaced", "it is read anew");
     }
 

@@ -90,9 +90,9 @@ fn busy(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
     for running in ctx.running.iter().filter(|running| fault || running.activity != Activity::Fault) {
         if running.id == plan.id {
             let resource = targets.first().or(plan.blast_radius.first());
-            found.extend(resource.map(|r| Objection::Busy { resource: r.clone(), plan: running.id }));
+            found.extend(resource.map(|resource| running.occupies(resource)));
         } else if let Some(resource) = worked_on(plan, &targets, running) {
-            found.push(Objection::Busy { resource: resource.clone(), plan: running.id });
+            found.push(running.occupies(resource));
         }
     }
 }

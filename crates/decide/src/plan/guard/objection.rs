@@ -9,6 +9,7 @@ use domain::{
 };
 
 use crate::plan::check::Note;
+use crate::plan::guard::Activity;
 use crate::plan::policy::Rung;
 
 /// Why a plan may not run now.
@@ -53,6 +54,8 @@ pub enum Objection {
         resource: ResourceId,
         /// Which plan.
         plan: PlanId,
+        /// What it does there.
+        activity: Activity,
     },
     /// Too many instances of a service would be disturbed or repaired at a time.
     InstanceSlots {
@@ -330,7 +333,18 @@ impl fmt::Display for Objection {
                     "{service} was given {version} since this was planned; what it would replace is gone"
                 )
             }
-            Self::Busy { resource, plan } => write!(f, "plan {plan} works on {resource}"),
+            Self::Busy { resource, plan, activity: Activity::Fault } => {
+                write!(
+                    f,
+                    "a fault is in effect on {resource} (plan {plan}); it ends by itself, or is aborted"
+                )
+            }
+            Self::Busy { resource, plan, activity: Activity::Remediation } => {
+                write!(f, "plan {plan} repairs {resource}; try again when it has ended")
+            }
+            Self::Busy { resource, plan, activity: Activity::Operation } => {
+                write!(f, "plan {plan} changes {resource}; try again when it has ended")
+            }
             Self::InstanceSlots { service, limit, seen } => {
                 write!(
                     f,

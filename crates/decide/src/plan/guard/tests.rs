@@ -343,7 +343,17 @@ fn a_repair_of_a_disturbed_instance_uses_its_slot_and_another_instance_waits() {
     assert_eq!(world.reasons(&kill("cart-0", 1)), []);
     let slots = Objection::InstanceSlots { service: service("cart"), limit: 1, seen: 2 };
     assert_eq!(world.reasons(&kill("cart-1", 1)), [slots]);
-    assert!(matches!(world.reasons(&world.fault("instance/cart-0"))[..], [Objection::Busy { .. }]));
+    let again = world.reasons(&world.fault("instance/cart-0"));
+    assert!(matches!(again[..], [Objection::Busy { .. }]));
+    assert!(again[0].to_string().starts_with("a fault is in effect on instance/cart-0 "), "{}", again[0]);
+    assert!(again[0].to_string().ends_with("; it ends by itself, or is aborted"), "{}", again[0]);
+    world.running = vec![RunningPlan::of(&kill("cart-0", 1), world.now).unwrap()];
+    let again = world.reasons(&kill("cart-0", 2));
+    assert!(
+        again[0].to_string().ends_with(" repairs instance/cart-0; try again when it has ended"),
+        "{}",
+        again[0]
+    );
 }
 
 #[test]

@@ -58,7 +58,9 @@ impl Reader<'_> {
                 "depends_on" => self.depends_on(value, &field),
                 "healthcheck" => self.health_check(value, &field),
                 "volumes" => self.volumes(value, &field),
-                "stop_grace_period" => self.set(start(key), "stop_timeout", plain::json(&value.value)),
+                "stop_grace_period" => {
+                    self.set(start(key), &field, "stop_timeout", plain::json(&value.value))
+                }
                 "restart" => self.restart(value, &field),
                 "image" => self.image(value, &field),
                 other if other.starts_with("x-") => {}
@@ -89,13 +91,13 @@ impl Reader<'_> {
         self.reading.extension(extension, &field, &EXTENSION, &mut self.of);
     }
 
-    fn set(&mut self, at: Place, name: &str, value: Value) {
-        let field = format!("services.{}.{name}", self.name);
-        self.reading.places.insert(field.clone(), at);
+    /// Takes over a value: `written` is the path by which it stands in the file, `name` what it is called in our own.
+    fn set(&mut self, at: Place, written: &str, name: &str, value: Value) {
+        self.reading.stands(format!("services.{}.{name}", self.name), at, written);
         if let Some(before) = self.of.insert(name.to_owned(), value.clone())
             && before != value
         {
-            self.reading.fault(at, &field, TWICE);
+            self.reading.fault(at, written, TWICE);
         }
     }
 
@@ -105,7 +107,7 @@ impl Reader<'_> {
 
     /// A command as a list, or as a line that is split as a shell would, without a shell.
     fn words(&mut self, value: &Spanned<Node>, field: &str) -> Vec<String> {
-        self.reading.places.insert(format!("services.{}.command", self.name), start(value));
+        self.reading.stands(format!("services.{}.command", self.name), start(value), field);
         match &value.value {
             Node::List(items) => items.iter().map(|item| self.reading.plain(item, field)).collect(),
             Node::Text(line) => {
@@ -149,7 +151,7 @@ impl Reader<'_> {
             }
             _ => self.fault(start(value), field, "must be variables by name, or a list of `NAME=value`"),
         }
-        self.set(start(value), "environment", of.into());
+        self.set(start(value), field, "environment", of.into());
     }
 
     fn ports(&mut self, value: &Spanned<Node>, field: &str) {
@@ -178,7 +180,7 @@ impl Reader<'_> {
             _ => self.short_port(item, field),
         };
         match published.map(|text| (text.parse::<u16>(), text)) {
-            Some((Ok(port), _)) => self.set(start(item), "publish", json!(port)),
+            Some((Ok(port), _)) => self.set(start(item), field, "publish", json!(port)),
             Some((Err(_), text)) => {
                 self.fault(start(item), field, format!("{text:?} is no port from 1 to 65535"));
             }
@@ -214,7 +216,7 @@ impl Reader<'_> {
             _ => None,
         };
         match count {
-            Some(count) => self.set(start(value), "replicas", json!(count)),
+            Some(count) => self.set(start(value), field, "replicas", json!(count)),
             None => self.fault(start(value), field, "must be a whole number from 1 to 100"),
         }
     }
@@ -254,34 +256,41 @@ impl Reader<'_> {
     fn cpus(&mut self, value: &Spanned<Node>, field: &str) {
         let cores = plain::text(&value.value).and_then(|text| text.parse::<f64>().ok());
         match cores.filter(|cores| cores.is_finite()) {
-            Some(cores) => self.limit(start(value), "cpu", json!(cores)),
+            Some(cores) => self.limit(start(value), field, "cpu", json!(cores)),
             None => self.fault(start(value), field, "must be a number of cores, such as \"0.5\""),
         }
     }
 
     fn memory(&mut self, value: &Spanned<Node>, field: &str) {
         match plain::text(&value.value).as_deref().and_then(bytes) {
-            Some(size) => self.limit(start(value), "memory", json!(size.0.to_string())),
+            Some(size) => self.limit(start(value), field, "memory", json!(size.0.to_string())),
             None => self.fault(start(value), field, "must be a size, such as 64m or 1g"),
         }
     }
 
-    fn limit(&mut self, at: Place, name: &str, value: Value) {
-        let field = format!("services.{}.limits.{name}", self.name);
-        self.reading.places.insert(field.clone(), at);
+    fn limit(&mut self, at: Place, written: &str, name: &str, value: Value) {
+        self.reading.stands(format!("services.{}.limits.{name}", self.name), at, written);
         let limits = self.of.entry("limits").or_insert_with(|| json!({}));
         let before = limits.as_object_mut().and_then(|limits| limits.insert(name.to_owned(), value.clone()));
         if before.is_some_and(|before| before != value) {
-            self.fault(at, &field, TWICE);
+            self.fault(at, written, TWICE);
         }
     }
 
     fn depends_on(&mut self, value: &Spanned<Node>, field: &str) {
         let mut names = Vec::new();
+        let dependencies = format!("services.{}.dependencies", self.name);
+        let own = |index: usize| format!("{dependencies}[{index}]");
         match &value.value {
-            Node::List(items) => items.iter().for_each(|item| names.push(self.reading.plain(item, field))),
+            Node::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.reading.stands(own(index), start(item), &format!("{field}[{index}]"));
+                    names.push(self.reading.plain(item, field));
+                }
+            }
             Node::Map(entries) => {
-                for (key, value) in entries {
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    self.reading.stands(own(index), start(key), &format!("{field}.{}", key.value));
                     names.push(key.value.clone());
                     for (rule, of) in value.value.entries() {
                         let fine = matches!(
@@ -300,7 +309,7 @@ impl Reader<'_> {
             }
             _ => self.fault(start(value), field, "must be a list of services"),
         }
-        self.set(start(value), "dependencies", names.into());
+        self.set(start(value), field, "dependencies", names.into());
     }
 
     fn health_check(&mut self, value: &Spanned<Node>, field: &str) {
@@ -331,7 +340,7 @@ impl Reader<'_> {
         if probe.contains_key("http") {
             self.of.insert("listens".to_owned(), json!("http"));
         }
-        self.set(start(value), "readiness", probe.into());
+        self.set(start(value), field, "readiness", probe.into());
     }
 
     fn volumes(&mut self, value: &Spanned<Node>, field: &str) {
@@ -356,7 +365,7 @@ impl Reader<'_> {
         };
         let size = source.as_ref().and_then(|source| self.reading.volumes.get(source)).cloned();
         match size {
-            Some(size) if plain => self.set(start(item), "volume", json!({ "size": size })),
+            Some(size) if plain => self.set(start(item), field, "volume", json!({ "size": size })),
             _ => self.fault(start(item), field, NO_VOLUME),
         }
     }
@@ -376,7 +385,7 @@ impl Reader<'_> {
         let image = self.reading.plain(value, field);
         let name = image.rsplit('/').next().unwrap_or_default();
         if let Some((_, tag)) = name.split('@').next().and_then(|name| name.split_once(':')) {
-            self.set(start(value), "version", json!(tag));
+            self.set(start(value), field, "version", json!(tag));
         }
     }
 }

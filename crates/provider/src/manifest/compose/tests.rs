@@ -98,8 +98,7 @@ fn what_cannot_be_had_is_refused_at_its_place_with_what_to_do() {
         let key = line.split(':').next().unwrap();
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].starts_with("compose.yaml:22:") && found[0].contains(says), "{line}: {found:?}");
-        let field = if key == "scale" { "services.front.replicas" } else { &format!("services.front.{key}") };
-        assert!(found[0].contains(field), "{line}: {found:?}");
+        assert!(found[0].contains(&format!("services.front.{key}")), "{line}: {found:?}");
     }
 }
 
@@ -133,7 +132,27 @@ fn an_image_without_a_command_and_a_file_without_a_name_are_refused() {
 #[test]
 fn a_violation_has_the_place_of_the_key_of_compose() {
     let found = problems(&SHOP.replace("replicas: 2", "replicas: 1000"));
-    assert_eq!(found, ["compose.yaml:14:17: services.front.replicas: is 1000, must be 1 to 100"]);
-    let found = problems(&SHOP.replace("expose: [5432]", "x-a: b"));
-    assert!(found[0].starts_with("compose.yaml:16:") && found[0].contains("listens nowhere"), "{found:?}");
+    assert_eq!(found, ["compose.yaml:14:17: services.front.deploy.replicas: is 1000, must be 1 to 100"]);
+}
+
+#[test]
+fn a_callee_without_a_port_is_told_in_the_words_of_compose_where_it_is_named() {
+    let mute = SHOP.replace("expose: [5432]", "x-a: b");
+    let listed = mute.replace("{ database: { condition: service_healthy } }", "[front, database]");
+    for (text, at) in [
+        (&mute, "compose.yaml:16:19: services.front.depends_on.database: "),
+        (&listed, "compose.yaml:16:25: services.front.depends_on[1]: "),
+    ] {
+        let found = problems(text);
+        let of = found.iter().find(|problem| problem.contains("database")).unwrap();
+        assert!(of.starts_with(at) && of.contains("give database `expose: [PORT]` or `ports`"), "{found:?}");
+        assert!(found.iter().all(|problem| !problem.contains("listens:")), "{found:?}");
+    }
+    let own = "x-homeostat: { dependencies: [database] }";
+    let found = problems(
+        &mute
+            .replace("depends_on: { database: { condition: service_healthy } }", "")
+            .replace("x-homeostat: { drain: { http: /drain }, protected: true }", own),
+    );
+    assert!(found[0].contains(": services.front.x-homeostat.dependencies[0]: "), "{found:?}");
 }

@@ -95,9 +95,16 @@ fn the_whole_is_not_taken_down_while_a_part_is_worked_on_and_no_part_while_the_w
     let repair = kill("cart-0", 1);
     world.running = vec![RunningPlan::of(&repair, world.now).unwrap()];
     let resource = resource("instance/cart-0");
-    assert_eq!(world.reasons(&plan), [Objection::Busy { resource: resource.clone(), plan: repair.id }]);
+    assert_eq!(
+        world.reasons(&plan),
+        [Objection::Busy { resource: resource.clone(), plan: repair.id, activity: Activity::Remediation }]
+    );
     world.running = vec![RunningPlan::of(&plan, world.now).unwrap()];
-    assert!(world.reasons(&repair).contains(&Objection::Busy { resource, plan: plan.id }));
+    assert!(world.reasons(&repair).contains(&Objection::Busy {
+        resource,
+        plan: plan.id,
+        activity: Activity::Operation
+    }));
 }
 
 #[test]

@@ -6,15 +6,16 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("domain", 0),
     ("protowire", 0),
     ("yaml", 0),
     ("decide", 1),
     ("promql", 1),
     ("slo", 1),
-    // Beside the pure crates, so that none of them can use it and every higher floor can.
+    // Beside the pure crates, so that none of them can use these and every higher floor can.
     ("outbound", 1),
+    ("durable", 1),
     ("store", 2),
     ("audit", 2),
     ("provider", 2),
@@ -75,7 +76,7 @@ const IMPURE: [&str; 15] = [
     "ureq",
 ];
 
-/// Crates that do no I/O: floors 0 and 1, but for `outbound`.
+/// Crates that do no I/O: floors 0 and 1, but for `outbound` and `durable`.
 pub(crate) const PURE: [&str; 6] = ["domain", "protowire", "yaml", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
@@ -256,6 +257,7 @@ mod tests {
         assert_eq!(found("provider", "[dependencies]\ntokio.workspace = true\n"), []);
         assert_eq!(found("outbound", "[dependencies]\nureq.workspace = true\n"), []);
         assert_eq!(found("decide", "[dependencies]\noutbound.workspace = true\n"), [(4, "floors")]);
+        assert_eq!(found("decide", "[dependencies]\ndurable.workspace = true\n"), [(4, "floors")]);
     }
 
     #[test]

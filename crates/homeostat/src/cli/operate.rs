@@ -31,7 +31,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     let infrastructure =
         provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load(global)?;
-    std::fs::create_dir_all(&global.dir).map_err(|error| Failure {
+    durable::make_dir(&global.dir, durable::Access::Owner).map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("cannot make the data directory {}: {error}", global.dir.display()),
     })?;

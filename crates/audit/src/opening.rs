@@ -71,6 +71,8 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     let damaged = read.damaged.map(|what| format!("audit/head was not finished: {what}"));
     lock(&shared.status).checkpoint_size = newest.map_or(0, |newest| newest.checkpoint.size);
     let file = CheckpointFile::open(layout, &checkpoints)?;
+    // The head and the checkpoints have their names before anything counts by them.
+    layout.sync(&layout.audit())?;
     let leftover = checkpoints.all.iter().any(|one| one.checkpoint.size < beginning.size());
     let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
     let committer = Committer {

@@ -119,6 +119,8 @@ impl ControlPlane {
         let dir = fs::canonicalize(dir).map_err(directory)?;
         let store = Store::take_over(&dir, &SystemClock)?;
         backup::remove_left_over(&dir);
+        // What is found counts from here on, such as the token, also where the process that named it was killed.
+        durable::sync_dir(&dir).map_err(directory)?;
         let bound = listening::bind(config, port)?;
         let token = token(&dir)?;
         let keeper_ran = ProcessProvider::runs(&dir);

@@ -143,6 +143,8 @@ impl Catalogue {
         damaged: &mut Vec<DamagedFile>,
     ) -> Result<Self, OpenError> {
         let parts_dir = dir.join("parts");
+        // The names beside it are on the disk then, too: the catalogue's, before anything goes that it does not name. The process
+        // that put it in its place may have been killed, or not been told that the disk keeps it.
         durable::make_dir(&parts_dir, Access::Owner).map_err(failed("making", &parts_dir))?;
         let said = read(&dir.join(NAME), damaged)?;
         let mut live = Live { floors: [i64::MIN; 3], ..Live::default() };

@@ -198,6 +198,8 @@ impl Archive {
             fs::rename(&path, &aside)?;
             set_aside.push(DamagedTrace { path: aside, why });
         }
+        // What is found is answered as archived from here on, also where the process that gave it its name was killed.
+        sync_dir(dir)?;
         let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
         surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
         say_evicted(&ids(&surplus));

@@ -19,6 +19,7 @@ mod metrics;
 mod objectives;
 #[path = "../../../provider/tests/shared/port.rs"]
 mod port;
+mod power_cut;
 mod processes;
 mod purge;
 mod running;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(backup::TESTS)
+        .chain(power_cut::TESTS)
         .chain(purge::TESTS)
         .chain(secrets::TESTS)
         .chain(running::TESTS)

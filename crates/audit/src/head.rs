@@ -66,6 +66,9 @@ impl Head {
             return Ok((Self { file, next: 0 }, None));
         }
         let read = read_places(layout, keys)?;
+        // A process that was killed may have left it in memory alone. What is built on it from here on, the head in the
+        // database first, must not count more than a power cut would leave of it.
+        file.sync_all().map_err(AuditError::file("sync", &path))?;
         Ok((Self { file, next: 1 - read.place }, Some(read)))
     }
 

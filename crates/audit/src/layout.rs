@@ -10,10 +10,12 @@
 //! audit/keys/audit.key.next              what signs next, while keys are rotated
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use durable::Access;
 
 use crate::error::{AuditError, Problem, Result};
 
@@ -123,19 +125,17 @@ impl Layout {
     pub(crate) fn make(&self) -> Result<()> {
         self.check_format()?;
         for dir in [self.log(), self.keys()] {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(&dir).map_err(AuditError::file("make", &dir))?;
+            durable::make_dir(&dir, Access::Owner).map_err(AuditError::file("make", &dir))?;
         }
         if !self.format().exists() {
             write_file(&self.format(), format!("{FORMAT}\n").as_bytes(), 0o600)?;
         }
-        self.sync(&self.audit)?;
-        self.sync(&self.data)
+        self.sync(&self.audit)
     }
 
     /// Makes names in a directory durable.
     pub(crate) fn sync(&self, dir: &Path) -> Result<()> {
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(AuditError::file("sync", dir))
+        durable::sync_dir(dir).map_err(AuditError::file("sync", dir))
     }
 
     /// The segments in their order, and what lies among them and is none.

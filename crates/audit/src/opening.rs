@@ -71,6 +71,11 @@ pub(crate) fn open(layout: &Layout, options: Options) -> Result<(Committer, Opti
     let damaged = read.damaged.map(|what| format!("audit/head was not finished: {what}"));
     lock(&shared.status).checkpoint_size = newest.map_or(0, |newest| newest.checkpoint.size);
     let file = CheckpointFile::open(layout, &checkpoints)?;
+    // The head, the checkpoints, the keys and the segment that is written on have their names before anything counts by them:
+    // those just made, and those of a process that was killed.
+    for dir in [layout.audit(), layout.keys(), layout.log()] {
+        layout.sync(&dir)?;
+    }
     let leftover = checkpoints.all.iter().any(|one| one.checkpoint.size < beginning.size());
     let (layout, frontier, last) = (layout.clone(), walk.frontier, walk.last);
     let committer = Committer {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use domain::Time;
 use store::{GoneTraces, OldTraces, Store, StoreError};
-use telemetry::{ArchivePurge, TraceId};
+use telemetry::{ArchivePurge, RemovalFailure, TraceId};
 
 use crate::cited::cited_traces;
 
@@ -48,10 +48,15 @@ impl OldTraces for PurgeableTraces {
         note: &mut dyn FnMut(Vec<String>) -> Result<(), StoreError>,
     ) -> Result<GoneTraces, StoreError> {
         let removed = self.archive.remove_some(&self.old(before), note)?;
-        let failed = removed.failed.map(|source| StoreError::File {
-            what: "remove archived traces in",
-            path: self.archive.dir().to_owned(),
-            source,
+        let failed = removed.failed.map(|failure| {
+            let (what, source) = match failure {
+                RemovalFailure::Stayed(source) => ("remove archived traces in", source),
+                // The names stay in the note, so that a start looks which of them are back.
+                RemovalFailure::Unconfirmed(source) => {
+                    ("make sure that archived traces which are removed stay so after a power cut in", source)
+                }
+            };
+            StoreError::File { what, path: self.archive.dir().to_owned(), source }
         });
         Ok(GoneTraces { count: removed.traces, bytes: removed.bytes, failed })
     }

@@ -30,6 +30,7 @@ use store::Store;
 
 use crate::alerts::Alerts;
 use crate::auditing::Auditing;
+use crate::backup;
 use crate::client::{address_file, endpoint_file};
 use crate::config::Config;
 use crate::evidence::EvidenceKeeper;
@@ -110,13 +111,16 @@ impl ControlPlane {
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
         let directory = |source| StartError::Directory { dir: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(directory)?;
+        durable::make_dir(dir, durable::Access::Owner).map_err(directory)?;
         // A thousand live pages are a thousand connections.
         if let Err(error) = provider::open_files::raise() {
             log::warn!("the limit of open files stays as it is: {error}");
         }
         let dir = fs::canonicalize(dir).map_err(directory)?;
         let store = Store::take_over(&dir, &SystemClock)?;
+        backup::remove_left_over(&dir);
+        // What is found counts from here on, such as the token, also where the process that named it was killed.
+        durable::sync_dir(&dir).map_err(directory)?;
         let bound = listening::bind(config, port)?;
         let token = token(&dir)?;
         let keeper_ran = ProcessProvider::runs(&dir);

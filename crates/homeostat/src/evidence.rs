@@ -194,7 +194,9 @@ impl Failing {
             Ok(_) | Err(ArchiveError::NotFound(_)) => return self.traces.over(id),
             Err(error @ ArchiveError::Full { .. }) => (error, Reason::Full),
             Err(error @ ArchiveError::Read(_)) => (error, Reason::Unreadable),
-            Err(error @ ArchiveError::Disk { .. }) => (error, Reason::Disk),
+            Err(error @ (ArchiveError::Disk { .. } | ArchiveError::Unconfirmed { .. })) => {
+                (error, Reason::Disk)
+            }
         };
         let why = format!("trace {id}: {}", in_full(&error));
         self.traces.failed(id, NotArchived { reason, why, is_added_to }, now);

@@ -4,9 +4,9 @@
 //! never replaced: somebody's tools hold it.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use durable::Access;
 
 use crate::client::token_file;
 use crate::control_plane::StartError;
@@ -27,14 +27,8 @@ pub(crate) fn token(dir: &Path) -> Result<String, StartError> {
     }
     let failed = |source| StartError::Token { path: path.clone(), source };
     let token = random::<24>().map_err(failed)?;
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|mut file| file.write_all(token.as_bytes()))
-        .map_err(failed)?;
+    // On the disk before anybody is given it.
+    durable::replace(&path, token.as_bytes(), Access::Owner).map_err(failed)?;
     Ok(token)
 }
 

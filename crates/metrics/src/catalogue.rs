@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use durable::Access;
 use promql::{Labels, Samples, Value};
 
 use crate::batch::Metadata;
@@ -135,12 +136,17 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Opens what is in a directory.
-    pub(crate) fn open(dir: &Path, index_bytes_max: u64) -> Result<Self, OpenError> {
+    /// Opens what is in a directory. What was set aside is in `damaged`, also where it fails.
+    pub(crate) fn open(
+        dir: &Path,
+        index_bytes_max: u64,
+        damaged: &mut Vec<DamagedFile>,
+    ) -> Result<Self, OpenError> {
         let parts_dir = dir.join("parts");
-        fs::create_dir_all(&parts_dir).map_err(failed("making", &parts_dir))?;
-        let mut damaged = Vec::new();
-        let said = read(&dir.join(NAME), &mut damaged)?;
+        // The names beside it are on the disk then, too: the catalogue's, before anything goes that it does not name. The process
+        // that put it in its place may have been killed, or not been told that the disk keeps it.
+        durable::make_dir(&parts_dir, Access::Owner).map_err(failed("making", &parts_dir))?;
+        let said = read(&dir.join(NAME), damaged)?;
         let mut live = Live { floors: [i64::MIN; 3], ..Live::default() };
         let mut next_number = 1;
         if let Some(said) = &said {
@@ -166,10 +172,11 @@ impl Catalogue {
                 }
                 Err(PartError::Io { path, source }) => return Err(failed("reading", &path)(source)),
                 Err(error @ PartError::Damaged { .. }) => {
-                    set_aside(&path, error.to_string(), &mut damaged)?;
+                    set_aside(&path, error.to_string(), damaged)?;
                 }
             }
         }
+        let mut damaged = damaged.clone();
         if let Some(said) = &said {
             for (tier, number) in &said.parts {
                 let there = live.parts[tier.place()].iter().any(|part| part.foot.number == *number);

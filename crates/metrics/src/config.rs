@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use domain::Clock;
 
+use crate::catalogue::DamagedFile;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How a store is opened.
@@ -142,6 +144,29 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What could not be read was set aside first, and no later opening comes upon it.
+    #[error(
+        "damaged, and kept aside for you to look at, as *.damaged: {}; then the store did not open",
+        told(damaged)
+    )]
+    SetAside {
+        /// What that was.
+        damaged: Vec<DamagedFile>,
+        /// Why it did not open.
+        source: Box<OpenError>,
+    },
+}
+
+impl OpenError {
+    /// With what the opening set aside before, if there is anything.
+    pub(crate) fn told_with(self, damaged: Vec<DamagedFile>) -> Self {
+        if damaged.is_empty() { self } else { Self::SetAside { damaged, source: Box::new(self) } }
+    }
+}
+
+fn told(damaged: &[DamagedFile]) -> String {
+    let each = damaged.iter().map(|one| format!("{} ({})", one.path.display(), one.why));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Says which step failed on which file.

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use durable::Access;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use promql::{Labels, Matcher, Sample, Select, Source, SourceError, Take};
 
 use crate::admission::{Outcome, Pending, Refusal, SourceName};
 use crate::batch::{Batch, Exemplar, Metadata};
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, DamagedFile};
 use crate::commit::Committer;
 use crate::compact::Chores;
 use crate::config::{Config, OpenError, failed};
@@ -58,11 +59,17 @@ impl Metrics {
     /// Where another process has it, a later version wrote it, or the file system refuses. A damaged file is none: it is
     /// set aside, and told of in [`Status::damaged`].
     pub fn open(config: Config) -> Result<Self, OpenError> {
+        let mut damaged = Vec::new();
+        Self::open_telling(config, &mut damaged).map_err(|error| error.told_with(damaged))
+    }
+
+    /// The same; what was set aside is in `damaged`, also where it fails.
+    fn open_telling(config: Config, damaged: &mut Vec<DamagedFile>) -> Result<Self, OpenError> {
         let dir = config.dir.clone();
         let log_dir = dir.join("log");
-        fs::create_dir_all(&log_dir).map_err(failed("making", &log_dir))?;
+        durable::make_dir(&log_dir, Access::Owner).map_err(failed("making", &log_dir))?;
         let lock = take_lock(&dir)?;
-        let catalogue = Catalogue::open(&dir, config.index_bytes_max)?;
+        let catalogue = Catalogue::open(&dir, config.index_bytes_max, damaged)?;
         let through = catalogue.live().through;
         let shared = Arc::new(Shared::new(config, catalogue));
         let (recovered, next_number) = read_log(&shared, &log_dir, through)?;

@@ -131,7 +131,8 @@ impl Connections {
     fn start(&self) -> Result<Connection, ProviderError> {
         let failed = |why: String| ProviderError::Unreachable { engine: "keeper", why };
         let dir = self.keeper_dir();
-        std::fs::create_dir_all(&dir).map_err(|error| failed(format!("{}: {error}", dir.display())))?;
+        durable::make_dir(&dir, durable::Access::Owner)
+            .map_err(|error| failed(format!("{}: {error}", dir.display())))?;
         keeper::check_table(&dir)
             .map_err(|why| ProviderError::Failed { what: "starting the keeper".to_owned(), why })?;
         let log = dir.join("keeper.log");

@@ -37,16 +37,6 @@ pub(crate) struct ClassSizes {
     pub(crate) all: Bytes,
 }
 
-/// Replaces a file so that after a crash the old or the new one is there, whole.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
 /// Asks the file system at `path`.
 pub(crate) fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;

@@ -1,11 +1,13 @@
 //! [`Store`] itself: the connection, reads and writes, and what happens on a full disk.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Clock;
+use durable::Access;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
@@ -121,6 +123,7 @@ impl Store {
         make_private(dir)?;
         let lock = Lock::take(dir)?;
         let path = dir.join(DATABASE);
+        make_owners(&path)?;
         let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;
         let readers = (Readers::open(&path)?, dir.join(format!("{DATABASE}-wal")));
         let reserve = Reserve::new(dir);
@@ -277,6 +280,7 @@ impl Store {
 fn open_database(path: &Path, boot: &Boot) -> Result<Connection> {
     let mut connection = Connection::open(path)?;
     prepare(&connection)?;
+    copy_back(&connection);
     schema::upgrade(&mut connection, path, &schema::SCRIPTS)?;
     boot::translate(&mut connection, boot)?;
     Ok(connection)
@@ -316,12 +320,30 @@ pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn make_private(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| StoreError::File {
+    durable::make_dir(dir, Access::Owner).map_err(|source| StoreError::File {
         what: "make the data directory",
         path: dir.to_owned(),
         source,
     })
+}
+
+/// Makes the file of the database where there is none: it holds passwords' hashes, and the engine would make it, and its log
+/// after it, for everybody to read.
+fn make_owners(path: &Path) -> Result<()> {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::File { what: "make the database", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies the log back that an earlier process left, before anything is written behind it. Where that process was refused by
+/// the disk, the system shows a log that the disk does not have, and what follows it there would be lost with a power cut.
+/// What is copied is written anew.
+fn copy_back(connection: &Connection) {
+    // On a full disk, or beside who backs it up, it is copied with later writes.
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
 }
 
 /// A value as the JSON a column keeps.

@@ -41,6 +41,34 @@ fn a_second_controller_is_refused_and_told_who_holds_the_directory() {
 }
 
 #[test]
+fn the_database_and_its_log_are_their_owners_alone_also_in_a_directory_that_everybody_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.save_issue(&issue(1)).unwrap();
+    for name in ["homeostat.db", "homeostat.db-wal", "homeostat.db-shm"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn the_log_of_a_killed_process_is_copied_back_before_anything_is_written_behind_it() {
+    let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(dir.path()).unwrap();
+    store.save_issue(&issue(1)).unwrap();
+    for name in ["homeostat.db", "homeostat.db-wal"] {
+        std::fs::copy(dir.path().join(name), left.path().join(name)).unwrap();
+    }
+    let log = left.path().join("homeostat.db-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    let after = Store::open(left.path()).unwrap();
+    assert_eq!(log.metadata().unwrap().len(), 0, "what follows does not rest on it");
+    assert!(after.issue(issue(1).id).unwrap().is_some());
+}
+
+#[test]
 fn a_newer_schema_is_refused_with_both_versions_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());

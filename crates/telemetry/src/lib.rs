@@ -50,7 +50,7 @@ mod trace;
 
 pub use archive::{
     ARCHIVE_BYTES_MIN, ArchiveError, ArchivePurge, ArchiveStatus, ArchivedTrace, DamagedTrace, Keeping,
-    OldTraces, RemovedTraces, archived_gone,
+    OldTraces, RemovalFailure, RemovedTraces, archived_gone,
 };
 pub use backlog::{BACKLOG_BYTES_MIN, Backlog};
 pub use block::BlockError;
@@ -71,6 +71,6 @@ pub use objects::{Moved, ObjectCounters, ObjectStorage, ObjectStorageError};
 pub use otlp::Limits;
 pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
 pub use round::Durable;
-pub use store::{Config, OpenError, Recovery, Telemetry, backlog_bytes_max};
+pub use store::{Config, OpenError, Recovery, SetAside, Telemetry, backlog_bytes_max};
 pub use tally::{Caught, Place, Tallied, Watched, WatchedRole};
 pub use trace::{Oddity, Root, Row, Section, ServiceShare, Trace, TraceSummary};

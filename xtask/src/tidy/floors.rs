@@ -6,7 +6,7 @@ use super::manifest::{Dependency, DependencyKind, Manifest};
 use super::tree::Tree;
 
 /// The house, bottom to top (ARCHITECTURE.md). Crates that do not exist yet hold their place.
-const FLOORS: [(&str, u8); 24] = [
+const FLOORS: [(&str, u8); 25] = [
     ("domain", 0),
     // Reads files, so that no pure crate may use it; `outbound` may.
     ("input", 0),
@@ -15,8 +15,9 @@ const FLOORS: [(&str, u8); 24] = [
     ("decide", 1),
     ("promql", 1),
     ("slo", 1),
-    // Beside the pure crates, so that none of them can use it and every higher floor can.
+    // Beside the pure crates, so that none of them can use these and every higher floor can.
     ("outbound", 1),
+    ("durable", 1),
     ("store", 2),
     ("audit", 2),
     ("provider", 2),
@@ -78,7 +79,7 @@ const IMPURE: [&str; 16] = [
     "ureq",
 ];
 
-/// Crates that do no I/O: floors 0 and 1, but for `input` and `outbound`.
+/// Crates that do no I/O: floors 0 and 1, but for `input`, `outbound` and `durable`.
 pub(crate) const PURE: [&str; 6] = ["domain", "protowire", "yaml", "decide", "promql", "slo"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
@@ -261,6 +262,7 @@ mod tests {
         assert_eq!(found("decide", "[dependencies]\noutbound.workspace = true\n"), [(4, "floors")]);
         assert_eq!(found("slo", "[dependencies]\ninput.workspace = true\n"), [(4, "pure")]);
         assert_eq!(found("outbound", "[dependencies]\ninput.workspace = true\n"), []);
+        assert_eq!(found("decide", "[dependencies]\ndurable.workspace = true\n"), [(4, "floors")]);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use durable::Access;
 
 use super::report::Report;
 
@@ -119,13 +121,9 @@ impl Archive {
     ///
     /// What the system says where the directory or the file cannot be written; what was kept before is as it was then.
     pub fn keep(&self, report: &Report) -> io::Result<PathBuf> {
-        std::fs::create_dir_all(&self.dir)?;
+        durable::make_dir(&self.dir, Access::Owner)?;
         let file = self.file(&id(report));
-        let unfinished = file.with_extension("part");
-        let mut writing = std::fs::File::create(&unfinished)?;
-        writing.write_all(report.json().as_bytes())?;
-        writing.sync_all()?;
-        std::fs::rename(&unfinished, &file)?;
+        durable::replace(&file, report.json().as_bytes(), Access::Owner)?;
         Ok(file)
     }
 
@@ -223,6 +221,8 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::super::report::sample::{crash, hang, report};
     use super::*;
 

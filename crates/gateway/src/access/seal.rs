@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use durable::Access;
 use store::SealedSecret;
 
 use super::error::AccessError;
@@ -69,17 +69,8 @@ impl SealingKey {
             Err(source) => return Err(failed(source)),
         }
         let bytes = random::<32>().map_err(|_| KeyFileError::Randomness)?;
-        // Under another name first, so that a crash leaves no half of a key.
-        let made = path.with_extension("new");
-        fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&made)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&made, path))
-            .map_err(failed)?;
+        // On the disk before anything is sealed with it.
+        durable::replace(path, &bytes, Access::Owner).map_err(failed)?;
         Ok(Self::new(&bytes))
     }
 

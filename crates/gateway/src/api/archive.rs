@@ -103,7 +103,9 @@ impl From<ArchiveError> for Problem {
             ArchiveError::NotFound(_) => Self::not_among(Listed::Traces, error.to_string()),
             ArchiveError::Full { .. } => Self::new(Code::ArchiveFull, error.to_string()),
             ArchiveError::Read(error) => error.into(),
-            ArchiveError::Disk { .. } => Self::new(Code::Disk, chain(&error)),
+            ArchiveError::Disk { .. } | ArchiveError::Unconfirmed { .. } => {
+                Self::new(Code::Disk, chain(&error))
+            }
         }
     }
 }

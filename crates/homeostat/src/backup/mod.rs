@@ -16,6 +16,7 @@ mod manifest;
 mod restore;
 mod stage;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use archive::write;
@@ -31,7 +32,8 @@ pub(crate) enum Telemetry {
     LeftOut,
 }
 
-/// Why a backup or a restore came to nothing. Whatever it was, the data directory is as it was before.
+/// Why a backup or a restore came to nothing. Whatever it was, but for [`Unconfirmed`](Self::Unconfirmed), the data directory
+/// is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackupError {
     /// There is nothing to copy.
@@ -110,6 +112,22 @@ pub(crate) enum BackupError {
         /// Which directory.
         dir: PathBuf,
     },
+    /// It is restored, and the disk did not say that it keeps that.
+    #[error(
+        "{} is restored, but the disk did not confirm it: after a power cut it may be as it was before{}", dir.display(),
+        before.as_ref().map_or_else(String::new, |kept| {
+            format!("; what it was is kept as {}: remove that once the disk can be trusted", kept.display())
+        })
+    )]
+    Unconfirmed {
+        /// Which directory.
+        dir: PathBuf,
+        /// Where what was there before is now.
+        before: Option<PathBuf>,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Somebody works there.
     #[error("{} is in use by {by}; `homeostat down` stops it, its services included", dir.display())]
     InUse {
@@ -118,6 +136,23 @@ pub(crate) enum BackupError {
         /// Who uses it.
         by: &'static str,
     },
+}
+
+/// Removes what a backup of the data directory `data` left there that was killed: it holds room that retention freed since.
+pub(crate) fn remove_left_over(data: &Path) {
+    remove_of_the_dead(data, stage::PREFIX);
+}
+
+/// Removes the directories in `dir` named by `prefix` and a process, where there is no such process any more. What cannot be
+/// removed the next one tries again.
+fn remove_of_the_dead(dir: &Path, prefix: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 impl BackupError {

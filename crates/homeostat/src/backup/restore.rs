@@ -6,13 +6,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use durable::Access;
 use provider::ProcessProvider;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
 
-use super::BackupError;
 use super::archive::hex;
 use super::manifest::{self, Manifest};
+use super::{BackupError, remove_of_the_dead};
 
 /// What to do where there is something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest,
     let beside = Beside::make(dir)?;
     let manifest = unpack(file, archive, &beside.path)?;
     store::backup::check(&beside.path.join("homeostat.db"))?;
-    beside.put(dir, there)?;
+    beside.put(dir, there, durable::sync_dir)?;
     drop(held);
     Ok(manifest)
 }
@@ -132,6 +133,8 @@ fn write(
 struct Beside {
     path: PathBuf,
     parent: PathBuf,
+    /// Its name where it is what was in the target, and has to stay.
+    kept: PathBuf,
 }
 
 impl Beside {
@@ -141,16 +144,29 @@ impl Beside {
             let source = io::Error::other("it has no directory above it");
             return Err(BackupError::File { what: "restore to", path: dir.to_owned(), source });
         };
-        fs::create_dir_all(parent).map_err(BackupError::file("make", parent))?;
-        let mut beside = name.to_owned();
-        beside.push(format!(".restore-{}", std::process::id()));
-        let path = parent.join(beside);
+        durable::make_dir(parent, Access::Everybody).map_err(BackupError::file("make", parent))?;
+        let beside = |what: &str| {
+            let mut beside = name.to_owned();
+            beside.push(what);
+            beside
+        };
+        if let Some(prefix) = beside(".restore-").to_str() {
+            remove_of_the_dead(parent, prefix);
+        }
+        let process = std::process::id();
+        let path = parent.join(beside(&format!(".restore-{process}")));
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(BackupError::file("make", &path))?;
-        Ok(Self { path, parent: parent.to_owned() })
+        let kept = parent.join(beside(&format!(".replaced-{process}")));
+        Ok(Self { path, parent: parent.to_owned(), kept })
     }
 
-    /// Puts it where it belongs in one step; what was there is here then.
-    fn put(&self, dir: &Path, occupied: bool) -> Result<(), BackupError> {
+    /// Puts it where it belongs in one step; what was there is here then. It is removed once the disk says that it keeps that.
+    fn put(
+        mut self,
+        dir: &Path,
+        occupied: bool,
+        sync: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<(), BackupError> {
         sync_directories(&self.path).map_err(BackupError::file("write", &self.path))?;
         // An empty directory gives way to a rename, anything else has to be exchanged.
         let put = match occupied {
@@ -158,8 +174,14 @@ impl Beside {
             false => rustix::fs::rename(&self.path, dir),
         };
         put.map_err(io::Error::from)
-            .and_then(|()| fs::File::open(&self.parent)?.sync_all())
-            .map_err(BackupError::file("put the restored directory in the place of", dir))
+            .map_err(BackupError::file("put the restored directory in the place of", dir))?;
+        sync(&self.parent).map_err(|source| {
+            // It stays, and under another name: for that one the next restore would take it for what a killed one left.
+            let was = std::mem::take(&mut self.path);
+            let renamed = occupied && fs::rename(&was, &self.kept).is_ok();
+            let before = occupied.then(|| if renamed { self.kept.clone() } else { was });
+            BackupError::Unconfirmed { dir: dir.to_owned(), before, source }
+        })
     }
 }
 
@@ -182,4 +204,49 @@ fn sync_directories(dir: &Path) -> io::Result<()> {
         }
     }
     fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn directory(top: &TempDir) -> PathBuf {
+        let dir = top.path().join("data");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("old"), "old").unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_was_there_stays_until_the_disk_says_that_it_keeps_what_took_its_place() {
+        let top = TempDir::new().unwrap();
+        let dir = directory(&top);
+        let beside = Beside::make(&dir).unwrap();
+        fs::write(beside.path.join("new"), "new").unwrap();
+        let told = beside.put(&dir, true, |_| Err(io::Error::other("input/output error"))).unwrap_err();
+        let BackupError::Unconfirmed { before: Some(before), .. } = &told else { panic!("{told}") };
+        assert!(told.to_string().contains("is restored, but"), "{told}");
+        assert!(dir.join("new").exists() && before.join("old").exists());
+        drop(Beside::make(&dir).unwrap());
+        assert!(before.join("old").exists(), "nor does the next one remove it");
+        let beside = Beside::make(&dir).unwrap();
+        beside.put(&dir, true, durable::sync_dir).unwrap();
+        assert_eq!(top.path().read_dir().unwrap().count(), 2, "what was replaced for good is gone");
+    }
+
+    #[test]
+    fn what_a_killed_restore_left_goes_with_the_next_and_what_another_works_on_stays() {
+        let top = TempDir::new().unwrap();
+        let dir = directory(&top);
+        // No process has such a number.
+        let [dead, running] = [u32::MAX, std::process::id()].map(|process| {
+            let left = top.path().join(format!("data.restore-{process}"));
+            fs::create_dir(&left).unwrap();
+            left
+        });
+        assert!(Beside::make(&dir).is_err(), "its own is there already");
+        assert!(!dead.exists() && running.exists() && dir.join("old").exists());
+    }
 }

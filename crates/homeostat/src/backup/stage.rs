@@ -8,12 +8,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, Telemetry};
+use super::{BackupError, Telemetry, remove_left_over};
 use crate::client::token_file;
 use crate::control_plane::EMERGENCY_FILE;
 
 /// Begins the name of the directory; the process id follows.
-const PREFIX: &str = ".backup-";
+pub(super) const PREFIX: &str = ".backup-";
 
 /// Files that are held, removed when this is dropped.
 pub(super) struct Stage {
@@ -116,18 +116,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             provider::say!("{} could not be removed: {error}; remove it", self.dir.display());
-        }
-    }
-}
-
-/// Removes what a backup left that was killed. One that still runs is left alone.
-fn remove_left_over(data: &Path) {
-    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
-        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
-            // The next one tries again.
-            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -3,9 +3,8 @@
 //! In: the files of the trail, which are read and never written, and the head of it that the database has; no control plane
 //! is needed, and one may run. What changes something is asked of it, but for giving up the trail, without which none starts. Out: JSON and tables on stdout.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use audit::{AuditError, Fact, Format, Proof, Proven, Report, Trust, Trusted, VerifyingKeys};
@@ -17,6 +16,7 @@ use super::config::print;
 use super::set_aside::{self, SetAsideArgs};
 use super::{Exit, Failure, Global, Output};
 use crate::auditing;
+use crate::unfinished::Unfinished;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -314,24 +314,15 @@ fn export(dir: &Path, args: &ExportArgs) -> Result<Exit, Failure> {
         );
         return Err(Failure { exit: Exit::Usage, message });
     }
-    let new = path.with_added_extension("new");
-    let written = create(&new).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        let count = audit::export(dir, args.since, format, &mut out).map_err(failure)?;
-        out.flush().and_then(|()| fs::rename(&new, path)).map_err(|error| not_written(path, &error))?;
-        Ok(count)
-    });
-    if written.is_err() {
-        // It may not even have been made.
-        let _ = fs::remove_file(&new);
-    }
-    provider::say!("{} records are in {}", written?, path.display());
+    let unfinished = Unfinished::beside(path);
+    let mut out = BufWriter::new(unfinished.create().map_err(|error| not_written(path, &error))?);
+    let count = audit::export(dir, args.since, format, &mut out).map_err(failure)?;
+    out.flush()
+        .and_then(|()| out.get_ref().sync_all())
+        .and_then(|()| unfinished.finish(path))
+        .map_err(|error| not_written(path, &error))?;
+    provider::say!("{count} records are in {}", path.display());
     Ok(Exit::Done)
-}
-
-fn create(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.map_err(|error| not_written(path, &error))
 }
 
 fn not_written(path: &Path, error: &io::Error) -> Failure {

@@ -223,7 +223,8 @@ fn stop(global: &Global) -> Result<Exit, Failure> {
         Ok(answer) => return stopped(&answer),
         Err(ClientError::NotRunning { .. } | ClientError::Unreachable { .. }) if global.dir.exists() => {
             let file = global.dir.join(EMERGENCY_FILE);
-            std::fs::write(&file, "").map_err(|error| Failure::failed(&error))?;
+            durable::replace(&file, b"", durable::Access::Everybody)
+                .map_err(|error| Failure::failed(&error))?;
             provider::say!(
                 "no control plane answers; wrote {}, which stops the next one at its start",
                 file.display()

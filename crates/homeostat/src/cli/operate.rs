@@ -36,7 +36,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     let (infrastructure, definition) =
         provider::manifest::read_with_text(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load_lasting(global)?;
-    std::fs::create_dir_all(&global.dir).map_err(|error| Failure {
+    durable::make_dir(&global.dir, durable::Access::Owner).map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("cannot make the data directory {}: {error}", global.dir.display()),
     })?;

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use durable::Access;
 use outbound::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -206,14 +207,16 @@ fn write(kept: &BTreeMap<String, Kept>) -> Result<(), Failure> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
     let written = || -> std::io::Result<()> {
         if let Some(dir) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            durable::make_dir(dir, Access::Owner)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(&text)?;
         file.sync_all()?;
-        fs::rename(&beside, &path)
+        durable::rename(&beside, &path)
     };
     written().map_err(|error| {
+        // It has its name, or nobody needs the tokens in it.
+        let _ = fs::remove_file(&beside);
         let message = format!("cannot keep the token in {}: {error}", path.display());
         Failure { exit: Exit::Failed, message }
     })

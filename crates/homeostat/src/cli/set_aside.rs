@@ -5,13 +5,13 @@
 //! data directory, where it can be looked at with `--dir`; a new trail with new keys, whose first record says who set the
 //! old one aside and why. Nothing is hidden by it: whoever keeps an older checkpoint or the old public keys sees the change.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use audit::{Action, Audit, NewRecord, Outcome, Via};
 use clap::Args;
 use domain::{Clock, Time};
+use durable::Access;
 use provider::clock::SystemClock;
 use store::Store;
 
@@ -72,7 +72,8 @@ fn keep(dir: &Path, now: Time) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     }
     let place = dir.join(KEPT).join(now.rfc3339().replace(':', "-"));
-    let moved = fs::create_dir_all(&place).and_then(|()| fs::rename(&trail, place.join("audit")));
+    let moved =
+        durable::make_dir(&place, Access::Owner).and_then(|()| durable::rename(&trail, &place.join("audit")));
     let failed = |error| Failure {
         exit: Exit::Failed,
         message: format!("cannot move {} to {}: {error}", trail.display(), place.display()),

@@ -1,13 +1,11 @@
 //! `homeostat tls`: makes a certificate for first use.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use domain::Clock;
+use durable::Access;
 use provider::clock::SystemClock;
 
 use super::{Exit, Failure, Global};
@@ -50,11 +48,11 @@ pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure
     let (certificate, key) = (at(&args.certificate, "certificate.pem"), at(&args.key, "key.pem"));
     if let Some(dir) = [&certificate, &key].into_iter().find(|file| file.starts_with(&data)) {
         let dir = dir.parent().unwrap_or(&data);
-        std::fs::create_dir_all(dir).map_err(|error| failed("make", dir, &error))?;
+        durable::make_dir(dir, Access::Owner).map_err(|error| failed("make", dir, &error))?;
     }
     // The key first: a certificate whose key could not be written would be of no use.
-    write(&key, 0o600, &made.key, "--key")?;
-    if let Err(failure) = write(&certificate, 0o644, &made.certificate, "--certificate") {
+    write(&key, Access::Owner, &made.key, "--key")?;
+    if let Err(failure) = write(&certificate, Access::Everybody, &made.certificate, "--certificate") {
         // It was made for this certificate alone, and would be in the way of the next try.
         let _ = std::fs::remove_file(&key);
         return Err(failure);
@@ -69,9 +67,8 @@ pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure
 }
 
 /// Writes a file that is not there yet: what is there may be in use.
-fn write(path: &Path, mode: u32, text: &str, option: &str) -> Result<(), Failure> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let mut file = opened.map_err(|error| match error.kind() {
+fn write(path: &Path, access: Access, text: &str, option: &str) -> Result<(), Failure> {
+    durable::create(path, text.as_bytes(), access).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Failure {
             exit: Exit::Usage,
             message: format!(
@@ -80,10 +77,6 @@ fn write(path: &Path, mode: u32, text: &str, option: &str) -> Result<(), Failure
             ),
         },
         _ => failed("write", path, &error),
-    })?;
-    file.write_all(text.as_bytes()).map_err(|error| {
-        let _ = std::fs::remove_file(path);
-        failed("write", path, &error)
     })
 }
 

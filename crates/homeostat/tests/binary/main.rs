@@ -20,6 +20,7 @@ mod named_files;
 mod objectives;
 #[path = "../../../provider/tests/shared/port.rs"]
 mod port;
+mod power_cut;
 mod processes;
 mod purge;
 mod running;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         .chain(objectives::TESTS)
         .chain(emergency::TESTS)
         .chain(backup::TESTS)
+        .chain(power_cut::TESTS)
         .chain(purge::TESTS)
         .chain(secrets::TESTS)
         .chain(running::TESTS)

@@ -146,7 +146,7 @@ pub fn run(dir: &Path) -> Result<(), KeeperError> {
     };
     let dir = dir.join("keeper");
     for part in ["logs", "volumes"] {
-        fs::create_dir_all(dir.join(part)).map_err(wrong(&dir))?;
+        durable::make_dir(&dir.join(part), durable::Access::Owner).map_err(wrong(&dir))?;
     }
     let dir = dir.canonicalize().map_err(wrong(&dir))?;
     use std::os::unix::fs::PermissionsExt;

@@ -22,8 +22,6 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::files::replace;
-
 /// The format of the file; a newer one is refused.
 pub(crate) const VERSION: u32 = 1;
 
@@ -349,7 +347,8 @@ impl Writer {
                     newest = bytes;
                     waiting.push(waiter);
                 }
-                let written = replace(&path, &newest).map_err(|error| error.to_string());
+                let written = durable::replace(&path, &newest, durable::Access::Owner);
+                let written = written.map_err(|error| error.to_string());
                 for waiter in waiting {
                     // Most changes are not waited for.
                     let _ = waiter.send(written.clone());
@@ -464,7 +463,7 @@ mod tests {
         table.set(&replicas, AttributeValue::Count(3), 0, token(0)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.json");
-        replace(&path, &serde_json::to_vec(&table).unwrap()).unwrap();
+        durable::replace(&path, &serde_json::to_vec(&table).unwrap(), durable::Access::Owner).unwrap();
         assert_eq!(Table::read(&path).unwrap(), table);
     }
 }

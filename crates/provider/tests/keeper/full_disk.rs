@@ -23,7 +23,7 @@ struct FullDisk(std::path::PathBuf);
 impl FullDisk {
     fn of(fleet: &Fleet) -> Self {
         // In the place of the file that is written before it takes the table's name.
-        let path = fleet.dir.path().join("keeper/table.new");
+        let path = fleet.dir.path().join("keeper/table.json.new");
         until("no table is being written", || std::fs::create_dir(&path).ok());
         Self(path)
     }

@@ -23,6 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use durable::Access;
+
 use crate::Telemetry;
 use crate::batch::Batch;
 use crate::derive::now_unix_nano;
@@ -33,7 +35,7 @@ use crate::segment::Segment;
 use file::{Encoded, Kept, Read, sync_dir};
 pub(crate) use file::{FORMAT, archived_files};
 pub(crate) use purge::ARCHIVE;
-pub use purge::{ArchivePurge, OldTraces, RemovedTraces, archived_gone};
+pub use purge::{ArchivePurge, OldTraces, RemovalFailure, RemovedTraces, archived_gone};
 
 /// The least that may be archived, in bytes.
 pub const ARCHIVE_BYTES_MIN: u64 = 1 << 20;
@@ -120,6 +122,20 @@ pub enum ArchiveError {
         /// Why.
         source: io::Error,
     },
+    /// It was removed, and the disk did not say that it keeps that.
+    #[error(
+        "trace {trace} is removed from the archive, but the disk did not confirm it in {}: after a power cut it may be archived \
+         again; look for it then, and remove it again",
+        dir.display()
+    )]
+    Unconfirmed {
+        /// Which one.
+        trace: TraceId,
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// A file of an archived trace that cannot be read as a whole: opening sets it aside.
@@ -137,12 +153,20 @@ enum Step {
     HalfWritten,
     Written,
     Named,
-    /// A file that another one took the place of, or the room of, is gone.
+    /// A file that another one took the place of, or the room of, or all that there was of a trace, is gone.
     LetGo,
 }
 
 /// Called after each step; an error is taken as the disk's.
 type Watch<'a> = &'a dyn Fn(Step) -> io::Result<()>;
+
+/// What a look at a directory found.
+struct Looked {
+    archive: Archive,
+    /// Files that newer ones took the place of.
+    replaced: Vec<PathBuf>,
+    damaged: Vec<DamagedTrace>,
+}
 
 /// The archive of one store.
 #[derive(Debug)]
@@ -152,36 +176,38 @@ pub(crate) struct Archive {
     /// Whoever changes what is there does so alone.
     alone: Mutex<()>,
     kept: RwLock<BTreeMap<TraceId, Arc<Kept>>>,
-    damaged: Vec<DamagedTrace>,
 }
 
 impl Archive {
     /// Takes what earlier processes archived, and shows its batches to `learn`. What they left unfinished, what was
-    /// replaced, and what there is no room for any more goes.
-    pub(crate) fn open(dir: &Path, bytes_max: u64, learn: impl Fn(&Batch)) -> io::Result<Self> {
-        if !dir.exists() {
-            fs::create_dir_all(dir)?;
-            dir.parent().map_or(Ok(()), sync_dir)?;
-        }
+    /// replaced, and what there is no room for any more goes. What was set aside is in `set_aside`, also where it fails.
+    pub(crate) fn open(
+        dir: &Path,
+        bytes_max: u64,
+        learn: impl Fn(&Batch),
+        set_aside: &mut Vec<DamagedTrace>,
+    ) -> io::Result<Self> {
+        durable::make_dir(dir, Access::Owner)?;
         file::remove_parts(dir)?;
-        let (mut archive, replaced) = Self::look(dir, bytes_max, learn)?;
+        let Looked { archive, replaced, damaged } = Self::look(dir, bytes_max, learn)?;
         for older in replaced {
             fs::remove_file(older)?;
         }
-        for damaged in &mut archive.damaged {
-            let aside = damaged.path.with_added_extension("damaged");
-            fs::rename(&damaged.path, &aside)?;
-            damaged.path = aside;
+        for DamagedTrace { path, why } in damaged {
+            let aside = path.with_added_extension("damaged");
+            fs::rename(&path, &aside)?;
+            set_aside.push(DamagedTrace { path: aside, why });
         }
+        // What is found is answered as archived from here on, also where the process that gave it its name was killed.
+        sync_dir(dir)?;
         let surplus = archive.evictable(0, None).unwrap_or_else(|all| all);
         surplus.iter().for_each(|surplus| archive.let_go(surplus, &|_| Ok(())));
         say_evicted(&ids(&surplus));
         Ok(archive)
     }
 
-    /// Reads what is there, and changes nothing: what is damaged keeps its name. With it go the files that newer ones took
-    /// the place of.
-    fn look(dir: &Path, bytes_max: u64, learn: impl Fn(&Batch)) -> io::Result<(Self, Vec<PathBuf>)> {
+    /// Reads what is there, and changes nothing: what is damaged keeps its name.
+    fn look(dir: &Path, bytes_max: u64, learn: impl Fn(&Batch)) -> io::Result<Looked> {
         let mut kept: BTreeMap<TraceId, Arc<Kept>> = BTreeMap::new();
         let (mut damaged, mut replaced) = (Vec::new(), Vec::new());
         for path in archived_files(dir)? {
@@ -201,7 +227,7 @@ impl Archive {
             }
         }
         let (dir, alone, kept) = (dir.to_owned(), Mutex::default(), RwLock::new(kept));
-        Ok((Self { dir, bytes_max, alone, kept, damaged }, replaced))
+        Ok(Looked { archive: Self { dir, bytes_max, alone, kept }, replaced, damaged })
     }
 
     /// Keeps the spans that `read` finds, durably; what is there already stays with it. Answers what is archived then, and
@@ -265,7 +291,7 @@ impl Archive {
     }
 
     /// Removes a trace, durably, with all that is left of it on the disk; whether there was one.
-    fn remove(&self, id: TraceId) -> Result<bool, ArchiveError> {
+    fn remove(&self, id: TraceId, watch: Watch<'_>) -> Result<bool, ArchiveError> {
         let _alone = lock(&self.alone);
         // Who searches meanwhile finds no entry without its file.
         let Some(known) = self.write().remove(&id) else { return Ok(false) };
@@ -280,7 +306,8 @@ impl Archive {
             self.write().insert(id, known);
             return Err(self.disk(source));
         }
-        sync_dir(&self.dir).map_err(|source| self.disk(source))?;
+        let unconfirmed = |source| ArchiveError::Unconfirmed { trace: id, dir: self.dir.clone(), source };
+        watch(Step::LetGo).and_then(|()| sync_dir(&self.dir)).map_err(unconfirmed)?;
         Ok(true)
     }
 
@@ -444,9 +471,9 @@ impl Telemetry {
     /// Removes a trace from the archive; whether it was there. What retention still holds of it stays with the others.
     ///
     /// # Errors
-    /// [`ArchiveError::Disk`].
+    /// [`ArchiveError::Disk`], and it is there as it was; [`ArchiveError::Unconfirmed`], and it is gone for now.
     pub fn remove_archived(&self, id: TraceId) -> Result<bool, ArchiveError> {
-        self.open.archive.remove(id)
+        self.open.archive.remove(id, &|_| Ok(()))
     }
 
     /// What is archived of a trace.
@@ -464,11 +491,6 @@ impl Telemetry {
     /// How full the archive is.
     pub fn archive_status(&self) -> ArchiveStatus {
         self.open.archive.status()
-    }
-
-    /// Files of archived traces that opening could not read as a whole, set aside and left out.
-    pub fn damaged_traces(&self) -> &[DamagedTrace] {
-        &self.open.archive.damaged
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Archive, DamagedTrace, Step, Watch};
 use crate::Telemetry;
 use crate::intake::lock;
 use crate::model::TraceId;
+use crate::store::{OpenError, SetAside, failed};
 
 /// Traces that are removed at a time: who archives one waits for no more than that.
 const TRACES_AT_A_TIME: usize = 100;
@@ -37,14 +38,24 @@ pub struct RemovedTraces {
     pub traces: usize,
     /// Bytes that they took on the disk.
     pub bytes: u64,
-    /// Why it went no further.
-    pub failed: Option<io::Error>,
+    /// Why that is not all that was to be done.
+    pub failed: Option<RemovalFailure>,
+}
+
+/// Why a removal of archived traces is not all that it was to be.
+#[derive(Debug)]
+pub enum RemovalFailure {
+    /// It went no further: others stayed.
+    Stayed(io::Error),
+    /// All are gone, and the disk did not say that it keeps that: some may be back after a power cut.
+    Unconfirmed(io::Error),
 }
 
 /// The archive, for removing what is old.
 #[derive(Debug, Clone)]
 pub struct ArchivePurge {
     archive: Arc<Archive>,
+    damaged: Vec<DamagedTrace>,
 }
 
 impl ArchivePurge {
@@ -52,23 +63,29 @@ impl ArchivePurge {
     /// [`damaged`](Self::damaged) is the only one who says so: no later opening does.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn at_rest(dir: &Path) -> io::Result<Self> {
-        Ok(Self { archive: Arc::new(Archive::open(&dir.join(ARCHIVE), u64::MAX, |_| {})?) })
+    /// The disk's; with what was set aside before.
+    pub fn at_rest(dir: &Path) -> Result<Self, OpenError> {
+        let (dir, mut set_aside) = (dir.join(ARCHIVE), SetAside::default());
+        let opened = Archive::open(&dir, u64::MAX, |_| {}, &mut set_aside.traces);
+        match opened.map_err(failed("reading", &dir)) {
+            Ok(archive) => Ok(Self { archive: Arc::new(archive), damaged: set_aside.traces }),
+            Err(error) => Err(set_aside.told_with(error)),
+        }
     }
 
     /// The same, for counting what is old: nothing in the directory changes, and what is damaged is left to whoever opens it.
     ///
     /// # Errors
     /// The disk's.
-    pub fn look(dir: &Path) -> io::Result<Self> {
-        let (archive, _) = Archive::look(&dir.join(ARCHIVE), u64::MAX, |_| {})?;
-        Ok(Self { archive: Arc::new(archive) })
+    pub fn look(dir: &Path) -> Result<Self, OpenError> {
+        let dir = dir.join(ARCHIVE);
+        let looked = Archive::look(&dir, u64::MAX, |_| {}).map_err(failed("reading", &dir))?;
+        Ok(Self { archive: Arc::new(looked.archive), damaged: looked.damaged })
     }
 
     /// Files that opening could not read as a whole, by the names that they have now: none of them is counted.
     pub fn damaged(&self) -> &[DamagedTrace] {
-        &self.archive.damaged
+        &self.damaged
     }
 
     /// Where they lie.
@@ -100,7 +117,7 @@ impl ArchivePurge {
 impl Telemetry {
     /// The archive of this store, for removing what is old.
     pub fn archive_purge(&self) -> ArchivePurge {
-        ArchivePurge { archive: Arc::clone(&self.open.archive) }
+        ArchivePurge { archive: Arc::clone(&self.open.archive), damaged: self.damaged_traces().to_vec() }
     }
 }
 
@@ -157,13 +174,15 @@ impl Archive {
             }
             Ok(())
         });
+        let stayed = removed.traces < going.len();
         // Also where it ended half-way: what is gone is told.
         let synced = sync_dir(&self.dir);
-        if removed.traces < going.len() {
+        if stayed {
             // What stayed may go by another way from here on, and is not of this removal then.
             let _ = noted(file::names(&going[..removed.traces]));
         }
-        removed.failed = gone.and(synced).err();
+        let failure = if stayed { RemovalFailure::Stayed } else { RemovalFailure::Unconfirmed };
+        removed.failed = gone.and(synced).err().map(failure);
         Ok(removed)
     }
 

@@ -33,8 +33,6 @@ pub struct DamagedFiles {
 pub(crate) struct Restored {
     /// Oldest first, each with what was derived from it.
     pub(crate) units: Vec<(Unit, Minutes)>,
-    /// Units that cannot be read.
-    pub(crate) damaged: Vec<DamagedFiles>,
     /// The highest number of a segment in the name of any file, damaged or not.
     pub(crate) last_number: u64,
 }
@@ -104,8 +102,12 @@ pub(crate) fn compacted_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Opens the units earlier processes left, and removes what a crash left of others. `bucket` is the one that units were
-/// moved to, if any were.
-pub(crate) fn restore(dir: &Path, bucket: Option<&Arc<Bucket>>) -> io::Result<Restored> {
+/// moved to, if any were. Units that cannot be read are in `set_aside`, also where it fails.
+pub(crate) fn restore(
+    dir: &Path,
+    bucket: Option<&Arc<Bucket>>,
+    set_aside: &mut Vec<DamagedFiles>,
+) -> io::Result<Restored> {
     let paths = files_in(dir)?;
     let mut restored = Restored::default();
     let mut found = Vec::new();
@@ -136,7 +138,7 @@ pub(crate) fn restore(dir: &Path, bucket: Option<&Arc<Bucket>>) -> io::Result<Re
             Ok(unit) => restored.units.push(unit),
             Err(why) => {
                 files.mark_damaged()?;
-                restored.damaged.push(DamagedFiles { index: files.index, why });
+                set_aside.push(DamagedFiles { index: files.index, why });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The store as a whole: opened on a directory, asked from any thread, closed once.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::archive::{ARCHIVE, Archive};
+use durable::Access;
+
+use crate::archive::{ARCHIVE, Archive, DamagedTrace};
 use crate::backlog::{BACKLOG_BYTES_MIN, Backlog, Gate, SEGMENT_BYTES};
 use crate::batch::Batch;
 use crate::cold::{self, Compactor, DamagedFiles, Policy, Restored, Take, Work};
@@ -139,6 +142,45 @@ pub enum OpenError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What could not be read was set aside first, and no later opening comes upon it.
+    #[error("{set_aside}; then the store did not open")]
+    SetAside {
+        /// What that was.
+        set_aside: SetAside,
+        /// Why it did not open.
+        source: Box<OpenError>,
+    },
+}
+
+/// What an opening could not read: its files have `.damaged` behind their names from then on.
+#[derive(Debug, Clone, Default)]
+pub struct SetAside {
+    /// Compacted spans and log records.
+    pub units: Vec<DamagedFiles>,
+    /// Archived traces.
+    pub traces: Vec<DamagedTrace>,
+}
+
+impl SetAside {
+    /// An error of the opening that set these aside: with them, if there are any.
+    pub(crate) fn told_with(self, source: OpenError) -> OpenError {
+        match self.units.is_empty() && self.traces.is_empty() {
+            true => source,
+            false => OpenError::SetAside { set_aside: self, source: Box::new(source) },
+        }
+    }
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = self.units.iter().map(|one| (one.index.with_extension("*.damaged"), &one.why));
+        let traces = self.traces.iter().map(|one| (one.path.clone(), &one.why));
+        f.write_str("damaged, and kept aside for you to look at:")?;
+        for (nth, (path, why)) in units.chain(traces).enumerate() {
+            write!(f, "{} {} ({why})", if nth == 0 { "" } else { "," }, path.display())?;
+        }
+        Ok(())
+    }
 }
 
 /// What opening found of earlier processes.
@@ -168,7 +210,7 @@ pub(crate) struct Open {
     pub(crate) tally: Arc<Mutex<Tally>>,
     pub(crate) archive: Arc<Archive>,
     recovery: Recovery,
-    damaged: Vec<DamagedFiles>,
+    damaged: SetAside,
     committer: Mutex<Option<JoinHandle<()>>>,
     pub(crate) work: Arc<Work>,
     compactor: Mutex<Option<Compactor>>,
@@ -188,27 +230,32 @@ impl Telemetry {
     ///
     /// [`OpenError`]: another process has the directory, its files cannot be used, or its bucket is another one.
     pub fn open(config: Config) -> Result<Self, OpenError> {
+        let mut set_aside = SetAside::default();
+        Self::open_telling(config, &mut set_aside).map_err(|error| set_aside.told_with(error))
+    }
+
+    /// The same; what was set aside is told also where it fails.
+    fn open_telling(config: Config, set_aside: &mut SetAside) -> Result<Self, OpenError> {
         let hot = config.dir.join("hot");
-        fs::create_dir_all(&hot).map_err(failed("making", &hot))?;
+        durable::make_dir(&hot, Access::Owner).map_err(failed("making", &hot))?;
         let lock = take_lock(&config.dir)?;
         let gate = config.compact_after.map_or_else(Gate::default, |_| Gate::new(config.backlog_bytes_max));
         let tiers = Arc::new(Tiers::new(gate));
         let (derived, tally) = (Arc::new(Derived::new()), Arc::new(Mutex::new(Tally::default())));
         let cold = config.dir.join("cold");
-        fs::create_dir_all(&cold).map_err(failed("making", &cold))?;
-        // What is synced in a directory is there only where the directory is.
-        File::open(&config.dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", &config.dir))?;
+        durable::make_dir(&cold, Access::Owner).map_err(failed("making", &cold))?;
         let bucket = bucket::meet(&config, &cold, &hot)?;
-        let restored = cold::restore(&cold, bucket.as_ref()).map_err(failed("reading", &cold))?;
-        let (damaged, last_number) = (restored.damaged.clone(), restored.last_number);
+        let restored = cold::restore(&cold, bucket.as_ref(), &mut set_aside.units);
+        let restored = restored.map_err(failed("reading", &cold))?;
+        let last_number = restored.last_number;
         let covered = take_units(restored, &tiers, &derived);
         let (recovery, next_number) = recover(&hot, &covered, last_number, &tiers, &derived)?;
         let archive = config.dir.join(ARCHIVE);
         let learn = |batch: &Batch| derived.learn(batch);
-        let archive =
-            Archive::open(&archive, config.archive_bytes, learn).map_err(failed("reading", &archive))?;
+        let archive = Archive::open(&archive, config.archive_bytes, learn, &mut set_aside.traces)
+            .map_err(failed("reading", &archive))?;
         let shared = Arc::new(Shared::new(config.limits, config.waiting_bytes_max, Arc::clone(&tiers)));
-        shared.counters.damaged_units.add(damaged.len() as u64);
+        shared.counters.damaged_units.add(set_aside.units.len() as u64);
         let observe: Observer = {
             let (derived, tally) = (Arc::clone(&derived), Arc::clone(&tally));
             Box::new(move |batch: &Batch, place| {
@@ -243,7 +290,7 @@ impl Telemetry {
             tally,
             archive: Arc::new(archive),
             recovery,
-            damaged,
+            damaged: set_aside.clone(),
             committer,
             work,
             compactor: Mutex::default(),
@@ -291,7 +338,12 @@ impl Telemetry {
 
     /// Compacted files that opening could not read, set aside and left out.
     pub fn damaged(&self) -> &[DamagedFiles] {
-        &self.open.damaged
+        &self.open.damaged.units
+    }
+
+    /// Files of archived traces that opening could not read as a whole, set aside and left out.
+    pub fn damaged_traces(&self) -> &[DamagedTrace] {
+        &self.open.damaged.traces
     }
 
     /// What waits for compaction, and whether intake waits for it.
@@ -409,7 +461,7 @@ fn recover(
     Ok((recovery, next_number))
 }
 
-fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     let path = path.to_owned();
     move |source| OpenError::Io { step, path, source }
 }

@@ -9,7 +9,7 @@ use promql::{Select, Source};
 
 use super::{dir, files, hour, only, send};
 use crate::fixture::{self, BEGIN_MS, all, labels, sample};
-use crate::{Aggregate, Metrics};
+use crate::{Aggregate, Metrics, OpenError};
 
 #[test]
 fn a_log_cut_at_any_byte_of_its_last_frame_keeps_what_was_acknowledged_before() {
@@ -166,6 +166,31 @@ fn a_damaged_catalogue_is_set_aside_and_blocks_are_found_without_it() {
     let store = fixture::open(dir.path());
     assert_eq!(only(&all(&store, 0)), [(0, 1.0), (1000, 1.0)]);
     assert_eq!(store.status().damaged[0].path, catalogue);
+}
+
+#[test]
+fn what_was_set_aside_before_an_opening_failed_is_told_with_its_error_as_the_next_one_finds_it_no_more() {
+    let dir = dir();
+    let store = fixture::open(dir.path());
+    send(&store, &labels("up", "a"), [sample(0, 1.0)]);
+    store.flush().expect("blocks");
+    drop(store);
+    let (catalogue, raw) = (dir.path().join("catalogue"), files(&dir.path().join("parts"), "raw").remove(0));
+    for path in [&catalogue, &raw] {
+        let mut bytes = fs::read(path).expect("a file");
+        *bytes.last_mut().expect("not empty") ^= 1;
+        fs::write(path, bytes).expect("damage");
+    }
+    // It cannot have the name under which it would be left alone.
+    let in_the_way = raw.with_added_extension("damaged");
+    fs::create_dir(&in_the_way).expect("in the way");
+    let error = Metrics::open(fixture::config(dir.path()).0).expect_err("it cannot be set aside");
+    let OpenError::SetAside { damaged, .. } = &error else { panic!("{error}") };
+    assert_eq!(damaged.iter().map(|one| &one.path).collect::<Vec<_>>(), [&catalogue]);
+    assert!(error.to_string().contains(&catalogue.display().to_string()), "{error}");
+    fs::remove_dir(in_the_way).expect("out of the way");
+    let told = fixture::open(dir.path()).status().damaged;
+    assert_eq!(told.iter().map(|one| &one.path).collect::<Vec<_>>(), [&raw]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn the_oldest_evidence_goes_for_new_and_what_was_asked_for_never_does() {
 #[test]
 fn what_is_asked_for_leaves_a_quarter_to_evidence() {
     let dir = TempDir::new().expect("a directory");
-    let archive = Archive::open(dir.path(), 16 << 10, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 16 << 10, |_| {}, &mut Vec::new()).expect("an archive");
     let one = |trace, keeping| keep(&archive, keeping, &some_spans(trace, 1), &|_| Ok(()));
     one(9, Keeping::Evidence).expect("archived");
     (1..=3).for_each(|trace| one(trace, Keeping::Asked).expect("archived"));

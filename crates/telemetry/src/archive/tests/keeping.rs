@@ -124,11 +124,11 @@ fn spans_read_back_as_they_were_whatever_is_in_them() {
     let all: Vec<Span> = (0..5_000u64)
         .flat_map(|n| full_spans().into_iter().map(move |span| Span { start_unix_nano: n, ..span }))
         .collect();
-    let archive = Archive::open(dir.path(), 64 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 64 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     let trace = all[0].trace_id;
     archive.keep(trace, Keeping::Asked, || Ok(all.clone()), &|_| Ok(())).expect("archived");
     assert!(archive.trace(trace).expect("readable") == all);
-    let archive = Archive::open(dir.path(), 64 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 64 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     assert!(archive.trace(trace).expect("readable") == all, "and after a restart");
 }
 
@@ -145,7 +145,7 @@ fn what_is_not_there_is_not_archived() {
 #[test]
 fn what_is_slow_to_read_holds_up_no_other_and_undoes_no_other_change() {
     let dir = TempDir::new().expect("a directory");
-    let archive = &Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
+    let archive = &Archive::open(dir.path(), 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     keep(archive, Keeping::Asked, &some_spans(1, 1), &|_| Ok(())).expect("archived");
     keep(archive, Keeping::Asked, &some_spans(2, 1), &|_| Ok(())).expect("archived");
     // What retention holds beside the archive: four spans of the one trace, none of the other.
@@ -173,7 +173,7 @@ fn what_is_slow_to_read_holds_up_no_other_and_undoes_no_other_change() {
         keep(archive, Keeping::Asked, &some_spans(1, 9), &|_| Ok(())).expect("added to");
     });
     assert_eq!(added.expect("archived"), 9, "what was added meanwhile stays");
-    let removed = kept_while(2, |archive| assert!(archive.remove(id(2)).expect("removed")));
+    let removed = kept_while(2, |archive| assert!(archive.remove(id(2), &|_| Ok(())).expect("removed")));
     assert!(matches!(removed, Err(ArchiveError::NotFound(_))), "what was removed stays so: {removed:?}");
 }
 

@@ -12,7 +12,7 @@ fn all() -> OldTraces {
 
 /// An archive of so many traces.
 fn filled(dir: &TempDir, traces: u64) -> Archive {
-    let archive = Archive::open(dir.path(), 64 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 64 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     for trace in 1..=traces {
         let keeping = if trace % 2 == 0 { Keeping::Asked } else { Keeping::Evidence };
         keep(&archive, keeping, &some_spans(trace, 1), &|_| Ok(())).expect("archived");
@@ -46,7 +46,7 @@ fn what_is_old_goes_a_little_at_a_time_and_stays_gone() {
         (1..=250).filter(|trace| archive.get(id(*trace)).is_some()).collect::<Vec<u64>>() == left
     };
     assert!(is_left(&archive) && archived_files(dir.path()).expect("listed").len() == left.len());
-    let archive = Archive::open(dir.path(), 64 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 64 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     assert!(is_left(&archive), "and no start brings any back");
 }
 
@@ -78,7 +78,7 @@ fn after_a_crash_at_any_step_the_names_tell_how_many_went_and_the_next_purge_tak
     const TRACES: u64 = 7;
     let store = TempDir::new().expect("a directory");
     let dir = store.path().join(ARCHIVE);
-    let archive = Archive::open(&dir, 1 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(&dir, 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     for trace in 1..=TRACES {
         keep(&archive, Keeping::Asked, &some_spans(trace, 1), &|_| Ok(())).expect("archived");
     }
@@ -131,8 +131,26 @@ fn a_disk_that_does_not_let_go_of_one_says_how_many_are_gone() {
     let removed = archive.remove_old(&all(), noted, &|_| Ok(())).expect("noted");
     assert_eq!(told, [names.to_vec(), names[..1].to_vec()], "and which of them went");
     assert_eq!(removed.traces, 1);
-    assert!(removed.failed.is_some());
+    assert!(matches!(removed.failed, Some(RemovalFailure::Stayed(_))), "{removed:?}");
     assert!(archive.get(id(1)).is_none() && archive.get(id(2)).is_some() && archive.get(id(3)).is_some());
+}
+
+#[test]
+fn a_disk_that_does_not_confirm_the_last_of_them_is_told_of_as_what_it_is() {
+    let dir = TempDir::new().expect("a directory");
+    let archive = filled(&dir, 2);
+    let unconfirmed = |_| match archived_files(dir.path())?.len() {
+        0 => Err(io::Error::other("input/output error")),
+        _ => Ok(()),
+    };
+    let mut told = 0;
+    let noted = |going: Vec<String>| {
+        told += going.len();
+        Ok::<_, Infallible>(())
+    };
+    let removed = archive.remove_old(&all(), noted, &unconfirmed).expect("noted");
+    assert_eq!((removed.traces, told, archive.status().traces), (2, 2, 0));
+    assert!(matches!(removed.failed, Some(RemovalFailure::Unconfirmed(_))), "{removed:?}");
 }
 
 /// What stands in a directory, by name.
@@ -147,7 +165,7 @@ fn who_only_counts_what_is_old_leaves_the_directory_byte_for_byte() {
     let look = || ArchivePurge::look(store.path()).expect("it is read");
     assert_eq!((look().count(&all()), store.path().read_dir().expect("listed").count()), (0, 0));
     let dir = store.path().join(ARCHIVE);
-    let archive = Archive::open(&dir, 1 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(&dir, 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     for trace in 1..=3 {
         keep(&archive, Keeping::Asked, &some_spans(trace, 2), &|_| Ok(())).expect("archived");
     }

@@ -29,7 +29,7 @@ fn a_trace_whose_file_is_gone_is_removed_and_searches_go_on() {
 #[test]
 fn an_older_file_that_stayed_goes_with_the_trace_or_the_trace_stays() {
     let dir = TempDir::new().expect("a directory");
-    let archive = Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     keep(&archive, Keeping::Asked, &some_spans(1, 3), &|_| Ok(())).expect("archived");
     let older = archive.get(id(1)).expect("archived").path.clone();
     let bytes = fs::read(&older).expect("readable");
@@ -37,14 +37,14 @@ fn an_older_file_that_stayed_goes_with_the_trace_or_the_trace_stays() {
     keep(&archive, Keeping::Asked, &some_spans(2, 1), &|_| Ok(())).expect("archived");
     // No file, so that it cannot be removed as one.
     fs::create_dir(&older).expect("in its place");
-    let refused = archive.remove(id(1)).expect_err("the disk does not let go of it");
+    let refused = archive.remove(id(1), &|_| Ok(())).expect_err("the disk does not let go of it");
     assert!(matches!(refused, ArchiveError::Disk { .. }), "{refused}");
     assert_eq!(archive.trace(id(1)).expect("readable").len(), 5, "it is there as it was");
     fs::remove_dir(&older).expect("removed");
     fs::write(&older, bytes).expect("it stayed when it was added to");
-    assert!(archive.remove(id(1)).expect("removed"));
+    assert!(archive.remove(id(1), &|_| Ok(())).expect("removed"));
     assert!(!older.exists());
-    let archive = Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     assert_eq!(
         (archive.get(id(1)).is_none(), archive.status().traces),
         (true, 1),
@@ -53,14 +53,27 @@ fn an_older_file_that_stayed_goes_with_the_trace_or_the_trace_stays() {
 }
 
 #[test]
+fn a_disk_that_does_not_confirm_a_removal_is_told_of_as_what_it_is() {
+    let dir = TempDir::new().expect("a directory");
+    let archive = Archive::open(dir.path(), 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
+    keep(&archive, Keeping::Asked, &some_spans(1, 3), &|_| Ok(())).expect("archived");
+    let told = archive.remove(id(1), &|_| Err(io::Error::other("input/output error")));
+    let told = told.expect_err("nobody knows what the disk has");
+    assert!(matches!(told, ArchiveError::Unconfirmed { .. }), "{told}");
+    assert!(told.to_string().contains("is removed") && told.to_string().contains("power cut"), "{told}");
+    assert!(archive.get(id(1)).is_none() && archived_files(dir.path()).expect("listed").is_empty());
+    assert!(!archive.remove(id(1), &|_| Ok(())).expect("there is none"), "and it can be looked for again");
+}
+
+#[test]
 fn a_trace_that_is_removed_while_searches_run_fails_none_of_them() {
     let dir = TempDir::new().expect("a directory");
-    let archive = Archive::open(dir.path(), 1 << 20, |_| {}).expect("an archive");
+    let archive = Archive::open(dir.path(), 1 << 20, |_| {}, &mut Vec::new()).expect("an archive");
     std::thread::scope(|scope| {
         let changes = scope.spawn(|| {
             for _ in 0..100 {
                 keep(&archive, Keeping::Asked, &some_spans(1, 3), &|_| Ok(())).expect("archived");
-                assert!(archive.remove(id(1)).expect("removed"));
+                assert!(archive.remove(id(1), &|_| Ok(())).expect("removed"));
             }
         });
         while !changes.is_finished() {

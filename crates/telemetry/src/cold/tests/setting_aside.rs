@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::OpenError;
 use crate::cold::index::Index;
 use crate::counters::Counter;
 
@@ -132,6 +133,25 @@ fn a_unit_that_cannot_be_read_costs_its_own_spans_and_its_files_are_kept() {
         assert!(kept(&files.index).exists(), "spoil {number}");
         assert_eq!(kept(&files.spans).exists(), number != 3, "spoil {number}");
     }
+}
+
+#[test]
+fn a_damaged_unit_is_told_of_also_where_the_opening_fails_later() {
+    let dir = TempDir::new().expect("a directory");
+    let store = with_segments(&dir, 1);
+    store.compact().expect("compacted");
+    let index = store.open.tiers.units()[0].files.index.clone();
+    drop(store);
+    fs::write(&index, "no index").expect("spoilt");
+    let archive = dir.path().join("archive");
+    fs::remove_dir_all(&archive).expect("it is empty");
+    fs::write(&archive, "in the way").expect("written");
+    let error = Telemetry::open(Config::new(dir.path())).expect_err("there is no archive");
+    let OpenError::SetAside { set_aside, .. } = &error else { panic!("{error}") };
+    assert_eq!(set_aside.units.iter().map(|one| &one.index).collect::<Vec<_>>(), [&index]);
+    assert!(error.to_string().contains(&index.with_extension("*.damaged").display().to_string()), "{error}");
+    fs::remove_file(&archive).expect("out of the way");
+    assert_eq!(open(&dir).damaged(), [], "it is told of no more");
 }
 
 /// What was merged is there twice when a crash came before the removal: damage of the larger costs nothing then.

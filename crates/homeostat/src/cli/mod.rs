@@ -474,9 +474,13 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else a directory of the user's in `/tmp`.
+/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else, for a user without a home, a directory of this user's
+/// in `/tmp`.
 fn default_dir() -> PathBuf {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    state.or_else(home).unwrap_or_else(std::env::temp_dir).join("homeostat")
+    // From the user database where `HOME` does not say it.
+    let home =
+        || std::env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".local/state"));
+    let own = || std::env::temp_dir().join(format!("homeostat-{}", rustix::process::geteuid().as_raw()));
+    state.or_else(home).map_or_else(own, |state| state.join("homeostat"))
 }

@@ -14,9 +14,9 @@
 //!
 //! Deliberately absent: files that grow; they are their stores' business.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Who may read what is made. It holds from its first moment; what is there already keeps what it has.
@@ -53,6 +53,43 @@ impl Access {
 /// Where it cannot be made, or the disk does not say that it keeps the name; then it is not there, if it was not before.
 pub fn make_dir(dir: &Path, access: Access) -> io::Result<()> {
     make(dir, access, &mut sync_dir)
+}
+
+/// Makes the directory that holds what decides who may do what, or takes up one that is there.
+///
+/// Of one that is there, nobody but its owner's group keeps the way in: others lose it. Whoever may write in it could put
+/// another token or another database in the place of ours, so it has to be the caller's own, or the superuser's.
+///
+/// # Errors
+///
+/// As [`make_dir`]; [`ErrorKind::PermissionDenied`] where it is another user's, or everybody may write in it.
+pub fn take_dir(dir: &Path) -> io::Result<()> {
+    make_dir(dir, Access::Owner)?;
+    let found = dir.metadata()?;
+    let (me, owner) = (rustix::process::geteuid().as_raw(), found.uid());
+    refuse(owner, me, found.mode())?;
+    if found.mode() & OTHERS != 0 && owner == me {
+        fs::set_permissions(dir, Permissions::from_mode(found.mode() & 0o7777 & !OTHERS))?;
+    }
+    Ok(())
+}
+
+/// What those may who are neither the owner nor of the group: read, write, enter.
+const OTHERS: u32 = 0o007;
+
+fn refuse(owner: u32, me: u32, mode: u32) -> io::Result<()> {
+    let why = if owner != me && owner != 0 {
+        format!(
+            "it belongs to the user {owner}, who could replace what is kept there, and this is the user {me}; \
+             name another directory, or give it to this user (chown)"
+        )
+    } else if mode & 0o002 != 0 {
+        "everybody may write in it, and so replace what is kept there; name another directory, or close it (chmod o-w)"
+            .to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(ErrorKind::PermissionDenied, why))
 }
 
 fn make(dir: &Path, access: Access, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {

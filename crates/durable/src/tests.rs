@@ -112,3 +112,36 @@ fn a_directory_is_moved_with_all_that_is_in_it() {
     rename(&top.join("audit"), &top.join("aside/audit")).unwrap();
     assert!(top.join("aside/audit/log").is_dir() && !top.join("audit").exists());
 }
+
+#[test]
+fn a_directory_with_secrets_is_closed_to_others_and_left_to_its_group() {
+    let (_held, top) = dir();
+    for (found, left) in [(0o755, 0o750), (0o2770, 0o770), (0o700, 0o700)] {
+        fs::set_permissions(&top, Permissions::from_mode(found)).unwrap();
+        take_dir(&top).unwrap();
+        assert_eq!(mode(&top), left, "{found:o}");
+    }
+    take_dir(&top.join("new")).unwrap();
+    assert_eq!(mode(&top.join("new")), 0o700);
+}
+
+#[test]
+fn a_directory_in_which_somebody_else_could_replace_them_is_refused_with_what_to_do() {
+    let (_held, top) = dir();
+    for open in [0o777, 0o1777, 0o703] {
+        fs::set_permissions(&top, Permissions::from_mode(open)).unwrap();
+        let error = take_dir(&top).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{open:o}");
+        assert!(error.to_string().contains("chmod o-w"), "{error}");
+        assert_eq!(mode(&top), open & 0o777, "it is left as it is");
+    }
+    for (owner, me) in [(1000, 0), (1000, 1001)] {
+        let error = refuse(owner, me, 0o700).unwrap_err();
+        assert!(
+            error.to_string().contains("the user 1000") && error.to_string().contains("chown"),
+            "{error}"
+        );
+    }
+    refuse(0, 1001, 0o770)
+        .expect("the superuser may do anything anyway, as the mount point of a volume shows");
+}

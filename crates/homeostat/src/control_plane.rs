@@ -111,7 +111,7 @@ impl ControlPlane {
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
         let directory = |source| StartError::Directory { dir: dir.to_owned(), source };
-        durable::make_dir(dir, durable::Access::Owner).map_err(directory)?;
+        durable::take_dir(dir).map_err(directory)?;
         // A thousand live pages are a thousand connections.
         if let Err(error) = provider::open_files::raise() {
             log::warn!("the limit of open files stays as it is: {error}");

@@ -42,7 +42,7 @@ impl ProcessProvider {
     pub fn open_with(dir: &Path, exe: PathBuf) -> Result<Self, ProviderError> {
         let directory =
             |error: std::io::Error| failed(&format!("using {}", dir.display()), &error.to_string());
-        durable::make_dir(dir, durable::Access::Owner).map_err(directory)?;
+        durable::take_dir(dir).map_err(directory)?;
         let dir = dir.canonicalize().map_err(directory)?;
         let keeper = Connections::new(dir, exe);
         keeper.ask::<()>(&Request::Heartbeat)?;

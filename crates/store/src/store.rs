@@ -1,13 +1,13 @@
 //! [`Store`] itself: the connection, reads and writes, and what happens on a full disk.
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::Permissions;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::Clock;
-use durable::Access;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::Serialize;
@@ -320,22 +320,40 @@ pub(crate) fn tune(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn make_private(dir: &Path) -> Result<()> {
-    durable::make_dir(dir, Access::Owner).map_err(|source| StoreError::File {
-        what: "make the data directory",
+    durable::take_dir(dir).map_err(|source| StoreError::File {
+        what: "use the data directory",
         path: dir.to_owned(),
         source,
     })
 }
 
 /// Makes the file of the database where there is none: it holds passwords' hashes, and the engine would make it, and its log
-/// after it, for everybody to read.
+/// after it, for everybody to read. One that is there is closed to others: earlier versions had it made so.
 fn make_owners(path: &Path) -> Result<()> {
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(StoreError::File { what: "make the database", path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+        Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => close_to_others(path),
+        Err(source) => Err(StoreError::File { what: "make the database", path: path.to_owned(), source }),
+        Ok(_) => Ok(()),
     }
+}
+
+/// Leaves the files of a database, which the engine calls as it does, to their owner.
+fn close_to_others(path: &Path) -> Result<()> {
+    for of_it in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(of_it);
+        let closed = std::fs::metadata(&file).and_then(|found| match found.permissions().mode() & 0o077 {
+            0 => Ok(()),
+            _ => std::fs::set_permissions(&file, Permissions::from_mode(0o600)),
+        });
+        match closed {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::File { what: "close to others", path: file.into(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Copies the log back that an earlier process left, before anything is written behind it. Where that process was refused by

@@ -215,7 +215,8 @@ fn on_a_small_disk(test: &str, mib: u32, work: fn(&Path)) {
         println!("{DONE}");
         return;
     }
-    let mount = format!(r#"mount -t tmpfs -o size={mib}m tmpfs "$STORE_TEST_CHILD_DIR" && exec "$0" "$@""#);
+    let mount =
+        format!(r#"mount -t tmpfs -o mode=0700,size={mib}m tmpfs "$STORE_TEST_CHILD_DIR" && exec "$0" "$@""#);
     let probe = Command::new("unshare").args(["-Urm", "true"]).status();
     if !probe.is_ok_and(|status| status.success()) {
         eprintln!("not shown: this machine gives no user namespace to mount a small disk in");

@@ -123,7 +123,7 @@ fn purge(asked: &Asked<'_>) -> Answer {
     let kinds: Result<Vec<RecordKind>, String> = body.kinds.iter().map(|kind| kind.parse()).collect();
     let kinds = kinds.map_err(|why| Problem::field("kinds", why))?;
     if kinds.is_empty() {
-        return Err(Problem::field("kinds", "is empty; leave it out for every kind"));
+        return Err(Problem::field("kinds", "is empty; leave it out for every kind but traces"));
     }
     let refused = |error| match error {
         error @ StoreError::TooYoung { .. } => Problem::field("older_than", error.to_string()),

@@ -115,18 +115,20 @@ pub(crate) fn grouped(n: usize) -> String {
     text
 }
 
-/// A name from outside among words of ours: one that is written from right to left, or says so, turns nothing beside it.
+/// A name from outside among words of ours: one that is written from right to left turns nothing beside it. Characters that
+/// only say which way to write are left out: one of them could end the isolation and turn what stands behind the name.
 pub(crate) fn isolated(name: &str) -> Cow<'_, str> {
-    let turns = |letter| {
+    let steers = |letter: char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |letter: char| {
         matches!(letter,
             '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{fefe}'
-            | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}'
-            | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            | '\u{10800}'..='\u{10fff}' | '\u{1e800}'..='\u{1efff}' | '\u{200e}' | '\u{200f}')
     };
-    if name.chars().any(turns) {
-        return Cow::Owned(format!("\u{2068}{name}\u{2069}"));
+    if !name.chars().any(|letter| steers(letter) || turns(letter)) {
+        return Cow::Borrowed(name);
     }
-    Cow::Borrowed(name)
+    let name = name.chars().filter(|letter| !steers(*letter));
+    Cow::Owned(['\u{2068}'].into_iter().chain(name).chain(['\u{2069}']).collect())
 }
 
 /// A name in no more than `room` characters. It loses its middle: what tells two of them apart stands at the end as
@@ -182,6 +184,10 @@ mod tests {
         assert_eq!(isolated("front"), "front");
         assert_eq!(isolated("支払い é"), "支払い é");
         assert_eq!(isolated("الخدمة"), "\u{2068}الخدمة\u{2069}");
-        assert_eq!(isolated("a\u{202e}b"), "\u{2068}a\u{202e}b\u{2069}", "it says so itself");
+        assert_eq!(
+            isolated("a\u{2069}\u{202e}b"),
+            "\u{2068}ab\u{2069}",
+            "it ends no isolation and turns nothing"
+        );
     }
 }

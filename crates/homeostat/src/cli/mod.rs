@@ -482,12 +482,13 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else one in `/tmp`.
+/// `$XDG_STATE_HOME/homeostat`, else `~/.local/state/homeostat`, else, for a user without a home, a directory of this user's
+/// in `/tmp`.
 fn default_dir() -> PathBuf {
+    let own = || std::env::temp_dir().join(format!("homeostat-{}", rustix::process::geteuid().as_raw()));
     whole("XDG_STATE_HOME", "")
         .or_else(|| whole("HOME", ".local/state"))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("homeostat")
+        .map_or_else(own, |state| state.join("homeostat"))
 }
 
 /// A folder below one that the environment names. Where that is empty or not named from the root, it would be another one in

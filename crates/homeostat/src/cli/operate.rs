@@ -36,9 +36,9 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     let (infrastructure, definition) =
         provider::manifest::read_with_text(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load_lasting(global)?;
-    durable::make_dir(&global.dir, durable::Access::Owner).map_err(|error| Failure {
+    durable::take_dir(&global.dir).map_err(|error| Failure {
         exit: Exit::Failed,
-        message: format!("cannot make the data directory {}: {error}", global.dir.display()),
+        message: format!("cannot use the data directory {}: {error}", global.dir.display()),
     })?;
     check_state(&global.dir)?;
     let keeper_ran = ProcessProvider::runs(&global.dir);

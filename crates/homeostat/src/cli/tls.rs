@@ -48,6 +48,7 @@ pub(super) fn run(global: &Global, command: &TlsCommand) -> Result<Exit, Failure
     let (certificate, key) = (at(&args.certificate, "certificate.pem"), at(&args.key, "key.pem"));
     if let Some(dir) = [&certificate, &key].into_iter().find(|file| file.starts_with(&data)) {
         let dir = dir.parent().unwrap_or(&data);
+        durable::take_dir(&data).map_err(|error| failed("use", &data, &error))?;
         durable::make_dir(dir, Access::Owner).map_err(|error| failed("make", dir, &error))?;
     }
     // The key first: a certificate whose key could not be written would be of no use.

@@ -91,7 +91,7 @@ fn full_disk() {
     let fleet = Fleet::new("");
     std::fs::create_dir_all(&fleet.dir).unwrap();
     for protocol in ["http", "grpc"] {
-        let script = r#"mount -t tmpfs -o size=32m tmpfs "$1" || exit 77
+        let script = r#"mount -t tmpfs -o mode=0700,size=32m tmpfs "$1" || exit 77
             exec "$2" bench full-disk --store "$1" --protocol "$3""#;
         let output = Command::new("unshare")
             .args(["-Urm", "sh", "-c", script, "sh"])

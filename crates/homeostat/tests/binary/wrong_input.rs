@@ -296,7 +296,7 @@ fn full_disk() {
     let fleet = Fleet::new("");
     let file = fleet.write("fleet.yaml", SMALL);
     let config = fleet.write("homeostat.toml", "");
-    let script = r#"mount -t tmpfs -o size=64k tmpfs "$1" || exit 77
+    let script = r#"mount -t tmpfs -o mode=0700,size=64k tmpfs "$1" || exit 77
         dd if=/dev/zero of="$1/full" bs=4k 2>/dev/null
         "$2" up "$3" --dir "$1" --config "$4"; code=$?
         exit $code"#;

@@ -1,7 +1,9 @@
 //! A data directory that is broken, full or not ours, and words nobody knows: a sentence that names what is
 //! wrong, the documented exit code, nothing half done.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::Test;
@@ -14,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_token_that_cannot_be_used_starts_nothing", broken_token),
     ("a_disk_too_small_for_the_control_plane_keeps_no_service", small_disk),
     ("a_directory_that_cannot_be_written_is_named", not_writable),
+    ("a_directory_that_others_could_change_is_refused_and_one_they_could_read_is_closed", open_to_others),
     ("a_published_port_that_is_occupied_is_named_and_nothing_is_started", occupied_publish),
     ("a_file_that_is_no_infrastructure_is_named", no_infrastructure),
     ("words_nobody_knows_are_told_with_those_that_are_known", usage),
@@ -75,7 +78,7 @@ fn up_on_tmpfs(fleet: &Fleet, options: &str) -> Option<Ran> {
     let file = fleet.write("fleet.yaml", SMALL);
     let config = fleet.write("homeostat.toml", "");
     // What is still running when the shell ends is seen by the test: the processes carry the directory's name.
-    let script = r#"mount -t tmpfs -o "$5" tmpfs "$1" || exit 77
+    let script = r#"mount -t tmpfs -o "mode=0700,$5" tmpfs "$1" || exit 77
         "$2" up "$3" --dir "$1" --config "$4""#;
     let output = std::process::Command::new("unshare")
         .args(["-Urm", "sh", "-c", script, "sh"])
@@ -107,7 +110,33 @@ fn not_writable() {
     // A file where the directory should be.
     std::fs::remove_dir(&fleet.dir).unwrap();
     std::fs::write(&fleet.dir, "").unwrap();
-    refused(&up(&fleet, SMALL), 1, &["cannot make the data directory", fleet.dir.to_str().unwrap()]);
+    refused(&up(&fleet, SMALL), 1, &["cannot use the data directory", fleet.dir.to_str().unwrap()]);
+}
+
+fn open_to_others() {
+    let fleet = used();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let (file, key) = (fleet.write("fleet.yaml", SMALL), fleet.dir.join("key.pem"));
+    open(&fleet.dir, 0o777);
+    for words in [
+        &["serve", "--any-port"][..],
+        &["up", file.to_str().unwrap()],
+        &["tls", "self-signed", "--name", "localhost"],
+    ] {
+        refused(
+            &fleet.run(words),
+            1,
+            &[fleet.dir.to_str().unwrap(), "everybody may write in it", "chmod o-w"],
+        );
+        nothing_runs(&fleet);
+    }
+    assert!(!key.exists());
+    let database = fleet.dir.join("homeostat.db");
+    open(&fleet.dir, 0o755);
+    open(&database, 0o644);
+    up(&fleet, SMALL).done();
+    assert_eq!((mode(&fleet.dir), mode(&database)), (0o750, 0o600));
 }
 
 fn occupied_publish() {

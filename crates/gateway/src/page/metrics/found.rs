@@ -133,7 +133,7 @@ impl Found {
                     }
                 }
             }
-            div class="scroll" { table class="series" {
+            div class="scroll" tabindex="0" role="region" aria-label="Series" { table class="series" {
                 thead { tr {
                     th scope="col" { "Labels" }
                     th scope="col" class="number" title="the last value, or the one at the cursor" { "Value" }
@@ -184,7 +184,7 @@ fn labels(labels: &Labels, shared: &[(&str, &str)]) -> Markup {
 fn histograms(histograms: &[(Labels, String)]) -> Markup {
     html! {
         h2 { "Histograms" span class="quiet" { "the last of each; " code { "histogram_quantile(0.95, …)" } " makes lines of them" } }
-        div class="scroll" { table class="series" {
+        div class="scroll" tabindex="0" role="region" aria-label="Histograms" { table class="series" {
             thead { tr { th scope="col" { "Labels" } th scope="col" { "Histogram" } } }
             tbody {
                 @for (of, text) in histograms.iter().take(LISTED) {

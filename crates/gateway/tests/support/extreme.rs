@@ -70,7 +70,7 @@ pub(crate) fn spans(telemetry: &Telemetry, now: u64) {
             kind: 2,
             start: start + depth,
             // From an hour and a half down to a nanosecond.
-            nano: (5_400_000 * MS >> (2 * depth)).max(1),
+            nano: ((5_400_000 * MS) >> (2 * depth)).max(1),
             failed,
             more: vec![text("warehouse.query", &UNBROKEN.repeat(6)), text(UNBROKEN, HEBREW)],
         });

@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn what_is_there_is_no_zero_and_what_is_large_can_be_read() {
-        let shown = [0.0, 0.000_4, 0.25, 3.14, 412.0, 98_765.0, 3_292_181_070_041.0].map(figure);
+        let shown = [0.0, 0.000_4, 0.25, 3.06, 412.0, 98_765.0, 3_292_181_070_041.0].map(figure);
         assert_eq!(shown, ["0", "< 0.01", "0.25", "3.1", "412", "98765", "3.292T"]);
     }
 

@@ -3,10 +3,11 @@
 //! ```text
 //! cargo run -p gateway --example pictures -- DIRECTORY            what the pages look like, as docs/images/pages has it
 //! cargo run -p gateway --example pictures -- DIRECTORY --empty    the same where nothing is stored, unshrunk
+//! cargo run -p gateway --example pictures -- DIRECTORY --strained --width 360   with long names, many rows, odd numbers
 //! cargo run --release -p gateway --example pictures -- --measure  how long each takes until it is painted, as JSON
 //! ```
 //!
-//! `--only NAME` takes one page. Needs chromedriver, and pngquant for what is kept.
+//! `--only NAME` takes one page, `--width PIXELS` one width instead of two. Needs chromedriver, and pngquant for what is kept.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -25,22 +26,38 @@ use support::whole::{self, Shown};
 /// Widths of pictures, each with the height of its screen and how much of a page is kept at most.
 const SIZES: [(u32, u32, u64); 2] = [(390, 844, 1040), (1440, 900, 900)];
 
+/// What is stored where pictures are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    Full,
+    Strained,
+    Empty,
+}
+
 /// Visits of a page until its figure is told.
 const VISITS: usize = 7;
 
 struct Wanted {
     directory: Option<PathBuf>,
     only: Option<String>,
-    empty: bool,
+    scene: Scene,
+    sizes: Vec<(u32, u32, u64)>,
     measure: bool,
 }
 
 fn wanted() -> Result<Wanted, String> {
-    let mut wanted = Wanted { directory: None, only: None, empty: false, measure: false };
+    let mut wanted =
+        Wanted { directory: None, only: None, scene: Scene::Full, sizes: SIZES.to_vec(), measure: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--empty" => wanted.empty = true,
+            "--empty" => wanted.scene = Scene::Empty,
+            "--strained" => wanted.scene = Scene::Strained,
+            "--width" => {
+                let width = arguments.next().and_then(|text| text.parse().ok());
+                let width = width.ok_or("--width needs a number of pixels")?;
+                wanted.sizes = vec![(width, 800, 1040)];
+            }
             "--measure" => wanted.measure = true,
             "--only" => wanted.only = Some(arguments.next().ok_or("--only needs the name of a page")?),
             option if option.starts_with("--") => return Err(format!("{option} is not known")),
@@ -53,10 +70,18 @@ fn wanted() -> Result<Wanted, String> {
 fn main() -> Result<(), Box<dyn Error>> {
     let wanted = wanted()?;
     let browser = Browser::start(Theme::Light).ok_or("chromedriver is missing")?;
-    let server = if wanted.empty { whole::empty() } else { whole::full() };
+    let server = match wanted.scene {
+        Scene::Full => whole::full(),
+        Scene::Strained => whole::strained(),
+        Scene::Empty => whole::empty(),
+    };
+    let (cookie, mut pages) = match wanted.scene {
+        Scene::Full => (whole::ada(&server), whole::pages(&server)),
+        Scene::Strained => (whole::ada(&server), whole::strained_pages(&server)),
+        Scene::Empty => (server.cookie(), whole::pages_of_nothing()),
+    };
     browser.open(&format!("{}/login", server.origin()));
-    browser.sign_in(&if wanted.empty { server.cookie() } else { whole::ada(&server) });
-    let mut pages = if wanted.empty { whole::pages_of_nothing() } else { whole::pages(&server) };
+    browser.sign_in(&cookie);
     if let Some(only) = &wanted.only {
         pages.retain(|page| page.name == *only);
     }
@@ -64,10 +89,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:#}", measure(&browser, &server, &pages));
         return Ok(());
     }
-    let directory = wanted.directory.ok_or("give the directory for the pictures, or --measure")?;
-    std::fs::create_dir_all(&directory)?;
+    let directory = wanted.directory.as_deref().ok_or("give the directory for the pictures, or --measure")?;
+    std::fs::create_dir_all(directory)?;
     for page in &pages {
-        pictures(&browser, &server, page, &directory, wanted.empty)?;
+        pictures(&browser, &server, page, directory, &wanted)?;
         eprintln!("{}", page.address);
     }
     Ok(())
@@ -78,11 +103,13 @@ fn pictures(
     server: &Server,
     page: &Shown,
     directory: &Path,
-    unshrunk: bool,
+    wanted: &Wanted,
 ) -> Result<(), Box<dyn Error>> {
+    // What is kept in the repository is small; what is looked at once is whole.
+    let unshrunk = wanted.scene != Scene::Full || wanted.sizes != SIZES;
     for (theme, word) in [(Theme::Light, "light"), (Theme::Dark, "dark")] {
         browser.prefer(theme);
-        for (width, height, height_max) in SIZES {
+        for &(width, height, height_max) in &wanted.sizes {
             browser.resize(width, height);
             whole::look_again(server);
             browser.open(&format!("{}{}", server.origin(), page.address));

@@ -11,7 +11,6 @@
   // Durations as everywhere in Homeostat: the largest unit that fits, two significant figures.
   const age = (seconds) => {
     const s = Math.max(0, seconds);
-    if (s < 10) return `${Math.floor(s)} s`;
     if (s < 120) return `${Math.floor(s)} s`;
     if (s < 7200) return `${Math.floor(s / 60)} min`;
     if (s < 172800) return `${Math.floor(s / 3600)} h`;
@@ -256,7 +255,7 @@
   const leaving = (event) => {
     const link = event.type === "click" ? event.target.closest?.("a[href]") : null;
     const away = event.type === "submit"
-      || (link && link.origin === location.origin && !link.hash && !link.download && !link.hasAttribute("download"));
+      || (link && link.origin === location.origin && !link.hash && !link.hasAttribute("download"));
     if (!away || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     late = setTimeout(() => loading(true), SOON_MS);
   };

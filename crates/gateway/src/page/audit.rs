@@ -131,8 +131,9 @@ fn columns<'a>(stamp: Stamp) -> Vec<Column<'a, Record>> {
             .class("name")
             .shown(|record| html! { a href={ "/audit/" (record.sequence) } { (record.action.as_str()) } }),
         Column::new("who", "Who", |record: &Record| json!(record.who))
+            .class("two")
             .shown(|record| html! { a href={ "/audit?who=" (encode(&record.who)) } { (record.who) } }),
-        Column::new("via", "By", |record: &Record| json!(record.via.name())).shown(|record| html! { (words(record.via.name())) }),
+        Column::new("via", "By", |record: &Record| json!(record.via.name())).class("two").shown(|record| html! { (words(record.via.name())) }),
         Column::new("target", "Target", |record: &Record| json!(record.target)).class("mono two"),
         Column::new("time", "When", |record: &Record| json!(time_of(record).rfc3339()))
             .shown(move |record| stamp.ago(time_of(record))),

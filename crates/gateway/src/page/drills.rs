@@ -169,7 +169,7 @@ fn figures(report: &Report) -> Markup {
     };
     html! {
         h2 { "Figures" span class="quiet" { "each beside its target" } }
-        div class="scroll" { table class="stacks" {
+        div class="scroll" tabindex="0" role="region" aria-label="Figures" { table class="stacks" {
             thead { tr { th { "Standing" } th { "Figure" } th class="number" { "Measured" } th { "Target" } th { "Over" } } }
             tbody { @for figure in report.figures() {
                 tr {
@@ -249,7 +249,7 @@ fn runs(runs: &[RunScore]) -> Markup {
     let number = |name: &str, value: String| html! { td class={ "number" @if value == "–" { " none" } } data-label=(name) { (value) } };
     html! {
         h2 { "Runs" span class="quiet" { (runs.len()) } }
-        div class="scroll" { table class="stacks" {
+        div class="scroll" tabindex="0" role="region" aria-label="Runs" { table class="stacks" {
             thead { tr {
                 th { "Outcome" } th { "Fault" } th { "At" } th { "By" }
                 @for name in ["Found", "Acted", "Serving", "Verified", "Cause", "Failed"] { th class="number" { (name) } }

@@ -77,7 +77,8 @@ pub(crate) const STYLE: &str = concat!(
     include_str!("../assets/timeline.css"),
     include_str!("../assets/docs.css"),
     include_str!("../assets/access.css"),
-    include_str!("../assets/cmdb.css")
+    include_str!("../assets/cmdb.css"),
+    include_str!("../assets/print.css")
 );
 /// Served at `/assets/page.js`.
 pub(crate) const SCRIPT: &str = concat!(include_str!("../assets/page.js"), include_str!("../assets/keys.js"));

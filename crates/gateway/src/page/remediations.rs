@@ -88,7 +88,7 @@ pub(super) fn listed<'a>(
         columns: columns(view.stamp),
         filters,
         key: Box::new(|record| record.plan.id.to_string()),
-        empty: html! { p class="empty" { "A remediation is a plan of steps that repairs an issue. None was made yet." } },
+        empty: html! { p class="empty" { "A remediation is a plan of steps that repairs an issue. None was made yet. Make an issue on purpose: " code { "homeostat chaos inject pause --target instance/NAME-0 --for 30s" } } },
     };
     Ok(Listed { list, source: Source::Stored(Box::new(read)) })
 }

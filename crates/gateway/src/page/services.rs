@@ -3,6 +3,7 @@
 //! A value is shown as over its limit where an open issue says so, against that issue's threshold.
 
 mod listed;
+mod numbers;
 
 use domain::snapshot::{BreakerState, InstanceState, LinkState, ServiceState};
 use domain::{Bytes, InstanceName, IssueKind, Lane, LinkName, ResourceId, ServiceName, Snapshot, Window};
@@ -23,6 +24,7 @@ use crate::serve::App;
 
 pub(crate) use crate::phrases::resource as resource_words;
 pub(super) use listed::listed;
+use numbers::{figure, milliseconds};
 
 const LOG_LINES: usize = 60;
 
@@ -181,8 +183,8 @@ fn failed(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Mark
 fn p95(view: &View, window: Option<&Window>, link: Option<&LinkName>) -> Markup {
     let Some(window) = window else { return unknown() };
     let Some(ms) = window.p95_ms else { return unknown() };
-    let median = window.p50_ms.map_or(String::new(), |ms| format!("median {} ms", figure(ms)));
-    let text = format!("{} ms", figure(ms));
+    let median = window.p50_ms.map_or(String::new(), |ms| format!("median {}", milliseconds(ms)));
+    let text = milliseconds(ms);
     let link = link.cloned().map(ResourceId::Link);
     limited(view, IssueKind::NetworkLatency, link, (ms, &text), " ms", &median)
 }
@@ -293,7 +295,7 @@ fn link_row(view: &View, (meaning, word): (Meaning, &str), name: &LinkName, stat
             td class="name" { (resource_link(&ResourceId::Link(name.clone()))) }
             td class="number" data-label="Requests" { (rate(Some(&state.recent))) }
             td class="number" data-label="Failed" { (failed(view, Some(&state.recent), Some(name))) }
-            td class="number fold" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (figure(ms)) " ms" }, None => (unknown()) } }
+            td class="number fold" data-label="p50" { @match state.recent.p50_ms { Some(ms) => { (milliseconds(ms)) }, None => (unknown()) } }
             td class="number" data-label="p95" { (p95(view, Some(&state.recent), Some(name))) }
             td class="name two" data-label="Breaker" {
                 @match state.breaker {
@@ -437,7 +439,7 @@ fn actions(view: &View, name: &ServiceName, state: &ServiceState) -> Markup {
 fn instances(view: &View, state: &ServiceState) -> Markup {
     html! {
         h2 { "Instances" }
-        div class="scroll" { table class="stacks" {
+        div class="scroll" tabindex="0" role="region" aria-label="Instances" { table class="stacks" {
             thead { tr {
                 th { "State" } th { "Instance" } th { "For" } th class="number" { "Process" } th class="number" { "Port" }
                 th class="number" { "CPU" } th class="number" { "Memory" } th class="number" { "Disk" } th class="number" { "Exits" }
@@ -471,16 +473,6 @@ fn disk(used: Option<Bytes>, size: Option<Bytes>) -> Markup {
 
 fn unknown() -> Markup {
     html! { span class="quiet" title="not known" { "–" } }
-}
-
-/// A figure with about three significant digits.
-fn figure(value: f64) -> String {
-    match value.abs() {
-        v if v >= 10.0 => format!("{value:.0}"),
-        v if v >= 1.0 => format!("{value:.1}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{value:.2}"),
-    }
 }
 
 /// The same, leading to its service.

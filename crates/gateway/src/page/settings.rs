@@ -128,7 +128,7 @@ fn ladder(view: &View, ladder: &Ladder) -> Markup {
     };
     html! {
         h2 { "Trust ladder" span class="quiet" { "how far each repair goes by itself; " code { "[policy.ladder]" } } }
-        div class="scroll" { table class="stacks" {
+        div class="scroll" tabindex="0" role="region" aria-label="Trust ladder" { table class="stacks" {
             thead { tr {
                 th { "Service" } th title="It runs" { "auto" } th title="It waits for a person" { "approve" }
                 th title="It is shown, and runs when a person asks" { "advise" } th title="Nothing is proposed" { "observe" }

@@ -58,7 +58,7 @@ pub(super) fn listed<'a>(app: &App, view: &'a View) -> Result<Listed<'a, UserRec
                 .class("name")
                 .shown(|user| html! { a href={ "/users/" (user.name) } { (user.name) } })
                 .sorted(),
-            Column::new("display_name", "Called", |user: &UserRecord| json!(user.display_name)),
+            Column::new("display_name", "Called", |user: &UserRecord| json!(user.display_name)).class("two"),
             Column::new("roles", "Roles", |user: &UserRecord| json!(names(&user.roles))),
             Column::new("sign_in", "Signs in by", |user: &UserRecord| json!(ways(user))).class("two"),
             Column::new("signed_in_at", "Last signed in", |user: &UserRecord| {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each user of this module takes a part of it")]
 
 pub(crate) mod drills;
+pub(crate) mod extreme;
 pub(crate) mod graphql;
 pub(crate) mod objectives;
 pub(crate) mod otlp;

@@ -227,11 +227,44 @@ pub(crate) fn crowded(fleet: &Fleet) {
     fleet.store.save_issue(&hang).unwrap();
 }
 
+/// Two names as long as they may be.
+pub(crate) const LONG_CALLER: &str = "recommendations-for-returning-customers";
+pub(crate) const LONG_CALLEE: &str = "inventory-of-the-northern-warehouses-all";
+
+/// An issue of the path between them.
+pub(crate) fn issue_of(
+    fleet: &Fleet,
+    at: Time,
+    kind: IssueKind,
+    reason: Reason,
+    text: &str,
+) -> domain::Issue {
+    trouble::issue(fleet, at, kind, reason, &format!("link/{LONG_CALLER}->{LONG_CALLEE}"), text)
+}
+
+/// Puts a hundred services more beside those that are there, and so many issues that are over.
+pub(crate) fn strain(fleet: &Fleet, now: Time, issues: u64) {
+    let service = |n: u32| format!("service-{n:02}");
+    let mut declared: Vec<shop::Declared> = (0..100)
+        .map(|n| (service(n), 1 + n % 3, if n < 99 { vec![service(n + 1)] } else { Vec::new() }))
+        .collect();
+    declared.push((LONG_CALLER.to_owned(), 30, vec![LONG_CALLEE.to_owned()]));
+    declared.push((LONG_CALLEE.to_owned(), 2, Vec::new()));
+    let mut more = shop::of(&declared, now);
+    let busy = more.links.values_mut().next().unwrap();
+    busy.recent = window(9_876_543_210_123, 1, 0.000_4, 8_640_000.0);
+    let mut seen = fleet.snapshot.lock().unwrap();
+    let all = Arc::make_mut(seen.as_mut().unwrap());
+    all.services.append(&mut more.services);
+    all.links.append(&mut more.links);
+    drop(seen);
+    past::issues(fleet, now, issues);
+}
+
 /// Names as long as they may be.
 fn long_names(fleet: &Fleet) {
     let now = fleet.clock.now();
-    let (caller, callee) =
-        ("recommendations-for-returning-customers", "inventory-of-the-northern-warehouses-all");
+    let (caller, callee) = (LONG_CALLER, LONG_CALLEE);
     let declared = [(caller.to_owned(), 3, vec![callee.to_owned()]), (callee.to_owned(), 2, Vec::new())];
     show(fleet, shop::of(&declared, now), health(now, [88, 80, 90, 100, 100]));
     let at = now.minus(seconds(3700));

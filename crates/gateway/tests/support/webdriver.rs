@@ -15,6 +15,7 @@ pub(crate) const ESCAPE: &str = "\u{e00c}";
 pub(crate) const TAB: &str = "\u{e004}";
 pub(crate) const DOWN: &str = "\u{e015}";
 pub(crate) const CONTROL: &str = "\u{e009}";
+pub(crate) const SHIFT: &str = "\u{e008}";
 
 /// A colour scheme that a page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +116,18 @@ impl Browser {
     pub(crate) fn prefer(&self, theme: Theme) {
         let value = if theme == Theme::Dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
+        self.devtools("Emulation.setEmulatedMedia", features);
+    }
+
+    /// Shows pages as they are printed, for who prefers dark ones on the screen.
+    pub(crate) fn print(&self) {
+        let features = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        self.devtools("Emulation.setEmulatedMedia", json!({"media": "print", "features": features}));
+    }
+
+    /// Shows pages in the reader's own few colours, as a system's high contrast does.
+    pub(crate) fn force_colours(&self) {
+        let features = json!({"features": [{"name": "forced-colors", "value": "active"}]});
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 

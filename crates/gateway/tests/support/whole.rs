@@ -11,7 +11,7 @@ use store::Store;
 use telemetry::Telemetry;
 
 use super::server::{Kept, Server, serve_with};
-use super::{MachineClock, drills, objectives, scene, series, traces};
+use super::{Fleet, MachineClock, drills, extreme, objectives, scene, series, traces};
 
 /// One page of the page table, on a server.
 pub(crate) struct Shown {
@@ -25,27 +25,69 @@ const PASSWORD: &str = "four+plain+words+here";
 
 /// With something of everything: a bad morning, traces, series, objectives, users, tokens, records of the audit trail.
 pub(crate) fn full() -> Server {
-    full_with(|_| None)
+    full_with(SHOP, |_| None)
 }
+
+/// The same, strained: see [`extreme`].
+pub(crate) fn strained() -> Server {
+    let server = full_with(STRAINED, |_| None);
+    let cookie = ada(&server);
+    for name in [extreme::HEBREW, extreme::UNBROKEN] {
+        let said = encode(&name.chars().take(NAME_MAX).collect::<String>());
+        let forms = [
+            ("/account/tokens", format!("name={said}&role=viewer&days=365")),
+            (
+                "/users/create",
+                format!(
+                    "name={LONG_NAME}-{}&display_name={said}&password={PASSWORD}&role=viewer",
+                    said.len()
+                ),
+            ),
+        ];
+        for (path, form) in forms {
+            let reply = server.submit(path, &form, &cookie);
+            assert!([200, 303].contains(&reply.status), "{path}: {} {}", reply.status, reply.body);
+        }
+    }
+    server
+}
+
+/// Characters that a name may have.
+const NAME_MAX: usize = 64;
+const LONG_NAME: &str = "somebody-whose-name-is-as-long-as-may-be";
+
+fn encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// What is seen of a fleet, and what is kept of its traces and series.
+struct Seen {
+    fleet: fn(&Fleet),
+    spans: fn(&Telemetry, u64),
+    series: series::Scene,
+}
+
+const SHOP: Seen = Seen { fleet: scene::full, spans: traces::shop, series: series::shop };
+const STRAINED: Seen = Seen { fleet: extreme::fleet, spans: extreme::spans, series: extreme::numbers };
 
 /// The same over a database in the server's directory, parts of which can be made unreadable.
 pub(crate) fn full_on_disk() -> Server {
-    full_with(|dir| Some(Store::open(&dir.join("state")).unwrap()))
+    full_with(SHOP, |dir| Some(Store::open(&dir.join("state")).unwrap()))
 }
 
-fn full_with(store: fn(&Path) -> Option<Store>) -> Server {
+fn full_with(seen: Seen, store: fn(&Path) -> Option<Store>) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let telemetry = Telemetry::open(telemetry::Config::new(dir.path())).unwrap();
-    traces::shop(&telemetry, clock.now().wall_us as u64 * 1000);
+    (seen.spans)(&telemetry, clock.now().wall_us as u64 * 1000);
     let kept = Kept {
-        metrics: Some(series::store(dir.path(), Arc::clone(&clock), series::shop)),
+        metrics: Some(series::store(dir.path(), Arc::clone(&clock), seen.series)),
         objectives: Some(objectives::with_a_past),
         drills: Some(drills::kept(dir.path(), clock.now())),
         store: store(dir.path()),
         ..kept(dir.path(), telemetry)
     };
-    let server = serve_with(scene::full, kept).keeping(dir);
+    let server = serve_with(seen.fleet, kept).keeping(dir);
     people(&server);
     server
 }
@@ -119,6 +161,29 @@ pub(crate) fn pages(server: &Server) -> Vec<Shown> {
     gateway::page_table()
         .map(|pattern| Shown { name: file_name(pattern), address: address(server, pattern) })
         .collect()
+}
+
+/// Those pages of a server that [`strained`] made which show what strains them.
+pub(crate) fn strained_pages(server: &Server) -> Vec<Shown> {
+    let id = traces::trace_id(extreme::TRACE);
+    let strained = |pattern: &str| match pattern {
+        "/issues/{id}" => {
+            let found = server.get("/issues?state=open&q=Proxy&format=json").json();
+            Some(format!("/issues/{}", found[0]["id"].as_str().unwrap()))
+        }
+
+        "/services/{name}" => Some(format!("/services/{}", scene::LONG_CALLER)),
+        "/traces" => Some(format!("/traces?service={}&within=86400", scene::LONG_CALLER)),
+        "/traces/{id}" => Some(format!("/traces/{id}")),
+        "/traces/compare" => Some(format!("/traces/compare?a={id}&b={}", traces::trace_id(7))),
+        "/metrics-explorer" => Some(format!("/metrics-explorer?query={}", extreme::QUERY)),
+        _ => None,
+    };
+    let shown = |pattern: &'static str| Shown {
+        name: file_name(pattern),
+        address: strained(pattern).unwrap_or_else(|| address(server, pattern)),
+    };
+    gateway::page_table().map(shown).collect()
 }
 
 /// Those that are there where nothing is stored.

@@ -133,7 +133,7 @@ impl Found {
                     }
                 }
             }
-            div class="scroll" { table class="series" {
+            div class="scroll" tabindex="0" role="region" aria-label="Series" { table class="stacks series" {
                 thead { tr {
                     th scope="col" { "Labels" }
                     th scope="col" class="number" title="the last value, or the one at the cursor" { "Value" }
@@ -148,9 +148,9 @@ impl Found {
                                 @if index < DRAWN { span class={ "swatch s" (chart::colour(index)) } {} }
                                 (labels(&line.labels, &shared))
                             }
-                            td class="number value" title=(shown(line.last())) { (short(line.last())) }
-                            td class="number" { (short(line.least())) }
-                            td class="number" { (short(line.greatest())) }
+                            td class="number value" data-label="Value" title=(shown(line.last())) { (short(line.last())) }
+                            td class="number" data-label="Least" { (short(line.least())) }
+                            td class="number" data-label="Greatest" { (short(line.greatest())) }
                             td class="fold" {
                                 @if let Some((at_ms, _)) = line.points.last() {
                                     @if at == Some(*at_ms) { span class="quiet" { "at the end" } } @else { (view.stamp.ago(time(*at_ms))) }
@@ -184,7 +184,7 @@ fn labels(labels: &Labels, shared: &[(&str, &str)]) -> Markup {
 fn histograms(histograms: &[(Labels, String)]) -> Markup {
     html! {
         h2 { "Histograms" span class="quiet" { "the last of each; " code { "histogram_quantile(0.95, …)" } " makes lines of them" } }
-        div class="scroll" { table class="series" {
+        div class="scroll" tabindex="0" role="region" aria-label="Histograms" { table class="series" {
             thead { tr { th scope="col" { "Labels" } th scope="col" { "Histogram" } } }
             tbody {
                 @for (of, text) in histograms.iter().take(LISTED) {

@@ -28,6 +28,7 @@ use crate::prometheus::{self, POINTS_MAX};
 use crate::security::REQUEST_TIME;
 use crate::serve::App;
 use found::Found;
+pub(super) use scale::short;
 
 /// Times in a picture where no step was chosen: more than a narrow screen shows, fewer than take long.
 const TIMES: i64 = 240;

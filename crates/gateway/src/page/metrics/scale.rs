@@ -1,7 +1,7 @@
 //! Values as text and on an axis.
 
 /// A value in four figures with the thousands as a letter: `1.234k`, `5.6M`, `-0.25`, `1.2e-7`.
-pub(super) fn short(value: f64) -> String {
+pub(in crate::page) fn short(value: f64) -> String {
     let size = value.abs();
     if value.is_nan() {
         return "NaN".to_owned();

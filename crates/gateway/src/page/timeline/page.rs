@@ -175,7 +175,7 @@ fn of_events<'a>(stamp: Stamp, events: Vec<Happening>) -> Listed<'a, Happening> 
         columns: columns(stamp),
         filters: ["within", "from", "to", "service", "lane"].map(Filter::elsewhere).into(),
         key: Box::new(|event: &Happening| event.id.clone()),
-        empty: html! { p class="empty" { "Nothing." } },
+        empty: html! { p class="empty" { "Nothing happened in this time. Choose a longer one, or make something happen: " code { "homeostat chaos inject pause --target instance/NAME-0 --for 30s" } } },
     };
     Listed { list, source: Source::Whole(events) }
 }

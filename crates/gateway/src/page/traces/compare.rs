@@ -164,7 +164,7 @@ fn table(ways: &BTreeMap<Way, [Side; 2]>) -> Markup {
     let most = kept.iter().map(|(_, [a, b])| a.own.abs_diff(b.own)).max().unwrap_or(1).max(1);
     html! {
         h2 { "Step by step" span class="quiet" { "by way from the root; durations are of all spans on the way together" } }
-        div class="scroll" { table class="stacks compare" {
+        div class="scroll" tabindex="0" role="region" aria-label="Step by step" { table class="stacks compare" {
             thead { tr {
                 th { "Difference" } th { "Step" } th class="number" { "Spans A" } th class="number" { "Spans B" }
                 th class="number" { "Took A" } th class="number" { "Took B" } th class="number" { "Itself" } th { "More or less of its own" }

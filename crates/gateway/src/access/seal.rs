@@ -47,12 +47,18 @@ pub enum KeyFileError {
 }
 
 impl SealingKey {
+    /// The name of its file in a data directory.
+    pub const FILE: &str = "access.key";
+
+    /// How long that file is.
+    pub const BYTES: usize = 32;
+
     /// A key of these bytes, which must be random.
     ///
     /// # Panics
     ///
     /// Never: a key of AES-256 has any 32 bytes.
-    pub fn new(bytes: &[u8; 32]) -> Self {
+    pub fn new(bytes: &[u8; Self::BYTES]) -> Self {
         Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("32 bytes are a key of AES-256"))
     }
 
@@ -60,17 +66,14 @@ impl SealingKey {
     /// refused, never replaced: secrets are sealed with what it was.
     pub fn of_file(path: &Path) -> Result<Self, KeyFileError> {
         let failed = |source| KeyFileError::File { path: path.to_owned(), source };
-        match fs::read(path) {
-            Ok(bytes) => {
-                let bytes = bytes.try_into().map_err(|_| KeyFileError::NoKey { path: path.to_owned() })?;
-                return Ok(Self::new(&bytes));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(source) => return Err(failed(source)),
+        if let Some(key) = Self::read(path)? {
+            return Ok(key);
         }
-        let bytes = random::<32>().map_err(|_| KeyFileError::Randomness)?;
+        let bytes = random::<{ Self::BYTES }>().map_err(|_| KeyFileError::Randomness)?;
         // Under another name first, so that a crash leaves no half of a key.
         let made = path.with_extension("new");
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -79,8 +82,31 @@ impl SealingKey {
             .open(&made)
             .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&made, path))
+            // Sealed with a key that a power cut takes away, a secret opens no more.
+            .and_then(|()| fs::File::open(directory)?.sync_all())
             .map_err(failed)?;
         Ok(Self::new(&bytes))
+    }
+
+    /// The key in a file; `None` where there is no file.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, or is no key.
+    pub fn read(path: &Path) -> Result<Option<Self>, KeyFileError> {
+        match fs::read(path) {
+            Ok(bytes) => {
+                let bytes = bytes.try_into().map_err(|_| KeyFileError::NoKey { path: path.to_owned() })?;
+                Ok(Some(Self::new(&bytes)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeyFileError::File { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Whether it is what the TOTP secret of a user was sealed with.
+    pub fn opens(&self, sealed: &SealedSecret, user: &str) -> bool {
+        self.open(sealed, user).is_ok()
     }
 
     pub(super) fn seal(&self, secret: &[u8], user: &str) -> Result<SealedSecret, AccessError> {
@@ -124,6 +150,8 @@ mod tests {
         fs::write(&path, "short").unwrap();
         assert!(matches!(SealingKey::of_file(&path), Err(KeyFileError::NoKey { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"short");
+        let absent = dir.path().join("absent");
+        assert!(SealingKey::read(&absent).unwrap().is_none() && !absent.exists(), "reading makes none");
     }
 
     #[test]

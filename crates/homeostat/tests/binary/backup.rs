@@ -10,6 +10,7 @@ use provider::clock::SystemClock;
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::access::fed;
 use crate::fleet::{Fleet, agent, until};
 use crate::port::free_port;
 use crate::wrong_input::{SMALL, contents, refused};
@@ -18,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_backup_under_load_holds_what_was_acknowledged_before_it_began", under_load),
     ("a_trail_that_is_lost_is_given_up_by_a_person_alone_and_the_new_one_says_so", set_aside),
     ("all_of_a_data_directory_is_in_a_backup_or_named_by_the_guide_as_left_out", nothing_is_forgotten),
+    ("a_start_without_the_key_of_second_factors_says_whose_they_are_and_keeps_them", key_is_gone),
     ("a_backup_that_is_not_whole_or_has_no_place_changes_nothing", refusals),
 ];
 
@@ -186,6 +188,26 @@ fn nothing_is_forgotten() {
         .filter(|name| !kept.contains_key(*name) && !is_rewritten(name) && !is_left_out(name))
         .collect();
     assert!(forgotten.is_empty(), "neither in the backup nor said to be left out: {forgotten:?}");
+}
+
+fn key_is_gone() {
+    let mut fleet = Fleet::up("", SMALL);
+    fed(&fleet, &["users", "create", "ada", "--role", "viewer"], "correct horse battery\n").done();
+    fleet.run(&["down"]).done();
+    let sealed = store::SealedSecret(vec![7; 48]);
+    let opened = store::Store::open(&fleet.dir).unwrap();
+    assert!(opened.set_totp_pending("ada", &sealed).unwrap());
+    assert!(opened.confirm_totp("ada", &sealed, 1, &[]).unwrap());
+    drop(opened);
+    std::fs::remove_file(fleet.dir.join("access.key")).unwrap();
+    fleet.serve();
+    let said = fleet.said();
+    for word in ["codes of authenticators cannot be checked for ada", "recovery code", "access.key"] {
+        assert!(said.contains(word), "{word:?} is not said: {said}");
+    }
+    fleet.run(&["down"]).done();
+    let kept = store::Store::open(&fleet.dir).unwrap().user("ada").unwrap().unwrap();
+    assert_eq!(kept.totp, Some(sealed));
 }
 
 fn refusals() {

@@ -35,6 +35,7 @@ mod receiving;
 #[cfg(test)]
 mod reference;
 mod reload;
+mod second_factors;
 mod serve;
 mod signals;
 mod supervisor;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use crate::access::SealedSecret;
 use crate::error::{Result, StoreError};
 use crate::room::INCREMENTAL;
 use crate::schema;
@@ -82,6 +83,26 @@ pub fn document(dir: &Path, key: &str) -> Result<Option<String>> {
     refuse_newer(&connection, &path)?;
     let found = connection.query_row("SELECT value FROM documents WHERE key = ?1", [key], |row| row.get(0));
     found.optional().map_err(named)
+}
+
+/// TOTP secrets that are in force in a database, each with the name of its user, as they are sealed. None in a database from
+/// before there were users.
+///
+/// # Errors
+/// [`StoreError::Broken`], [`StoreError::NewerSchema`].
+pub fn second_factors(path: &Path) -> Result<Vec<(String, SealedSecret)>> {
+    let named = |error: rusqlite::Error| StoreError::from(error).at_opening(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(named)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(named)?;
+    refuse_newer(&connection, path)?;
+    if !connection.table_exists(None, "users").map_err(named)? {
+        return Ok(Vec::new());
+    }
+    let asked = "SELECT name, totp_sealed FROM users WHERE totp_sealed IS NOT NULL ORDER BY name";
+    let mut statement = connection.prepare(asked).map_err(named)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(named)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(named)
 }
 
 fn refuse_newer(connection: &Connection, path: &Path) -> Result<()> {

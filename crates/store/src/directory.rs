@@ -1,10 +1,55 @@
 //! The data directory: its lock and the reserve for a full disk.
 
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
+
+/// What kind of process holds a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HolderKind {
+    /// A control plane, until it is asked to end.
+    ControlPlane,
+    /// A command that works on the directory while no control plane can, and ends by itself.
+    Command,
+}
+
+/// Follows the process id in the lock file of a command. A control plane's stands alone, as it did before there were kinds: an
+/// older program finds it, and no process where a command holds the directory.
+const COMMAND: &str = "command";
+
+impl fmt::Display for HolderKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ControlPlane => "the controller",
+            Self::Command => "another command",
+        })
+    }
+}
+
+/// Who holds a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// What it is.
+    pub kind: HolderKind,
+}
+
+impl Holder {
+    /// Reads what a lock file says.
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let pid = words.next()?.parse().ok()?;
+        let kind = match words.next() {
+            None => HolderKind::ControlPlane,
+            Some(_) => HolderKind::Command,
+        };
+        Some(Self { pid, kind })
+    }
+}
 
 /// Holds the controller lock as long as it lives. The kernel drops it with the process, however that ends.
 #[derive(Debug)]
@@ -13,7 +58,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    pub(crate) fn take(dir: &Path) -> Result<Self> {
+    pub(crate) fn take(dir: &Path, kind: HolderKind) -> Result<Self> {
         let path = dir.join("lock");
         let failed = |what| move |source| StoreError::File { what, path: dir.join("lock"), source };
         let mut file = OpenOptions::new()
@@ -28,9 +73,10 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let _ = file.read_to_string(&mut text);
-                let holder =
-                    text.trim().parse::<u32>().map_or_else(|_| "unknown".to_owned(), |p| p.to_string());
-                return Err(StoreError::Locked { dir: dir.to_owned(), holder });
+                let found = Holder::read(&text);
+                let holder = found.map_or_else(|| "unknown".to_owned(), |found| found.pid.to_string());
+                let kind = found.map_or(HolderKind::ControlPlane, |found| found.kind);
+                return Err(StoreError::Locked { dir: dir.to_owned(), holder, kind });
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
@@ -38,7 +84,11 @@ impl Lock {
         file.rewind().map_err(failed("write"))?;
         // On a full disk the pid cannot be written; the lock holds without it, and a start on a full disk
         // must succeed.
-        let _ = writeln!(file, "{}", std::process::id());
+        let pid = std::process::id();
+        let _ = match kind {
+            HolderKind::ControlPlane => writeln!(file, "{pid}"),
+            HolderKind::Command => writeln!(file, "{pid} {COMMAND}"),
+        };
         Ok(Self { _file: file })
     }
 }
@@ -52,16 +102,16 @@ pub struct Held(#[expect(dead_code, reason = "held, not read")] Lock);
 /// # Errors
 /// [`StoreError::Locked`] where a control plane runs on it.
 pub fn hold(dir: &Path) -> Result<Held> {
-    Lock::take(dir).map(Held)
+    Lock::take(dir, HolderKind::Command).map(Held)
 }
 
-/// The process that holds the controller lock of `dir`; `None` where nobody does. A lock whose holder could
+/// Who holds the controller lock of `dir`, a control plane or a command; `None` where nobody does. A lock whose holder could
 /// not write its number (a full disk) is held by nobody that can be named.
 ///
 /// # Errors
 ///
 /// Where the lock file is there and cannot be read.
-pub fn holder(dir: &Path) -> Result<Option<u32>> {
+pub fn holder(dir: &Path) -> Result<Option<Holder>> {
     let path = dir.join("lock");
     let failed = |what| move |source| StoreError::File { what, path: dir.join("lock"), source };
     let mut file = match File::open(&path) {
@@ -73,7 +123,7 @@ pub fn holder(dir: &Path) -> Result<Option<u32>> {
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             file.read_to_string(&mut text).map_err(failed("read"))?;
-            Ok(text.trim().parse().ok())
+            Ok(Holder::read(&text))
         }
         Err(TryLockError::Error(source)) => Err(failed("lock")(source)),
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::units::show_duration;
 use domain::{PlanId, StepToken};
 
+use crate::directory::HolderKind;
 use crate::journal::EntryState;
 
 /// The result of every method of [`crate::Store`], whose own text says which errors all of them share.
@@ -16,13 +17,15 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub enum StoreError {
     /// Another controller works on this data directory.
     #[error(
-        "the data directory {} is in use by the controller with process id {holder}; stop it first, or choose another directory", dir.display()
+        "the data directory {} is in use by {kind} with process id {holder}; stop it first, or choose another directory", dir.display()
     )]
     Locked {
         /// Which directory.
         dir: PathBuf,
         /// The process id in the lock file, `unknown` where it holds none.
         holder: String,
+        /// What holds it.
+        kind: HolderKind,
     },
     /// The data directory was written by a newer version.
     #[error(

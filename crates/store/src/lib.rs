@@ -70,7 +70,7 @@ pub use changes::{Changed, Subscription, Topic};
 pub use cmdb::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 pub use decisions::{Decision, Verdict};
 pub use deployments::DeploymentFilter;
-pub use directory::{Held, Reserve, hold, holder};
+pub use directory::{Held, Holder, HolderKind, Reserve, hold, holder};
 pub use documents::diagnosis_key;
 pub use error::{Result, StoreError};
 pub use events::{EVENTS_MAX, Posted};

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::boot::{self, Boot};
 use crate::changes::Listeners;
-use crate::directory::{Lock, Reserve};
+use crate::directory::{HolderKind, Lock, Reserve};
 use crate::error::{Result, StoreError};
 use crate::plan_cache::PlanCache;
 use crate::readers::Readers;
@@ -99,19 +99,23 @@ impl Store {
         Self::open_in_boot(dir, &Boot::read()?)
     }
 
-    /// As [`Store::open`], and gives what the last controller left behind a moment to let go of the lock.
+    fn open_as_control_plane(dir: &Path) -> Result<Self> {
+        Self::open_as(dir, &Boot::read()?, HolderKind::ControlPlane)
+    }
+
+    /// As [`Store::open`], for a control plane, which others may ask to end; gives what the last controller left behind a moment to let go of the lock.
     ///
     /// # Errors
     ///
     /// As [`Store::open`].
     pub fn take_over(dir: &Path, clock: &dyn Clock) -> Result<Self> {
         for _ in 0..TAKEOVER_TRIES {
-            match Self::open(dir) {
+            match Self::open_as_control_plane(dir) {
                 Err(StoreError::Locked { .. }) => clock.wait(TAKEOVER_PAUSE),
                 opened => return opened,
             }
         }
-        Self::open(dir)
+        Self::open_as_control_plane(dir)
     }
 
     /// As [`Store::open`], in a given boot: for simulation, and for tests of a reboot.
@@ -120,8 +124,12 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn open_in_boot(dir: &Path, boot: &Boot) -> Result<Self> {
+        Self::open_as(dir, boot, HolderKind::Command)
+    }
+
+    fn open_as(dir: &Path, boot: &Boot, kind: HolderKind) -> Result<Self> {
         make_private(dir)?;
-        let lock = Lock::take(dir)?;
+        let lock = Lock::take(dir, kind)?;
         let path = dir.join(DATABASE);
         make_owners(&path)?;
         let connection = open_database(&path, boot).map_err(|error| error.at_opening(&path))?;

@@ -32,12 +32,41 @@ fn a_second_controller_is_refused_and_told_who_holds_the_directory() {
     let first = Store::open(dir.path()).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
     assert!(matches!(&error, StoreError::Locked { holder, .. } if *holder == std::process::id().to_string()));
-    assert!(error.to_string().contains("is in use by the controller with process id"), "{error}");
+    assert!(error.to_string().contains("is in use by another command with process id"), "{error}");
     let clone = first.clone();
     drop(first);
     assert!(Store::open(dir.path()).is_err(), "a clone holds it too");
     drop(clone);
     Store::open(dir.path()).unwrap();
+}
+
+/// A clock that nobody waits by.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Time {
+        at(1)
+    }
+
+    fn wait(&self, _: Duration) {}
+}
+
+#[test]
+fn a_control_plane_and_a_command_that_hold_a_directory_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = || store::holder(dir.path()).unwrap().map(|holder| (holder.pid, holder.kind));
+    assert_eq!(held(), None);
+    let this = std::process::id();
+    let command = Store::open(dir.path()).unwrap();
+    assert_eq!(held(), Some((this, HolderKind::Command)));
+    drop(command);
+    let command = store::hold(dir.path()).unwrap();
+    assert_eq!(held(), Some((this, HolderKind::Command)));
+    drop(command);
+    let _control_plane = Store::take_over(dir.path(), &Still).unwrap();
+    assert_eq!(held(), Some((this, HolderKind::ControlPlane)));
+    let error = store::hold(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("is in use by the controller with process id"), "{error}");
 }
 
 #[test]

@@ -126,7 +126,7 @@ pub enum AccessError {
     NoKey,
     /// What was sealed does not open.
     #[error(
-        "the TOTP secret of {user} cannot be read: the file `access.key` of the data directory is not the one it was sealed with. Restore it, or remove the user's TOTP and enrol it anew"
+        "the TOTP secret of {user} cannot be read: the file `access.key` of the data directory is not the one it was sealed with. Sign in with a recovery code, restore that file, or remove the user's TOTP and enrol it anew"
     )]
     Unsealable {
         /// Whose.

@@ -47,12 +47,18 @@ pub enum KeyFileError {
 }
 
 impl SealingKey {
+    /// The name of its file in a data directory.
+    pub const FILE: &str = "access.key";
+
+    /// How long that file is.
+    pub const BYTES: usize = 32;
+
     /// A key of these bytes, which must be random.
     ///
     /// # Panics
     ///
     /// Never: a key of AES-256 has any 32 bytes.
-    pub fn new(bytes: &[u8; 32]) -> Self {
+    pub fn new(bytes: &[u8; Self::BYTES]) -> Self {
         Self(RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("32 bytes are a key of AES-256"))
     }
 
@@ -60,18 +66,34 @@ impl SealingKey {
     /// refused, never replaced: secrets are sealed with what it was.
     pub fn of_file(path: &Path) -> Result<Self, KeyFileError> {
         let failed = |source| KeyFileError::File { path: path.to_owned(), source };
-        match fs::read(path) {
-            Ok(bytes) => {
-                let bytes = bytes.try_into().map_err(|_| KeyFileError::NoKey { path: path.to_owned() })?;
-                return Ok(Self::new(&bytes));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(source) => return Err(failed(source)),
+        if let Some(key) = Self::read(path)? {
+            return Ok(key);
         }
-        let bytes = random::<32>().map_err(|_| KeyFileError::Randomness)?;
+        let bytes = random::<{ Self::BYTES }>().map_err(|_| KeyFileError::Randomness)?;
         // On the disk before anything is sealed with it.
         durable::replace(path, &bytes, Access::Owner).map_err(failed)?;
         Ok(Self::new(&bytes))
+    }
+
+    /// The key in a file; `None` where there is no file.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, or is no key.
+    pub fn read(path: &Path) -> Result<Option<Self>, KeyFileError> {
+        match fs::read(path) {
+            Ok(bytes) => {
+                let bytes = bytes.try_into().map_err(|_| KeyFileError::NoKey { path: path.to_owned() })?;
+                Ok(Some(Self::new(&bytes)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeyFileError::File { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Whether it is what the TOTP secret of a user was sealed with.
+    pub fn opens(&self, sealed: &SealedSecret, user: &str) -> bool {
+        self.open(sealed, user).is_ok()
     }
 
     pub(super) fn seal(&self, secret: &[u8], user: &str) -> Result<SealedSecret, AccessError> {
@@ -115,6 +137,8 @@ mod tests {
         fs::write(&path, "short").unwrap();
         assert!(matches!(SealingKey::of_file(&path), Err(KeyFileError::NoKey { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"short");
+        let absent = dir.path().join("absent");
+        assert!(SealingKey::read(&absent).unwrap().is_none() && !absent.exists(), "reading makes none");
     }
 
     #[test]

@@ -48,11 +48,14 @@ pub(crate) fn write(
         }
         manifest.files.push(File { path: path.clone(), bytes: *bytes, sha256 });
     }
-    let unfinished = Unfinished::beside(file);
+    let unfinished = Unfinished::beside(file).map_err(BackupError::file("write", file))?;
     if let Some(path) = fill(&unfinished, &manifest, &stage)? {
         return Err(BackupError::Changed { path: data.join(path) });
     }
-    unfinished.finish(file).map_err(BackupError::file("write", file))?;
+    unfinished.finish(file).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists { path: file.to_owned() },
+        _ => BackupError::file("write", file)(error),
+    })?;
     Ok(manifest)
 }
 
@@ -86,7 +89,7 @@ impl<R: Read> Read for Hashing<R> {
 /// Writes an archive to the disk. `Some`: a file that is not what it was when its checksum was taken.
 fn fill(unfinished: &Unfinished, manifest: &Manifest, stage: &Stage) -> Result<Option<PathBuf>, BackupError> {
     let failed = |error| BackupError::file("write", unfinished.path())(error);
-    let target = unfinished.create().map_err(failed)?;
+    let target = unfinished.target().map_err(failed)?;
     let mut packed = zstd::Encoder::new(io::BufWriter::new(target), LEVEL).map_err(failed)?;
     packed.include_checksum(true).map_err(failed)?;
     let mut tar = tar::Builder::new(packed);

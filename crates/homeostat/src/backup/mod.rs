@@ -9,19 +9,21 @@
 //! nobody's help: it reads what is on the disk, whether a control plane runs or not, and changes nothing there.
 //!
 //! Deliberately absent: what runs (processes, their ports, faults in force), the volumes and captured output of services,
-//! locks and sockets. A restored directory brings its services up anew.
+//! own logs, what could not be read (`.damaged`), locks and sockets; the guide names each with its reason. A restored directory brings its services up anew.
 
 mod archive;
 mod manifest;
 mod restore;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub(crate) use archive::write;
 pub(crate) use manifest::{Manifest, formats};
-pub(crate) use restore::{Found, restore};
+pub(crate) use restore::{Found, Restored, restore};
 
 /// Whether spans, logs and series go into a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,9 @@ pub(crate) enum BackupError {
     /// The database could not be copied, or the copy is not one.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// It is not known whether second factors can be checked.
+    #[error(transparent)]
+    SecondFactors(#[from] crate::second_factors::UnreadError),
     /// The audit trail could not be copied, or what is left of it is none.
     #[error("the audit trail cannot be copied; `homeostat audit verify` says more")]
     Audit(#[from] audit::AuditError),

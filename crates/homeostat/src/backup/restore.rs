@@ -7,13 +7,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use durable::Access;
+use gateway::access::SealingKey;
 use provider::ProcessProvider;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use sha2::{Digest, Sha256};
+use store::HolderKind;
 
 use super::archive::hex;
 use super::manifest::{self, Manifest};
 use super::{BackupError, remove_of_the_dead};
+use crate::second_factors;
 
 /// What to do where there is something already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +27,20 @@ pub(crate) enum Found {
     Replace,
 }
 
+/// What a restore came to.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    /// What the archive held.
+    pub(crate) manifest: Manifest,
+    /// Users whose second factor cannot be checked with the key that is there now.
+    pub(crate) unreadable: Vec<String>,
+}
+
 /// Restores the archive `file` as the data directory `dir`.
 ///
 /// # Errors
 /// [`BackupError`]; `dir` is as it was then.
-pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest, BackupError> {
+pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Restored, BackupError> {
     // First of all: without a backup it does not matter what is in the way of one.
     let archive =
         input::open(file).map_err(|source| BackupError::NoArchive { path: file.to_owned(), source })?;
@@ -43,7 +55,9 @@ pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest,
             return Err(in_use("a keeper"));
         }
         match store::hold(dir) {
-            Err(store::StoreError::Locked { .. }) => return Err(in_use("a control plane")),
+            Err(store::StoreError::Locked { kind: HolderKind::ControlPlane, .. }) => {
+                return Err(in_use("a control plane"));
+            }
             held => Some(held?),
         }
     } else {
@@ -52,9 +66,31 @@ pub(crate) fn restore(file: &Path, dir: &Path, found: Found) -> Result<Manifest,
     let beside = Beside::make(dir)?;
     let manifest = unpack(file, archive, &beside.path)?;
     store::backup::check(&beside.path.join("homeostat.db"))?;
+    if there {
+        keep_key(dir, &beside.path)?;
+    }
+    let unreadable = second_factors::unreadable(&beside.path)?;
     beside.put(dir, there, durable::sync_dir)?;
     drop(held);
-    Ok(manifest)
+    Ok(Restored { manifest, unreadable })
+}
+
+/// Takes over the key of what is about to be removed where the archive has none, as those had that were written before keys
+/// were in them: of the same server it opens what is sealed, and nowhere else there is another one.
+fn keep_key(dir: &Path, to: &Path) -> Result<(), BackupError> {
+    let (from, to) = (dir.join(SealingKey::FILE), to.join(SealingKey::FILE));
+    if to.exists() {
+        return Ok(());
+    }
+    let bytes = match fs::read(&from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(BackupError::file("read", &from))?,
+    };
+    // What is no key would only keep the next start from making one.
+    if bytes.len() != SealingKey::BYTES {
+        return Ok(());
+    }
+    write(&mut bytes.as_slice(), &to, |error| BackupError::file("read", &from)(error)).map(drop)
 }
 
 /// Whether there is anything in a directory.

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use gateway::access::SealingKey;
+
 use super::{BackupError, Telemetry, remove_left_over};
 use crate::client::token_file;
 use crate::control_plane::EMERGENCY_FILE;
@@ -44,6 +46,16 @@ impl Stage {
         for path in [token_file(data), data.join(EMERGENCY_FILE)] {
             stage.take_if_there(data, &path)?;
         }
+        // After the database: what is sealed there was sealed with this.
+        stage.take_if_there(data, &data.join(SealingKey::FILE))?;
+        // Written under another name first, as `.part`, and never changed afterwards; trails that were given up lie still.
+        stage.whole("drills", data, |dir, take| {
+            each_below(dir, &mut |path| match path.extension() {
+                Some(ending) if ending == "json" => take(path),
+                _ => Ok(()),
+            })
+        })?;
+        stage.whole("set-aside", data, |dir, take| each_below(dir, take))?;
         // What people did comes after what came of it: nothing is in the copy that is not recorded there, and the head that
         // the database has is not ahead of the trail.
         audit::backup::copy(data, &stage.dir)?;

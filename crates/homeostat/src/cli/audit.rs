@@ -314,12 +314,12 @@ fn export(dir: &Path, args: &ExportArgs) -> Result<Exit, Failure> {
         );
         return Err(Failure { exit: Exit::Usage, message });
     }
-    let unfinished = Unfinished::beside(path);
-    let mut out = BufWriter::new(unfinished.create().map_err(|error| not_written(path, &error))?);
+    let unfinished = Unfinished::beside(path).map_err(|error| not_written(path, &error))?;
+    let mut out = BufWriter::new(unfinished.target().map_err(|error| not_written(path, &error))?);
     let count = audit::export(dir, args.since, format, &mut out).map_err(failure)?;
     out.flush()
         .and_then(|()| out.get_ref().sync_all())
-        .and_then(|()| unfinished.finish(path))
+        .and_then(|()| unfinished.replace(path))
         .map_err(|error| not_written(path, &error))?;
     provider::say!("{count} records are in {}", path.display());
     Ok(Exit::Done)

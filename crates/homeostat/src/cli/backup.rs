@@ -7,16 +7,17 @@ use std::path::PathBuf;
 use clap::Args;
 use domain::Bytes;
 use provider::clock::SystemClock;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
-use crate::backup::{self, BackupError, Found, Manifest, Telemetry};
+use crate::backup::{self, BackupError, Found, Manifest, Restored, Telemetry};
+use crate::second_factors;
 
 /// `backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// The archive to write (tar in zstd); it must not be there. It holds the token: keep it as safe as the data.
+    /// The archive to write (tar in zstd); it must not be there. It holds the token and the keys: keep it as safe as the data.
     file: PathBuf,
     /// Leave spans, logs and series out.
     #[arg(long)]
@@ -56,14 +57,20 @@ pub(super) fn backup(global: &Global, args: &BackupArgs) -> Result<Exit, Failure
     let manifest = backup::write(&global.dir, &args.file, telemetry, &SystemClock)?;
     let packed = args.file.metadata().map(|file| file.len()).unwrap_or(0);
     let text = format!("{} holds {} in {} bytes", args.file.display(), told(&manifest), packed);
-    say(args.output, &manifest, &text)
+    say(args.output, described(&manifest), &text)
 }
 
 pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<Exit, Failure> {
     let found = if args.replace { Found::Replace } else { Found::Refuse };
-    let manifest = backup::restore(&args.file, &global.dir, found)?;
+    let Restored { manifest, unreadable } = backup::restore(&args.file, &global.dir, found)?;
     let text = format!("{} is as it was at {}: {}", global.dir.display(), manifest.made_at, told(&manifest));
-    say(args.output, &manifest, &text)
+    let mut value = described(&manifest);
+    value["unreadable_second_factors"] = json!(unreadable);
+    let exit = say(args.output, value, &text)?;
+    if let Some(trouble) = second_factors::told(&unreadable, &global.dir) {
+        provider::say!("{trouble}");
+    }
+    Ok(exit)
 }
 
 fn told(manifest: &Manifest) -> String {
@@ -71,13 +78,16 @@ fn told(manifest: &Manifest) -> String {
     format!("{} files, {}{without}", manifest.files.len(), Bytes(manifest.bytes()))
 }
 
-fn say(output: Output, manifest: &Manifest, text: &str) -> Result<Exit, Failure> {
+fn described(manifest: &Manifest) -> Value {
+    let Manifest { homeostat, made_at, telemetry, formats, files, .. } = manifest;
+    json!({
+        "homeostat": homeostat, "made_at": made_at, "telemetry": telemetry, "formats": formats,
+        "files": files.len(), "bytes": manifest.bytes(),
+    })
+}
+
+fn say(output: Output, value: Value, text: &str) -> Result<Exit, Failure> {
     if output.json {
-        let Manifest { homeostat, made_at, telemetry, formats, files, .. } = manifest;
-        let value = json!({
-            "homeostat": homeostat, "made_at": made_at, "telemetry": telemetry, "formats": formats,
-            "files": files.len(), "bytes": manifest.bytes(),
-        });
         print(&format!("{value:#}\n"))?;
     } else {
         provider::say!("{text}");

@@ -39,20 +39,24 @@ pub(crate) struct BundleArgs {
 
 pub(super) fn run(global: &Global, args: &BundleArgs) -> Result<Exit, Failure> {
     let shown = args.file.display();
+    let exists = || Failure {
+        exit: Exit::Usage,
+        message: format!(
+            "{shown} is there already, and a bundle is written over nothing; name another file, or remove this one"
+        ),
+    };
     if args.file.symlink_metadata().is_ok() {
-        return Err(Failure {
-            exit: Exit::Usage,
-            message: format!(
-                "{shown} is there already, and a bundle is written over nothing; name another file, or remove this one"
-            ),
-        });
+        return Err(exists());
     }
     // It is read twice: for what is secret in it, and for the rest.
     check_lasting(global)?;
-    let failed = |error| Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") };
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(),
+        _ => Failure { exit: Exit::Failed, message: format!("cannot write {shown}: {error}") },
+    };
     // Made before anything is asked for: what cannot be written need not be gathered.
-    let unfinished = Unfinished::beside(&args.file);
-    let target = unfinished.create().map_err(failed)?;
+    let unfinished = Unfinished::beside(&args.file).map_err(failed)?;
+    let target = unfinished.target().map_err(failed)?;
     let secrets = Secrets::of(global);
     let files = gather(global, &secrets);
     write(target, &files, &secrets).and_then(|()| unfinished.finish(&args.file)).map_err(failed)?;

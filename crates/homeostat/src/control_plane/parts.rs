@@ -33,6 +33,7 @@ use crate::objectives::Evaluation;
 use crate::purges;
 use crate::receiving::{self, Receiving};
 use crate::reload::WebhookInUse;
+use crate::second_factors;
 
 /// What a control plane is started on.
 pub(super) struct Ground {
@@ -158,17 +159,21 @@ pub(super) fn shown(
 ) -> Result<GatewayConfig, StartError> {
     let (receiving, metering) = (kept.receiving.as_ref(), kept.metering.as_ref());
     let oidc = config.oidc.as_ref().map(|oidc| oidc.provider()).transpose()?;
+    let key = SealingKey::of_file(&ground.dir.join(SealingKey::FILE))?;
+    // A key is made where there is none, so that TOTP can be enrolled; what another one sealed stays, and is told at each start.
+    match second_factors::unreadable(&ground.dir) {
+        Ok(users) => second_factors::told(&users, &ground.dir).iter().for_each(|said| log::warn!("{said}")),
+        Err(error) => {
+            log::warn!("whether second factors can be checked is not known: {}", act::in_full(&error))
+        }
+    }
     Ok(GatewayConfig {
         audit: Some(kept.trail.clone()),
         drills: Some(Archive::of_data_directory(&ground.dir)),
         token: ground.token.clone(),
         token_file: Some(token_file(&ground.dir)),
         clock: Arc::clone(&ground.clock),
-        access: AccessConfig {
-            key: Some(SealingKey::of_file(&ground.dir.join("access.key"))?),
-            oidc,
-            anonymous_reads: config.gateway.anonymous_reads(),
-        },
+        access: AccessConfig { key: Some(key), oidc, anonymous_reads: config.gateway.anonymous_reads() },
         otlp: receiving.map(Receiving::running),
         telemetry: receiving.map(|receiving| receiving.store().clone()),
         metrics: metering.map(|metering| metering.store().clone()),

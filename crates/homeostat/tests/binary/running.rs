@@ -62,7 +62,7 @@ fn reloaded() {
 
 fn pid(fleet: &Fleet) -> Pid {
     let holder = store::holder(&fleet.dir).unwrap().unwrap();
-    Pid::from_raw(i32::try_from(holder).unwrap()).unwrap()
+    Pid::from_raw(i32::try_from(holder.pid).unwrap()).unwrap()
 }
 
 fn log_level() {

@@ -10,8 +10,8 @@ use domain::Permission;
 use schemars::JsonSchema;
 use serde::Serialize;
 use telemetry::{
-    LogFilter, ReadError, Refusal, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
-    TraceSummary,
+    LogFilter, ReadError, Refusal, Searched, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter,
+    TraceId, TraceSummary,
 };
 
 use super::archive::ArchiveShape;

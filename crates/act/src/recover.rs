@@ -254,7 +254,7 @@ impl Executor {
             (false, true) => self.lift_plan(id)?,
             (false, false) => return Ok("nothing was left to do".to_owned()),
         };
-        Ok(format!("{} steps were taken back, {} remain", report.ended.len(), report.remaining.len()))
+        Ok(format!("{} steps were taken back, {} remain", report.taken_back(), report.remaining.len()))
     }
 
     fn settle_in_progress(

@@ -54,12 +54,23 @@ impl UndoReport {
     pub fn is_complete(&self) -> bool {
         self.remaining.is_empty()
     }
+
+    /// The steps of which the value had been changed by somebody else: theirs stays, and nothing was taken back.
+    pub fn superseded(&self) -> impl Iterator<Item = StepToken> {
+        self.ended.iter().filter(|step| step.ending.state() == EntryState::Superseded).map(|step| step.token)
+    }
+
+    /// How many steps got an ending that was not left to somebody else's change.
+    pub fn taken_back(&self) -> usize {
+        self.ended.len() - self.superseded().count()
+    }
 }
 
 impl Executor {
     /// Rolls a plan back, last step first, stopping it first where it runs. Doing it again is harmless.
     ///
-    /// The plan becomes rolled back, or failed where nothing could be taken back. A fault that had its
+    /// The plan becomes rolled back, or failed where nothing could be taken back; one that was a success stays that
+    /// where others changed since all that it changed. A fault that had its
     /// effect stays a success: its end is no roll-back. Steps that could not be taken back are no error: the report
     /// names them, and they are tried again.
     ///
@@ -143,15 +154,17 @@ impl Executor {
     }
 
     fn settle_status(&self, id: PlanId, from: PlanStatus, why: &str) -> Result<PlanStatus> {
+        let entries = self.store.journal(id)?;
         let status = match from {
             // Done again after it was done: what it was stays.
             PlanStatus::RolledBack | PlanStatus::Refused => return Ok(from),
-            _ if is_rolled_back(&self.store.journal(id)?) => PlanStatus::RolledBack,
+            _ if is_rolled_back(&entries) => PlanStatus::RolledBack,
             // There was nothing to take back.
             PlanStatus::Failed | PlanStatus::Success => return Ok(from),
             _ => PlanStatus::Failed,
         };
-        self.store.set_plan_status(id, from, status, self.clock.now(), Some(why))?;
+        let why = with_superseded(why, &entries);
+        self.store.set_plan_status(id, from, status, self.clock.now(), Some(&why))?;
         Ok(status)
     }
 
@@ -162,7 +175,9 @@ impl Executor {
         let mut unwritten = None;
         for entry in self.store.journal(id)?.into_iter().rev() {
             let ending = match entry.state() {
-                EntryState::Undone | EntryState::Failed | EntryState::Abandoned => continue,
+                EntryState::Undone | EntryState::Superseded | EntryState::Failed | EntryState::Abandoned => {
+                    continue;
+                }
                 EntryState::Open | EntryState::Done => match self.undo_entry(&entry, why) {
                     Ok(Some(ending)) => ending,
                     Ok(None) => {
@@ -232,16 +247,30 @@ fn found_of(undone: Undone) -> Found {
     }
 }
 
-/// Whether something was taken back and nothing that changed is left, save for what had nothing to restore.
+/// Why a plan ended, with the steps that others' changes kept from being taken back, counted from 1 as people see them.
+fn with_superseded(why: &str, entries: &[JournalEntry]) -> String {
+    let superseded = entries.iter().filter(|entry| entry.state() == EntryState::Superseded);
+    let steps: Vec<String> = superseded.map(|entry| (entry.token.index + 1).to_string()).collect();
+    if steps.is_empty() {
+        return why.to_owned();
+    }
+    let (steps, of) = (steps.join(", "), entries.len());
+    format!(
+        "{why}; not taken back: step {steps} of {of}, since what it set was changed by somebody else, which stays"
+    )
+}
+
+/// Whether something was taken back and nothing that changed is left, save for what had nothing to restore and what
+/// others changed since: that is theirs, and taking it back was no doing of ours.
 /// Read from the journal, so that it is the same after a crash.
 fn is_rolled_back(entries: &[JournalEntry]) -> bool {
     let left = |entry: &JournalEntry| match entry.state() {
         EntryState::Open | EntryState::Abandoned => true,
         EntryState::Done => entry.step.undo != Undo::NothingToRestore,
-        EntryState::Undone | EntryState::Failed => false,
+        EntryState::Undone | EntryState::Superseded | EntryState::Failed => false,
     };
     let taken_back = |entry: &JournalEntry| match entry.endings.last().map(|ended| &ended.ending) {
-        Some(Ending::Undone { found: Found::Restored | Found::Superseded, .. }) => true,
+        Some(Ending::Undone { found: Found::Restored, .. }) => true,
         // It was there, and something else ended it: the emergency stop, its own time.
         Some(Ending::Undone { found: Found::NothingThere, .. }) => entry.endings[0].ending == Ending::Done,
         _ => false,

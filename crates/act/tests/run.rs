@@ -55,6 +55,29 @@ fn a_step_without_effect_in_time_takes_the_earlier_ones_back_last_first() {
 }
 
 #[test]
+fn a_step_that_another_plan_replaced_is_not_said_to_be_taken_back() {
+    let fleet = Fleet::new();
+    let (both, one) = (fleet.plan(vec![memory(192), eject(0)]), fleet.plan(vec![memory(224)]));
+    let later = fleet.plan(vec![memory(256)]);
+    for plan in [&both, &one, &later] {
+        fleet.run(plan);
+    }
+    let report = fleet.executor.undo_plan(both.id, "asked for").unwrap();
+    assert_eq!((report.taken_back(), report.superseded().collect::<Vec<_>>()), (1, vec![token(&both, 0)]));
+    assert_eq!(fleet.states(&both), [EntryState::Superseded, EntryState::Undone]);
+    let record = fleet.store.plan(both.id).unwrap().unwrap();
+    assert_eq!((record.status, record.rolled_back), (PlanStatus::RolledBack, true));
+    let why = record.error.unwrap();
+    assert!(why.starts_with("asked for; not taken back: step 1 of 2, "), "{why}");
+
+    assert_eq!(fleet.executor.undo_plan(one.id, "asked for").unwrap().taken_back(), 0);
+    assert_eq!(fleet.states(&one), [EntryState::Superseded]);
+    let record = fleet.store.plan(one.id).unwrap().unwrap();
+    assert_eq!((record.status, record.rolled_back), (PlanStatus::Failed, false));
+    assert_eq!(fleet.value(&memory_limit()), mib(256), "theirs stays");
+}
+
+#[test]
 fn a_step_that_fails_after_it_had_its_effect_is_taken_back_too() {
     for trouble in [Trouble::ApplyFailsAfter, Trouble::EffectUnknown] {
         let fleet = Fleet::new();

@@ -5,7 +5,9 @@ mod support;
 use serde_json::{Value, json};
 use support::server::{
     Kept, Server, TOKEN, assert_problem, serve_with, start, start_with_backlog, start_with_telemetry,
+    start_with_traces,
 };
+use support::traces;
 
 const TRACES: &str = "/api/v3/observability";
 
@@ -130,6 +132,28 @@ fn every_trace_is_on_exactly_one_page() {
         path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
     }
     assert_eq!(seen, [5, 4, 3, 2, 1].map(id));
+}
+
+#[test]
+fn where_more_traces_logged_a_text_than_are_looked_among_a_link_leads_on_to_the_others() {
+    let server = start_with_traces(|telemetry, now| {
+        traces::logged(telemetry, ("cart", "card timeout"), now - 40_000_000_000, 1..2);
+        traces::logged(telemetry, ("other", "card timeout"), now - 30_000_000_000, 2..20_003);
+    });
+    let first = server.get(&format!("{TRACES}/traces?service=cart&text=card%20timeout&limit=5"));
+    assert_eq!(
+        (first.status, first.json()),
+        (200, json!([])),
+        "it is among those that logged it longest ago"
+    );
+    let link = first.header("link").expect("that not all were looked among is said");
+    let next = server.get(link.trim_start_matches('<').split('>').next().unwrap());
+    assert_eq!(next.json()[0]["trace_id"], json!(traces::trace_id(1).to_string()), "{}", next.body);
+    assert_eq!(next.header("link"), None);
+    let page = server.get("/traces?service=cart&text=card%20timeout").body;
+    assert!(page.contains("So many traces logged this that those which did so only before"), "{page}");
+    let page = server.get("/traces?service=other&text=card%20timeout").body;
+    assert!(!page.contains("So many traces logged this"), "{page}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use decide::cmdb::{Paused, changes, fingerprint, made_by, seen};
 use domain::cmdb::{Inventory, ItemChange, Revised};
 use domain::{Intent, Plan, ResourceId, Snapshot, Time};
 use observe::Sighting;
-use store::{Ending, JournalEntry, PlanFilter};
+use store::{Ending, EntryState, JournalEntry, PlanFilter};
 
 use crate::healer::Healer;
 use crate::turn::TurnError;
@@ -127,8 +127,12 @@ impl Healer {
                 continue;
             }
             for entry in store.journal(record.plan.id)? {
-                // One that is under way still does something.
-                let at = entry.endings.last().map_or(now, |ended| ended.at);
+                // One that is under way still does something. One that was superseded did nothing at its end.
+                let did = match entry.state() {
+                    EntryState::Superseded => entry.endings.first(),
+                    _ => entry.endings.last(),
+                };
+                let at = did.map_or(now, |ended| ended.at);
                 if made_by(&entry.step.action, change) && at.reached(since) {
                     found.push(Made {
                         at,
@@ -151,7 +155,9 @@ struct Made {
 
 /// Why a step changed something: what its plan was for, or why it was taken back.
 fn reason(plan: &Plan, entry: &JournalEntry) -> String {
-    if let Some(Ending::Undone { why, .. }) = entry.endings.last().map(|ended| &ended.ending) {
+    if entry.state() == EntryState::Undone
+        && let Some(Ending::Undone { why, .. }) = entry.endings.last().map(|ended| &ended.ending)
+    {
         return format!("taken back ({why}): {}", plan.summary);
     }
     match &plan.intent {

@@ -20,6 +20,7 @@ mod lift;
 mod notice;
 mod operate;
 pub mod start;
+mod superseded;
 mod telling;
 mod trouble;
 mod turn;

@@ -50,7 +50,7 @@ impl Healer {
 
     /// Tells of a plan of which something was taken back; one of which nothing was is not worth it.
     fn tell_of_lift(&self, plan: PlanId, report: &UndoReport, told: &mut dyn Told) {
-        if !report.ended.is_empty() {
+        if report.taken_back() > 0 {
             became(told, "plan taken back", plan);
             self.note_deed();
         }

@@ -9,14 +9,14 @@ use act::Circumstances;
 use decide::plan::guard::LiftedBy;
 use decide::plan::{Approval, Objection, Planned, Request, Ruling, guard, plan_operation};
 use domain::{
-    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot, Step,
-    Undo,
+    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot,
 };
 use observe::Sighting;
 use store::PlanRecord;
 
 use crate::healer::Healer;
 use crate::notice::{Notice, NoticeKind};
+use crate::superseded::{CHANGED_SINCE, restores};
 use crate::turn::TurnError;
 
 /// Whether a plan is only shown or also run.
@@ -372,19 +372,24 @@ impl Healer {
     ///
     /// # Errors
     ///
-    /// [`OperateError`] where there is none, it still runs, or a step cannot be taken back.
+    /// [`OperateError`] where there is none, it still runs, a step cannot be taken back, or other plans changed all of
+    /// it again: then nothing is begun.
     pub fn roll_back(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
         let record = self.record(plan)?;
         if record.status != PlanStatus::Success && record.status != PlanStatus::Failed {
             return Err(Self::wrong_state(&record, "success or failed"));
         }
-        let restores = |step: &Step| matches!(step.undo, Undo::Exact | Undo::Compensating(_));
         if !record.plan.steps.iter().any(restores) {
             let why = "none of its steps left something behind that could be restored".to_owned();
             return Err(OperateError::NotTakenBack { what: format!("plan {plan}"), why });
         }
+        self.refuse_if_superseded(&record)?;
         let why = format!("rolled back by {who}");
         let report = self.parts.executor.undo_plan(plan, &why).map_err(TurnError::from)?;
+        if report.taken_back() == 0 && report.superseded().next().is_some() {
+            let why = CHANGED_SINCE.to_owned();
+            return Err(OperateError::NotTakenBack { what: format!("plan {plan}"), why });
+        }
         match report.remaining.into_iter().next() {
             Some((step, error)) => {
                 let why = format!("{error}; it is tried again");

@@ -166,7 +166,7 @@ impl Healer {
         let mut rolled_back = false;
         if let Some(why) = &explanation {
             let report = self.parts.executor.undo_plan(plan.id, why)?;
-            rolled_back = !report.ended.is_empty();
+            rolled_back = report.taken_back() > 0;
             store.set_plan_status(plan.id, PlanStatus::Verifying, PlanStatus::Failed, now, Some(why))?;
         } else {
             store.set_plan_status(plan.id, PlanStatus::Verifying, PlanStatus::Success, now, None)?;
@@ -254,7 +254,7 @@ impl Healer {
             }
             Ok(act::Ran::Refused { why }) => (OutcomeKind::Refused, false, why),
             Ok(act::Ran::TakenBack { why, report, .. }) => {
-                (OutcomeKind::NotHealed, !report.ended.is_empty(), why)
+                (OutcomeKind::NotHealed, report.taken_back() > 0, why)
             }
             // It is settled as far as it got, and judged then.
             Err(error) if record.as_ref().is_some_and(|it| it.status == PlanStatus::InProgress) => {

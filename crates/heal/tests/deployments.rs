@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use domain::fault::PathScope;
 use domain::{
-    CauseClass, Deployment, Fault, FaultKind, Intent, OutcomeKind, Plan, PlanStatus, Release, SeenBy,
-    ServiceName, Strategy, Time,
+    Attribute, AttributeValue, CauseClass, Deployment, Fault, FaultKind, Intent, OutcomeKind, Plan,
+    PlanStatus, Release, SeenBy, ServiceName, Strategy, Time,
 };
 use heal::{Deploy, OperateError, RunMode};
-use store::PlanRecord;
+use store::{EntryState, PlanRecord};
 use support::{Lab, TURN, automatic};
 
 const START: Time = Time { boot_us: 0, wall_us: 0 };
@@ -151,6 +151,48 @@ fn a_release_that_somebody_deploys_again_over_its_rollback_stays() {
     assert_eq!(rollbacks(&lab).len(), 1);
     let told = deployments(&lab);
     assert_eq!(told.last().unwrap().rolls_back, Some(told[1].id));
+}
+
+#[test]
+fn a_release_that_another_replaced_is_not_rolled_back_before_that_one_is() {
+    let lab = shop();
+    let before = runs(&lab);
+    let first = deploy(&lab, version("1.4.0", &[]));
+    turns(&lab, 20);
+    let second = deploy(&lab, version("1.5.0", &[]));
+    turns(&lab, 20);
+    let refused = lab.healer.roll_back(first.id, "ann").unwrap_err().to_string();
+    assert!(refused.contains(&format!("homeostat rollback {}", second.id)), "{refused}");
+    assert!(refused.contains("roll that one back first"), "{refused}");
+    turns(&lab, 20);
+    let record = lab.store.plan(first.id).unwrap().unwrap();
+    assert_eq!((record.status, record.rolled_back, &record.error), (PlanStatus::Success, false, &None));
+    assert_eq!(lab.store.journal(first.id).unwrap()[0].state(), EntryState::Done, "nothing was begun");
+    assert_eq!(runs(&lab).version.as_deref(), Some("1.5.0"));
+
+    lab.healer.roll_back(second.id, "ann").unwrap();
+    turns(&lab, 20);
+    assert_eq!(runs(&lab).version.as_deref(), Some("1.4.0"));
+    lab.healer.roll_back(first.id, "ann").unwrap();
+    turns(&lab, 20);
+    assert_eq!(runs(&lab), before);
+    assert!(lab.store.plan(first.id).unwrap().unwrap().rolled_back);
+}
+
+#[test]
+fn what_was_changed_past_every_plan_is_not_said_to_be_rolled_back() {
+    let lab = shop();
+    let plan = lab.healer.scale(&catalogue(), 4, RunMode::Run, "ann").unwrap().plan;
+    turns(&lab, 20);
+    lab.provider.set_from_outside(&Attribute::Replicas(catalogue()), AttributeValue::Count(5));
+    turns(&lab, 5);
+    for _ in 0..2 {
+        let refused = lab.healer.roll_back(plan.id, "ann").unwrap_err().to_string();
+        assert!(refused.contains("was changed by somebody else since"), "{refused}");
+    }
+    let record = lab.store.plan(plan.id).unwrap().unwrap();
+    assert_eq!((record.status, record.rolled_back), (PlanStatus::Success, false));
+    assert_eq!(lab.store.journal(plan.id).unwrap()[0].state(), EntryState::Superseded);
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! An entry without an ending is *open*: the step may or may not have happened. A fault that is done stays
-//! *in force* until it is undone. Endings are appended, never changed; `Undone` twice is one.
+//! *in force* until it is undone. Endings are appended, never changed; `Undone` twice is one. Where the undo found that
+//! somebody else had changed the value since, the entry is *superseded*: theirs stays, and nothing was taken back.
 
 use std::fmt;
 
@@ -68,6 +69,8 @@ pub enum EntryState {
     Done,
     /// See [`Ending::Undone`].
     Undone,
+    /// It was to be taken back, and somebody else had changed the value since: [`Found::Superseded`].
+    Superseded,
     /// See [`Ending::Failed`].
     Failed,
     /// See [`Ending::Abandoned`].
@@ -103,6 +106,7 @@ impl Ending {
     pub fn state(&self) -> EntryState {
         match self {
             Self::Done => EntryState::Done,
+            Self::Undone { found: Found::Superseded, .. } => EntryState::Superseded,
             Self::Undone { .. } => EntryState::Undone,
             Self::Failed { .. } => EntryState::Failed,
             Self::Abandoned { .. } => EntryState::Abandoned,
@@ -129,6 +133,7 @@ impl EntryState {
             Self::Open => "open",
             Self::Done => "done",
             Self::Undone => "undone",
+            Self::Superseded => "superseded",
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
         }
@@ -138,10 +143,15 @@ impl EntryState {
     fn may_become(self, next: Self) -> bool {
         match self {
             Self::Open => next != Self::Open,
-            Self::Done => matches!(next, Self::Undone | Self::Abandoned),
-            Self::Failed => next == Self::Undone,
-            Self::Undone | Self::Abandoned => false,
+            Self::Done => next.is_over() || next == Self::Abandoned,
+            Self::Failed => next.is_over(),
+            Self::Undone | Self::Superseded | Self::Abandoned => false,
         }
+    }
+
+    /// Whether an undo had its say.
+    fn is_over(self) -> bool {
+        matches!(self, Self::Undone | Self::Superseded)
     }
 }
 
@@ -273,7 +283,7 @@ fn insert_ending(connection: &Connection, token: StepToken, ending: &Ending, now
     let what = || format!("journal entry {token}");
     let name = name.ok_or_else(|| StoreError::Corrupt { what: what(), why: "it is missing".to_owned() })?;
     let (state, next): (EntryState, _) = (from_name(what, &name)?, ending.state());
-    if state == next && next == EntryState::Undone {
+    if state.is_over() && next.is_over() {
         return Ok(());
     }
     if !state.may_become(next) {

@@ -69,7 +69,7 @@ pub use model::{
 };
 pub use objects::{Moved, ObjectCounters, ObjectStorage, ObjectStorageError};
 pub use otlp::Limits;
-pub use query::{LogFilter, ReadError, StatusFilter, TraceFilter};
+pub use query::{LogFilter, ReadError, Searched, StatusFilter, TraceFilter};
 pub use round::Durable;
 pub use store::{Config, OpenError, Recovery, SetAside, Telemetry, backlog_bytes_max};
 pub use tally::{Caught, Place, Tallied, Watched, WatchedRole};

@@ -5,12 +5,13 @@
 //! page.
 
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use domain::Permission;
 use schemars::JsonSchema;
 use serde::Serialize;
 use telemetry::{
-    LogFilter, ReadError, Refusal, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter, TraceId,
-    TraceSummary,
+    LogFilter, ReadError, Refusal, Searched, Section, SpanKind, StatusFilter, Telemetry, Trace, TraceFilter,
+    TraceId, TraceSummary,
 };
 
 use super::archive::ArchiveShape;
@@ -73,7 +74,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                 Parameter::choice("status", ["error", "not_error"], "The status of a span"),
                 Parameter::text(
                     "text",
-                    "Only traces in which a log record of that time says this: one of the newest 2,000 with this text",
+                    "Only traces in which a log record of that time says this, whichever service's. Of more than 20,000 traces with this text those that logged it last are looked among; where too few of them match, `Link` leads on to what was logged before",
                 ),
             ])
             .query(pages(TRACES_MAX, TRACES))
@@ -201,11 +202,15 @@ struct MovedStatus {
 /// `GET …/traces`: summaries, the traces with the newest matching spans first.
 pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
     let page = Page::read(&asked.query, TRACES, TRACES_MAX, asked.now_nano())?;
-    let mut filter = trace_filter(&asked.query, &page)?;
+    let filter = trace_filter(&asked.query, &page)?;
     let telemetry = asked.telemetry()?;
-    let said = asked.query.text("text").map(|text| telemetry.traces_that_logged(text, filter.start.clone()));
-    filter.among = said.transpose()?;
-    let mut found = telemetry.search(&filter)?;
+    let (mut found, cut_at) = match asked.query.text("text") {
+        Some(text) => {
+            let Searched { traces, cut_at } = telemetry.search_logged(text, &filter)?;
+            (traces, cut_at)
+        }
+        None => (telemetry.search(&filter)?, None),
+    };
     let more = found.len() > page.end();
     found.truncate(page.end());
     let mut shapes = Vec::with_capacity(page.limit);
@@ -213,7 +218,14 @@ pub(crate) fn traces(asked: &Asked<'_>) -> Answer {
         // Its time to be kept may have ended since it was found.
         shapes.extend(TraceSummary::of(&telemetry.trace(id)?).map(TraceSummaryShape::from));
     }
-    page.answer(asked, &shapes, more)
+    let answer = page.answer(asked, &shapes, more)?;
+    match cut_at {
+        // Many that were logged in one nanosecond hold nobody on one page.
+        Some(at) => {
+            Page { until: at.min(page.until.saturating_sub(1)), offset: 0, ..page }.linked(asked, answer)
+        }
+        None => Ok(answer),
+    }
 }
 
 /// `GET …/trace/{id}`: its summary, its critical path, and all spans in the order of the tree.
@@ -352,15 +364,21 @@ impl Page {
     }
 
     fn answer<S: Serialize>(&self, asked: &Asked<'_>, rows: &[S], more: bool) -> Answer {
-        let mut response = json(StatusCode::OK, &rows)?;
+        let response = json(StatusCode::OK, &rows)?;
         if more && self.end() <= OFFSET_MAX {
-            let pinned = Query::parse(Some(&asked.query.with("until", &show_time(self.until))))?;
-            let link =
-                format!("<{}?{}>; rel=\"next\"", asked.path, pinned.with("offset", &self.end().to_string()));
-            let value = HeaderValue::from_str(&link)
-                .map_err(|_| Problem::internal("the address of the next page is no header"))?;
-            response.headers_mut().insert(header::LINK, value);
+            return Self { offset: self.end(), ..*self }.linked(asked, response);
         }
+        Ok(response)
+    }
+
+    /// An answer that leads on to this page.
+    fn linked(&self, asked: &Asked<'_>, mut response: Response) -> Answer {
+        let pinned = Query::parse(Some(&asked.query.with("until", &show_time(self.until))))?;
+        let link =
+            format!("<{}?{}>; rel=\"next\"", asked.path, pinned.with("offset", &self.offset.to_string()));
+        let value = HeaderValue::from_str(&link)
+            .map_err(|_| Problem::internal("the address of the next page is no header"))?;
+        response.headers_mut().insert(header::LINK, value);
         Ok(response)
     }
 }

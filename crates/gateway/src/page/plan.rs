@@ -79,6 +79,7 @@ fn state(entry: Option<&JournalEntry>) -> Markup {
         EntryState::Open => (Meaning::Info, "under way"),
         EntryState::Done => (Meaning::Good, "done"),
         EntryState::Undone => (Meaning::Attention, "taken back"),
+        EntryState::Superseded => (Meaning::Unknown, "superseded: a later change stays"),
         EntryState::Failed => (Meaning::Bad, "failed"),
         EntryState::Abandoned => (Meaning::Unknown, "left as it is"),
     };

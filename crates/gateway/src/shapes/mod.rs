@@ -179,6 +179,7 @@ struct StepShape {
     resource: String,
     undo: &'static str,
     timeout_seconds: f64,
+    /// `open`, `done`, `undone`, `superseded` (to be taken back, but a later change stays), `failed` or `abandoned`.
     state: Option<&'static str>,
     started_at: Option<String>,
     ended_at: Option<String>,

@@ -154,6 +154,26 @@ fn checkout(batch: &mut Batch, logs: &mut Vec<Message>, n: u64, start: u64) {
     }
 }
 
+/// Traces of one span each, a nanosecond apart, with one log record each that says `words`.
+pub(crate) fn logged(
+    telemetry: &Telemetry,
+    (service, words): (&'static str, &str),
+    began: u64,
+    traces: std::ops::Range<u64>,
+) {
+    let mut batch = Batch::new();
+    let mut logs = Vec::new();
+    for trace in traces {
+        let (start, more) = (began + trace, Vec::new());
+        let root =
+            Span { trace, parent: 0, service, name: "pay", kind: 2, start, nano: MS, failed: None, more };
+        let span = batch.add(root);
+        logs.push(log_record(trace, span, start, 9, words));
+    }
+    batch.send(telemetry);
+    telemetry.intake().logs(&request(service, logs)).unwrap().durable.wait().unwrap();
+}
+
 /// What was logged in a span of trace number `trace`.
 fn log_record(trace: u64, span: u64, at: u64, severity: u64, words: &str) -> Message {
     Message::default()

@@ -152,7 +152,7 @@ impl Story {
                 }
             }
             (EntryState::Done, _) => format!("  step done: {what}"),
-            (EntryState::Undone, Some(store::Ending::Undone { why, found })) => {
+            (EntryState::Undone | EntryState::Superseded, Some(store::Ending::Undone { why, found })) => {
                 let lifted = matches!(plan.intent, Intent::Remediation { .. }) && *found == Found::Restored;
                 format!("{}: {what} ({why})", if lifted { "taken back" } else { "nothing to take back" })
             }

@@ -210,16 +210,20 @@ pub(super) fn plan_text(plan: &Value) -> String {
     }
     for step in plan["steps"].as_array().into_iter().flatten() {
         text.push_str(&format!(
-            "step {}: {} (undo: {})\n",
+            "step {}: {} (undo: {}){}\n",
             step["index"],
             of(step, "action"),
-            of(step, "undo")
+            of(step, "undo"),
+            step["state"].as_str().map(|state| format!(": {state}")).unwrap_or_default()
         ));
     }
     for reason in plan["reasons"].as_array().into_iter().flatten() {
         text.push_str(&format!("in the way: {}\n", reason.as_str().unwrap_or_default()));
     }
     text.push_str(&format!("status: {}\n", of(plan, "status")));
+    if let Some(why) = plan["error_message"].as_str() {
+        text.push_str(&format!("why: {why}\n"));
+    }
     text
 }
 

@@ -15,11 +15,11 @@ use super::page::Page;
 use super::pages::PAGE_ROWS;
 use crate::derive::{Derived, Minutes};
 use crate::filter::trace_hash;
-use crate::model::{LogRecord, Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
+use crate::model::{Signal, Span, SpanId, SpanKind, StatusCode, TraceId};
 use crate::objects::{Bucket, Object};
 use crate::query::{
-    Columns, Found, LogFilter, NO_TRACE, ReadError, StatusFilter, Tag, TraceFilter, keep_newest,
-    matching_rows, oldest_wanted, says, search_columns,
+    Columns, Found, Gathers, LogFilter, NO_TRACE, ReadError, StatusFilter, Tag, TraceFilter, matching_rows,
+    says, search_columns,
 };
 
 /// The files of a unit.
@@ -398,15 +398,14 @@ impl Unit {
         Ok(true)
     }
 
-    /// Adds the matching log records, newest row group first; stops where `filter.limit` newer ones are known.
-    pub(crate) fn logs(&self, filter: &LogFilter, records: &mut Vec<LogRecord>) -> Result<(), ReadError> {
+    /// Adds the matching log records, newest row group first; stops where what is older is not wanted any more.
+    pub(crate) fn logs(&self, filter: &LogFilter, gathered: &mut impl Gathers) -> Result<(), ReadError> {
         let trace = filter.trace.map(|id| trace_hash(&id.0));
         let text = filter.text.to_lowercase();
         let mut groups: Vec<&Group> = self.index.logs.iter().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.start_max()));
         for group in groups {
-            let may_match = group.start_max()
-                >= (*filter.time.start()).max(oldest_wanted(filter.limit, records))
+            let may_match = group.start_max() >= (*filter.time.start()).max(gathered.oldest_wanted())
                 && group.start_min() <= *filter.time.end()
                 && trace.is_none_or(|hash| group.traces.may_hold(hash))
                 && filter.service.as_ref().is_none_or(|service| group.services.contains(service));
@@ -414,7 +413,7 @@ impl Unit {
                 continue;
             }
             for (number, bounds) in group.bounds.iter().enumerate().rev() {
-                let from = (*filter.time.start()).max(oldest_wanted(filter.limit, records));
+                let from = (*filter.time.start()).max(gathered.oldest_wanted());
                 if bounds.start_max < from || bounds.start_min > *filter.time.end() {
                     continue;
                 }
@@ -423,7 +422,7 @@ impl Unit {
                 if !rows.is_empty() {
                     let found = page.log_records(&rows)?;
                     let found = found.into_iter().filter(|r| text.is_empty() || says(&r.body, &text));
-                    keep_newest(records, found, filter.limit);
+                    gathered.take(found.collect());
                 }
             }
         }
@@ -471,6 +470,7 @@ fn page_in_time(bounds: &Bounds, filter: &TraceFilter, oldest: u64) -> bool {
 /// Whether an operation of the group can have a matching span.
 fn may_match(group: &Group, filter: &TraceFilter) -> bool {
     group.field(Field::Start).is_some()
+        && filter.may_be_among(|hash| group.traces.may_hold(hash))
         && group.operations.iter().any(|operation| {
             filter.service.as_ref().is_none_or(|service| operation.service == *service)
                 && filter.operation.as_ref().is_none_or(|name| operation.may_be_called(name))

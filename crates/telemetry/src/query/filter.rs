@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use crate::filter::trace_hash;
 use crate::model::{SpanKind, TraceId};
 
 /// Which traces: those with a span that matches all of this.
@@ -23,10 +24,17 @@ pub struct TraceFilter {
     pub duration: RangeInclusive<u64>,
     /// Whether only spans that ended in an error count.
     pub status: StatusFilter,
-    /// Only these traces, such as those that [`logged`](crate::Telemetry::traces_that_logged) a text.
+    /// Only these traces, such as those that [`logged`](crate::Telemetry::search_logged) a text.
     pub among: Option<BTreeSet<TraceId>>,
     /// At most so many traces, those with the newest matching spans.
     pub limit: usize,
+}
+
+impl TraceFilter {
+    /// Whether one of the wanted traces can be where `may_hold` is asked of the hash of an id.
+    pub(crate) fn may_be_among(&self, may_hold: impl Fn(u64) -> bool) -> bool {
+        self.among.as_ref().is_none_or(|traces| traces.iter().any(|trace| may_hold(trace_hash(&trace.0))))
+    }
 }
 
 /// Spans by how they ended.

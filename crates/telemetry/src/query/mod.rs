@@ -12,7 +12,8 @@ mod scan;
 pub use filter::{LogFilter, StatusFilter, TraceFilter};
 pub(crate) use scan::{Columns, Found, Tag, matching_rows, search_columns};
 
-pub(crate) use logs::{NO_TRACE, keep_newest, oldest_wanted, says, search_logs};
+pub use logs::Searched;
+pub(crate) use logs::{Gathers, NO_TRACE, Newest, says, search_logs};
 
 use std::collections::HashSet;
 use std::io;
@@ -178,6 +179,7 @@ pub(crate) fn matching_in_segment(
 pub(crate) fn may_match(outline: &Outline, filter: &TraceFilter, oldest: u64) -> bool {
     let header = &outline.header;
     outline.signal() == Signal::Spans
+        && filter.may_be_among(|hash| outline.may_hold(hash))
         && header.start_max >= (*filter.start.start()).max(oldest)
         && header.start_min <= *filter.start.end()
         && filter.service.as_ref().is_none_or(|service| outline.services.iter().any(|s| **s == **service))

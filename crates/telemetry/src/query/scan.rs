@@ -117,7 +117,7 @@ impl Found {
     }
 
     /// Throws away what is over the limit, and knows from now on which rows are too old to matter.
-    fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self) {
         let mut starts: Vec<u64> = self.traces.values().copied().collect();
         if starts.len() < self.limit.max(1) {
             return;

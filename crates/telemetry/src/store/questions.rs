@@ -3,10 +3,12 @@
 //! In: an id or a filter. Out: spans, log records, names. Each question takes one view of what there is, so that rows that
 //! move meanwhile are neither missed nor seen twice.
 
+use std::collections::BTreeSet;
+
 use super::Telemetry;
 use crate::catalogue::Operation;
 use crate::model::{LogRecord, Span, SpanId, TraceId};
-use crate::query::{self, Found, LogFilter, ReadError, TraceFilter};
+use crate::query::{self, Found, Gathers, LogFilter, Newest, ReadError, TraceFilter};
 
 impl Telemetry {
     /// The spans of a trace by start, a span that was sent twice once; empty where there is no such trace.
@@ -34,6 +36,9 @@ impl Telemetry {
     ///
     /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn search(&self, filter: &TraceFilter) -> Result<Vec<(TraceId, u64)>, ReadError> {
+        if filter.among.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Ok(Vec::new());
+        }
         let view = self.open.tiers.view();
         let mut found = Found::new(filter.limit);
         for segment in view.hot.iter().rev() {
@@ -88,15 +93,25 @@ impl Telemetry {
     ///
     /// [`ReadError`] where something that it needs cannot be read: never a shorter answer.
     pub fn logs(&self, filter: &LogFilter) -> Result<Vec<LogRecord>, ReadError> {
+        let mut newest = Newest::new(filter.limit);
+        self.gather_logs(filter, &mut newest)?;
+        Ok(newest.records)
+    }
+
+    /// Shows matching log records, newer ones first as far as files are in order; the filter's limit is not asked.
+    pub(crate) fn gather_logs(
+        &self,
+        filter: &LogFilter,
+        gathered: &mut impl Gathers,
+    ) -> Result<(), ReadError> {
         let view = self.open.tiers.view();
-        let mut records = Vec::new();
         for segment in view.hot.iter().rev() {
-            query::search_logs(segment, filter, &mut records)?;
+            query::search_logs(segment, filter, gathered)?;
         }
         for unit in view.cold.iter().rev() {
-            unit.logs(filter, &mut records)?;
+            unit.logs(filter, gathered)?;
         }
-        Ok(records)
+        Ok(())
     }
 
     /// All services that sent spans, sorted.

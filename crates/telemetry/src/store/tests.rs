@@ -195,10 +195,68 @@ fn log_records_are_found_by_text_severity_and_trace() {
     assert_eq!(ask(LogFilter { service: Some("cart".into()), ..all.clone() }), [0u64; 0]);
     assert_eq!(ask(LogFilter { limit: 1, ..all.clone() }), [3]);
     assert_eq!(ask(LogFilter { in_a_trace: true, ..all }), [2]);
-    let said = |text: &str, time| store.traces_that_logged(text, time).expect("readable");
-    let trace = TraceId(fixture::trace_id(4));
-    assert_eq!(said("PAYMENT", 0..=9).into_iter().collect::<Vec<_>>(), [trace]);
-    assert!(said("payment", 0..=1).is_empty() && said("cart", 0..=9).is_empty());
+}
+
+/// Traces of `service` with one span each, and with one log record each, of `logger`, that says `text`.
+fn logged(store: &Telemetry, (service, logger): (&str, &str), text: &str, traces: std::ops::Range<u64>) {
+    send(store, &fixture::traces(service, traces.clone().map(|n| fixture::span(n, n, n))));
+    let record = |n| fixture::log_record(n, 9, text).bytes(9, fixture::trace_id(n));
+    let admission = store.intake().logs(&fixture::logs(logger, traces.map(record))).expect("taken in");
+    admission.durable.wait().expect("on disk");
+}
+
+#[test]
+fn traces_are_found_by_what_a_record_of_any_of_their_services_says() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    logged(&store, ("cart", "payments"), "Card timeout", 4..5);
+    let found = |text: &str, start| {
+        let filter = TraceFilter { service: Some("cart".into()), start, ..TraceFilter::default() };
+        store.search_logged(text, &filter).expect("readable").traces
+    };
+    assert_eq!(found("CARD", 0..=9), [(TraceId(fixture::trace_id(4)), 4)]);
+    assert!(found("card", 0..=3).is_empty() && found("cash", 0..=9).is_empty());
+}
+
+#[test]
+fn newer_records_with_the_text_hide_no_trace_that_matches() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    logged(&store, ("cart", "payments"), "card timeout", 1..2);
+    let filter = TraceFilter { service: Some("cart".into()), ..TraceFilter::default() };
+    // Very many of one other trace, then a few of as many traces as are looked among.
+    let record = |n| fixture::log_record(n, 9, "card timeout").bytes(9, fixture::trace_id(2));
+    let admission = store.intake().logs(&fixture::logs("chatty", (10..2_510).map(record))).expect("taken in");
+    admission.durable.wait().expect("on disk");
+    let whole = store.search_logged("card timeout", &filter).expect("readable");
+    assert_eq!((whole.traces, whole.cut_at), (vec![(TraceId(fixture::trace_id(1)), 1)], None));
+
+    logged(&store, ("other", "other"), "card timeout", 5_000..5_004);
+    let among = |most| store.search_logged_among("card timeout", &filter, most).expect("readable");
+    let cut = among([2, 3]);
+    assert_eq!((cut.traces.len(), cut.cut_at), (0, Some(5_001)), "that not all were looked among is said");
+    let whole = among([2, 6]);
+    assert_eq!((whole.traces.len(), whole.cut_at), (1, None));
+    let enough = store.search_logged_among(
+        "card timeout",
+        &TraceFilter { limit: 2, ..TraceFilter::default() },
+        [2, 3],
+    );
+    assert_eq!(enough.expect("readable").cut_at, None, "as many as were asked for are there");
+}
+
+#[test]
+fn a_search_among_no_traces_reads_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    let store = open(&dir);
+    logged(&store, ("cart", "cart"), "card timeout", 1..9);
+    for path in segments(&dir) {
+        let length = fs::metadata(&path).expect("there").len();
+        OpenOptions::new().write(true).open(&path).expect("writable").set_len(length / 2).expect("cut");
+    }
+    let filter = TraceFilter { among: Some(std::collections::BTreeSet::new()), ..TraceFilter::default() };
+    assert_eq!(store.search(&filter).expect("nothing is read"), []);
+    assert!(store.search(&TraceFilter::default()).is_err(), "what is read is not readable");
 }
 
 /// What a crash can leave behind the last whole block.

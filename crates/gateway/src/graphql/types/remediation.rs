@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use async_graphql::{ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Object, SimpleObject};
 use domain::{Intent, IssueId, Plan};
 use store::{PlanRecord, Store};
 
 use super::issue::{Family, Issue};
 use crate::control::Planned;
+use crate::graphql::operation::Operation;
 use crate::graphql::scalars::{DateTime, RemediationStatus};
 use crate::overwritten::Standing;
 use crate::phrases;
@@ -94,6 +95,9 @@ struct Step {
     undo: &'static str,
     /// How long it may take, in seconds.
     timeout_seconds: f64,
+    /// What became of it: `open`, `done`, `undone`, `superseded` (to be taken back, but a later change stays), `failed`,
+    /// `abandoned`; null where it was not begun.
+    state: Option<&'static str>,
 }
 
 /// What a person decided.
@@ -194,14 +198,20 @@ impl Remediation {
     }
 
     /// Its steps, in order.
-    async fn steps(&self) -> Vec<Step> {
-        let step = |step: &domain::Step| Step {
+    async fn steps(&self, context: &Context<'_>) -> Result<Vec<Step>, Problem> {
+        let journal = match context.look_ahead().field("state").exists() {
+            true => Operation::of(context)?.app().store.journal(self.plan().id)?,
+            false => Vec::new(),
+        };
+        let state = |token| journal.iter().find(|entry| entry.token == token);
+        let step = |(token, step): (_, &domain::Step)| Step {
+            state: state(token).map(|entry| entry.state().name()),
             action: phrases::action(&step.action),
             resource: step.action.resource().to_string(),
             undo: phrases::undo_name(&step.undo),
             timeout_seconds: step.timeout.as_secs_f64(),
         };
-        self.plan().steps.iter().map(step).collect()
+        Ok(self.plan().tokens().zip(&self.plan().steps).map(step).collect())
     }
 
     /// Why it is believed to be needed; null where it repairs nothing.

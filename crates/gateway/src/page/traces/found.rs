@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use serde_json::json;
-use telemetry::{Root, Telemetry, TraceFilter, TraceSummary};
+use telemetry::{Root, Searched, Telemetry, TraceFilter, TraceSummary};
 
 use super::units;
 use crate::page::list::{Column, Filter, List, Listed, Source};
@@ -10,15 +10,23 @@ use crate::page::sentence::{count, isolated};
 use crate::page::time::Stamp;
 use crate::problem::Problem;
 
-/// The traces that match, newest first.
-pub(super) fn find(store: &Telemetry, filter: &TraceFilter) -> Result<Vec<TraceSummary>, Problem> {
-    let found = store.search(filter)?;
+/// The traces that match, newest first, where a text is given those that logged it; and where their search was cut, as
+/// [`Searched::cut_at`] says.
+pub(super) fn find(
+    store: &Telemetry,
+    filter: &TraceFilter,
+    text: Option<&str>,
+) -> Result<(Vec<TraceSummary>, Option<u64>), Problem> {
+    let Searched { traces: found, cut_at } = match text {
+        Some(text) => store.search_logged(text, filter)?,
+        None => Searched { traces: store.search(filter)?, cut_at: None },
+    };
     let mut summaries = Vec::with_capacity(found.len());
     for (id, _) in found {
         let spans = store.trace(id)?;
         summaries.extend(TraceSummary::of(&spans));
     }
-    Ok(summaries)
+    Ok((summaries, cut_at))
 }
 
 /// The traces that were found. With `compare`, each row leads to its comparison with that trace.

@@ -13,6 +13,7 @@ use crate::page::view::View;
 use crate::page::{Page, Section, Update};
 use crate::problem::Problem;
 use crate::serve::App;
+use crate::span_time::show_time;
 
 /// Traces shown where nothing else was chosen; each is read whole to be summed up.
 const LIMIT: usize = 50;
@@ -26,7 +27,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     };
     let range = Range::read(view, query)?;
     let filter = filter(query, &range)?;
-    let traces = found::find(store, &asked_for(store, query, filter.clone())?)?;
+    let (traces, cut_at) = found::find(store, &filter, query.text("text"))?;
     let with = query.text("with");
     let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
     let (order, exports) = (listed.list.order_field(query), listed.list.exports(query));
@@ -64,6 +65,9 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
                 "sentence",
                 html! {
                     h1 class="sentence" { (sentence) }
+                    @if let Some(at) = cut_at {
+                        p class="facts" { span { "So many traces logged this that those which did so only before " (show_time(at)) " were not looked at. Choose a time that ends there to see them." } }
+                    }
                     @if let Some(id) = with {
                         p class="facts" { span { "Choose a trace to compare with " a href={ "/traces/" (id) } class="mono" { (id.get(..8).unwrap_or(id)) } "." } a href={ "/traces?" (query.changed(&[("with", "")])) } { "Stop comparing" } }
                     }
@@ -84,7 +88,7 @@ pub(in crate::page) fn listed<'a>(
     let none = || Problem::field("format", "traces are not kept here; there are none to export");
     let store = super::store(app).map_err(|_| none())?;
     let filter = filter(query, &Range::read(view, query)?)?;
-    let traces = found::find(store, &asked_for(store, query, filter)?)?;
+    let (traces, _) = found::find(store, &filter, query.text("text"))?;
     Ok(found::listed(view.stamp, traces, None))
 }
 
@@ -118,14 +122,6 @@ fn filter(query: &Query, range: &Range) -> Result<TraceFilter, Problem> {
     })
 }
 
-/// The same among the traces that logged what the address asks for.
-fn asked_for(store: &Telemetry, query: &Query, mut filter: TraceFilter) -> Result<TraceFilter, Problem> {
-    if let Some(text) = query.text("text") {
-        filter.among = Some(store.traces_that_logged(text, filter.start.clone())?);
-    }
-    Ok(filter)
-}
-
 fn form(store: &Telemetry, query: &Query, range: &Range, (order, exports): (&Markup, &Markup)) -> Markup {
     let text = |name: &str| query.text(name).unwrap_or("").to_owned();
     let limit = query.count("limit", 1, 200).ok().flatten().unwrap_or(LIMIT);
@@ -133,7 +129,7 @@ fn form(store: &Telemetry, query: &Query, range: &Range, (order, exports): (&Mar
         ["tags", "text", "min", "max", "from", "limit", "sort"].iter().any(|name| query.text(name).is_some());
     let fields = html! {
         label class="grow" { "Tags" input type="text" class="mono" name="tags" value=(text("tags")) placeholder="http.response.status_code=500" spellcheck="false" autocomplete="off"; }
-        label class="grow" title="upper and lower case the same; the newest 2,000 log records of that time that say it" { "A log record says" input type="text" name="text" value=(text("text")) placeholder="timed out" spellcheck="false" autocomplete="off"; }
+        label class="grow" title="upper and lower case the same; a record of that time, of any service of the trace" { "A log record says" input type="text" name="text" value=(text("text")) placeholder="timed out" spellcheck="false" autocomplete="off"; }
         label class="short" { "At least" (units::duration_field("min", &text("min"), "100ms")) }
         label class="short" { "At most" (units::duration_field("max", &text("max"), "2s")) }
         (range.fields())

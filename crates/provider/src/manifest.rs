@@ -9,13 +9,13 @@
 
 mod compose;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::Infrastructure;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use yaml::{Node, Spanned, start};
 
-use crate::secret;
+use crate::{program, secret};
 pub use yaml::Problem;
 
 /// Largest file read: a declaration beyond this is a mistake, not a fleet.
@@ -41,8 +41,9 @@ pub enum ManifestError {
     },
 }
 
-/// Reads a file of at most 1 MiB. Secrets that environments refer to are found from its directory, and have to be there; what
-/// comes out holds the references.
+/// Reads a file of at most 1 MiB. Programs and secrets that it names by relative paths are found from its directory, or from
+/// that of this process where the text is fed in (`/dev/stdin`); what comes out names them from the root. Secrets have to be
+/// there; what comes out holds the references.
 ///
 /// # Errors
 ///
@@ -55,10 +56,10 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
         return Err(unreadable(std::io::Error::other(format!("{size} bytes, at most {SIZE_MAX} are read"))));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let mut infrastructure = parse(&file, &text)?;
-    let dir = path.parent().unwrap_or(Path::new(""));
+    let dir = directory_of(path).map_err(unreadable)?;
+    let mut infrastructure = parse_beside(&file, &text, &dir)?;
     for value in infrastructure.services.values_mut().flat_map(|spec| spec.environment.values_mut()) {
-        *value = secret::anchored(value, dir);
+        *value = secret::anchored(value, &dir);
     }
     let (services, places) = (&infrastructure.services, Places::of(&text));
     let of = |name: &domain::ServiceName, variable: &String, text: &String| {
@@ -74,12 +75,49 @@ pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
     if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
 }
 
-/// Reads text; `file` is named in errors.
+/// The directory that a file stands in, from the root and without links: the same however the file was named, so that what
+/// is read again equals what is up.
+fn directory_of(path: &Path) -> std::io::Result<PathBuf> {
+    let fed_in = ["/dev/stdin", "/dev/fd", "/proc"].iter().any(|other| path.starts_with(other));
+    let dir = path.parent().filter(|dir| !fed_in && !dir.as_os_str().is_empty());
+    dir.unwrap_or(Path::new(".")).canonicalize()
+}
+
+/// Reads text that stands in no directory; `file` is named in errors.
+///
+/// # Errors
+///
+/// Everything that is wrong in it, by place; programs that are named by relative paths are.
+pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+    let infrastructure = parse_anywhere(file, text)?;
+    let places = Places::of(text);
+    let problem = |(name, field, program): (&domain::ServiceName, &str, &str)| {
+        let field = format!("services.{name}.{field}");
+        let (line, column) = places.of_field(&field);
+        let message = format!("names the program {program}, {}", program::RELATIVE);
+        Problem { file: file.to_owned(), line, column, field, message }
+    };
+    let services = infrastructure.services.iter();
+    let programs = services
+        .flat_map(|(name, spec)| program::of(spec).map(move |(field, program)| (name, field, program)));
+    let problems: Vec<_> =
+        programs.filter(|(_, _, program)| program::is_relative(program)).map(problem).collect();
+    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+}
+
+/// Reads text that stands in the directory `dir`, which is said from the root: programs named by relative paths are found
+/// there. `file` is named in errors.
 ///
 /// # Errors
 ///
 /// Everything that is wrong in it, by place.
-pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+pub fn parse_beside(file: &str, text: &str, dir: &Path) -> Result<Infrastructure, ManifestError> {
+    let mut infrastructure = parse_anywhere(file, text)?;
+    infrastructure.services.values_mut().for_each(|spec| program::anchor_all(spec, dir));
+    Ok(infrastructure)
+}
+
+fn parse_anywhere(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
     if let Some(read) = of_compose(file, text) {
         return read;
     }

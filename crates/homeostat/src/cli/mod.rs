@@ -44,7 +44,7 @@ pub(crate) use deploy::{Rollout, await_plan};
 pub use exit::{Exit, Failure};
 #[cfg(test)]
 pub(crate) use manual::command;
-pub(crate) use operate::wait_until_ready;
+pub(crate) use operate::{check_programs, wait_until_ready};
 
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
 /// purpose to prove it.

@@ -254,6 +254,11 @@ pub(crate) fn check_table(keeper_dir: &Path) -> Result<(), String> {
     })
 }
 
+/// Whether the table in `DIR/keeper` says that something is up; not where it cannot be read, which [`check_table`] tells.
+pub(crate) fn is_up(keeper_dir: &Path) -> bool {
+    Table::read(&keeper_dir.join(TABLE)).is_ok_and(|table| table.infrastructure.is_some())
+}
+
 async fn tick(shared: Shared) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

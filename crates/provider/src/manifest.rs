@@ -310,6 +310,53 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_program_is_found_beside_the_file_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(home.join("etc")).unwrap();
+        std::os::unix::fs::symlink(home.join("etc"), home.join("link")).unwrap();
+        let own = GOOD.replace("[cart,", "[./cart,") + "    drain: {command: [bin/drain, now]}\n";
+        let compose = "name: shop\nservices:\n  cart:\n    command: ./cart 1\n    x-homeostat:\n      drain: {command: [bin/drain, now]}\n";
+        for text in [own.as_str(), compose] {
+            std::fs::write(home.join("etc/shop.yaml"), text).unwrap();
+            let fleet = super::read(&home.join("etc/shop.yaml")).unwrap();
+            let cart = fleet.services.values().next().unwrap();
+            assert_eq!(cart.command[0], format!("{}/etc/cart", home.display()));
+            let drain = cart.drain.as_ref().unwrap().command.as_ref().unwrap();
+            assert_eq!(drain[0], format!("{}/etc/bin/drain", home.display()));
+            // However the file is named, it declares the same.
+            for name in ["link/shop.yaml", "etc/../link/shop.yaml"] {
+                assert_eq!(super::read(&home.join(name)).unwrap(), fleet, "{name}");
+            }
+            // What is sent to a server says it from the root, and is the same there.
+            assert_eq!(parse("definition", &serde_json::to_string(&fleet).unwrap()).unwrap(), fleet);
+        }
+        let found = problems(&own);
+        assert!(
+            found[0].starts_with("fleet.yaml:4:5: services.cart.command: names the program ./cart,"),
+            "{found:?}"
+        );
+        assert!(found[1].starts_with("fleet.yaml:8:13: services.cart.drain.command: "), "{found:?}");
+        assert_eq!(directory_of(Path::new("/dev/stdin")).unwrap(), std::env::current_dir().unwrap());
+        assert_eq!(directory_of(Path::new("shop.yaml")).unwrap(), std::env::current_dir().unwrap());
+    }
+
+    #[test]
+    fn a_variable_that_homeostat_sets_is_refused_at_its_place() {
+        let own = format!("{GOOD}    environment:\n      A: b\n      HOMEOSTAT_WORKER: mine\n");
+        let list = "name: s\nservices:\n  cart:\n    image: x\n    command: cart\n    environment:\n      - A=b\n      - HOMEOSTAT_KEEPER=/x\n";
+        let map = list.replace("- A=b", "A: b").replace("- HOMEOSTAT_KEEPER=", "HOMEOSTAT_VOLUME: ");
+        for (text, place) in [
+            (own.as_str(), "10:7: services.cart.environment.HOMEOSTAT_WORKER"),
+            (list, "8:9: services.cart.environment.HOMEOSTAT_KEEPER"),
+            (map.as_str(), "8:7: services.cart.environment.HOMEOSTAT_VOLUME"),
+        ] {
+            let found = problems(text);
+            assert!(found[0].starts_with(&format!("fleet.yaml:{place}: is set by Homeostat")), "{found:?}");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_at_its_place() {
         let found = problems(&GOOD.replace("    listens", "    lisstens"));
         assert_eq!(found.len(), 1);

@@ -302,7 +302,7 @@ pub(crate) struct DeployArgs {
     /// An environment variable to set, as NAME=VALUE; may be repeated, the others stay.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     pub(crate) environment: Vec<(String, String)>,
-    /// Program and arguments, to the end of the line. Default: as they are.
+    /// Program and arguments, to the end of the line; a relative program is found from here. Default: as they are.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
     pub(crate) command: Option<Vec<String>>,
     /// Show the plan; change nothing.

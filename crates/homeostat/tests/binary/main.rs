@@ -20,6 +20,7 @@ mod objectives;
 #[path = "../../../provider/tests/shared/port.rs"]
 mod port;
 mod processes;
+mod programs;
 mod purge;
 mod running;
 mod secrets;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         .chain(purge::TESTS)
         .chain(secrets::TESTS)
         .chain(running::TESTS)
+        .chain(programs::TESTS)
         .chain(support::TESTS)
         .chain(access::TESTS)
         .chain(kills::TESTS);

@@ -45,6 +45,7 @@ impl Look for MemoryProvider {
                 .map(|(name, spec)| (name.clone(), world.service(name, spec, now)))
                 .collect(),
             links: world.order.iter().map(|link| (link.clone(), world.link(link, now))).collect(),
+            unbound: Vec::new(),
         })
     }
 

@@ -42,6 +42,22 @@ impl Release {
         }
         None
     }
+
+    /// Variables by which the keeper knows its processes, and tells them their volume. A service cannot say otherwise.
+    pub const RESERVED_VARIABLES: [&str; 4] =
+        ["HOMEOSTAT_INSTANCE", "HOMEOSTAT_KEEPER", "HOMEOSTAT_VOLUME", "HOMEOSTAT_WORKER"];
+
+    /// What is wrong with a variable of an environment, `None` where a process can be given it.
+    pub fn variable_fault(name: &str, value: &str) -> Option<&'static str> {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Some(
+                "is no environment variable: its name is empty or holds `=`, or there is a zero byte",
+            );
+        }
+        Self::RESERVED_VARIABLES.contains(&name).then_some(
+            "is set by Homeostat, which knows its processes and their volumes by it; remove it, or choose another name",
+        )
+    }
 }
 
 /// How a deployment came to be known.

@@ -58,7 +58,8 @@ pub enum CpuLimits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
-    /// Program and arguments. `{homeostat}` is replaced by the path of the running binary, `{port}` by the
+    /// Program and arguments. A program without a slash is found by the `PATH` that the process gets, its own in
+    /// `environment` or else the keeper's; a path is said from the root. `{homeostat}` is replaced by the path of the running binary, `{port}` by the
     /// instance's port, `{volume}` by its data directory, `{state}` by the keeper's directory, `{instance}` by
     /// its name.
     pub command: Vec<String>,
@@ -396,9 +397,7 @@ fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
         found.add(&format!("{at}.command"), "holds a zero byte, which no program can be given");
     }
     for (name, value) in &spec.environment {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            let message =
-                "is no environment variable: its name is empty or holds `=`, or there is a zero byte";
+        if let Some(message) = Release::variable_fault(name, value) {
             found.add(&format!("{at}.environment.{name}"), message);
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use act::in_full;
 use domain::Time;
+use observe::Sighting;
 use store::StoreError;
 
 use crate::healer::Healer;
@@ -88,6 +89,13 @@ impl Healer {
         };
         if new {
             log::warn!("{what}: {why}; the rest goes on, and it is tried again");
+        }
+    }
+
+    /// Notes links that nobody reaches: no request is counted where nothing listens, and the instances behind are well.
+    pub(crate) fn note_unbound(&self, sighting: &Sighting) {
+        for link in sighting.unbound() {
+            self.note_trouble(link.what(), link.why());
         }
     }
 

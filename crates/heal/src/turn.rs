@@ -70,6 +70,7 @@ impl Healer {
 
     fn turn_through(&self) -> Result<Turn, TurnError> {
         let sighting = self.telling(Phase::Observe, |_| self.look())?; // signals → Snapshot
+        self.note_unbound(&sighting); // ports that cannot be had → troubles
         self.note_deployments(&sighting); // what runs → Deployments
         self.note_items(&sighting); // what is configured → Items
         let snapshot = sighting.snapshot();

@@ -2,7 +2,7 @@
 //!
 //! In: the gateway's questions. Out: the loops' answers in the gateway's words. Nothing is decided here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SendError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use decide::plan::Policy;
 use decide::plan::priors::candidates;
 use domain::{
     Capabilities, Clock, Deployment, ExperimentId, Fault, FaultKind, Infrastructure, InstanceName, IssueId,
-    IssueKind, PlanId, PlanStatus, Reason, ResourceId, ServiceName, Snapshot, Strategy, Time,
+    IssueKind, PlanId, PlanStatus, Reason, Release, ResourceId, ServiceName, Snapshot, Strategy, Time,
 };
 use gateway::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Listed, Planned, RunMode,
@@ -101,6 +101,7 @@ impl Control for Loops {
         who: &str,
     ) -> Result<Planned, ControlError> {
         let DeployRequest { version, command, environment } = request;
+        check_release(command.as_deref(), &environment)?;
         let change = Deploy { version, command, environment };
         self.healer.deploy(service, change, run_mode(mode), who).map(planned).map_err(operate)
     }
@@ -336,6 +337,23 @@ impl Loops {
             _ => state.instances.keys().take(max_targets as usize).map(as_resource).collect(),
         })
     }
+}
+
+/// Refuses what no process here could be given, whatever it runs now.
+fn check_release(
+    command: Option<&[String]>,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), ControlError> {
+    if let Some(program) = command.and_then(<[String]>::first).filter(|it| provider::program::is_relative(it))
+    {
+        let why = format!("names the program {program}, {}", provider::program::RELATIVE);
+        return Err(ControlError::Invalid { field: "command".to_owned(), why });
+    }
+    let fault = |(name, value): (&String, &String)| {
+        let why = Release::variable_fault(name, value)?.to_owned();
+        Some(ControlError::Invalid { field: format!("environment.{name}"), why })
+    };
+    environment.iter().find_map(fault).map_or(Ok(()), Err)
 }
 
 /// Why a strategy cannot be done on this machine.

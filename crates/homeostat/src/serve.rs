@@ -28,6 +28,9 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     let file = args.infrastructure.as_deref();
     let infrastructure = file.map(provider::manifest::read).transpose();
     let infrastructure = infrastructure.map_err(|error| Failure::new(Exit::Usage, &error))?;
+    if let (Some(file), Some(infrastructure)) = (file, &infrastructure) {
+        crate::cli::check_programs(&global.dir, file, infrastructure)?;
+    }
     let plane = ControlPlane::start(&global.dir, &config, port, infrastructure.as_ref())
         .map_err(|error| Failure::failed(&error))?;
     let mut supervisor = Supervisor::find();

@@ -148,6 +148,7 @@ mod tests {
             environment: snapshot.environment,
             services: snapshot.services,
             links: BTreeMap::new(),
+            unbound: Vec::new(),
         };
         let state = cart(&mut sample);
         state.incarnation.as_mut().expect("it runs").pid = pid;
@@ -196,6 +197,7 @@ mod tests {
             environment: domain::Environment::Dev,
             services: BTreeMap::new(),
             links: BTreeMap::new(),
+            unbound: Vec::new(),
         };
         watched.tell(&mut nothing);
         assert!(watched.instances.is_empty());

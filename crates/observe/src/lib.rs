@@ -27,7 +27,7 @@ use domain::{
     AlertSource, Alerts, CallCounts, Capabilities, Deployment, DeploymentSource, Event, Infrastructure,
     LinkName, ObjectiveSource, ServiceName, ServiceState, Snapshot, Time, TraceSource, Traces,
 };
-use provider::sample::{LinkSample, Sample};
+use provider::sample::{LinkSample, Sample, UnboundLink};
 use provider::{Look, ProviderError};
 
 use growth::Accumulation;
@@ -205,6 +205,7 @@ impl Observer {
 pub struct Sighting {
     snapshot: Arc<Snapshot>,
     counts: BTreeMap<LinkName, LinkSample>,
+    unbound: Vec<UnboundLink>,
     slow_ms: f64,
 }
 
@@ -240,7 +241,12 @@ impl Sighting {
             objectives,
             deployments,
         };
-        Self { snapshot: Arc::new(snapshot), counts: sample.links, slow_ms }
+        Self { snapshot: Arc::new(snapshot), counts: sample.links, unbound: sample.unbound, slow_ms }
+    }
+
+    /// Links that should listen and cannot, which nothing else of a look shows.
+    pub fn unbound(&self) -> &[UnboundLink] {
+        &self.unbound
     }
 
     /// What was seen.

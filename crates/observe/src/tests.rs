@@ -34,6 +34,7 @@ fn empty(boot_us: u64) -> Sample {
         environment: Environment::Dev,
         services: BTreeMap::new(),
         links: BTreeMap::new(),
+        unbound: Vec::new(),
     }
 }
 

@@ -135,7 +135,7 @@ impl Connections {
             .map_err(|error| failed(format!("{}: {error}", dir.display())))?;
         keeper::check_table(&dir)
             .map_err(|why| ProviderError::Failed { what: "starting the keeper".to_owned(), why })?;
-        let log = dir.join("keeper.log");
+        let log = layout::own_log_path(&dir);
         let deadline = Instant::now() + START_TIMEOUT;
         let mut next_start = Instant::now();
         loop {

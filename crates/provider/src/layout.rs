@@ -22,6 +22,11 @@ pub(crate) fn log_path(keeper_dir: &Path, instance: &InstanceName) -> PathBuf {
     keeper_dir.join("logs").join(format!("{instance}.log"))
 }
 
+/// What the keeper itself says, below its directory.
+pub(crate) fn own_log_path(keeper_dir: &Path) -> PathBuf {
+    keeper_dir.join("keeper.log")
+}
+
 /// The mount point of an instance's volume below the keeper's directory.
 pub(crate) fn volume_path(keeper_dir: &Path, instance: &InstanceName) -> PathBuf {
     keeper_dir.join("volumes").join(instance.to_string())

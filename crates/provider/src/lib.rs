@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod open_files;
 mod process;
 mod processes;
+pub mod program;
 mod proof;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;

@@ -9,13 +9,13 @@
 
 mod compose;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::Infrastructure;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use yaml::{Node, Spanned, start};
 
-use crate::secret;
+use crate::{program, secret};
 pub use yaml::Problem;
 
 /// Largest file read: a declaration beyond this is a mistake, not a fleet.
@@ -41,29 +41,21 @@ pub enum ManifestError {
     },
 }
 
-/// Reads a file of at most 1 MiB.
-///
-/// # Errors
-///
-/// As for [`read_with_text`].
-pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
-    read_with_text(path).map(|(infrastructure, _)| infrastructure)
-}
-
-/// Reads a file of at most 1 MiB, and gives its text too: a pipe is read but once. Secrets that environments refer to are found from its directory, and have to be there; what
-/// comes out holds the references.
+/// Reads a file of at most 1 MiB. Programs and secrets that it names by relative paths are found from its directory, or from
+/// that of this process where the text is fed in (`/dev/stdin`); what comes out names them from the root. Secrets have to be
+/// there; what comes out holds the references.
 ///
 /// # Errors
 ///
 /// Where it cannot be read, or everything that is wrong in it.
-pub fn read_with_text(path: &Path) -> Result<(Infrastructure, String), ManifestError> {
+pub fn read(path: &Path) -> Result<Infrastructure, ManifestError> {
     let file = path.display().to_string();
     let unreadable = |source| ManifestError::Unreadable { file: file.clone(), source };
     let text = input::read_to_string(path, SIZE_MAX).map_err(unreadable)?;
-    let mut infrastructure = parse(&file, &text)?;
-    let dir = path.parent().unwrap_or(Path::new(""));
+    let dir = directory_of(path).map_err(unreadable)?;
+    let mut infrastructure = parse_beside(&file, &text, &dir)?;
     for value in infrastructure.services.values_mut().flat_map(|spec| spec.environment.values_mut()) {
-        *value = secret::anchored(value, dir);
+        *value = secret::anchored(value, &dir);
     }
     let (services, places) = (&infrastructure.services, Places::of(&text));
     let of = |name: &domain::ServiceName, variable: &String, text: &String| {
@@ -76,15 +68,52 @@ pub fn read_with_text(path: &Path) -> Result<(Infrastructure, String), ManifestE
         services.iter().flat_map(|(name, spec)| spec.environment.iter().map(move |one| (name, one)));
     let problems: Vec<_> =
         variables.filter_map(|(name, (variable, text))| of(name, variable, text)).collect();
-    if problems.is_empty() { Ok((infrastructure, text)) } else { Err(ManifestError::Wrong { problems }) }
+    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
 }
 
-/// Reads text; `file` is named in errors.
+/// The directory that a file stands in, from the root and without links: the same however the file was named, so that what
+/// is read again equals what is up.
+fn directory_of(path: &Path) -> std::io::Result<PathBuf> {
+    let fed_in = ["/dev/stdin", "/dev/fd", "/proc"].iter().any(|other| path.starts_with(other));
+    let dir = path.parent().filter(|dir| !fed_in && !dir.as_os_str().is_empty());
+    dir.unwrap_or(Path::new(".")).canonicalize()
+}
+
+/// Reads text that stands in no directory; `file` is named in errors.
+///
+/// # Errors
+///
+/// Everything that is wrong in it, by place; programs that are named by relative paths are.
+pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+    let infrastructure = parse_anywhere(file, text)?;
+    let places = Places::of(text);
+    let problem = |(name, field, program): (&domain::ServiceName, &str, &str)| {
+        let field = format!("services.{name}.{field}");
+        let (line, column) = places.of_field(&field);
+        let message = format!("names the program {program}, {}", program::RELATIVE);
+        Problem { file: file.to_owned(), line, column, field, message }
+    };
+    let services = infrastructure.services.iter();
+    let programs = services
+        .flat_map(|(name, spec)| program::of(spec).map(move |(field, program)| (name, field, program)));
+    let problems: Vec<_> =
+        programs.filter(|(_, _, program)| program::is_relative(program)).map(problem).collect();
+    if problems.is_empty() { Ok(infrastructure) } else { Err(ManifestError::Wrong { problems }) }
+}
+
+/// Reads text that stands in the directory `dir`, which is said from the root: programs named by relative paths are found
+/// there. `file` is named in errors.
 ///
 /// # Errors
 ///
 /// Everything that is wrong in it, by place.
-pub fn parse(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
+pub fn parse_beside(file: &str, text: &str, dir: &Path) -> Result<Infrastructure, ManifestError> {
+    let mut infrastructure = parse_anywhere(file, text)?;
+    infrastructure.services.values_mut().for_each(|spec| program::anchor_all(spec, dir));
+    Ok(infrastructure)
+}
+
+fn parse_anywhere(file: &str, text: &str) -> Result<Infrastructure, ManifestError> {
     if let Some(read) = of_compose(file, text) {
         return read;
     }
@@ -274,6 +303,53 @@ mod tests {
         assert_eq!(fleet.services.values().next().unwrap().environment["KEY"], whole);
         std::fs::write(&file, compose.replace("--now", "${env:KEY}")).unwrap();
         assert!(super::read(&file).unwrap_err().to_string().contains("holds a variable"));
+    }
+
+    #[test]
+    fn a_relative_program_is_found_beside_the_file_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(home.join("etc")).unwrap();
+        std::os::unix::fs::symlink(home.join("etc"), home.join("link")).unwrap();
+        let own = GOOD.replace("[cart,", "[./cart,") + "    drain: {command: [bin/drain, now]}\n";
+        let compose = "name: shop\nservices:\n  cart:\n    command: ./cart 1\n    x-homeostat:\n      drain: {command: [bin/drain, now]}\n";
+        for text in [own.as_str(), compose] {
+            std::fs::write(home.join("etc/shop.yaml"), text).unwrap();
+            let fleet = super::read(&home.join("etc/shop.yaml")).unwrap();
+            let cart = fleet.services.values().next().unwrap();
+            assert_eq!(cart.command[0], format!("{}/etc/cart", home.display()));
+            let drain = cart.drain.as_ref().unwrap().command.as_ref().unwrap();
+            assert_eq!(drain[0], format!("{}/etc/bin/drain", home.display()));
+            // However the file is named, it declares the same.
+            for name in ["link/shop.yaml", "etc/../link/shop.yaml"] {
+                assert_eq!(super::read(&home.join(name)).unwrap(), fleet, "{name}");
+            }
+            // What is sent to a server says it from the root, and is the same there.
+            assert_eq!(parse("definition", &serde_json::to_string(&fleet).unwrap()).unwrap(), fleet);
+        }
+        let found = problems(&own);
+        assert!(
+            found[0].starts_with("fleet.yaml:4:5: services.cart.command: names the program ./cart,"),
+            "{found:?}"
+        );
+        assert!(found[1].starts_with("fleet.yaml:8:13: services.cart.drain.command: "), "{found:?}");
+        assert_eq!(directory_of(Path::new("/dev/stdin")).unwrap(), std::env::current_dir().unwrap());
+        assert_eq!(directory_of(Path::new("shop.yaml")).unwrap(), std::env::current_dir().unwrap());
+    }
+
+    #[test]
+    fn a_variable_that_homeostat_sets_is_refused_at_its_place() {
+        let own = format!("{GOOD}    environment:\n      A: b\n      HOMEOSTAT_WORKER: mine\n");
+        let list = "name: s\nservices:\n  cart:\n    image: x\n    command: cart\n    environment:\n      - A=b\n      - HOMEOSTAT_KEEPER=/x\n";
+        let map = list.replace("- A=b", "A: b").replace("- HOMEOSTAT_KEEPER=", "HOMEOSTAT_VOLUME: ");
+        for (text, place) in [
+            (own.as_str(), "10:7: services.cart.environment.HOMEOSTAT_WORKER"),
+            (list, "8:9: services.cart.environment.HOMEOSTAT_KEEPER"),
+            (map.as_str(), "8:7: services.cart.environment.HOMEOSTAT_VOLUME"),
+        ] {
+            let found = problems(text);
+            assert!(found[0].starts_with(&format!("fleet.yaml:{place}: is set by Homeostat")), "{found:?}");
+        }
     }
 
     #[test]

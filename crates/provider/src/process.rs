@@ -5,10 +5,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use domain::Incarnation;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::sample::PortHolder;
 
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,37 @@ pub(crate) fn signal_group(leader: u32, signal: Signal) {
         // A group without members is what is wanted.
         let _ = rustix::process::kill_process_group(group, signal);
     }
+}
+
+/// The process that listens on a TCP port of this machine, as far as it can be seen from here.
+pub(crate) fn listener_on(port: u16) -> Option<PortHolder> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let sockets: Vec<PathBuf> = tables
+        .iter()
+        .flat_map(|table| listening_inodes(table, port))
+        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
+        .collect();
+    let has_one = |pid: &u32| {
+        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        let mut links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.any(|link| sockets.contains(&link))
+    };
+    let all = fs::read_dir("/proc").ok()?;
+    let pid = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(has_one)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+    Some(PortHolder { pid, name })
+}
+
+/// The inodes of sockets that listen on a port, of the text of `/proc/net/tcp`.
+fn listening_inodes(table: &str, port: u16) -> impl Iterator<Item = &str> {
+    /// The kernel's number of the state LISTEN.
+    const LISTEN: &str = "0A";
+    table.lines().skip(1).filter_map(move |line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, at) = fields.get(1)?.rsplit_once(':')?;
+        let listens = *fields.get(3)? == LISTEN && u16::from_str_radix(at, 16) == Ok(port);
+        listens.then_some(*fields.get(9)?)
+    })
 }
 
 /// The children of every thread of a process.

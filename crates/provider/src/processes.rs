@@ -65,6 +65,27 @@ impl ProcessProvider {
         self.keeper.ask(&Request::Up { infrastructure: Box::new(infrastructure.clone()), by: None })
     }
 
+    /// What stands in the way of bringing an Infrastructure up in the data directory `dir`, with the field that is at fault;
+    /// `None` where nothing does, and where something is up there already, which [`up`](Self::up) tells. Starts nothing: of a
+    /// keeper that runs this is asked, and one that would be started sees what this process sees.
+    ///
+    /// # Errors
+    ///
+    /// Where a keeper runs and does not say.
+    pub fn in_the_way(dir: &Path, infrastructure: &Infrastructure) -> Result<Option<String>, ProviderError> {
+        if !Self::runs(dir) {
+            let is_up = crate::keeper::is_up(&dir.join("keeper"));
+            return Ok(runnable::check(infrastructure).err().filter(|_| !is_up));
+        }
+        let keeper = Connections::new(dir.to_owned(), PathBuf::new());
+        let up: Option<Infrastructure> = keeper.ask_with(&Request::Infrastructure, Start::Never)?;
+        if up.is_some() {
+            return Ok(None);
+        }
+        let infrastructure = Box::new(infrastructure.clone());
+        keeper.ask_with(&Request::CheckUp { infrastructure }, Start::Never)
+    }
+
     /// Takes everything down, removes its volumes and ends the keeper.
     ///
     /// # Errors
@@ -220,7 +241,10 @@ impl ProcessProvider {
                 if let Some(up) = self.infrastructure()? {
                     return Err(failed(&what, &format!("{} is up already; take it down first", up.name)));
                 }
-                runnable::check(infrastructure).map_err(|why| failed(&what, &why))
+                let infrastructure = infrastructure.clone();
+                // Of the keeper, whose PATH it is that services are given.
+                let in_the_way: Option<String> = self.keeper.ask(&Request::CheckUp { infrastructure })?;
+                in_the_way.map_or(Ok(()), |why| Err(failed(&what, &why)))
             }
             Action::TakeDown { infrastructure } => match self.infrastructure()? {
                 Some(up) if up == **infrastructure => Ok(()),

@@ -33,6 +33,8 @@ pub(crate) enum Request {
         #[serde(default)]
         by: Option<StepToken>,
     },
+    /// Whether it could be brought up, where nothing is. Answers `Option<String>`: what stands in the way.
+    CheckUp { infrastructure: Box<Infrastructure> },
     /// Stop everything and forget it.
     Down,
     /// As `Down`, by a step, where exactly this is up.

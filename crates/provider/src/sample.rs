@@ -24,6 +24,56 @@ pub struct Sample {
     pub services: BTreeMap<ServiceName, ServiceState>,
     /// The links.
     pub links: BTreeMap<LinkName, LinkSample>,
+    /// Links that should listen and cannot: nobody is counted there, and nobody answered.
+    #[serde(default)]
+    pub unbound: Vec<UnboundLink>,
+}
+
+/// A link whose port cannot be had. It is tried again every second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnboundLink {
+    /// Which.
+    pub link: LinkName,
+    /// The port; 0: any would do.
+    pub port: u16,
+    /// What the system said.
+    pub error: String,
+    /// Who listens there; `None` where that cannot be seen, as of another user's process.
+    pub holder: Option<PortHolder>,
+}
+
+/// A process that listens on a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortHolder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name, as the kernel has it.
+    pub name: String,
+}
+
+impl UnboundLink {
+    /// What it is, for people.
+    pub fn what(&self) -> String {
+        let Self { link, port, .. } = self;
+        match link.from.as_str() == LinkName::OUTSIDE {
+            true => format!("port {port}, which {} publishes", link.to),
+            false => format!("link {link}, port {port}"),
+        }
+    }
+
+    /// Why nobody answers there, and what to do.
+    pub fn why(&self) -> String {
+        let Self { link, port, error, holder } = self;
+        let way_out = match link.from.as_str() == LinkName::OUTSIDE {
+            true => "end what listens there, or publish another port",
+            false => "end what listens there",
+        };
+        let holder = match holder {
+            Some(PortHolder { pid, name }) => format!("{name} (process {pid}) has it"),
+            None => format!("`ss -ltnp 'sport = :{port}'`, as root, may show who has it"),
+        };
+        format!("nothing answers there, because it cannot be listened on: {error}; {holder}; {way_out}")
+    }
 }
 
 /// What a link's proxy counted.

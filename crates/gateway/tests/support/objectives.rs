@@ -89,5 +89,6 @@ fn sample(second: i64, bad: u64) -> Sample {
         environment: Environment::Dev,
         services: Default::default(),
         links: [("front->cart".parse().unwrap(), link)].into(),
+        unbound: Vec::new(),
     }
 }

@@ -18,13 +18,14 @@ pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
             "--command begins with an empty word; give a program, and then its arguments".to_owned();
         return Err(Failure { exit: Exit::Usage, message });
     }
+    let command = args.command.clone().map(anchored).transpose()?;
     let client = global.client()?;
     let mut body = Map::new();
     body.insert("version".to_owned(), args.version.clone().into());
     body.insert("dry_run".to_owned(), args.dry_run.into());
     let environment = args.environment.iter().map(|(name, value)| (name.clone(), Value::from(value.clone())));
     body.insert("environment".to_owned(), Value::Object(environment.collect()));
-    if let Some(command) = &args.command {
+    if let Some(command) = command {
         body.insert("command".to_owned(), json!(command));
     }
     let path = format!("/api/v3/self-healing/deploy/{}", args.service);
@@ -55,6 +56,15 @@ pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
         Rollout::Failed => Exit::Failed,
         Rollout::Held => Exit::Refused,
     })
+}
+
+/// The command, with a program that is named from where the caller is named from the root.
+fn anchored(mut command: Vec<String>) -> Result<Vec<String>, Failure> {
+    if let Some(program) = command.first_mut().filter(|program| provider::program::is_relative(program)) {
+        let here = std::env::current_dir().map_err(|error| Failure::failed(&error))?;
+        *program = provider::program::anchored(program, &here);
+    }
+    Ok(command)
 }
 
 /// How a rollout ended.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use domain::cmdb::ItemKind;
-use domain::{ResourceId, ServiceName};
+use domain::{Infrastructure, ResourceId, ServiceName};
 use serde_json::{Value, json};
 
 use super::config::print;
@@ -143,18 +143,23 @@ fn show(global: &Global, name: &ServiceName, output: Output) -> Result<Exit, Fai
     printed(&text)
 }
 
-/// Reads the file here first, so that what is wrong in it is told with its name; the control plane reads it again.
+/// Reads the file here, so that what is wrong in it is told with its name, and what it names beside it is found.
 fn create(global: &Global, file: &Path, how: How) -> Result<Exit, Failure> {
-    let (_, definition) =
-        provider::manifest::read_with_text(file).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let infrastructure = provider::manifest::read(file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     let client = global.client()?;
-    let body = json!({ "definition": definition, "dry_run": how.dry_run });
+    let body = json!({ "definition": definition(&infrastructure)?, "dry_run": how.dry_run });
     let plan = client.post("/api/v3/infrastructures", &body)?;
     follow(&client, plan, how)
 }
 
-/// Has the server bring up what the text of a file declares, and waits for that.
-pub(super) fn bring_up(client: &Client, definition: &str) -> Result<(), Failure> {
+/// What is declared, as the server reads it: JSON is YAML. Relative paths of the file are said from the root in it.
+fn definition(infrastructure: &Infrastructure) -> Result<String, Failure> {
+    serde_json::to_string(infrastructure).map_err(|error| Failure::failed(&error))
+}
+
+/// Has the server bring up what a file declares, and waits for that.
+pub(super) fn bring_up(client: &Client, infrastructure: &Infrastructure) -> Result<(), Failure> {
+    let definition = definition(infrastructure)?;
     let plan: Value = client.post("/api/v3/infrastructures", &json!({ "definition": definition }))?;
     let id = plan["id"].as_str().unwrap_or_default().to_owned();
     let (exit, why) = match await_plan(client, &id, plan)? {

@@ -45,7 +45,7 @@ pub(crate) use deploy::{Rollout, await_plan};
 pub use exit::{Exit, Failure};
 #[cfg(test)]
 pub(crate) use manual::command;
-pub(crate) use operate::wait_until_ready;
+pub(crate) use operate::{check_programs, wait_until_ready};
 
 /// Keeps a running system in balance: observes, detects, diagnoses, heals, verifies, and disturbs on
 /// purpose to prove it.
@@ -306,7 +306,7 @@ pub(crate) struct DeployArgs {
     /// An environment variable to set, as NAME=VALUE; may be repeated, the others stay.
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = value::variable)]
     pub(crate) environment: Vec<(String, String)>,
-    /// Program and arguments, to the end of the line. Default: as they are.
+    /// Program and arguments, to the end of the line; a relative program is found from here. Default: as they are.
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
     pub(crate) command: Option<Vec<String>>,
     /// Show the plan; change nothing.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domain::units::show_duration;
-use domain::{IssueId, PlanId, ServiceName};
+use domain::{Infrastructure, IssueId, PlanId, ServiceName};
 use provider::Look;
 use provider::ProcessProvider;
 use serde_json::{Value, json};
@@ -33,9 +33,10 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         exit: Exit::Usage,
         message: format!("cannot bring up {}: {error}", args.file.display()),
     })?;
-    let (infrastructure, definition) =
-        provider::manifest::read_with_text(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let infrastructure =
+        provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
     load_lasting(global)?;
+    check_programs(&global.dir, &args.file, &infrastructure)?;
     durable::take_dir(&global.dir).map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!("cannot use the data directory {}: {error}", global.dir.display()),
@@ -49,7 +50,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),
         Err(failure) => Err(failure),
         // What runs judges and records what is brought up beside it.
-        Ok(client) if !was_up => bring_up(&client, &definition).map(|()| client),
+        Ok(client) if !was_up => bring_up(&client, &infrastructure).map(|()| client),
         Ok(client) => {
             let endpoint = std::fs::read_to_string(endpoint_file(&global.dir)).ok();
             let infrastructure = with_endpoint(&infrastructure, endpoint.as_deref());
@@ -67,6 +68,19 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// Says what of a file's services cannot run on this machine before anything is started: the file is wrong then.
+pub(crate) fn check_programs(
+    dir: &Path,
+    file: &Path,
+    infrastructure: &Infrastructure,
+) -> Result<(), Failure> {
+    match ProcessProvider::in_the_way(dir, infrastructure) {
+        Ok(Some(why)) => Err(Failure { exit: Exit::Usage, message: format!("{}: {why}", file.display()) }),
+        // A keeper that does not say is told about by what comes next.
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
 /// Says that no control plane could run here before a service is started that it would look after.
 fn check_state(dir: &std::path::Path) -> Result<(), Failure> {
     match store::Store::open(dir) {
@@ -79,7 +93,8 @@ fn check_state(dir: &std::path::Path) -> Result<(), Failure> {
 /// Starts `homeostat serve` as a process of its own that outlives this one. It brings up what the file says.
 fn start_control_plane(global: &Global, infrastructure: &Path) -> Result<Client, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
-    let infrastructure = infrastructure.canonicalize().map_err(failed)?;
+    // As it was named: what it says of its directory is the same for both of us then.
+    let infrastructure = std::path::absolute(infrastructure).map_err(failed)?;
     let log_path = global.dir.join("control-plane.log");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(failed)?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);

@@ -83,6 +83,13 @@ impl Fleet {
         self.command_with(&self.config, words)
     }
 
+    /// As [`command`](Self::command), for words of which the last take everything behind them.
+    pub(crate) fn command_before(&self, words: &[&str]) -> Command {
+        let mut command = self.command(&[]);
+        command.args(words);
+        command
+    }
+
     fn command_with(&self, config: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(words).arg("--dir").arg(&self.dir).arg("--config").arg(config);

@@ -22,6 +22,7 @@ mod objectives;
 mod port;
 mod power_cut;
 mod processes;
+mod programs;
 mod purge;
 mod running;
 mod secrets;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         .chain(purge::TESTS)
         .chain(secrets::TESTS)
         .chain(running::TESTS)
+        .chain(programs::TESTS)
         .chain(support::TESTS)
         .chain(access::TESTS)
         .chain(kills::TESTS);

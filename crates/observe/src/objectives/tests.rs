@@ -57,6 +57,7 @@ fn sample(second: u64, ended: &[(u64, u64, u64)]) -> Sample {
         environment: Environment::Dev,
         services: [("cart".parse().unwrap(), state())].into(),
         links: [("front->cart".parse().unwrap(), link)].into(),
+        unbound: Vec::new(),
     }
 }
 

@@ -57,6 +57,7 @@ fn sample(second: u64, services: &[(&str, f64)], link_seconds: &[(u64, u64)]) ->
         environment: Environment::Dev,
         services: services.collect(),
         links: [("front->cart".parse().unwrap(), link)].into(),
+        unbound: Vec::new(),
     }
 }
 

@@ -48,10 +48,8 @@ pub(super) async fn adopt(shared: &Shared) {
             }
         }
     }
-    if let Err((link, port, error)) = links::bind_missing(shared).await {
-        // Retried with every tick: callers know the old port, so another one would help nobody.
-        crate::say!("link {link} cannot listen on port {port} again: {error}");
-    }
+    // What cannot be had is tried again every second: callers know the old port, so another one would help nobody.
+    links::bind_again(shared).await;
     let names: Vec<InstanceName> = shared.borrow().slots.keys().cloned().collect();
     for instance in names {
         take(shared, &instance, &found);

@@ -59,10 +59,12 @@ pub(super) fn check_release(keeper: &Keeper, service: &ServiceName, release: Rel
 }
 
 async fn prepare(shared: &Shared) -> Result<(), String> {
-    links::bind_missing(shared).await.map_err(|(link, port, error)| match port {
-        0 => format!("link {link} cannot listen: {error}"),
-        port => format!("port {port} of services.{}.publish cannot be had: {error}", link.to),
-    })?;
+    if let Some((link, port, error)) = links::bind_missing(shared).await.first() {
+        return Err(match port {
+            0 => format!("link {link} cannot listen: {error}"),
+            port => format!("port {port} of services.{}.publish cannot be had: {error}", link.to),
+        });
+    }
     let mut keeper = shared.borrow_mut();
     keeper.wanted_instances().into_iter().try_for_each(|instance| {
         keeper.make_volume(&instance).map_err(|error| format!("volume of {instance}: {error}"))

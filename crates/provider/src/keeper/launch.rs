@@ -44,7 +44,8 @@ pub(super) fn command(
     keeper.groups.enter_before_exec(&mut command, instance, Outside::Runs)?;
     lead_session(&mut command);
     let environment = crate::secret::reveal_all(&spec.environment)?;
-    command.env_remove(WORKER).envs(&environment);
+    // Whatever a stored environment holds: marked as a worker, a process would be nobody's instance for the next keeper.
+    command.envs(&environment).env_remove(WORKER);
     command.env(INSTANCE, instance.to_string()).env(KEEPER, &keeper.dir);
     if let Some(version) = &spec.version {
         command.env(RESOURCE_ATTRIBUTES, resource_attributes(environment.get(RESOURCE_ATTRIBUTES), version));

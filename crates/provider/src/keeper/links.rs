@@ -3,16 +3,19 @@
 //! In: declared dependencies, readiness, attributes, faults. Out: one [`LinkConfig`] a link. The proxies
 //! themselves are in [`super::proxy`].
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use domain::snapshot::Phase;
-use domain::{Attribute, AttributeValue, FaultKind, LinkName, ResourceId, ServiceName};
+use domain::{Attribute, AttributeValue, EventKind, FaultKind, LinkName, ResourceId, ServiceName};
 
 use super::proxy::{Backend, LinkConfig, LinkFault, LinkProxy};
 use super::supervise::Fate;
 use super::{Keeper, Shared};
+use crate::process;
+use crate::sample::UnboundLink;
 
 /// Every link there should be, with the fixed port of those from outside.
 pub(super) fn declared(keeper: &Keeper) -> Vec<(LinkName, Option<u16>)> {
@@ -23,8 +26,9 @@ pub(super) fn declared(keeper: &Keeper) -> Vec<(LinkName, Option<u16>)> {
     infrastructure.links().map(|link| (link, None)).chain(published).collect()
 }
 
-/// Binds the proxies that do not run yet.
-pub(super) async fn bind_missing(shared: &Shared) -> Result<(), (LinkName, u16, io::Error)> {
+/// Binds the proxies that do not run yet. Returns those that cannot be bound, with the port and why.
+pub(super) async fn bind_missing(shared: &Shared) -> Vec<(LinkName, u16, io::Error)> {
+    let mut unbound = Vec::new();
     let missing: Vec<_> = {
         let keeper = shared.borrow();
         let links = declared(&keeper).into_iter().filter(|(name, _)| !keeper.proxies.contains_key(name));
@@ -43,10 +47,46 @@ pub(super) async fn bind_missing(shared: &Shared) -> Result<(), (LinkName, u16, 
                 keeper.table.ports.insert(name.clone(), proxy.address().port());
                 keeper.proxies.insert(name, proxy);
             }
-            Err(error) => return Err((name, port, error)),
+            // Somebody else of this keeper may have bound it meanwhile.
+            Err(_) if shared.borrow().proxies.contains_key(&name) => {}
+            Err(error) => unbound.push((name, port, error)),
         }
     }
-    Ok(())
+    unbound
+}
+
+/// Binds what could not be bound, and says what changed of that.
+pub(super) async fn bind_again(shared: &Shared) {
+    let mut unbound = BTreeMap::new();
+    for (link, port, error) in bind_missing(shared).await {
+        let error = error.to_string();
+        let before = shared.borrow().unbound.get(&link).cloned();
+        let is_told = |it: &UnboundLink| {
+            let holds_on = it.holder.as_ref().is_none_or(|holder| process::identify(holder.pid).is_some());
+            it.port == port && it.error == error && holds_on
+        };
+        let now = match before.filter(is_told) {
+            Some(before) => before,
+            None => {
+                // It reads the descriptors of every process.
+                let holder = tokio::task::spawn_blocking(move || process::listener_on(port)).await;
+                UnboundLink { link: link.clone(), port, error, holder: holder.ok().flatten() }
+            }
+        };
+        unbound.insert(link, now);
+    }
+    let mut keeper = shared.borrow_mut();
+    let before = std::mem::replace(&mut keeper.unbound, unbound.clone());
+    for (link, it) in unbound.iter().filter(|(link, it)| before.get(link) != Some(it)) {
+        crate::say!("{}: {}", it.what(), it.why());
+        keeper.report(ResourceId::Link(link.clone()), EventKind::LinkTrouble);
+    }
+    for (link, it) in before.iter().filter(|(link, _)| !unbound.contains_key(link)) {
+        if keeper.proxies.contains_key(link) {
+            crate::say!("{}: is listened on again", it.what());
+            keeper.report(ResourceId::Link(link.clone()), EventKind::LinkTrouble);
+        }
+    }
 }
 
 /// Tells every link into a service what is behind it now.

@@ -48,6 +48,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::cgroup::{Groups, Held, Limits};
 use crate::clock::SystemClock;
+use crate::sample::UnboundLink;
 use crate::volume::Volumes;
 use crate::{layout, process};
 use events::Events;
@@ -120,6 +121,8 @@ struct Keeper {
     writer: Writer,
     slots: BTreeMap<InstanceName, Slot>,
     proxies: BTreeMap<LinkName, LinkProxy>,
+    /// Links whose port could not be had when it was tried last.
+    unbound: BTreeMap<LinkName, UnboundLink>,
     events: Events,
     volumes: Volumes,
     groups: Groups,
@@ -197,6 +200,7 @@ fn keeper(dir: &Path, volumes: Volumes) -> Result<Keeper, KeeperError> {
         writer: Writer::new(path).map_err(start("the thread that writes the table"))?,
         slots: BTreeMap::new(),
         proxies: BTreeMap::new(),
+        unbound: BTreeMap::new(),
         volumes,
         groups: Groups::probe(dir),
         rollouts: BTreeMap::new(),
@@ -254,6 +258,11 @@ pub(crate) fn check_table(keeper_dir: &Path) -> Result<(), String> {
     })
 }
 
+/// Whether the table in `DIR/keeper` says that something is up; not where it cannot be read, which [`check_table`] tells.
+pub(crate) fn is_up(keeper_dir: &Path) -> bool {
+    Table::read(&keeper_dir.join(TABLE)).is_ok_and(|table| table.infrastructure.is_some())
+}
+
 async fn tick(shared: Shared) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -271,17 +280,15 @@ async fn tick(shared: Shared) {
             status::settle(&mut shared.borrow_mut());
             supervise::reap_orphans(&shared.borrow());
             rotate_logs(&shared);
-            if let Err((link, port, error)) = links::bind_missing(&shared).await {
-                crate::say!("link {link} cannot listen on port {port}: {error}");
-            }
+            links::bind_again(&shared).await;
         }
     }
 }
 
 fn rotate_logs(shared: &Shared) {
     let keeper = shared.borrow();
-    for instance in keeper.slots.keys() {
-        let log = layout::log_path(&keeper.dir, instance);
+    let of_instances = keeper.slots.keys().map(|instance| layout::log_path(&keeper.dir, instance));
+    for log in of_instances.chain([layout::own_log_path(&keeper.dir)]) {
         if log.metadata().is_ok_and(|meta| meta.len() > LOG_MAX.0) {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = crate::files::rotate(&log) {

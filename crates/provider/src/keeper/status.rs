@@ -47,6 +47,7 @@ pub(super) fn sample(keeper: &mut Keeper) -> Sample {
         environment: up.map(|up| up.environment).unwrap_or_default(),
         services: services.map(|(name, spec)| (name.clone(), service(keeper, name, spec, now))).collect(),
         links: keeper.proxies.iter().map(|(name, proxy)| (name.clone(), proxy.sample())).collect(),
+        unbound: keeper.unbound.values().cloned().collect(),
     }
 }
 

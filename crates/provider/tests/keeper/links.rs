@@ -1,9 +1,11 @@
 //! Links under faults and measures, proven by requests through them.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use domain::{Action, Attribute, AttributeValue, Captured, Effect, FaultKind, PathScope, Step, Undo};
-use provider::{Change, Undone};
+use provider::{Change, Look, Undone};
 use serde_json::{Value, json};
 
 use crate::fleet::{Fleet, Test, fault, get, kill, named, runs, step, token, until};
@@ -16,6 +18,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_open_breaker_answers_instead_of_the_callee", breaker),
     ("a_link_listens_at_the_same_port_after_the_death_of_the_keeper", same_port),
     ("a_published_port_serves", published),
+    ("a_port_that_somebody_else_took_is_told_with_who_has_it_once_and_served_again", taken),
+    ("what_the_keeper_says_is_rotated_as_the_logs_of_instances_are", own_log),
 ];
 
 fn shop() -> Fleet {
@@ -118,4 +122,43 @@ fn published() {
     until("another serves", || {
         get(free, "/").ok()?.parse::<u32>().ok().filter(|new| *new != pid && runs(*new))
     });
+}
+
+fn taken() {
+    let port = crate::port::free_port();
+    let fleet = Fleet::up(&format!(
+        "  cart:\n    command: [\"{{homeostat}}\", service, serve]\n    listens: http\n    publish: {port}\n"
+    ));
+    fleet.ready("cart-0");
+    assert_eq!(fleet.provider.sample().unwrap().unbound, []);
+    fleet.kill_keeper();
+    let thief = TcpListener::bind(("127.0.0.1", port)).unwrap();
+
+    let told = until("it is seen", || fleet.provider.sample().unwrap().unbound.into_iter().next());
+    assert_eq!((told.port, told.holder.as_ref().unwrap().pid), (port, std::process::id()), "{told:?}");
+    assert!(told.what().contains(&format!("port {port}, which cart publishes")), "{}", told.what());
+    assert!(told.why().contains("in use") && told.why().contains("publish another port"), "{}", told.why());
+    // It is tried every second, and said once.
+    let first = fleet.provider.sample().unwrap().taken;
+    until("it was tried again", || {
+        let sample = fleet.provider.sample().unwrap();
+        assert_eq!(sample.unbound, std::slice::from_ref(&told));
+        (sample.taken.since(first) > Duration::from_millis(2500)).then_some(())
+    });
+    let log = std::fs::read_to_string(fleet.dir.path().join("keeper/keeper.log")).unwrap();
+    assert_eq!(log.matches(&format!("port {port}")).count(), 1, "{log}");
+
+    drop(thief);
+    until("it serves again", || get(port, "/").ok()?.parse::<u32>().ok());
+    until("that is seen", || fleet.provider.sample().unwrap().unbound.is_empty().then_some(()));
+}
+
+fn own_log() {
+    let fleet = shop();
+    let log = fleet.dir.path().join("keeper/keeper.log");
+    let mut text = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    text.write_all(&b"said once too often\n".repeat(1 << 20)).unwrap();
+    until("it is emptied", || (log.metadata().unwrap().len() < 1 << 20).then_some(()));
+    let packed = fleet.dir.path().join("keeper/keeper.log.1.gz");
+    assert!(packed.metadata().is_ok_and(|meta| meta.len() > 0));
 }

@@ -12,6 +12,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_release_that_never_gets_ready_stops_at_its_first_instance_until_it_is_taken_back", never_ready),
     ("the_next_keeper_goes_on_with_a_rollout", next_keeper),
     ("a_release_that_cannot_be_run_is_refused_before_anything_is_touched", refused),
+    ("a_program_is_found_by_the_path_of_its_service", own_path),
+    ("what_is_stored_of_a_service_cannot_mark_it_as_a_worker", no_worker),
 ];
 
 /// An instance that stands still for a while, as the machine may, is ready all the same.
@@ -154,4 +156,44 @@ fn refused() {
     assert!(ask(&nameless).unwrap_err().to_string().contains("is no version"));
     assert!(ask(&spicy(&fleet)).is_ok());
     assert_eq!(["web-0", "web-1"].map(|name| fleet.pid(name)), pids);
+}
+
+fn own_path() {
+    let bin = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), bin.path().join("shopweb")).unwrap();
+    let web = WEB.replace("\"{homeostat}\"", "shopweb");
+    let fleet = Fleet::up(&web.replace("FLAVOUR", &format!("PATH: {}, FLAVOUR", bin.path().display())));
+    fleet.ready("web-0");
+    let mut elsewhere = release(&fleet);
+    elsewhere.environment.insert("PATH".to_owned(), "/nowhere".to_owned());
+    let asked = json!({"check_release": {"service": "web", "release": elsewhere}});
+    let why = fleet.ask(asked).unwrap_err().to_string();
+    assert!(why.contains("no program shopweb in its own PATH (/nowhere)"), "{why}");
+    // Whoever asks before a keeper runs is told the same.
+    let other = crate::fleet::declared(&web.replace("FLAVOUR", "PATH: /nowhere, FLAVOUR"));
+    let nobody = tempfile::tempdir().unwrap();
+    let why = provider::ProcessProvider::in_the_way(nobody.path(), &other).unwrap().unwrap();
+    assert!(why.starts_with("services.web.command: there is no program shopweb"), "{why}");
+    assert!(std::fs::read_dir(nobody.path()).unwrap().next().is_none(), "nothing is started by asking");
+}
+
+fn no_worker() {
+    let fleet = Fleet::up(WEB);
+    let mut marked = spicy(&fleet);
+    marked.environment.insert("HOMEOSTAT_WORKER".to_owned(), "mine".to_owned());
+    let asked = json!({"check_release": {"service": "web", "release": marked}});
+    let why = fleet.ask(asked).unwrap_err().to_string();
+    assert!(why.contains("services.web.environment.HOMEOSTAT_WORKER: is set by Homeostat"), "{why}");
+
+    // What an earlier version let through stands in the table.
+    let pid = fleet.ready("web-0");
+    fleet.kill_keeper();
+    let table = fleet.dir.path().join("keeper/table.json");
+    let text = std::fs::read_to_string(&table).unwrap();
+    assert!(text.contains("FLAVOUR"), "{text}");
+    std::fs::write(&table, text.replace("FLAVOUR", "HOMEOSTAT_WORKER")).unwrap();
+    crate::fleet::kill(pid, "KILL");
+    let pid = until("another runs", || Some(fleet.ready("web-0")).filter(|now| *now != pid));
+    fleet.kill_keeper();
+    assert_eq!(fleet.ready("web-0"), pid, "it is known again");
 }

@@ -133,6 +133,7 @@ impl Reader<'_> {
             Node::Map(entries) => {
                 for (key, value) in entries {
                     let field = format!("{field}.{}", key.value);
+                    self.reading.places.insert(field.clone(), start(key));
                     if matches!(value.value, Node::Null) {
                         self.fault(start(key), &field, UNSET);
                     } else {
@@ -144,7 +145,10 @@ impl Reader<'_> {
                 for item in items {
                     let text = self.reading.plain(item, field);
                     match text.split_once('=') {
-                        Some((name, value)) => drop(of.insert(name.to_owned(), value.into())),
+                        Some((name, value)) => {
+                            self.reading.places.insert(format!("{field}.{name}"), start(item));
+                            of.insert(name.to_owned(), value.into());
+                        }
                         None => self.fault(start(item), field, format!("{text} {UNSET}: `{text}=value`")),
                     }
                 }

@@ -42,6 +42,21 @@ impl Release {
         }
         None
     }
+
+    /// What is wrong with a command, `None` where it can be run.
+    pub fn command_fault(command: &[String]) -> Option<&'static str> {
+        if command.first().is_none_or(String::is_empty) {
+            return Some("is empty; name the program to run");
+        }
+        let zero = command.iter().any(|word| word.contains('\0'));
+        zero.then_some("holds a zero byte, which no program can be given")
+    }
+
+    /// What is wrong with a variable of an environment, `None` where it can be given.
+    pub fn variable_fault(name: &str, value: &str) -> Option<&'static str> {
+        let wrong = name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
+        wrong.then_some("is no environment variable: its name is empty or holds `=`, or there is a zero byte")
+    }
 }
 
 /// How a deployment came to be known.

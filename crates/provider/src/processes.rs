@@ -17,7 +17,7 @@ use crate::connection::{Connections, Start};
 use crate::keeper::Removed;
 use crate::protocol::{Errand, Held, Request};
 use crate::{Change, Look, ProviderError, Sample, Undone, proof};
-use crate::{files, layout, runnable};
+use crate::{files, layout};
 
 /// Real processes on this machine.
 pub struct ProcessProvider {
@@ -220,7 +220,7 @@ impl ProcessProvider {
                 if let Some(up) = self.infrastructure()? {
                     return Err(failed(&what, &format!("{} is up already; take it down first", up.name)));
                 }
-                runnable::check(infrastructure).map_err(|why| failed(&what, &why))
+                self.keeper.ask(&Request::CheckUp { infrastructure: infrastructure.clone() })
             }
             Action::TakeDown { infrastructure } => match self.infrastructure()? {
                 Some(up) if up == **infrastructure => Ok(()),
@@ -353,8 +353,8 @@ impl Look for ProcessProvider {
 }
 
 impl Change for ProcessProvider {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        self.check_action(step.action())
+    fn check(&self, _token: StepToken, step: &Step) -> Result<(), ProviderError> {
+        self.check_action(&step.action)
     }
 
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {

@@ -49,6 +49,8 @@ pub(crate) enum Request {
     Events { after: u64, timeout_ms: u64 },
     /// Answers [`Held`].
     Attribute { attribute: Attribute },
+    /// Whether it could be brought up, were nothing up.
+    CheckUp { infrastructure: Box<Infrastructure> },
     /// Whether a service could run something.
     CheckRelease { service: ServiceName, release: Box<Release> },
     /// Compare-and-set.

@@ -145,18 +145,23 @@ fn show(global: &Global, name: &ServiceName, output: Output) -> Result<Exit, Fai
 
 /// Reads the file here first, so that what is wrong in it is told with its name; the control plane reads it again.
 fn create(global: &Global, file: &Path, how: How) -> Result<Exit, Failure> {
-    provider::manifest::read(file).map_err(|error| Failure::new(Exit::Usage, &error))?;
-    let definition = std::fs::read_to_string(file).map_err(|error| Failure::failed(&error))?;
+    let definition = definition(file)?;
     let client = global.client()?;
     let body = json!({ "definition": definition, "dry_run": how.dry_run });
     let plan = client.post("/api/v3/infrastructures", &body)?;
     follow(&client, plan, how)
 }
 
+/// What a file declares, in words that mean the same elsewhere: the server does not know where the file lies.
+fn definition(file: &Path) -> Result<String, Failure> {
+    let read = provider::manifest::read(file).map_err(|error| Failure::new(Exit::Usage, &error))?;
+    // JSON is YAML.
+    serde_json::to_string(&read).map_err(|error| Failure::failed(&error))
+}
+
 /// Has the server bring up what a file declares, and waits for that.
 pub(super) fn bring_up(client: &Client, file: &Path) -> Result<(), Failure> {
-    let definition = std::fs::read_to_string(file).map_err(|error| Failure::failed(&error))?;
-    let plan: Value = client.post("/api/v3/infrastructures", &json!({ "definition": definition }))?;
+    let plan: Value = client.post("/api/v3/infrastructures", &json!({ "definition": definition(file)? }))?;
     let id = plan["id"].as_str().unwrap_or_default().to_owned();
     let (exit, why) = match await_plan(client, &id, plan)? {
         (Rollout::Done, _) => return Ok(()),

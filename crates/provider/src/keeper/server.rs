@@ -111,6 +111,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
             let (value_, generation) = held.ok_or_else(|| Refusal::unknown(name(&attribute)))?;
             value(Held { value: value_, generation })
         }
+        Request::CheckUp { infrastructure } => value(fleet::check_up(&infrastructure)?),
         Request::CheckRelease { service, release } => {
             value(fleet::check_release(&shared.borrow(), &service, *release)?)
         }

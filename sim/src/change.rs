@@ -26,10 +26,10 @@ fn replaced(action: &Action) -> Option<&InstanceName> {
 }
 
 impl Change for MemoryProvider {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError> {
         let mut world = self.lock();
-        let resource = step.action().resource();
-        match step.action() {
+        let resource = step.action.resource();
+        match &step.action {
             Action::BringUp { infrastructure } if world.something_is_up => {
                 let what = format!("bringing {} up", infrastructure.name);
                 let why = format!("{} is up already", world.infrastructure.name);
@@ -42,16 +42,16 @@ impl Change for MemoryProvider {
             }
             _ => {}
         }
-        if !matches!(step.action(), Action::BringUp { .. }) && !world.has(&resource) {
+        if !matches!(&step.action, Action::BringUp { .. }) && !world.has(&resource) {
             return Err(ProviderError::UnknownResource { resource: resource.to_string() });
         }
-        if world.is_troubled(step.token(), Trouble::CheckRefuses) {
+        if world.is_troubled(token, Trouble::CheckRefuses) {
             return Err(failed("the check"));
         }
         if world.refuse(&resource) {
             return Err(failed("the check"));
         }
-        if let Action::Inject(Fault { target: ResourceId::Instance(instance), kind, .. }) = step.action()
+        if let Action::Inject(Fault { target: ResourceId::Instance(instance), kind, .. }) = &step.action
             && world.incarnation(instance).is_none()
         {
             let why = format!("no process runs in {instance}");

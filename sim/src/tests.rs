@@ -35,7 +35,7 @@ fn plan(seed: u64, action: Action, clock: &VirtualClock) -> Plan {
 fn apply(provider: &MemoryProvider, plan: &Plan) -> Captured {
     let cleared = cleared(plan.clone());
     let step = cleared.steps().next().unwrap();
-    provider.check(step).unwrap();
+    provider.check(step.token(), step.step()).unwrap();
     let captured = provider.capture(step).unwrap();
     provider.apply(step, &captured).unwrap();
     captured

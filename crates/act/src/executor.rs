@@ -238,9 +238,15 @@ impl Executor {
         self.ask(first).err().map(|error| error.to_string())
     }
 
+    /// The same of a plan that nobody cleared yet, and that may never be: what is shown is asked about as what is run.
+    pub fn hindrance(&self, plan: &Plan) -> Option<ProviderError> {
+        let token = StepToken { plan: plan.id, index: 0 };
+        plan.steps.first().and_then(|first| self.change.check(token, first).err())
+    }
+
     /// Whether a step can be done now, and what has to be known to undo it.
     fn ask(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
-        self.change.check(step)?;
+        self.change.check(step.token(), step.step())?;
         self.change.capture(step)
     }
 

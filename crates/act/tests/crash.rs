@@ -59,8 +59,8 @@ impl Mortal {
 }
 
 impl Change for Mortal {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        self.call(|provider| provider.check(step))
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError> {
+        self.call(|provider| provider.check(token, step))
     }
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
         self.call(|provider| provider.capture(step))

@@ -22,8 +22,8 @@ struct EndedMeanwhile {
 }
 
 impl Change for EndedMeanwhile {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        self.provider.check(step)
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError> {
+        self.provider.check(token, step)
     }
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
         self.provider.capture(step)

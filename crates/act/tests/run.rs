@@ -348,8 +348,8 @@ struct StoppedMeanwhile {
 }
 
 impl Change for StoppedMeanwhile {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        self.provider.check(step)
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError> {
+        self.provider.check(token, step)
     }
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
         self.provider.capture(step)

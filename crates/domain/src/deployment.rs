@@ -43,6 +43,15 @@ impl Release {
         None
     }
 
+    /// What is wrong with a command, `None` where it can be run.
+    pub fn command_fault(command: &[String]) -> Option<&'static str> {
+        if command.first().is_none_or(String::is_empty) {
+            return Some("is empty; name the program to run");
+        }
+        let zero = command.iter().any(|word| word.contains('\0'));
+        zero.then_some("holds a zero byte, which no program can be given")
+    }
+
     /// Variables by which the keeper knows its processes, and tells them their volume. A service cannot say otherwise.
     pub const RESERVED_VARIABLES: [&str; 4] =
         ["HOMEOSTAT_INSTANCE", "HOMEOSTAT_KEEPER", "HOMEOSTAT_VOLUME", "HOMEOSTAT_WORKER"];

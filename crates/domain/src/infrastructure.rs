@@ -390,11 +390,8 @@ impl Violations {
 const TOO_SMALL: &str = "is below 1 MiB; sizes are written with their unit, such as 64MiB";
 
 fn check_running(spec: &ServiceSpec, at: &str, found: &mut Violations) {
-    if spec.command.first().is_none_or(String::is_empty) {
-        found.add(&format!("{at}.command"), "is empty; name the program to run");
-    }
-    if spec.command.iter().any(|word| word.contains('\0')) {
-        found.add(&format!("{at}.command"), "holds a zero byte, which no program can be given");
+    if let Some(fault) = Release::command_fault(&spec.command) {
+        found.add(&format!("{at}.command"), fault);
     }
     for (name, value) in &spec.environment {
         if let Some(message) = Release::variable_fault(name, value) {

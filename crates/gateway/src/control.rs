@@ -199,7 +199,7 @@ pub struct StrategyRate {
 pub struct Planned {
     /// The plan; in a dry run it is kept nowhere.
     pub plan: Plan,
-    /// Where it is: `Pending` for a dry run that the guard would clear.
+    /// Where it is: `Pending` for a dry run that the guard would clear and that could be done.
     pub status: PlanStatus,
     /// The guard's reasons to wait or refuse, in plain sentences; empty where it clears.
     pub reasons: Vec<String>,

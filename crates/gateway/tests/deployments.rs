@@ -94,11 +94,21 @@ fn what_is_wrong_is_named_by_its_field() {
         (&deploy, json!({ "version": "2", "command": ["cart", 1] }), "command[1]"),
         (&deploy, json!({ "version": "2", "environment": { "A": 1 } }), "environment.A"),
         (&deploy, json!({ "version": "2", "dryrun": true }), "dryrun"),
+        (&deploy, json!({ "version": "" }), "version"),
+        (&deploy, json!({ "version": "two words", "dry_run": true }), "version"),
+        (&deploy, json!({ "version": "2", "command": [] }), "command"),
+        (&deploy, json!({ "version": "2", "command": ["", "a"] }), "command"),
+        (&deploy, json!({ "version": "2", "command": ["cart", "a\u{0}b"], "dry_run": true }), "command"),
+        (&deploy, json!({ "version": "2", "environment": { "": "x" }, "dry_run": true }), "environment."),
+        (&deploy, json!({ "version": "2", "environment": { "A=B": "x" } }), "environment.A=B"),
+        (&deploy, json!({ "version": "2", "environment": { "A": "x\u{0}" } }), "environment.A"),
+        (DEPLOYMENTS, json!({ "service": "cart", "version": "two words" }), "version"),
         (DEPLOYMENTS, json!({ "version": "2" }), "service"),
         (DEPLOYMENTS, json!({ "service": "a b", "version": "2" }), "service"),
         (DEPLOYMENTS, json!({ "service": "cart", "version": "2", "at": "noon" }), "at"),
     ] {
         let problem = server.post(path, body);
+        assert_problem(&problem, 422, "invalid_field");
         assert_eq!(problem.json()["field"], field, "{}", problem.body);
     }
     assert_problem(&server.get(&format!("{DEPLOYMENTS}?servce=cart")), 422, "invalid_field");

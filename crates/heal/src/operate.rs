@@ -12,6 +12,7 @@ use domain::{
     Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot,
 };
 use observe::Sighting;
+use provider::ProviderError;
 use store::PlanRecord;
 
 use crate::healer::Healer;
@@ -91,6 +92,9 @@ pub enum OperateError {
         /// Every reason, and what to do.
         why: String,
     },
+    /// It was allowed, and cannot be done: nothing was begun.
+    #[error(transparent)]
+    Impossible(ProviderError),
     /// The fleet was not looked at yet.
     #[error("the fleet has not been looked at yet; try again in a moment")]
     NotYet,
@@ -132,9 +136,10 @@ fn wants_approval(reasons: &[Objection]) -> bool {
 pub struct Proposal {
     /// The plan; after a dry run it is kept nowhere.
     pub plan: Plan,
-    /// Where it is: pending where it waits for a slot or a window, and for a dry run the guard would not refuse.
+    /// Where it is: pending where it waits for a slot or a window, and for a dry run that the guard would not refuse and that
+    /// could be done.
     pub status: PlanStatus,
-    /// The guard's reasons to wait or refuse; empty where it clears.
+    /// The guard's reasons to wait or refuse, or why the repair that is shown cannot be done; empty where it clears.
     pub reasons: Vec<String>,
 }
 
@@ -258,6 +263,15 @@ impl Healer {
         context.approved = matches!(word, Word::Approves(_)).then_some(&approval);
         let shown = plan.clone();
         let ruling = guard(plan, &context);
+        if let Some(why) = self.hindrance(&ruling, &shown, mode) {
+            return match shown.intent {
+                Intent::Operation { .. } => Err(OperateError::Impossible(why)),
+                // A repair that cannot be done is one that is refused, as it will be when it is run.
+                _ => {
+                    Ok(Proposal { plan: shown, status: PlanStatus::Refused, reasons: vec![why.to_string()] })
+                }
+            };
+        }
         let reasons: Vec<String> = ruling.reasons().iter().map(Objection::to_string).collect();
         let status = match (ruling, mode) {
             (Ruling::Wait { reasons, .. }, RunMode::DryRun) if wants_approval(&reasons) => {
@@ -306,6 +320,13 @@ impl Healer {
             }
         };
         Ok(Proposal { plan: shown, status, reasons })
+    }
+
+    /// Why what the guard does not refuse cannot be done. A repair that is to run is asked about when it begins.
+    fn hindrance(&self, ruling: &Ruling, plan: &Plan, mode: RunMode) -> Option<ProviderError> {
+        let refused = matches!(ruling, Ruling::Refuse { .. });
+        let asked = matches!(plan.intent, Intent::Operation { .. }) || mode == RunMode::DryRun;
+        if refused || !asked { None } else { self.parts.executor.hindrance(plan) }
     }
 
     /// The same repair of the same issue where it waits, for a person or for a slot.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::fault::PathScope;
 use domain::{
     Attribute, AttributeValue, CauseClass, Deployment, Fault, FaultKind, Intent, OutcomeKind, Plan,
-    PlanStatus, Release, SeenBy, ServiceName, Strategy, Time,
+    PlanStatus, Release, ResourceId, SeenBy, ServiceName, Strategy, Time,
 };
 use heal::{Deploy, OperateError, RunMode};
 use store::{EntryState, PlanRecord};
@@ -255,6 +255,28 @@ fn a_dry_run_shows_the_plan_and_changes_nothing_and_what_is_wrong_is_said() {
     deploy(&lab, version("1.1", &[]));
     turns(&lab, 10);
     assert!(refused(version("1.1", &[])).contains("exactly that already"));
+}
+
+#[test]
+fn what_the_guard_lets_and_cannot_be_done_is_told_apart_and_begun_by_nobody() {
+    let lab = shop();
+    let before = runs(&lab);
+    lab.provider.refuse_all_on(ResourceId::Service(catalogue()));
+    for mode in [RunMode::DryRun, RunMode::Run] {
+        let told = lab.healer.deploy(&catalogue(), version("2", &FAILS), mode, "ann");
+        assert!(
+            matches!(&told, Err(OperateError::Impossible(why)) if why.to_string().contains("the check")),
+            "{told:?}"
+        );
+    }
+    turns(&lab, 5);
+    assert_eq!(runs(&lab), before);
+    let all = store::PlanFilter { only: Some(store::PlanPurpose::Operation), ..store::PlanFilter::default() };
+    assert_eq!(lab.store.plans(&all).unwrap(), [], "no plan is left of it");
+    // The guard is asked first.
+    lab.store.latch_emergency_stop(lab.now()).unwrap();
+    let shown = lab.healer.deploy(&catalogue(), version("2", &FAILS), RunMode::DryRun, "ann").unwrap();
+    assert_eq!(shown.status, PlanStatus::Refused);
 }
 
 /// What spans of the catalogue say it is, and since when.

@@ -9,7 +9,7 @@ use decide::plan::Policy;
 use decide::plan::policy::{Ladder, Rung};
 use domain::fault::FaultKind;
 use domain::{Fault, IdSource, Issue, OutcomeKind, Plan, PlanStatus, ResourceId, StepToken};
-use heal::NoticeKind;
+use heal::{NoticeKind, RunMode};
 use provider::Change;
 use store::{PlanFilter, PlanPurpose, PlanRecord, SlotLimits};
 use support::checks::{Checks, Switched};
@@ -307,6 +307,8 @@ fn a_repair_that_cannot_begin_is_written_down_once_and_asked_about_ever_more_sel
     let asked = lab.provider.refusals_on(&instance);
     assert!((8..=12).contains(&asked), "asked {asked} times in five minutes");
     assert!(!lab.healer.is_busy(), "nothing is under way");
+    let shown = lab.healer.remediate(issue, RunMode::DryRun, "ann").unwrap();
+    assert_eq!((shown.status, Some(&shown.reasons[0])), (PlanStatus::Refused, refused[0].error.as_ref()));
 
     lab.provider.calm();
     turns(&lab, 130);

@@ -198,9 +198,9 @@ enum Defect {
 }
 
 impl Change for Panics {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError> {
         assert!(self.when == Defect::DoesFirst, "there is a defect");
-        self.provider.check(step)
+        self.provider.check(token, step)
     }
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {
         self.provider.capture(step)

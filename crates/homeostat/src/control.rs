@@ -25,6 +25,7 @@ use provider::{Look, ProviderError};
 use store::{ExperimentStatus, HealthRecord, Store, StoreError};
 
 use crate::receiving::with_endpoint;
+use crate::references;
 
 /// How long a request to inject waits for the effect; the gateway gives up after 10 s.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -102,6 +103,7 @@ impl Control for Loops {
     ) -> Result<Planned, ControlError> {
         let DeployRequest { version, command, environment } = request;
         check_release(command.as_deref(), &environment)?;
+        references::of_release(command.as_deref(), &environment)?;
         let change = Deploy { version, command, environment };
         self.healer.deploy(service, change, run_mode(mode), who).map(planned).map_err(operate)
     }
@@ -119,6 +121,7 @@ impl Control for Loops {
         let infrastructure = provider::manifest::parse("definition", definition).map_err(|error| {
             ControlError::Invalid { field: "definition".to_owned(), why: error.to_string() }
         })?;
+        references::of_definition(&infrastructure)?;
         let infrastructure = with_endpoint(&infrastructure, self.endpoint.as_deref());
         self.healer.create_infrastructure(infrastructure, run_mode(mode), who).map(planned).map_err(operate)
     }
@@ -396,6 +399,11 @@ fn operate(error: OperateError) -> ControlError {
         OperateError::NoPlan { .. } | OperateError::NotTakenBack { .. } | OperateError::Refused { .. } => {
             ControlError::Refused { why: error.to_string() }
         }
+        // Wrong for this machine as it was asked for, not for the guard: the same again is refused again.
+        OperateError::Impossible(ProviderError::Failed { .. }) => {
+            ControlError::Unsupported { why: error.to_string() }
+        }
+        OperateError::Impossible(error) => provided(error),
         OperateError::NotYet | OperateError::Turn(_) => ControlError::Unavailable { why: error.to_string() },
     }
 }

@@ -34,6 +34,7 @@ mod purges;
 mod receiving;
 #[cfg(test)]
 mod reference;
+mod references;
 mod reload;
 mod second_factors;
 mod serve;

@@ -145,8 +145,9 @@ pub trait Look: Send + Sync {
 /// [`ProviderError::Conflict`] where somebody else set the value since it was captured, [`ProviderError::Failed`] where
 /// it was tried in vain.
 pub trait Change: Send + Sync {
-    /// Whether the step could be done now. Changes nothing.
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError>;
+    /// Whether the step could be done now. Changes nothing, and so needs no clearance: a step that is only shown is asked
+    /// about too.
+    fn check(&self, token: StepToken, step: &Step) -> Result<(), ProviderError>;
 
     /// What has to be known to undo the step. Changes nothing.
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError>;

@@ -377,8 +377,8 @@ impl Look for ProcessProvider {
 }
 
 impl Change for ProcessProvider {
-    fn check(&self, step: ClearedStep<'_>) -> Result<(), ProviderError> {
-        self.check_action(step.action())
+    fn check(&self, _token: StepToken, step: &Step) -> Result<(), ProviderError> {
+        self.check_action(&step.action)
     }
 
     fn capture(&self, step: ClearedStep<'_>) -> Result<Captured, ProviderError> {

@@ -115,6 +115,19 @@ pub fn refers(text: &str) -> bool {
     pieces(text).map_or(true, |pieces| pieces.iter().any(is_reference))
 }
 
+/// Whether every reference of a text says from everywhere what it means, without following it.
+///
+/// # Errors
+///
+/// [`SecretError`] for the first that does not: one without its end or its name, or a file that is not named from the root.
+pub fn check_form(text: &str) -> Result<(), SecretError> {
+    pieces(text)?.into_iter().try_for_each(|piece| match piece {
+        Piece::Text(_) | Piece::Escaped => Ok(()),
+        Piece::Variable(name) => variable_name(name).map(drop),
+        Piece::File(path) => whole_path(path).map(drop),
+    })
+}
+
 /// The text with every secret in its place. To be used and forgotten.
 ///
 /// # Errors
@@ -172,11 +185,23 @@ pub(crate) fn without(text: &str) -> String {
     kept.collect()
 }
 
-fn variable(name: &str) -> Result<String, SecretError> {
+fn variable_name(name: &str) -> Result<&str, SecretError> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(SecretError::Nameless { what: "env", name: name.to_owned() });
     }
-    match std::env::var(name) {
+    Ok(name)
+}
+
+fn whole_path(name: &str) -> Result<&Path, SecretError> {
+    let path = Path::new(name);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(SecretError::Nameless { what: "file", name: name.to_owned() })
+}
+
+fn variable(name: &str) -> Result<String, SecretError> {
+    match std::env::var(variable_name(name)?) {
         Ok(value) => Ok(value),
         Err(std::env::VarError::NotPresent) => Err(SecretError::NoVariable { name: name.to_owned() }),
         Err(std::env::VarError::NotUnicode(_)) => {
@@ -186,10 +211,7 @@ fn variable(name: &str) -> Result<String, SecretError> {
 }
 
 fn file(name: &str) -> Result<String, SecretError> {
-    let path = Path::new(name);
-    if !path.is_absolute() {
-        return Err(SecretError::Nameless { what: "file", name: name.to_owned() });
-    }
+    let path = whole_path(name)?;
     let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
@@ -244,6 +266,18 @@ mod tests {
         assert!(refused.contains("zero bytes") && !refused.contains("canary"), "{refused}");
         let (_dir, path) = secret(&"x".repeat(LONGEST as usize + 1));
         assert!(said(&format!("${{file:{}}}", path.display())).contains("64 KiB"));
+    }
+
+    #[test]
+    fn what_means_another_thing_elsewhere_is_known_without_following_it() {
+        for whole in ["", "$${file:a}", "${HOME}", "${env:NO_SUCH_VARIABLE_HERE}", "a${file:/no/such/file}"] {
+            assert!(check_form(whole).is_ok(), "{whole}");
+        }
+        for half in
+            ["${file:key}", "x${file:./key}", "${file:}", "${env:}", "${env:A", "${file:/a} ${file:b}"]
+        {
+            assert!(check_form(half).is_err(), "{half}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use domain::{CallCounts, Deployment, Permission, ServiceName, Time};
+use domain::{CallCounts, Deployment, Permission, Release, ServiceName, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::DeploymentFilter;
@@ -119,6 +119,25 @@ struct DeployBody {
     dry_run: bool,
 }
 
+impl DeployBody {
+    /// What no machine could run, by the field at fault.
+    fn check(&self) -> Result<(), Problem> {
+        if let Some(fault) = Release::version_fault(&self.version) {
+            return Err(Problem::field("version", fault));
+        }
+        if let Some(fault) = self.command.as_deref().and_then(Release::command_fault) {
+            return Err(Problem::field("command", format!("`command` {fault}")));
+        }
+        for (name, value) in &self.environment {
+            if let Some(fault) = Release::variable_fault(name, value) {
+                let field = format!("environment.{}", name.replace('\0', "\\0"));
+                return Err(Problem::field(field.clone(), format!("`{field}` {fault}")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A deployment that somebody else made.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +184,9 @@ fn running(asked: &Asked<'_>) -> Answer {
 /// `POST self-healing/deploy/{service}`: lets it run something else.
 pub(crate) fn deploy(asked: &Asked<'_>) -> Answer {
     let service = ServiceName::new(asked.name).map_err(|error| Problem::not_found(error.to_string()))?;
-    let DeployBody { version, command, environment, dry_run } = asked.body()?;
+    let body: DeployBody = asked.body()?;
+    body.check()?;
+    let DeployBody { version, command, environment, dry_run } = body;
     let request = DeployRequest { version, command, environment };
     let mode = mode(dry_run);
     planned(mode, &asked.app.control.deploy(&service, request, mode, asked.who)?)
@@ -202,6 +223,9 @@ pub(crate) fn post_deployment(asked: &Asked<'_>) -> Answer {
     let expected = |text: &str| format!("{text:?} is no RFC 3339 time, such as 2026-11-21T03:00:00Z");
     let read = |text: String| time(&text).ok_or_else(|| Problem::field("at", expected(&text)));
     let at = body.at.map(read).transpose()?;
+    if let Some(fault) = Release::version_fault(&body.version) {
+        return Err(Problem::field("version", fault));
+    }
     let stands = asked.app.control.post_deployment(&service, &body.version, at)?;
     json(StatusCode::CREATED, &DeploymentShape::from(&stands))
 }

@@ -1,7 +1,9 @@
 //! `homeostat deploy`: another version of a service, one instance after another.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use provider::secret;
 use serde_json::{Map, Value, json};
 
 use super::config::print;
@@ -23,7 +25,9 @@ pub(super) fn run(global: &Global, args: &DeployArgs) -> Result<Exit, Failure> {
     let mut body = Map::new();
     body.insert("version".to_owned(), args.version.clone().into());
     body.insert("dry_run".to_owned(), args.dry_run.into());
-    let environment = args.environment.iter().map(|(name, value)| (name.clone(), Value::from(value.clone())));
+    // A relative `${file:…}` means what it means here, and is followed elsewhere.
+    let here = |value: &String| Value::from(secret::anchored(value, Path::new("")));
+    let environment = args.environment.iter().map(|(name, value)| (name.clone(), here(value)));
     body.insert("environment".to_owned(), Value::Object(environment.collect()));
     if let Some(command) = command {
         body.insert("command".to_owned(), json!(command));

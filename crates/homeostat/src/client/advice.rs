@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use gateway::Listed;
+use store::HolderKind;
 
 use super::OWN_VERSION;
 
@@ -82,7 +83,9 @@ pub(super) fn of_another_version(address: &str, server: &str, path: &str, dir: O
     let what = match dir {
         Some(dir) => {
             let holder = store::holder(dir).ok().flatten();
-            let end = holder.map_or("end it".to_owned(), |process| format!("end it with `kill {process}`"));
+            let server = holder.filter(|holder| holder.kind == HolderKind::ControlPlane);
+            let end =
+                server.map_or("end it".to_owned(), |server| format!("end it with `kill {}`", server.pid));
             format!(
                 "{end} and start this one with `homeostat serve --dir {}` (services run on meanwhile), or ask with the program \
                  that runs there",

@@ -147,14 +147,17 @@ fn wrong() {
         let ran = fleet.run(words);
         assert!(ran.code == Some(code) && ran.err.contains(said), "{words:?}: {ran:#?}");
     }
-    let asked = json!({ "version": "2", "command": ["/nowhere/x"] });
-    let plan = fleet.post("/api/v3/self-healing/deploy/catalogue", &asked).unwrap();
-    let path = format!("/api/v3/self-healing/remediations/{}", plan["id"].as_str().unwrap());
-    let plan = until("a program that is not there is refused", || {
-        let plan = fleet.get(&path)?;
-        if plan["status"] == "refused" { Ok(plan) } else { Err(plan["status"].to_string()) }
-    });
-    assert!(plan["error_message"].as_str().unwrap().contains("there is no program /nowhere/x"), "{plan:#}");
+    for dry_run in [true, false] {
+        let asked = json!({ "version": "2", "command": ["/nowhere/x"], "dry_run": dry_run });
+        let said = fleet.post("/api/v3/self-healing/deploy/catalogue", &asked).unwrap_err();
+        assert!(said.contains("unsupported") && said.contains("there is no program /nowhere/x"), "{said}");
+        let dry_run = dry_run.then_some("--dry-run");
+        // The command takes all words to the end of the line.
+        let words = ["deploy", "catalogue", "--version", "2"].into_iter().chain(dry_run);
+        let ran = fleet.command(&[]).args(words).args(["--command", "/nowhere/x"]).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(2) && said.contains("no program /nowhere/x"), "{ran:?}");
+    }
     let shown = fleet.run(&["deploy", "catalogue", "--version", "1.1", "--dry-run"]).done();
     assert!(shown.out.contains("let catalogue run 1.1, one instance after another"), "{shown:#?}");
     let posted =

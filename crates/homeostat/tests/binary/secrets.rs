@@ -3,12 +3,16 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::Test;
 use crate::fleet::{Fleet, agent, until};
 use crate::wrong_input::{nothing_runs, refused, up};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_secret_that_is_referred_to_is_given_to_its_process_and_kept_nowhere", referred),
+    ("a_deployment_with_a_reference_that_leads_nowhere_touches_nothing", deployed_nowhere),
+    ("what_a_definition_refers_to_is_looked_for_before_it_is_brought_up", defined),
     ("a_reference_that_leads_nowhere_is_named_with_file_and_line", nowhere),
 ];
 
@@ -90,6 +94,88 @@ fn referred() {
     assert!(![KEY, HOOK, LATER].iter().any(|secret| fleet.said().contains(secret)), "{}", fleet.said());
     fleet.run(&["down"]).done();
     assert_eq!(holding(&fleet.dir), Vec::<String>::new());
+}
+
+fn environ(fleet: &Fleet) -> String {
+    let environ = fs::read(format!("/proc/{}/environ", fleet.pid("ticker-0"))).unwrap();
+    String::from_utf8_lossy(&environ).into_owned()
+}
+
+fn deployed_nowhere() {
+    let mut fleet = Fleet::new("[otlp]\nenabled = false\n");
+    fleet.write("key", KEY);
+    fleet.write("later", LATER);
+    up(&fleet, SERVICES).done();
+    fleet.serve_as_configured();
+    until("the service is ready", || fleet.all_ready());
+    let pid = fleet.pid("ticker-0");
+    for dry_run in [true, false] {
+        for (value, code, said) in [
+            ("${env:NO_SUCH_VARIABLE_HERE}", "unsupported", "no variable NO_SUCH_VARIABLE_HERE"),
+            ("${file:/no/such/file}", "unsupported", "cannot read /no/such/file"),
+            ("${file:later}", "invalid_field", "the whole path"),
+            ("${env:KEY", "invalid_field", "no closing brace"),
+        ] {
+            let body = json!({ "version": "2", "environment": { "API_KEY": value }, "dry_run": dry_run });
+            let refused = fleet.post("/api/v3/self-healing/deploy/ticker", &body).unwrap_err();
+            let words = [code, "environment.API_KEY", said];
+            assert!(words.iter().all(|word| refused.contains(word)), "{body}: {refused}");
+        }
+    }
+    let body = json!({ "version": "2", "command": ["/bin/sleep", "${env:PATH}"], "dry_run": true });
+    let shown = fleet.post("/api/v3/self-healing/deploy/ticker", &body).unwrap_err();
+    assert!(shown.contains("\"command\"") && shown.contains("list of processes"), "{shown}");
+
+    // What the command line is told is meant from where it is said.
+    let home = fleet.dir.parent().unwrap().to_owned();
+    let deploy = |value: &str| {
+        let variable = format!("API_KEY={value}");
+        let mut command = fleet.command(&["deploy", "ticker", "--version", "2", "--env", &variable]);
+        command.current_dir(&home).output().unwrap()
+    };
+    let ran = deploy("${file:nowhere}");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    let missing = home.join("nowhere");
+    assert!(said.contains(missing.to_str().unwrap()) && said.contains("environment.API_KEY"), "{said}");
+    assert_eq!(fleet.pid("ticker-0"), pid, "nothing was touched");
+    assert!(environ(&fleet).contains(&format!("API_KEY={KEY}\0")));
+    let plans = fleet.get("/api/v3/self-healing/remediations?purpose=any").unwrap();
+    assert_eq!(plans, json!([]), "no plan is left of it");
+    let ran = deploy("${file:later}");
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(environ(&fleet).contains(&format!("API_KEY={LATER}\0")));
+}
+
+fn defined() {
+    let mut fleet = Fleet::new("[otlp]\nenabled = false\n");
+    fleet.serve();
+    let refused = |definition: &str, words: &[&str]| {
+        for dry_run in [true, false] {
+            let body = json!({ "definition": definition, "dry_run": dry_run });
+            let said = fleet.post("/api/v3/infrastructures", &body).unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{definition}: {said}");
+        }
+    };
+    let at = "services.ticker.environment.API_KEY";
+    refused(SERVICES, &["invalid_field", "\"definition\"", at, "the whole path"]);
+    let nowhere = SERVICES.replace("${file:key}", "${env:NO_SUCH_VARIABLE_HERE}");
+    refused(&nowhere, &["unsupported", at, "NO_SUCH_VARIABLE_HERE"]);
+    refused(
+        "name: s\nservices: { a: { command: [/nowhere/a] } }\n",
+        &["unsupported", "no program /nowhere/a"],
+    );
+    let query = "mutation($it: String!) { createInfrastructure(definition: $it, dryRun: true) { id } }";
+    let asked = json!({ "query": query, "variables": { "it": nowhere } });
+    let said = fleet.post("/graphql", &asked).unwrap_or_else(Into::into).to_string();
+    assert!(said.contains("unsupported") && said.contains("NO_SUCH_VARIABLE_HERE"), "{said}");
+
+    let file = fleet.write("fleet.yaml", SERVICES);
+    fleet.write("key", KEY);
+    fleet.run(&["infra", "create", file.to_str().unwrap(), "--dry-run"]).done();
+    fleet.run(&["infra", "create", file.to_str().unwrap()]).done();
+    until("the service is ready", || fleet.all_ready());
+    assert!(environ(&fleet).contains(&format!("API_KEY={KEY}\0")));
 }
 
 fn nowhere() {

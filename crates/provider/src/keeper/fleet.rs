@@ -6,12 +6,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use domain::{Infrastructure, Release, ServiceName, StepToken};
+use domain::{Infrastructure, Release, ServiceName, ServiceSpec, StepToken};
 
 use super::table::Table;
 use super::{Keeper, Shared, links, overlay, server, supervise};
 use crate::protocol::Refusal;
-use crate::runnable;
+use crate::{runnable, secret};
 
 /// How long proxies let running requests finish when everything goes down.
 const PROXY_GRACE: Duration = Duration::from_millis(500);
@@ -30,6 +30,10 @@ pub(super) async fn up(shared: &Shared, it: Infrastructure, by: Option<StepToken
             return Err(refusal(format!("{} is up already; take it down first", current.name)));
         }
         runnable::check(&it).map_err(refusal)?;
+        if by.is_none() {
+            // A step was checked before, and what a step restores is restored as far as it can be.
+            it.services.iter().try_for_each(secrets_are_there).map_err(refusal)?;
+        }
         (table.infrastructure, table.up_at, table.up_by) = (Some(it), Some(now), by);
         by.into_iter().for_each(|token| table.finish(token));
     }
@@ -47,14 +51,29 @@ pub(super) async fn up(shared: &Shared, it: Infrastructure, by: Option<StepToken
     prepared.map_err(refusal)
 }
 
+/// Why it could not be brought up, were nothing up.
+pub(super) fn in_the_way(it: &Infrastructure) -> Option<String> {
+    runnable::check(it).and_then(|()| it.services.iter().try_for_each(secrets_are_there)).err()
+}
+
+/// Follows what the environment of a service refers to, as its start will, in the process that will start it.
+fn secrets_are_there((name, spec): (&ServiceName, &ServiceSpec)) -> Result<(), String> {
+    spec.environment.iter().try_for_each(|(variable, text)| match secret::reveal(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("services.{name}.environment.{variable}: {}", error.said())),
+    })
+}
+
 /// Whether a service could run something.
 pub(super) fn check_release(keeper: &Keeper, service: &ServiceName, release: Release) -> Result<(), Refusal> {
     let mut infrastructure = keeper.table.infrastructure.clone();
     let spec = infrastructure.as_mut().and_then(|it| it.services.get_mut(service));
     let spec = spec.ok_or_else(|| Refusal::unknown(format!("service/{service}")))?;
     *spec = spec.clone().with_release(release);
+    let secrets = secrets_are_there((service, spec));
     infrastructure
         .map_or(Ok(()), |infrastructure| runnable::check(&infrastructure))
+        .and(secrets)
         .map_err(|why| Refusal::failed(format!("deploying service/{service}"), why))
 }
 

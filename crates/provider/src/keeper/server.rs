@@ -17,8 +17,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::table::{Removed, Row, Stale};
 use super::{Keeper, Shared, fleet, links, overlay, probe, rollout, status, supervise};
+use crate::files;
 use crate::protocol::{Errand, Held, LINE_MAX, Listener, Refusal, Reply, Request, VERSION, Welcome, name};
-use crate::{files, runnable};
 
 /// Longest wait for an event; a client that wants to wait longer asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Value, Refusal> {
             value(Welcome { version: VERSION, pid: std::process::id(), capabilities })
         }
         Request::Up { infrastructure, by } => value(fleet::up(shared, *infrastructure, by).await?),
-        Request::CheckUp { infrastructure } => value(runnable::check(&infrastructure).err()),
+        Request::CheckUp { infrastructure } => value(fleet::in_the_way(&infrastructure)),
         Request::Down => value(fleet::down(shared, None).await?),
         Request::TakeDown { token, infrastructure } => {
             value(fleet::down(shared, Some((token, &infrastructure))).await?)

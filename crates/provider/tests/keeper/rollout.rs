@@ -154,6 +154,24 @@ fn refused() {
     let mut nameless = spicy(&fleet);
     nameless.version = Some("two words".to_owned());
     assert!(ask(&nameless).unwrap_err().to_string().contains("is no version"));
+    // What it refers to is followed by who will start it, before anything ends.
+    let key = fleet.dir.path().join("key");
+    let mut secret = spicy(&fleet);
+    let mut refer = |text: String| {
+        secret.environment.insert("KEY".to_owned(), text);
+        ask(&secret)
+    };
+    let of_a_file = format!("a${{file:{}}}", key.display());
+    for (text, said) in [
+        ("${env:NO_SUCH_VARIABLE_HERE}", "no variable NO_SUCH_VARIABLE_HERE"),
+        (of_a_file.as_str(), "cannot read"),
+        ("${file:key}", "the whole path"),
+    ] {
+        let why = refer(text.to_owned()).unwrap_err().to_string();
+        assert!(why.contains("services.web.environment.KEY: ") && why.contains(said), "{text}: {why}");
+    }
+    std::fs::write(&key, "canary").unwrap();
+    assert!(refer(of_a_file).is_ok());
     assert!(ask(&spicy(&fleet)).is_ok());
     assert_eq!(["web-0", "web-1"].map(|name| fleet.pid(name)), pids);
 }

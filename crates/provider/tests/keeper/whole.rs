@@ -9,6 +9,7 @@ use crate::fleet::{Fleet, Test, declared, token, until};
 pub(crate) const TESTS: &[Test] = &[
     ("a_step_brings_up_once_proves_it_and_takes_back_its_own_alone", brought_up_by_a_step),
     ("a_step_takes_down_exactly_what_it_names_and_its_undo_brings_that_back", taken_down_by_a_step),
+    ("what_cannot_be_brought_up_is_refused_before_anything_is_started", refused),
     ("who_brought_up_what_is_up_is_known_to_the_next_keeper", next_keeper),
 ];
 
@@ -77,6 +78,23 @@ fn brought_up_by_a_step() {
     assert_eq!(fleet.provider.infrastructure().unwrap(), None);
     order(&fleet, first, &step).unwrap();
     assert_eq!(instances(&fleet), 0, "a step that was taken back is not done again");
+}
+
+fn refused() {
+    let fleet = nothing_up();
+    let with = |variable: &str| declared(&format!("{WEB}    environment: {{ KEY: \"{variable}\" }}\n"));
+    let check = |infrastructure: Infrastructure| {
+        let step = decide::plan::step(Action::BringUp { infrastructure: Box::new(infrastructure) });
+        fleet.provider.check(token(), &step).map_err(|error| error.to_string())
+    };
+    let nowhere = check(with("${env:NO_SUCH_VARIABLE_HERE}")).unwrap_err();
+    assert!(nowhere.contains("services.web.environment.KEY: ") && nowhere.contains("NO_SUCH"), "{nowhere}");
+    let missing = check(declared("  web: { command: [/nowhere/web] }")).unwrap_err();
+    assert!(missing.contains("there is no program /nowhere/web"), "{missing}");
+    check(with("plain")).unwrap();
+    let order = fleet.provider.up(&with("${env:NO_SUCH_VARIABLE_HERE}")).unwrap_err().to_string();
+    assert!(order.contains("services.web.environment.KEY: "), "{order}");
+    assert_eq!(fleet.provider.infrastructure().unwrap(), None, "nothing was begun");
 }
 
 fn taken_down_by_a_step() {

@@ -133,7 +133,8 @@ impl Reader<'_> {
             Node::Map(entries) => {
                 for (key, value) in entries {
                     let field = format!("{field}.{}", key.value);
-                    self.reading.places.insert(field.clone(), start(key));
+                    let own = format!("services.{}.environment.{}", self.name, key.value);
+                    self.reading.stands(own, start(key), &field);
                     if matches!(value.value, Node::Null) {
                         self.fault(start(key), &field, UNSET);
                     } else {
@@ -146,7 +147,8 @@ impl Reader<'_> {
                     let text = self.reading.plain(item, field);
                     match text.split_once('=') {
                         Some((name, value)) => {
-                            self.reading.places.insert(format!("{field}.{name}"), start(item));
+                            let own = format!("services.{}.environment.{name}", self.name);
+                            self.reading.stands(own, start(item), &format!("{field}.{name}"));
                             of.insert(name.to_owned(), value.into());
                         }
                         None => self.fault(start(item), field, format!("{text} {UNSET}: `{text}=value`")),

@@ -44,7 +44,11 @@ pub fn load(paths: &[PathBuf], engine: &Engine) -> Result<RuleFiles, LoadError> 
     Ok(rules::read_all(&files, engine)?)
 }
 
-fn matching(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+/// The files that a path stands for: itself, or where its last part has a `*` every file that fits, sorted.
+///
+/// # Errors
+/// Where the directory of such a path cannot be read.
+pub fn matching(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let Some(pattern) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.contains('*'))
     else {
         return Ok(vec![path.to_owned()]);

@@ -22,7 +22,7 @@ mod schedule;
 
 pub use alertmanager::{Address, AddressError, Alertmanager, AlertmanagerError, EndpointState};
 pub use counters::{Counter, Counters};
-pub use files::{LoadError, load};
+pub use files::{LoadError, load, matching};
 pub use runner::{Rules, Settings, StartError, engine};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     signals::catch(Hangup::Ends).map_err(|error| Failure::failed(&error))?;
     let began = Instant::now();
     let mut config = crate::cli::load_config(global)?;
-    config.gateway.port = args.port;
+    config.gateway.port = args.port.unwrap_or(config.gateway.port);
     config.policy = drill_policy(config.policy);
     let fleet = TemporaryFleet::start(&config)?;
     provider::say!("page      {}  (token for changes: {})", fleet.plane().address(), fleet.plane().token);

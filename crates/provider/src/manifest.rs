@@ -176,7 +176,7 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
 }
 
 /// The parser's words for a value of the wrong type, and those that say what to write.
-const PLAIN: [(&str, &str); 8] = [
+const PLAIN: [(&str, &str); 9] = [
     ("invalid u16", "must be a whole number from 0 to 65535"),
     ("invalid u32", "must be a whole number from 0 to 4294967295"),
     ("invalid floating point", "must be a number, such as 0.5"),
@@ -184,6 +184,10 @@ const PLAIN: [(&str, &str); 8] = [
     ("expected sequence start", "must be a list, such as [a, b]"),
     ("expected mapping start", "must be fields, each in a line of its own as `key: value`"),
     ("expected string scalar", "must be text"),
+    (
+        "cannot deserialize null into string; use Option<String>",
+        "has no value; write one, or \"\" for an empty one",
+    ),
     ("unexpected end of input", "the file ends too early, or is empty"),
 ];
 
@@ -415,6 +419,8 @@ mod tests {
             ("dependencies: database", "must be a list"),
             ("limits: 5", "must be fields"),
             ("limits: {cpu: much}", "must be a number"),
+            ("environment: {D: null}", "has no value"),
+            ("environment: {D: }", "has no value"),
         ] {
             let found = problems(&format!("name: s\nservices:\n  web:\n    command: [web]\n    {line}\n"));
             assert!(

@@ -346,9 +346,9 @@ pub(crate) struct DemoArgs {
     /// Only bring the fleet up.
     #[arg(long, conflicts_with = "exit")]
     pub(crate) no_drill: bool,
-    /// The gateway's port; another free one is taken where it is occupied.
-    #[arg(long, default_value_t = 4000)]
-    pub(crate) port: u16,
+    /// The gateway's port, instead of the configured one; another free one is taken where it is occupied.
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
 }
 
 /// `serve`.

@@ -20,6 +20,13 @@ pub(crate) enum RulesCommand {
 
 pub(super) fn run(command: &RulesCommand) -> Result<Exit, Failure> {
     let RulesCommand::Check { files } = command;
+    // A configuration may name files that come later; who has some checked means some that are there.
+    for file in files {
+        if alerting::matching(file).map_err(|error| Failure::new(Exit::Usage, &error))?.is_empty() {
+            let message = format!("no file is called {}; nothing was checked", file.display());
+            return Err(Failure { exit: Exit::Usage, message });
+        }
+    }
     let read = alerting::load(files, &alerting::engine(Settings::default().interval))
         .map_err(|error| Failure::new(Exit::Usage, &error))?;
     for note in &read.notes {
@@ -40,5 +47,13 @@ mod tests {
         std::fs::write(file.path(), "groups: [{name: a, rules: [{alert: X, expr: 'sum('}]}]\n").unwrap();
         let refused = run(&RulesCommand::Check { files: vec![file.path().to_owned()] }).unwrap_err();
         assert_eq!(refused.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_pattern_that_no_file_fits_is_wrong_input_and_not_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = run(&RulesCommand::Check { files: vec![dir.path().join("*.yaml")] }).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+        assert!(refused.message.ends_with("*.yaml; nothing was checked"), "{}", refused.message);
     }
 }

@@ -20,7 +20,7 @@ const OTHER_SOURCES: [&str; 5] = [
     include_str!("../../../decide/src/detect/thresholds.rs"),
     include_str!("../../../decide/src/plan/policy.rs"),
     include_str!("../../../domain/src/issue.rs"),
-    include_str!("../../../domain/src/plan.rs"),
+    include_str!("../../../domain/src/volume.rs"),
 ];
 
 /// What has no default in a file with nothing in it: entries of lists, and a table that is there only where it is written.

@@ -52,9 +52,8 @@ impl Release {
         zero.then_some("holds a zero byte, which no program can be given")
     }
 
-    /// Variables by which the keeper knows its processes, and tells them their volume. A service cannot say otherwise.
-    pub const RESERVED_VARIABLES: [&str; 4] =
-        ["HOMEOSTAT_INSTANCE", "HOMEOSTAT_KEEPER", "HOMEOSTAT_VOLUME", "HOMEOSTAT_WORKER"];
+    /// Variables by which the keeper knows its processes. A service cannot say otherwise.
+    pub const RESERVED_VARIABLES: [&str; 3] = ["HOMEOSTAT_INSTANCE", "HOMEOSTAT_KEEPER", "HOMEOSTAT_WORKER"];
 
     /// What is wrong with a variable of an environment, `None` where a process can be given it.
     pub fn variable_fault(name: &str, value: &str) -> Option<&'static str> {
@@ -64,7 +63,7 @@ impl Release {
             );
         }
         Self::RESERVED_VARIABLES.contains(&name).then_some(
-            "is set by Homeostat, which knows its processes and their volumes by it; remove it, or choose another name",
+            "is set by Homeostat, which knows its processes by it; remove it, or choose another name",
         )
     }
 }

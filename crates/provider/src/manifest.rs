@@ -345,11 +345,11 @@ mod tests {
     fn a_variable_that_homeostat_sets_is_refused_at_its_place() {
         let own = format!("{GOOD}    environment:\n      A: b\n      HOMEOSTAT_WORKER: mine\n");
         let list = "name: s\nservices:\n  cart:\n    image: x\n    command: cart\n    environment:\n      - A=b\n      - HOMEOSTAT_KEEPER=/x\n";
-        let map = list.replace("- A=b", "A: b").replace("- HOMEOSTAT_KEEPER=", "HOMEOSTAT_VOLUME: ");
+        let map = list.replace("- A=b", "A: b").replace("- HOMEOSTAT_KEEPER=", "HOMEOSTAT_INSTANCE: ");
         for (text, place) in [
             (own.as_str(), "10:7: services.cart.environment.HOMEOSTAT_WORKER"),
             (list, "8:9: services.cart.environment.HOMEOSTAT_KEEPER"),
-            (map.as_str(), "8:7: services.cart.environment.HOMEOSTAT_VOLUME"),
+            (map.as_str(), "8:7: services.cart.environment.HOMEOSTAT_INSTANCE"),
         ] {
             let found = problems(text);
             assert!(found[0].starts_with(&format!("fleet.yaml:{place}: is set by Homeostat")), "{found:?}");

@@ -26,6 +26,9 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Bytes that a log needs at least: a page.
+const ROOM_FOR_WORDS: u64 = 4096;
+
 /// Brings up an Infrastructure and, where none runs, a control plane in the background.
 pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     // The control plane that it starts reads the file as well.
@@ -90,6 +93,11 @@ fn check_state(dir: &std::path::Path) -> Result<(), Failure> {
     }
 }
 
+/// Whether there is no room left even for the sentence that says so.
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|about| about.f_bavail.saturating_mul(about.f_frsize) < ROOM_FOR_WORDS)
+}
+
 /// Starts `homeostat serve` as a process of its own that outlives this one. It brings up what the file says.
 fn start_control_plane(global: &Global, infrastructure: &Path) -> Result<Client, Failure> {
     let failed = |error: std::io::Error| Failure::failed(&error);
@@ -113,7 +121,10 @@ fn start_control_plane(global: &Global, infrastructure: &Path) -> Result<Client,
         }
         if let Some(status) = child.try_wait().map_err(failed)? {
             let said = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let last = said.lines().last().unwrap_or("it said nothing");
+            let last = said.lines().last().unwrap_or_else(|| match is_full(&global.dir) {
+                true => "the disk of the data directory is full; free some space and try again",
+                false => "it said nothing",
+            });
             let last = last.strip_prefix("homeostat: ").unwrap_or(last);
             let message =
                 format!("{last} (the control plane ended with {status}; see {})", log_path.display());

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,7 +34,8 @@ fn no_home() {
         command.env_clear().env("TMPDIR", dir.path()).current_dir(dir.path());
         command
     };
-    let (elsewhere, shown) = (dir.path().join("homeostat"), " .local");
+    let me = dir.path().metadata().unwrap().uid();
+    let (elsewhere, shown) = (dir.path().join(format!("homeostat-{me}")), " .local");
     for home in [None, Some(""), Some("home")] {
         let mut command = bare();
         command.arg("status").envs(home.map(|home| ("HOME", home)));

@@ -132,7 +132,8 @@ fn taken() {
     fleet.ready("cart-0");
     assert_eq!(fleet.provider.sample().unwrap().unbound, []);
     fleet.kill_keeper();
-    let thief = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    // What a killed process had open is closed with its last thread, a moment after it counts as dead.
+    let thief = until("the port is free", || TcpListener::bind(("127.0.0.1", port)).ok());
 
     let told = until("it is seen", || fleet.provider.sample().unwrap().unbound.into_iter().next());
     assert_eq!((told.port, told.holder.as_ref().unwrap().pid), (port, std::process::id()), "{told:?}");

@@ -6,7 +6,7 @@
 use decide::plan::ClearedStep;
 use domain::{
     Action, Attribute, Captured, Effect, Fault, Infrastructure, InstanceName, ResourceId, Step, StepToken,
-    Time, Undo,
+    Time, Undo, UpWhen,
 };
 use provider::{Change, ProviderError, Undone};
 
@@ -30,7 +30,7 @@ impl Change for MemoryProvider {
         let mut world = self.lock();
         let resource = step.action.resource();
         match &step.action {
-            Action::BringUp { infrastructure } if world.something_is_up => {
+            Action::BringUp { infrastructure, .. } if world.something_is_up => {
                 let what = format!("bringing {} up", infrastructure.name);
                 let why = format!("{} is up already", world.infrastructure.name);
                 return Err(ProviderError::Failed { what, why });
@@ -130,9 +130,9 @@ impl Change for MemoryProvider {
                 let layered = world.attributes.get(attribute);
                 layered.is_some_and(|layered| layered.layers.iter().any(|(owner, _)| *owner == token))
             }
-            (Action::BringUp { infrastructure }, _) => {
-                let all_ready = infrastructure.services.keys().all(|name| world.runs_everywhere(name));
-                world.up_by == Some(token) && all_ready
+            (Action::BringUp { infrastructure, up_when }, _) => {
+                let all_ready = || infrastructure.services.keys().all(|name| world.runs_everywhere(name));
+                world.up_by == Some(token) && (*up_when == UpWhen::Started || all_ready())
             }
             (Action::Inject(_), _) => world.faults.contains_key(&token),
             _ => world.changes.contains_key(&token),

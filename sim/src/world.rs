@@ -397,7 +397,7 @@ impl World {
                     backend.connected_at = now;
                 }
             }
-            Action::BringUp { infrastructure } => self.bring_up(token, infrastructure, now),
+            Action::BringUp { infrastructure, .. } => self.bring_up(token, infrastructure, now),
             Action::TakeDown { .. } => self.take_down(),
             action => {
                 if let Some((attribute, value)) = action.sets()

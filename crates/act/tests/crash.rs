@@ -15,7 +15,7 @@ use act::Executor;
 use decide::plan::ClearedStep;
 use domain::{
     Action, Attribute, AttributeValue, Captured, Clock, Effect, IdSource, Intent, Plan, PlanStatus, Step,
-    StepToken,
+    StepToken, UpWhen,
 };
 use proptest::prelude::*;
 use provider::{Change, ProviderError, Undone};
@@ -254,7 +254,7 @@ fn what_somebody_else_brought_up_since_stays_when_a_take_down_is_taken_back() {
     fleet.run(&down);
     let mut other = sim::small_fleet();
     other.services.retain(|name, _| name.as_str() == "cart");
-    let up = Action::BringUp { infrastructure: Box::new(other) };
+    let up = Action::BringUp { infrastructure: Box::new(other), up_when: UpWhen::Ready };
     let up = fleet.plan(vec![decide::plan::step(up)]);
     fleet.run(&up);
     let after = fleet.provider.attributes();

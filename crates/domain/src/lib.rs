@@ -54,7 +54,7 @@ pub use issue::{Issue, IssueKind, Reason, Severity};
 pub use outcome::{Outcome, OutcomeKind};
 pub use plan::{
     Action, Actor, Attribute, AttributeValue, Captured, Effect, Intent, Plan, PlanStatus, Signal, Step,
-    StepToken, StopManner, Undo,
+    StepToken, StopManner, Undo, UpWhen,
 };
 pub use resource::{Incarnation, InstanceName, LinkName, ResourceId, ServiceName};
 pub use restart::RestartPolicy;

@@ -113,10 +113,13 @@ pub enum Action {
         /// Which link.
         link: LinkName,
     },
-    /// Bring a declared set of services up, all or nothing, until every instance is ready.
+    /// Bring a declared set of services up.
     BringUp {
         /// What.
         infrastructure: Box<Infrastructure>,
+        /// What has to be there for it to be done. Plans of before this was written down meant [`UpWhen::Ready`].
+        #[serde(default)]
+        up_when: UpWhen,
     },
     /// Take a declared set of services down, with its volumes.
     TakeDown {
@@ -125,6 +128,18 @@ pub enum Action {
     },
     /// Disturb.
     Inject(Fault),
+}
+
+/// When a declared set of services counts as brought up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpWhen {
+    /// Every instance is ready; where one does not become ready, none of them stay.
+    #[default]
+    Ready,
+    /// Its processes are being started, as at each boot: one that does not become ready is looked after like whatever
+    /// fails later, and the others stay.
+    Started,
 }
 
 /// How a step is taken back.
@@ -372,7 +387,7 @@ impl Action {
             Self::EjectBackend { link, .. }
             | Self::OpenBreaker { link }
             | Self::ResetConnections { link } => ResourceId::Link(link.clone()),
-            Self::BringUp { infrastructure } | Self::TakeDown { infrastructure } => {
+            Self::BringUp { infrastructure, .. } | Self::TakeDown { infrastructure } => {
                 ResourceId::Infrastructure(infrastructure.name.clone())
             }
             Self::Inject(fault) => fault.target.clone(),
@@ -382,7 +397,7 @@ impl Action {
     /// The Infrastructure it brings up or takes down as a whole, if it does either.
     pub fn infrastructure(&self) -> Option<&Infrastructure> {
         match self {
-            Self::BringUp { infrastructure } | Self::TakeDown { infrastructure } => Some(infrastructure),
+            Self::BringUp { infrastructure, .. } | Self::TakeDown { infrastructure } => Some(infrastructure),
             _ => None,
         }
     }

@@ -31,7 +31,7 @@ pub(crate) fn action(action: &Action) -> String {
         Action::EjectBackend { link, instance } => format!("take {instance} out of the balancing of {link}"),
         Action::OpenBreaker { link } => format!("open the breaker of {link}, so that the caller degrades"),
         Action::ResetConnections { link } => format!("close the connections of {link}"),
-        Action::BringUp { infrastructure } => format!("bring {} up", infrastructure.name),
+        Action::BringUp { infrastructure, .. } => format!("bring {} up", infrastructure.name),
         Action::TakeDown { infrastructure } => format!("take {} down", infrastructure.name),
         Action::Inject(fault) => format!("{} at {}", self::fault(fault), fault.target),
     }

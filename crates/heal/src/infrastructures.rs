@@ -6,7 +6,7 @@
 //!
 //! One Infrastructure is kept per data directory; a second one is refused by name.
 
-use domain::{Action, Infrastructure, ServiceName};
+use domain::{Action, Actor, Infrastructure, ServiceName, UpWhen};
 
 use crate::healer::Healer;
 use crate::operate::{Missing, OperateError, Proposal, RunMode, Word};
@@ -27,8 +27,45 @@ impl Healer {
         who: &str,
     ) -> Result<Proposal, OperateError> {
         let why = format!("bring {} up", infrastructure.name);
-        let action = Action::BringUp { infrastructure: Box::new(infrastructure) };
+        let action = Action::BringUp { infrastructure: Box::new(infrastructure), up_when: UpWhen::Ready };
         self.propose(action, why, &self.look()?, mode, Word::Asks(who))
+    }
+
+    /// Starts what a control plane is started with. The word of who starts it approves that, unless policy asks for two
+    /// people; what does not become ready stays, and is repaired like whatever fails later.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`]; where something is up already, its name.
+    pub fn start_declared(
+        &self,
+        infrastructure: Infrastructure,
+        who: &str,
+    ) -> Result<Proposal, OperateError> {
+        let why = format!("bring {} up with the control plane", infrastructure.name);
+        let action = Action::BringUp { infrastructure: Box::new(infrastructure), up_when: UpWhen::Started };
+        self.propose(action, why, &self.look()?, RunMode::Run, self.own_word(who))
+    }
+
+    /// Takes down what is up, as its control plane ends for good. The word of who ends it approves that, unless policy asks
+    /// for two people.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`]; where it is not what is up, too.
+    pub fn end_declared(&self, infrastructure: Infrastructure, who: &str) -> Result<Proposal, OperateError> {
+        let why = format!("take {} down with the control plane", infrastructure.name);
+        let action = Action::TakeDown { infrastructure: Box::new(infrastructure) };
+        self.propose(action, why, &self.look()?, RunMode::Run, self.own_word(who))
+    }
+
+    /// What somebody's word comes to who starts or ends a control plane on its machine.
+    fn own_word<'a>(&self, who: &'a str) -> Word<'a> {
+        let approval = self.settings().policy.approval;
+        match approval.objection(&Actor::Operator(who.to_owned()), who) {
+            Some(_) => Word::Asks(who),
+            None => Word::Approves(who),
+        }
     }
 
     /// Takes an Infrastructure down with its volumes, and where `mode` says so, begins it. It waits for an approval

@@ -127,3 +127,27 @@ fn where_policy_asks_for_two_people_who_asked_does_not_approve() {
     turns(&lab, 5);
     assert_eq!(status(&lab, &asked), PlanStatus::Success);
 }
+
+#[test]
+fn who_starts_or_ends_a_control_plane_approves_that_by_the_same_word_unless_policy_asks_for_two_people() {
+    let mut production = shop();
+    production.environment = domain::Environment::Production;
+    let lab = lab_with_nothing_up();
+    let up = lab.healer.start_declared(production.clone(), "ann").unwrap();
+    assert_eq!(status(&lab, &up), PlanStatus::Success, "{:?}", up.reasons);
+    let other = lab.healer.end_declared(shop(), "ann");
+    assert!(matches!(other, Err(OperateError::Impossible(_))), "it is not what is up: {other:?}");
+    let down = lab.healer.end_declared(production.clone(), "ann").unwrap();
+    assert_eq!(status(&lab, &down), PlanStatus::Success, "{:?}", down.reasons);
+
+    let approval = decide::plan::policy::ApprovalRules { two_people: true };
+    let settings = lab.healer.settings();
+    let policy = Policy { approval, ..settings.policy.clone() };
+    lab.healer.set(heal::Settings { policy, ..(*settings).clone() });
+    let up = lab.healer.start_declared(production, "ann").unwrap();
+    assert_eq!(status(&lab, &up), PlanStatus::AwaitingApproval);
+    assert!(up.reasons[0].contains("production"), "{:?}", up.reasons);
+    lab.healer.approve(up.plan.id, "bob").unwrap();
+    turns(&lab, 5);
+    assert_eq!(status(&lab, &up), PlanStatus::Success);
+}

@@ -42,6 +42,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A file of records is closed after this share of the time they are kept.
 const AGE_SHARE: u64 = 8;
 
+/// Who a command is given by that works on a data directory itself.
+pub(crate) fn command_line() -> String {
+    format!("uid {}", rustix::process::getuid().as_raw())
+}
+
 /// How the trail is kept whose records stay so many days, 0 for ever, and whose newest head the store has.
 pub(crate) fn options(store: &Store, days: u64) -> Result<Options, StoreError> {
     let anchor = store.document(HEAD)?.as_deref().map(note_of);

@@ -5,6 +5,7 @@
 //! what it was repairing is settled, or left to the loop where a step may still come to its effect), gateway,
 //! loop. Services and traffic are the keeper's; they go on when this ends.
 
+pub(crate) mod declared;
 mod listening;
 mod parts;
 mod start_error;
@@ -39,6 +40,7 @@ use crate::objectives::Evaluation;
 use crate::receiving::{self, Receiving};
 use crate::reload::{Reloading, WebhookInUse};
 use crate::token::token;
+use declared::Hand;
 use parts::{Ground, Kept, Sight};
 pub use start_error::StartError;
 use watch::Watch;
@@ -142,14 +144,43 @@ impl ControlPlane {
         infrastructure: Option<&Infrastructure>,
     ) -> Result<Self, StartError> {
         let kept = Kept::open(&ground, config)?;
-        let endpoint = kept.endpoint();
-        if let Some(infrastructure) = infrastructure {
-            ground.provider.up(&receiving::with_endpoint(infrastructure, endpoint.as_deref()))?;
-        }
         let executor =
             Arc::new(Executor::new(ground.store.clone(), ground.provider.clone(), Arc::clone(&ground.clock)));
         let recovered = executor.recover()?;
         let sight = Sight::open(&ground, config, &kept)?;
+        let hand = Hand {
+            config,
+            store: &ground.store,
+            provider: &ground.provider,
+            observer: &sight.observer,
+            executor: &executor,
+            clock: &ground.clock,
+            trail: Some(&kept.trail),
+        };
+        let endpoint = kept.endpoint();
+        let declared = infrastructure.map(|it| receiving::with_endpoint(it, endpoint.as_deref()));
+        let brought_up = declared.map_or(Ok(None), |declared| hand.bring_up(&declared))?;
+        let looking_after = Arc::clone(&executor);
+        let started = Self::start_loops(ground, config, kept, sight, executor, recovered);
+        if started.is_err()
+            && let Some(plan) = brought_up
+            && let Err(error) = looking_after.undo_plan(plan, "the control plane did not start")
+        {
+            log::error!("plan {plan} is not taken back: {}", act::in_full(&error));
+        }
+        started
+    }
+
+    /// What looks after the fleet, and where that is asked for.
+    fn start_loops(
+        ground: Ground,
+        config: &Config,
+        kept: Kept,
+        sight: Sight,
+        executor: Arc<Executor>,
+        recovered: Recovered,
+    ) -> Result<Self, StartError> {
+        let endpoint = kept.endpoint();
         let webhook: WebhookInUse = Arc::new(Mutex::new(wiring::webhook(config)?));
         let loops = parts::loops(&ground, config, &kept, &sight.observer, Arc::clone(&executor), &webhook)?;
         let shown = parts::shown(&ground, config, &kept, &sight)?;
@@ -243,7 +274,8 @@ impl ControlPlane {
         self.executor.is_settling()
     }
 
-    /// Stops every service and the keeper, then the control plane.
+    /// Stops every service and the keeper, then the control plane, of a fleet whose data directory goes with it: nothing of
+    /// that is written down.
     ///
     /// # Errors
     ///

@@ -50,6 +50,8 @@ pub(crate) enum Ask {
     },
     /// The last lines of the log.
     LogLines {},
+    /// May whoever holds the data directory take down what is up by their word alone? Takes nothing down.
+    MayTakeDown {},
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::access::LOCAL_TOKEN;
+use provider::Look;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, Failure, Global, ServeArgs};
@@ -95,6 +97,11 @@ fn answer(ask: Ask, reloading: &Reloading) -> Result<Value, String> {
             Ok(json!({ "level": level }))
         }
         Ask::LogLines {} => Ok(json!({ "lines": logging::last() })),
+        Ask::MayTakeDown {} => {
+            let up = reloading.provider.infrastructure().map_err(|error| error.to_string())?;
+            let policy = &reloading.healer.settings().policy;
+            Ok(json!({ "objection": up.and_then(|up| policy.take_down_objection(&up, LOCAL_TOKEN)) }))
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl ProcessProvider {
         }
         let expected = expected(captured);
         match action {
-            Action::BringUp { infrastructure } => {
+            Action::BringUp { infrastructure, .. } => {
                 self.keeper.ask(&Request::Up { infrastructure: infrastructure.clone(), by: Some(token) })
             }
             Action::TakeDown { infrastructure } => {
@@ -212,7 +212,7 @@ impl ProcessProvider {
         let back = compensation(token);
         let is_up_by = |token| self.keeper.ask::<bool>(&Request::IsUpBy { token });
         match (action, before) {
-            (Action::BringUp { infrastructure }, _) => {
+            (Action::BringUp { infrastructure, .. }, _) => {
                 if is_up_by(token)? {
                     let infrastructure = infrastructure.clone();
                     self.keeper.ask::<()>(&Request::TakeDown { token: back, infrastructure })?;
@@ -236,7 +236,7 @@ impl ProcessProvider {
 
     fn check_action(&self, action: &Action) -> Result<(), ProviderError> {
         match action {
-            Action::BringUp { infrastructure } => {
+            Action::BringUp { infrastructure, .. } => {
                 let what = format!("bringing {} up", infrastructure.name);
                 if let Some(up) = self.infrastructure()? {
                     return Err(failed(&what, &format!("{} is up already; take it down first", up.name)));
@@ -399,7 +399,7 @@ impl Change for ProcessProvider {
             return proof::of_attribute(self, token, &attribute, &value, captured);
         }
         match &step.action {
-            Action::BringUp { .. } => proof::of_being_up(self, token),
+            Action::BringUp { up_when, .. } => proof::of_being_up(self, token, *up_when),
             Action::Inject(fault) => proof::of_fault(self, token, fault, captured),
             _ => Ok(proof::present(self.keeper.ask(&Request::Done { token })?)),
         }

@@ -12,7 +12,7 @@ use domain::infrastructure::Protocol;
 use domain::snapshot::{ExitCause, InstanceState, Phase};
 use domain::{
     Attachment, Attribute, AttributeValue, Captured, Effect, Enforcement, Fault, FaultKind, InstanceName,
-    LinkName, PathScope, ResourceId, ServiceName, ServiceState, StepToken,
+    LinkName, PathScope, ResourceId, ServiceName, ServiceState, StepToken, UpWhen,
 };
 
 use crate::cgroup::Limit;
@@ -104,11 +104,15 @@ pub(crate) fn of_attribute(
     }
 }
 
-/// Whether what a step brought up is up, every instance of it ready.
-pub(crate) fn of_being_up(provider: &ProcessProvider, token: StepToken) -> Result<Effect, ProviderError> {
+/// Whether what a step brought up is up: its processes being started, or every instance of it ready.
+pub(crate) fn of_being_up(
+    provider: &ProcessProvider,
+    token: StepToken,
+    up_when: UpWhen,
+) -> Result<Effect, ProviderError> {
     let up: bool = provider.keeper.ask(&Request::IsUpBy { token })?;
-    if !up {
-        return Ok(Effect::Absent);
+    if !up || up_when == UpWhen::Started {
+        return Ok(present(up));
     }
     let whole = |service: &ServiceState| {
         let ready = service.instances.values().filter(|state| state.phase == Phase::Ready).count();

@@ -203,7 +203,10 @@ pub(crate) fn take_down() -> Step {
 }
 
 pub(crate) fn bring_up() -> Step {
-    decide::plan::step(Action::BringUp { infrastructure: Box::new(sim::small_fleet()) })
+    decide::plan::step(Action::BringUp {
+        infrastructure: Box::new(sim::small_fleet()),
+        up_when: UpWhen::Ready,
+    })
 }
 
 pub(crate) fn fault(target: ResourceId, kind: FaultKind) -> Step {

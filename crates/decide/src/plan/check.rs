@@ -227,7 +227,7 @@ fn check_action(plan: &Plan, index: usize, notes: &mut Vec<Note>) {
         Action::Deploy { release, .. } if release.command.first().is_none_or(String::is_empty) => {
             notes.push(Note::ValueOutOfRange(index));
         }
-        Action::BringUp { infrastructure } | Action::TakeDown { infrastructure } => {
+        Action::BringUp { infrastructure, .. } | Action::TakeDown { infrastructure } => {
             if !matches!(plan.intent, Intent::Operation { .. }) {
                 notes.push(Note::NotOnRequest(index));
             }

@@ -12,7 +12,8 @@
 //! | rules | remediation | experiment | operation | lift |
 //! |---|---|---|---|---|
 //! | plan checker, resources exist | yes | yes | yes | checker |
-//! | emergency stop, hands-off, dry run, stale snapshot | yes | yes | yes | no |
+//! | emergency stop, hands-off | yes | yes | yes, but for taking everything down | no |
+//! | dry run, stale snapshot | yes | yes | yes | no |
 //! | pause, rollout | yes | yes | no: that is when people work by hand | no |
 //! | slots per service, busy resources, last backend | yes | yes (but the last backend) | yes | no |
 //! | rates, at a time, cooldown, storm | yes | no | no | no |

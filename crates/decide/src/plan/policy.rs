@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::units::duration_ms;
-use domain::{Actor, FileClass, Infrastructure, Percent, ServiceName, Severity, Strategy};
+use domain::{Actor, Environment, FileClass, Infrastructure, Percent, ServiceName, Severity, Strategy};
 use serde::{Deserialize, Serialize};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -362,6 +362,14 @@ impl Default for ChaosLimits {
 }
 
 impl Policy {
+    /// Why `who` cannot take an Infrastructure down by their word alone; `None` where they can.
+    pub fn take_down_objection(&self, infrastructure: &Infrastructure, who: &str) -> Option<String> {
+        let rules = &self.infrastructures;
+        let production = infrastructure.environment == Environment::Production && rules.approve_production;
+        let asked = Actor::Operator(who.to_owned());
+        (rules.approve_take_down || production).then(|| self.approval.objection(&asked, who)).flatten()
+    }
+
     /// Adds the services an Infrastructure declares as protected.
     pub fn protect(&mut self, infrastructure: &Infrastructure) {
         let declared = infrastructure.services.iter().filter(|(_, spec)| spec.protected);

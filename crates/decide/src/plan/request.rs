@@ -7,7 +7,7 @@
 use domain::{
     Action, Actor, Attachment, Capabilities, Enforcement, ExperimentId, Fault, FaultKind, InstanceName,
     Intent, LinkName, PathScope, Plan, PlanId, Release, ResourceId, ServiceName, ServiceState, Snapshot,
-    Step, Time,
+    Step, Time, UpWhen,
 };
 
 use super::check::{services_of, touched};
@@ -181,12 +181,17 @@ pub fn plan_operation(
 /// What is expected to come of actions that were asked for.
 fn effect(actions: &[Action]) -> String {
     match actions {
-        [Action::BringUp { infrastructure }] => {
+        [Action::BringUp { infrastructure, up_when }] => {
             let instances: u32 = infrastructure.services.values().map(|spec| spec.replicas).sum();
             let services = infrastructure.services.len();
-            format!(
-                "{instances} instances of {services} services run and are ready; if not, none of them stay"
-            )
+            match up_when {
+                UpWhen::Ready => format!(
+                    "{instances} instances of {services} services run and are ready; if not, none of them stay"
+                ),
+                UpWhen::Started => format!(
+                    "{instances} instances of {services} services are started; what does not become ready is repaired"
+                ),
+            }
         }
         [Action::TakeDown { .. }] => {
             "nothing of it runs any more, and its volumes are removed with what is in \
@@ -336,7 +341,7 @@ fn check_operation(action: &Action, request: &Request<'_>, refused: &mut Vec<Ref
         }
         _ => {}
     }
-    if let Action::BringUp { infrastructure } = action {
+    if let Action::BringUp { infrastructure, .. } = action {
         let violated = |it: domain::infrastructure::Violation| Refusal::Violated {
             field: it.field,
             message: it.message,

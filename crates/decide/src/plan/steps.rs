@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{Action, FaultKind, Step, Undo};
+use domain::{Action, FaultKind, Step, Undo, UpWhen};
 
 use super::check::STEP_TIMEOUT_MAX;
 
@@ -26,12 +26,16 @@ pub fn step(action: Action) -> Step {
         // For one instance; see `rollout`.
         Action::Deploy { .. } => (Undo::Exact, ROLLOUT_PER_INSTANCE.as_secs() * 2),
         Action::SetReplicas { .. } => (Undo::Exact, 60),
-        // Every instance is ready before it counts as up, all of them starting at once.
-        Action::BringUp { infrastructure } => {
-            (Undo::Compensating(Box::new(Action::TakeDown { infrastructure: infrastructure.clone() })), 90)
+        // Where every instance has to be ready, all of them start at once.
+        Action::BringUp { infrastructure, up_when } => {
+            let seconds = if *up_when == UpWhen::Ready { 90 } else { 30 };
+            (
+                Undo::Compensating(Box::new(Action::TakeDown { infrastructure: infrastructure.clone() })),
+                seconds,
+            )
         }
         Action::TakeDown { infrastructure } => {
-            let again = Action::BringUp { infrastructure: infrastructure.clone() };
+            let again = Action::BringUp { infrastructure: infrastructure.clone(), up_when: UpWhen::Ready };
             let slowest = infrastructure.services.values().map(|spec| spec.stop_timeout.as_secs()).max();
             (Undo::Compensating(Box::new(again)), slowest.unwrap_or(0).saturating_add(60))
         }

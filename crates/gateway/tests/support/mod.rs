@@ -24,7 +24,7 @@ use domain::capability::{Capabilities, Enforcement};
 use domain::{
     Action, Actor, Cause, CauseClass, Clock, EvidenceItem, ExperimentId, Fault, IdSource, Intent, Issue,
     IssueId, IssueKind, Percent, Plan, PlanId, PlanStatus, Reason, ServiceName, Signal, Snapshot, Step,
-    StepToken, StopManner, Strategy, Time, Undo,
+    StepToken, StopManner, Strategy, Time, Undo, UpWhen,
 };
 use gateway::{
     Automation, Control, ControlError, DeployRequest, ExperimentRequest, Planned, RunMode, RunningFault,
@@ -282,7 +282,7 @@ impl Control for Fleet {
         let infrastructure = provider::manifest::parse("definition", definition).map_err(|error| {
             ControlError::Invalid { field: "definition".to_owned(), why: error.to_string() }
         })?;
-        let action = Action::BringUp { infrastructure: Box::new(infrastructure) };
+        let action = Action::BringUp { infrastructure: Box::new(infrastructure), up_when: UpWhen::Ready };
         Ok(self.operation(action, PlanStatus::Pending, who))
     }
 

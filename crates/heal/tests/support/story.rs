@@ -184,7 +184,7 @@ fn describe(action: &Action) -> String {
         Action::Deploy { service, release } => {
             format!("let {service} run {}", release.version.as_deref().unwrap_or("what was declared"))
         }
-        Action::BringUp { infrastructure } => format!("bring {} up", infrastructure.name),
+        Action::BringUp { infrastructure, .. } => format!("bring {} up", infrastructure.name),
         Action::TakeDown { infrastructure } => format!("take {} down", infrastructure.name),
         Action::SetReplicas { service, replicas } => format!("run {replicas} of {service}"),
         Action::SetCpuLimit { service, limit } => format!("give {service} {limit}"),

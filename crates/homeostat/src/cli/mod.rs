@@ -10,6 +10,7 @@ mod backup;
 mod chaos;
 mod config;
 mod deploy;
+mod down;
 mod exit;
 mod here;
 mod infra;
@@ -129,7 +130,7 @@ pub(crate) enum Command {
     Drill(DrillArgs),
     /// Bring up the services of an Infrastructure file and keep them; starts the control plane.
     Up(UpArgs),
-    /// Stop the services, the keeper and the control plane of the data directory.
+    /// Take down the services, by a plan, and end the keeper and the control plane of the data directory.
     Down,
     /// What runs, and how it is.
     Status(Output),
@@ -432,7 +433,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => crate::serve::run(&global, &args),
         Command::Drill(args) => crate::drill::run(&global, &args),
         Command::Up(args) => operate::up(&global, &args),
-        Command::Down => operate::down(&global),
+        Command::Down => down::run(&global),
         Command::Status(output) => show::status(&global, output),
         Command::Issues { state, limit, output } => show::issues(&global, state, limit, output),
         Command::Heal { issue, dry_run, output } => operate::heal(&global, issue, dry_run, output),

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use super::config::{load_lasting, print};
 use super::infra::bring_up;
 use super::{Exit, Failure, Global, Output, Switch, UpArgs};
-use crate::client::{Client, ClientError, endpoint_file};
-use crate::control_plane::take_back;
+use crate::client::{Client, endpoint_file};
 use crate::receiving::with_endpoint;
 
 /// How long a control plane may take to answer after its start.
@@ -38,7 +37,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     })?;
     let infrastructure =
         provider::manifest::read(&args.file).map_err(|error| Failure::new(Exit::Usage, &error))?;
-    load_lasting(global)?;
+    let config = load_lasting(global)?;
     check_programs(&global.dir, &args.file, &infrastructure)?;
     durable::take_dir(&global.dir).map_err(|error| Failure {
         exit: Exit::Failed,
@@ -47,7 +46,8 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     check_state(&global.dir)?;
     let keeper_ran = ProcessProvider::runs(&global.dir);
     let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
-    let was_up = matches!(provider.infrastructure(), Ok(Some(_)));
+    let is_up = || matches!(provider.infrastructure(), Ok(Some(_)));
+    let was_up = is_up();
     let client = match Client::find(&global.dir).map_err(Failure::from) {
         // It brings the services up itself, once it knows where they send their telemetry.
         Err(failure) if failure.exit == Exit::NotRunning => start_control_plane(global, &args.file),
@@ -62,13 +62,45 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
     };
     let client = client.inspect_err(|_| {
         // Services that nobody looks after would be half of what was asked for.
-        if !was_up {
-            take_back(&provider, keeper_ran);
+        if !was_up && is_up() {
+            if let Err(error) = super::down::end(global, &config) {
+                provider::say!("what was started is not ended: {}; run `homeostat down`", error.message);
+            }
+        } else if !was_up
+            && !keeper_ran
+            && let Err(error) = provider.shutdown()
+        {
+            provider::say!("the keeper is not ended: {error}; run `homeostat down`");
         }
     })?;
+    if !is_up() {
+        return Err(held(&client, &infrastructure.name));
+    }
     wait_until_ready(&provider)?;
     print(&format!("{} is up: {}\n", infrastructure.name, client.address()))?;
     Ok(Exit::Done)
+}
+
+/// Why a control plane runs and what it was started with is not up: the plan of that waits, or was refused.
+fn held(client: &Client, name: &ServiceName) -> Failure {
+    let path = "/api/v3/self-healing/remediations?purpose=operation&limit=1";
+    let plans: Vec<Value> = client.get(path).unwrap_or_default();
+    let plan = plans.first();
+    let reasons: Vec<&str> = plan
+        .and_then(|plan| plan["reasons"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let why = if reasons.is_empty() { "its log says why".to_owned() } else { reasons.join("; ") };
+    let next = match plan {
+        Some(plan) if plan["status"] == "awaiting_approval" => {
+            format!(": homeostat approve {}", plan["id"].as_str().unwrap_or_default())
+        }
+        _ => String::new(),
+    };
+    let message = format!("the control plane runs, and {name} is not up: {why}{next}");
+    Failure { exit: Exit::Refused, message }
 }
 
 /// Says what of a file's services cannot run on this machine before anything is started: the file is wrong then.
@@ -178,18 +210,6 @@ pub(crate) fn wait_until_ready(provider: &ProcessProvider) -> Result<(), Failure
         }
         std::thread::sleep(POLL);
     }
-}
-
-/// Stops control plane, services and keeper of the data directory.
-pub(super) fn down(global: &Global) -> Result<Exit, Failure> {
-    if !global.dir.join("keeper").exists() {
-        return Err(ClientError::NotRunning { dir: global.dir.clone() }.into());
-    }
-    crate::pid_file::end_control_plane(&global.dir).map_err(|error| Failure::failed(&error))?;
-    let provider = ProcessProvider::open(&global.dir).map_err(|error| Failure::failed(&error))?;
-    provider.down().map_err(|error| Failure::failed(&error))?;
-    provider::say!("down; state stays in {}", global.dir.display());
-    Ok(Exit::Done)
 }
 
 /// Repairs an issue, or shows how it would.

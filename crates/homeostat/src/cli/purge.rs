@@ -148,7 +148,7 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
     let options = auditing::options(&store, 0).map_err(|error| failed(&error))?;
     let trail = Audit::open_with(dir, Arc::new(SystemClock), options).map_err(|error| failed(&error))?;
     purges::record_unrecorded(dir, &store, &trail).map_err(|error| failed(&error))?;
-    let who = format!("uid {}", rustix::process::getuid().as_raw());
+    let who = auditing::command_line();
     let record = |outcome, mode, counted| {
         NewRecord::new(who.as_str(), Via::CommandLine, purges::ACTION, dir.display().to_string(), outcome)
             .why(purge_told(args.older_than, kinds, mode, counted))

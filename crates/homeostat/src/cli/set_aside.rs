@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global, args: &SetAsideArgs) -> Result<Exit, Failure>
         None => format!("{}; there was no trail", args.why),
     };
     const ACTION: Action = Action::new("audit.set_aside");
-    let who = format!("uid {}", rustix::process::getuid().as_raw());
+    let who = auditing::command_line();
     let record = NewRecord::new(who, Via::CommandLine, ACTION, "audit", Outcome::Done).why(told);
     trail.append(record).map_err(|error| Failure::failed(&error))?;
     // Last: until then the database knows the old trail, and a start is refused as before.

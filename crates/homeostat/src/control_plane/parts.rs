@@ -53,7 +53,7 @@ pub(super) struct Kept {
     pub(super) auditing: Auditing,
     /// How long audit records are kept; 0 for ever.
     pub(super) audit_days: Arc<AtomicU64>,
-    trail: Audit,
+    pub(super) trail: Audit,
     /// Series of numbers; `None` where `metrics.enabled` is false.
     pub(super) metering: Option<Metering>,
 }

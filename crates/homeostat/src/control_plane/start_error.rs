@@ -37,6 +37,20 @@ pub enum StartError {
     /// What a predecessor left cannot be settled.
     #[error("cannot settle what an earlier control plane left behind")]
     Recover(#[from] act::ActError),
+    /// What it is started with cannot be brought up.
+    #[error(transparent)]
+    BringUp(heal::OperateError),
+    /// What it is started with did not come up; none of it stays.
+    #[error("{name} was not brought up: {why}")]
+    NotUp {
+        /// Which Infrastructure.
+        name: domain::ServiceName,
+        /// Why not.
+        why: String,
+    },
+    /// What is up cannot be taken down by a plan.
+    #[error("what is up cannot be taken down by a plan")]
+    TakeDown(#[source] heal::OperateError),
     /// Its verdicts cannot be written.
     #[error("cannot conclude what an earlier control plane left behind")]
     Conclude(#[from] heal::TurnError),

@@ -151,7 +151,7 @@ pub(crate) fn webhook(config: &Config) -> Result<Option<Webhook>, StartError> {
 const FIRST_USE: &str = "configuration/first-use";
 
 /// Ids only have to differ between two control planes on one machine; the clock and the process id do.
-fn seed(clock: &Arc<dyn Clock>) -> u64 {
+pub(super) fn seed(clock: &Arc<dyn Clock>) -> u64 {
     let now = clock.now();
     now.wall_us.unsigned_abs().rotate_left(20) ^ (now.boot_us << 1) ^ u64::from(std::process::id())
 }

@@ -24,6 +24,7 @@ mod power_cut;
 mod processes;
 mod programs;
 mod purge;
+mod recorded;
 mod running;
 mod secrets;
 mod strategies;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         .chain(backup::TESTS)
         .chain(power_cut::TESTS)
         .chain(purge::TESTS)
+        .chain(recorded::TESTS)
         .chain(secrets::TESTS)
         .chain(running::TESTS)
         .chain(programs::TESTS)

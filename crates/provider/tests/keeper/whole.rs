@@ -1,6 +1,6 @@
 //! A whole Infrastructure brought up and taken down by a step: once, by its name, and never what is somebody else's.
 
-use domain::{Action, Captured, Effect, Infrastructure, Step, StepToken};
+use domain::{Action, Captured, Effect, Infrastructure, Step, StepToken, UpWhen};
 use provider::{Change, Look, ProcessProvider, Undone};
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use crate::fleet::{Fleet, Test, declared, token, until};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_step_brings_up_once_proves_it_and_takes_back_its_own_alone", brought_up_by_a_step),
+    ("what_a_step_only_starts_is_not_waited_for_and_is_taken_back_all_the_same", started_by_a_step),
     ("a_step_takes_down_exactly_what_it_names_and_its_undo_brings_that_back", taken_down_by_a_step),
     ("what_cannot_be_brought_up_is_refused_before_anything_is_started", refused),
     ("who_brought_up_what_is_up_is_known_to_the_next_keeper", next_keeper),
@@ -33,7 +34,7 @@ fn web() -> Box<Infrastructure> {
 }
 
 fn up() -> Step {
-    decide::plan::step(Action::BringUp { infrastructure: web() })
+    decide::plan::step(Action::BringUp { infrastructure: web(), up_when: UpWhen::Ready })
 }
 
 fn down() -> Step {
@@ -80,11 +81,28 @@ fn brought_up_by_a_step() {
     assert_eq!(instances(&fleet), 0, "a step that was taken back is not done again");
 }
 
+fn started_by_a_step() {
+    let fleet = nothing_up();
+    let infrastructure =
+        Box::new(declared(&WEB.replace("\"{homeostat}\", service, serve", "/bin/sleep, \"1000\"")));
+    let step =
+        |up_when| decide::plan::step(Action::BringUp { infrastructure: infrastructure.clone(), up_when });
+    let (token, started) = (token(), step(UpWhen::Started));
+    let captured = order(&fleet, token, &started).unwrap();
+    assert!(is_present(&fleet, token, &started, &captured).is_some(), "it is not waited for");
+    assert!(is_present(&fleet, token, &step(UpWhen::Ready), &captured).is_none());
+    assert_eq!(fleet.provider.undo(token, &started, &captured).unwrap(), Undone::Restored);
+    assert!(is_present(&fleet, token, &started, &captured).is_none());
+}
+
 fn refused() {
     let fleet = nothing_up();
     let with = |variable: &str| declared(&format!("{WEB}    environment: {{ KEY: \"{variable}\" }}\n"));
     let check = |infrastructure: Infrastructure| {
-        let step = decide::plan::step(Action::BringUp { infrastructure: Box::new(infrastructure) });
+        let step = decide::plan::step(Action::BringUp {
+            infrastructure: Box::new(infrastructure),
+            up_when: UpWhen::Ready,
+        });
         fleet.provider.check(token(), &step).map_err(|error| error.to_string())
     };
     let nowhere = check(with("${env:NO_SUCH_VARIABLE_HERE}")).unwrap_err();

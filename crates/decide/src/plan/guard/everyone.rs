@@ -11,7 +11,8 @@ use crate::plan::check::targets;
 use crate::plan::need::exists;
 
 pub(super) fn rules(plan: &Plan, ctx: &GuardContext<'_>, found: &mut Vec<Objection>) {
-    if ctx.switches.emergency_stop {
+    // Nothing starts while it is latched; who takes everything down wants more of the same.
+    if ctx.switches.emergency_stop && !takes_down(plan) {
         found.push(Objection::EmergencyStop);
     }
     if ctx.switches.dry_run {

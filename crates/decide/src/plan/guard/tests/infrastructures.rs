@@ -1,7 +1,7 @@
 //! A whole Infrastructure: one at a time, and taken down only where a person said yes to that very plan.
 
 use domain::infrastructure::ServiceSpec;
-use domain::{Infrastructure, InstanceName};
+use domain::{Infrastructure, InstanceName, UpWhen};
 
 use super::*;
 use crate::plan::request::Refusal;
@@ -23,7 +23,7 @@ fn down(environment: Environment) -> Action {
 }
 
 fn up(environment: Environment) -> Action {
-    Action::BringUp { infrastructure: Box::new(declared(environment)) }
+    Action::BringUp { infrastructure: Box::new(declared(environment)), up_when: UpWhen::Ready }
 }
 
 /// The shop as what is up.
@@ -53,6 +53,41 @@ fn taking_down_waits_for_a_yes_to_that_plan_whoever_asked_unless_policy_says_oth
     world.approved = None;
     world.policy.infrastructures.approve_take_down = false;
     assert!(matches!(world.ask(&plan), Ruling::Clear(_)));
+}
+
+#[test]
+fn the_emergency_stop_holds_bringing_up_and_not_taking_everything_down() {
+    let mut world = nothing_is_up();
+    world.switches.emergency_stop = true;
+    assert_eq!(world.reasons(&world.operation(up(Environment::Dev))), [Objection::EmergencyStop]);
+    let mut world = shop_is_up();
+    world.switches.emergency_stop = true;
+    let plan = world.operation(down(Environment::Dev));
+    assert!(world.ask(&plan).awaits_approval(), "it needs its approval all the same");
+    world.approve(&plan);
+    assert!(matches!(world.ask(&plan), Ruling::Clear(_)));
+}
+
+#[test]
+fn ones_own_word_takes_down_what_needs_no_approval_or_no_second_person() {
+    let mut policy = Policy::default();
+    let objection =
+        |policy: &Policy, environment| policy.take_down_objection(&declared(environment), "ada").is_some();
+    assert!(!objection(&policy, Environment::Production));
+    policy.approval.two_people = true;
+    assert!(objection(&policy, Environment::Dev) && objection(&policy, Environment::Production));
+    policy.infrastructures.approve_take_down = false;
+    assert!(!objection(&policy, Environment::Dev) && objection(&policy, Environment::Production));
+    policy.infrastructures.approve_production = false;
+    assert!(!objection(&policy, Environment::Production));
+}
+
+#[test]
+fn a_plan_that_was_written_before_starts_had_one_waits_until_all_is_ready() {
+    let mut written = serde_json::to_value(up(Environment::Dev)).unwrap();
+    let field = written["bring_up"].as_object_mut().unwrap().remove("up_when");
+    assert_eq!(field, Some(serde_json::json!("ready")));
+    assert_eq!(serde_json::from_value::<Action>(written).unwrap(), up(Environment::Dev));
 }
 
 #[test]
@@ -130,7 +165,7 @@ fn a_loop_never_takes_anything_down_and_what_cannot_be_up_is_refused() {
     broken.services.get_mut(&service("cart")).unwrap().command.clear();
     let world = nothing_is_up();
     let mut plan = world.operation(up(Environment::Dev));
-    plan.steps[0].action = Action::BringUp { infrastructure: Box::new(broken) };
+    plan.steps[0].action = Action::BringUp { infrastructure: Box::new(broken), up_when: UpWhen::Ready };
     let reasons = world.reasons(&plan);
     assert!(reasons.iter().any(|reason| reason.to_string().contains("services.cart.command")), "{reasons:?}");
 }

@@ -10,9 +10,13 @@ use telemetry::TraceId;
 use super::config::print;
 use super::show::{of, table};
 use super::{Exit, Failure, Global, Output, value};
+use crate::client::{Client, ClientError};
 
 /// Cells of a duration bar.
 const BAR: usize = 40;
+
+/// Answers that are asked for at most until there are as many traces as somebody wants.
+const PAGES: usize = 20;
 
 /// Spans shown of one trace; the rest is counted.
 const ROWS_MAX: usize = 2_000;
@@ -47,19 +51,35 @@ pub(crate) struct TracesArgs {
 
 /// Traces, newest first.
 pub(super) fn list(global: &Global, args: &TracesArgs) -> Result<Exit, Failure> {
-    let client = global.client()?;
-    let traces: Vec<Value> = client.get(&format!("/api/v3/observability/traces?{}", query(args)))?;
+    let (traces, older) = found(&global.client()?, args)?;
+    let whole = older.is_none() || traces.len() >= args.limit as usize;
     if args.output.json {
         print(&format!("{:#}\n", Value::Array(traces)))?;
-        return Ok(Exit::Done);
-    }
-    if traces.is_empty() {
+    } else if !traces.is_empty() {
+        let rows: Vec<Vec<String>> = traces.iter().map(row).collect();
+        print(&table(&["TRACE", "START", "SERVICE", "OPERATION", "TOOK", "SPANS", "ERRORS"], &rows))?;
+    } else if whole {
         provider::say!("no such traces so far");
-        return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<String>> = traces.iter().map(row).collect();
-    print(&table(&["TRACE", "START", "SERVICE", "OPERATION", "TOOK", "SPANS", "ERRORS"], &rows))?;
+    if !whole {
+        provider::say!("there may be older ones: the search was cut after {PAGES} answers; narrow it down");
+    }
     Ok(Exit::Done)
+}
+
+/// As many as are asked for, and the path of the next ones where there are more. An answer may be cut before that: what is
+/// searched by the text of logs is looked through part by part.
+fn found(client: &Client, args: &TracesArgs) -> Result<(Vec<Value>, Option<String>), ClientError> {
+    let limit = args.limit as usize;
+    let (mut traces, mut next) = client.page(&format!("/api/v3/observability/traces?{}", query(args)))?;
+    for _ in 1..PAGES {
+        let Some(path) = next.as_ref().filter(|_| traces.len() < limit) else { break };
+        let (older, after) = client.page(path)?;
+        traces.extend(older);
+        next = after;
+    }
+    traces.truncate(limit);
+    Ok((traces, next))
 }
 
 fn query(args: &TracesArgs) -> String {
@@ -214,9 +234,40 @@ fn took(duration_ms: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args, Command, FromArgMatches};
     use serde_json::json;
 
     use super::*;
+    use crate::client::fixture::server;
+
+    #[test]
+    fn answers_that_were_cut_are_followed_until_there_are_as_many_as_are_wanted() {
+        let words = |words: &[&str]| {
+            let matches = TracesArgs::augment_args(Command::new("traces")).get_matches_from(words);
+            TracesArgs::from_arg_matches(&matches).unwrap()
+        };
+        let cut = |requests, words: &TracesArgs| {
+            let (client, serving) = server(requests, |asked| {
+                let page: usize =
+                    asked.split_once("page=").map_or(0, |(_, rest)| usize::from(rest.as_bytes()[0] - b'0'));
+                let rows = json!([{"trace_id": format!("{page}")}]);
+                (
+                    200,
+                    if page == 1 { json!([]) } else { rows },
+                    (page < 3).then(|| format!("/t?page={}", page + 1)),
+                )
+            });
+            let (traces, older) = found(&client, words).unwrap();
+            assert_eq!(serving.join().unwrap().len(), requests);
+            let ids: Vec<String> = traces.iter().map(|trace| of(trace, "trace_id").to_owned()).collect();
+            (ids.join(" "), older)
+        };
+        assert_eq!(cut(4, &words(&["traces", "--text", "gone"])), ("0 2 3".to_owned(), None));
+        assert_eq!(
+            cut(3, &words(&["traces", "--text", "gone", "--limit", "2"])),
+            ("0 2".to_owned(), Some("/t?page=3".to_owned()))
+        );
+    }
 
     #[test]
     fn a_waterfall_marks_errors_and_the_critical_path() {

@@ -150,7 +150,12 @@ impl Hand<'_> {
             Err(_) => Outcome::Failed,
         };
         let target = format!("infrastructure/{}", infrastructure.name);
-        let record = NewRecord::new(command_line(), Via::CommandLine, action, target, outcome);
+        let why = if action == CREATE {
+            "a control plane is started with it"
+        } else {
+            "its control plane is ended for good"
+        };
+        let record = NewRecord::new(command_line(), Via::CommandLine, action, target, outcome).why(why);
         let record = match asked {
             Ok(proposal) if proposal.reasons.is_empty() => record.plan(proposal.plan.id),
             Ok(proposal) => record.plan(proposal.plan.id).detail(proposal.reasons.join("; ")),

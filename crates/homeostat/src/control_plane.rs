@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use act::{Executor, Recovered};
+use audit::Audit;
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
 use gateway::{Gateway, Tls, TlsWatch};
@@ -80,6 +81,7 @@ pub struct ControlPlane {
     dir: PathBuf,
     webhook: WebhookInUse,
     auditing: Option<Auditing>,
+    trail: Audit,
     /// How long audit records are kept; 0 for ever.
     audit_days: Arc<AtomicU64>,
     driver: Option<Driver>,
@@ -192,7 +194,7 @@ impl ControlPlane {
             None => None,
         };
         let driver = Driver::start(Arc::clone(&loops.healer)).map_err(StartError::Thread)?;
-        let watch = Watch::start(&dir, &loops).map_err(StartError::Thread)?;
+        let watch = Watch::start(&dir, &loops, &kept.trail).map_err(StartError::Thread)?;
         let spans = kept.receiving.as_ref().map(|receiving| receiving.store().clone());
         let evidence = spans
             .map(|spans| EvidenceKeeper::start(store.clone(), spans, Arc::clone(&clock)))
@@ -214,6 +216,7 @@ impl ControlPlane {
             dir,
             webhook,
             auditing: Some(kept.auditing),
+            trail: kept.trail,
             audit_days: kept.audit_days,
             driver: Some(driver),
             gateway: Some(gateway),
@@ -261,6 +264,7 @@ impl ControlPlane {
             rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
             tls: self.tls.clone(),
             audit_days: Arc::clone(&self.audit_days),
+            trail: self.trail.clone(),
         }
     }
 

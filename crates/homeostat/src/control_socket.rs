@@ -16,9 +16,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::auditing::Asker;
 use crate::cli::{Exit, Failure};
 use crate::client::ClientError;
 use crate::logging::{self, Level};
@@ -89,7 +91,7 @@ impl ControlSocket {
     /// Listens in `dir`, whose lock the caller holds. `answer` is asked on a thread of this socket's own.
     pub(crate) fn start(
         dir: &Path,
-        answer: impl Fn(Ask) -> Result<Value, String> + Send + 'static,
+        answer: impl Fn(Ask, Asker) -> Result<Value, String> + Send + 'static,
     ) -> io::Result<Self> {
         let path = path(dir);
         // Whoever left it is dead: the directory is ours.
@@ -130,7 +132,8 @@ impl Drop for ControlSocket {
     }
 }
 
-fn serve(stream: &UnixStream, answer: &impl Fn(Ask) -> Result<Value, String>) -> io::Result<()> {
+fn serve(stream: &UnixStream, answer: &impl Fn(Ask, Asker) -> Result<Value, String>) -> io::Result<()> {
+    let asker = Asker::user(socket_peercred(stream)?.uid);
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -141,7 +144,7 @@ fn serve(stream: &UnixStream, answer: &impl Fn(Ask) -> Result<Value, String>) ->
             Err(format!("this server speaks version {VERSION}; use the homeostat that it runs"))
         }
         Ok(map) => match serde_json::from_value::<Question>(Value::Object(map)) {
-            Ok(question) => answer(question.ask),
+            Ok(question) => answer(question.ask, asker),
             Err(error) => Err(format!("it is not understood: {error}")),
         },
         Err(error) => Err(format!("it is no line of JSON: {error}")),

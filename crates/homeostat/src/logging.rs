@@ -49,6 +49,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// As it is configured.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
     fn filter(self) -> LevelFilter {
         match self {
             Self::Error => LevelFilter::Error,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alerting::Rules;
+use audit::{Action, Audit, Outcome};
 use chaos::Experiments;
 use gateway::{Reload, Tls, Webhook};
 use heal::Healer;
@@ -15,6 +16,7 @@ use observe::Observer;
 use provider::{Look, ProcessProvider};
 use serde::{Deserialize, Serialize};
 
+use crate::auditing::{self, Asker};
 use crate::cli::Failure;
 use crate::config::{Config, Takes, takes};
 use crate::control_plane::wiring;
@@ -58,14 +60,44 @@ pub(crate) struct Reloading {
     /// The certificate, where there is one.
     pub(crate) tls: Option<Tls>,
     pub(crate) audit_days: Arc<AtomicU64>,
+    pub(crate) trail: Audit,
 }
 
 impl Reloading {
+    /// Reads everything again for somebody, and has the audit trail know what became of it.
+    ///
+    /// # Errors
+    /// Why nothing of it was taken over.
+    pub(crate) fn reload_for(&self, asker: &Asker) -> Result<Vec<ChangedKey>, String> {
+        const ACTION: Action = Action::new("configuration.reload");
+        let reloaded = self.reload();
+        let target = self.path.as_ref().map_or("defaults".to_owned(), |path| path.display().to_string());
+        let record = match &reloaded {
+            Ok(changed) if changed.is_empty() => {
+                asker.did(ACTION, target, Outcome::Done).detail("nothing changed")
+            }
+            Ok(changed) => asker.did(ACTION, target, Outcome::Done).detail(self.became(changed)),
+            Err(why) => asker.did(ACTION, target, Outcome::Failed).detail(why.as_str()),
+        };
+        auditing::record(&self.trail, record);
+        reloaded
+    }
+
+    /// What changed, with what it is now where that is no secret.
+    fn became(&self, changed: &[ChangedKey]) -> String {
+        let in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = |key: &ChangedKey| match in_force.rule(&key.key).filter(|_| key.effect == Effect::InForce) {
+            Some(value) => format!("{}: {value}", key.said()),
+            None => key.said(),
+        };
+        changed.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
     /// Reads everything again, and takes over what is live.
     ///
     /// # Errors
     /// Why nothing of it was taken over.
-    pub(crate) fn reload(&self) -> Result<Vec<ChangedKey>, String> {
+    fn reload(&self) -> Result<Vec<ChangedKey>, String> {
         let refused = |error: &dyn std::error::Error| {
             format!("{}; the configuration stays as it was", Failure::failed(error).message)
         };

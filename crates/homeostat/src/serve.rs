@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::{Action, Outcome};
 use domain::access::LOCAL_TOKEN;
+use domain::units::show_duration;
 use provider::Look;
 use serde_json::{Value, json};
 
+use crate::auditing::{self, Asker};
 use crate::cli::{Exit, Failure, Global, ServeArgs};
 use crate::control_plane::{ControlPlane, OccupiedPort};
 use crate::control_socket::{Ask, ControlSocket};
@@ -45,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::failed(&error))?;
     let reloading = Arc::new(plane.reloading(path, config));
     let asked = Arc::clone(&reloading);
-    let socket = ControlSocket::start(&global.dir, move |ask| answer(ask, &asked))
+    let socket = ControlSocket::start(&global.dir, move |ask, asker| answer(ask, &asker, &asked))
         .map_err(|error| Failure::failed(&error))?;
     log::info!("page {}  data {}", plane.address(), global.dir.display());
     say_authorities();
@@ -65,7 +68,7 @@ pub(crate) fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     while !signals::ending() {
         if signals::take_reload() {
             // Who sent the signal reads the log.
-            let _ = reload(&reloading);
+            let _ = reload(&reloading, &Asker::signal("SIGHUP"));
         }
         supervisor.feed(plane.look_age());
         std::thread::sleep(LOOK);
@@ -88,12 +91,18 @@ fn say_authorities() {
     }
 }
 
-fn answer(ask: Ask, reloading: &Reloading) -> Result<Value, String> {
+fn answer(ask: Ask, asker: &Asker, reloading: &Reloading) -> Result<Value, String> {
     match ask {
-        Ask::Reload {} => reload(reloading).map(|changed| json!({ "changed": changed })),
+        Ask::Reload {} => reload(reloading, asker).map(|changed| json!({ "changed": changed })),
         Ask::LogLevel { level, for_ms } => {
             logging::set_level(level, for_ms.map(Duration::from_millis));
             log::info!("the log level is {level:?} now, as somebody asked on the control socket");
+            const ACTION: Action = Action::new("log_level.set");
+            let became = match for_ms {
+                Some(ms) => format!("{} for {}", level.name(), show_duration(Duration::from_millis(ms))),
+                None => level.name().to_owned(),
+            };
+            auditing::record(&reloading.trail, asker.did(ACTION, "log", Outcome::Done).detail(became));
             Ok(json!({ "level": level }))
         }
         Ask::LogLines {} => Ok(json!({ "lines": logging::last() })),
@@ -105,10 +114,10 @@ fn answer(ask: Ask, reloading: &Reloading) -> Result<Value, String> {
     }
 }
 
-fn reload(reloading: &Reloading) -> Result<Vec<ChangedKey>, String> {
+fn reload(reloading: &Reloading, asker: &Asker) -> Result<Vec<ChangedKey>, String> {
     let supervisor = Supervisor::find();
     supervisor.reloading();
-    let reloaded = reloading.reload();
+    let reloaded = reloading.reload_for(asker);
     match &reloaded {
         Ok(changed) if changed.is_empty() => log::info!("the configuration was read again: nothing changed"),
         Ok(changed) => changed.iter().for_each(|key| log::info!("{}", key.said())),

@@ -2,17 +2,20 @@
 //!
 //! Both work on the files themselves, so that a backup can be made, and restored, when nothing runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use audit::{Action, Audit, Outcome};
 use clap::Args;
 use domain::Bytes;
 use provider::clock::SystemClock;
 use serde_json::{Value, json};
+use store::Store;
 
 use super::config::print;
 use super::{Exit, Failure, Global, Output};
 use crate::backup::{self, BackupError, Found, Manifest, Restored, Telemetry};
-use crate::second_factors;
+use crate::{auditing, second_factors};
 
 /// `backup`.
 #[derive(Debug, Args)]
@@ -63,6 +66,9 @@ pub(super) fn backup(global: &Global, args: &BackupArgs) -> Result<Exit, Failure
 pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<Exit, Failure> {
     let found = if args.replace { Found::Replace } else { Found::Refuse };
     let Restored { manifest, unreadable } = backup::restore(&args.file, &global.dir, found)?;
+    if let Err(failure) = record(&global.dir, &args.file, &manifest) {
+        provider::say!("the audit trail does not say that this was restored: {}", failure.message);
+    }
     let text = format!("{} is as it was at {}: {}", global.dir.display(), manifest.made_at, told(&manifest));
     let mut value = described(&manifest);
     value["unreadable_second_factors"] = json!(unreadable);
@@ -71,6 +77,19 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<Exit, Failu
         provider::say!("{trouble}");
     }
     Ok(exit)
+}
+
+/// Appends to the trail that was restored who did that; what was recorded since the backup is gone with it.
+fn record(dir: &Path, archive: &Path, manifest: &Manifest) -> Result<(), Failure> {
+    const ACTION: Action = Action::new("backup.restore");
+    let store = Store::open(dir).map_err(|error| Failure::failed(&error))?;
+    let options = auditing::options(&store, 0).map_err(|error| Failure::failed(&error))?;
+    let trail =
+        Audit::open_with(dir, Arc::new(SystemClock), options).map_err(|error| Failure::failed(&error))?;
+    let archive = std::path::absolute(archive).unwrap_or_else(|_| archive.to_owned());
+    let record = auditing::command_line().did(ACTION, archive.display().to_string(), Outcome::Done);
+    let record = record.detail(format!("all is as it was at {}", manifest.made_at));
+    trail.append(record).map(drop).map_err(|error| Failure::failed(&error))
 }
 
 fn told(manifest: &Manifest) -> String {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Audit, NewRecord, Outcome, Via};
+use audit::{Audit, Outcome};
 use clap::Args;
 use domain::units::{parse_duration, show_duration};
 use domain::{Bytes, Clock, IdSource};
@@ -150,8 +150,12 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
     purges::record_unrecorded(dir, &store, &trail).map_err(|error| failed(&error))?;
     let who = auditing::command_line();
     let record = |outcome, mode, counted| {
-        NewRecord::new(who.as_str(), Via::CommandLine, purges::ACTION, dir.display().to_string(), outcome)
-            .why(purge_told(args.older_than, kinds, mode, counted))
+        who.did(purges::ACTION, dir.display().to_string(), outcome).why(purge_told(
+            args.older_than,
+            kinds,
+            mode,
+            counted,
+        ))
     };
     let now = SystemClock.now();
     let mode = if args.yes { PurgeMode::Remove } else { PurgeMode::DryRun };
@@ -169,7 +173,8 @@ fn alone(global: &Global, args: &PurgeArgs, kinds: &[RecordKind]) -> Result<Valu
         return Ok(figures(PurgeMode::DryRun, counted));
     }
     let id = IdSource::seeded(now.boot_us.rotate_left(32) ^ now.wall_us.unsigned_abs()).next(now);
-    let order = PurgeOrder { id, now, age: args.older_than, kinds: kinds.to_vec(), who: who.clone() };
+    let order =
+        PurgeOrder { id, now, age: args.older_than, kinds: kinds.to_vec(), who: who.name().to_owned() };
     let purged =
         store.purge(&order, traces, |_| ControlFlow::Continue(())).map_err(|error| failed(&error))?;
     let outcome = if let PurgeEnd::Failed(_) = purged.end { Outcome::Failed } else { Outcome::Done };

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use audit::{Action, Audit, NewRecord, Outcome, Via};
+use audit::{Action, Audit, Outcome};
 use clap::Args;
 use domain::{Clock, Time};
 use durable::Access;
@@ -47,8 +47,7 @@ pub(super) fn run(global: &Global, args: &SetAsideArgs) -> Result<Exit, Failure>
         None => format!("{}; there was no trail", args.why),
     };
     const ACTION: Action = Action::new("audit.set_aside");
-    let who = auditing::command_line();
-    let record = NewRecord::new(who, Via::CommandLine, ACTION, "audit", Outcome::Done).why(told);
+    let record = auditing::command_line().did(ACTION, "audit", Outcome::Done).why(told);
     trail.append(record).map_err(|error| Failure::failed(&error))?;
     // Last: until then the database knows the old trail, and a start is refused as before.
     auditing::keep_head(&store, &trail).map_err(|message| Failure { exit: Exit::Failed, message })?;

@@ -63,6 +63,13 @@ impl Config {
         found
     }
 
+    /// The value of a key that says what the loop may do and when, as it is written; no secret is among those.
+    pub(crate) fn rule(&self, key: &str) -> Option<String> {
+        let open =
+            ["policy.", "healing.", "thresholds.", "retention."].iter().any(|part| key.starts_with(part));
+        open.then(|| self.values().get(key).map(ToString::to_string)).flatten()
+    }
+
     /// The keys that have another value in `other`.
     pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
         let (ours, theirs) = (self.values(), other.values());

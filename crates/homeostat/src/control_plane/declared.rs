@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use act::{Executor, Mode};
-use audit::{Action, Audit, NewRecord, Outcome, Via};
+use audit::{Action, Audit, Outcome};
 use domain::access::LOCAL_TOKEN;
 use domain::units::show_duration;
 use domain::{Clock, Infrastructure, PlanId, PlanStatus};
@@ -155,15 +155,13 @@ impl Hand<'_> {
         } else {
             "its control plane is ended for good"
         };
-        let record = NewRecord::new(command_line(), Via::CommandLine, action, target, outcome).why(why);
+        let record = command_line().did(action, target, outcome).why(why);
         let record = match asked {
             Ok(proposal) if proposal.reasons.is_empty() => record.plan(proposal.plan.id),
             Ok(proposal) => record.plan(proposal.plan.id).detail(proposal.reasons.join("; ")),
             Err(error) => record.detail(act::in_full(error)),
         };
-        if let Err(error) = trail.append(record) {
-            log::error!("who asked for it is not in the audit trail: {}", act::in_full(&error));
-        }
+        auditing::record(trail, record);
     }
 }
 

@@ -134,6 +134,7 @@ pub(super) fn loops(
         observer,
         executor: &executor,
         clock,
+        trail: &kept.trail,
         tracer: kept.receiving.as_ref().and_then(Receiving::tracer),
     };
     let healer = parts.healer(webhook)?;

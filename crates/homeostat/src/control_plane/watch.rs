@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use audit::{Action, Audit, Outcome};
+
 use super::EMERGENCY_FILE;
+use crate::auditing::{self, Asker};
 use crate::control::Loops;
 use crate::signals;
 
@@ -29,7 +32,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Keeps the keeper's lease alive, closes experiments that are over, and looks for the emergency stop: the file, or
     /// SIGUSR1.
-    pub(super) fn start(dir: &Path, loops: &Arc<Loops>) -> std::io::Result<Self> {
+    pub(super) fn start(dir: &Path, loops: &Arc<Loops>, trail: &Audit) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let heartbeat = {
             let (stop, loops) = (Arc::clone(&stop), Arc::clone(loops));
@@ -51,22 +54,17 @@ impl Watch {
         };
         let emergency = {
             let (stop, loops, file) = (Arc::clone(&stop), Arc::clone(loops), dir.join(EMERGENCY_FILE));
+            let trail = trail.clone();
             let mut acted = false;
             move || {
                 while !stop.load(Ordering::Acquire) {
-                    let asked_by_file = file.exists();
-                    let asked_by_signal = signals::take_emergency_stop();
-                    if asked_by_signal || (asked_by_file && !acted) {
-                        match loops.executor.emergency_stop() {
-                            Ok(stopped) => log::warn!(
-                                "emergency stop: {} faults taken out; nothing is repaired or disturbed until \
-                                 `homeostat chaos resume`",
-                                stopped.faults
-                            ),
-                            Err(error) => log::error!("emergency stop: {error}"),
-                        }
+                    let asked_by_file = file.metadata().ok();
+                    if signals::take_emergency_stop() {
+                        stop_all(&loops, &trail, &Asker::signal("SIGUSR1"));
+                    } else if let Some(file) = asked_by_file.as_ref().filter(|_| !acted) {
+                        stop_all(&loops, &trail, &Asker::owner(file));
                     }
-                    acted = asked_by_file;
+                    acted = asked_by_file.is_some();
                     loops.clock.wait(EMERGENCY_LOOK);
                 }
             }
@@ -81,6 +79,25 @@ impl Watch {
         self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(run)?);
         Ok(())
     }
+}
+
+/// The emergency stop, which somebody asked for beside the API.
+fn stop_all(loops: &Loops, trail: &Audit, asker: &Asker) {
+    const ACTION: Action = Action::new("emergency_stop.engage");
+    let record = match loops.executor.emergency_stop() {
+        Ok(stopped) => {
+            let faults = stopped.faults;
+            log::warn!(
+                "emergency stop: {faults} faults taken out; nothing is repaired or disturbed until `homeostat chaos resume`"
+            );
+            asker.did(ACTION, EMERGENCY_FILE, Outcome::Done).detail(format!("{faults} faults taken out"))
+        }
+        Err(error) => {
+            log::error!("emergency stop: {error}");
+            asker.did(ACTION, EMERGENCY_FILE, Outcome::Failed).detail(act::in_full(&error))
+        }
+    };
+    auditing::record(trail, record);
 }
 
 impl Drop for Watch {

@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use act::{Executor, Mode};
+use audit::{Action, Audit, NewRecord, Outcome, Via};
 use chaos::Experiments;
 use decide::plan::Policy;
 use domain::Clock;
 use gateway::{Notice, Webhook};
 use heal::start::Execution;
-use heal::{Healer, Learning};
+use heal::{Healer, Learning, NoticeKind};
 use homeostat_tracer::Tracer;
 use observe::Observer;
 use observe::objectives::Objectives;
@@ -20,6 +21,7 @@ use store::Store;
 
 use super::StartError;
 use crate::alerts::Alerts;
+use crate::auditing;
 use crate::config::{Config, Witness};
 use crate::loop_traces::LoopTraces;
 use crate::metering::Metering;
@@ -68,6 +70,7 @@ pub(super) struct Wiring<'a> {
     pub(super) observer: &'a Arc<Observer>,
     pub(super) executor: &'a Arc<Executor>,
     pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) trail: &'a Audit,
     /// Where the loop's own turns are traced.
     pub(super) tracer: Option<Tracer>,
 }
@@ -80,9 +83,14 @@ impl Wiring<'_> {
             self.store.put_document(FIRST_USE, "\"done\"")?;
         }
         let settings = settings(self.config, self.policy.clone(), seed(self.clock));
-        let webhook = Arc::clone(webhook);
+        let (webhook, trail) = (Arc::clone(webhook), self.trail.clone());
         let notify = move |notice: heal::Notice| {
             log::warn!("needs a person: {}", notice.title);
+            if notice.kind == NoticeKind::AutomationOff {
+                const ACTION: Action = Action::new("automation.set");
+                let record = NewRecord::new("healing", Via::Loop, ACTION, "automation", Outcome::Done);
+                auditing::record(&trail, record.why(notice.title.as_str()).detail("off"));
+            }
             if let Some(webhook) = &*webhook.lock().unwrap_or_else(PoisonError::into_inner) {
                 webhook.send(Notice {
                     title: notice.title,

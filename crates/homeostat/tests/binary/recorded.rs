@@ -1,6 +1,7 @@
 //! What a control plane is started with and what it is ended with are plans like every other: judged, journaled, and in the
 //! audit trail with who asked.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -16,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_produced_with_is_started_by_who_starts_it_unless_two_people_are_asked_for", production),
     ("a_loop_that_only_shows_its_plans_is_started_and_ended_all_the_same", dry_run),
     ("down_ends_a_fleet_whose_records_cannot_be_written_and_says_so", unwritable),
+    ("what_is_changed_beside_the_api_is_in_the_audit_trail_with_who_did_it", beside_the_api),
 ];
 
 /// The records of an action, oldest first, read from the directory itself.
@@ -167,4 +169,51 @@ fn unwritable() {
         assert!(ran.err.contains(word), "{word:?} is not said: {}", ran.err);
     }
     assert!(fleet.processes().is_empty(), "{:#?}", fleet.processes());
+}
+
+fn beside_the_api() {
+    let mut fleet = Fleet::up("", SMALL);
+    fleet.serve_as_configured();
+    let server = store::holder(&fleet.dir).unwrap().unwrap().pid;
+    let signal = |signal| processes::signal(server, signal);
+    let recorded = |action: &str, many: usize| {
+        until(&format!("{many} of {action}"), || {
+            let found = records(&fleet, action);
+            if found.len() == many { Ok(found) } else { Err(format!("{found:#?}")) }
+        })
+    };
+    let is = |record: &Value, who: &str, via: &str, outcome: &str, detail: &str| {
+        let found = ["who", "via", "outcome"].map(|field| record[field].clone());
+        assert_eq!(found, [json!(who), json!(via), json!(outcome)], "{record:#}");
+        assert!(record["detail"].as_str().unwrap().contains(detail), "{record:#}");
+    };
+    fleet.write("homeostat.toml", "[policy.approval]\ntwo_people = true\n[otlp]\nhttp_port = 4711\n");
+    fleet.run(&["reload"]).done();
+    fleet.write("homeostat.toml", "[policy]\nnothing = 1\n");
+    assert_eq!(fleet.run(&["reload"]).code, Some(2));
+    fleet.write("homeostat.toml", "");
+    signal(Signal::HUP);
+    let all = recorded("configuration.reload", 3);
+    is(&all[0], &me(), "command_line", "done", "policy.approval.two_people is in force: true");
+    is(&all[0], &me(), "command_line", "done", "otlp.http_port waits for a restart");
+    is(&all[1], &me(), "command_line", "failed", "nothing");
+    is(&all[2], "sender of SIGHUP", "signal", "done", "policy.approval.two_people is in force: false");
+
+    fleet.run(&["log-level", "debug", "--for", "2m"]).done();
+    is(&recorded("log_level.set", 1)[0], &me(), "command_line", "done", "debug for 2m");
+
+    let file = fleet.dir.join("EMERGENCY_STOP");
+    std::fs::write(&file, "").unwrap();
+    is(&recorded("emergency_stop.engage", 1)[0], &me(), "signal", "done", "0 faults taken out");
+    signal(Signal::USR1);
+    is(&recorded("emergency_stop.engage", 2)[1], "sender of SIGUSR1", "signal", "done", "0 faults taken out");
+
+    let archive = fleet.dir.parent().unwrap().join("backup.tar.zst");
+    let made = fleet.run(&["backup", archive.to_str().unwrap(), "--json"]).json();
+    let elsewhere = Fleet::new("");
+    elsewhere.run(&["restore", archive.to_str().unwrap()]).done();
+    let restored = records(&elsewhere, "backup.restore");
+    is(&restored[0], &me(), "command_line", "done", made["made_at"].as_str().unwrap());
+    assert_eq!(restored[0]["target"], archive.to_str().unwrap());
+    elsewhere.run(&["audit", "verify"]).done();
 }

@@ -43,6 +43,18 @@ fn every_list_is_a_file_of_what_is_chosen() {
 }
 
 #[test]
+fn what_an_address_chose_beyond_the_fields_is_kept_by_the_search() {
+    let server = whole::full();
+    let ada = whole::ada(&server);
+    let address = "/audit?plan=01a20530-eef6-7361-a167-58e1e1b791fd&q=ada";
+    let page = server.raw("GET", address, &[("host", &server.host()), ("cookie", &ada)], "").body;
+    let (_, form) = page.split_once("role=\"search\"").unwrap_or_else(|| panic!("{page}"));
+    let (form, _) = form.split_once("</form>").unwrap();
+    let hidden = "type=\"hidden\" name=\"plan\" value=\"01a20530-eef6-7361-a167-58e1e1b791fd\"";
+    assert!(form.contains(hidden) && form.contains("href=\"/audit\">Clear</a>"), "{form}");
+}
+
+#[test]
 fn words_and_filters_narrow_a_list_and_its_file_alike() {
     let server = start(scene::busy);
     assert_eq!(column(&server, "/issues?state=open", "severity"), ["critical", "medium", "high"]);

@@ -96,7 +96,7 @@ enum Control {
     Choice(Vec<(String, String)>),
     /// Any text; an example of it.
     Text(&'static str),
-    /// A part of the page's own form holds it.
+    /// A part of the page's own form holds it, or an address that led here.
     Elsewhere,
 }
 
@@ -114,7 +114,7 @@ impl<'a, R> Filter<'a, R> {
         Self { name, title, control: Control::Text(example), keeps: None }
     }
 
-    /// One that the page's own form holds and its source obeys.
+    /// One that the page's own form holds, or an address that leads here, and its source obeys.
     pub(super) fn elsewhere(name: &'static str) -> Self {
         Self { name, title: "", control: Control::Elsewhere, keeps: None }
     }
@@ -426,7 +426,10 @@ fn field<R>(filter: &Filter<'_, R>, query: &Query) -> Markup {
             Control::Text(example) => label { (filter.title)
                 input type="text" name=(filter.name) value=[chosen] placeholder=(example) spellcheck="false";
             },
-            Control::Elsewhere => {},
+            // What no field shows is chosen on: the search is among what is seen.
+            Control::Elsewhere => @for value in query.all(filter.name) {
+                input type="hidden" name=(filter.name) value=(value);
+            },
         }
     }
 }

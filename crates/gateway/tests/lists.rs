@@ -43,6 +43,48 @@ fn every_list_is_a_file_of_what_is_chosen() {
 }
 
 #[test]
+fn every_page_with_a_list_has_a_search_and_both_files_of_it() {
+    const LISTS: [&str; 14] = [
+        "/issues",
+        "/remediations",
+        "/approvals",
+        "/experiments",
+        "/drills",
+        "/services",
+        "/timeline",
+        "/slos",
+        "/traces",
+        "/metrics-explorer",
+        "/cmdb",
+        "/audit",
+        "/users",
+        "/tokens",
+    ];
+    let server = whole::full();
+    let ada = whole::ada(&server);
+    let ask = |path: &str| server.raw("GET", path, &[("host", &server.host()), ("cookie", &ada)], "");
+    let mut lists = Vec::new();
+    for address in gateway::page_table().filter(|pattern| !pattern.contains('{')) {
+        let page = ask(address).body;
+        if !page.contains("class=\"exports\"") {
+            continue;
+        }
+        lists.push(address);
+        assert!(page.contains("type=\"search\" name=\"q\""), "{address} has no search");
+        let rows = ask(&format!("{address}?format=json"));
+        let csv = ask(&format!("{address}?format=csv"));
+        assert_eq!((rows.status, csv.status), (200, 200), "{address}: {} {}", rows.body, csv.body);
+        let rows = rows.json();
+        let first = rows[0].as_object().unwrap_or_else(|| panic!("{address}: {rows}"));
+        let names: Vec<&str> = csv.body.lines().next().unwrap().split(',').collect();
+        assert!(first.keys().all(|name| names.contains(&name.as_str())), "{address}: {names:?}");
+        let none = ask(&format!("{address}?q=no+such+thing+anywhere&format=json"));
+        assert_eq!(none.json(), serde_json::json!([]), "{address}");
+    }
+    assert_eq!(lists, LISTS);
+}
+
+#[test]
 fn what_an_address_chose_beyond_the_fields_is_kept_by_the_search() {
     let server = whole::full();
     let ada = whole::ada(&server);

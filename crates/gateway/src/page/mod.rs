@@ -298,6 +298,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/tokens" => tokens::listed(app, view)?.export(query, format),
         "/timeline" => timeline::listed(app, view, query)?.export(query, format),
         "/traces" => traces::listed(app, view, query)?.export(query, format),
+        "/metrics-explorer" => metrics::listed(app, view, query)?.export(query, format),
         path => Err(Problem::field("format", format!("{path} is no list; leave `format` out"))),
     }
 }

@@ -162,6 +162,11 @@ pub(super) fn format(uri: &Uri) -> Result<Option<Format>, Problem> {
 }
 
 impl<R> Listed<'_, R> {
+    /// Whether there is nothing at all, whatever the address chooses.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(&self.source, Source::Whole(rows) if rows.is_empty())
+    }
+
     /// Its form, and its rows as they are now.
     pub(super) fn sections(self, query: &Query, id: &'static str) -> Result<[Section; 2], Problem> {
         let form = self.list.search_form(query);

@@ -203,7 +203,7 @@ fn what_waits_is_chosen_by_what_it_is_where_it_acts_and_who_asked() {
         ("requested_by=ada", vec!["cart", "orders"]),
         ("requested_by=ad", vec![]),
         ("requested_by=healing", vec!["catalogue"]),
-        ("within=90", vec!["orders"]),
+        ("within=180", vec!["orders"]),
         // Words of what it repairs, of why it waits, of its steps.
         ("q=limit+95", vec!["catalogue"]),
         ("q=diagnosis+confidence", vec!["catalogue"]),

@@ -22,8 +22,8 @@ pub(super) fn operations(fleet: &Fleet, now: Time) {
     let shop = provider::manifest::parse("shop", "name: shop\nservices: { cart: { command: [cart] } }\n");
     let shop: Box<Infrastructure> = Box::new(shop.unwrap());
     let end = Action::TakeDown { infrastructure: shop };
-    ask(fleet, now.minus(seconds(120)), end, "grace", "take shop down, with its volumes");
-    scale(fleet, now.minus(seconds(60)), "orders", "ada");
+    ask(fleet, now.minus(seconds(190)), end, "grace", "take shop down, with its volumes");
+    scale(fleet, now.minus(seconds(5)), "orders", "ada");
 }
 
 /// Fewer instances of a service, asked for and waiting.

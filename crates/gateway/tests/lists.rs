@@ -78,6 +78,7 @@ fn every_page_with_a_list_has_a_search_and_both_files_of_it() {
         let first = rows[0].as_object().unwrap_or_else(|| panic!("{address}: {rows}"));
         let names: Vec<&str> = csv.body.lines().next().unwrap().split(',').collect();
         assert!(first.keys().all(|name| names.contains(&name.as_str())), "{address}: {names:?}");
+        assert!(!names.contains(&"revoke"), "a button is nothing to take away");
         let none = ask(&format!("{address}?q=no+such+thing+anywhere&format=json"));
         assert_eq!(none.json(), serde_json::json!([]), "{address}");
     }

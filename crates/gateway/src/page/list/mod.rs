@@ -35,13 +35,28 @@ pub(super) struct Column<'a, R> {
     cell: Option<Of<'a, R, Markup>>,
     rank: Option<Of<'a, R, f64>>,
     sorts: bool,
+    is_filed: bool,
 }
 
 impl<'a, R> Column<'a, R> {
     /// One that is shown as the text of its value.
     pub(super) fn new(name: &'static str, title: &'static str, value: impl Fn(&R) -> Value + 'a) -> Self {
         let value = Box::new(value);
-        Self { name, title: Some(title), class: "", value, cell: None, rank: None, sorts: false }
+        Self {
+            name,
+            title: Some(title),
+            class: "",
+            value,
+            cell: None,
+            rank: None,
+            sorts: false,
+            is_filed: true,
+        }
+    }
+
+    /// One of buttons: there is nothing in it to search or to take away.
+    pub(super) fn buttons(name: &'static str, cell: impl Fn(&R) -> Markup + 'a) -> Self {
+        Self { is_filed: false, ..Self::new(name, "", |_| Value::Null).shown(cell) }
     }
 
     /// One that only files have, and the search.

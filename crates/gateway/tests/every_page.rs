@@ -121,8 +121,10 @@ fn findings(browser: &Browser, axe: &str, server: &Server, path: &str) -> Vec<St
 }
 
 /// What is beside the table: what is asked wrongly, what is not there, what matches nothing.
-const BESIDE: [&str; 5] = [
+const BESIDE: [&str; 7] = [
     "/issues?q=nothing+at+all",
+    "/approvals?q=nothing+at+all",
+    "/metrics-explorer",
     "/experiments/new?type=memory_stress",
     "/experiments/preview?type=pause&duration=x",
     "/traces/compare",

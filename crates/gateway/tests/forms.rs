@@ -48,6 +48,23 @@ fn a_decision_keeps_why_and_leads_back() {
 }
 
 #[test]
+fn a_decision_on_what_was_chosen_leads_back_to_what_was_chosen() {
+    let server = start(scene::asked);
+    let address = "/approvals?requested_by=ada&q=1%20of%20orders&sort=-created_at";
+    let page = server.get(address).body;
+    let (_, form) = page.split_once("<form class=\"decide\"").unwrap();
+    let (_, rest) = form.split_once("name=\"back\" value=\"").unwrap();
+    let back = rest.split('"').next().unwrap().replace("&amp;", "&");
+    assert_eq!(back, address);
+    let id = server.get(&format!("{address}&format=json")).json()[0]["id"].as_str().unwrap().to_owned();
+    let form = format!("back={}", back.replace('%', "%25").replace('&', "%26"));
+    let reply = server.submit(&format!("/remediations/{id}/reject"), &form, &server.cookie());
+    assert_eq!((reply.status, reply.header("location")), (303, Some(address)), "{}", reply.body);
+    let page = server.get(address).body;
+    assert!(page.contains("3 plans wait for a person.") && page.contains("No approval matches."), "{page}");
+}
+
+#[test]
 fn an_experiment_is_previewed_before_it_is_begun() {
     let server = start(scene::calm);
     let query =

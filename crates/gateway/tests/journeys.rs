@@ -210,6 +210,44 @@ fn what_is_typed_survives_live_updates() {
 }
 
 #[test]
+fn a_filtered_list_of_what_waits_stays_so_while_it_lives_and_after_a_decision() {
+    let server = start(scene::asked);
+    let Some(browser) = signed_in(&server, "/approvals") else { return };
+    browser.tab_to("input[name=requested_by]");
+    browser.keys(&format!("ada{ENTER}"));
+    let articles = |count: usize| format!("document.querySelectorAll('article.approval').length === {count}");
+    browser.wait(&format!("location.search.includes('requested_by=ada') && {}", articles(2)));
+    // What is typed into the search stays there, and the focus with it, while another plan of hers comes to wait; one
+    // that somebody else asked for does not come to this list.
+    browser.tab_to("input[name=q]");
+    browser.keys("half a wo");
+    let (fleet, now) = (&server.fleet, server.fleet.clock.now());
+    let issue = fleet.store.open_issues().unwrap().remove(0);
+    let instance = domain::ServiceName::new("cart").unwrap().instance(0);
+    let hung = domain::Issue { resource: domain::ResourceId::Instance(instance), ..issue };
+    let plan = support::restart_plan(fleet.id(now), &hung, now);
+    fleet.store.add_plan(&plan, domain::PlanStatus::AwaitingApproval, &[]).unwrap();
+    scene::asked_again(fleet, "payments", 1);
+    browser
+        .wait(&format!("document.querySelector('h1').textContent.startsWith('6 plans') && {}", articles(3)));
+    assert_eq!(
+        browser.run("return [document.activeElement.name, document.activeElement.value]"),
+        json!(["q", "half a wo"])
+    );
+    // Words apply as every filter does, as soon as they are left.
+    browser.keys(ENTER);
+    browser.wait("document.body.innerText.includes('No approval matches')");
+    browser.open(&format!("{}/approvals?requested_by=ada&q=payments", server.origin()));
+    browser.tab_to("input[name=reason]");
+    browser.keys("they are needed");
+    browser.tab_to("button[formaction$='/reject']");
+    browser.keys(ENTER);
+    browser.wait(
+        "location.search === '?requested_by=ada&q=payments' && document.body.innerText.includes('5 plans wait for a person')",
+    );
+}
+
+#[test]
 fn the_first_user_is_made_with_the_local_token_and_a_viewer_is_told_what_it_may_not() {
     let server = start(scene::busy);
     let Some(browser) = browser(Theme::Light) else { return };

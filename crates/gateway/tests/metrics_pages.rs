@@ -48,6 +48,42 @@ fn without_a_store_without_series_and_without_a_question_the_page_says_what_to_d
 }
 
 #[test]
+fn names_of_metrics_are_searched_paged_and_taken_away() {
+    let server = with(|now_ms| {
+        let mut batch = series::shop(now_ms);
+        for n in 0..70 {
+            let labels = promql::Labels::new([("__name__", format!("depth_{n:02}").as_str())]);
+            let sample = promql::Sample { at_ms: now_ms - 1000, value: promql::Value::Float(1.0) };
+            batch.series.push((labels, vec![sample]));
+        }
+        batch
+    });
+    let names = |page: &str| {
+        between(page, "<a href=\"/metrics-explorer?query=", "&amp;")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let page = ok(&server, "/metrics-explorer");
+    assert!(page.contains("1–50 of 73 metrics"), "{page}");
+    assert_eq!(names(&ok(&server, "/metrics-explorer?page=2")).len(), 23);
+    let found = ok(&server, "/metrics-explorer?q=resident+memory&within=900");
+    assert_eq!(names(&found), ["process_memory_bytes"]);
+    // The search keeps the time that was chosen for expressions, and a name leads on with it.
+    assert!(found.contains("type=\"hidden\" name=\"within\" value=\"900\""), "{found}");
+    assert!(found.contains("query=process_memory_bytes&amp;within=900\""), "{found}");
+    assert_eq!(names(&ok(&server, "/metrics-explorer?kind=histogram")), ["took_seconds_bucket"]);
+    let none = ok(&server, "/metrics-explorer?q=no+such+thing");
+    assert!(none.contains("No metric matches.") && !none.contains("None came yet"), "{none}");
+    let file = server.get("/metrics-explorer?kind=counter&format=csv");
+    assert!(file.body.starts_with("metric,kind,help,unit\r\nhttp_requests_total,counter,"), "{}", file.body);
+    assert_eq!(file.body.lines().count(), 2);
+    // Values are no names.
+    assert_eq!(server.get("/metrics-explorer?query=up&format=csv").status, 422);
+    assert_eq!(start(scene::calm).get("/metrics-explorer?format=csv").status, 422);
+}
+
+#[test]
 fn an_expression_is_drawn_and_listed_with_the_greatest_first() {
     let server = with(series::shop);
     let page = ok(&server, "/metrics-explorer?query=process_memory_bytes&within=3600");

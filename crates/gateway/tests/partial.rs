@@ -122,8 +122,10 @@ fn plans_can_be_decided_where_nobody_knows_until_when() {
     assert_fails_alone(
         &page,
         "Until when each can be decided",
-        &["1 plan waits for a person.", "<h2>Decide", "/reject"],
+        &["1 plan waits for a person.", "name=\"requested_by\"", "<h2>Decide", "/reject"],
     );
+    // A file has no place to say what it leaves out.
+    assert_eq!(server.get("/approvals?format=csv").status, 500);
 }
 
 #[test]

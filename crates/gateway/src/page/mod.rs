@@ -287,6 +287,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
     match uri.path() {
         "/issues" => issues::listed(app, view, query)?.export(query, format),
         "/remediations" => remediations::listed(app, view, query)?.export(query, format),
+        "/approvals" => approvals::listed(app, view, query)?.export(query, format),
         "/experiments" => experiments::listed(app, view).export(query, format),
         "/drills" => drills::listed(app, view)?.export(query, format),
         "/services" => services::listed(view).export(query, format),
@@ -297,6 +298,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/tokens" => tokens::listed(app, view)?.export(query, format),
         "/timeline" => timeline::listed(app, view, query)?.export(query, format),
         "/traces" => traces::listed(app, view, query)?.export(query, format),
+        "/metrics-explorer" => metrics::listed(app, view, query)?.export(query, format),
         path => Err(Problem::field("format", format!("{path} is no list; leave `format` out"))),
     }
 }
@@ -365,7 +367,7 @@ fn page(app: &App, view: &View, uri: &Uri) -> Result<Page, Problem> {
         ["issues", id] => issues::detail(app, view, id),
         ["remediations"] => remediations::list(app, view, &query),
         ["remediations", id] => remediations::detail(app, view, id),
-        ["approvals"] => approvals::page(app, view),
+        ["approvals"] => approvals::page(app, view, &query),
         ["statistics"] => statistics::page(app, view, &query),
         ["experiments"] => experiments::list(app, view, &query),
         ["experiments", "new"] => experiment_form::page(view, &query, None),

@@ -99,7 +99,7 @@ fn columns<'a>(stamp: Stamp, back: &'static str) -> Vec<Column<'a, TokenRecord>>
         Column::new("used_at", "Last used", move |token: &TokenRecord| time(token.used))
             .shown(move |token| token.used.map_or(html! { "never" }, |used| stamp.ago(used)))
             .sorted(),
-        Column::new("revoke", "", |_: &TokenRecord| json!(null)).shown(move |token| revoke_form(token, back)),
+        Column::buttons("revoke", move |token| revoke_form(token, back)),
     ]
 }
 

@@ -22,11 +22,12 @@ pub(crate) const QUERY: &str = "strained";
 
 const MS: u64 = 1_000_000;
 
-/// `full`, with a hundred services more, 300 issues, and what nobody named with a page in mind.
+/// `full`, with a hundred services more, 300 issues, 60 plans that wait, and what nobody named with a page in mind.
 pub(crate) fn fleet(fleet: &Fleet) {
     scene::full(fleet);
     let now = fleet.clock.now();
     scene::strain(fleet, now, 300);
+    scene::asked_again(fleet, LONG_CALLER, 60);
     for (n, title) in [HEBREW, UNBROKEN].iter().enumerate() {
         let at = now.minus(std::time::Duration::from_secs(90 + 40 * n as u64));
         fleet.store.post_event(&alert(fleet, at, title), None).unwrap();

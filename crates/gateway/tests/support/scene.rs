@@ -3,6 +3,7 @@
 //! `busy` is the built-in shop in the middle of a bad morning: a hang being repaired, a slow path, a full disk
 //! that waits for approval, two faults of our own, and some history. The others are made from its parts.
 
+mod asked;
 mod items;
 mod past;
 mod shop;
@@ -26,7 +27,8 @@ use shop::window;
 pub(crate) type Scene = fn(&Fleet);
 
 /// The scenes by name.
-pub(crate) const SCENES: [(&str, Scene); 14] = [
+pub(crate) const SCENES: [(&str, Scene); 15] = [
+    ("asked", asked),
     ("busy", busy),
     ("calm", calm),
     ("crowded", crowded),
@@ -176,6 +178,20 @@ pub(crate) fn waiting(fleet: &Fleet) {
     let now = fleet.clock.now();
     show(fleet, snapshot(now), health(now, [94, 100, 100, 82, 100]));
     trouble::full_disk(fleet, now);
+}
+
+/// That repair, and what two people asked for: a deployment, the end of the shop, fewer instances.
+pub(crate) fn asked(fleet: &Fleet) {
+    waiting(fleet);
+    asked::operations(fleet, fleet.clock.now());
+}
+
+/// So many plans more that wait, each for fewer instances of a service.
+pub(crate) fn asked_again(fleet: &Fleet, service: &str, plans: u64) {
+    let now = fleet.clock.now();
+    for n in 0..plans {
+        asked::scale(fleet, now.minus(seconds(plans - n)), service, "ada");
+    }
 }
 
 /// The emergency stop was pulled in the middle of `busy`.

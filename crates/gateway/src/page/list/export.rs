@@ -36,10 +36,11 @@ impl<R> Listed<'_, R> {
     pub(in crate::page) fn export(self, query: &Query, format: Format) -> Result<Response, Problem> {
         self.list.check(query)?;
         let gathered = choose::all(&self.list, self.source, query, ROWS)?;
-        let columns = &self.list.columns;
+        let columns: Vec<&Column<'_, R>> =
+            self.list.columns.iter().filter(|column| column.is_filed).collect();
         let (kind, end, body) = match format {
-            Format::Csv => ("text/csv; charset=utf-8; header=present", "csv", csv(columns, &gathered.rows)),
-            Format::Json => ("application/json", "json", json(columns, &gathered.rows)),
+            Format::Csv => ("text/csv; charset=utf-8; header=present", "csv", csv(&columns, &gathered.rows)),
+            Format::Json => ("application/json", "json", json(&columns, &gathered.rows)),
         };
         let name = self.list.nouns.1.replace(' ', "-");
         let mut response = (StatusCode::OK, body).into_response();
@@ -59,7 +60,7 @@ impl<R> Listed<'_, R> {
     }
 }
 
-fn csv<R>(columns: &[Column<'_, R>], rows: &[R]) -> String {
+fn csv<R>(columns: &[&Column<'_, R>], rows: &[R]) -> String {
     let mut out = String::new();
     let mut line = |cells: &mut dyn Iterator<Item = String>| {
         out.push_str(&cells.collect::<Vec<_>>().join(","));
@@ -87,7 +88,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-fn json<R>(columns: &[Column<'_, R>], rows: &[R]) -> String {
+fn json<R>(columns: &[&Column<'_, R>], rows: &[R]) -> String {
     let object = |row: &R| -> Value {
         let fields: Map<String, Value> =
             columns.iter().map(|column| (column.name.to_owned(), (column.value)(row))).collect();

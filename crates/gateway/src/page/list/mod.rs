@@ -35,13 +35,28 @@ pub(super) struct Column<'a, R> {
     cell: Option<Of<'a, R, Markup>>,
     rank: Option<Of<'a, R, f64>>,
     sorts: bool,
+    is_filed: bool,
 }
 
 impl<'a, R> Column<'a, R> {
     /// One that is shown as the text of its value.
     pub(super) fn new(name: &'static str, title: &'static str, value: impl Fn(&R) -> Value + 'a) -> Self {
         let value = Box::new(value);
-        Self { name, title: Some(title), class: "", value, cell: None, rank: None, sorts: false }
+        Self {
+            name,
+            title: Some(title),
+            class: "",
+            value,
+            cell: None,
+            rank: None,
+            sorts: false,
+            is_filed: true,
+        }
+    }
+
+    /// One of buttons: there is nothing in it to search or to take away.
+    pub(super) fn buttons(name: &'static str, cell: impl Fn(&R) -> Markup + 'a) -> Self {
+        Self { is_filed: false, ..Self::new(name, "", |_| Value::Null).shown(cell) }
     }
 
     /// One that only files have, and the search.
@@ -96,7 +111,7 @@ enum Control {
     Choice(Vec<(String, String)>),
     /// Any text; an example of it.
     Text(&'static str),
-    /// A part of the page's own form holds it.
+    /// A part of the page's own form holds it, or an address that led here.
     Elsewhere,
 }
 
@@ -114,7 +129,7 @@ impl<'a, R> Filter<'a, R> {
         Self { name, title, control: Control::Text(example), keeps: None }
     }
 
-    /// One that the page's own form holds and its source obeys.
+    /// One that the page's own form holds, or an address that leads here, and its source obeys.
     pub(super) fn elsewhere(name: &'static str) -> Self {
         Self { name, title: "", control: Control::Elsewhere, keeps: None }
     }
@@ -162,6 +177,11 @@ pub(super) fn format(uri: &Uri) -> Result<Option<Format>, Problem> {
 }
 
 impl<R> Listed<'_, R> {
+    /// Whether there is nothing at all, whatever the address chooses.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(&self.source, Source::Whole(rows) if rows.is_empty())
+    }
+
     /// Its form, and its rows as they are now.
     pub(super) fn sections(self, query: &Query, id: &'static str) -> Result<[Section; 2], Problem> {
         let form = self.list.search_form(query);
@@ -172,8 +192,30 @@ impl<R> Listed<'_, R> {
     pub(super) fn rows(self, query: &Query, id: &'static str, update: Update) -> Result<Section, Problem> {
         self.list.check(query)?;
         let chosen = choose::page(&self.list, self.source, query);
-        let body = chosen.map(|chosen| self.list.body(query, &chosen));
+        let body = chosen.map(|chosen| {
+            let table = self.list.table(Some(query), &chosen.rows);
+            self.list.body(query, &chosen, &table)
+        });
         Section::tried(id, update, &capital(self.list.nouns.1), body)
+    }
+
+    /// Its form, and its rows as they are now, each drawn as a part of the page instead of a row of a table.
+    pub(super) fn parts(
+        self,
+        query: &Query,
+        id: &'static str,
+        part: impl Fn(&R) -> Markup,
+    ) -> Result<[Section; 2], Problem> {
+        self.list.check(query)?;
+        // Without headings the order is chosen in the form, however wide the screen is.
+        let form = self.list.form(query, &self.list.order(query, None));
+        let chosen = choose::page(&self.list, self.source, query);
+        let body = chosen.map(|chosen| {
+            let parts = html! { @for row in &chosen.rows { (part(row)) } };
+            self.list.body(query, &chosen, &parts)
+        });
+        let rows = Section::tried(id, Update::Rows, &capital(self.list.nouns.1), body)?;
+        Ok([Section::still("filters", form), rows])
     }
 }
 
@@ -201,12 +243,14 @@ impl<R> List<'_, R> {
     }
 
     pub(super) fn search_form(&self, query: &Query) -> Markup {
+        self.form(query, &self.order_field(query))
+    }
+
+    fn form(&self, query: &Query, order: &Markup) -> Markup {
         html! {
             form class="filters" method="get" action=(self.address) role="search" {
-                label class="search-box" { "Search"
-                    input type="search" name="q" value=[query.text("q")] placeholder={ "any words of " (self.nouns.1) } spellcheck="false" autocomplete="off";
-                }
-                @let fields = html! { @for filter in &self.filters { (field(filter, query)) } (self.order_field(query)) };
+                (self.search_box(query))
+                @let fields = html! { @for filter in &self.filters { (field(filter, query)) } (order) };
                 (folded(self.is_filtered(query) || query.text("sort").is_some(), &fields))
                 button type="submit" { "Show" }
                 @if self.is_narrowed(query) { a class="button" href=(self.address) { "Clear" } }
@@ -217,12 +261,16 @@ impl<R> List<'_, R> {
 
     /// The order, for those to whom no headings are shown: rows are stacked on a narrow screen.
     pub(super) fn order_field(&self, query: &Query) -> Markup {
+        self.order(query, Some("narrow-only"))
+    }
+
+    fn order(&self, query: &Query, class: Option<&str>) -> Markup {
         let chosen = query.text("sort");
         let sorting = || self.columns.iter().filter(|column| column.sorts);
         let shown = sorting().filter_map(|column| Some((column, column.title?)));
         html! {
             @if sorting().next().is_some() {
-                label class="narrow-only" { "Order"
+                label class=[class] { "Order"
                     select name="sort" {
                         option value="" { "as it comes" }
                         @for (column, title) in shown {
@@ -259,9 +307,9 @@ impl<R> List<'_, R> {
         }
     }
 
-    fn body(&self, query: &Query, chosen: &Chosen<R>) -> Markup {
+    fn body(&self, query: &Query, chosen: &Chosen<R>, rows: &Markup) -> Markup {
         html! {
-            @if !chosen.rows.is_empty() { (self.table(Some(query), &chosen.rows)) }
+            @if !chosen.rows.is_empty() { (rows) }
             @else if self.is_narrowed(query) {
                 p class="empty" { "No " (self.nouns.0) " matches" (looked_at(chosen)) ". " a href=(self.address) { "Clear search and filters" } }
             } @else { (self.empty) }
@@ -317,7 +365,8 @@ impl<R> List<'_, R> {
         self.address_with(query, &[("sort", &next), ("page", "")])
     }
 
-    fn address_with(&self, query: &Query, changes: &[(&str, &str)]) -> String {
+    /// The address of what is seen, with parameters set to other values.
+    pub(super) fn address_with(&self, query: &Query, changes: &[(&str, &str)]) -> String {
         match query.changed(changes) {
             rest if rest.is_empty() => self.address.to_owned(),
             rest => format!("{}?{rest}", self.address),
@@ -397,7 +446,10 @@ fn field<R>(filter: &Filter<'_, R>, query: &Query) -> Markup {
             Control::Text(example) => label { (filter.title)
                 input type="text" name=(filter.name) value=[chosen] placeholder=(example) spellcheck="false";
             },
-            Control::Elsewhere => {},
+            // What no field shows is chosen on: the search is among what is seen.
+            Control::Elsewhere => @for value in query.all(filter.name) {
+                input type="hidden" name=(filter.name) value=(value);
+            },
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod chart;
 mod found;
+mod names;
 mod scale;
 
 use std::time::{Duration, Instant};
@@ -15,19 +16,20 @@ use std::time::{Duration, Instant};
 use domain::Time;
 use maud::{Markup, html};
 use metrics::Metrics;
-use promql::{Answered, Engine, ErrorKind, Limits, METRIC_NAME, QueryError};
+use promql::{Answered, Engine, ErrorKind, Limits, QueryError};
 use serde_json::json;
 
 use super::sentence::count;
 use super::traces::range::Range;
 use super::view::View;
 use super::{Page, Section, Update};
-use crate::body::{Query, encode};
-use crate::problem::{Problem, chain};
+use crate::body::Query;
+use crate::problem::Problem;
 use crate::prometheus::{self, POINTS_MAX};
 use crate::security::REQUEST_TIME;
 use crate::serve::App;
 use found::Found;
+pub(super) use names::listed;
 pub(super) use scale::short;
 
 /// Times in a picture where no step was chosen: more than a narrow screen shows, fewer than take long.
@@ -35,9 +37,6 @@ const TIMES: i64 = 240;
 
 /// Samples read, and values held, for a page: as many as the store reads in about a second.
 const SAMPLES_MAX: u64 = 20_000_000;
-
-/// Names that the empty page shows.
-const NAMES: usize = 60;
 
 pub(super) fn explorer(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     let title = "Metrics".to_owned();
@@ -47,14 +46,12 @@ pub(super) fn explorer(app: &App, view: &View, query: &Query) -> Result<Page, Pr
     let range = Range::read(view, query)?;
     let window = Window::read(query, &range)?;
     let Some(text) = query.text("query").map(str::trim).filter(|text| !text.is_empty()) else {
-        return Ok(Page {
-            title,
-            sections: vec![
-                Section::still("sentence", html! { h1 class="sentence" { (overview(metrics)) } }),
-                Section::still("form", form(query, &range)),
-                Section::tried("names", Update::Never, "Names", names(app, metrics, &window, &range))?,
-            ],
-        });
+        let mut sections = vec![
+            Section::still("sentence", html! { h1 class="sentence" { (overview(metrics)) } }),
+            Section::still("form", form(query, &range)),
+        ];
+        sections.extend(names(app, metrics, query, &window, &range)?);
+        return Ok(Page { title, sections });
     };
     let answer = ask(metrics, text, &window);
     let (sentence, body) = match &answer {
@@ -192,37 +189,23 @@ fn overview(metrics: &Metrics) -> String {
     }
 }
 
-/// What there is to ask for; how to send series where there is nothing.
-fn names(app: &App, metrics: &Metrics, window: &Window, range: &Range) -> Result<Markup, Problem> {
-    let names = metrics.label_values(METRIC_NAME, &[], window.from_ms, i64::MAX).map_err(|error| {
-        Problem::internal(format!("the series could not be looked through: {}", chain(&error)))
-    })?;
-    if names.is_empty() {
-        return Ok(how_to_send(app));
-    }
-    let known = |name: &str| metrics.metadata(Some(name)).into_iter().next().map(|(_, known)| known);
-    // Of a histogram's or a summary's series the family is known.
-    let family = |name: &str| {
-        let family = ["_bucket", "_count", "_sum"].iter().find_map(|part| name.strip_suffix(part));
-        family.and_then(known)
+/// What there is to ask for, with a search of its own; how to send series where there is nothing.
+fn names(
+    app: &App,
+    metrics: &Metrics,
+    query: &Query,
+    window: &Window,
+    range: &Range,
+) -> Result<Vec<Section>, Problem> {
+    let listed = match names::found(app, metrics, window, range) {
+        Ok(listed) => listed,
+        Err(problem) => return Ok(vec![Section::tried("names", Update::Never, "Names", Err(problem))?]),
     };
-    let help = |name: &str| known(name).or_else(|| family(name));
-    Ok(html! {
-        h2 { "Names" span class="quiet" { (count(names.len(), "metric", "metrics")) @if names.len() > NAMES { ", the first " (NAMES) " of them" } } }
-        div class="scroll" { table class="names stacks" {
-            thead { tr { th scope="col" { "Metric" } th scope="col" { "Kind" } th scope="col" { "What it is" } } }
-            tbody {
-                @for name in names.iter().take(NAMES) {
-                    @let known = help(name);
-                    tr {
-                        td class="name mono" { a href={ "/metrics-explorer?query=" (encode(name)) "&" (range.address()) } { (name) } }
-                        td data-label="Kind" { @if let Some(known) = &known { (prometheus::word(known.kind)) } }
-                        td class="help" { @if let Some(known) = &known { (known.help) } }
-                    }
-                }
-            }
-        } }
-    })
+    if listed.is_bare() {
+        return Ok(vec![Section::still("names", listed.list.empty)]);
+    }
+    let form = html! { h2 { "Names" } (listed.list.search_form(query)) };
+    Ok(vec![Section::still("filters", form), listed.rows(query, "names", Update::Never)?])
 }
 
 /// One command that fills the page.

@@ -200,7 +200,7 @@ fn beside_the_api() {
     is(&all[2], "sender of SIGHUP", "signal", "done", "policy.approval.two_people is in force: false");
 
     fleet.run(&["log-level", "debug", "--for", "2m"]).done();
-    is(&recorded("log_level.set", 1)[0], &me(), "command_line", "done", "debug for 2m");
+    is(&recorded("log_level.set", 1)[0], &me(), "command_line", "done", "debug for 2.0 min");
 
     let file = fleet.dir.join("EMERGENCY_STOP");
     std::fs::write(&file, "").unwrap();

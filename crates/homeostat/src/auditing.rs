@@ -10,8 +10,9 @@
 //! The head in the store is never ahead of the trail, so a crash between the two is no difference; a trail that is behind
 //! it was put back to an older state.
 
+mod asker;
+
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 use audit::{Action, Audit, Filter, NewRecord, Options, Outcome, Via};
 use domain::{Actor, Clock, Intent, PlanId, PlanStatus};
 use store::{PlanFilter, PlanPurpose, PlanRecord, Store, StoreError, Subscription, Topic};
+
+pub(crate) use asker::{Asker, command_line, record};
 
 /// Plans that are looked at when the server starts: those that could have moved since the last record.
 const LATEST: usize = 200;
@@ -42,52 +45,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A file of records is closed after this share of the time they are kept.
 const AGE_SHARE: u64 = 8;
-
-/// Who a command is given by that works on a data directory itself.
-pub(crate) fn command_line() -> Asker {
-    Asker::user(rustix::process::getuid())
-}
-
-/// Who changes something beside the API and the loop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asker {
-    who: String,
-    via: Via,
-}
-
-impl Asker {
-    /// A user of this machine, by a command.
-    pub(crate) fn user(uid: rustix::process::Uid) -> Self {
-        Self { who: format!("uid {}", uid.as_raw()), via: Via::CommandLine }
-    }
-
-    /// The owner of a file whose presence asks for it.
-    pub(crate) fn owner(file: &std::fs::Metadata) -> Self {
-        Self { who: format!("uid {}", file.uid()), via: Via::Signal }
-    }
-
-    /// Whoever sent a signal, which does not say who that is.
-    pub(crate) fn signal(name: &str) -> Self {
-        Self { who: format!("sender of {name}"), via: Via::Signal }
-    }
-
-    /// As the trail calls them.
-    pub(crate) fn name(&self) -> &str {
-        &self.who
-    }
-
-    /// What they did.
-    pub(crate) fn did(&self, action: Action, target: impl Into<String>, outcome: Outcome) -> NewRecord {
-        NewRecord::new(self.who.as_str(), self.via, action, target, outcome)
-    }
-}
-
-/// Appends what was done already: where it cannot be, the log says so.
-pub(crate) fn record(trail: &Audit, record: NewRecord) {
-    if let Err(error) = trail.append(record) {
-        log::error!("what was done is not in the audit trail: {}", act::in_full(&error));
-    }
-}
 
 /// How the trail is kept whose records stay so many days, 0 for ever, and whose newest head the store has.
 pub(crate) fn options(store: &Store, days: u64) -> Result<Options, StoreError> {

@@ -49,6 +49,7 @@ mod plans;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod purge;
+mod queue;
 mod readers;
 mod records;
 mod retention;
@@ -87,7 +88,7 @@ pub use purge::{
 };
 pub use retention::{Pruned, Retention, Round};
 pub use room::Room;
-pub use slots::{SlotLimits, Started};
+pub use slots::{Sharing, SlotLimits, Started};
 pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;

@@ -13,7 +13,17 @@ use crate::changes::Topic;
 use crate::error::{Result, StoreError};
 use crate::journal::insert_intent;
 use crate::plans::{column, move_plan, status_of};
+use crate::queue::changed_since;
 use crate::store::{Purpose, Store};
+
+/// Whether plans of one purpose share a resource a step acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may.
+    Shared,
+    /// One runs at a time.
+    OneAtATime,
+}
 
 /// How many plans of one purpose may run. Plans of different purposes are counted apart, save for
 /// `instances_per_service`.
@@ -31,24 +41,41 @@ pub struct SlotLimits {
     pub window: Duration,
     /// Running at a time. Where this is limited at all, no two run on one resource a step acts on.
     pub concurrent: u32,
+    /// Running on one resource a step acts on, whether or not those at a time are limited.
+    pub resources: Sharing,
     /// Distinct instances of one service in the blast radius of running plans, this one's included. A
     /// repair of an instance that is being disturbed shares its place.
     pub instances_per_service: u32,
+    /// When what the plan is judged by was seen: no plan began or ended since on a resource a step acts on. `None`: that does
+    /// not matter.
+    pub seen: Option<Time>,
 }
 
 impl SlotLimits {
     /// The limits of the specification (H8): 10 an hour per resource, 100 an hour, 5 at a time. Instances
     /// are not limited.
-    pub const SPECIFIED: Self =
-        Self { per_resource: 10, in_all: 100, window: HOUR, concurrent: 5, instances_per_service: u32::MAX };
+    pub const SPECIFIED: Self = Self {
+        per_resource: 10,
+        in_all: 100,
+        window: HOUR,
+        concurrent: 5,
+        resources: Sharing::OneAtATime,
+        instances_per_service: u32::MAX,
+        seen: None,
+    };
 
-    /// For what needs no slot: a lift, an operation of a person.
+    /// For what a person asks for: no rate holds, and no two change one resource at a time.
+    pub const OPERATION: Self = Self { resources: Sharing::OneAtATime, ..Self::NONE };
+
+    /// For what needs no slot, such as a lift.
     pub const NONE: Self = Self {
         per_resource: u32::MAX,
         in_all: u32::MAX,
         window: HOUR,
         concurrent: u32::MAX,
+        resources: Sharing::Shared,
         instances_per_service: u32::MAX,
+        seen: None,
     };
 }
 
@@ -161,7 +188,12 @@ fn reached(connection: &Connection, id: PlanId, limits: &SlotLimits, now: Time) 
     if let Some(reason) = resource_busy(connection, &id, &purpose, limits)? {
         return Ok(Some(reason));
     }
-    instances_reached(connection, &id, limits)
+    if let Some(reason) = instances_reached(connection, &id, limits)? {
+        return Ok(Some(reason));
+    }
+    let Some(seen) = limits.seen else { return Ok(None) };
+    let other = changed_since(connection, &id, seen)?;
+    Ok(other.map(|other| format!("plan {other} changed the same since it was looked at")))
 }
 
 fn rate_reached(
@@ -235,7 +267,7 @@ fn resource_busy(
     purpose: &str,
     limits: &SlotLimits,
 ) -> Result<Option<String>> {
-    if limits.concurrent == u32::MAX {
+    if limits.concurrent == u32::MAX && limits.resources == Sharing::Shared {
         return Ok(None);
     }
     let mut statement = connection.prepare_cached(&format!(

@@ -21,6 +21,7 @@ use serde_json::{Map, Value as Json};
 use super::bounds::{self, Unfit};
 use super::operation::{Leaving, Operation};
 use super::refusal::{coded, is_refused, refused};
+use crate::auditing;
 use crate::body::Query;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
@@ -111,7 +112,7 @@ pub(super) async fn answer(
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             response
         }
-        _ => match run(app, identity, asked.request).await {
+        _ => match run(app, identity, auditing::request_id(&headers), asked.request).await {
             Ok(response) => shown(&response, takes_own_type),
             Err(problem) => problem.into_response(),
         },
@@ -141,7 +142,12 @@ fn in_address(query: &Query) -> Result<Sent, Problem> {
 }
 
 /// Runs a query or a mutation on the blocking pool, when it is its turn: resolvers call store and loops.
-pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> Result<Response, Problem> {
+pub(super) async fn run(
+    app: Arc<App>,
+    identity: Identity,
+    id: String,
+    request: Request,
+) -> Result<Response, Problem> {
     let failed = || Problem::internal("the operation failed; the log of `homeostat serve` says why");
     let turn = Arc::clone(&app.graphql.turns).acquire_owned().await.map_err(|_| failed())?;
     let leaving = Leaving::default();
@@ -150,7 +156,7 @@ pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> 
     let thread = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let schema = app.graphql.schema.clone();
-        let request = Operation::new(app, identity, left).behind(request);
+        let request = Operation::new(app, identity, id, left).behind(request);
         coded(runtime.block_on(schema.execute(request)))
     });
     thread.await.map_err(|_| failed())

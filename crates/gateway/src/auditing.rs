@@ -19,6 +19,7 @@ use store::PurgeId;
 
 use crate::deed::Deed;
 use crate::guard::{REQUEST_ID, Requirement, who_asks};
+use crate::idempotency::Replayed;
 use crate::problem::{Problem, Refusal};
 use crate::serve::{App, lock};
 
@@ -226,7 +227,13 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     // Who signs in is nobody until then.
     let signed_in = extensions.get::<SignedInAs>().map(|SignedInAs(name)| name.as_str());
     let who = signed_in.unwrap_or(&identity.name);
-    let deed = extensions.get::<Deed>();
+    let replayed = extensions.get::<Replayed>().map(|Replayed(first)| match first {
+        Some(first) => {
+            Deed::of(path).and(format!("replayed: request {first} was answered again, nothing was done"))
+        }
+        None => Deed::of(path).and("replayed: an earlier request was answered again, nothing was done"),
+    });
+    let deed = extensions.get::<Deed>().or(replayed.as_ref());
     let target = deed.map_or(path, |deed| deed.target.as_str());
     let mut record = NewRecord::new(who, via(identity.proof), action, target, outcome).request(id);
     if let Some(why) = deed.and_then(|deed| deed.why.as_deref()) {

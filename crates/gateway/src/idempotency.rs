@@ -22,6 +22,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use store::{Claim, KeptAnswer};
 
+use crate::guard::REQUEST_ID;
 use crate::problem::{Code, Problem, Refusal};
 use crate::security::BODY_LIMIT;
 use crate::serve::{App, lock};
@@ -32,8 +33,12 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// The longest key.
 pub(crate) const KEY_MAX: usize = 255;
 
-/// Headers of an answer that are kept with it; the rest is of the moment.
+/// Headers of an answer that are kept with it, and with them which request it was; the rest is of the moment.
 const KEPT: [HeaderName; 2] = [header::CONTENT_TYPE, header::LOCATION];
+
+/// Goes with an answer that was given before: the request it was made for, where that is known. Nothing was done.
+#[derive(Debug, Clone)]
+pub(crate) struct Replayed(pub(crate) Option<String>);
 
 /// A key of somebody.
 type Owned = (String, String);
@@ -109,6 +114,7 @@ async fn held(app: Arc<App>, key: Owned, request: Whole, next: Next) -> Response
 }
 
 async fn answered(held: &Held, (head, body): Whole, next: Next) -> Result<Response, Problem> {
+    let id = head.headers.get(REQUEST_ID).cloned();
     let fingerprint = fingerprint(&head, &body);
     let claim = stored(held, move |app, (who, key)| {
         app.store.claim_key(who, key, &fingerprint, app.clock.now()).map_err(Problem::from)
@@ -127,7 +133,7 @@ async fn answered(held: &Held, (head, body): Whole, next: Next) -> Result<Respon
         }
     }
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
-    keep(held, response).await
+    keep(held, id, response).await
 }
 
 /// What makes a request the same: its method, address, kind and body.
@@ -142,7 +148,7 @@ fn fingerprint(head: &Parts, body: &[u8]) -> [u8; 32] {
 }
 
 /// Keeps an answer that says something of the request; frees the key where it does not.
-async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
+async fn keep(held: &Held, id: Option<HeaderValue>, response: Response) -> Result<Response, Problem> {
     let status = response.status();
     if !is_definite(&response) {
         stored(held, |app, (who, key)| Ok(app.store.release_key(who, key)?)).await?;
@@ -154,12 +160,13 @@ async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
         .await
         .map_err(|_| Problem::internal("the answer broke off before it was whole"))?
         .to_bytes();
-    let text = |name: &HeaderName| {
-        Some((name.as_str().to_owned(), head.headers.get(name)?.to_str().ok()?.to_owned()))
+    let text = |name: &HeaderName, value: Option<&HeaderValue>| {
+        Some((name.as_str().to_owned(), value?.to_str().ok()?.to_owned()))
     };
+    let kept = KEPT.iter().filter_map(|name| text(name, head.headers.get(name)));
     let answer = KeptAnswer {
         status: status.as_u16(),
-        headers: KEPT.iter().filter_map(text).collect(),
+        headers: kept.chain(text(&REQUEST_ID, id.as_ref())).collect(),
         body: body.to_vec(),
     };
     stored(held, move |app, (who, key)| Ok(app.store.answer_key(who, key, &answer)?)).await?;
@@ -191,7 +198,11 @@ fn is_of_what_was_sent(code: Code) -> bool {
 fn again(answer: KeptAnswer) -> Response {
     let mut response = Body::from(answer.body).into_response();
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
+    // Its answer carries its own id.
+    let (first, headers): (Vec<_>, Vec<_>) =
+        answer.headers.into_iter().partition(|(name, _)| *name == REQUEST_ID.as_str());
+    response.extensions_mut().insert(Replayed(first.into_iter().map(|(_, id)| id).next()));
+    for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }

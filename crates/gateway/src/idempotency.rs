@@ -1,6 +1,6 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a write that is sent again has no second effect.
 //!
-//! In: a `POST` of ours with that header, behind the check of who asks. Out: the answer; to the same request with the same
+//! In: a `POST` of ours or a mutation of GraphQL with that header, behind the check of who asks. Out: the answer; to the same request with the same
 //! key of the same identity the same answer again, for a day. The key is claimed in the store before the handler runs, and
 //! the answer is kept there, so that both survive a restart.
 //!
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use domain::Identity;
+use domain::{Identity, Proof};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use store::{Claim, KeptAnswer};
@@ -68,12 +68,45 @@ pub(crate) async fn once(State(app): State<Arc<App>>, request: Request, next: Ne
         Ok(Some(key)) => key,
         Err(problem) => return problem.into_response(),
     };
-    let who = request.extensions().get::<Identity>().map(|identity| identity.name.clone());
-    let (head, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
-        let why = format!("the body has more than {BODY_LIMIT} bytes, or did not come whole; send less");
-        return Problem::new(Code::BodyTooLarge, why).into_response();
+    match whole(request).await {
+        Ok(whole) => once_for(app, key, whole, next).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The same for what of a `POST` is known by its body to be a write: others are answered as often as they are sent, and so is who
+/// proved nothing, to whom every write is refused.
+pub(crate) async fn once_where(
+    State((app, is_write)): State<(Arc<App>, fn(&HeaderMap, &[u8]) -> bool)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let proven = request.extensions().get::<Identity>().is_some_and(|who| who.proof != Proof::None);
+    let key = match key_of(request.headers()) {
+        Ok(Some(key)) if request.method() == Method::POST && proven => key,
+        Err(problem) if request.method() == Method::POST => return problem.into_response(),
+        _ => return next.run(request).await,
     };
+    match whole(request).await {
+        Ok((head, body)) if is_write(&head.headers, &body) => once_for(app, key, (head, body), next).await,
+        Ok((head, body)) => next.run(Request::from_parts(head, Body::from(body))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn whole(request: Request) -> Result<Whole, Problem> {
+    let (head, body) = request.into_parts();
+    match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => Ok((head, body)),
+        Err(_) => {
+            let why = format!("the body has more than {BODY_LIMIT} bytes, or did not come whole; send less");
+            Err(Problem::new(Code::BodyTooLarge, why))
+        }
+    }
+}
+
+async fn once_for(app: Arc<App>, key: String, (head, body): Whole, next: Next) -> Response {
+    let who = head.extensions.get::<Identity>().map(|identity| identity.name.clone());
     // One who hangs up, or does not wait any longer, must not leave a key without the answer that was made.
     let answer = tokio::spawn(held(app, (who.unwrap_or_default(), key), (head, body), next));
     answer.await.unwrap_or_else(|_| Problem::internal("the request could not be answered").into_response())

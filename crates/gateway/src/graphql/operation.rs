@@ -26,6 +26,8 @@ pub(crate) struct Operation {
     request: String,
     deadline: Instant,
     left: Arc<AtomicBool>,
+    /// Whether a mutation of it was done.
+    did: Arc<AtomicBool>,
     snapshot: OnceLock<Option<Arc<Snapshot>>>,
     infrastructure: OnceLock<Result<Option<Arc<Infrastructure>>, ControlError>>,
     open_issues: OnceLock<Result<Arc<[Issue]>, Problem>>,
@@ -49,6 +51,7 @@ impl Operation {
             request,
             deadline: Instant::now() + REQUEST_TIME,
             left,
+            did: Arc::default(),
             snapshot: OnceLock::new(),
             infrastructure: OnceLock::new(),
             open_issues: OnceLock::new(),
@@ -60,8 +63,14 @@ impl Operation {
         request.data(self.identity.clone()).data(self)
     }
 
+    /// Where it is said, also after its end, whether a mutation of it was done.
+    pub(super) fn did(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.did)
+    }
+
     /// Records what a mutation came to, before it is answered.
     pub(super) fn record(&self, action: Action, deed: &Deed, done: Result<Option<PlanId>, &Problem>) {
+        self.did.fetch_or(done.is_ok(), Ordering::Relaxed);
         auditing::mutation(&self.app, &self.identity, action, (deed, &self.request), done);
     }
 

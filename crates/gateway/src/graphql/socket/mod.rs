@@ -240,7 +240,7 @@ impl Session {
             }
             OperationType::Query | OperationType::Mutation => {
                 let run = super::http::run(app, identity, self.request.clone(), asked.request);
-                stream::once(async move { run.await.unwrap_or_else(refused) }).boxed()
+                stream::once(async move { run.await.map_or_else(refused, |ran| ran.response) }).boxed()
             }
         };
         self.running.begin(id, answers);

@@ -1,7 +1,7 @@
 //! What people and programs ask to be changed, for the audit trail.
 //!
 //! In: requests that may change something, with their answers. Out: a record of each, before it is answered: who, by what
-//! it was proven, what, at which address, with what outcome, and the plan it is about. What was refused at the door is
+//! it was proven, what, to what, with what outcome, and the plan it is about. What was refused at the door is
 //! recorded as well; of what nobody in particular was refused, no more than [`ANONYMOUS_A_MINUTE`] a minute, so that who has
 //! no token cannot fill the disk; how many were left out is said by the next record.
 //!
@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
 use store::PurgeId;
 
+use crate::deed::Deed;
 use crate::guard::{REQUEST_ID, Requirement, who_asks};
+use crate::idempotency::Replayed;
 use crate::problem::{Problem, Refusal};
 use crate::serve::{App, lock};
 
@@ -33,10 +35,6 @@ pub(crate) struct OfPlan(PlanId);
 /// Goes with an answer: the purge it is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OfPurge(pub(crate) PurgeId);
-
-/// Goes with an answer: why it was asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Why(pub(crate) String);
 
 /// Goes with an answer to what was done: what else the record says, and what came of it, which is a failure where it was
 /// not done to its end.
@@ -160,29 +158,29 @@ pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, pro
     write(app, Draft { record, is_anonymous_refusal: true, purge: None }).await;
 }
 
-/// Records what a mutation came to, or that it was refused; blocks for the disk.
+/// Records what came of a deed that was asked for by this request, or that it was refused; blocks for the disk.
 pub(crate) fn mutation(
     app: &App,
     identity: &Identity,
     action: Action,
-    target: &str,
+    (deed, request): (&Deed, &str),
     done: Result<Option<PlanId>, &Problem>,
 ) {
-    let record = |outcome| {
-        NewRecord::new(identity.name.as_str(), via(identity.proof), action.clone(), target, outcome)
+    let (outcome, plan) = match done {
+        Ok(plan) => (Outcome::Done, plan),
+        Err(problem) if problem.status().is_server_error() => (Outcome::Failed, problem.plan),
+        Err(problem) => (Outcome::Refused, problem.plan),
     };
-    let record = match done {
-        Ok(None) => record(Outcome::Done),
-        Ok(Some(plan)) => record(Outcome::Done).plan(plan),
-        Err(problem) => {
-            let outcome = if problem.status().is_server_error() { Outcome::Failed } else { Outcome::Refused };
-            let record = record(outcome).detail(format!("{}: {}", problem.code.name(), problem.detail));
-            match problem.plan {
-                Some(plan) => record.plan(plan),
-                None => record,
-            }
-        }
-    };
+    let refusal = done.err().map(Problem::refusal);
+    let target = deed.target.as_str();
+    let mut record =
+        NewRecord::new(identity.name.as_str(), via(identity.proof), action, target, outcome).request(request);
+    if let Some(detail) = detail(Some(deed), refusal.as_ref(), None) {
+        record = record.detail(detail);
+    }
+    if let Some(plan) = plan {
+        record = record.plan(plan);
+    }
     if let Some(record) =
         app.trail.admitted(record, is_anonymous_refusal(identity, done.is_ok()), app.clock.now())
     {
@@ -193,6 +191,19 @@ pub(crate) fn mutation(
 /// Whether anybody could cause such a record.
 fn is_anonymous_refusal(identity: &Identity, done: bool) -> bool {
     identity.proof == Proof::None && !done
+}
+
+/// What a record says besides: why not, what was to be, what came of it.
+fn detail(deed: Option<&Deed>, refusal: Option<&Refusal>, came: Option<&Detail>) -> Option<String> {
+    let asked = deed.and_then(|deed| deed.detail.as_deref());
+    let told = match refusal {
+        Some(Refusal { code, detail }) => {
+            [Some(format!("{}: {detail}", code.name())), asked.map(|asked| format!("asked for: {asked}"))]
+        }
+        None => [asked.map(str::to_owned), came.map(|Detail { text, .. }| text.clone())],
+    };
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// A record, whether it is one that anybody could cause, and the purge it is about.
@@ -216,15 +227,20 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     // Who signs in is nobody until then.
     let signed_in = extensions.get::<SignedInAs>().map(|SignedInAs(name)| name.as_str());
     let who = signed_in.unwrap_or(&identity.name);
-    let mut record = NewRecord::new(who, via(identity.proof), action, path, outcome).request(id);
-    if let Some(Why(why)) = extensions.get() {
-        record = record.why(why.as_str());
+    let replayed = extensions.get::<Replayed>().map(|Replayed(first)| match first {
+        Some(first) => {
+            Deed::of(path).and(format!("replayed: request {first} was answered again, nothing was done"))
+        }
+        None => Deed::of(path).and("replayed: an earlier request was answered again, nothing was done"),
+    });
+    let deed = extensions.get::<Deed>().or(replayed.as_ref());
+    let target = deed.map_or(path, |deed| deed.target.as_str());
+    let mut record = NewRecord::new(who, via(identity.proof), action, target, outcome).request(id);
+    if let Some(why) = deed.and_then(|deed| deed.why.as_deref()) {
+        record = record.why(why);
     }
-    if let Some(Detail { text, .. }) = extensions.get() {
-        record = record.detail(text.as_str());
-    }
-    if let Some(Refusal { code, detail }) = extensions.get() {
-        record = record.detail(format!("{}: {detail}", code.name()));
+    if let Some(detail) = detail(deed, extensions.get(), extensions.get()) {
+        record = record.detail(detail);
     }
     if let Some(OfPlan(plan)) = extensions.get() {
         record = record.plan(*plan);
@@ -248,7 +264,8 @@ async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal, purge }: Dr
     .await;
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+/// The id of a request, as its answer carries it.
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
 }
 

@@ -1,6 +1,6 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a write that is sent again has no second effect.
 //!
-//! In: a `POST` of ours with that header, behind the check of who asks. Out: the answer; to the same request with the same
+//! In: a `POST` of ours or a mutation of GraphQL with that header, behind the check of who asks. Out: the answer; to the same request with the same
 //! key of the same identity the same answer again, for a day. The key is claimed in the store before the handler runs, and
 //! the answer is kept there, so that both survive a restart.
 //!
@@ -14,14 +14,15 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use domain::Identity;
+use domain::{Identity, Proof};
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 use store::{Claim, KeptAnswer};
 
+use crate::guard::REQUEST_ID;
 use crate::problem::{Code, Problem, Refusal};
 use crate::security::BODY_LIMIT;
 use crate::serve::{App, lock};
@@ -32,8 +33,12 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// The longest key.
 pub(crate) const KEY_MAX: usize = 255;
 
-/// Headers of an answer that are kept with it; the rest is of the moment.
+/// Headers of an answer that are kept with it, and with them which request it was; the rest is of the moment.
 const KEPT: [HeaderName; 2] = [header::CONTENT_TYPE, header::LOCATION];
+
+/// Goes with an answer that was given before: the request it was made for, where that is known. Nothing was done.
+#[derive(Debug, Clone)]
+pub(crate) struct Replayed(pub(crate) Option<String>);
 
 /// A key of somebody.
 type Owned = (String, String);
@@ -63,12 +68,45 @@ pub(crate) async fn once(State(app): State<Arc<App>>, request: Request, next: Ne
         Ok(Some(key)) => key,
         Err(problem) => return problem.into_response(),
     };
-    let who = request.extensions().get::<Identity>().map(|identity| identity.name.clone());
-    let (head, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
-        let why = format!("the body has more than {BODY_LIMIT} bytes, or did not come whole; send less");
-        return Problem::new(Code::BodyTooLarge, why).into_response();
+    match whole(request).await {
+        Ok(whole) => once_for(app, key, whole, next).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The same for what of a `POST` is known by its body to be a write: others are answered as often as they are sent, and so is who
+/// proved nothing, to whom every write is refused.
+pub(crate) async fn once_where(
+    State((app, is_write)): State<(Arc<App>, fn(&HeaderMap, &[u8]) -> bool)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let proven = request.extensions().get::<Identity>().is_some_and(|who| who.proof != Proof::None);
+    let key = match key_of(request.headers()) {
+        Ok(Some(key)) if request.method() == Method::POST && proven => key,
+        Err(problem) if request.method() == Method::POST => return problem.into_response(),
+        _ => return next.run(request).await,
     };
+    match whole(request).await {
+        Ok((head, body)) if is_write(&head.headers, &body) => once_for(app, key, (head, body), next).await,
+        Ok((head, body)) => next.run(Request::from_parts(head, Body::from(body))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn whole(request: Request) -> Result<Whole, Problem> {
+    let (head, body) = request.into_parts();
+    match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => Ok((head, body)),
+        Err(_) => {
+            let why = format!("the body has more than {BODY_LIMIT} bytes, or did not come whole; send less");
+            Err(Problem::new(Code::BodyTooLarge, why))
+        }
+    }
+}
+
+async fn once_for(app: Arc<App>, key: String, (head, body): Whole, next: Next) -> Response {
+    let who = head.extensions.get::<Identity>().map(|identity| identity.name.clone());
     // One who hangs up, or does not wait any longer, must not leave a key without the answer that was made.
     let answer = tokio::spawn(held(app, (who.unwrap_or_default(), key), (head, body), next));
     answer.await.unwrap_or_else(|_| Problem::internal("the request could not be answered").into_response())
@@ -109,6 +147,7 @@ async fn held(app: Arc<App>, key: Owned, request: Whole, next: Next) -> Response
 }
 
 async fn answered(held: &Held, (head, body): Whole, next: Next) -> Result<Response, Problem> {
+    let id = head.headers.get(REQUEST_ID).cloned();
     let fingerprint = fingerprint(&head, &body);
     let claim = stored(held, move |app, (who, key)| {
         app.store.claim_key(who, key, &fingerprint, app.clock.now()).map_err(Problem::from)
@@ -127,7 +166,7 @@ async fn answered(held: &Held, (head, body): Whole, next: Next) -> Result<Respon
         }
     }
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
-    keep(held, response).await
+    keep(held, id, response).await
 }
 
 /// What makes a request the same: its method, address, kind and body.
@@ -142,7 +181,7 @@ fn fingerprint(head: &Parts, body: &[u8]) -> [u8; 32] {
 }
 
 /// Keeps an answer that says something of the request; frees the key where it does not.
-async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
+async fn keep(held: &Held, id: Option<HeaderValue>, response: Response) -> Result<Response, Problem> {
     let status = response.status();
     if !is_definite(&response) {
         stored(held, |app, (who, key)| Ok(app.store.release_key(who, key)?)).await?;
@@ -154,12 +193,13 @@ async fn keep(held: &Held, response: Response) -> Result<Response, Problem> {
         .await
         .map_err(|_| Problem::internal("the answer broke off before it was whole"))?
         .to_bytes();
-    let text = |name: &HeaderName| {
-        Some((name.as_str().to_owned(), head.headers.get(name)?.to_str().ok()?.to_owned()))
+    let text = |name: &HeaderName, value: Option<&HeaderValue>| {
+        Some((name.as_str().to_owned(), value?.to_str().ok()?.to_owned()))
     };
+    let kept = KEPT.iter().filter_map(|name| text(name, head.headers.get(name)));
     let answer = KeptAnswer {
         status: status.as_u16(),
-        headers: KEPT.iter().filter_map(text).collect(),
+        headers: kept.chain(text(&REQUEST_ID, id.as_ref())).collect(),
         body: body.to_vec(),
     };
     stored(held, move |app, (who, key)| Ok(app.store.answer_key(who, key, &answer)?)).await?;
@@ -191,7 +231,11 @@ fn is_of_what_was_sent(code: Code) -> bool {
 fn again(answer: KeptAnswer) -> Response {
     let mut response = Body::from(answer.body).into_response();
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in answer.headers {
+    // Its answer carries its own id.
+    let (first, headers): (Vec<_>, Vec<_>) =
+        answer.headers.into_iter().partition(|(name, _)| *name == REQUEST_ID.as_str());
+    response.extensions_mut().insert(Replayed(first.into_iter().map(|(_, id)| id).next()));
+    for (name, value) in headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);
         }

@@ -21,6 +21,7 @@ mod body;
 mod cited;
 mod conditional;
 mod control;
+mod deed;
 mod endpoint;
 mod graphql;
 mod guard;
@@ -102,6 +103,11 @@ pub fn addresses() -> Vec<Address> {
     };
     let all = routes::endpoints();
     all.iter().flat_map(|endpoint| endpoint.paths().map(|path| address(endpoint, path))).collect()
+}
+
+/// Every address that forms of pages are sent to, with its placeholder in braces: for tests of what is recorded.
+pub fn forms() -> Vec<&'static str> {
+    page::ACTIONS.iter().map(|action| action.path).collect()
 }
 
 /// The name under which the control plane sends its own spans.

@@ -20,6 +20,7 @@ use crate::api::{self, Asked};
 use crate::auditing;
 use crate::body::Query;
 use crate::conditional::{self, Turn};
+use crate::deed::Telling;
 use crate::endpoint::{self, Effect, Endpoint, Handler, Parameter, Precondition, Service, Surface};
 use crate::graphql;
 use crate::guard::{self, NOWHERE, Requirement};
@@ -90,6 +91,10 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
             routes.layer(from_fn_with_state(Arc::clone(app), idempotency::once))
         }
         (Surface::Ours, &Method::POST) => routes.layer(from_fn(idempotency::never)),
+        (Surface::Foreign(graphql::API), &Method::POST) => {
+            let mutations: fn(&HeaderMap, &[u8]) -> bool = graphql::is_mutation;
+            routes.layer(from_fn_with_state((Arc::clone(app), mutations), idempotency::once_where))
+        }
         _ => routes,
     };
     for path in paths {
@@ -244,9 +249,10 @@ fn answers(method: &Method, asks: Asks, handler: Handler) -> Routes {
                 who: &identity.name,
                 identity: &identity,
                 peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
+                deed: Telling::default(),
             };
-            let _turn = asks.check(&asked)?;
-            handler(&asked)
+            let done = asks.check(&asked).and_then(|_turn| handler(&asked));
+            Ok::<_, Problem>(asked.deed.with(done.unwrap_or_else(Problem::into_response)))
         })
     };
     on(filter, answer)
@@ -318,9 +324,11 @@ fn acts(action: &'static page::Action) -> Routes {
                 headers: &headers,
                 peer: peer.map_or(NOWHERE, |Extension(peer)| peer.0),
                 named_as: named.as_ref().map(|Extension(NamedAs(name))| name.as_str()),
+                deed: Telling::default(),
             };
             let done = page::perform(action, &asked, &uri);
-            Ok::<_, Problem>(done.unwrap_or_else(|problem| page::error(&app, &uri, &problem)))
+            let answer = done.unwrap_or_else(|problem| page::error(&app, &uri, &problem));
+            Ok::<_, Problem>(asked.deed.with(answer))
         })
     };
     post(answer)

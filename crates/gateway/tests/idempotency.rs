@@ -6,11 +6,12 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use audit::{Audit, Filter};
 use domain::Clock;
 use gateway::serve;
 use serde_json::{Value, json};
 use store::{LIST_LIMIT_DEFAULT, Store};
-use support::server::{HEALING, Reply, Server, TOKEN, assert_problem, config, start};
+use support::server::{HEALING, Kept, Reply, Server, TOKEN, assert_problem, config, serve_with, start};
 use support::{Fleet, MachineClock, scene};
 
 const EVENTS: &str = "/api/v3/observability/events";
@@ -172,4 +173,26 @@ fn a_request_that_is_under_way_is_not_begun_again_and_its_answer_outlives_a_cras
     let again = send(&answered, EXPERIMENT, "one", &fault());
     assert_eq!((again.status, &again.body), (202, &first.body));
     assert_eq!(answered.fleet.store.experiments(LIST_LIMIT_DEFAULT, None).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_answered_again_is_recorded_as_a_replay_of_the_first_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(scene::calm, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let switch = format!("{HEALING}/toggle-auto-remediation");
+    let first = send(&server, &switch, "one", &json!({"enabled": false}));
+    let second = send(&server, &switch, "one", &json!({"enabled": false}));
+    assert_eq!((second.status, &second.body), (200, &first.body));
+    let asked = Filter { action: Some("automation.set".to_owned()), ..Filter::default() };
+    let told = audit.query(&asked).unwrap().records;
+    let [again, done] = &told[..] else { panic!("{told:#?}") };
+    assert_eq!((done.target.as_str(), done.detail.as_deref()), ("automation", Some("off")));
+    assert_eq!(done.request.as_deref(), first.header("x-request-id"));
+    assert_eq!(again.request.as_deref(), second.header("x-request-id"));
+    let said = format!(
+        "replayed: request {} was answered again, nothing was done",
+        done.request.as_deref().unwrap()
+    );
+    assert_eq!(again.detail.as_deref(), Some(&*said));
 }

@@ -102,10 +102,10 @@ fn a_passkey_is_made_signs_in_and_is_removed() {
         .map(|one| format!("{} {} {} {:?}", one.who, one.action, one.target, one.outcome))
         .collect();
     for expected in [
-        "ada users.enrol_passkey /account/passkeys Refused",
-        "ada users.register_passkey /account/passkeys/register Done",
-        "ada sessions.create /login/passkey Done",
-        "ada users.remove_passkey /account/passkeys/",
+        "ada users.enrol_passkey user/ada Refused",
+        "ada users.register_passkey user/ada Done",
+        "ada sessions.create session of ada Done",
+        "ada users.remove_passkey user/ada Done",
         "anonymous sessions.create /login/passkey Refused",
     ] {
         assert!(told.iter().any(|one| one.starts_with(expected)), "{expected}: {told:#?}");

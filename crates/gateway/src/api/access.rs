@@ -17,6 +17,7 @@ use crate::access::{
     Access as Accounts, AccessError, Admission, EndedSessions, Factors, Secret, TokenRequest, UserRequest,
     UserUpdate,
 };
+use crate::deed::Deed;
 use crate::endpoint::{Access, Endpoint, Parameter, choices};
 use crate::problem::{Code, Problem};
 use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
@@ -174,8 +175,10 @@ fn list_users(asked: &Asked<'_>) -> Answer {
 
 fn create_user(asked: &Asked<'_>) -> Answer {
     let NewUser { name, display_name, roles, password } = asked.body()?;
-    accounts(asked).bound_to(asked.identity, &roles)?;
-    let made = accounts(asked).create_user(UserRequest { name, display_name, roles, password })?;
+    let request = UserRequest { name, display_name, roles, password };
+    asked.deed.tell(Deed::new_user(&request));
+    accounts(asked).bound_to(asked.identity, &request.roles)?;
+    let made = accounts(asked).create_user(request)?;
     tagged(StatusCode::CREATED, &made)
 }
 
@@ -200,6 +203,7 @@ fn update_user(asked: &Asked<'_>) -> Answer {
         },
         sessions: EndedSessions::All,
     };
+    asked.deed.tell(Deed::changed_user(&read.name, &update));
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).bound_to(asked.identity, update.roles.as_deref().unwrap_or_default())?;
     tagged(StatusCode::OK, &accounts(asked).update_user(&read, update)?)
@@ -207,6 +211,7 @@ fn update_user(asked: &Asked<'_>) -> Answer {
 
 fn delete_user(asked: &Asked<'_>) -> Answer {
     let read = accounts(asked).user(asked.name)?;
+    asked.deed.tell(Deed::user(&read.name).and("shut out for good"));
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).retire_user(asked.name)?;
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
@@ -214,6 +219,7 @@ fn delete_user(asked: &Asked<'_>) -> Answer {
 
 fn remove_totp(asked: &Asked<'_>) -> Answer {
     let read = accounts(asked).user(asked.name)?;
+    asked.deed.tell(Deed::user(&read.name).and("without second factor"));
     accounts(asked).bound_to(asked.identity, &read.roles)?;
     accounts(asked).remove_totp(asked.name)?;
     tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
@@ -242,6 +248,7 @@ fn create_token(asked: &Asked<'_>) -> Answer {
         scope => scope,
     };
     let request = TokenRequest { name, owner, roles, scope, expires };
+    asked.deed.tell(Deed::new_token(&request));
     let made = accounts(asked).create_token(asked.identity, request)?;
     json(StatusCode::CREATED, &MadeTokenShape::from(&made))
 }
@@ -265,6 +272,7 @@ fn permissions(names: &[String]) -> Result<Permissions, Problem> {
 
 fn revoke_token(asked: &Asked<'_>) -> Answer {
     let id: TokenId = asked.id("token")?;
+    asked.deed.tell(Deed::revoke(&asked.app.store, id));
     accounts(asked).revoke_token(asked.identity, id)?;
     let gone = || AccessError::UnknownToken(id.to_string());
     let token = asked.app.store.token(id)?.ok_or_else(gone)?;

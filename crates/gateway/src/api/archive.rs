@@ -10,6 +10,7 @@ use telemetry::{ArchiveError, ArchiveStatus, ArchivedTrace, Keeping, TraceId};
 
 use super::observability::{READS, TRACE};
 use super::{Answer, Asked, json};
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter, TRACE_ID};
 use crate::problem::{Code, Listed, Problem, chain};
 use crate::span_time::{read_time, show_time};
@@ -126,11 +127,14 @@ fn one(asked: &Asked<'_>) -> Answer {
 }
 
 fn add(asked: &Asked<'_>) -> Answer {
-    let told = asked.telemetry()?.archive_trace(id(asked)?, Keeping::Asked)?;
+    let id = id(asked)?;
+    asked.deed.tell(Deed::trace(id).and("archived"));
+    let told = asked.telemetry()?.archive_trace(id, Keeping::Asked)?;
     json(StatusCode::OK, &ArchivedShape::from(told))
 }
 
 fn remove(asked: &Asked<'_>) -> Answer {
+    asked.deed.tell(Deed::trace(id(asked)?).and("no longer archived"));
     let told = archived(asked)?;
     match asked.telemetry()?.remove_archived(told.trace_id)? {
         true => json(StatusCode::OK, &ArchivedShape::from(told)),

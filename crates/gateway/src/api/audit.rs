@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Answer, Asked, PAGE, json, names};
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter, SEQUENCE};
 use crate::problem::{Code, Problem, chain};
 use crate::shapes::AuditRecordShape;
@@ -135,7 +136,10 @@ fn checkpoint(asked: &Asked<'_>) -> Answer {
 }
 
 fn sign(asked: &Asked<'_>) -> Answer {
-    note(trail(asked)?.checkpoint().map_err(problem)?)
+    asked.deed.tell(Deed::of("audit trail"));
+    let signed = trail(asked)?.checkpoint().map_err(problem)?;
+    asked.deed.add("checkpoint signed");
+    note(signed)
 }
 
 fn note(signed: SignedCheckpoint) -> Answer {
@@ -143,8 +147,10 @@ fn note(signed: SignedCheckpoint) -> Answer {
 }
 
 fn rotate(asked: &Asked<'_>) -> Answer {
+    asked.deed.tell(Deed::of("audit trail"));
     let keys = trail(asked)?.rotate_keys().map_err(problem)?;
     let (fingerprint, rotations) = (keys.fingerprint(), keys.rotations());
+    asked.deed.add(format!("keys {fingerprint}"));
     json(StatusCode::OK, &KeysShape { fingerprint, rotations, text: keys.text() })
 }
 

@@ -9,6 +9,7 @@ use store::ExperimentRecord;
 
 use super::experiment::{self as request, ExperimentBody};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json};
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter};
 use crate::problem::{Code, Listed, Problem};
 use crate::shapes::{self, ExperimentShape, FaultShape};
@@ -81,7 +82,10 @@ struct Stopped {
 }
 
 pub(crate) fn start_experiment(asked: &Asked<'_>) -> Answer {
-    let id = asked.app.control.inject(request::read(asked.fields()?, asked.who)?)?;
+    let request = request::read(asked.fields()?, asked.who)?;
+    asked.deed.tell(Deed::experiment(&request));
+    let id = asked.app.control.inject(request)?;
+    asked.deed.add(format!("experiment {id}"));
     answer_with(asked, id, StatusCode::ACCEPTED)
 }
 
@@ -99,6 +103,7 @@ pub(crate) fn experiment(asked: &Asked<'_>) -> Answer {
 
 pub(crate) fn abort_experiment(asked: &Asked<'_>) -> Answer {
     let id = asked.id("experiment")?;
+    asked.deed.tell(Deed::of(format!("experiment/{id}")).and("aborted"));
     asked.app.control.abort(id, asked.who)?;
     answer_with(asked, id, StatusCode::OK)
 }
@@ -121,11 +126,14 @@ pub(crate) fn emergency_stop_state(asked: &Asked<'_>) -> Answer {
 }
 
 pub(crate) fn emergency_stop(asked: &Asked<'_>) -> Answer {
+    asked.deed.tell(Deed::of("emergency stop").and("engaged"));
     let removed = asked.app.control.emergency_stop(asked.who)?;
+    asked.deed.add(format!("faults taken out: {removed}"));
     json(StatusCode::OK, &Stopped { engaged: true, faults_removed: removed })
 }
 
 pub(crate) fn clear_emergency_stop(asked: &Asked<'_>) -> Answer {
+    asked.deed.tell(Deed::of("emergency stop").and("cleared"));
     asked.app.control.clear_emergency_stop(asked.who)?;
     json(StatusCode::OK, &EmergencyStop { engaged: false, since: None })
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use store::{ChangeRecord, ItemFilter, ItemRecord, Presence};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, mode, names, planned};
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, ITEM, Kind, Parameter, SEQUENCE, SERVICE};
 use crate::problem::{Code, Listed, Problem};
 use crate::shapes::{InfrastructureShape, ItemChangeShape, ItemShape, RelationShape, RemediationShape};
@@ -199,13 +200,15 @@ fn infrastructure(asked: &Asked<'_>) -> Answer {
 fn create(asked: &Asked<'_>) -> Answer {
     let Definition { definition, dry_run } = asked.body()?;
     let mode = mode(dry_run);
-    planned(mode, &asked.app.control.create_infrastructure(&definition, mode, asked.who)?)
+    asked.deed.tell(Deed::bring_up());
+    planned(asked, mode, &asked.app.control.create_infrastructure(&definition, mode, asked.who)?)
 }
 
 fn delete(asked: &Asked<'_>) -> Answer {
     let name = named(asked)?.name;
     let mode = mode(flag(asked, "dry_run")?.unwrap_or(false));
-    planned(mode, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
+    asked.deed.tell(Deed::take_down(&name));
+    planned(asked, mode, &asked.app.control.delete_infrastructure(&name, mode, asked.who)?)
 }
 
 /// As they were declared, or set by a plan since.
@@ -223,7 +226,8 @@ fn scale(asked: &Asked<'_>) -> Answer {
     named(asked)?;
     let service = ServiceName::new(service).map_err(|error| Problem::field("service", error.to_string()))?;
     let mode = mode(dry_run);
-    planned(mode, &asked.app.control.scale(&service, replicas, mode, asked.who)?)
+    asked.deed.tell(Deed::scale(&service, replicas));
+    planned(asked, mode, &asked.app.control.scale(&service, replicas, mode, asked.who)?)
 }
 
 /// The Infrastructure of the path.

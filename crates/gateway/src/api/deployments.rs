@@ -13,6 +13,7 @@ use store::DeploymentFilter;
 use super::operations::{snapshot, unknown_service};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, json, mode, planned, tagged, time};
 use crate::control::DeployRequest;
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter, SERVICE, VERSION};
 use crate::problem::{Code, Problem};
 use crate::shapes::RemediationShape;
@@ -189,7 +190,8 @@ pub(crate) fn deploy(asked: &Asked<'_>) -> Answer {
     let DeployBody { version, command, environment, dry_run } = body;
     let request = DeployRequest { version, command, environment };
     let mode = mode(dry_run);
-    planned(mode, &asked.app.control.deploy(&service, request, mode, asked.who)?)
+    asked.deed.tell(Deed::deploy(&service, &request));
+    planned(asked, mode, &asked.app.control.deploy(&service, request, mode, asked.who)?)
 }
 
 /// `GET observability/deployments`: those of late, newest first.
@@ -226,6 +228,7 @@ pub(crate) fn post_deployment(asked: &Asked<'_>) -> Answer {
     if let Some(fault) = Release::version_fault(&body.version) {
         return Err(Problem::field("version", fault));
     }
+    asked.deed.tell(Deed::version(&service, &body.version));
     let stands = asked.app.control.post_deployment(&service, &body.version, at)?;
     json(StatusCode::CREATED, &DeploymentShape::from(&stands))
 }

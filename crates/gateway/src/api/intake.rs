@@ -12,6 +12,7 @@ use telemetry::TraceId;
 
 use super::observability::no_telemetry;
 use super::{Answer, Asked, json};
+use crate::deed::Deed;
 use crate::endpoint::TRACE_ID;
 use crate::otlp::{self, signal::Signal};
 use crate::problem::{Code, Problem, chain};
@@ -59,10 +60,12 @@ impl JsonSchema for TraceBody {
 pub(crate) fn take_trace(asked: &Asked<'_>) -> Answer {
     let intake = asked.app.intake.as_ref().ok_or_else(no_telemetry)?;
     let id = the_one_trace(asked.body)?;
+    asked.deed.tell(Deed::trace(id));
     let request =
         otlp::json::transcode(Signal::Traces, asked.body).map_err(|error| not_otlp(chain(&error)))?;
     let admission = intake.traces(&request)?;
     admission.durable.wait()?;
+    asked.deed.add(format!("spans taken: {}", admission.accepted));
     let taken = Taken {
         trace_id: id.to_string(),
         accepted: admission.accepted,

@@ -32,6 +32,7 @@ use crate::auditing::about;
 use crate::body::{Fields, Query};
 use crate::conditional;
 use crate::control::{ControlError, Planned, RunMode};
+use crate::deed::Telling;
 use crate::endpoint::Endpoint;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
@@ -101,6 +102,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) identity: &'a Identity,
     /// Where it came from.
     pub(crate) peer: IpAddr,
+    /// What the audit trail is told of it.
+    pub(crate) deed: Telling,
 }
 
 /// What a handler gives.
@@ -197,7 +200,8 @@ pub(crate) fn refused_plan(mode: RunMode, planned: &Planned) -> Option<Problem> 
 }
 
 /// The answer to who asked for a plan.
-fn planned(mode: RunMode, planned: &Planned) -> Answer {
+fn planned(asked: &Asked<'_>, mode: RunMode, planned: &Planned) -> Answer {
+    asked.deed.planned(mode, planned);
     let status = match mode {
         RunMode::Run => StatusCode::ACCEPTED,
         RunMode::DryRun => StatusCode::OK,

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, json, tagged};
+use crate::deed::Deed;
 use crate::endpoint::{Access, DURATION, Endpoint, Kind, Parameter, SERVICE};
 use crate::problem::{Code, Listed, Problem};
 use crate::serve::App;
@@ -179,6 +180,7 @@ pub(crate) fn pause(asked: &Asked<'_>) -> Answer {
     let name =
         ServiceName::new(body.service).map_err(|error| Problem::field("service", error.to_string()))?;
     let time = pause_time(&body.r#for).map_err(|why| Problem::field("for", why))?;
+    asked.deed.tell(Deed::pause(&name, time));
     asked.app.control.pause(&name, time, asked.who)?;
     json(StatusCode::OK, &pause_shapes(asked.app)?)
 }
@@ -195,7 +197,9 @@ pub(crate) fn pause_time(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn resume(asked: &Asked<'_>) -> Answer {
-    asked.app.control.resume(&service_name(asked)?, asked.who)?;
+    let name = service_name(asked)?;
+    asked.deed.tell(Deed::resume(&name));
+    asked.app.control.resume(&name, asked.who)?;
     json(StatusCode::OK, &pause_shapes(asked.app)?)
 }
 

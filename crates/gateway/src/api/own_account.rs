@@ -16,6 +16,7 @@ use crate::access::{
     Access as Accounts, AccessError, EndedSessions, Secret, SignIn, TokenRequest, UserUpdate,
 };
 use crate::auditing::SignedInAs;
+use crate::deed::Deed;
 use crate::endpoint::{Access, Endpoint, Parameter};
 use crate::problem::{Code, Problem};
 use crate::shapes::{
@@ -187,6 +188,8 @@ fn sign_in(asked: &Asked<'_>) -> Answer {
         scope: None,
         expires: Some(asked.app.clock.now().plus(SIGNED_IN_FOR)),
     };
+    // Of who did not sign in nothing is told: what was sent as a name may be a password.
+    asked.deed.tell(Deed::new_token(&request).and(format!("of {}", identity.name)));
     let made = accounts(asked).create_token(identity, request);
     accounts(asked).sign_out(&signed_in.cookie)?;
     let mut response = json(StatusCode::CREATED, &MadeTokenShape::from(&made?))?;
@@ -216,6 +219,7 @@ fn confirmed(asked: &Asked<'_>, password: &Secret) -> Result<UserRecord, Problem
 /// One's own user, for whom no scope narrows: a token for telemetry is not to change who signs in.
 pub(super) fn whole(asked: &Asked<'_>) -> Result<UserRecord, Problem> {
     let user = accounts(asked).own_user(asked.identity)?;
+    asked.deed.tell(Deed::user(&user.name));
     accounts(asked).bound_to(asked.identity, &user.roles)?;
     Ok(user)
 }
@@ -228,6 +232,7 @@ fn set_password(asked: &Asked<'_>) -> Answer {
         OwnSessions::Keep => EndedSessions::None,
     };
     let update = UserUpdate { password: Some(new), sessions, ..UserUpdate::default() };
+    asked.deed.tell(Deed::changed_user(&user.name, &update));
     let user = accounts(asked).update_user(&user, update)?;
     json(StatusCode::OK, &IdentityShape::new(asked.identity, Some(&user)))
 }
@@ -235,18 +240,21 @@ fn set_password(asked: &Asked<'_>) -> Answer {
 fn enrol(asked: &Asked<'_>) -> Answer {
     let PasswordBody { password } = asked.body()?;
     let user = confirmed(asked, &password)?;
+    asked.deed.add("second factor made, not yet in force");
     json(StatusCode::OK, &EnrolmentShape::from(&accounts(asked).enrol_totp(&user.name)?))
 }
 
 fn confirm(asked: &Asked<'_>) -> Answer {
     let CodeBody { code } = asked.body()?;
     let user = whole(asked)?;
+    asked.deed.add("second factor in force");
     json(StatusCode::OK, &RecoveryCodesShape::from(&accounts(asked).confirm_totp(&user.name, &code)?))
 }
 
 fn remove(asked: &Asked<'_>) -> Answer {
     let PasswordBody { password } = asked.body()?;
     let user = confirmed(asked, &password)?;
+    asked.deed.add("without second factor");
     accounts(asked).remove_totp(&user.name)?;
     json(StatusCode::OK, &IdentityShape::new(asked.identity, Some(&user)))
 }
@@ -258,10 +266,14 @@ fn list(asked: &Asked<'_>) -> Answer {
 
 fn end_one(asked: &Asked<'_>) -> Answer {
     let id: SessionId = asked.id("session")?;
+    asked.deed.tell(Deed::of(format!("session/{id}")).and("ended"));
     accounts(asked).end_session(asked.identity, id)?;
     list(asked)
 }
 
 fn end_all(asked: &Asked<'_>) -> Answer {
-    json(StatusCode::OK, &Ended { sessions: accounts(asked).sign_out_everywhere(asked.identity)? })
+    asked.deed.tell(Deed::of(format!("sessions of {}", asked.who)));
+    let sessions = accounts(asked).sign_out_everywhere(asked.identity)?;
+    asked.deed.add(format!("{sessions} ended"));
+    json(StatusCode::OK, &Ended { sessions })
 }

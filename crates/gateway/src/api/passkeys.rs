@@ -9,6 +9,7 @@ use domain::{PasskeyId, Permission};
 use super::own_account::whole;
 use super::{Answer, Asked, json};
 use crate::access::Access as Accounts;
+use crate::deed::Deed;
 use crate::endpoint::{Access, Endpoint, Parameter};
 use crate::problem::Code;
 use crate::shapes::PasskeyShape;
@@ -68,6 +69,7 @@ fn own(asked: &Asked<'_>) -> Answer {
 fn remove_own(asked: &Asked<'_>) -> Answer {
     let id: PasskeyId = asked.id("passkey")?;
     let user = whole(asked)?;
+    asked.deed.tell(Deed::remove_passkey(accounts(asked), &user, id));
     accounts(asked).remove_passkey(&user, id)?;
     listed(asked, &user.name)
 }
@@ -77,7 +79,10 @@ fn of_user(asked: &Asked<'_>) -> Answer {
 }
 
 fn remove_any(asked: &Asked<'_>) -> Answer {
-    let (passkey, user) = accounts(asked).passkey(asked.id("passkey")?)?;
+    let id: PasskeyId = asked.id("passkey")?;
+    asked.deed.tell(Deed::of(format!("passkey/{id}")).and("removed"));
+    let (passkey, user) = accounts(asked).passkey(id)?;
+    asked.deed.tell(Deed::remove_passkey(accounts(asked), &user, passkey.id));
     accounts(asked).bound_to(asked.identity, &user.roles)?;
     accounts(asked).remove_passkey(&user, passkey.id)?;
     listed(asked, &user.name)

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use store::{OldTraces, Pruned, PurgeEnd, PurgeMode, PurgeOrder, Purgeable, RecordKind, StoreError};
 
 use super::{Answer, Asked, json};
-use crate::auditing::{Detail, OfPurge, Why};
+use crate::auditing::{Detail, OfPurge};
+use crate::deed::Deed;
 use crate::endpoint::{DURATION, Endpoint, choices};
 use crate::problem::{Code, Problem, chain};
 use crate::purging::PurgeableTraces;
@@ -122,6 +123,7 @@ fn purge(asked: &Asked<'_>) -> Answer {
         parse_duration(&body.older_than).map_err(|error| Problem::field("older_than", error.to_string()))?;
     let kinds: Result<Vec<RecordKind>, String> = body.kinds.iter().map(|kind| kind.parse()).collect();
     let kinds = kinds.map_err(|why| Problem::field("kinds", why))?;
+    asked.deed.tell(Deed::of("records"));
     if kinds.is_empty() {
         return Err(Problem::field("kinds", "is empty; leave it out for every kind but traces"));
     }
@@ -147,12 +149,9 @@ fn purge(asked: &Asked<'_>) -> Answer {
     if !is_all {
         why.push_str(", at least");
     }
-    let mut response = json(
-        StatusCode::OK,
-        &PurgedShape { complete: is_all, ..PurgedShape::new(PurgeMode::DryRun, counted) },
-    )?;
-    response.extensions_mut().insert(Why(why));
-    Ok(response)
+    asked.deed.tell(Deed::of("records").because(why));
+    let shape = PurgedShape { complete: is_all, ..PurgedShape::new(PurgeMode::DryRun, counted) };
+    json(StatusCode::OK, &shape)
 }
 
 /// Breaks when a request that began then has worked long enough, or the server stops.
@@ -193,8 +192,8 @@ fn remove(
         PurgeEnd::Whole | PurgeEnd::Stopped => Outcome::Done,
     };
     let why = store::purge_told(order.age, &order.kinds, PurgeMode::Remove, purged.removed);
+    asked.deed.tell(Deed::of("records").because(why));
     let mut response = json(StatusCode::OK, &shape)?;
-    response.extensions_mut().insert(Why(why));
     response.extensions_mut().insert(OfPurge(order.id));
     response.extensions_mut().insert(Detail { text: store::purge_ended(order.id, &purged.end), outcome });
     Ok(response)

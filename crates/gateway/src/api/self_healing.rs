@@ -9,6 +9,7 @@ use store::{IssueFilter, IssueState, PlanFilter, PlanPurpose, PlanRecord};
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names, planned};
 use crate::auditing::about;
 use crate::control::{Automation, RunMode};
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
 use crate::problem::{Code, Listed, Problem};
 use crate::serve::App;
@@ -325,6 +326,7 @@ pub(crate) fn strategies(asked: &Asked<'_>) -> Answer {
 pub(crate) fn toggle(asked: &Asked<'_>) -> Answer {
     let Toggle { enabled } = asked.body()?;
     let automation = if enabled { Automation::On } else { Automation::Off };
+    asked.deed.tell(Deed::automation(automation));
     asked.app.control.set_automation(automation, asked.who)?;
     json(StatusCode::OK, &Toggled::new(enabled))
 }
@@ -352,23 +354,28 @@ pub(crate) fn dry_run(asked: &Asked<'_>) -> Answer {
 }
 
 fn remediate(asked: &Asked<'_>, mode: RunMode) -> Answer {
-    planned(mode, &asked.app.control.remediate(asked.id("issue")?, mode, asked.who)?)
+    let id = asked.id("issue")?;
+    asked.deed.tell(Deed::repair(id));
+    planned(asked, mode, &asked.app.control.remediate(id, mode, asked.who)?)
 }
 
 pub(crate) fn approve(asked: &Asked<'_>) -> Answer {
     let id = asked.id("remediation")?;
+    asked.deed.tell(Deed::remediation(id).and("approved"));
     asked.app.control.approve(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn reject(asked: &Asked<'_>) -> Answer {
     let id = asked.id("remediation")?;
+    asked.deed.tell(Deed::remediation(id).and("rejected"));
     asked.app.control.reject(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::OK)
 }
 
 pub(crate) fn roll_back(asked: &Asked<'_>) -> Answer {
     let id = asked.id("remediation")?;
+    asked.deed.tell(Deed::remediation(id).and("taken back"));
     asked.app.control.roll_back(id, asked.who)?;
     answer_with(asked.app, id, StatusCode::ACCEPTED)
 }

@@ -14,6 +14,7 @@ use store::Posted;
 
 use super::{Answer, Asked, PLANS, json, names, time};
 use crate::body::Fields;
+use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Kind, Parameter, SERVICE, VERSION};
 use crate::happenings::dashboard::Dashboard;
 use crate::happenings::{self, service};
@@ -274,6 +275,7 @@ pub(crate) fn post_event(asked: &Asked<'_>) -> Answer {
     };
     fields.finish()?;
     let (kept, posted) = asked.app.store.post_event(&event, key.as_deref())?;
+    asked.deed.tell(Deed::of(format!("event/{}", kept.id)).and(&kept.label).and(&kept.title));
     let status = match posted {
         Posted::Added => StatusCode::CREATED,
         Posted::Replaced => StatusCode::OK,
@@ -327,6 +329,7 @@ fn post_deployment(asked: &Asked<'_>, mut fields: Fields) -> Answer {
     let at = moment(&mut fields, "time", asked.app.clock.now().wall_us)?.map(happenings::time);
     fields.finish()?;
     let last = asked.app.store.last_deployment(&service)?;
+    asked.deed.tell(Deed::version(&service, &version));
     let stands = asked.app.control.post_deployment(&service, &version, at)?;
     let status =
         if last.is_some_and(|last| last.id == stands.id) { StatusCode::OK } else { StatusCode::CREATED };

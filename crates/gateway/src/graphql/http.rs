@@ -6,6 +6,7 @@
 //! method that may change something, whatever the operation turns out to be.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{Name, Request, Response, Variables};
@@ -20,7 +21,8 @@ use serde_json::{Map, Value as Json};
 
 use super::bounds::{self, Unfit};
 use super::operation::{Leaving, Operation};
-use super::refusal::{coded, is_refused, refused};
+use super::refusal::{coded, is_refused, refusal, refused};
+use crate::auditing;
 use crate::body::Query;
 use crate::problem::{Code, Problem};
 use crate::serve::App;
@@ -111,8 +113,8 @@ pub(super) async fn answer(
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             response
         }
-        _ => match run(app, identity, asked.request).await {
-            Ok(response) => shown(&response, takes_own_type),
+        _ => match run(app, identity, auditing::request_id(&headers), asked.request).await {
+            Ok(Ran { response, did }) => told(&response, did, shown(&response, takes_own_type)),
             Err(problem) => problem.into_response(),
         },
     }
@@ -140,8 +142,33 @@ fn in_address(query: &Query) -> Result<Sent, Problem> {
     })
 }
 
+/// Whether this is a mutation; not what cannot be read, which has no effect.
+pub(crate) fn is_mutation(headers: &HeaderMap, body: &[u8]) -> bool {
+    let read = posted(headers, body).map(Sent::read);
+    matches!(read, Ok(Ok(Asked { kind: OperationType::Mutation, .. })))
+}
+
+/// An answer that says where nothing was done because of its first error: the same may be asked again then.
+fn told(response: &Response, did: bool, mut answer: HttpResponse) -> HttpResponse {
+    if let (false, Some(refusal)) = (did, refusal(response)) {
+        answer.extensions_mut().insert(refusal);
+    }
+    answer
+}
+
+/// What an operation came to, and whether a mutation of it was done, whatever else failed.
+pub(super) struct Ran {
+    pub(super) response: Response,
+    did: bool,
+}
+
 /// Runs a query or a mutation on the blocking pool, when it is its turn: resolvers call store and loops.
-pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> Result<Response, Problem> {
+pub(super) async fn run(
+    app: Arc<App>,
+    identity: Identity,
+    id: String,
+    request: Request,
+) -> Result<Ran, Problem> {
     let failed = || Problem::internal("the operation failed; the log of `homeostat serve` says why");
     let turn = Arc::clone(&app.graphql.turns).acquire_owned().await.map_err(|_| failed())?;
     let leaving = Leaving::default();
@@ -150,8 +177,10 @@ pub(super) async fn run(app: Arc<App>, identity: Identity, request: Request) -> 
     let thread = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let schema = app.graphql.schema.clone();
-        let request = Operation::new(app, identity, left).behind(request);
-        coded(runtime.block_on(schema.execute(request)))
+        let operation = Operation::new(app, identity, id, left);
+        let did = operation.did();
+        let response = coded(runtime.block_on(schema.execute(operation.behind(request))));
+        Ran { response, did: did.load(Ordering::Relaxed) }
     });
     thread.await.map_err(|_| failed())
 }

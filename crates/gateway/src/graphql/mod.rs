@@ -91,6 +91,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
+pub(crate) use http::is_mutation;
+
 /// The schema in its own language, as `docs/reference/schema.graphql` has it.
 pub fn schema_text() -> String {
     schema::schema().sdl()

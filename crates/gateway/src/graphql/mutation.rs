@@ -9,6 +9,7 @@ use super::permission::Needs;
 use super::types::remediation::Remediation;
 use crate::api::{mode, refused_plan};
 use crate::control::{Automation, Control, ControlError, Planned, RunMode};
+use crate::deed::Deed;
 use crate::overwritten::Overwritten;
 use crate::problem::{Listed, Problem};
 
@@ -48,7 +49,7 @@ impl AsSeen {
 fn plan(
     context: &Context<'_>,
     action: &'static str,
-    target: &str,
+    mut deed: Deed,
     as_seen: AsSeen,
     mode: RunMode,
     ask: impl FnOnce(&dyn Control, RunMode, &str) -> Result<Planned, ControlError>,
@@ -56,10 +57,11 @@ fn plan(
     let operation = Operation::of(context)?;
     let asked = || {
         let planned = ask(operation.app().control.as_ref(), mode, &operation.identity().name)?;
+        deed = deed.clone().planned(mode, &planned);
         refused_plan(mode, &planned).map_or(Ok(planned), Err)
     };
     let planned = as_seen.then(operation, asked);
-    operation.record(named(action)?, target, planned.as_ref().map(|planned| Some(planned.plan.id)));
+    operation.record(named(action)?, &deed, planned.as_ref().map(|planned| Some(planned.plan.id)));
     Ok(Remediation::planned(&operation.app().store, planned?))
 }
 
@@ -71,7 +73,7 @@ fn named(action: &'static str) -> Result<Action, Problem> {
 /// Decides about a plan, in the name of whoever asked, and gives the plan as it is then.
 fn decide(
     context: &Context<'_>,
-    action: &'static str,
+    (action, decision): (&'static str, &str),
     remediation: &ID,
     if_match: Option<String>,
     ask: impl FnOnce(&dyn Control, PlanId, &str) -> Result<(), ControlError>,
@@ -80,7 +82,8 @@ fn decide(
     let plan = id(remediation, "remediation", Listed::Remediations)?;
     let asked = || Ok(ask(operation.app().control.as_ref(), plan, &operation.identity().name)?);
     let done = AsSeen::of(Overwritten::Remediation(plan), if_match).then(operation, asked);
-    operation.record(named(action)?, remediation.as_str(), done.as_ref().map(|()| Some(plan)));
+    let deed = Deed::remediation(plan).and(decision);
+    operation.record(named(action)?, &deed, done.as_ref().map(|()| Some(plan)));
     done?;
     let store = &operation.app().store;
     let found = Remediation::all(store, store.plan(plan)?.into_iter().collect()).pop();
@@ -99,9 +102,14 @@ impl Mutation {
         #[graphql(desc = "Its definition: our YAML, or a Compose file")] definition: String,
         #[graphql(default)] dry_run: bool,
     ) -> Result<Remediation, Problem> {
-        plan(context, "infrastructures.create", "", AsSeen::NOTHING, mode(dry_run), |control, mode, who| {
-            control.create_infrastructure(&definition, mode, who)
-        })
+        plan(
+            context,
+            "infrastructures.create",
+            Deed::bring_up(),
+            AsSeen::NOTHING,
+            mode(dry_run),
+            |control, mode, who| control.create_infrastructure(&definition, mode, who),
+        )
     }
 
     /// Takes an Infrastructure down with its volumes.
@@ -118,7 +126,7 @@ impl Mutation {
         plan(
             context,
             "infrastructures.delete",
-            name.as_str(),
+            Deed::take_down(&name),
             as_seen,
             mode(dry_run),
             |control, mode, who| control.delete_infrastructure(&name, mode, who),
@@ -137,9 +145,14 @@ impl Mutation {
     ) -> Result<Remediation, Problem> {
         let name = service(name, "service")?;
         let as_seen = AsSeen::of(Overwritten::Size(name.clone()), if_match);
-        plan(context, "infrastructures.scale", name.as_str(), as_seen, mode(dry_run), |control, mode, who| {
-            control.scale(&name, replicas, mode, who)
-        })
+        plan(
+            context,
+            "infrastructures.scale",
+            Deed::scale(&name, replicas),
+            as_seen,
+            mode(dry_run),
+            |control, mode, who| control.scale(&name, replicas, mode, who),
+        )
     }
 
     /// Repairs an issue now, as far as guard and ladder allow.
@@ -154,7 +167,7 @@ impl Mutation {
         plan(
             context,
             "issues.remediate",
-            issue_id.as_str(),
+            Deed::repair(issue),
             AsSeen::NOTHING,
             mode(dry_run),
             |control, mode, who| control.remediate(issue, mode, who),
@@ -169,9 +182,13 @@ impl Mutation {
         remediation_id: ID,
         #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
     ) -> Result<Remediation, Problem> {
-        decide(context, "remediations.approve", &remediation_id, if_match, |control, plan, who| {
-            control.approve(plan, who)
-        })
+        decide(
+            context,
+            ("remediations.approve", "approved"),
+            &remediation_id,
+            if_match,
+            |control, plan, who| control.approve(plan, who),
+        )
     }
 
     /// Ends a plan that waits for a person.
@@ -182,9 +199,13 @@ impl Mutation {
         remediation_id: ID,
         #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
     ) -> Result<Remediation, Problem> {
-        decide(context, "remediations.reject", &remediation_id, if_match, |control, plan, who| {
-            control.reject(plan, who)
-        })
+        decide(
+            context,
+            ("remediations.reject", "rejected"),
+            &remediation_id,
+            if_match,
+            |control, plan, who| control.reject(plan, who),
+        )
     }
 
     /// Takes a finished plan back.
@@ -195,9 +216,13 @@ impl Mutation {
         remediation_id: ID,
         #[graphql(desc = "Only while it has this `etag`")] if_match: Option<String>,
     ) -> Result<Remediation, Problem> {
-        decide(context, "remediations.roll_back", &remediation_id, if_match, |control, plan, who| {
-            control.roll_back(plan, who)
-        })
+        decide(
+            context,
+            ("remediations.roll_back", "taken back"),
+            &remediation_id,
+            if_match,
+            |control, plan, who| control.roll_back(plan, who),
+        )
     }
 
     /// Switches automatic repair on or off, and says how it is now.
@@ -214,7 +239,7 @@ impl Mutation {
         let done = AsSeen::of(Overwritten::Automation, if_match).then(operation, asked);
         operation.record(
             named("automation.set")?,
-            if enabled { "on" } else { "off" },
+            &Deed::automation(automation),
             done.as_ref().map(|()| None),
         );
         done?;

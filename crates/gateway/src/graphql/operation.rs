@@ -13,6 +13,7 @@ use domain::{Identity, Infrastructure, Issue, PlanId, Snapshot};
 
 use crate::auditing;
 use crate::control::ControlError;
+use crate::deed::Deed;
 use crate::problem::{Code, Problem};
 use crate::security::REQUEST_TIME;
 use crate::serve::App;
@@ -21,8 +22,12 @@ use crate::serve::App;
 pub(crate) struct Operation {
     app: Arc<App>,
     identity: Identity,
+    /// The id of the request that it came by.
+    request: String,
     deadline: Instant,
     left: Arc<AtomicBool>,
+    /// Whether a mutation of it was done.
+    did: Arc<AtomicBool>,
     snapshot: OnceLock<Option<Arc<Snapshot>>>,
     infrastructure: OnceLock<Result<Option<Arc<Infrastructure>>, ControlError>>,
     open_issues: OnceLock<Result<Arc<[Issue]>, Problem>>,
@@ -39,12 +44,14 @@ impl Drop for Leaving {
 }
 
 impl Operation {
-    pub(super) fn new(app: Arc<App>, identity: Identity, left: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(app: Arc<App>, identity: Identity, request: String, left: Arc<AtomicBool>) -> Self {
         Self {
             app,
             identity,
+            request,
             deadline: Instant::now() + REQUEST_TIME,
             left,
+            did: Arc::default(),
             snapshot: OnceLock::new(),
             infrastructure: OnceLock::new(),
             open_issues: OnceLock::new(),
@@ -56,15 +63,21 @@ impl Operation {
         request.data(self.identity.clone()).data(self)
     }
 
+    /// Where it is said, also after its end, whether a mutation of it was done.
+    pub(super) fn did(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.did)
+    }
+
     /// Records what a mutation came to, before it is answered.
-    pub(super) fn record(&self, action: Action, target: &str, done: Result<Option<PlanId>, &Problem>) {
-        auditing::mutation(&self.app, &self.identity, action, target, done);
+    pub(super) fn record(&self, action: Action, deed: &Deed, done: Result<Option<PlanId>, &Problem>) {
+        self.did.fetch_or(done.is_ok(), Ordering::Relaxed);
+        auditing::mutation(&self.app, &self.identity, action, (deed, &self.request), done);
     }
 
     /// Records that a field was refused to who asked.
     pub(super) fn refused(&self, field: &str, problem: &Problem) {
         const REFUSED: Action = Action::new("graphql.refused");
-        self.record(REFUSED, field, Err(problem));
+        self.record(REFUSED, &Deed::of(field), Err(problem));
     }
 
     /// The operation of a resolver.

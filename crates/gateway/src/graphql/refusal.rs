@@ -5,7 +5,7 @@
 
 use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, Response, ServerError, Value};
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, Refusal};
 
 const CODE: &str = "code";
 
@@ -47,6 +47,17 @@ pub(super) fn is_refused(response: &Response) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty())
+}
+
+/// The first error of an operation, as REST would refuse it.
+pub(super) fn refusal(response: &Response) -> Option<Refusal> {
+    let error = response.errors.first()?;
+    let name = match error.extensions.as_ref()?.get(CODE)? {
+        Value::String(name) => name.as_str(),
+        _ => return None,
+    };
+    let code = Code::ALL.iter().find(|code| code.name() == name)?;
+    Some(Refusal { code: *code, detail: error.message.clone() })
 }
 
 /// Gives what the library refused by itself, a document that is not valid, the code it has here.

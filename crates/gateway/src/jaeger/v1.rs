@@ -11,6 +11,7 @@ use super::query::{self, Search};
 use super::refused::{RefusedV1, respond};
 use super::{Answer, AskedJaeger, Traces, read_one};
 use crate::body::Query;
+use crate::deed::Deed;
 use crate::pieces;
 
 /// Dependencies where the client does not say how far back: Jaeger's day.
@@ -88,7 +89,9 @@ pub(crate) fn archive(asked: &AskedJaeger<'_>) -> AnswerV1 {
     let id = query::trace_id("traceID", asked.name)?;
     asked.telemetry()?.archive_trace(id, Keeping::Asked)?;
     let body = json!({"data": [], "total": 0, "limit": 0, "offset": 0, "errors": []});
-    Ok(respond(StatusCode::OK, &body))
+    let mut answer = respond(StatusCode::OK, &body);
+    answer.extensions_mut().insert(Deed::trace(id).and("archived"));
+    Ok(answer)
 }
 
 /// `GET /api/dependencies?endTs=&lookback=&service=`: calls between services, of messages too.

@@ -20,6 +20,7 @@ use crate::access::{
     AccessError, EndedSessions, PASSWORD_LENGTH, Secret, SessionCookie, SignedIn, Transport, UserUpdate,
 };
 use crate::auditing::Detail;
+use crate::deed::Deed;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -175,7 +176,9 @@ pub(super) fn confirmed(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
 
 pub(super) fn own(asked: &Submitted<'_>) -> Result<UserRecord, Problem> {
     let none = "only who signed in by name has a password and a second factor; this is a token";
-    user(asked.app, asked.identity)?.ok_or_else(|| Problem::field("name", none))
+    let user = user(asked.app, asked.identity)?.ok_or_else(|| Problem::field("name", none))?;
+    asked.deed.tell(Deed::user(&user.name));
+    Ok(user)
 }
 
 /// What the form of the password overwrites.
@@ -198,6 +201,7 @@ pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let cookies = cookie.values(asked.headers);
     let before = access.session_of(&cookies)?;
     let update = UserUpdate { password: Some(Secret::new(new)), sessions, ..UserUpdate::default() };
+    asked.deed.tell(Deed::changed_user(&user.name, &update));
     let user = access.update_user(&user, update)?;
     let anew = access.begin_anew(&user, login::user_agent(asked.headers), &before, &cookies);
     Ok(led_on(cookie, anew))
@@ -227,6 +231,7 @@ pub(super) fn once(asked: &Submitted<'_>, title: &str, body: Markup) -> Result<R
 
 pub(super) fn enrol(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let user = confirmed(asked)?;
+    asked.deed.add("second factor made, not yet in force");
     let made = asked.app.door.access().enrol_totp(&user.name)?;
     let body = html! {
         h1 class="sentence" { "Scan this with your authenticator." }
@@ -245,6 +250,7 @@ pub(super) fn enrol(asked: &Submitted<'_>) -> Result<Response, Problem> {
 pub(super) fn confirm(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let user = own(asked)?;
     let code = Secret::new(asked.form.text("code").unwrap_or_default());
+    asked.deed.add("second factor in force");
     let codes = asked.app.door.access().confirm_totp(&user.name, &code)?;
     let body = html! {
         h1 class="sentence" { "The second factor is in force." }
@@ -256,12 +262,16 @@ pub(super) fn confirm(asked: &Submitted<'_>) -> Result<Response, Problem> {
 }
 
 pub(super) fn end(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.door.access().end_session(asked.identity, asked.id()?)?;
+    let id = asked.id()?;
+    asked.deed.tell(Deed::of(format!("session/{id}")).and("ended"));
+    asked.app.door.access().end_session(asked.identity, id)?;
     Ok(see_other(ADDRESS))
 }
 
 pub(super) fn end_all(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.door.access().sign_out_everywhere(asked.identity)?;
+    asked.deed.tell(Deed::of(format!("sessions of {}", asked.who())));
+    let ended = asked.app.door.access().sign_out_everywhere(asked.identity)?;
+    asked.deed.add(format!("{ended} ended"));
     Ok(see_other("/login"))
 }
 

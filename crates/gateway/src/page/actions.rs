@@ -18,9 +18,10 @@ use super::{
     statistics, time::Form, tokens, traces, users,
 };
 use crate::api::{pause_time, refused_plan};
-use crate::auditing::{Why, about};
+use crate::auditing::about;
 use crate::body::Query;
 use crate::control::{Automation, ControlError, Planned, RunMode};
+use crate::deed::{Deed, Telling};
 use crate::endpoint::Access;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
@@ -40,6 +41,8 @@ pub(crate) struct Submitted<'a> {
     pub(crate) peer: IpAddr,
     /// How the browser names this server; as with [`super::Visit`].
     pub(crate) named_as: Option<&'a str>,
+    /// What the audit trail is told of it.
+    pub(crate) deed: Telling,
 }
 
 /// Does what a form asks for.
@@ -202,6 +205,7 @@ fn automation(asked: &Submitted<'_>) -> Result<Response, Problem> {
         Some("false") => Automation::Off,
         _ => return Err(Problem::field("enabled", "give true or false")),
     };
+    asked.deed.tell(Deed::automation(automation));
     asked.app.control.set_automation(automation, asked.who())?;
     Ok(see_other(local(asked.form.text("back"))))
 }
@@ -209,18 +213,23 @@ fn automation(asked: &Submitted<'_>) -> Result<Response, Problem> {
 /// Shows the plan that a repair would run, with a button that runs it.
 fn preview(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let id = asked.id()?;
+    asked.deed.tell(Deed::repair(id));
     let planned = asked.app.control.remediate(id, RunMode::DryRun, asked.who())?;
+    asked.deed.planned(RunMode::DryRun, &planned);
     let view = View::load(asked.app, Form::Page)?.seen_by(asked.identity);
     let page = issues::preview(asked.app, &view, id, &planned)?;
     Ok(html_response(StatusCode::OK, frame::document(&view, "/issues", &page)))
 }
 
 fn repair(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    Ok(led_to(&asked.app.control.remediate(asked.id()?, RunMode::Run, asked.who())?))
+    let id = asked.id()?;
+    asked.deed.tell(Deed::repair(id));
+    Ok(led_to(asked, &asked.app.control.remediate(id, RunMode::Run, asked.who())?))
 }
 
 /// Leads to the plan that was to run. Its page says why where the guard refuses it; that it was refused, the trail says.
-pub(super) fn led_to(planned: &Planned) -> Response {
+pub(super) fn led_to(asked: &Submitted<'_>, planned: &Planned) -> Response {
+    asked.deed.planned(RunMode::Run, planned);
     let plan = planned.plan.id;
     let mut response = about(plan, see_other(&format!("/remediations/{plan}")));
     if let Some(problem) = refused_plan(RunMode::Run, planned) {
@@ -230,19 +239,21 @@ pub(super) fn led_to(planned: &Planned) -> Response {
 }
 
 fn approve(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    decide(asked, |id| asked.app.control.approve(id, asked.who()))
+    decide(asked, "approved", |id| asked.app.control.approve(id, asked.who()))
 }
 
 fn reject(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    decide(asked, |id| asked.app.control.reject(id, asked.who()))
+    decide(asked, "rejected", |id| asked.app.control.reject(id, asked.who()))
 }
 
 /// A decision and why; the reason is read first, so that none that is refused was decided upon.
 fn decide(
     asked: &Submitted<'_>,
+    decision: &str,
     decide: impl Fn(PlanId) -> Result<(), ControlError>,
 ) -> Result<Response, Problem> {
     let id = asked.id()?;
+    asked.deed.tell(Deed::remediation(id).and(decision));
     let reason = asked.form.text("reason").map(str::trim).filter(|reason| !reason.is_empty());
     if reason
         .is_some_and(|reason| reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control))
@@ -251,26 +262,27 @@ fn decide(
             format!("`reason` must have at most {REASON_MAX} characters, none of them a control character");
         return Err(Problem::field("reason", detail));
     }
+    if let Some(reason) = reason {
+        asked.deed.tell(Deed::remediation(id).and(decision).because(reason));
+    }
     decide(id)?;
     if let Some(reason) = reason {
         asked.app.store.explain_decision(id, reason)?;
     }
     let back = asked.form.text("back").map(|back| local(Some(back)).to_owned());
-    let mut response = about(id, see_other(&back.unwrap_or_else(|| format!("/remediations/{id}"))));
-    if let Some(reason) = reason {
-        response.extensions_mut().insert(Why(reason.to_owned()));
-    }
-    Ok(response)
+    Ok(about(id, see_other(&back.unwrap_or_else(|| format!("/remediations/{id}")))))
 }
 
 fn roll_back(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let id = asked.id()?;
+    asked.deed.tell(Deed::remediation(id).and("taken back"));
     asked.app.control.roll_back(id, asked.who())?;
     Ok(about(id, see_other(&format!("/remediations/{id}"))))
 }
 
 fn abort(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let id = asked.id()?;
+    asked.deed.tell(Deed::of(format!("experiment/{id}")).and("aborted"));
     asked.app.control.abort(id, asked.who())?;
     Ok(see_other(&format!("/experiments/{id}")))
 }
@@ -282,23 +294,28 @@ fn paused(asked: &Submitted<'_>) -> Result<Overwritten, Problem> {
 fn pause(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let service = asked.id()?;
     let time = pause_time(asked.form.text("for").unwrap_or("")).map_err(|why| Problem::field("for", why))?;
+    asked.deed.tell(Deed::pause(&service, time));
     asked.app.control.pause(&service, time, asked.who())?;
     Ok(see_other(&format!("/services/{service}")))
 }
 
 fn resume(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let service = asked.id()?;
+    asked.deed.tell(Deed::resume(&service));
     asked.app.control.resume(&service, asked.who())?;
     Ok(see_other(&format!("/services/{service}")))
 }
 
 /// Answers the press-and-hold as well as the button of the page that asks.
 fn emergency_stop(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.control.emergency_stop(asked.who())?;
+    asked.deed.tell(Deed::of("emergency stop").and("engaged"));
+    let removed = asked.app.control.emergency_stop(asked.who())?;
+    asked.deed.add(format!("faults taken out: {removed}"));
     Ok(see_other("/"))
 }
 
 fn clear_emergency_stop(asked: &Submitted<'_>) -> Result<Response, Problem> {
+    asked.deed.tell(Deed::of("emergency stop").and("cleared"));
     asked.app.control.clear_emergency_stop(asked.who())?;
     Ok(see_other("/"))
 }

@@ -100,7 +100,7 @@ pub(super) fn listed<'a>(app: &'a App, view: &'a View, query: &Query) -> Result<
             Filter::text("who", "Who, exactly", "ada"),
             Filter::text("action", "Action begins with", "remediations."),
             Filter::choice("outcome", "Outcome", Outcome::ALL.map(|one| (one.name(), one.name()))),
-            Filter::text("target", "Target, exactly", "/automation"),
+            Filter::text("target", "Target, exactly", "service/cart"),
             within::filter(),
             Filter::elsewhere("plan"),
         ],

@@ -21,6 +21,7 @@ use super::{Page, Section, plan};
 use crate::api;
 use crate::body::{Fields, Query};
 use crate::control::{ExperimentRequest, Planned};
+use crate::deed::Deed;
 use crate::phrases;
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -390,6 +391,9 @@ fn listed<'a>(resources: impl Iterator<Item = &'a ResourceId>) -> Markup {
 
 /// Begins what was previewed; it is planned and judged anew.
 pub(super) fn start(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    let id = asked.app.control.inject(read(&asked.form, asked.who())?)?;
+    let request = read(&asked.form, asked.who())?;
+    asked.deed.tell(Deed::experiment(&request));
+    let id = asked.app.control.inject(request)?;
+    asked.deed.add(format!("experiment {id}"));
     Ok(see_other(&format!("/experiments/{id}")))
 }

@@ -16,6 +16,7 @@ use super::time::Form;
 use super::view::View;
 use super::{Page, Section, frame, html_response, plan};
 use crate::control::{Planned, RunMode};
+use crate::deed::Deed;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::serve::App;
@@ -106,6 +107,11 @@ enum Change {
 impl Change {
     fn plan(&self, asked: &Submitted<'_>, mode: RunMode) -> Result<Planned, Problem> {
         let (control, who) = (&asked.app.control, asked.who());
+        asked.deed.tell(match self {
+            Self::Create(_) => Deed::bring_up(),
+            Self::Delete(name) => Deed::take_down(name),
+            Self::Scale(service, replicas) => Deed::scale(service, *replicas),
+        });
         Ok(match self {
             Self::Create(definition) => control.create_infrastructure(definition, mode, who)?,
             Self::Delete(name) => control.delete_infrastructure(name, mode, who)?,
@@ -153,6 +159,7 @@ impl Change {
         // Looked at before the plan, so that whatever changes after it is noticed; the turn is held by whoever performs this.
         let from = self.overwrites().map(|what| what.now(asked.app)).transpose()?;
         let planned = self.plan(asked, RunMode::DryRun)?;
+        asked.deed.planned(RunMode::DryRun, &planned);
         let view = View::load(asked.app, Form::Page)?.seen_by(asked.identity);
         let page = Page {
             title: "Dry run".to_owned(),
@@ -162,7 +169,7 @@ impl Change {
     }
 
     fn run(&self, asked: &Submitted<'_>) -> Result<Response, Problem> {
-        Ok(led_to(&self.plan(asked, RunMode::Run)?))
+        Ok(led_to(asked, &self.plan(asked, RunMode::Run)?))
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Page, Section, Visit, frame, html_response, passkeys};
 use crate::access::{AccessError, OidcReturn, RelyingParty, Secret, SignIn, SignedIn, Transport};
 use crate::auditing::{self, SignedInAs};
 use crate::body::{Query, encode};
+use crate::deed::Deed;
 use crate::problem::{Code, Problem};
 use crate::routes::see_other;
 use crate::serve::App;
@@ -65,6 +66,7 @@ pub(super) fn welcome(asked: &Submitted<'_>, signed_in: SignedIn) -> Response {
     let mut response = see_other(local(asked.form.text("next")));
     let cookie = asked.app.door.cookie().set(&signed_in.cookie, Transport::Plain);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
+    asked.deed.tell(Deed::of(format!("session of {}", signed_in.identity.name)).and("begun"));
     response.extensions_mut().insert(SignedInAs(signed_in.identity.name));
     response
 }
@@ -81,6 +83,7 @@ pub(super) fn again(asked: &Submitted<'_>, code: Code, wrong: String) -> Result<
 /// Ends the session of the browser.
 pub(super) fn sign_out(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let door = &asked.app.door;
+    asked.deed.tell(Deed::of(format!("session of {}", asked.who())).and("ended"));
     for value in door.cookie().values(asked.headers) {
         door.access().sign_out(&value)?;
     }
@@ -133,15 +136,23 @@ fn begun_cookie(app: &App) -> String {
 /// began at another site.
 fn finish(visit: &Visit<'_>) -> Result<Response, Problem> {
     const ACTION: Action = Action::new("sessions.create");
+    let id = auditing::request_id(visit.headers);
     let done = finished(visit);
     let (signed_in, next) = match done {
         Ok(done) => done,
         Err(problem) => {
-            auditing::mutation(visit.app, visit.identity, ACTION, OIDC_RETURN, Err(&problem));
+            auditing::mutation(
+                visit.app,
+                visit.identity,
+                ACTION,
+                (&Deed::of(OIDC_RETURN), &id),
+                Err(&problem),
+            );
             return Err(problem);
         }
     };
-    auditing::mutation(visit.app, &signed_in.identity, ACTION, OIDC_RETURN, Ok(None));
+    let deed = Deed::of(format!("session of {}", signed_in.identity.name)).and("begun");
+    auditing::mutation(visit.app, &signed_in.identity, ACTION, (&deed, &id), Ok(None));
     let view = View::load(visit.app, Form::Page)?.seen_by(&signed_in.identity);
     let body = html! {
         div class="card" {

@@ -19,6 +19,7 @@ use super::sentence::capital;
 use super::users;
 use super::view::View;
 use crate::access::{AccessError, PasskeySignIn, RelyingParty};
+use crate::deed::Deed;
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -92,6 +93,7 @@ pub(super) fn begin(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let party = asked.party().ok_or_else(no_name)?;
     let name = asked.form.text("name").map(str::trim).unwrap_or_default();
     let user = confirmed(asked)?;
+    asked.deed.add(format!("passkey {name:?} begun"));
     let options = asked.app.door.access().begin_passkey(&user, name, &party)?;
     let body = html! {
         h1 class="sentence" { "Make a passkey for " (party.host()) "." }
@@ -111,6 +113,7 @@ pub(super) fn register(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let party = asked.party().ok_or_else(no_name)?;
     let user = own_user(asked)?;
     let text = |name: &str| asked.form.text(name).unwrap_or_default();
+    asked.deed.add(format!("passkey {:?} made", text("name")));
     asked.app.door.access().add_passkey(&user, text("name"), &party, text("answer"))?;
     Ok(see_other("/account"))
 }
@@ -118,7 +121,9 @@ pub(super) fn register(asked: &Submitted<'_>) -> Result<Response, Problem> {
 /// Removes one of one's own.
 pub(super) fn remove(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let user = own_user(asked)?;
-    asked.app.door.access().remove_passkey(&user, asked.id()?)?;
+    let (access, id) = (asked.app.door.access(), asked.id()?);
+    asked.deed.tell(Deed::remove_passkey(access, &user, id));
+    access.remove_passkey(&user, id)?;
     Ok(see_other("/account"))
 }
 
@@ -127,7 +132,9 @@ pub(super) fn remove_of(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let access = asked.app.door.access();
     let id = asked.form.text("id").and_then(|id| id.parse::<PasskeyId>().ok());
     let id = id.ok_or_else(|| Problem::field("id", "give the id of a passkey"))?;
-    access.remove_passkey(&users::bound(asked)?, id)?;
+    let user = users::bound(asked)?;
+    asked.deed.tell(Deed::remove_passkey(access, &user, id));
+    access.remove_passkey(&user, id)?;
     Ok(see_other(&format!("/users/{}", asked.name)))
 }
 

@@ -20,6 +20,7 @@ use super::view::View;
 use super::{Page, Section, in_place};
 use crate::api::back;
 use crate::body::Query;
+use crate::deed::Deed;
 use crate::overwritten::{FIGURES, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -327,6 +328,12 @@ pub(super) fn keep(asked: &Submitted<'_>) -> Result<Response, Problem> {
         mttr_minutes: figure("mttr_minutes")?,
         outage_cost_per_hour: figure("outage_cost_per_hour")?,
     };
+    let told = |name: &str, value: Option<f64>| match value {
+        Some(value) => format!("{name} {value}"),
+        None => format!("no {name}"),
+    };
+    let outages = told("outage_cost_per_hour", baseline.outage_cost_per_hour);
+    asked.deed.tell(Deed::of("figures").and(told("mttr_minutes", baseline.mttr_minutes)).and(outages));
     let text = serde_json::to_string(&baseline)
         .map_err(|error| Problem::internal(format!("the figures cannot be written: {error}")))?;
     asked.app.store.put_document(FIGURES, &text)?;

@@ -21,6 +21,7 @@ use super::view::View;
 use super::{Page, Section, Update};
 use crate::access::{LOCAL_TOKEN, TokenRequest};
 use crate::body::Query;
+use crate::deed::Deed;
 use crate::problem::Problem;
 use crate::routes::see_other;
 use crate::serve::App;
@@ -173,6 +174,7 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
         scope: only.map(|only| [only].into_iter().collect()),
         expires: days.map(|days| now.plus(Duration::from_secs(days * 86_400))),
     };
+    asked.deed.tell(Deed::new_token(&request));
     let made = asked.app.door.access().create_token(asked.identity, request)?;
     let body = html! {
         h1 class="sentence" { "The token " (made.record.name) " is made." }
@@ -185,6 +187,8 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
 }
 
 pub(super) fn revoke(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    asked.app.door.access().revoke_token(asked.identity, asked.id()?)?;
+    let id = asked.id()?;
+    asked.deed.tell(Deed::revoke(&asked.app.store, id));
+    asked.app.door.access().revoke_token(asked.identity, id)?;
     Ok(see_other(local(asked.form.text("back"))))
 }

@@ -19,6 +19,7 @@ use super::view::View;
 use super::{Page, Section, Update};
 use crate::access::{Admission, Factors, PASSWORD_LENGTH, Secret, UserRequest, UserUpdate};
 use crate::body::Query;
+use crate::deed::Deed;
 use crate::overwritten::{Overwritten, Standing};
 use crate::problem::Problem;
 use crate::routes::see_other;
@@ -228,6 +229,7 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
         roles: roles(&asked.form)?,
         password: asked.form.text("password").map(Secret::new),
     };
+    asked.deed.tell(Deed::new_user(&request));
     let access = asked.app.door.access();
     access.bound_to(asked.identity, &request.roles)?;
     Ok(page_of(&access.create_user(request)?.name))
@@ -235,6 +237,7 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
 
 pub(super) fn set_roles(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let (access, roles) = (asked.app.door.access(), roles(&asked.form)?);
+    asked.deed.tell(Deed::roles(asked.name, &roles));
     access.bound_to(asked.identity, &roles)?;
     access.set_roles(&bound(asked)?.name, roles)?;
     Ok(page_of(asked.name))
@@ -246,6 +249,7 @@ pub(super) fn set_admission(asked: &Submitted<'_>) -> Result<Response, Problem> 
         Some("disabled") => Admission::Disabled,
         _ => return Err(Problem::field("admission", "give enabled or disabled")),
     };
+    asked.deed.tell(Deed::admission(asked.name, admission));
     asked.app.door.access().set_admission(&bound(asked)?.name, admission)?;
     Ok(page_of(asked.name))
 }
@@ -259,11 +263,13 @@ pub(super) fn set_password(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let factors = asked.form.read("factors", read, || "keep or forget".to_owned())?.unwrap_or_default();
     let new = Secret::new(asked.form.text("new").unwrap_or_default());
     let update = UserUpdate { password: Some(new), factors, ..UserUpdate::default() };
+    asked.deed.tell(Deed::changed_user(asked.name, &update));
     asked.app.door.access().update_user(&bound(asked)?, update)?;
     Ok(page_of(asked.name))
 }
 
 pub(super) fn remove_totp(asked: &Submitted<'_>) -> Result<Response, Problem> {
+    asked.deed.tell(Deed::user(asked.name).and("without second factor"));
     asked.app.door.access().remove_totp(&bound(asked)?.name)?;
     Ok(page_of(asked.name))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::SHOP;
 use crate::support::graphql::code;
 use crate::support::scene;
-use crate::support::server::start;
+use crate::support::server::{Reply, Server, TOKEN, assert_problem, start};
 
 #[test]
 fn an_infrastructure_is_brought_up_and_taken_down_by_plans() {
@@ -107,4 +107,53 @@ fn who_proves_nothing_changes_nothing() {
     let reply = server.graphql_as(&[], "mutation { setAutomation(enabled: false) }");
     assert_eq!((reply.status, code(&reply.json())), (200, "token_missing"));
     assert!(server.fleet.store.switches().unwrap().automation);
+}
+
+/// A mutation as a program sends it that may send it again.
+fn keyed(server: &Server, key: &str, query: &str) -> Reply {
+    let bearer = format!("Bearer {TOKEN}");
+    server.graphql_as(&[("authorization", &bearer), ("idempotency-key", key)], query)
+}
+
+#[test]
+fn the_same_mutation_with_the_same_key_has_one_effect_and_the_same_answer() {
+    let server = start(scene::calm);
+    let off = "mutation { setAutomation(enabled: false) }";
+    let first = keyed(&server, "one", off);
+    assert_eq!((first.status, first.json()), (200, json!({"data": {"setAutomation": false}})));
+    server.graphql_data("mutation { setAutomation(enabled: true) }");
+    let second = keyed(&server, "one", off);
+    assert_eq!((second.status, &second.body), (200, &first.body));
+    assert!(server.fleet.store.switches().unwrap().automation, "it was switched on since, and not off again");
+    let other = keyed(&server, "one", "mutation { setAutomation(enabled: true) }");
+    assert_problem(&other, 422, "idempotency_mismatch");
+    assert_problem(&keyed(&server, "no key", off), 422, "invalid_field");
+}
+
+#[test]
+fn a_query_is_answered_anew_with_any_key_and_what_did_nothing_may_be_sent_again() {
+    let server = start(scene::calm);
+    let enabled = |key: &str| {
+        keyed(&server, key, "{ automation { enabled } }").json()["data"]["automation"]["enabled"].clone()
+    };
+    assert_eq!(enabled("asks"), json!(true));
+    server.graphql_data("mutation { setAutomation(enabled: false) }");
+    assert_eq!(enabled("asks"), json!(false));
+
+    let scale = "mutation { scaleDeployment(service: \"cart\", replicas: 3) { id } }";
+    let now = domain::Clock::now(server.fleet.clock.as_ref());
+    server.fleet.store.latch_emergency_stop(now).unwrap();
+    assert_eq!(code(&keyed(&server, "two", scale).json()), "refused");
+    server.fleet.store.clear_emergency_stop().unwrap();
+    let done = keyed(&server, "two", scale);
+    assert_eq!(done.json().get("errors"), None, "{}", done.body);
+    assert_eq!(keyed(&server, "two", scale).body, done.body);
+
+    // What was done in part is not done again.
+    let partly = "mutation { setAutomation(enabled: true) deleteInfrastructure(id: \"shop\") { id } }";
+    let first = keyed(&server, "three", partly);
+    assert_eq!(code(&first.json()), "not_found");
+    server.graphql_data("mutation { setAutomation(enabled: false) }");
+    assert_eq!(keyed(&server, "three", partly).body, first.body);
+    assert!(!server.fleet.store.switches().unwrap().automation);
 }

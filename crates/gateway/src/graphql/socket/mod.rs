@@ -25,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use super::operation::{Leaving, Operation};
 use super::refusal::{coded, is_refused, refused};
 use crate::access::{Secret, Shown};
+use crate::auditing;
 use crate::guard;
 use crate::live::stopped;
 use crate::problem::{Code, Problem};
@@ -82,6 +83,7 @@ pub(super) async fn open(
         return Problem { retry_after_seconds: Some(5), ..Problem::new(Code::TooManyRequests, why) }
             .into_response();
     };
+    let request = auditing::request_id(&headers);
     let shown = Shown::by(&identity, &headers, app.door.cookie());
     upgrade
         .protocols([PROTOCOL])
@@ -91,7 +93,7 @@ pub(super) async fn open(
         .write_buffer_size(BUFFER)
         .on_upgrade(async move |socket| {
             let _permit = permit;
-            let mut session = Session { app, identity, shown, socket, running: Running::default() };
+            let mut session = Session { app, identity, request, shown, socket, running: Running::default() };
             if let Err(close) = session.serve().await {
                 session.end(close).await;
             }
@@ -102,6 +104,8 @@ pub(super) async fn open(
 struct Session {
     app: Arc<App>,
     identity: Identity,
+    /// The id of the request that opened it.
+    request: String,
     /// By what that was proven.
     shown: Shown,
     socket: WebSocket,
@@ -223,7 +227,8 @@ impl Session {
         let answers = match asked.kind {
             OperationType::Subscription => {
                 let leaving = Leaving::default();
-                let operation = Operation::new(Arc::clone(&app), identity, Arc::clone(&leaving.0));
+                let operation =
+                    Operation::new(Arc::clone(&app), identity, self.request.clone(), Arc::clone(&leaving.0));
                 let schema = &app.graphql.schema;
                 let events = schema.execute_stream(operation.behind(asked.request));
                 // What tells that nobody listens lasts as long as the stream.
@@ -234,8 +239,8 @@ impl Session {
                     .boxed()
             }
             OperationType::Query | OperationType::Mutation => {
-                let run = super::http::run(app, identity, asked.request);
-                stream::once(async move { run.await.unwrap_or_else(refused) }).boxed()
+                let run = super::http::run(app, identity, self.request.clone(), asked.request);
+                stream::once(async move { run.await.map_or_else(refused, |ran| ran.response) }).boxed()
             }
         };
         self.running.begin(id, answers);

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use telemetry::{Keeping, Telemetry, TraceId};
 
 use crate::api::observability::no_telemetry;
+use crate::deed::Deed;
 use crate::page::actions::Submitted;
 use crate::page::view::View;
 use crate::problem::Problem;
@@ -45,7 +46,8 @@ fn time(unix_us: u64) -> Time {
 
 /// Archives the trace of a page.
 pub(in crate::page) fn archive(asked: &Submitted<'_>) -> Result<Response, Problem> {
-    let (store, id) = (store(asked)?, asked.id()?);
+    let (store, id): (_, TraceId) = (store(asked)?, asked.id()?);
+    asked.deed.tell(Deed::trace(id).and("archived"));
     store.archive_trace(id, Keeping::Asked)?;
     Ok(see_other(&format!("/traces/{id}")))
 }
@@ -53,6 +55,7 @@ pub(in crate::page) fn archive(asked: &Submitted<'_>) -> Result<Response, Proble
 /// Removes it from the archive again. Where nothing else has it, there is no page of it any more.
 pub(in crate::page) fn unarchive(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let (store, id): (_, TraceId) = (store(asked)?, asked.id()?);
+    asked.deed.tell(Deed::trace(id).and("no longer archived"));
     if !store.remove_archived(id)? {
         return Err(Problem::not_found(format!("trace {id} is not archived")));
     }

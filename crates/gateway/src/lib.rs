@@ -16,6 +16,7 @@
 
 pub mod access;
 mod api;
+mod asker;
 mod auditing;
 mod body;
 mod cited;

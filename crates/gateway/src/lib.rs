@@ -42,6 +42,7 @@ mod prometheus;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod purging;
+mod rates;
 #[cfg(test)]
 mod reference;
 mod routes;
@@ -119,6 +120,7 @@ pub use notify::{Notice, Receiver, Webhook, WebhookCounts, WebhookError};
 pub use problem::{Listed, NOTHING_AT};
 pub use prometheus::ScrapeTargets;
 pub use purging::PurgeableTraces;
+pub use rates::RequestRates;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
 pub use tls::{
     CertificateFacts, Concern, ENDS_SOON, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles,

@@ -21,7 +21,7 @@ use std::time::Duration;
 use act::{Executor, Recovered};
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
-use gateway::{Gateway, Tls, TlsWatch};
+use gateway::{Gateway, RequestRates, Tls, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
 use provider::ProcessProvider;
@@ -82,6 +82,8 @@ pub struct ControlPlane {
     auditing: Option<Auditing>,
     /// How long audit records are kept; 0 for ever.
     audit_days: Arc<AtomicU64>,
+    /// How often one may ask.
+    rates: RequestRates,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
     /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
@@ -215,6 +217,7 @@ impl ControlPlane {
             webhook,
             auditing: Some(kept.auditing),
             audit_days: kept.audit_days,
+            rates: kept.rates,
             driver: Some(driver),
             gateway: Some(gateway),
             telemetry: kept.receiving,
@@ -261,6 +264,7 @@ impl ControlPlane {
             rules: self.alerts.as_ref().map(|alerts| Arc::clone(alerts.rules())),
             tls: self.tls.clone(),
             audit_days: Arc::clone(&self.audit_days),
+            rates: self.rates.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alerting::Rules;
 use chaos::Experiments;
-use gateway::{Reload, Tls, Webhook};
+use gateway::{Reload, RequestRates, Tls, Webhook};
 use heal::Healer;
 use observe::Observer;
 use provider::{Look, ProcessProvider};
@@ -58,6 +58,7 @@ pub(crate) struct Reloading {
     /// The certificate, where there is one.
     pub(crate) tls: Option<Tls>,
     pub(crate) audit_days: Arc<AtomicU64>,
+    pub(crate) rates: RequestRates,
 }
 
 impl Reloading {
@@ -100,6 +101,8 @@ impl Reloading {
         self.healer.set(wiring::settings(&config, policy.clone(), self.healer.settings().seed));
         self.experiments.allow(policy, mode);
         self.audit_days.store(config.retention.audit_days, Ordering::Relaxed);
+        let gateway = &config.gateway;
+        self.rates.set(gateway.requests_per_second, gateway.anonymous_requests_per_second);
         self.observer.set_slow_ms(config.thresholds.latency_ms);
         logging::configure(config.log.level, config.log.format);
         in_force.take_live(config);
@@ -138,7 +141,8 @@ impl Config {
             witness: self.healing.witness,
             ..new.healing
         };
+        let gateway = self.gateway.clone().take_live(&new.gateway);
         let Self { notify, retention, thresholds, policy, log, .. } = new;
-        *self = Self { healing, notify, retention, thresholds, policy, log, ..self.clone() };
+        *self = Self { gateway, healing, notify, retention, thresholds, policy, log, ..self.clone() };
     }
 }

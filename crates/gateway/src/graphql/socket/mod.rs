@@ -8,6 +8,7 @@
 mod protocol;
 mod running;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use super::operation::{Leaving, Operation};
 use super::refusal::{coded, is_refused, refused};
 use crate::access::{Secret, Shown};
-use crate::guard;
+use crate::guard::{self, NOWHERE};
+use crate::listen::Peer;
 use crate::live::stopped;
 use crate::problem::{Code, Problem};
 use crate::security::BODY_LIMIT;
@@ -62,6 +64,7 @@ const BUFFER: usize = 4 * 1024;
 pub(super) async fn open(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Identity>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
@@ -83,6 +86,7 @@ pub(super) async fn open(
             .into_response();
     };
     let shown = Shown::by(&identity, &headers, app.door.cookie());
+    let peer = peer.map_or(NOWHERE, |Extension(peer)| peer.0);
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(BODY_LIMIT)
@@ -91,7 +95,7 @@ pub(super) async fn open(
         .write_buffer_size(BUFFER)
         .on_upgrade(async move |socket| {
             let _permit = permit;
-            let mut session = Session { app, identity, shown, socket, running: Running::default() };
+            let mut session = Session { app, identity, peer, shown, socket, running: Running::default() };
             if let Err(close) = session.serve().await {
                 session.end(close).await;
             }
@@ -102,6 +106,7 @@ pub(super) async fn open(
 struct Session {
     app: Arc<App>,
     identity: Identity,
+    peer: IpAddr,
     /// By what that was proven.
     shown: Shown,
     socket: WebSocket,
@@ -205,6 +210,10 @@ impl Session {
                 if self.running.len() >= OPERATIONS_MAX {
                     let why = format!("{OPERATIONS_MAX} operations run on this socket already; end one");
                     let errors = refused(Problem::new(Code::TooManyRequests, why)).errors;
+                    return self.say(&ToClient::Error { id: &id, payload: &errors }).await;
+                }
+                if let Err(problem) = self.app.rates.take(&self.identity, self.peer, self.app.clock.now()) {
+                    let errors = refused(problem).errors;
                     return self.say(&ToClient::Error { id: &id, payload: &errors }).await;
                 }
                 self.begin(id, payload).await

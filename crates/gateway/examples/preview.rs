@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = GatewayConfig {
         access: Default::default(),
         audit: None,
+        rates: Default::default(),
         drills: None,
         token: "preview-preview-preview".to_owned(),
         token_file: None,

@@ -97,12 +97,26 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Checks Host, and finds out who asks.
+/// What must be answered however much else is asked: whether we live, and that everything is to stop.
+const NEVER_TOO_OFTEN: [&str; 3] = ["/health", "/emergency-stop", "/api/v3/chaos/emergency-stop"];
+
+/// Checks Host, and finds out who asks, and whether that is too often. Who did not prove what they said is counted by where they
+/// are, and what is refused for its number is not recorded: it would fill the audit trail.
 pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
     let identity = match app.door.check_host(request.headers()) {
-        Ok(()) => identity_of(&app, request.headers(), request.extensions().get::<Peer>().copied()).await,
+        Ok(()) => identity_of(&app, request.headers(), peer).await,
         Err(problem) => Err(problem),
     };
+    let (peer, now) = (peer.map_or(NOWHERE, |Peer(peer)| peer), app.clock.now());
+    let leave = match &identity {
+        Err(_) => app.rates.take_from(peer, now),
+        Ok(_) if NEVER_TOO_OFTEN.contains(&request.uri().path()) => Ok(()),
+        Ok(identity) => app.rates.take(identity, peer, now),
+    };
+    if let Err(problem) = leave {
+        return problem.into_response();
+    }
     match identity {
         Ok(identity) => {
             request.extensions_mut().insert(identity);

@@ -16,6 +16,7 @@
 
 pub mod access;
 mod api;
+mod asker;
 mod auditing;
 mod body;
 mod cited;
@@ -42,6 +43,7 @@ mod prometheus;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod purging;
+mod rates;
 #[cfg(test)]
 mod reference;
 mod routes;
@@ -124,6 +126,7 @@ pub use notify::{Notice, Receiver, Webhook, WebhookCounts, WebhookError};
 pub use problem::{Listed, NOTHING_AT};
 pub use prometheus::ScrapeTargets;
 pub use purging::PurgeableTraces;
+pub use rates::RequestRates;
 pub use serve::{Gateway, GatewayConfig, GatewayError, serve};
 pub use tls::{
     CertificateFacts, Concern, ENDS_SOON, Reload, SelfSigned, SelfSignedError, Tls, TlsError, TlsFiles,

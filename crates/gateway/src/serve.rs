@@ -33,6 +33,7 @@ use crate::listen::Listening;
 use crate::live::LivePages;
 use crate::otlp;
 use crate::prometheus::ScrapeTargets;
+use crate::rates::RequestRates;
 use crate::routes;
 use crate::security::Door;
 use crate::tls::Tls;
@@ -74,6 +75,8 @@ pub struct GatewayConfig {
     pub objectives: Option<Arc<Objectives>>,
     /// Counts what is answered.
     pub answers: Answers,
+    /// How often one may ask.
+    pub rates: RequestRates,
 }
 
 /// Why the gateway did not start.
@@ -143,6 +146,7 @@ pub(crate) struct App {
     pub(crate) otlp: Option<otlp::Running>,
     pub(crate) objectives: Option<Arc<Objectives>>,
     pub(crate) answers: Answers,
+    pub(crate) rates: RequestRates,
     /// What tracing our own requests costs is told by it.
     pub(crate) tracer: Option<Tracer>,
     /// The ids of what is posted.
@@ -227,6 +231,7 @@ pub fn serve(
         otlp: config.otlp,
         objectives: config.objectives,
         answers: config.answers,
+        rates: config.rates,
         tracer: config.tracer.clone(),
         graphql: GraphQl::new(),
         stopping: stopping.clone(),

@@ -22,7 +22,7 @@ use act::{Executor, Recovered};
 use audit::Audit;
 use chaos::Experiments;
 use domain::{Clock, Infrastructure};
-use gateway::{Gateway, Tls, TlsWatch};
+use gateway::{Gateway, RequestRates, Tls, TlsWatch};
 use heal::{Driver, Healer};
 use observe::Observer;
 use provider::ProcessProvider;
@@ -84,6 +84,8 @@ pub struct ControlPlane {
     trail: Audit,
     /// How long audit records are kept; 0 for ever.
     audit_days: Arc<AtomicU64>,
+    /// How often one may ask.
+    rates: RequestRates,
     driver: Option<Driver>,
     gateway: Option<Gateway>,
     /// Spans and logs, and where they come in; `None` where `otlp.enabled` is false.
@@ -218,6 +220,7 @@ impl ControlPlane {
             auditing: Some(kept.auditing),
             trail: kept.trail,
             audit_days: kept.audit_days,
+            rates: kept.rates,
             driver: Some(driver),
             gateway: Some(gateway),
             telemetry: kept.receiving,
@@ -265,6 +268,7 @@ impl ControlPlane {
             tls: self.tls.clone(),
             audit_days: Arc::clone(&self.audit_days),
             trail: self.trail.clone(),
+            rates: self.rates.clone(),
         }
     }
 

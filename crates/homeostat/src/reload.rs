@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alerting::Rules;
 use audit::{Action, Audit, Outcome};
 use chaos::Experiments;
-use gateway::{Reload, Tls, Webhook};
+use gateway::{Reload, RequestRates, Tls, Webhook};
 use heal::Healer;
 use observe::Observer;
 use provider::{Look, ProcessProvider};
@@ -61,6 +61,7 @@ pub(crate) struct Reloading {
     pub(crate) tls: Option<Tls>,
     pub(crate) audit_days: Arc<AtomicU64>,
     pub(crate) trail: Audit,
+    pub(crate) rates: RequestRates,
 }
 
 impl Reloading {
@@ -132,6 +133,8 @@ impl Reloading {
         self.healer.set(wiring::settings(&config, policy.clone(), self.healer.settings().seed));
         self.experiments.allow(policy, mode);
         self.audit_days.store(config.retention.audit_days, Ordering::Relaxed);
+        let gateway = &config.gateway;
+        self.rates.set(gateway.requests_per_second, gateway.anonymous_requests_per_second);
         self.observer.set_slow_ms(config.thresholds.latency_ms);
         logging::configure(config.log.level, config.log.format);
         in_force.take_live(config);
@@ -170,7 +173,8 @@ impl Config {
             witness: self.healing.witness,
             ..new.healing
         };
+        let gateway = self.gateway.clone().take_live(&new.gateway);
         let Self { notify, retention, thresholds, policy, log, .. } = new;
-        *self = Self { healing, notify, retention, thresholds, policy, log, ..self.clone() };
+        *self = Self { gateway, healing, notify, retention, thresholds, policy, log, ..self.clone() };
     }
 }

@@ -44,6 +44,12 @@ pub(crate) fn metrics(asked: &Asked<'_>) -> Answer {
     scores(&mut text, asked.app);
     let sockets = asked.app.graphql.open_sockets();
     text.gauge("gateway_graphql_sockets", "WebSockets of GraphQL clients", &[("", sockets as f64)]);
+    let [identity, address] = asked.app.rates.refused();
+    text.counters(
+        "gateway_requests_refused_total",
+        "requests refused because one asked too often, an identity or an address without one",
+        &[("by=\"identity\"", identity as f64), ("by=\"address\"", address as f64)],
+    );
     if let Some(tls) = &asked.app.tls {
         text.gauge(
             "tls_certificate_not_after_timestamp_seconds",

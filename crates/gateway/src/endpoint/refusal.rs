@@ -10,13 +10,14 @@ use crate::api::SECRETS;
 use crate::problem::Code;
 
 /// What any request may meet on its way to a handler.
-pub(crate) const ON_THE_WAY: [Code; 9] = [
+pub(crate) const ON_THE_WAY: [Code; 10] = [
     Code::BadRequest,
     Code::WrongToken,
     Code::TokenExpired,
     Code::TokenRevoked,
     Code::BodyTooLarge,
     Code::WrongHost,
+    Code::RateLimited,
     // An unknown parameter is refused everywhere.
     Code::InvalidField,
     Code::Internal,

@@ -2,7 +2,8 @@
 //!
 //! In: the text of a document. Out: the document, or the bound that it breaks. Fragments are counted as often as they are
 //! spread, each being walked once, so that a document whose fragments double at every level is refused in the time it takes
-//! to read it. What a list costs by its `first` is bounded afterwards, by the schema.
+//! to read it. What a list costs by its `first` is bounded afterwards, once the schema has counted it
+//! ([`super::cost`]).
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -41,6 +42,9 @@ const ROOTS_MAX: u64 = 20;
 
 /// Fields that are asked for under another name.
 const ALIASES_MAX: u64 = 50;
+
+/// Directives of one field.
+const DIRECTIVES_MAX: u64 = 4;
 
 /// Why a document is not taken.
 pub(super) enum Unfit {
@@ -144,6 +148,8 @@ struct Size {
     depth: u64,
     /// Lists of introspection within each other.
     lists: u64,
+    /// Directives of the field that has most of them.
+    directives: u64,
 }
 
 impl Size {
@@ -154,6 +160,7 @@ impl Size {
             aliases: self.aliases.saturating_add(other.aliases),
             depth: self.depth.max(other.depth),
             lists: self.lists.max(other.lists),
+            directives: self.directives.max(other.directives),
         }
     }
 }
@@ -167,6 +174,7 @@ fn check(document: &ExecutableDocument) -> Result<(), Problem> {
         within("aliases", size.aliases, ALIASES_MAX)?;
         within("fields within each other", size.depth, DEPTH_MAX)?;
         within("lists of introspection within each other", size.lists, INTROSPECTION_LISTS_MAX)?;
+        within("directives of one field", size.directives, DIRECTIVES_MAX)?;
     }
     Ok(())
 }
@@ -196,6 +204,7 @@ impl<'a> Sizes<'a> {
                     aliases: below.aliases.saturating_add(u64::from(field.alias.is_some())),
                     depth: (below.depth + 1).saturating_sub(spared).max(1),
                     lists: below.lists + u64::from(is_list),
+                    directives: below.directives.max(field.directives.len() as u64),
                 })
             }
             Selection::InlineFragment(fragment) => self.of(&fragment.node.selection_set.node),

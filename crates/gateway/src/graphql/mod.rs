@@ -8,6 +8,7 @@
 //! such as predictions, and batches of operations.
 
 mod bounds;
+mod cost;
 mod feed;
 mod graphiql;
 mod http;

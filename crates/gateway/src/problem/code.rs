@@ -150,6 +150,12 @@ codes! {
     TooManyAttempts "too_many_attempts" TOO_MANY_REQUESTS
         "Too many attempts to sign in failed, of this account or from this address."
         "Wait as long as `Retry-After` says.";
+    RateLimited "rate_limited" TOO_MANY_REQUESTS
+        "Who asks has asked more often than one may."
+        "Wait as long as `Retry-After` says, and ask less often; the bounds are `gateway.requests_per_second` and `gateway.anonymous_requests_per_second`.";
+    ShareTaken "share_taken" TOO_MANY_REQUESTS
+        "Who asks has as many pages updated live as are left for everybody else."
+        "Close one, or reload instead.";
     Overloaded "overloaded" TOO_MANY_REQUESTS
         "More telemetry comes than can be stored."
         "Wait as long as `Retry-After` says, then send it again.";

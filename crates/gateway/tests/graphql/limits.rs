@@ -29,32 +29,49 @@ fn deep(levels: usize) -> String {
 fn bombs_are_refused_quickly_with_a_code() {
     let server = start(scene::busy);
     let lists = "issues(first: 100) { nodes { remediations { issue { remediations { issue { id } } } } } }";
-    for (name, query) in [
-        ("depth", deep(8)),
-        ("nesting", format!("{{ a{} }}", "{a".repeat(5_000))),
-        ("aliases", many(200, |n| format!("a{n}: healthScore {{ overall }} ")).split_at(0).1.to_owned()),
-        ("root fields", many(30, |_| "healthScore { overall } ".to_owned())),
-        ("doubling fragments", doubling()),
+    // Each with the bound that it breaks, as it is named.
+    for (name, bound, query) in [
+        ("depth", "19 fields within each other, at most 12", deep(8)),
+        ("nesting", "braces within each other, at most 40", format!("{{ a{} }}", "{a".repeat(5_000))),
         (
-            "circular fragments",
-            "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }".to_owned(),
+            "aliases",
+            "60 aliases, at most 50",
+            format!("{{ issues {{ {} }} }}", many(60, |n| format!("a{n}: totalCount "))),
         ),
-        ("lists of lists", format!("{{ {lists} }}")),
+        (
+            "root fields",
+            "30 fields at its root, at most 20",
+            many(30, |_| "healthScore { overall } ".to_owned()),
+        ),
+        ("doubling fragments", "fields, at most 1000", doubling()),
+        ("lists of lists", "at most 10000 is taken", format!("{{ {lists} }}")),
         (
             "introspection",
+            "3 lists of introspection within each other, at most 2",
             "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }".to_owned(),
         ),
-        ("1 MiB", format!("{{ issues(after: \"{}\") {{ nodes {{ id }} }} }}", "x".repeat((1 << 20) - 200))),
-        ("directives", format!("{{ healthScore {{ overall {} }} }}", "@skip(if: false) ".repeat(100))),
+        (
+            "1 MiB",
+            "bytes, at most 16384",
+            format!("{{ issues(after: \"{}\") {{ nodes {{ id }} }} }}", "x".repeat((1 << 20) - 200)),
+        ),
+        (
+            "directives",
+            "100 directives of one field, at most 4",
+            format!("{{ healthScore {{ overall {} }} }}", "@skip(if: false) ".repeat(100)),
+        ),
     ] {
         let query = if query.starts_with('{') { query } else { format!("{{ {query} }}") };
         let began = Instant::now();
         let answer = server.graphql(&query);
         assert!(began.elapsed() < QUICKLY, "{name} took {:?}", began.elapsed());
         assert_eq!(answer["data"], Value::Null, "{name}");
-        let refused = code(&answer);
-        assert!(["query_too_complex", "invalid_query"].contains(&refused), "{name}: {answer}");
+        assert_eq!(code(&answer), "query_too_complex", "{name}: {answer}");
+        let said = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(said.contains(bound), "{name}: {said}");
     }
+    let circle = server.graphql("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }");
+    assert_eq!(code(&circle), "invalid_query", "it is no document at all: {circle}");
     assert_eq!(server.graphql_data("{ healthScore { overall } }")["healthScore"]["overall"], 84);
 }
 

@@ -10,7 +10,7 @@ use chaos::drill::Archive;
 use domain::{Clock, Time};
 use gateway::access::AccessConfig;
 use gateway::otlp::{OtlpConfig, OtlpReceivers};
-use gateway::{Gateway, GatewayConfig, GatewayError, Listening, ScrapeTargets, serve};
+use gateway::{Gateway, GatewayConfig, GatewayError, Listening, RequestRates, ScrapeTargets, serve};
 use homeostat_tracer::Tracer;
 use metrics::{Batch, Metrics, SourceName};
 use observe::objectives::{Answers, Objectives};
@@ -130,6 +130,7 @@ pub(crate) fn config(clock: Arc<dyn Clock>) -> GatewayConfig {
         tracer: None,
         objectives: None,
         answers: Answers::default(),
+        rates: RequestRates::default(),
     }
 }
 
@@ -148,6 +149,7 @@ pub(crate) struct Kept {
     pub(crate) audit: Option<Audit>,
     pub(crate) drills: Option<Archive>,
     pub(crate) objectives: Option<OpenObjectives>,
+    pub(crate) rates: RequestRates,
     /// One in memory, where none is given.
     pub(crate) store: Option<Store>,
 }
@@ -189,8 +191,19 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
     let clock: Arc<dyn Clock> = Arc::new(MachineClock::start());
     let fleet = Arc::new(Fleet::new(store.clone(), Arc::clone(&clock)));
     scene(&fleet);
-    let Kept { telemetry, metrics, rules, targets, tracer, access, audit, objectives, drills, store: _ } =
-        kept;
+    let Kept {
+        telemetry,
+        metrics,
+        rules,
+        targets,
+        tracer,
+        access,
+        audit,
+        objectives,
+        drills,
+        rates,
+        store: _,
+    } = kept;
     let answers = Answers::default();
     let objectives = objectives.map(|open| open(&store, clock.now(), answers.clone()));
     let config = GatewayConfig {
@@ -204,6 +217,7 @@ pub(crate) fn serve_on(listening: Listening, scene: fn(&Fleet), kept: Kept) -> R
         tracer,
         objectives,
         answers,
+        rates,
         ..config(clock)
     };
     Ok(Server { gateway: serve(listening, store, fleet.clone(), config)?, fleet, _dir: None })

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use store::Store;
 
 use super::config::{load, print};
+use super::deploy::unwatched;
 use super::{Exit, Failure, Global};
 use crate::client::{Client, ClientError};
 use crate::control_plane::{ControlPlane, EMERGENCY_FILE, OccupiedPort, StartError};
@@ -165,7 +166,9 @@ fn inject(global: &Global, args: &InjectArgs) -> Result<Exit, Failure> {
             return Err(Failure { exit: Exit::Failed, message });
         }
         std::thread::sleep(Duration::from_millis(250));
-        experiment = client.get(&format!("/api/v3/chaos/experiment/{id}"))?;
+        experiment = client
+            .get(&format!("/api/v3/chaos/experiment/{id}"))
+            .map_err(|error| unwatched(&format!("experiment {id}"), error))?;
     }
     provider::say!("{name} is in effect on {}; it ends by itself", args.target);
     Ok(Exit::Done)

@@ -92,8 +92,24 @@ impl Rollout {
     }
 }
 
+/// What was begun goes on, whatever came of looking at it: a refusal of that look is no word of wrong arguments or of the guard.
+pub(super) fn unwatched(begun: &str, error: ClientError) -> Failure {
+    let needs = match &error {
+        ClientError::Refused { code, .. } if code == "forbidden" => "; watching needs state:read",
+        _ => "",
+    };
+    let Failure { exit, message } = error.into();
+    let exit = if exit == Exit::NotRunning { exit } else { Exit::Failed };
+    let message = format!("{begun} was begun, and how it ends is not known here: {message}{needs}");
+    Failure { exit, message }
+}
+
 /// Waits until a plan has ended. One that has not begun within a few seconds, as `plan` shows it, is held.
-pub(crate) fn await_plan(client: &Client, id: &str, plan: Value) -> Result<(Rollout, Value), ClientError> {
+///
+/// # Errors
+///
+/// [`unwatched`].
+pub(crate) fn await_plan(client: &Client, id: &str, plan: Value) -> Result<(Rollout, Value), Failure> {
     /// The loop takes a plan that was cleared at once.
     const BEGINS_WITHIN: Duration = Duration::from_secs(10);
     let asked = Instant::now();
@@ -105,6 +121,45 @@ pub(crate) fn await_plan(client: &Client, id: &str, plan: Value) -> Result<(Roll
             _ => return Ok((Rollout::of(&plan), plan)),
         }
         std::thread::sleep(POLL);
-        plan = client.get(&format!("/api/v3/self-healing/remediations/{id}"))?;
+        plan = client
+            .get(&format!("/api/v3/self-healing/remediations/{id}"))
+            .map_err(|error| unwatched(&format!("plan {id}"), error))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::fixture::server;
+
+    fn awaited(status: u16, code: &'static str) -> Failure {
+        let (client, serving) =
+            server(1, move |_| (status, json!({"code": code, "detail": "refused for a test"}), None));
+        let failure = await_plan(&client, "7", json!({"status": "in_progress"})).unwrap_err();
+        serving.join().unwrap();
+        failure
+    }
+
+    #[test]
+    fn what_was_begun_and_cannot_be_watched_is_never_said_to_be_nothing() {
+        for (status, code) in [
+            (403, "forbidden"),
+            (401, "token_revoked"),
+            (404, "not_found"),
+            (409, "refused"),
+            (429, "rate_limited"),
+        ] {
+            let failure = awaited(status, code);
+            assert_eq!(failure.exit, Exit::Failed, "{code}");
+            assert!(
+                failure.message.starts_with("plan 7 was begun, and how it ends is not known"),
+                "{failure:?}"
+            );
+            assert_eq!(
+                failure.message.ends_with("watching needs state:read"),
+                code == "forbidden",
+                "{failure:?}"
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done.
     Done,
-    /// It was tried and failed, or a check found something wrong.
+    /// It was tried and failed, or begun and not watched to its end, or a check found something wrong.
     Failed,
     /// Wrong arguments or a wrong file; nothing was done.
     Usage,

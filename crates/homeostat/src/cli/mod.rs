@@ -59,8 +59,8 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed, or a check found something wrong; \
-                          2 wrong arguments or a wrong file, nothing was done; 3 no control plane is running; \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it was tried and failed, or how it ended is not known, or a check found something \
+                          wrong; 2 wrong arguments or a wrong file, nothing was done; 3 no control plane is running; \
                           4 refused by the guard, or waits for approval.";
 
 /// Options of every command.

@@ -23,6 +23,8 @@ pub enum Takes {
 /// By the beginning of a key; the longest that fits counts.
 const TABLE: &[(&str, Takes)] = &[
     ("gateway", Takes::Restart),
+    ("gateway.requests_per_second", Takes::Live),
+    ("gateway.anonymous_requests_per_second", Takes::Live),
     ("otlp", Takes::Restart),
     ("telemetry", Takes::Restart),
     ("metrics", Takes::Restart),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use domain::AnonymousReads;
-use gateway::{TlsFiles, is_loopback};
+use gateway::{RequestRates, TlsFiles, is_loopback};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -26,6 +26,11 @@ pub struct Gateway {
     pub anonymous_reads: Option<bool>,
     /// Names it is called by beside those of the certificate, such as that of a proxy in front; `*.` stands for one label.
     pub hosts: Vec<String>,
+    /// Requests a second of each who proves who they are, and of this machine without; twice as many at once. 0 to 1000000;
+    /// 0: as many as they like. Neither `/health`, the emergency stop nor telemetry that comes in is counted.
+    pub requests_per_second: u32,
+    /// The same of each address beyond this machine, of who proves nothing there.
+    pub anonymous_requests_per_second: u32,
 }
 
 /// Address and port in text; what is none is told with one that is.
@@ -40,7 +45,14 @@ fn address<'de, D: Deserializer<'de>>(read: D) -> Result<Option<SocketAddr>, D::
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { port: PORT, listen: None, anonymous_reads: None, hosts: Vec::new() }
+        Self {
+            port: PORT,
+            listen: None,
+            anonymous_reads: None,
+            hosts: Vec::new(),
+            requests_per_second: RequestRates::KNOWN,
+            anonymous_requests_per_second: RequestRates::UNKNOWN,
+        }
     }
 }
 
@@ -58,9 +70,26 @@ impl Gateway {
         }
     }
 
+    /// Takes over what is live of another one.
+    pub(crate) fn take_live(self, new: &Self) -> Self {
+        Self {
+            requests_per_second: new.requests_per_second,
+            anonymous_requests_per_second: new.anonymous_requests_per_second,
+            ..self
+        }
+    }
+
     pub(super) fn check(&self, tls: &Tls) -> Result<(), (String, String)> {
         if self.port == 0 {
             return Err(("gateway.port".to_owned(), "is 0, must be 1 to 65535".to_owned()));
+        }
+        for (field, rate) in [
+            ("gateway.requests_per_second", self.requests_per_second),
+            ("gateway.anonymous_requests_per_second", self.anonymous_requests_per_second),
+        ] {
+            if rate > RequestRates::MAX {
+                return Err((field.to_owned(), format!("is {rate}, must be 0 to {}", RequestRates::MAX)));
+            }
         }
         let address = self.address();
         let wrong = |why: String| Err(("gateway.listen".to_owned(), why));

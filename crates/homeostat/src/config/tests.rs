@@ -178,6 +178,9 @@ fn a_key_nobody_knows_is_named_with_its_line() {
 
 #[test]
 fn a_value_out_of_range_is_named_with_its_line() {
+    let error = load("[gateway]\nrequests_per_second = 1000001\n").unwrap_err();
+    assert_eq!(error, "homeostat.toml:2: gateway.requests_per_second is 1000001, must be 0 to 1000000");
+    assert_eq!(load("[gateway]\nanonymous_requests_per_second = 0\n").map(|_| ()), Ok(()));
     let error = load("[healing]\n\nscan_interval_seconds = 0\n").unwrap_err();
     assert_eq!(error, "homeostat.toml:3: healing.scan_interval_seconds is 0, must be 1 to 3600");
     let error = load("[retention]\nhealth_days = 0\n").unwrap_err();

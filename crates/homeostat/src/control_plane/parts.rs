@@ -13,8 +13,8 @@ use act::Executor;
 use audit::Audit;
 use chaos::drill::Archive;
 use domain::Clock;
-use gateway::GatewayConfig;
 use gateway::access::{Access, AccessConfig, SealingKey};
+use gateway::{GatewayConfig, RequestRates};
 use observe::Observer;
 use promql::rules::RuleStates;
 use provider::{Look, ProcessProvider};
@@ -53,6 +53,8 @@ pub(super) struct Kept {
     pub(super) auditing: Auditing,
     /// How long audit records are kept; 0 for ever.
     pub(super) audit_days: Arc<AtomicU64>,
+    /// How often one may ask.
+    pub(super) rates: RequestRates,
     pub(super) trail: Audit,
     /// Series of numbers; `None` where `metrics.enabled` is false.
     pub(super) metering: Option<Metering>,
@@ -74,7 +76,9 @@ impl Kept {
         let exposure = receiving::exposure(bound.tls.as_ref(), tokens);
         let series = metering.as_ref().map(Metering::store);
         let receiving = Receiving::start(dir, config, ground.occupied, series, exposure.as_ref())?;
-        Ok(Self { receiving, auditing, audit_days, trail, metering })
+        let gateway = &config.gateway;
+        let rates = RequestRates::new(gateway.requests_per_second, gateway.anonymous_requests_per_second);
+        Ok(Self { receiving, auditing, audit_days, rates, trail, metering })
     }
 
     /// Where services send their telemetry; `None` where it is not taken.
@@ -183,5 +187,6 @@ pub(super) fn shown(
         tracer: receiving.and_then(Receiving::tracer),
         objectives: Some(Arc::clone(sight.evaluation.objectives())),
         answers: sight.evaluation.answers(),
+        rates: kept.rates.clone(),
     })
 }

@@ -13,6 +13,7 @@ use crate::wrong_input::{SMALL, refused};
 pub(crate) const TESTS: &[Test] = &[
     ("users_and_tokens_are_made_changed_and_ended_by_the_command_line", access),
     ("infrastructures_are_scaled_taken_down_and_looked_up_by_the_command_line", infrastructures),
+    ("a_program_with_the_scope_of_the_guide_sees_what_it_did_to_the_end", scopes),
     ("where_two_people_are_asked_for_a_token_counts_as_its_owner", two_people),
 ];
 
@@ -119,6 +120,35 @@ fn infrastructures() {
     assert_eq!(waits.code, Some(4), "{waits:#?}");
     assert!(waits.err.contains("homeostat approve"), "{waits:#?}");
     refused(&fleet.run(&["infra", "delete", "large"]), 2, &["large"]);
+}
+
+/// The scopes of `docs/guides/secure-it.md`, and the same without what lets them watch.
+fn scopes() {
+    let fleet = Fleet::up("", SMALL);
+    until("the service is ready", || fleet.all_ready());
+    let address = std::fs::read_to_string(fleet.dir.join("address")).unwrap();
+    let by = |name: &str, scope: &[&str], words: &[&str]| {
+        let body = json!({ "name": name, "roles": ["operator"], "scope": scope });
+        let made = fleet.post("/api/v3/access/tokens", &body).unwrap();
+        let mut command = fleet.command(&[words, &["--server", address.trim()]].concat());
+        let output = command.env("HOMEOSTAT_TOKEN", made["token"].as_str().unwrap()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    };
+    by("scales", &["infrastructure:write", "state:read"], &["infra", "scale", "ticker", "3"]).done();
+    let pause = ["chaos", "inject", "pause", "--target", "instance/ticker-0", "--for", "1s"];
+    by("disturbs", &["chaos:run", "state:read"], &pause).done();
+    until("nothing is disturbed any more", || fleet.all_ready());
+    by("deploys", &["services:operate", "state:read"], &["deploy", "ticker", "--version", "2"]).done();
+    let blind = by("blind", &["services:operate"], &["deploy", "ticker", "--version", "3"]);
+    assert_eq!(blind.code, Some(1), "{blind:#?}");
+    assert!(blind.err.contains("was begun") && blind.err.contains("needs state:read"), "{blind:#?}");
+    // It names the plan, which goes on.
+    let id = blind.err.split_once("plan ").and_then(|(_, rest)| rest.split(' ').next()).unwrap();
+    until("what was begun is done", || {
+        let plan = fleet.get(&format!("/api/v3/self-healing/remediations/{id}"))?;
+        if plan["status"] == "success" { Ok(()) } else { Err(plan["status"].to_string()) }
+    });
 }
 
 fn two_people() {

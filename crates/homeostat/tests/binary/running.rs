@@ -29,23 +29,30 @@ fn reloaded() {
     };
     write(
         &fleet,
-        "[policy.limits]\nat_a_time = 4\n[healing]\nscan_interval_seconds = 7\n[gateway]\nport = 4711\n",
+        "[policy.limits]\nat_a_time = 4\n[healing]\nscan_interval_seconds = 7\n[gateway]\nport = 4711\nrequests_per_second = 1\n",
     );
     let effect = |key: &str, effect: &str| json!({ "key": key, "effect": effect });
     let all = json!([
         effect("gateway.port", "at_restart"),
+        effect("gateway.requests_per_second", "in_force"),
         effect("healing.scan_interval_seconds", "in_force"),
         effect("policy.limits.at_a_time", "in_force"),
     ]);
     assert_eq!(changed(&fleet), all);
     // What is in force changed no more; what waits goes on waiting, and is said again.
     assert_eq!(changed(&fleet), json!([effect("gateway.port", "at_restart")]));
+    until("who asks more often than once a second is refused", || {
+        match fleet.get("/api/v3/self-healing/issues") {
+            Err(said) if said.contains("rate_limited") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
 
     write(&fleet, "[policy.limits]\nat_a_time = 5\n\n[healing]\nscan_interval_seconds = 0\n");
     refused(&fleet.run(&["reload"]), 2, &["homeostat.toml:5", "scan_interval_seconds", "stays as it was"]);
     write(&fleet, "[policy.limits]\nat_a_time = 4\n[healing]\nscan_interval_seconds = 7\n");
     // Nothing of the refused one was taken over; and what waited is as at start again.
-    assert_eq!(changed(&fleet), json!([]));
+    assert_eq!(changed(&fleet), json!([effect("gateway.requests_per_second", "in_force")]));
 
     // A dry run is in force at once: nothing is repaired any more, and SIGHUP does the same as the command.
     write(&fleet, "[healing]\ndry_run = true\n");

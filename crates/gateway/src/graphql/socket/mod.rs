@@ -8,6 +8,7 @@
 mod protocol;
 mod running;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use super::operation::{Leaving, Operation};
 use super::refusal::{coded, is_refused, refused};
 use crate::access::{Secret, Shown};
 use crate::auditing;
-use crate::guard;
+use crate::guard::{self, NOWHERE};
+use crate::listen::Peer;
 use crate::live::stopped;
 use crate::problem::{Code, Problem};
 use crate::security::BODY_LIMIT;
@@ -63,6 +65,7 @@ const BUFFER: usize = 4 * 1024;
 pub(super) async fn open(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Identity>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
@@ -85,6 +88,7 @@ pub(super) async fn open(
     };
     let request = auditing::request_id(&headers);
     let shown = Shown::by(&identity, &headers, app.door.cookie());
+    let peer = peer.map_or(NOWHERE, |Extension(peer)| peer.0);
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(BODY_LIMIT)
@@ -93,7 +97,8 @@ pub(super) async fn open(
         .write_buffer_size(BUFFER)
         .on_upgrade(async move |socket| {
             let _permit = permit;
-            let mut session = Session { app, identity, request, shown, socket, running: Running::default() };
+            let running = Running::default();
+            let mut session = Session { app, identity, request, peer, shown, socket, running };
             if let Err(close) = session.serve().await {
                 session.end(close).await;
             }
@@ -106,6 +111,7 @@ struct Session {
     identity: Identity,
     /// The id of the request that opened it.
     request: String,
+    peer: IpAddr,
     /// By what that was proven.
     shown: Shown,
     socket: WebSocket,
@@ -209,6 +215,10 @@ impl Session {
                 if self.running.len() >= OPERATIONS_MAX {
                     let why = format!("{OPERATIONS_MAX} operations run on this socket already; end one");
                     let errors = refused(Problem::new(Code::TooManyRequests, why)).errors;
+                    return self.say(&ToClient::Error { id: &id, payload: &errors }).await;
+                }
+                if let Err(problem) = self.app.rates.take(&self.identity, self.peer, self.app.clock.now()) {
+                    let errors = refused(problem).errors;
                     return self.say(&ToClient::Error { id: &id, payload: &errors }).await;
                 }
                 self.begin(id, payload).await

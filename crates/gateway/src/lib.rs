@@ -17,6 +17,7 @@
 pub mod access;
 mod api;
 mod auditing;
+mod baseline;
 mod body;
 mod cited;
 mod conditional;

@@ -160,8 +160,16 @@ fn savings_come_from_the_users_figures_or_not_at_all() {
     assert_eq!(kept.header("location"), Some("/statistics#baseline"));
     let page = server.get("/statistics?window=7d").body;
     assert!(page.contains("your 45 min, now ") && page.contains("in your currency"), "{page}");
+    let told = |window: &str| server.get(&format!("/api/v3/self-healing/statistics?window={window}")).json();
+    let reduction = told("7d")["mttr_reduction"].as_str().map(str::to_owned).unwrap();
+    assert!(reduction.starts_with('-') && reduction.ends_with('%'), "{reduction}");
+    assert!(page.contains(&format!(": {reduction}</dd>")), "the page says the same: {reduction} {page}");
+    let dashboard = server.get("/api/v3/observability/dashboard").json();
+    assert_eq!(dashboard["remediations"]["mttr_reduction"], told("24h")["mttr_reduction"]);
+    assert!(told("7d")["uptime_improvement"].is_null(), "no uptime of before is known");
     server.submit("/statistics/baseline", "mttr_minutes=&outage_cost_per_hour=", &cookie);
     assert!(server.get("/statistics").body.contains("needs both of your figures"));
+    assert!(told("7d")["mttr_reduction"].is_null(), "nothing to compare with");
 }
 
 #[test]

@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::response::Response;
 use domain::units::show_duration;
 use maud::{Markup, html};
-use serde::{Deserialize, Serialize};
 use store::{DETECTED_WITHIN, Figures, KindFigures};
 
 use super::actions::Submitted;
@@ -19,6 +18,7 @@ use super::sentence::count;
 use super::view::View;
 use super::{Page, Section, in_place};
 use crate::api::back;
+use crate::baseline::{Baseline, Times};
 use crate::body::Query;
 use crate::overwritten::{FIGURES, Standing};
 use crate::problem::Problem;
@@ -35,15 +35,6 @@ const WELL: [&str; 2] = ["healed", "mitigated"];
 /// Outcomes and states that say nothing of a strategy: it never ran, has not ended, or was not needed.
 const UNTRIED: [&str; 6] =
     ["refused", "pending", "awaiting_approval", "in_progress", "verifying", "self_recovered"];
-
-/// What the user's own operation was like before, as they say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Baseline {
-    /// Mean time to repair by hand, minutes.
-    mttr_minutes: Option<f64>,
-    /// What an hour of outage costs, in the user's own currency.
-    outage_cost_per_hour: Option<f64>,
-}
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     query.only(&["window", "part"])?;
@@ -82,33 +73,6 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     };
     sections.push(Section::still("baseline", form(standing.as_ref(), baseline)?));
     Ok(Page { title: "Statistics".to_owned(), sections })
-}
-
-/// The mean and the ends of some times.
-struct Times {
-    /// The shortest first.
-    each: Vec<Duration>,
-}
-
-impl Times {
-    fn of(each: impl Iterator<Item = Duration>) -> Self {
-        let mut each: Vec<Duration> = each.collect();
-        each.sort_unstable();
-        Self { each }
-    }
-
-    fn sum(&self) -> Duration {
-        self.each.iter().sum()
-    }
-
-    fn mean(&self) -> Option<Duration> {
-        let n = u32::try_from(self.each.len()).ok().filter(|n| *n > 0)?;
-        Some(self.sum() / n)
-    }
-
-    fn median(&self) -> Option<Duration> {
-        self.each.get(self.each.len() / 2).copied()
-    }
 }
 
 fn shown(time: Option<Duration>) -> String {
@@ -180,17 +144,21 @@ fn numbers(figures: &Figures, all: &Times, baseline: Option<Baseline>) -> Markup
 
 /// Our mean beside the user's.
 fn compared(all: &Times, baseline: Baseline) -> Markup {
-    let (Some(minutes), Some(mean)) = (baseline.mttr_minutes, all.mean()) else {
+    let Some(against) = baseline.against(all.mean()) else {
         return number("Against your own", "–", "needs your time to repair", &needs(baseline, all));
     };
-    let ours = mean.as_secs_f64() / 60.0;
-    let value = if ours > 0.0 { format!("{:.1}×", minutes / ours) } else { "–".to_owned() };
     number(
         "Against your own",
-        &value,
-        &format!("your {minutes} min, now {}", show_duration(mean)),
+        &format!("{:.1}×", against.times_faster()),
+        &format!(
+            "your {} min, now {}: {}",
+            against.minutes,
+            show_duration(against.measured),
+            against.reduction()
+        ),
         &html! {
-            "Your time to repair ÷ the mean time to repair: " (minutes) " min ÷ " (format!("{ours:.2}")) " min. Above 1 it is faster than before."
+            "Your time to repair ÷ the mean time to repair: " (against.minutes) " min ÷ "
+            (format!("{:.2}", against.measured_minutes())) " min. Above 1 it is faster than before."
         },
     )
 }
@@ -307,13 +275,7 @@ fn form(standing: Option<&Standing>, baseline: Result<Baseline, Problem>) -> Res
 /// The user's figures as they are kept, and what they say where that can be read.
 fn baseline(app: &App) -> Result<(Standing, Result<Baseline, Problem>), Problem> {
     let text = app.store.document(FIGURES)?;
-    let baseline = text.as_deref().map_or(Ok(Baseline::default()), |text| {
-        serde_json::from_str(text).map_err(|error| {
-            Problem::internal(format!(
-                "the document {FIGURES} cannot be read: {error}; enter your figures anew"
-            ))
-        })
-    });
+    let baseline = Baseline::read(text.as_deref());
     Ok((Standing::figures(text.as_deref()), baseline))
 }
 

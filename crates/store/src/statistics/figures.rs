@@ -35,7 +35,29 @@ pub struct KindFigures {
     pub noticed: Vec<Duration>,
 }
 
+/// From detection to the first passing check, with the type of the issue.
+const REPAIRED: &str =
+    "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
+         - unixepoch(i.detected_at, 'subsec') * 1e6
+     FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
+     WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
+         AND p.created_at >= ?1 ORDER BY 2";
+
 impl Store {
+    /// From detection to the first passing check of each repair that healed or mitigated and began at or after `since`, by
+    /// the wall clock, the shortest first: what [`KindFigures::repaired`] holds of every type of issue.
+    pub fn repaired_since(&self, since: Time) -> Result<Vec<Duration>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(REPAIRED)?;
+            let mut rows = statement.query([since.rfc3339()])?;
+            let mut times = Vec::new();
+            while let Some(row) = rows.next()? {
+                times.extend(duration(row.get(1)?));
+            }
+            Ok(times)
+        })
+    }
+
     /// What is counted of what began at or after `since`, by the wall clock.
     pub fn figures(&self, since: Time) -> Result<Figures> {
         let since = since.rfc3339();
@@ -48,13 +70,7 @@ impl Store {
             while let Some(row) = rows.next()? {
                 figures.by_kind.entry(row.get(0)?).or_default().detected = row.get(1)?;
             }
-            let mut repaired = connection.prepare_cached(
-                "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
-                     - unixepoch(i.detected_at, 'subsec') * 1e6
-                 FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
-                 WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
-                     AND p.created_at >= ?1 ORDER BY 2",
-            )?;
+            let mut repaired = connection.prepare_cached(REPAIRED)?;
             let mut rows = repaired.query([&since])?;
             while let Some(row) = rows.next()? {
                 let kind = figures.by_kind.entry(row.get(0)?).or_default();

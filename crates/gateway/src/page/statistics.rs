@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::response::Response;
 use domain::units::show_duration;
 use maud::{Markup, html};
-use store::{DETECTED_WITHIN, Figures, KindFigures};
+use store::{DETECTED_AFTER, Figures, KindFigures};
 
 use super::actions::Submitted;
 use super::changed::drawn_from;
@@ -125,8 +125,8 @@ fn numbers(figures: &Figures, all: &Times, baseline: Option<Baseline>) -> Markup
                 (show_duration(all.sum())) " ÷ " (repairs) "."
             }))
             (number("Time to detect", &shown(noticed.mean()), &format!("mean of {} noticed of {}", noticed.each.len(), count(usize::try_from(figures.faults).unwrap_or(usize::MAX), "fault of our own", "faults of our own")), &html! {
-                "When trouble truly began is known only of faults that were injected: from the beginning of one to the first issue on the same resource within "
-                (show_duration(DETECTED_WITHIN)) ". " (show_duration(noticed.sum())) " ÷ " (noticed.each.len()) "."
+                "When trouble truly began is known only of faults that were injected: from the beginning of one to the first issue on its target or the service of that, while it was in force or at most "
+                (show_duration(DETECTED_AFTER)) " after. Each issue counts once. " (show_duration(noticed.sum())) " ÷ " (noticed.each.len()) "."
             }))
             (number("Repairs that worked", &rate.map_or("–".to_owned(), |rate| format!("{rate:.0} %")), &format!("{well} of {tried}"), &html! {
                 "Healed or mitigated ÷ repairs that ran to a verdict: " (well) " ÷ " (tried) ". What was refused, still runs, or recovered by itself is not counted."

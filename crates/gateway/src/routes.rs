@@ -309,7 +309,14 @@ fn acts(action: &'static page::Action) -> Routes {
                        headers: HeaderMap,
                        body: Bytes| {
         blocking(move || {
-            let form = Query::parse(std::str::from_utf8(&body).ok())?;
+            // What cannot be read must not count as an empty form.
+            let form = std::str::from_utf8(&body)
+                .map_err(|_| Problem::field("body", "the form is not UTF-8"))
+                .and_then(|body| Query::parse(Some(body)));
+            let form = match form {
+                Ok(form) => form,
+                Err(problem) => return Ok(page::error(&app, &uri, &problem)),
+            };
             let asked = page::Submitted {
                 app: &app,
                 name: name_of(&name),

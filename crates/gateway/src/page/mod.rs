@@ -17,6 +17,7 @@ mod docs;
 mod drills;
 mod experiment_form;
 mod experiments;
+mod fields;
 mod figures;
 mod forbidden;
 mod frame;

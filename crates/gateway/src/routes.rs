@@ -340,6 +340,10 @@ async fn show_page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    // What takes the rest of an address takes a slash, too.
+    if let Some(page) = page::without_slash(&uri) {
+        return Redirect::permanent(&page).into_response();
+    }
     blocking(move || {
         let named_as = named.as_ref().map(|Extension(NamedAs(name))| name.as_str());
         let visit = page::Visit { app: &app, identity: &identity, uri: &uri, headers: &headers, named_as };
@@ -368,7 +372,17 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
+async fn unknown(
+    State(app): State<Arc<App>>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(page) = page::without_slash(&uri)
+        && matches!(method, Method::GET | Method::HEAD)
+    {
+        return Redirect::permanent(&page).into_response();
+    }
     let problem = Problem::not_found(format!("{NOTHING_AT}{}", uri.path()));
     let wants_page = headers
         .get(header::ACCEPT)

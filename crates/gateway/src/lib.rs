@@ -18,6 +18,7 @@ pub mod access;
 mod api;
 mod asker;
 mod auditing;
+mod baseline;
 mod body;
 mod cited;
 mod conditional;

@@ -315,7 +315,14 @@ fn acts(action: &'static page::Action) -> Routes {
                        headers: HeaderMap,
                        body: Bytes| {
         blocking(move || {
-            let form = Query::parse(std::str::from_utf8(&body).ok())?;
+            // What cannot be read must not count as an empty form.
+            let form = std::str::from_utf8(&body)
+                .map_err(|_| Problem::field("body", "the form is not UTF-8"))
+                .and_then(|body| Query::parse(Some(body)));
+            let form = match form {
+                Ok(form) => form,
+                Err(problem) => return Ok(page::error(&app, &uri, &problem)),
+            };
             let asked = page::Submitted {
                 app: &app,
                 name: name_of(&name),
@@ -341,6 +348,10 @@ async fn show_page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    // What takes the rest of an address takes a slash, too.
+    if let Some(page) = page::without_slash(&uri) {
+        return Redirect::permanent(&page).into_response();
+    }
     blocking(move || {
         let named_as = named.as_ref().map(|Extension(NamedAs(name))| name.as_str());
         let visit = page::Visit { app: &app, identity: &identity, uri: &uri, headers: &headers, named_as };
@@ -369,7 +380,17 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-async fn unknown(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
+async fn unknown(
+    State(app): State<Arc<App>>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(page) = page::without_slash(&uri)
+        && matches!(method, Method::GET | Method::HEAD)
+    {
+        return Redirect::permanent(&page).into_response();
+    }
     let problem = Problem::not_found(format!("{NOTHING_AT}{}", uri.path()));
     let wants_page = headers
         .get(header::ACCEPT)

@@ -3,13 +3,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use audit::{Audit, Filter, Outcome};
 use serde_json::json;
 use support::graphql::code;
 use support::server::{Kept, Server, assert_problem, serve_with, start};
-use support::{Fleet, MachineClock, scene};
+use support::{Fleet, MachineClock, scene, whole};
 
 const SHOP: &str = "name: shop\nservices: { cart: { command: [cart] } }\n";
 
@@ -177,8 +178,75 @@ fn savings_come_from_the_users_figures_or_not_at_all() {
     assert_eq!(kept.header("location"), Some("/statistics#baseline"));
     let page = server.get("/statistics?window=7d").body;
     assert!(page.contains("your 45 min, now ") && page.contains("in your currency"), "{page}");
+    let told = |window: &str| server.get(&format!("/api/v3/self-healing/statistics?window={window}")).json();
+    let reduction = told("7d")["mttr_reduction"].as_str().map(str::to_owned).unwrap();
+    assert!(reduction.starts_with('-') && reduction.ends_with('%'), "{reduction}");
+    assert!(page.contains(&format!(": {reduction}</dd>")), "the page says the same: {reduction} {page}");
+    let dashboard = server.get("/api/v3/observability/dashboard").json();
+    assert_eq!(dashboard["remediations"]["mttr_reduction"], told("24h")["mttr_reduction"]);
+    assert!(told("7d")["uptime_improvement"].is_null(), "no uptime of before is known");
     server.submit("/statistics/baseline", "mttr_minutes=&outage_cost_per_hour=", &cookie);
     assert!(server.get("/statistics").body.contains("needs both of your figures"));
+    assert!(told("7d")["mttr_reduction"].is_null(), "nothing to compare with");
+}
+
+#[test]
+fn a_form_with_a_field_that_it_does_not_have_does_nothing() {
+    let server = start(scene::busy);
+    let cookie = server.cookie();
+    let form = "mttr_minutes=30&outage_cost_per_hour=5";
+    assert_eq!(server.submit("/statistics/baseline", form, &cookie).status, 303);
+    for (path, form, field) in [
+        ("/statistics/baseline", "mttr=abc", "mttr"),
+        ("/statistics/baseline", "mttr_minutes=45", "outage_cost_per_hour"),
+        ("/statistics/baseline", "", "mttr_minutes"),
+        ("/services/cart/pause", "for=5m&typo=1", "typo"),
+    ] {
+        let reply = server.submit(path, form, &cookie);
+        assert_eq!(reply.status, 422, "{path} {form}: {}", reply.body);
+        assert!(reply.body.contains("<h1") && reply.body.contains(field), "{path} {form}: {}", reply.body);
+    }
+    assert!(
+        server.get("/statistics").body.contains("name=\"mttr_minutes\" min=\"0\" step=\"any\" value=\"30\"")
+    );
+    assert_eq!(server.get("/api/v3/self-healing/pauses").json(), json!([]));
+}
+
+/// The forms of a page that are sent, by where to, each with the names of its fields.
+fn sent_forms(page: &str) -> Vec<(String, Vec<String>)> {
+    let attribute = |tag: &str, name: &str| -> Option<String> {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let forms = page.split("<form ").skip(1).filter_map(|form| form.split_once("</form>"));
+    let forms = forms.filter(|(form, _)| form.contains("method=\"post\""));
+    let fields = |form: &str| {
+        let tags = form.split('<').skip(1).filter_map(|tag| tag.split_once('>'));
+        tags.filter_map(|(tag, _)| attribute(tag, "name")).collect()
+    };
+    forms.filter_map(|(form, _)| Some((attribute(&format!(" {form}"), "action")?, fields(form)))).collect()
+}
+
+#[test]
+fn every_form_of_every_page_has_the_fields_it_is_known_by_and_no_other() {
+    let server = whole::full();
+    let cookie = whole::ada(&server);
+    let mut seen = BTreeSet::new();
+    for page in whole::pages(&server) {
+        let shown = server.raw("GET", &page.address, &[("host", &server.host()), ("cookie", &cookie)], "");
+        for (action, mut fields) in sent_forms(&shown.body) {
+            if !seen.insert((action.clone(), fields.clone())) {
+                continue;
+            }
+            // The one that is not known is the last: each before it is.
+            fields.push("typo".to_owned());
+            let form = fields.iter().map(|name| format!("{name}=")).collect::<Vec<_>>().join("&");
+            let reply = server.submit(&action, &form, &cookie);
+            assert_eq!(reply.status, 422, "{action} of {}: {form}: {}", page.address, reply.body);
+            assert!(reply.body.contains("typo"), "{action} of {}: {form}: {}", page.address, reply.body);
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
 }
 
 #[test]

@@ -134,8 +134,9 @@ fn every_form_that_overwrites_is_refused_as_it_was_before_a_change() {
     assert!(server.post(&format!("{HEALING}/pauses"), json!({"service": "cart", "for": "2h"})).status == 200);
 
     let from = drawn(&server, "/statistics", "/statistics/baseline", &admin);
-    assert_eq!(server.submit("/statistics/baseline", &format!("{from}&mttr_minutes=45"), &admin).status, 303);
-    let reply = server.submit("/statistics/baseline", &format!("{from}&mttr_minutes=50"), &admin);
+    let figures = |minutes: u32| format!("{from}&mttr_minutes={minutes}&outage_cost_per_hour=");
+    assert_eq!(server.submit("/statistics/baseline", &figures(45), &admin).status, 303);
+    let reply = server.submit("/statistics/baseline", &figures(50), &admin);
     assert_eq!(reply.status, 412, "{}", reply.body);
     assert!(
         reply.body.contains("name=\"mttr_minutes\" value=\"50\""),

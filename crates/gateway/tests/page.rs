@@ -319,3 +319,38 @@ fn the_settings_tell_the_ladder_and_the_limits_in_force() {
         assert!(page.contains(text), "{text}: {page}");
     }
 }
+
+#[test]
+fn a_slash_behind_leads_to_the_page_and_to_no_other_server() {
+    let server = start(scene::calm);
+    let host = server.host();
+    let browser = [("host", host.as_str()), ("accept", "text/html,application/xhtml+xml")];
+    for (address, to) in [
+        ("/docs/", "/docs"),
+        ("/issues/?state=open", "/issues?state=open"),
+        ("/services/cart/", "/services/cart"),
+        ("/docs/guides/first-hour/", "/docs/guides/first-hour"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let reply = server.raw(method, address, &browser, "");
+            assert_eq!((reply.status, reply.header("location")), (308, Some(to)), "{method} {address}");
+        }
+    }
+    for address in ["//evil.example/", "//issues/", "/nothing/", "/nothing", "/issues//"] {
+        let reply = server.raw("GET", address, &browser, "");
+        assert_eq!((reply.status, reply.header("location")), (404, None), "{address}");
+        assert!(reply.header("content-type").unwrap().starts_with("text/html"), "{address}: {}", reply.body);
+    }
+    let posted = server.raw("POST", "/issues/", &browser, "");
+    assert_eq!((posted.status, posted.header("location")), (404, None));
+}
+
+#[test]
+fn a_request_that_names_two_hosts_is_no_request() {
+    let server = start(scene::calm);
+    let host = server.host();
+    let reply = server.raw("GET", "/", &[("host", host.as_str()), ("host", "evil.example")], "");
+    assert_eq!(reply.status, 400, "{}", reply.body);
+    let twice = server.raw("GET", "/", &[("host", host.as_str()), ("host", host.as_str())], "");
+    assert_eq!(twice.status, 400, "{}", twice.body);
+}

@@ -140,7 +140,8 @@ fn figures_of_our_own_stand_without_those_of_the_user() {
     );
     assert!(page.contains("your figures cannot be read"), "{page}");
     // They are entered anew, and all is well again.
-    let kept = server.submit("/statistics/baseline", "mttr_minutes=45", &server.cookie());
+    let kept =
+        server.submit("/statistics/baseline", "mttr_minutes=45&outage_cost_per_hour=", &server.cookie());
     assert_eq!(kept.status, 303, "{}", kept.body);
     assert!(!server.get("/statistics").body.contains(FAILED));
 }

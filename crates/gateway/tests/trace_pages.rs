@@ -278,3 +278,58 @@ fn issues_and_services_lead_to_their_traces() {
     let page = ok(&server, "/services/cart");
     assert!(page.contains("/traces?service=cart") && page.contains("/latency?service=cart"), "{page}");
 }
+
+/// One trace of one span each, 1 ms apart; the newest has the highest number.
+const MANY: u64 = 10_100;
+
+fn many(telemetry: &telemetry::Telemetry, now: u64) {
+    let mut batch = traces::Batch::new();
+    for trace in 1..=MANY {
+        let start = now - (MANY - trace + 60_000) * 1_000_000;
+        let (service, name) = ("front", "GET /");
+        let span = traces::Span {
+            trace,
+            parent: 0,
+            service,
+            name,
+            kind: 2,
+            start,
+            nano: 1000,
+            failed: None,
+            more: vec![],
+        };
+        batch.add(span);
+    }
+    batch.send(telemetry);
+}
+
+#[test]
+fn a_file_of_traces_holds_all_of_them_or_leads_to_the_rest() {
+    let server = start_with_traces(many);
+    let ids = |body: &serde_json::Value| -> Vec<String> {
+        let rows = body.as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    // Every file but the last leads on, however many rows it had time for.
+    let (mut next, mut files) = (Some("/traces?format=json&limit=20&service=front".to_owned()), 0);
+    let mut all = Vec::new();
+    while let Some(path) = next {
+        let file = server.get(&path);
+        assert_eq!(file.status, 200, "{path}: {}", file.body);
+        let rows = ids(&file.json());
+        assert!((1..=10_000).contains(&rows.len()), "{path}: {}", rows.len());
+        all.extend(rows);
+        let link = file.header("link").and_then(|link| link.strip_prefix('<')?.split_once('>'));
+        next = link.map(|(path, _)| path.to_owned());
+        files += 1;
+    }
+    assert!(files > 1, "there are more than one file holds");
+    let expected: Vec<String> = (1..=MANY).rev().map(|trace| trace_id(trace).to_string()).collect();
+    assert!(all == expected, "each once, newest first: {} of {}", all.len(), expected.len());
+    let gone = format!("/traces?format=json&before={}", trace_id(MANY + 1));
+    assert_eq!(server.get(&gone).status, 422, "no file begins at what is not there");
+    // The page goes on showing so many, and links to all.
+    let page = ok(&server, "/traces?limit=20&service=front");
+    assert_eq!(listed(&page).len(), 20);
+    assert!(page.contains("href=\"/traces?service=front&amp;format=csv\""), "{page}");
+}

@@ -89,7 +89,7 @@ pub use purge::{
 pub use retention::{Pruned, Retention, Round};
 pub use room::Room;
 pub use slots::{Sharing, SlotLimits, Started};
-pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
+pub use statistics::{Confidences, DETECTED_AFTER, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;
 pub use timers::{Timer, TimerKind};

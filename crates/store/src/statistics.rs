@@ -2,6 +2,7 @@
 //! who shows them.
 
 mod figures;
+mod noticed;
 mod times;
 
 use std::time::Duration;
@@ -11,7 +12,8 @@ use domain::Time;
 use crate::error::Result;
 use crate::store::Store;
 
-pub use figures::{DETECTED_WITHIN, Figures, KindFigures};
+pub use figures::{Figures, KindFigures};
+pub use noticed::DETECTED_AFTER;
 pub use times::{Confidences, Foretold, Repairs};
 
 /// What happened since a time, by wall clock.

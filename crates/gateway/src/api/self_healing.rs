@@ -8,6 +8,7 @@ use store::{IssueFilter, IssueState, PlanFilter, PlanPurpose, PlanRecord};
 
 use super::{Answer, Asked, LIMIT_MAX, PAGE, PLANS, back, json, names, planned};
 use crate::auditing::about;
+use crate::baseline::{Baseline, Times};
 use crate::control::{Automation, RunMode};
 use crate::deed::Deed;
 use crate::endpoint::{Endpoint, Parameter, RESOURCE};
@@ -314,8 +315,19 @@ pub(crate) fn statistics(asked: &Asked<'_>) -> Answer {
         .query
         .read("window", window, || names(WINDOWS.map(|(name, _)| name), |name| name))?
         .unwrap_or(WINDOWS[0]);
-    let counts = asked.app.store.statistics(back(asked.app.clock.now(), seconds))?;
-    json(StatusCode::OK, &StatisticsShape::new(&counts, name))
+    json(StatusCode::OK, &statistics_of(asked.app, name, seconds)?)
+}
+
+/// What happened in a window, beside what it was like before.
+pub(crate) fn statistics_of(
+    app: &App,
+    window: &'static str,
+    seconds: i64,
+) -> Result<StatisticsShape, Problem> {
+    let since = back(app.clock.now(), seconds);
+    let repaired = Times::of(app.store.repaired_since(since)?.into_iter());
+    let against = Baseline::kept(app)?.against(repaired.mean());
+    Ok(StatisticsShape::new(&app.store.statistics(since)?, against, window))
 }
 
 pub(crate) fn strategies(asked: &Asked<'_>) -> Answer {

@@ -11,7 +11,7 @@ use store::PlanPurpose;
 use telemetry::Telemetry;
 
 use super::{DAY_SECONDS, active_alerts, correlated, service};
-use crate::api::{self, SloShape, back};
+use crate::api::{self, SloShape};
 use crate::problem::Problem;
 use crate::serve::App;
 use crate::shapes::{
@@ -88,7 +88,6 @@ pub(crate) fn document(app: &App) -> Result<Dashboard, Problem> {
     for issue in &issues {
         *by_severity.entry(issue.severity.name()).or_default() += 1;
     }
-    let statistics = app.store.statistics(back(now, DAY_SECONDS))?;
     let (services, all) = services(app, &issues)?;
     let alerts = active_alerts(app, None, now)?;
     let experiments = app.store.plans_within(PlanPurpose::Experiment, super::time(window.from_us), now)?;
@@ -111,7 +110,7 @@ pub(crate) fn document(app: &App) -> Result<Dashboard, Problem> {
             by_severity,
             worst: issues.iter().max_by_key(|issue| (issue.severity, issue.id)).map(IssueShape::from),
         },
-        remediations: StatisticsShape::new(&statistics, "24h"),
+        remediations: api::statistics_of(app, "24h", DAY_SECONDS)?,
         experiments: ExperimentsNow {
             active_faults: app.control.running_faults().iter().map(FaultShape::from).collect(),
             last_hour: experiments.len(),

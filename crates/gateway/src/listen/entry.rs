@@ -75,6 +75,10 @@ impl Entry {
     }
 
     fn admit(&self, request: &mut Request<Incoming>) -> Result<(), Problem> {
+        // Who stands between may have believed another of them (RFC 9112, 3.2).
+        if request.headers().get_all(header::HOST).iter().count() > 1 {
+            return Err(Problem::new(Code::BadRequest, "`Host` is given more than once; give it once"));
+        }
         let Some(hosts) = &self.hosts else { return Ok(()) };
         // HTTP/2 has it in the address (RFC 9113, 8.3.1).
         let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());

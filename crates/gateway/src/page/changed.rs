@@ -11,12 +11,12 @@ use super::actions::{Action, Submitted, page_of_action};
 use super::sentence::capital;
 use super::time::Form;
 use super::view::View;
-use super::{Page, Section, frame, html_response, users};
+use super::{Page, Section, fields, frame, html_response, users};
 use crate::overwritten::{Fact, Overwritten, Standing};
 use crate::problem::Problem;
 
-const VERSION: &str = "version";
-const SEEN: &str = "seen";
+pub(super) const VERSION: &str = "version";
+pub(super) const SEEN: &str = "seen";
 
 /// Fields that are never sent back to a browser.
 const SECRETS: [(&str, &str); 3] =
@@ -40,8 +40,9 @@ pub(super) fn drawn_from(standing: &Standing) -> Markup {
     }
 }
 
-/// Does what a form asks for, unless what it overwrites was changed since it was drawn.
+/// Does what a form asks for, unless its fields are not those it has, or what it overwrites was changed since it was drawn.
 pub(crate) fn perform(action: &Action, asked: &Submitted<'_>, uri: &Uri) -> Result<Response, Problem> {
+    fields::check(action, &asked.form)?;
     let Some(overwrites) = action.overwrites else { return (action.act)(asked) };
     let what = overwrites(asked)?;
     let (_turn, now) = what.hold(asked.app)?;

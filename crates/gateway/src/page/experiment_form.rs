@@ -124,6 +124,11 @@ const FIELDS: [&str; 10] = [
     "burn_rate",
 ];
 
+/// The fields of the form for the chosen type.
+pub(super) fn fields(form: &Query) -> Vec<&'static str> {
+    FIELDS.into_iter().chain(parameters(form).iter().map(|parameter| parameter.name)).collect()
+}
+
 /// Every field that is filled in.
 fn filled<'q>(query: &'q Query, parameters: &[Parameter]) -> Vec<(&'static str, &'q str)> {
     let names = FIELDS.into_iter().chain(parameters.iter().map(|parameter| parameter.name));

@@ -17,6 +17,7 @@ mod docs;
 mod drills;
 mod experiment_form;
 mod experiments;
+mod fields;
 mod figures;
 mod forbidden;
 mod frame;
@@ -43,6 +44,7 @@ mod time;
 mod timeline;
 mod tokens;
 mod traces;
+mod trailing;
 mod users;
 mod view;
 
@@ -63,6 +65,7 @@ pub(crate) use changed::perform;
 #[cfg(test)]
 pub(crate) use docs::anchor;
 use time::Form;
+pub(crate) use trailing::without_slash;
 use view::View;
 
 /// Served at `/assets/style.css`.

@@ -9,8 +9,7 @@ use std::time::Duration;
 use axum::response::Response;
 use domain::units::show_duration;
 use maud::{Markup, html};
-use serde::{Deserialize, Serialize};
-use store::{DETECTED_WITHIN, Figures, KindFigures};
+use store::{DETECTED_AFTER, Figures, KindFigures};
 
 use super::actions::Submitted;
 use super::changed::drawn_from;
@@ -19,6 +18,7 @@ use super::sentence::count;
 use super::view::View;
 use super::{Page, Section, in_place};
 use crate::api::back;
+use crate::baseline::{Baseline, Times};
 use crate::body::Query;
 use crate::deed::Deed;
 use crate::overwritten::{FIGURES, Standing};
@@ -36,15 +36,6 @@ const WELL: [&str; 2] = ["healed", "mitigated"];
 /// Outcomes and states that say nothing of a strategy: it never ran, has not ended, or was not needed.
 const UNTRIED: [&str; 6] =
     ["refused", "pending", "awaiting_approval", "in_progress", "verifying", "self_recovered"];
-
-/// What the user's own operation was like before, as they say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Baseline {
-    /// Mean time to repair by hand, minutes.
-    mttr_minutes: Option<f64>,
-    /// What an hour of outage costs, in the user's own currency.
-    outage_cost_per_hour: Option<f64>,
-}
 
 pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
     query.only(&["window", "part"])?;
@@ -83,33 +74,6 @@ pub(super) fn page(app: &App, view: &View, query: &Query) -> Result<Page, Proble
     };
     sections.push(Section::still("baseline", form(standing.as_ref(), baseline)?));
     Ok(Page { title: "Statistics".to_owned(), sections })
-}
-
-/// The mean and the ends of some times.
-struct Times {
-    /// The shortest first.
-    each: Vec<Duration>,
-}
-
-impl Times {
-    fn of(each: impl Iterator<Item = Duration>) -> Self {
-        let mut each: Vec<Duration> = each.collect();
-        each.sort_unstable();
-        Self { each }
-    }
-
-    fn sum(&self) -> Duration {
-        self.each.iter().sum()
-    }
-
-    fn mean(&self) -> Option<Duration> {
-        let n = u32::try_from(self.each.len()).ok().filter(|n| *n > 0)?;
-        Some(self.sum() / n)
-    }
-
-    fn median(&self) -> Option<Duration> {
-        self.each.get(self.each.len() / 2).copied()
-    }
 }
 
 fn shown(time: Option<Duration>) -> String {
@@ -162,8 +126,8 @@ fn numbers(figures: &Figures, all: &Times, baseline: Option<Baseline>) -> Markup
                 (show_duration(all.sum())) " ÷ " (repairs) "."
             }))
             (number("Time to detect", &shown(noticed.mean()), &format!("mean of {} noticed of {}", noticed.each.len(), count(usize::try_from(figures.faults).unwrap_or(usize::MAX), "fault of our own", "faults of our own")), &html! {
-                "When trouble truly began is known only of faults that were injected: from the beginning of one to the first issue on the same resource within "
-                (show_duration(DETECTED_WITHIN)) ". " (show_duration(noticed.sum())) " ÷ " (noticed.each.len()) "."
+                "When trouble truly began is known only of faults that were injected: from the beginning of one to the first issue on its target or the service of that, while it was in force or at most "
+                (show_duration(DETECTED_AFTER)) " after. Each issue counts once. " (show_duration(noticed.sum())) " ÷ " (noticed.each.len()) "."
             }))
             (number("Repairs that worked", &rate.map_or("–".to_owned(), |rate| format!("{rate:.0} %")), &format!("{well} of {tried}"), &html! {
                 "Healed or mitigated ÷ repairs that ran to a verdict: " (well) " ÷ " (tried) ". What was refused, still runs, or recovered by itself is not counted."
@@ -181,17 +145,21 @@ fn numbers(figures: &Figures, all: &Times, baseline: Option<Baseline>) -> Markup
 
 /// Our mean beside the user's.
 fn compared(all: &Times, baseline: Baseline) -> Markup {
-    let (Some(minutes), Some(mean)) = (baseline.mttr_minutes, all.mean()) else {
+    let Some(against) = baseline.against(all.mean()) else {
         return number("Against your own", "–", "needs your time to repair", &needs(baseline, all));
     };
-    let ours = mean.as_secs_f64() / 60.0;
-    let value = if ours > 0.0 { format!("{:.1}×", minutes / ours) } else { "–".to_owned() };
     number(
         "Against your own",
-        &value,
-        &format!("your {minutes} min, now {}", show_duration(mean)),
+        &format!("{:.1}×", against.times_faster()),
+        &format!(
+            "your {} min, now {}: {}",
+            against.minutes,
+            show_duration(against.measured),
+            against.reduction()
+        ),
         &html! {
-            "Your time to repair ÷ the mean time to repair: " (minutes) " min ÷ " (format!("{ours:.2}")) " min. Above 1 it is faster than before."
+            "Your time to repair ÷ the mean time to repair: " (against.minutes) " min ÷ "
+            (format!("{:.2}", against.measured_minutes())) " min. Above 1 it is faster than before."
         },
     )
 }
@@ -308,13 +276,7 @@ fn form(standing: Option<&Standing>, baseline: Result<Baseline, Problem>) -> Res
 /// The user's figures as they are kept, and what they say where that can be read.
 fn baseline(app: &App) -> Result<(Standing, Result<Baseline, Problem>), Problem> {
     let text = app.store.document(FIGURES)?;
-    let baseline = text.as_deref().map_or(Ok(Baseline::default()), |text| {
-        serde_json::from_str(text).map_err(|error| {
-            Problem::internal(format!(
-                "the document {FIGURES} cannot be read: {error}; enter your figures anew"
-            ))
-        })
-    });
+    let baseline = Baseline::read(text.as_deref());
     Ok((Standing::figures(text.as_deref()), baseline))
 }
 

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use domain::Time;
 
+use super::noticed::noticed;
 use crate::error::Result;
 use crate::store::Store;
-
-/// How long after a fault began an issue on its resource counts as its detection, microseconds.
-pub const DETECTED_WITHIN: Duration = Duration::from_secs(600);
 
 /// What is counted of a stretch of time.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -30,12 +28,36 @@ pub struct KindFigures {
     /// From detection to the first passing check, of each repair that healed or mitigated, the shortest first. What
     /// recovered by itself is not among them: no repair did that.
     pub repaired: Vec<Duration>,
-    /// From the beginning of a fault of our own to the first issue of this type on the same resource, within
-    /// [`DETECTED_WITHIN`], the shortest first.
+    /// From the beginning of a fault of our own to the first issue on its target or the service of that, where that is of
+    /// this type, the shortest first. The fault was in force then, or over for at most [`DETECTED_AFTER`].
+    ///
+    /// [`DETECTED_AFTER`]: super::DETECTED_AFTER
     pub noticed: Vec<Duration>,
 }
 
+/// From detection to the first passing check, with the type of the issue.
+const REPAIRED: &str =
+    "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
+         - unixepoch(i.detected_at, 'subsec') * 1e6
+     FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
+     WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
+         AND p.created_at >= ?1 ORDER BY 2";
+
 impl Store {
+    /// From detection to the first passing check of each repair that healed or mitigated and began at or after `since`, by
+    /// the wall clock, the shortest first: what [`KindFigures::repaired`] holds of every type of issue.
+    pub fn repaired_since(&self, since: Time) -> Result<Vec<Duration>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(REPAIRED)?;
+            let mut rows = statement.query([since.rfc3339()])?;
+            let mut times = Vec::new();
+            while let Some(row) = rows.next()? {
+                times.extend(duration(row.get(1)?));
+            }
+            Ok(times)
+        })
+    }
+
     /// What is counted of what began at or after `since`, by the wall clock.
     pub fn figures(&self, since: Time) -> Result<Figures> {
         let since = since.rfc3339();
@@ -48,31 +70,16 @@ impl Store {
             while let Some(row) = rows.next()? {
                 figures.by_kind.entry(row.get(0)?).or_default().detected = row.get(1)?;
             }
-            let mut repaired = connection.prepare_cached(
-                "SELECT i.type, coalesce(json_extract(p.outcome, '$.verified_at.wall_us'), p.completed_wall_us)
-                     - unixepoch(i.detected_at, 'subsec') * 1e6
-                 FROM plans p JOIN self_healing_issues i ON i.id = p.issue_id
-                 WHERE p.purpose = 'remediation' AND p.outcome_kind IN ('healed', 'mitigated')
-                     AND p.created_at >= ?1 ORDER BY 2",
-            )?;
+            let mut repaired = connection.prepare_cached(REPAIRED)?;
             let mut rows = repaired.query([&since])?;
             while let Some(row) = rows.next()? {
                 let kind = figures.by_kind.entry(row.get(0)?).or_default();
                 kind.repaired.extend(duration(row.get(1)?));
             }
-            let mut noticed = connection.prepare_cached(
-                "SELECT i.type, min(unixepoch(i.detected_at, 'subsec') * 1e6 - p.started_wall_us)
-                 FROM plans p JOIN plan_resources r ON r.plan = p.id AND r.target = 1
-                     JOIN self_healing_issues i ON i.resource = r.resource
-                     AND i.detected_at >= strftime('%Y-%m-%dT%H:%M:%fZ', p.started_wall_us / 1e6, 'unixepoch')
-                     AND i.detected_at < strftime('%Y-%m-%dT%H:%M:%fZ', p.started_wall_us / 1e6 + ?2, 'unixepoch')
-                 WHERE p.purpose = 'experiment' AND p.created_at >= ?1 GROUP BY p.id ORDER BY 2",
-            )?;
-            let mut rows = noticed.query(rusqlite::params![since, DETECTED_WITHIN.as_secs()])?;
-            while let Some(row) = rows.next()? {
-                let kind = figures.by_kind.entry(row.get(0)?).or_default();
-                kind.noticed.extend(duration(row.get(1)?));
+            for (kind, after) in noticed(connection, &since)? {
+                figures.by_kind.entry(kind).or_default().noticed.push(after);
             }
+            figures.by_kind.values_mut().for_each(|kind| kind.noticed.sort_unstable());
             let mut tried = connection.prepare_cached(
                 "SELECT action_type, coalesce(outcome_kind, status), count(*) FROM plans
                  WHERE purpose = 'remediation' AND created_at >= ?1 GROUP BY 1, 2",

@@ -4,6 +4,7 @@
 //! looked at [`LOOKED_AT`] rows, and says so; another order than theirs is that of the newest [`SORTED`] that match.
 
 use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -22,6 +23,24 @@ pub(super) const LOOKED_AT: usize = 5_000;
 
 /// Rows that are ordered.
 const SORTED: usize = 1_000;
+
+/// How long rows are read for one file: well within the time that a request may take, whatever a row costs.
+const FILE_TIME: Duration = Duration::from_secs(4);
+
+/// How far is read for what was not found yet.
+enum Bound {
+    Rows(usize),
+    Time(Instant),
+}
+
+impl Bound {
+    fn is_reached(&self, looked: usize) -> bool {
+        match self {
+            Self::Rows(most) => looked >= *most,
+            Self::Time(end) => Instant::now() >= *end,
+        }
+    }
+}
 
 /// The rows of a page.
 pub(super) struct Chosen<R> {
@@ -54,11 +73,13 @@ pub(super) fn page<R>(
     let (rows, older, looked_at) = match (source, &order) {
         (Source::Whole(rows), _) => (matching(list, rows, query), None, None),
         (Source::Stored(read), None) => {
-            let Gathered { rows, older, looked_at } = gather(list, &read, query, PAGE, LOOKED_AT)?;
+            let Gathered { rows, older, looked_at } =
+                gather(list, &read, query, PAGE, Bound::Rows(LOOKED_AT))?;
             return Ok(Chosen { rows, first: 0, total: None, older, looked_at });
         }
         (Source::Stored(read), Some(_)) => {
-            let Gathered { rows, older, looked_at } = gather(list, &read, query, SORTED, LOOKED_AT)?;
+            let Gathered { rows, older, looked_at } =
+                gather(list, &read, query, SORTED, Bound::Rows(LOOKED_AT))?;
             (rows, older, looked_at)
         }
     };
@@ -73,7 +94,7 @@ pub(super) fn page<R>(
     Ok(Chosen { rows, first, total: Some(total), older, looked_at })
 }
 
-/// Every row that matches, in order, at most so many.
+/// Every row that matches, in order, at most so many, and as far as [`FILE_TIME`] reaches.
 pub(super) fn all<R>(
     list: &List<'_, R>,
     source: Source<'_, R>,
@@ -87,7 +108,7 @@ pub(super) fn all<R>(
             rows.truncate(most);
             Gathered { rows, older: None, looked_at: None }
         }
-        Source::Stored(read) => gather(list, &read, query, most, usize::MAX)?,
+        Source::Stored(read) => gather(list, &read, query, most, Bound::Time(Instant::now() + FILE_TIME))?,
     };
     if let Some(order) = order {
         order.sort(&mut gathered.rows);
@@ -100,7 +121,7 @@ fn gather<R>(
     read: &Read<'_, R>,
     query: &Query,
     most: usize,
-    look_at: usize,
+    bound: Bound,
 ) -> Result<Gathered<R>, Problem> {
     let matcher = Matcher::new(list, query);
     let chunk = if matcher.keeps_all() { (most + 1).min(CHUNK) } else { CHUNK };
@@ -123,7 +144,7 @@ fn gather<R>(
         if is_last {
             return Ok(Gathered { rows: kept, older: None, looked_at: None });
         }
-        if looked >= look_at {
+        if bound.is_reached(looked) {
             return Ok(Gathered { rows: kept, older: at, looked_at: Some(looked) });
         }
     }

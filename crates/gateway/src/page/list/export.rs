@@ -11,7 +11,7 @@ use super::{Column, Listed, choose, text};
 use crate::body::Query;
 use crate::problem::Problem;
 
-/// Rows of a file; where there are more, the `Link` header leads to the next file.
+/// Rows of a file; where there are more, or reading them takes long, the `Link` header leads to the next file.
 pub(super) const ROWS: usize = 10_000;
 
 /// What a file holds.

@@ -296,7 +296,11 @@ impl<R> List<'_, R> {
     /// Links to files of what is chosen.
     pub(super) fn exports(&self, query: &Query) -> Markup {
         let address = |format: &str| {
-            format!("{}?{}", self.address, query.changed(&[("format", format), ("page", ""), ("before", "")]))
+            format!(
+                "{}?{}",
+                self.address,
+                query.changed(&[("format", format), ("page", ""), ("before", ""), ("limit", "")])
+            )
         };
         html! {
             span class="exports" {

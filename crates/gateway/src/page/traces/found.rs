@@ -32,7 +32,7 @@ pub(super) fn find(
 /// The traces that were found. With `compare`, each row leads to its comparison with that trace.
 pub(super) fn listed<'a>(
     stamp: Stamp,
-    traces: Vec<TraceSummary>,
+    source: Source<'a, TraceSummary>,
     compare: Option<String>,
 ) -> Listed<'a, TraceSummary> {
     let mut columns = vec![
@@ -86,7 +86,7 @@ pub(super) fn listed<'a>(
         key: Box::new(|trace: &TraceSummary| trace.trace_id.to_string()),
         empty: html! {},
     };
-    Listed { list, source: Source::Whole(traces) }
+    Listed { list, source }
 }
 
 /// What the page's own form asks for.

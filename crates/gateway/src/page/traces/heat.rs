@@ -15,6 +15,7 @@ use super::range::Range;
 use super::stand_out::{Difference, differences};
 use super::{found, scatter, search, tags, units};
 use crate::body::{Query, encode};
+use crate::page::list::Source;
 use crate::page::sentence::{count, isolated};
 use crate::page::time::clock_face;
 use crate::page::view::View;
@@ -369,7 +370,7 @@ fn different(
         }
         @if !summaries.is_empty() {
             h2 { "Traces in the box" span class="quiet" { "the newest " (summaries.len()) } }
-            (found::listed(view.stamp, Vec::new(), None).list.plain(&summaries))
+            (found::listed(view.stamp, Source::Whole(Vec::new()), None).list.plain(&summaries))
         }
     })
 }

@@ -17,6 +17,7 @@ mod logs;
 mod map;
 mod minimap;
 pub(super) mod range;
+mod ranked;
 mod scatter;
 mod search;
 mod span;

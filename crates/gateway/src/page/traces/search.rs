@@ -5,9 +5,10 @@ use maud::{Markup, html};
 use telemetry::{StatusFilter, Telemetry, TraceFilter, TraceSummary};
 
 use super::range::Range;
+use super::ranked::Ranked;
 use super::{found, scatter, tags, units};
 use crate::body::{Query, encode};
-use crate::page::list::{Listed, folded};
+use crate::page::list::{Listed, Source, folded};
 use crate::page::sentence::count;
 use crate::page::view::View;
 use crate::page::{Page, Section, Update};
@@ -29,7 +30,7 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     let filter = filter(query, &range)?;
     let (traces, cut_at) = found::find(store, &filter, query.text("text"))?;
     let with = query.text("with");
-    let listed = found::listed(view.stamp, traces.clone(), with.map(str::to_owned));
+    let listed = found::listed(view.stamp, Source::Whole(traces.clone()), with.map(str::to_owned));
     let (order, exports) = (listed.list.order_field(query), listed.list.exports(query));
     let table = listed.rows(query, "found", Update::Never)?.body;
     let body = html! {
@@ -79,17 +80,18 @@ pub(in crate::page) fn search(app: &App, view: &View, query: &Query) -> Result<P
     })
 }
 
-/// The traces that the address chooses, for a file.
+/// The traces that the address chooses, for a file: all of them, for `limit` says how many a page shows.
 pub(in crate::page) fn listed<'a>(
-    app: &App,
+    app: &'a App,
     view: &View,
     query: &Query,
 ) -> Result<Listed<'a, TraceSummary>, Problem> {
     let none = || Problem::field("format", "traces are not kept here; there are none to export");
     let store = super::store(app).map_err(|_| none())?;
     let filter = filter(query, &Range::read(view, query)?)?;
-    let (traces, _) = found::find(store, &filter, query.text("text"))?;
-    Ok(found::listed(view.stamp, traces, None))
+    let ranked = Ranked::new(store, filter, query.text("text"));
+    let read = move |before: Option<&str>, limit: usize| ranked.read(before, limit);
+    Ok(found::listed(view.stamp, Source::Stored(Box::new(read)), None))
 }
 
 /// Where the form that opens a trace by its id leads.

@@ -333,13 +333,11 @@ fn a_body_that_is_too_large_is_not_read() {
 fn a_token_makes_none_that_outlives_it_or_may_more() {
     let server = start(scene::calm);
     let (at, tokens) = (rfc3339_in, "/api/v3/access/tokens");
-    let parent =
-        json!({ "name": "parent", "roles": ["operator"], "scope": ["state:read"], "expires_at": at(2) });
-    let (parent, _) = token(&server, parent);
+    let (parent, _) = token(&server, json!({ "name": "parent", "roles": ["viewer"], "expires_at": at(2) }));
     let make = |bearer: &str, body: Value| ask(&server, Some(bearer), "POST", tokens, &body.to_string());
     for body in [
-        json!({ "name": "for ever", "roles": ["viewer"], "scope": ["state:read"] }),
-        json!({ "name": "longer", "roles": ["viewer"], "scope": ["state:read"], "expires_at": at(3) }),
+        json!({ "name": "for ever", "roles": ["viewer"] }),
+        json!({ "name": "longer", "roles": ["viewer"], "expires_at": at(3) }),
     ] {
         let reply = make(&parent, body);
         assert_problem(&reply, 422, "invalid_field");
@@ -355,15 +353,53 @@ fn a_token_makes_none_that_outlives_it_or_may_more() {
     ] {
         assert_problem(&make(&parent, body), 403, "beyond_owner");
     }
-    // Without a scope it gets what its maker has, and no more; and it is bound as its maker is.
+    // Without roles it gets what its maker has, and no more; and it is bound as its maker is.
     let child = make(&parent, json!({ "name": "child", "expires_at": at(1) }));
     let child = made(&child);
-    assert_eq!(child["scope"], json!(["state:read"]));
+    assert_eq!((&child["roles"], &child["made_by"]), (&json!(["viewer"]), &json!("parent")));
     let grandchild = json!({ "name": "grandchild", "expires_at": at(2) });
     assert_problem(&make(child["token"].as_str().unwrap(), grandchild), 422, "invalid_field");
-    // One that does not end makes what it likes.
-    let (lasting, _) = token(&server, json!({ "name": "lasting", "roles": ["viewer"] }));
-    made(&make(&lasting, json!({ "name": "lasting too" })));
+    // A scope about something else makes none, and is told what it lacks.
+    let (scrape, _) =
+        token(&server, json!({ "name": "scrape", "roles": ["viewer"], "scope": ["metrics:scrape"] }));
+    let refused = make(&scrape, json!({ "name": "by scrape" }));
+    assert_problem(&refused, 403, "forbidden");
+    assert_eq!(refused.json()["field"], "access:manage");
+}
+
+#[test]
+fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
+    let server = serve_with(scene::calm, Kept { audit: Some(audit.clone()), ..Kept::default() });
+    let tokens = "/api/v3/access/tokens";
+    let make = |bearer: &str, body: Value| {
+        let made = made(&ask(&server, Some(bearer), "POST", tokens, &body.to_string()));
+        made["token"].as_str().unwrap().to_owned()
+    };
+    let (leaked, id) = token(&server, json!({ "name": "leaked", "roles": ["viewer"] }));
+    let child = make(&leaked, json!({ "name": "x1" }));
+    let grandchild = make(&child, json!({ "name": "x2" }));
+    let me = |bearer: &str| ask(&server, Some(bearer), "GET", "/api/v3/access/me", "");
+    assert_eq!(me(&grandchild).status, 200);
+    let revoked = ask(&server, Some(TOKEN), "DELETE", &format!("{tokens}/{id}"), "").json();
+    assert_eq!((&revoked["name"], &revoked["ended_with_it"]), (&json!("leaked"), &json!(["x1", "x2"])));
+    for bearer in [&leaked, &child, &grandchild] {
+        assert_problem(&me(bearer), 401, "token_revoked");
+    }
+    let said = |action: &str| {
+        let filter = Filter { action: Some(action.to_owned()), ..Filter::default() };
+        audit.query(&filter).unwrap().records[0].detail.clone()
+    };
+    assert_eq!(said("tokens.revoke").as_deref(), Some("these tokens ended, too: x1, x2"));
+
+    let user = json!({ "name": "ada", "roles": ["admin"] });
+    assert_eq!(server.post("/api/v3/access/users", user).status, 201);
+    let (hers, _) = token(&server, json!({ "name": "hers", "owner": "ada", "roles": ["admin"] }));
+    let child = make(&hers, json!({ "name": "y1", "owner": "ada", "roles": ["viewer"] }));
+    assert_eq!(ask(&server, Some(TOKEN), "DELETE", "/api/v3/access/users/ada", "").status, 200);
+    assert_problem(&me(&child), 401, "token_revoked");
+    assert_eq!(said("users.delete").as_deref(), Some("these tokens ended, too: hers, y1"));
 }
 
 fn rfc3339_in(hours: u64) -> String {

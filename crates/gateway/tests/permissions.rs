@@ -62,6 +62,12 @@ fn askers(server: &Server) -> Vec<Asker> {
 
 fn expected(asker: &Asker, address: &Address) -> Option<(u16, &'static str)> {
     match (address.asks, &asker.bearer) {
+        // These are tokens that may less than the token of the data directory, whose they are.
+        (Asks::SignedIn, Some(_))
+            if address.path == "/api/v3/access/sessions" && !asker.may.allows(Permission::AccessManage) =>
+        {
+            Some((403, "forbidden"))
+        }
         (Asks::Anybody, _) | (Asks::SignedIn, Some(_)) => None,
         (Asks::SignedIn, None) => Some((401, "token_missing")),
         (Asks::Holder(permission), _) if asker.may.allows(permission) => None,
@@ -400,6 +406,67 @@ fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
     assert_eq!(ask(&server, Some(TOKEN), "DELETE", "/api/v3/access/users/ada", "").status, 200);
     assert_problem(&me(&child), 401, "token_revoked");
     assert_eq!(said("users.delete").as_deref(), Some("these tokens ended, too: hers, y1"));
+}
+
+/// What is one account's stays out of reach of a token that is for one thing.
+#[test]
+fn a_token_that_may_less_than_its_owner_sees_and_ends_itself_alone() {
+    let server = start(scene::calm);
+    let user = json!({ "name": "ada", "roles": ["operator"], "password": PASSWORD });
+    assert_eq!(server.post("/api/v3/access/users", user).status, 201);
+    let of_ada = |name: &str, more: Value| {
+        let mut body = json!({ "name": name, "owner": "ada", "roles": ["operator"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        token(&server, body)
+    };
+    let (whole, _) = of_ada("whole", json!({}));
+    let (deploys, deploys_id) = of_ada("deploys", json!({}));
+    let sign_in = server.submit("/login", &format!("name=ada&password={}", PASSWORD.replace(' ', "+")), "");
+    assert_eq!(sign_in.status, 303, "{}", sign_in.body);
+    let names = |bearer: &str| -> Vec<String> {
+        let all = ask(&server, Some(bearer), "GET", "/api/v3/access/tokens", "").json();
+        all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let sessions = ask(&server, Some(&whole), "GET", "/api/v3/access/sessions", "").json();
+    let session = sessions[0]["id"].as_str().unwrap();
+    for (name, more) in
+        [("scoped", json!({ "scope": ["metrics:scrape"] })), ("lower", json!({ "roles": ["viewer"] }))]
+    {
+        let (narrow, id) = of_ada(name, more);
+        assert_eq!(names(&narrow), [name]);
+        for (method, path) in [
+            ("DELETE", format!("/api/v3/access/tokens/{deploys_id}")),
+            ("GET", "/api/v3/access/sessions".to_owned()),
+            ("DELETE", "/api/v3/access/sessions".to_owned()),
+            ("DELETE", format!("/api/v3/access/sessions/{session}")),
+            ("GET", "/api/v3/access/me/passkeys".to_owned()),
+        ] {
+            let reply = ask(&server, Some(&narrow), method, &path, "");
+            assert_eq!(reply.status, 403, "{name} {method} {path}: {}", reply.body);
+            assert_problem(&reply, 403, "forbidden");
+        }
+        // By the forms of pages, too.
+        let host = server.host();
+        let bearer = format!("Bearer {narrow}");
+        for form in [
+            format!("/account/tokens/{deploys_id}/revoke"),
+            "/account/sessions/end-all".to_owned(),
+            format!("/account/sessions/{session}/end"),
+        ] {
+            let headers = [("host", host.as_str()), ("authorization", bearer.as_str())];
+            assert_eq!(server.raw("POST", &form, &headers, "").status, 403, "{name} {form}");
+        }
+        assert_eq!(ask(&server, Some(&deploys), "GET", "/api/v3/access/me", "").status, 200);
+        let own = ask(&server, Some(&narrow), "DELETE", &format!("/api/v3/access/tokens/{id}"), "");
+        assert_eq!(own.status, 200, "{}", own.body);
+    }
+    // One that may all that its owner may is as its owner is.
+    assert_eq!(names(&whole).len(), 4);
+    let left = ask(&server, Some(&whole), "GET", "/api/v3/access/sessions", "").json();
+    assert_eq!(left.as_array().unwrap().len(), 1);
+    assert_eq!(ask(&server, Some(&whole), "DELETE", "/api/v3/access/sessions", "").json()["sessions"], 1);
+    let gone = ask(&server, Some(&whole), "DELETE", &format!("/api/v3/access/tokens/{deploys_id}"), "");
+    assert_eq!(gone.status, 200, "{}", gone.body);
 }
 
 fn rfc3339_in(hours: u64) -> String {

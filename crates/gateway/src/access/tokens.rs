@@ -10,7 +10,7 @@ use store::{NewToken, TokenOwner, TokenRecord};
 use super::error::AccessError;
 use super::secret::Secret;
 use super::users::{NAME_MAX, checked};
-use super::{Access, LOCAL_TOKEN, TOKEN_NAME, bearer};
+use super::{Access, LOCAL_TOKEN, TOKEN_NAME, bearer, is_whole};
 
 /// So many tokens may have made each other in a row: all of them are looked at whenever the last is used.
 const MAKERS_MAX: usize = 8;
@@ -85,22 +85,35 @@ impl Access {
         Ok(MadeToken { secret, record })
     }
 
-    /// The asker's tokens, newest first, or all where it manages access.
+    /// The asker's tokens, newest first, or all where it manages access. A token that may less than its owner sees itself and
+    /// what it made.
     pub fn tokens(&self, asker: &Identity) -> Result<Vec<TokenRecord>, AccessError> {
         let all = self.store().tokens()?;
         if asker.may(Permission::AccessManage) {
             return Ok(all);
         }
         let behind = self.behind(asker)?;
-        Ok(all.into_iter().filter(|token| same(&token.owner, &behind)).collect())
+        let is_whole = is_whole(asker, &behind);
+        let is_seen = |token: &TokenRecord| match is_whole {
+            true => same(&token.owner, &behind),
+            false => is_or_made(asker, token),
+        };
+        Ok(all.into_iter().filter(is_seen).collect())
     }
 
-    /// Ends a token of the asker's, or any where it manages access, with all that it made. Returns the names of these others.
+    /// Ends a token of the asker's, or any where it manages access, with all that it made. Returns the names of these others. A
+    /// token that may less than its owner ends itself and what it made.
     pub fn revoke_token(&self, asker: &Identity, id: TokenId) -> Result<Vec<String>, AccessError> {
         let unknown = || AccessError::UnknownToken(id.to_string());
         let token = self.store().token(id)?.ok_or_else(unknown)?;
-        if !asker.may(Permission::AccessManage) && !same(&token.owner, &self.behind(asker)?) {
-            return Err(unknown());
+        if !asker.may(Permission::AccessManage) {
+            let behind = self.behind(asker)?;
+            if !same(&token.owner, &behind) {
+                return Err(unknown());
+            }
+            if !is_whole(asker, &behind) && !is_or_made(asker, &token) {
+                return Err(AccessError::narrow(asker, "ends no tokens but itself and those it made"));
+            }
         }
         self.store().revoke_token(id, self.now())?.ok_or_else(unknown)
     }
@@ -168,6 +181,14 @@ fn bounded(asked: Permissions, who: &str, theirs: Permissions) -> Result<(), Acc
         return Ok(());
     }
     Err(AccessError::BeyondOwner { who: who.to_owned(), lacks: lacks.join(", ") })
+}
+
+/// Whether a token is the asker, or one that the asker made.
+fn is_or_made(asker: &Identity, token: &TokenRecord) -> bool {
+    asker
+        .name
+        .strip_prefix(TOKEN_NAME)
+        .is_some_and(|name| token.name == name || token.made_by.as_deref() == Some(name))
 }
 
 fn same(one: &TokenOwner, other: &TokenOwner) -> bool {

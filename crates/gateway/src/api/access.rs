@@ -70,7 +70,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .refuses([Code::ChangedMeanwhile, Code::Conflict])
         .answers::<UserShape>("The user as it is now"),
         Endpoint::get(Access::SignedIn, tokens, "tokens.list", list_tokens)
-            .says("One's own tokens, newest first; all, for who manages access")
+            .says("One's own tokens, newest first; all, for who manages access; one that may less than its owner sees itself")
             .refuses([Code::Forbidden])
             .answers::<Vec<TokenShape>>("Tokens, without their secrets"),
         Endpoint::post(Access::SignedIn, tokens, "tokens.create", create_token)

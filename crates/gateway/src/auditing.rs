@@ -54,6 +54,15 @@ pub(crate) fn about(plan: PlanId, mut response: Response) -> Response {
     response
 }
 
+/// Says which tokens ended with what was ended, where any did.
+pub(crate) fn ended_with(tokens: &[String], mut response: Response) -> Response {
+    if !tokens.is_empty() {
+        let text = format!("these tokens ended, too: {}", tokens.join(", "));
+        response.extensions_mut().insert(Detail { text, outcome: Outcome::Done });
+    }
+    response
+}
+
 /// The trail, with what keeps it from being flooded, and what went wrong with it.
 pub(crate) struct Trail {
     audit: Option<Audit>,

@@ -181,6 +181,26 @@ fn what_a_token_opened_ends_when_it_expires_or_is_revoked() {
 }
 
 #[test]
+fn what_a_token_opened_ends_when_the_token_is_revoked_that_made_it() {
+    let server = start(scene::calm);
+    wait(async {
+        let (maker, id) = token(&server, json!({"name": "maker", "roles": ["viewer"]}));
+        let bearer = format!("Bearer {maker}");
+        let host = server.host();
+        let headers =
+            [("host", host.as_str()), ("authorization", &bearer), ("content-type", "application/json")];
+        let made = server.raw("POST", "/api/v3/access/tokens", &headers, r#"{"name": "made"}"#).json();
+        let made = made["token"].as_str().unwrap();
+        let socket = by_token(&server, made).await;
+        let live = Live::open(&server, &format!("authorization: Bearer {made}"));
+        let gone = server.write("DELETE", &format!("/api/v3/access/tokens/{id}"), "");
+        assert_eq!(gone.json()["ended_with_it"], json!(["made"]), "{}", gone.body);
+        closed(socket, "token_revoked").await;
+        assert_eq!(live.ends(), "token_revoked");
+    });
+}
+
+#[test]
 fn what_a_session_opened_ends_with_it() {
     let server = start(scene::calm);
     make_ada(&server);

@@ -8,8 +8,8 @@ use crate::error::{Result, StoreError};
 
 /// One script per version; the n-th takes a database of version n-1 to n. A script that was released is
 /// never changed.
-pub(crate) const SCRIPTS: [&str; 12] =
-    [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS, REMOVAL, NOT_OVER];
+pub(crate) const SCRIPTS: [&str; 13] =
+    [V1, V2, V3, V4, V5, INDEXES, ACCESS, CMDB, IDEMPOTENCY, PASSKEYS, REMOVAL, NOT_OVER, MADE_BY];
 
 /// The first version. `self_healing_issues`, `self_healing_remediations` and `health_scores` are the tables
 /// of the specification (§2). Remediations, faults, lifts and operations are one kind of thing to us, a
@@ -353,6 +353,12 @@ const NOT_OVER: &str = "
 CREATE INDEX experiments_running ON experiments (id) WHERE status = 'running';
 CREATE INDEX plans_without_outcome ON plans (id)
     WHERE purpose = 'remediation' AND outcome_kind IS NULL AND started_boot_us IS NOT NULL;
+";
+
+/// By which token a token was made; nothing where none made it, and of those from before, of which nobody knows.
+const MADE_BY: &str = "
+ALTER TABLE tokens ADD COLUMN made_by TEXT REFERENCES tokens (id);
+CREATE INDEX tokens_made_by ON tokens (made_by) WHERE made_by IS NOT NULL;
 ";
 
 /// The experiment of a plan `p`, as `plans_of_experiment` has it.

@@ -152,6 +152,7 @@ fn a_token_stands_for_its_owner_and_one_of_the_data_directory_for_who_holds_that
             name: name.to_owned(),
             secret: Hash([seed as u8; 32]),
             owner,
+            made_by: None,
             roles: vec![Role::Viewer],
             scope: None,
             created: at(1),
@@ -176,6 +177,7 @@ fn tokens_are_found_by_their_secret_and_revoked_once() {
         name: "scraper".to_owned(),
         secret: Hash([3; 32]),
         owner: Some(ada.id),
+        made_by: None,
         roles: vec![Role::Viewer],
         scope: Some(scope),
         created: at(1),
@@ -189,10 +191,52 @@ fn tokens_are_found_by_their_secret_and_revoked_once() {
         (&found.owner, found.scope, found.expires),
         (&TokenOwner::User(ada), Some(scope), Some(at(60)))
     );
-    assert!(store.revoke_token(token.id, at(2)).unwrap());
-    assert!(!store.revoke_token(token.id, at(3)).unwrap());
+    assert_eq!(store.revoke_token(token.id, at(2)).unwrap(), Some(Vec::new()));
+    assert_eq!(store.revoke_token(token.id, at(3)).unwrap(), None);
     assert_eq!(store.token(token.id).unwrap().unwrap().revoked, Some(at(2)));
     assert_eq!(store.tokens().unwrap().len(), 1);
+}
+
+/// Keeps a token of this name that another made.
+fn made(store: &Store, seed: u8, name: &str, owner: Option<UserId>, made_by: Option<TokenId>) -> TokenId {
+    let token = NewToken {
+        id: IdSource::seeded(u64::from(seed)).next(at(u64::from(seed))),
+        name: name.to_owned(),
+        secret: Hash([seed; 32]),
+        owner,
+        made_by,
+        roles: vec![Role::Viewer],
+        scope: None,
+        created: at(u64::from(seed)),
+        expires: None,
+    };
+    assert!(store.add_token(&token).unwrap());
+    token.id
+}
+
+#[test]
+fn what_a_token_made_ends_with_it_and_with_its_owner() {
+    let store = Store::in_memory().unwrap();
+    let (ada, grace) = (user(&store, "ada"), user(&store, "grace"));
+    let first = made(&store, 1, "first", Some(ada.id), None);
+    let second = made(&store, 2, "second", Some(grace.id), Some(first));
+    let third = made(&store, 3, "third", None, Some(second));
+    let beside = made(&store, 4, "beside", Some(ada.id), None);
+    let by_beside = made(&store, 5, "by beside", Some(grace.id), Some(beside));
+    let makers: Vec<String> =
+        store.makers_of_token(third).unwrap().into_iter().map(|token| token.name).collect();
+    assert_eq!(makers, ["second", "first"]);
+    assert_eq!(store.token(third).unwrap().unwrap().made_by.as_deref(), Some("second"));
+    assert_eq!(store.makers_of_token(first).unwrap(), []);
+
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(store.revoke_token(first, at(9)).unwrap(), names(&["second", "third"]));
+    let revoked = |id| store.token(id).unwrap().unwrap().revoked;
+    assert_eq!([first, second, third].map(revoked), [Some(at(9)); 3]);
+    assert_eq!([beside, by_beside].map(revoked), [None, None]);
+    assert_eq!(store.retire_user("ada", at(10)).unwrap(), names(&["beside", "by beside"]));
+    assert_eq!([second, by_beside].map(revoked), [Some(at(9)), Some(at(10))], "each ended once");
+    assert_eq!(store.retire_user("nobody", at(10)).unwrap(), None);
 }
 
 #[test]

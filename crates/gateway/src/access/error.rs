@@ -60,6 +60,18 @@ pub enum AccessError {
         /// What one has.
         has: String,
     },
+    /// A token was asked for what is its owner's.
+    #[error(
+        "{who} may less than its owner, and {what}; sign in as the owner, or have it done by who holds the permission {permission}"
+    )]
+    Narrow {
+        /// Who asks.
+        who: String,
+        /// What it may not therefore.
+        what: &'static str,
+        /// What it takes.
+        permission: Permission,
+    },
     /// No such user, not this password, not this code, or shut out: which of them is not told.
     #[error("the name, the password or the code is wrong, or the user is disabled; nothing says which")]
     SignInRefused,
@@ -176,6 +188,11 @@ impl AccessError {
         }
     }
 
+    /// The refusal of what is the owner's to a token that may less.
+    pub(super) fn narrow(identity: &Identity, what: &'static str) -> Self {
+        Self::Narrow { who: identity.name.clone(), what, permission: Permission::AccessManage }
+    }
+
     /// The stable code on the wire, as its name.
     pub fn code(&self) -> &'static str {
         self.problem_code().name()
@@ -190,7 +207,7 @@ impl AccessError {
             Self::WrongToken => Code::WrongToken,
             Self::TokenExpired { .. } => Code::TokenExpired,
             Self::TokenRevoked { .. } => Code::TokenRevoked,
-            Self::Forbidden { .. } => Code::Forbidden,
+            Self::Forbidden { .. } | Self::Narrow { .. } => Code::Forbidden,
             Self::SignInRefused => Code::SignInRefused,
             Self::CodeNeeded => Code::SecondFactorNeeded,
             Self::TooManyAttempts { .. } => Code::TooManyAttempts,
@@ -229,7 +246,9 @@ impl From<AccessError> for Problem {
             AccessError::UnknownUser(_) => problem.listed = Some(Listed::Users),
             AccessError::UnknownToken(_) => problem.listed = Some(Listed::Tokens),
             AccessError::Field { field, .. } => problem.field = Some(field.to_owned()),
-            AccessError::Forbidden { permission, .. } => problem.field = Some(permission.name().to_owned()),
+            AccessError::Forbidden { permission, .. } | AccessError::Narrow { permission, .. } => {
+                problem.field = Some(permission.name().to_owned());
+            }
             AccessError::TooManyAttempts { seconds } => problem.retry_after_seconds = Some(seconds),
             AccessError::Busy => problem.retry_after_seconds = Some(1),
             _ => {}

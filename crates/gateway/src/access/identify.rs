@@ -98,10 +98,25 @@ impl Access {
     fn of_bearer(&self, given: &Secret) -> Result<Identity, AccessError> {
         let Some(token) = self.token_of_bearer(given)? else { return Ok(local(Proof::Token)) };
         let now = self.now();
-        let identity = identity_of_token(&token, now)?;
+        let identity = self.identity_of_token(&token, now)?;
         if token.used.is_none_or(|used| now.since(used) >= USED_EVERY) {
             // What cannot be noted, on a full disk, must not shut out who would make room.
             let _ = self.store().touch_token(token.id, now);
+        }
+        Ok(identity)
+    }
+
+    /// Who holds a token: it ends with the token that made it, and may no more than that one still may.
+    pub(super) fn identity_of_token(&self, token: &TokenRecord, now: Time) -> Result<Identity, AccessError> {
+        let mut identity = identity_of_token(token, now)?;
+        if token.made_by.is_some() {
+            for maker in self.store().makers_of_token(token.id)? {
+                let theirs = identity_of_token(&maker, now).map_err(|why| AccessError::TokenRevoked {
+                    name: token.name.clone(),
+                    why: format!("it was made by another, and {why}"),
+                })?;
+                identity.permissions = identity.permissions.within(theirs.permissions);
+            }
         }
         Ok(identity)
     }
@@ -123,7 +138,7 @@ pub(crate) fn csrf_token_of(value: &Secret) -> Secret {
     Secret::new(hash.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-pub(super) fn identity_of_token(token: &TokenRecord, now: Time) -> Result<Identity, AccessError> {
+fn identity_of_token(token: &TokenRecord, now: Time) -> Result<Identity, AccessError> {
     let name = token.name.clone();
     let revoked = |why: String| Err(AccessError::TokenRevoked { name: token.name.clone(), why });
     if let Some(at) = token.revoked {

@@ -40,8 +40,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 pub use domain::access::LOCAL_TOKEN;
-use domain::access::TOKEN_NAME;
-use domain::{AnonymousReads, Clock, IdSource, Identity, Proof, Role, Time};
+use domain::access::{Permissions, TOKEN_NAME};
+use domain::{AnonymousReads, Clock, IdSource, Identity, Permission, Proof, Role, Time};
 use store::{Hash, Store, Subscription, TokenOwner, Topic};
 use tokio::sync::watch;
 
@@ -172,7 +172,7 @@ impl Access {
     fn behind(&self, identity: &Identity) -> Result<TokenOwner, AccessError> {
         let gone = || AccessError::UnknownUser(identity.name.clone());
         if identity.proof == Proof::None {
-            return Err(AccessError::TokenMissing { permission: domain::Permission::AccessManage });
+            return Err(AccessError::TokenMissing { permission: Permission::AccessManage });
         }
         if identity.name == LOCAL_TOKEN {
             return Ok(TokenOwner::LocalToken);
@@ -182,6 +182,24 @@ impl Access {
         }
         Ok(TokenOwner::User(self.store().user(&identity.name)?.ok_or_else(gone)?))
     }
+
+    /// The same, for what is not one token's to see or to end: a token that may less than its owner is not its owner.
+    fn wholly_behind(&self, identity: &Identity, what: &'static str) -> Result<TokenOwner, AccessError> {
+        let behind = self.behind(identity)?;
+        if is_whole(identity, &behind) || identity.may(Permission::AccessManage) {
+            return Ok(behind);
+        }
+        Err(AccessError::narrow(identity, what))
+    }
+}
+
+/// Whether an identity may all that who stands behind it may: no scope narrows it, and no role was left out.
+fn is_whole(identity: &Identity, behind: &TokenOwner) -> bool {
+    let theirs = match behind {
+        TokenOwner::LocalToken => Permissions::all(),
+        TokenOwner::User(user) => Role::permissions_of(&user.roles),
+    };
+    theirs.within(identity.permissions) == theirs
 }
 
 /// Who holds the token in the data directory.

@@ -19,6 +19,9 @@ pub const SESSION_LENGTH: Duration = Duration::from_secs(7 * 24 * 3600);
 /// That something was used is written at most this often.
 pub(super) const USED_EVERY: Duration = Duration::from_secs(60);
 
+/// Why a token that may less than its owner is refused.
+const NO_SESSIONS: &str = "neither sees nor ends sessions";
+
 /// What browsers call themselves is kept up to here, in characters.
 const USER_AGENT_MAX: usize = 200;
 
@@ -115,7 +118,7 @@ impl Access {
 
     /// Ends every session of whoever asks. Returns how many there were.
     pub fn sign_out_everywhere(&self, asker: &Identity) -> Result<usize, AccessError> {
-        Ok(match self.behind(asker)? {
+        Ok(match self.wholly_behind(asker, NO_SESSIONS)? {
             TokenOwner::LocalToken => self.store().end_sessions_of_local_token()?,
             TokenOwner::User(user) => self.store().end_sessions_of(user.id)?,
         })
@@ -124,7 +127,7 @@ impl Access {
     /// The sessions that stand of whoever asks, newest first.
     pub fn sessions(&self, asker: &Identity) -> Result<Vec<SessionRecord>, AccessError> {
         let now = self.now();
-        let mut sessions = match self.behind(asker)? {
+        let mut sessions = match self.wholly_behind(asker, NO_SESSIONS)? {
             TokenOwner::User(user) => self.store().sessions(Some(user.id))?,
             TokenOwner::LocalToken => {
                 let mut all = self.store().sessions(None)?;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::cookie::SessionCookie;
 use super::error::AccessError;
-use super::identify::{identity_of_token, sent_bearer};
+use super::identify::sent_bearer;
 use super::secret::Secret;
 use super::sessions::{SESSION_IDLE, identity_of};
 use super::{Access, local};
@@ -47,7 +47,7 @@ impl Access {
             Shown::Nothing => Err(AccessError::NotSignedIn),
             Shown::Bearer(given) => match self.token_of_bearer(given)? {
                 None => Ok((local(Proof::Token), None)),
-                Some(token) => Ok((identity_of_token(&token, self.now())?, token.expires)),
+                Some(token) => Ok((self.identity_of_token(&token, self.now())?, token.expires)),
             },
             Shown::Session(values) => {
                 for value in values {

@@ -1,7 +1,7 @@
 //! API tokens: made, listed, revoked.
 //!
 //! A token may never do more than its owner, nor than who makes it: when it is made that is refused, and when it is used it
-//! has what its owner still has.
+//! has what its owner still has. What a token makes ends with it, and has no more than it still has.
 
 use domain::access::Permissions;
 use domain::{Identity, Permission, Role, Time, TokenId};
@@ -10,7 +10,10 @@ use store::{NewToken, TokenOwner, TokenRecord};
 use super::error::AccessError;
 use super::secret::Secret;
 use super::users::{NAME_MAX, checked};
-use super::{Access, LOCAL_TOKEN, TOKEN_NAME, bearer};
+use super::{Access, LOCAL_TOKEN, TOKEN_NAME, bearer, is_whole};
+
+/// So many tokens may have made each other in a row: all of them are looked at whenever the last is used.
+const MAKERS_MAX: usize = 8;
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Access {
         if request.expires.is_some_and(|end| now.reached(end)) {
             return Err(AccessError::field("expires_at", "give a time that has not passed"));
         }
-        self.within_askers_time(asker, request.expires)?;
+        let made_by = self.maker(asker, request.expires)?;
         let roles = checked(request.roles)?;
         let owner = self.owner_of_new(asker, request.owner.as_deref())?;
         let may = allowed(&roles, request.scope)?;
@@ -66,6 +69,7 @@ impl Access {
                 TokenOwner::LocalToken => None,
                 TokenOwner::User(user) => Some(user.id),
             },
+            made_by,
             roles,
             scope: request.scope,
             created: now,
@@ -75,40 +79,67 @@ impl Access {
             return Err(AccessError::NameTaken(token.name));
         }
         let NewToken { id, name, roles, scope, created, expires, .. } = token;
-        let record =
-            TokenRecord { id, name, owner, roles, scope, created, expires, revoked: None, used: None };
+        let made_by = made_by.and(asker.name.strip_prefix(TOKEN_NAME)).map(str::to_owned);
+        let (revoked, used) = (None, None);
+        let record = TokenRecord { id, name, owner, made_by, roles, scope, created, expires, revoked, used };
         Ok(MadeToken { secret, record })
     }
 
-    /// The asker's tokens, newest first, or all where it manages access.
+    /// The asker's tokens, newest first, or all where it manages access. A token that may less than its owner sees itself and
+    /// what it made.
     pub fn tokens(&self, asker: &Identity) -> Result<Vec<TokenRecord>, AccessError> {
         let all = self.store().tokens()?;
         if asker.may(Permission::AccessManage) {
             return Ok(all);
         }
         let behind = self.behind(asker)?;
-        Ok(all.into_iter().filter(|token| same(&token.owner, &behind)).collect())
+        let is_whole = is_whole(asker, &behind);
+        let is_seen = |token: &TokenRecord| match is_whole {
+            true => same(&token.owner, &behind),
+            false => is_or_made(asker, token),
+        };
+        Ok(all.into_iter().filter(is_seen).collect())
     }
 
-    /// Ends a token of the asker's, or any where it manages access.
-    pub fn revoke_token(&self, asker: &Identity, id: TokenId) -> Result<(), AccessError> {
+    /// Ends a token of the asker's, or any where it manages access, with all that it made. Returns the names of these others. A
+    /// token that may less than its owner ends itself and what it made.
+    pub fn revoke_token(&self, asker: &Identity, id: TokenId) -> Result<Vec<String>, AccessError> {
         let unknown = || AccessError::UnknownToken(id.to_string());
         let token = self.store().token(id)?.ok_or_else(unknown)?;
-        if !asker.may(Permission::AccessManage) && !same(&token.owner, &self.behind(asker)?) {
-            return Err(unknown());
+        if !asker.may(Permission::AccessManage) {
+            let behind = self.behind(asker)?;
+            if !same(&token.owner, &behind) {
+                return Err(unknown());
+            }
+            if !is_whole(asker, &behind) && !is_or_made(asker, &token) {
+                return Err(AccessError::narrow(asker, "ends no tokens but itself and those it made"));
+            }
         }
-        if self.store().revoke_token(id, self.now())? { Ok(()) } else { Err(unknown()) }
+        self.store().revoke_token(id, self.now())?.ok_or_else(unknown)
     }
 
-    /// What a token makes ends when it does, at the latest: else who holds it for an hour would hold it for good.
-    fn within_askers_time(&self, asker: &Identity, expires: Option<Time>) -> Result<(), AccessError> {
-        let Some(name) = asker.name.strip_prefix(TOKEN_NAME) else { return Ok(()) };
-        let Some(end) = self.store().token_of_name(name)?.and_then(|token| token.expires) else {
-            return Ok(());
-        };
+    /// The token that asks for another, where one does and may.
+    ///
+    /// What it makes ends when it does, at the latest: else who holds it for an hour would hold it for good. One with a scope
+    /// makes none, unless the scope is about access: who gave it a scope meant it for that alone.
+    fn maker(&self, asker: &Identity, expires: Option<Time>) -> Result<Option<TokenId>, AccessError> {
+        let Some(name) = asker.name.strip_prefix(TOKEN_NAME) else { return Ok(None) };
+        let gone = || AccessError::UnknownToken(name.to_owned());
+        let token = self.store().token_of_name(name)?.ok_or_else(gone)?;
+        if token.scope.is_some() && !asker.may(Permission::AccessManage) {
+            return Err(AccessError::narrow(asker, "with a scope it makes no tokens"));
+        }
+        if token.made_by.is_some() && self.store().makers_of_token(token.id)?.len() + 1 >= MAKERS_MAX {
+            let why = format!("{} is the last of {MAKERS_MAX} tokens that made each other", asker.name);
+            return Err(AccessError::field(
+                "name",
+                format!("{why}; make it by one of the first, or signed in"),
+            ));
+        }
+        let Some(end) = token.expires else { return Ok(Some(token.id)) };
         // By the wall clock, as people write both.
         if expires.is_some_and(|expires| expires.wall_us <= end.wall_us) {
-            return Ok(());
+            return Ok(Some(token.id));
         }
         let why = format!("{} ends at {}; give that or an earlier time", asker.name, end.rfc3339());
         Err(AccessError::field("expires_at", why))
@@ -150,6 +181,14 @@ fn bounded(asked: Permissions, who: &str, theirs: Permissions) -> Result<(), Acc
         return Ok(());
     }
     Err(AccessError::BeyondOwner { who: who.to_owned(), lacks: lacks.join(", ") })
+}
+
+/// Whether a token is the asker, or one that the asker made.
+fn is_or_made(asker: &Identity, token: &TokenRecord) -> bool {
+    asker
+        .name
+        .strip_prefix(TOKEN_NAME)
+        .is_some_and(|name| token.name == name || token.made_by.as_deref() == Some(name))
 }
 
 fn same(one: &TokenOwner, other: &TokenOwner) -> bool {

@@ -114,10 +114,11 @@ impl Access {
         }
     }
 
-    /// Shuts a user out for good: sessions end, tokens are revoked, password, second factor and passkeys go. The name stays
-    /// taken.
-    pub fn retire_user(&self, name: &str) -> Result<(), AccessError> {
-        self.known(name, self.store().retire_user(name, self.now())?)
+    /// Shuts a user out for good: sessions end, tokens are revoked with those they made, password, second factor and passkeys
+    /// go. The name stays taken. Returns the names of the tokens that ended.
+    pub fn retire_user(&self, name: &str) -> Result<Vec<String>, AccessError> {
+        let ended = self.store().retire_user(name, self.now())?;
+        ended.ok_or_else(|| AccessError::UnknownUser(name.to_owned()))
     }
 
     /// Refuses roles that hold what the asker lacks: a token with a scope must not make, or become by a password, somebody

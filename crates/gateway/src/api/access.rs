@@ -17,10 +17,11 @@ use crate::access::{
     Access as Accounts, AccessError, Admission, EndedSessions, Factors, Secret, TokenRequest, UserRequest,
     UserUpdate,
 };
+use crate::auditing::ended_with;
 use crate::deed::Deed;
 use crate::endpoint::{Access, Endpoint, Parameter, choices};
 use crate::problem::{Code, Problem};
-use crate::shapes::{MadeTokenShape, TokenShape, UserShape, managed};
+use crate::shapes::{MadeTokenShape, RevokedTokenShape, TokenShape, UserShape, managed};
 
 /// A user.
 pub(crate) const USER: &str = "/api/v3/access/users/{name}";
@@ -70,19 +71,19 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .refuses([Code::ChangedMeanwhile, Code::Conflict])
         .answers::<UserShape>("The user as it is now"),
         Endpoint::get(Access::SignedIn, tokens, "tokens.list", list_tokens)
-            .says("One's own tokens, newest first; all, for who manages access")
+            .says("One's own tokens, newest first; all, for who manages access; one that may less than its owner sees itself")
             .refuses([Code::Forbidden])
             .answers::<Vec<TokenShape>>("Tokens, without their secrets"),
         Endpoint::post(Access::SignedIn, tokens, "tokens.create", create_token)
-            .says("Makes a token that may no more than its owner and who makes it")
+            .says("Makes a token that may no more than its owner and who makes it, and that ends with the token that makes it")
             .takes::<NewToken>()
             .refuses([Code::Forbidden, Code::BeyondOwner, Code::NameTaken, Code::NotFound, Code::Conflict])
             .answers_with::<MadeTokenShape>(StatusCode::CREATED, "The token, which is shown this once"),
         Endpoint::delete(Access::SignedIn, token, "tokens.revoke", revoke_token)
-            .says("Ends a token of one's own; any, for who manages access")
+            .says("Ends a token of one's own, and all that it made; any, for who manages access")
             .placeholder(Parameter::id("id", "The id of a token"))
             .refuses([Code::Forbidden])
-            .answers::<TokenShape>("The token, revoked"),
+            .answers::<RevokedTokenShape>("The token, revoked, and which ended with it"),
     ]
 }
 
@@ -213,8 +214,8 @@ fn delete_user(asked: &Asked<'_>) -> Answer {
     let read = accounts(asked).user(asked.name)?;
     asked.deed.tell(Deed::user(&read.name).and("shut out for good"));
     accounts(asked).bound_to(asked.identity, &read.roles)?;
-    accounts(asked).retire_user(asked.name)?;
-    tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)
+    let ended = accounts(asked).retire_user(asked.name)?;
+    Ok(ended_with(&ended, tagged(StatusCode::OK, &accounts(asked).user(asked.name)?)?))
 }
 
 fn remove_totp(asked: &Asked<'_>) -> Answer {
@@ -273,8 +274,9 @@ fn permissions(names: &[String]) -> Result<Permissions, Problem> {
 fn revoke_token(asked: &Asked<'_>) -> Answer {
     let id: TokenId = asked.id("token")?;
     asked.deed.tell(Deed::revoke(&asked.app.store, id));
-    accounts(asked).revoke_token(asked.identity, id)?;
+    let ended = accounts(asked).revoke_token(asked.identity, id)?;
     let gone = || AccessError::UnknownToken(id.to_string());
     let token = asked.app.store.token(id)?.ok_or_else(gone)?;
-    json(StatusCode::OK, &TokenShape::from(&token))
+    let shape = RevokedTokenShape { record: TokenShape::from(&token), ended_with_it: ended };
+    Ok(ended_with(&shape.ended_with_it, json(StatusCode::OK, &shape)?))
 }

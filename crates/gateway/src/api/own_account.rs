@@ -86,16 +86,16 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<IdentityShape>("Who one is"),
         Endpoint::get(Access::SignedIn, sessions, "sessions.list", list)
             .says("One's own sessions that stand, newest first")
-            .refuses([Code::Conflict])
+            .refuses([Code::Forbidden, Code::Conflict])
             .answers::<Vec<SessionShape>>("Sessions"),
         Endpoint::delete(Access::SignedIn, sessions, "sessions.delete_all", end_all)
             .says("Signs out everywhere")
-            .refuses([Code::Conflict])
+            .refuses([Code::Forbidden, Code::Conflict])
             .answers::<Ended>("How many sessions ended"),
         Endpoint::delete(Access::SignedIn, "/api/v3/access/sessions/{id}", "sessions.delete", end_one)
             .says("Ends one session")
             .placeholder(Parameter::id("id", "The id of a session"))
-            .refuses([Code::Conflict])
+            .refuses([Code::Forbidden, Code::Conflict])
             .answers::<Vec<SessionShape>>("One's own sessions that still stand"),
     ]
 }

@@ -19,7 +19,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get(Access::SignedIn, "/api/v3/access/me/passkeys", "access.passkeys", own)
             .says("One's own passkeys, oldest first; they are registered on the page of one's account")
-            .refuses([Code::Conflict])
+            .refuses([Code::Forbidden, Code::Conflict])
             .answers::<Vec<PasskeyShape>>("Passkeys, without their keys"),
         Endpoint::delete(
             Access::SignedIn,
@@ -63,7 +63,7 @@ fn listed(asked: &Asked<'_>, user: &str) -> Answer {
 }
 
 fn own(asked: &Asked<'_>) -> Answer {
-    listed(asked, &accounts(asked).own_user(asked.identity)?.name)
+    listed(asked, &whole(asked)?.name)
 }
 
 fn remove_own(asked: &Asked<'_>) -> Answer {

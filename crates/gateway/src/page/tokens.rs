@@ -20,6 +20,7 @@ use super::time::Stamp;
 use super::view::View;
 use super::{Page, Section, Update};
 use crate::access::{LOCAL_TOKEN, TokenRequest};
+use crate::auditing::ended_with;
 use crate::body::Query;
 use crate::deed::Deed;
 use crate::problem::Problem;
@@ -86,6 +87,7 @@ fn columns<'a>(stamp: Stamp, back: &'static str) -> Vec<Column<'a, TokenRecord>>
         ),
         Column::new("name", "Name", |token: &TokenRecord| json!(token.name)).class("name").sorted(),
         Column::new("owner", "Owner", |token: &TokenRecord| json!(owner(token))).sorted(),
+        Column::new("made_by", "Made by", |token: &TokenRecord| json!(token.made_by)),
         Column::new("roles", "Roles", |token: &TokenRecord| json!(names(&token.roles))),
         Column::new("scope", "Scope", |token: &TokenRecord| json!(token.scope.map(scope))).class("two"),
         Column::new("created_at", "Made", move |token: &TokenRecord| time(Some(token.created)))
@@ -106,7 +108,7 @@ fn columns<'a>(stamp: Stamp, back: &'static str) -> Vec<Column<'a, TokenRecord>>
 
 fn revoke_form(token: &TokenRecord, back: &str) -> Markup {
     html! { @if token.revoked.is_none() {
-        (ask("Revoke", &format!("What uses the token {} is refused from now on. This cannot be taken back.", token.name),
+        (ask("Revoke", &format!("What uses the token {}, or one that it made, is refused from now on. This cannot be taken back.", token.name),
             &format!("/account/tokens/{}/revoke", token.id), html! { input type="hidden" name="back" value=(back); }))
     } }
 }
@@ -189,6 +191,6 @@ pub(super) fn create(asked: &Submitted<'_>) -> Result<Response, Problem> {
 pub(super) fn revoke(asked: &Submitted<'_>) -> Result<Response, Problem> {
     let id = asked.id()?;
     asked.deed.tell(Deed::revoke(&asked.app.store, id));
-    asked.app.door.access().revoke_token(asked.identity, id)?;
-    Ok(see_other(local(asked.form.text("back"))))
+    let ended = asked.app.door.access().revoke_token(asked.identity, id)?;
+    Ok(ended_with(&ended, see_other(local(asked.form.text("back")))))
 }

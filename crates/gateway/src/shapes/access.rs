@@ -82,6 +82,8 @@ pub(crate) struct TokenShape {
     name: String,
     /// A user's name, or `local token`.
     owner: String,
+    /// The name of the token that made it, with which it ends; null where none did.
+    made_by: Option<String>,
     roles: Vec<&'static str>,
     /// What of its roles' permissions it has; null for all.
     scope: Option<Vec<&'static str>>,
@@ -100,6 +102,7 @@ impl From<&TokenRecord> for TokenShape {
                 TokenOwner::LocalToken => LOCAL_TOKEN.to_owned(),
                 TokenOwner::User(user) => user.name.clone(),
             },
+            made_by: token.made_by.clone(),
             roles: names(&token.roles),
             scope: token.scope.map(|scope| scope.iter().map(Permission::name).collect()),
             created_at: token.created.rfc3339(),
@@ -108,6 +111,15 @@ impl From<&TokenRecord> for TokenShape {
             used_at: token.used.map(Time::rfc3339),
         }
     }
+}
+
+/// A token that was just revoked.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct RevokedTokenShape {
+    #[serde(flatten)]
+    pub(crate) record: TokenShape,
+    /// The names of the tokens that ended with it, because it made them, or one that it made did.
+    pub(crate) ended_with_it: Vec<String>,
 }
 
 /// A token that was just made.

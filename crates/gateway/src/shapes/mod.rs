@@ -26,8 +26,8 @@ use crate::endpoint::choices;
 use crate::phrases;
 
 pub(crate) use access::{
-    EnrolmentShape, IdentityShape, MadeTokenShape, PasskeyShape, RecoveryCodesShape, SessionShape,
-    TokenShape, UserShape, managed,
+    EnrolmentShape, IdentityShape, MadeTokenShape, PasskeyShape, RecoveryCodesShape, RevokedTokenShape,
+    SessionShape, TokenShape, UserShape, managed,
 };
 pub(crate) use audit::AuditRecordShape;
 pub(crate) use cmdb::{ItemChangeShape, ItemShape, RelationShape};

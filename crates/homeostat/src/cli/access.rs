@@ -310,6 +310,10 @@ fn revoke_token(global: &Global, named: &str) -> Result<Exit, Failure> {
     };
     let token: Value = client.delete(&format!("/api/v3/access/tokens/{id}"))?;
     provider::say!("{} is revoked", word(&token["name"]));
+    // A server of before says nothing of it.
+    for ended in token["ended_with_it"].as_array().into_iter().flatten() {
+        provider::say!("{}, which it made, ended with it", word(ended));
+    }
     Ok(Exit::Done)
 }
 

@@ -20,6 +20,8 @@ pub struct TokenRecord {
     pub name: String,
     /// Whose it is.
     pub owner: TokenOwner,
+    /// The name of the token that made it; `None` where none did.
+    pub made_by: Option<String>,
     /// The roles it was given; it has them as long as its owner does.
     pub roles: Vec<Role>,
     /// What of these it may; `None` for all of it.
@@ -55,6 +57,8 @@ pub struct NewToken {
     pub secret: Hash,
     /// Its owner; `None` for whoever holds the token in the data directory.
     pub owner: Option<UserId>,
+    /// The token that makes it, with which it ends; `None` where none does.
+    pub made_by: Option<TokenId>,
     /// Its roles.
     pub roles: Vec<Role>,
     /// What of these it may.
@@ -74,8 +78,8 @@ impl Store {
             Ok(tx
                 .prepare_cached(
                     "INSERT INTO tokens (id, name, secret_hash, owner, roles, scope, created_boot_us,
-                         created_wall_us, expires_boot_us, expires_wall_us)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (name) DO NOTHING",
+                         created_wall_us, expires_boot_us, expires_wall_us, made_by)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING",
                 )?
                 .execute(params![
                     token.id.to_string(),
@@ -88,6 +92,7 @@ impl Store {
                     wall_us,
                     expires_boot_us,
                     expires_wall_us,
+                    token.made_by.map(|maker| maker.to_string()),
                 ])?
                 == 1)
         })?;
@@ -140,20 +145,48 @@ impl Store {
         })
     }
 
-    /// Ends a token. Returns false where there is none, or it was revoked before.
-    pub fn revoke_token(&self, id: TokenId, now: Time) -> Result<bool> {
-        let (boot_us, wall_us) = column(now);
-        let revoked = self.write(Purpose::Record, |tx| {
-            Ok(tx.execute(
-                "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
-                 WHERE id = ?1 AND revoked_wall_us IS NULL",
-                params![id.to_string(), boot_us, wall_us],
-            )? == 1)
+    /// The tokens by which a token was made, the nearest first: its maker, the maker of that, and so on. None where no
+    /// token made it.
+    pub fn makers_of_token(&self, id: TokenId) -> Result<Vec<TokenRecord>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "WITH RECURSIVE makers (id, distance) AS (
+                     SELECT made_by, 1 FROM tokens WHERE id = ?1 AND made_by IS NOT NULL
+                     UNION ALL
+                     SELECT tokens.made_by, makers.distance + 1 FROM tokens JOIN makers ON makers.id = tokens.id
+                     WHERE tokens.made_by IS NOT NULL
+                 ) {}",
+                select_from(" JOIN makers ON makers.id = tokens.id", "true ORDER BY makers.distance")
+            ))?;
+            let mut rows = statement.query([id.to_string()])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Ends a token, and those it made, and those they made. Returns the names of these others, in order; `None` where there
+    /// is no such token, or it was revoked before.
+    pub fn revoke_token(&self, id: TokenId, now: Time) -> Result<Option<Vec<String>>> {
+        let ended = self.write(Purpose::Record, |tx| {
+            let name = tx
+                .query_row(
+                    "SELECT name FROM tokens WHERE id = ?1 AND revoked_wall_us IS NULL",
+                    [id.to_string()],
+                    |row| row.get::<_, String>(0),
+                )
+                .optional()?;
+            let Some(name) = name else { return Ok(None) };
+            let mut ended = revoke(tx, "id = ?1", &id.to_string(), now)?;
+            ended.retain(|other| *other != name);
+            Ok(Some(ended))
         })?;
-        if revoked {
+        if ended.is_some() {
             self.listeners().tell(Topic::Access, id);
         }
-        Ok(revoked)
+        Ok(ended)
     }
 
     /// Notes that a token was used.
@@ -167,12 +200,43 @@ impl Store {
     }
 }
 
+/// Revokes the tokens that a condition names, with all that they made. Returns the names of those that were not yet, in
+/// order.
+pub(super) fn revoke(
+    connection: &Connection,
+    condition: &str,
+    value: &dyn rusqlite::ToSql,
+    now: Time,
+) -> Result<Vec<String>> {
+    let (boot_us, wall_us) = column(now);
+    // Also below one that was revoked before: what was made in the same moment is found, too.
+    let mut statement = connection.prepare_cached(&format!(
+        "WITH RECURSIVE ended (id) AS (
+             SELECT id FROM tokens WHERE {condition}
+             UNION
+             SELECT tokens.id FROM tokens JOIN ended ON tokens.made_by = ended.id
+         )
+         UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
+         WHERE id IN (SELECT id FROM ended) AND revoked_wall_us IS NULL RETURNING name"
+    ))?;
+    let mut names = statement
+        .query_map(params![value, boot_us, wall_us], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
 fn select(condition: &str) -> String {
+    select_from("", condition)
+}
+
+fn select_from(join: &str, condition: &str) -> String {
     format!(
         "SELECT {}, tokens.id, tokens.name, tokens.roles, tokens.scope, tokens.created_boot_us,
              tokens.created_wall_us, tokens.expires_boot_us, tokens.expires_wall_us, tokens.revoked_boot_us,
-             tokens.revoked_wall_us, tokens.used_boot_us, tokens.used_wall_us, tokens.owner
-         FROM tokens LEFT JOIN users ON users.id = tokens.owner WHERE {condition}",
+             tokens.revoked_wall_us, tokens.used_boot_us, tokens.used_wall_us, tokens.owner,
+             (SELECT maker.name FROM tokens AS maker WHERE maker.id = tokens.made_by)
+         FROM tokens{join} LEFT JOIN users ON users.id = tokens.owner WHERE {condition}",
         users::columns()
     )
 }
@@ -200,6 +264,7 @@ fn read(row: &Row<'_>) -> Result<TokenRecord> {
             None => TokenOwner::LocalToken,
             Some(_) => TokenOwner::User(users::read(row, 0)?),
         },
+        made_by: row.get(at + 13)?,
         roles: from_json(what, &roles)?,
         scope: scope.map(|text| scope_of(&text).map_err(corrupt)).transpose()?,
         created: pair(row, at + 4)?.ok_or_else(|| corrupt("it has no time of creation".to_owned()))?,

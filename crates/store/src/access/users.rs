@@ -3,7 +3,7 @@
 use domain::{Role, Time, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Hash, PasswordHash, SealedSecret};
+use super::{Hash, PasswordHash, SealedSecret, tokens};
 use crate::LIST_LIMIT_MAX;
 use crate::changes::Topic;
 use crate::error::{Result, StoreError};
@@ -207,22 +207,22 @@ impl Store {
         Ok(changed)
     }
 
-    /// Shuts a user out for good: its sessions end, its tokens are revoked, its password, second factor and passkeys go. The
-    /// record stays, because what it did is told by its name. Returns whether there is one of this name.
-    pub fn retire_user(&self, name: &str, now: Time) -> Result<bool> {
-        let (boot_us, wall_us) = column(now);
-        self.change_user(name, |tx| {
+    /// Shuts a user out for good: its sessions end, its tokens are revoked with those they made, its password, second factor
+    /// and passkeys go. The record stays, because what it did is told by its name. Returns the names of the tokens that ended,
+    /// in order; `None` where there is nobody of this name.
+    pub fn retire_user(&self, name: &str, now: Time) -> Result<Option<Vec<String>>> {
+        let ended = self.write(Purpose::Record, |tx| {
             end_sessions(tx, name)?;
             forget_totp(tx, name)?;
             forget_passkeys(tx, name)?;
-            tx.execute(
-                "UPDATE tokens SET revoked_boot_us = ?2, revoked_wall_us = ?3
-                 WHERE revoked_wall_us IS NULL AND owner = (SELECT id FROM users WHERE name = ?1)",
-                params![name, boot_us, wall_us],
-            )?;
-            Ok(tx.execute("UPDATE users SET disabled = 1, password_hash = NULL WHERE name = ?1", [name])?
-                == 1)
-        })
+            let ended = tokens::revoke(tx, "owner = (SELECT id FROM users WHERE name = ?1)", &name, now)?;
+            let retired = "UPDATE users SET disabled = 1, password_hash = NULL WHERE name = ?1";
+            Ok((tx.execute(retired, [name])? == 1).then_some(ended))
+        })?;
+        if ended.is_some() {
+            self.listeners().tell(Topic::Access, name);
+        }
+        Ok(ended)
     }
 
     /// Gives a user other roles. Returns whether there is one of this name.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::access::Permissions;
 use domain::{Clock, Permission, Proof};
 
 use super::*;
@@ -78,8 +79,16 @@ fn a_scope_holds_and_nobody_gives_more_than_they_have() {
     let wide = Some([Permission::ServicesOperate].into_iter().collect());
     let widened = TokenRequest { scope: wide, ..request("wide", &[Role::Viewer]) };
     assert_eq!(code(access.create_token(&ada, widened)), "invalid_field");
-    let by_scraper = access.create_token(&scraper, request("child", &[Role::Viewer]));
-    assert_eq!(code(by_scraper), "beyond_owner", "a scope is not shaken off");
+    let narrow = TokenRequest { scope, ..request("child", &[Role::Viewer]) };
+    let refused = access.create_token(&scraper, narrow).unwrap_err();
+    assert_eq!(refused.code(), "forbidden", "what is for one thing makes nothing");
+    assert!(refused.to_string().contains("access:manage"), "{refused}");
+    let scope = Some([Permission::AccessManage].into_iter().collect());
+    let manages = TokenRequest { scope, ..request("manages", &[Role::Admin]) };
+    let manages = access.create_token(&admin(), manages).unwrap();
+    let manages = bearer(&access, manages.secret.expose()).unwrap();
+    let by_it = access.create_token(&manages, request("more", &[Role::Viewer]));
+    assert_eq!(code(by_it), "beyond_owner", "a scope is not shaken off");
     let for_other = TokenRequest { owner: Some("bob".to_owned()), ..request("bobs", &[Role::Viewer]) };
     assert_eq!(code(access.create_token(&ada, for_other)), "forbidden");
     let nobody = Identity::anonymous(AnonymousReads::Allowed);
@@ -99,6 +108,55 @@ fn tokens_follow_their_owner() {
     assert!(may(Permission::StateRead).unwrap());
     access.set_admission("ada", Admission::Disabled).unwrap();
     assert_eq!(code(may(Permission::StateRead)), "token_revoked");
+}
+
+#[test]
+fn what_a_token_made_ends_with_it_and_may_no_more_than_it() {
+    let (access, _) = access();
+    for name in ["ada", "bob"] {
+        add(&access, name, &[Role::Admin]);
+    }
+    let ada = access.sign_in(&sent("ada", PASSWORD)).unwrap().identity;
+    let make = |asker: &Identity, name: &str, owner: &str| {
+        let request = TokenRequest { owner: Some(owner.to_owned()), ..request(name, &[Role::Admin]) };
+        access.create_token(asker, request).unwrap()
+    };
+    let who = |made: &MadeToken| bearer(&access, made.secret.expose());
+    let first = make(&ada, "first", "ada");
+    let second = make(&who(&first).unwrap(), "second", "bob");
+    let third = make(&who(&second).unwrap(), "third", "bob");
+    let by_name = |name: &str| -> Option<String> {
+        let all = access.tokens(&admin()).unwrap();
+        all.into_iter().find(|token| token.name == name).unwrap().made_by
+    };
+    assert_eq!((first.record.made_by, by_name("first")), (None, None), "a session made it");
+    assert_eq!(third.record.made_by.clone(), by_name("third"));
+    assert_eq!(by_name("third").as_deref(), Some("second"));
+
+    // Its owner holds all of it; who made it does not any more.
+    access.set_roles("ada", vec![Role::Viewer]).unwrap();
+    assert_eq!(who(&third).unwrap().permissions, Role::Viewer.permissions());
+    access.set_roles("ada", vec![Role::Admin]).unwrap();
+    assert_eq!(who(&third).unwrap().permissions, Permissions::all());
+    access.set_admission("ada", Admission::Disabled).unwrap();
+    assert_eq!(code(who(&third)), "token_revoked");
+    access.set_admission("ada", Admission::Enabled).unwrap();
+    who(&third).unwrap();
+
+    assert_eq!(access.revoke_token(&admin(), first.record.id).unwrap(), ["second", "third"]);
+    assert_eq!(code(who(&second)), "token_revoked");
+    assert_eq!(code(who(&third)), "token_revoked");
+}
+
+#[test]
+fn so_many_tokens_make_each_other_and_no_more() {
+    let (access, _) = access();
+    let mut asker = admin();
+    for name in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+        let made = access.create_token(&asker, request(name, &[Role::Viewer])).unwrap();
+        asker = bearer(&access, made.secret.expose()).unwrap();
+    }
+    assert_eq!(code(access.create_token(&asker, request("9", &[Role::Viewer]))), "invalid_field");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //!
 //! One Infrastructure is kept per data directory; a second one is refused by name.
 
-use domain::{Action, Actor, Infrastructure, ServiceName, UpWhen};
+use domain::{Action, Infrastructure, ServiceName, UpWhen};
 
 use crate::healer::Healer;
 use crate::operate::{Missing, OperateError, Proposal, RunMode, Word};
@@ -44,7 +44,7 @@ impl Healer {
     ) -> Result<Proposal, OperateError> {
         let why = format!("bring {} up with the control plane", infrastructure.name);
         let action = Action::BringUp { infrastructure: Box::new(infrastructure), up_when: UpWhen::Started };
-        self.propose(action, why, &self.look()?, RunMode::Run, self.own_word(who))
+        self.propose(action, why, &self.look()?, RunMode::Run, Word::Approves(who))
     }
 
     /// Takes down what is up, as its control plane ends for good. The word of who ends it approves that, unless policy asks
@@ -56,16 +56,7 @@ impl Healer {
     pub fn end_declared(&self, infrastructure: Infrastructure, who: &str) -> Result<Proposal, OperateError> {
         let why = format!("take {} down with the control plane", infrastructure.name);
         let action = Action::TakeDown { infrastructure: Box::new(infrastructure) };
-        self.propose(action, why, &self.look()?, RunMode::Run, self.own_word(who))
-    }
-
-    /// What somebody's word comes to who starts or ends a control plane on its machine.
-    fn own_word<'a>(&self, who: &'a str) -> Word<'a> {
-        let approval = self.settings().policy.approval;
-        match approval.objection(&Actor::Operator(who.to_owned()), who) {
-            Some(_) => Word::Asks(who),
-            None => Word::Approves(who),
-        }
+        self.propose(action, why, &self.look()?, RunMode::Run, Word::Approves(who))
     }
 
     /// Takes an Infrastructure down with its volumes, and where `mode` says so, begins it. It waits for an approval
@@ -112,7 +103,7 @@ impl Healer {
             let why = format!("{replicas} replicas of {service} are to run already; nothing would change");
             return Err(OperateError::Refused { why });
         }
-        let why = format!("run {replicas} of {service} instead of {}", state.replicas);
+        let why = format!("run {replicas} of {service} ({} when it was asked for)", state.replicas);
         self.propose(
             Action::SetReplicas { service: service.clone(), replicas },
             why,

@@ -19,6 +19,7 @@ mod lesson;
 mod lift;
 mod notice;
 mod operate;
+mod queued;
 pub mod start;
 mod superseded;
 mod telling;

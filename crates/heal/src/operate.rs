@@ -6,17 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use act::Circumstances;
-use decide::plan::guard::LiftedBy;
 use decide::plan::{Approval, Objection, Planned, Request, Ruling, guard, plan_operation};
-use domain::{
-    Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Severity, Snapshot,
-};
+use domain::{Action, Actor, Intent, IssueId, Plan, PlanId, PlanStatus, Release, ServiceName, Snapshot};
 use observe::Sighting;
 use provider::ProviderError;
 use store::PlanRecord;
 
 use crate::healer::Healer;
-use crate::notice::{Notice, NoticeKind};
+use crate::queued::wants_approval;
 use crate::superseded::{CHANGED_SINCE, restores};
 use crate::turn::TurnError;
 
@@ -112,7 +109,7 @@ impl From<store::StoreError> for OperateError {
 /// What a person's word comes to who asks for a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Word<'a> {
-    /// It approves the plan too.
+    /// It approves the plan too, unless policy asks for two people.
     Approves(&'a str),
     /// It asks only: what needs an approval waits for one.
     Asks(&'a str),
@@ -124,11 +121,6 @@ impl<'a> Word<'a> {
             Self::Approves(who) | Self::Asks(who) => who,
         }
     }
-}
-
-/// Whether an approval is among what a plan waits for.
-fn wants_approval(reasons: &[Objection]) -> bool {
-    reasons.iter().any(|reason| reason.lifted_by() == LiftedBy::Approval)
 }
 
 /// A plan and what the guard says of it.
@@ -257,6 +249,11 @@ impl Healer {
     ) -> Result<Proposal, OperateError> {
         let store = &self.parts.store;
         let who = word.whose();
+        // Where policy asks for two people nobody approves what they ask for.
+        let word = match self.approver_refused(&Actor::Operator(who.to_owned()), who)? {
+            Some(_) => Word::Asks(who),
+            None => word,
+        };
         let approval = Approval { by: who.to_owned(), plan: plan.id, at: snapshot.taken };
         let settings = self.settings();
         let mut context = Self::guard_context(&settings.policy, snapshot, circumstances);
@@ -279,10 +276,12 @@ impl Healer {
             }
             (Ruling::Clear(_) | Ruling::Wait { .. }, RunMode::DryRun) => PlanStatus::Pending,
             (Ruling::Refuse { .. }, RunMode::DryRun) => PlanStatus::Refused,
-            (Ruling::Clear(cleared), RunMode::Run) => match self.start(cleared, circumstances)? {
-                true => PlanStatus::InProgress,
-                false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
-            },
+            (Ruling::Clear(cleared), RunMode::Run) => {
+                match self.start(cleared, circumstances, snapshot.taken)? {
+                    true => PlanStatus::InProgress,
+                    false => store.plan(shown.id)?.map_or(PlanStatus::Refused, |record| record.status),
+                }
+            }
             (Ruling::Wait { plan, reasons: objections }, RunMode::Run) if wants_approval(&objections) => {
                 if let Some(waiting) = self.waiting_operation(&plan)? {
                     let plan = Plan::clone(&waiting.plan);
@@ -290,13 +289,7 @@ impl Healer {
                 }
                 let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
                 store.add_plan_to_approve(&plan, &reasons, until)?;
-                (self.parts.notify)(Notice {
-                    kind: NoticeKind::ApprovalNeeded,
-                    severity: Severity::Medium,
-                    title: format!("approve or reject: {}", plan.summary),
-                    resource: plan.steps.first().map(|step| step.action.resource()),
-                    at: self.now(),
-                });
+                self.call_for_approval(&plan);
                 PlanStatus::AwaitingApproval
             }
             (Ruling::Wait { plan, .. }, RunMode::Run) => {
@@ -308,10 +301,15 @@ impl Healer {
                     let plan = Plan::clone(&waiting.plan);
                     return Ok(Proposal { plan, status: PlanStatus::Pending, reasons: waiting.reasons });
                 }
-                // It is approved by who asked for it, and runs as soon as the guard clears it.
-                let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
-                store.add_plan_to_approve(&plan, &reasons, until)?;
-                store.approve(plan.id, who, self.now())?;
+                // It runs as soon as the guard clears it, by the word that it was asked for with.
+                match word {
+                    Word::Asks(_) => store.add_plan(&plan, PlanStatus::Pending, &reasons)?,
+                    Word::Approves(_) => {
+                        let until = plan.created_at.plus(self.settings().policy.limits.approval_valid);
+                        store.add_plan_to_approve(&plan, &reasons, until)?;
+                        store.approve(plan.id, who, self.now())?;
+                    }
+                }
                 PlanStatus::Pending
             }
             (Ruling::Refuse { plan, .. }, RunMode::Run) => {
@@ -335,9 +333,10 @@ impl Healer {
         let waits = |record: &PlanRecord| {
             let same = matches!(&record.plan.intent, Intent::Remediation { issue: of, strategy: by, .. }
                 if of == issue && by == strategy);
-            let approved = record.status == PlanStatus::Pending && act::approval(record).is_some();
+            let queued = record.status == PlanStatus::Pending
+                && (act::approval(record).is_some() || !record.reasons.is_empty());
             same && record.plan.steps == plan.steps
-                && (approved || record.status == PlanStatus::AwaitingApproval)
+                && (queued || record.status == PlanStatus::AwaitingApproval)
         };
         Ok(self.parts.store.unfinished_plans()?.into_iter().find(waits))
     }
@@ -359,13 +358,7 @@ impl Healer {
     /// [`OperateError`] where there is none, or it waits for nobody.
     pub fn approve(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
         let record = self.record(plan)?;
-        let store = &self.parts.store;
-        let asked = match &record.plan.requested_by {
-            Actor::Operator(name) => Actor::Operator(store.person_behind(name)?),
-            other => other.clone(),
-        };
-        let approval = self.settings().policy.approval;
-        if let Some(why) = approval.objection(&asked, &store.person_behind(who)?) {
+        if let Some(why) = self.approver_refused(&record.plan.requested_by, who)? {
             return Err(OperateError::Refused { why });
         }
         if !self.parts.store.approve(plan, who, self.now())? {

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use act::{Circumstances, Mode, Ran, in_full};
-use decide::plan::{Approval, Cleared, Ruling, guard};
-use domain::{Intent, Plan, PlanId, PlanStatus, Snapshot, Time};
-use store::{PlanPurpose, PlanRecord, SlotLimits};
+use decide::plan::Cleared;
+use domain::{Plan, PlanId, PlanStatus, Time};
+use store::{PlanPurpose, SlotLimits};
 
 use crate::driver::said;
 use crate::healer::Healer;
@@ -25,13 +25,21 @@ pub enum Execution {
     Inline,
 }
 
+/// What a plan was cleared by: what its slots were counted by, and when the world was seen.
+struct Judged {
+    counted: Counted,
+    seen: Time,
+}
+
 impl Healer {
     /// Writes a cleared plan down and runs it. Whether it was begun: the same plan is begun once, and one that
-    /// was turned down is asked about or begun again when something changed.
+    /// was turned down is asked about or begun again when something changed. `seen`: when what it was judged by was
+    /// seen.
     pub(crate) fn start(
         &self,
         cleared: Cleared<Plan>,
         circumstances: &Circumstances,
+        seen: Time,
     ) -> Result<bool, TurnError> {
         let plan = cleared.plan();
         let id = plan.id;
@@ -58,7 +66,7 @@ impl Healer {
         let cleared = Arc::new(cleared);
         let run = {
             let cleared = Arc::clone(&cleared);
-            move || this.carry_out(attempt, &cleared, counted, tell)
+            move || this.carry_out(attempt, &cleared, Judged { counted, seen }, tell)
         };
         match self.settings().execution {
             Execution::Inline => run(),
@@ -73,7 +81,7 @@ impl Healer {
     }
 
     /// Runs a cleared plan, or asks whether it can be done now. What fails is noted; the loop is woken in either case.
-    fn carry_out(&self, attempt: Attempt, cleared: &Cleared<Plan>, counted: Counted, tell: TellElsewhere) {
+    fn carry_out(&self, attempt: Attempt, cleared: &Cleared<Plan>, judged: Judged, tell: TellElsewhere) {
         let id = cleared.plan().id;
         let ran = match attempt {
             Attempt::Asked => {
@@ -83,7 +91,7 @@ impl Healer {
             Attempt::First | Attempt::NotYet => {
                 let mut told = tell(Phase::Act);
                 of_plan(&mut *told, cleared.plan());
-                let ran = self.run(cleared, counted);
+                let ran = self.run(cleared, judged);
                 if let Err(error) = &ran {
                     told.failed(&in_full(error));
                 }
@@ -144,10 +152,10 @@ impl Healer {
         }
     }
 
-    /// Runs a plan to the end of its steps. `counted` is what its slots were counted by when it was cleared.
-    fn run(&self, cleared: &Cleared<Plan>, counted: Counted) -> Result<(), TurnError> {
+    /// Runs a plan to the end of its steps.
+    fn run(&self, cleared: &Cleared<Plan>, Judged { counted, seen }: Judged) -> Result<(), TurnError> {
         let plan = cleared.plan();
-        let ran = self.parts.executor.run_within(cleared, &self.slots());
+        let ran = self.parts.executor.run_within(cleared, &self.slots(plan, seen));
         match &ran {
             Ok(Ran::Refused { why }) => self.note_turned_down(plan, why, By::Provider),
             Ok(Ran::Taken { why }) => self.note_turned_down(plan, why, By::Slots(counted)),
@@ -157,72 +165,12 @@ impl Healer {
         self.conclude_unverified(plan, ran)
     }
 
-    /// Plans a person approved wait as pending: asks the guard again with their word, and runs those it
-    /// clears. Returns how many were begun.
-    pub(crate) fn start_approved(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
-        let mut begun = 0;
-        for record in self.parts.store.unfinished_plans()? {
-            if record.status != PlanStatus::Pending
-                || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
-                || self.state().executing.contains(&record.plan.id)
-            {
-                continue;
-            }
-            let start = || self.start_one_approved(&record, snapshot);
-            begun += usize::from(self.apart(format!("plan {}", record.plan.id), start).unwrap_or(false));
-        }
-        Ok(begun)
-    }
-
-    fn start_one_approved(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
-        let (store, id) = (&self.parts.store, record.plan.id);
-        let refuse = |why: &str| {
-            // One that failed before its first step may be watched still.
-            self.state().watches.remove(&id);
-            self.note_deed();
-            store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, snapshot.taken, Some(why))
-        };
-        let approval = act::approval(record);
-        if let Some(why) = self.is_outdated(record, approval.as_ref(), snapshot.taken)? {
-            refuse(why)?;
-            return Ok(false);
-        }
-        let circumstances = self.circumstances(snapshot.taken)?;
-        let settings = self.settings();
-        let mut context = Self::guard_context(&settings.policy, snapshot, &circumstances);
-        context.approved = approval.as_ref();
-        match guard(Plan::clone(&record.plan), &context) {
-            Ruling::Clear(cleared) => self.start(cleared, &circumstances),
-            Ruling::Wait { .. } => Ok(false),
-            Ruling::Refuse { reasons, .. } => {
-                refuse(&reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Why a plan that waits is not to be begun any more. One without an approval was left by a control plane
-    /// that died before it began; what it was for is planned anew on what is seen now.
-    fn is_outdated(
-        &self,
-        record: &PlanRecord,
-        approval: Option<&Approval>,
-        now: Time,
-    ) -> store::Result<Option<&'static str>> {
-        let Some(approval) = approval else {
-            return Ok(Some("the control plane ended before it was begun"));
-        };
-        if now.since(approval.at) >= self.settings().policy.limits.approval_valid {
-            return Ok(Some("its approval is too old"));
-        }
-        let Intent::Remediation { issue, .. } = record.plan.intent else { return Ok(None) };
-        let over = self.parts.store.issue(issue)?.is_none_or(|issue| issue.closed_at.is_some());
-        Ok(over.then_some("the issue is over"))
-    }
-
     /// The slots of the guard's policy, counted once more where they are taken. Repairs in their hold window
     /// hold none, but the store counts them, so there are as many more.
-    fn slots(&self) -> SlotLimits {
+    ///
+    /// What a person asks for is judged by what was seen, such as how many instances a number ends, and nothing else may have
+    /// changed that.
+    fn slots(&self, plan: &Plan, seen: Time) -> SlotLimits {
         let settings = self.settings();
         let limits = &settings.policy.limits;
         let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
@@ -231,6 +179,7 @@ impl Healer {
             in_all: limits.in_all,
             window: limits.rate_window,
             concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
+            seen: (PlanPurpose::of(plan) == PlanPurpose::Operation).then_some(seen),
             ..SlotLimits::SPECIFIED
         }
     }

@@ -102,7 +102,7 @@ impl Healer {
             }
             gathered = Some(circumstances);
         }
-        turn.begun += self.start_approved(snapshot)?;
+        turn.begun += self.start_queued(snapshot)?;
         turn.troubled = self.end_troubles();
         Ok(turn)
     }
@@ -121,7 +121,7 @@ impl Healer {
                 match guard(plan, &Self::guard_context(&self.settings().policy, snapshot, circumstances)) {
                     Ruling::Clear(cleared) => {
                         of_plan(told, cleared.plan());
-                        let begun = self.start(cleared, circumstances)?; // act
+                        let begun = self.start(cleared, circumstances, snapshot.taken)?; // act
                         return Ok(if begun { Tended::Begun } else { Tended::Left });
                     }
                     ruling => self.hold(issue, ruling)?,

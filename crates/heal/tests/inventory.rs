@@ -62,7 +62,7 @@ fn a_change_names_the_plan_that_made_it_and_one_from_outside_names_nobody() {
             (Some(plan.id), Some(Actor::Operator("ann".to_owned()))),
             "{item}"
         );
-        assert!(change.why.contains("instead of"), "{}", change.why);
+        assert!(change.why.contains("2 when it was asked for"), "{}", change.why);
     }
     lab.healer.roll_back(plan.id, "bob").unwrap();
     lab.turn();

@@ -49,6 +49,7 @@ mod plans;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod properties;
 mod purge;
+mod queue;
 mod readers;
 mod records;
 mod retention;

@@ -13,6 +13,7 @@ use crate::changes::Topic;
 use crate::error::{Result, StoreError};
 use crate::journal::insert_intent;
 use crate::plans::{column, move_plan, status_of};
+use crate::queue::changed_since;
 use crate::store::{Purpose, Store};
 
 /// How many plans of one purpose may run. Plans of different purposes are counted apart, save for
@@ -34,13 +35,22 @@ pub struct SlotLimits {
     /// Distinct instances of one service in the blast radius of running plans, this one's included. A
     /// repair of an instance that is being disturbed shares its place.
     pub instances_per_service: u32,
+    /// When what the plan is judged by was seen: no plan began or ended since on a resource a step acts on. `None`: that does
+    /// not matter.
+    pub seen: Option<Time>,
 }
 
 impl SlotLimits {
     /// The limits of the specification (H8): 10 an hour per resource, 100 an hour, 5 at a time. Instances
     /// are not limited.
-    pub const SPECIFIED: Self =
-        Self { per_resource: 10, in_all: 100, window: HOUR, concurrent: 5, instances_per_service: u32::MAX };
+    pub const SPECIFIED: Self = Self {
+        per_resource: 10,
+        in_all: 100,
+        window: HOUR,
+        concurrent: 5,
+        instances_per_service: u32::MAX,
+        seen: None,
+    };
 
     /// For what needs no slot: a lift, an operation of a person.
     pub const NONE: Self = Self {
@@ -49,6 +59,7 @@ impl SlotLimits {
         window: HOUR,
         concurrent: u32::MAX,
         instances_per_service: u32::MAX,
+        seen: None,
     };
 }
 
@@ -161,7 +172,12 @@ fn reached(connection: &Connection, id: PlanId, limits: &SlotLimits, now: Time) 
     if let Some(reason) = resource_busy(connection, &id, &purpose, limits)? {
         return Ok(Some(reason));
     }
-    instances_reached(connection, &id, limits)
+    if let Some(reason) = instances_reached(connection, &id, limits)? {
+        return Ok(Some(reason));
+    }
+    let Some(seen) = limits.seen else { return Ok(None) };
+    let other = changed_since(connection, &id, seen)?;
+    Ok(other.map(|other| format!("plan {other} changed the same since it was looked at")))
 }
 
 fn rate_reached(

@@ -1,0 +1,202 @@
+//! Plans that were allowed and could not begin yet: what a person approved, and what one asked for while something stood in the
+//! way. They wait as pending, and each turn asks the guard again about what is there now.
+//!
+//! In: what waits, and the latest look. Out: plans that are begun, that go on waiting and say why, that turned out to need an
+//! approval and wait for one, or that are refused. Who only asked approves nothing: what waits by such a word is judged without
+//! an approval.
+
+use decide::plan::guard::LiftedBy;
+use decide::plan::{Approval, Objection, Request, Ruling, guard, plan_operation};
+use domain::{Action, Actor, Intent, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
+use store::{PlanPurpose, PlanRecord};
+
+use crate::healer::Healer;
+use crate::notice::{Notice, NoticeKind};
+use crate::operate::list;
+use crate::turn::TurnError;
+
+/// Whether an approval is among what a plan waits for.
+pub(crate) fn wants_approval(reasons: &[Objection]) -> bool {
+    reasons.iter().any(|reason| reason.lifted_by() == LiftedBy::Approval)
+}
+
+impl Healer {
+    /// Asks the guard again about plans that wait for their turn, and runs those it clears. Returns how many were begun.
+    pub(crate) fn start_queued(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
+        let mut begun = 0;
+        for record in self.parts.store.unfinished_plans()? {
+            if record.status != PlanStatus::Pending
+                || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
+                || self.state().executing.contains(&record.plan.id)
+            {
+                continue;
+            }
+            let start = || self.start_one_queued(&record, snapshot);
+            begun += usize::from(self.apart(format!("plan {}", record.plan.id), start).unwrap_or(false));
+        }
+        Ok(begun)
+    }
+
+    fn start_one_queued(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
+        let store = &self.parts.store;
+        let approval = self.approval_of(record)?;
+        if let Some(why) = self.is_outdated(record, approval.as_ref(), snapshot.taken)? {
+            self.refuse_queued(record.plan.id, why)?;
+            return Ok(false);
+        }
+        let operation = PlanPurpose::of(&record.plan) == PlanPurpose::Operation;
+        if operation && store.changed_since(record.plan.id, snapshot.taken)?.is_some() {
+            return Ok(false); // the next turn sees what there is now
+        }
+        let plan = match self.planned_now(record, approval.as_ref(), snapshot) {
+            Ok(plan) => plan,
+            Err(why) => {
+                self.refuse_queued(record.plan.id, &why)?;
+                return Ok(false);
+            }
+        };
+        let circumstances = self.circumstances(snapshot.taken)?;
+        let settings = self.settings();
+        let mut context = Self::guard_context(&settings.policy, snapshot, &circumstances);
+        context.approved = approval.as_ref();
+        match guard(plan, &context) {
+            Ruling::Clear(cleared) => Ok(self.takes_the_place(cleared.plan(), record)?
+                && self.start(cleared, &circumstances, snapshot.taken)?),
+            Ruling::Wait { plan, reasons: objections } if operation && wants_approval(&objections) => {
+                if self.takes_the_place(&plan, record)? {
+                    self.await_approval(&plan, &told(&objections), snapshot.taken)?;
+                }
+                Ok(false)
+            }
+            Ruling::Wait { .. } => Ok(false),
+            Ruling::Refuse { reasons, .. } => {
+                self.refuse_queued(record.plan.id, &list(&reasons))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The approval of a plan that waits, as far as it counts: whoever may not approve it has not.
+    fn approval_of(&self, record: &PlanRecord) -> Result<Option<Approval>, TurnError> {
+        let Some(approval) = act::approval(record) else { return Ok(None) };
+        let refused = self.approver_refused(&record.plan.requested_by, &approval.by)?;
+        Ok(refused.is_none().then_some(approval))
+    }
+
+    /// Why somebody may not approve what was asked for; `None` where they may.
+    pub(crate) fn approver_refused(&self, asked: &Actor, who: &str) -> store::Result<Option<String>> {
+        let store = &self.parts.store;
+        let asked = match asked {
+            Actor::Operator(name) => Actor::Operator(store.person_behind(name)?),
+            other => other.clone(),
+        };
+        Ok(self.settings().policy.approval.objection(&asked, &store.person_behind(who)?))
+    }
+
+    /// Why a plan that waits is not to be begun any more. One that nobody approved, and that does not say what it waits for, was
+    /// left by a control plane that died before it began; what it was for is planned anew on what is seen now.
+    fn is_outdated(
+        &self,
+        record: &PlanRecord,
+        approval: Option<&Approval>,
+        now: Time,
+    ) -> store::Result<Option<&'static str>> {
+        let valid = self.settings().policy.limits.approval_valid;
+        let asked_for = matches!(record.plan.requested_by, Actor::Operator(_)) && !record.reasons.is_empty();
+        match approval {
+            Some(approval) if now.since(approval.at) >= valid => return Ok(Some("its approval is too old")),
+            None if !asked_for => return Ok(Some("the control plane ended before it was begun")),
+            None if now.since(record.plan.created_at) >= valid => {
+                return Ok(Some("it could not begin for as long as an approval is good; ask for it again"));
+            }
+            Some(_) | None => {}
+        }
+        let Intent::Remediation { issue, .. } = record.plan.intent else { return Ok(None) };
+        let over = self.parts.store.issue(issue)?.is_none_or(|issue| issue.closed_at.is_some());
+        Ok(over.then_some("the issue is over"))
+    }
+
+    /// What a plan that waits comes to on what is there now: which instances a number ends depends on how many there are. What
+    /// somebody approved is another plan, without an approval, where it would end more than they were shown. `Err`: why nothing is
+    /// to be done any more.
+    fn planned_now(
+        &self,
+        record: &PlanRecord,
+        approval: Option<&Approval>,
+        snapshot: &Snapshot,
+    ) -> Result<Plan, String> {
+        let plan = Plan::clone(&record.plan);
+        let (Intent::Operation { why }, [step]) = (&plan.intent, plan.steps.as_slice()) else {
+            return Ok(plan);
+        };
+        let Action::SetReplicas { service, replicas } = &step.action else { return Ok(plan) };
+        if snapshot.services.get(service).is_some_and(|state| state.replicas == *replicas) {
+            return Err(format!("{replicas} replicas of {service} are to run already; nothing would change"));
+        }
+        let capabilities = self.parts.observer.capabilities();
+        let settings = self.settings();
+        let request = Request {
+            snapshot,
+            capabilities: &capabilities,
+            policy: &settings.policy,
+            id: self.state().ids.next(snapshot.taken),
+            now: plan.created_at,
+        };
+        let (action, by) = (step.action.clone(), plan.requested_by.clone());
+        let anew =
+            plan_operation(vec![action], why.clone(), by, &request).map_err(|refused| list(&refused))?;
+        let covered = anew.blast_radius.iter().all(|resource| plan.blast_radius.contains(resource));
+        let same = anew.blast_radius.len() == plan.blast_radius.len() || approval.is_some();
+        Ok(if covered && same { plan } else { anew })
+    }
+
+    /// Writes a plan down that was made in the place of one that waits, which is refused and names it. `false`: that one does not
+    /// wait any more.
+    fn takes_the_place(&self, plan: &Plan, of: &PlanRecord) -> Result<bool, TurnError> {
+        if plan.id == of.plan.id {
+            return Ok(true);
+        }
+        self.parts.store.add_plan(plan, PlanStatus::Pending, &of.reasons)?;
+        let why = format!(
+            "another number runs by now than when it was asked for; plan {} was made in its place",
+            plan.id
+        );
+        let placed = self.refuse_queued(of.plan.id, &why)?;
+        if !placed {
+            self.refuse_queued(plan.id, "what it was made in the place of is over")?;
+        }
+        Ok(placed)
+    }
+
+    fn refuse_queued(&self, id: PlanId, why: &str) -> store::Result<bool> {
+        // One that failed before its first step may be watched still.
+        self.state().watches.remove(&id);
+        self.note_deed();
+        self.parts.store.set_plan_status(id, PlanStatus::Pending, PlanStatus::Refused, self.now(), Some(why))
+    }
+
+    /// What waited for its turn needs an approval by now, and waits for that.
+    fn await_approval(&self, plan: &Plan, reasons: &[String], now: Time) -> Result<(), TurnError> {
+        let until = now.plus(self.settings().policy.limits.approval_valid);
+        if self.parts.store.await_approval(plan.id, reasons, until, now)? {
+            self.note_deed();
+            self.call_for_approval(plan);
+        }
+        Ok(())
+    }
+
+    /// Tells people of an operation that waits for an approval.
+    pub(crate) fn call_for_approval(&self, plan: &Plan) {
+        (self.parts.notify)(Notice {
+            kind: NoticeKind::ApprovalNeeded,
+            severity: Severity::Medium,
+            title: format!("approve or reject: {}", plan.summary),
+            resource: plan.steps.first().map(|step| step.action.resource()),
+            at: self.now(),
+        });
+    }
+}
+
+fn told(objections: &[Objection]) -> Vec<String> {
+    objections.iter().map(Objection::to_string).collect()
+}

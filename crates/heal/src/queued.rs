@@ -7,12 +7,13 @@
 
 use decide::plan::guard::LiftedBy;
 use decide::plan::{Approval, Objection, Request, Ruling, guard, plan_operation};
-use domain::{Action, Actor, Intent, Plan, PlanId, PlanStatus, Severity, Snapshot, Time};
-use store::{PlanPurpose, PlanRecord};
+use domain::{Action, Actor, Intent, Plan, PlanId, PlanStatus, Severity, Snapshot, Step, Time};
+use store::{LIST_LIMIT_MAX, PlanFilter, PlanPurpose, PlanRecord};
 
 use crate::healer::Healer;
 use crate::notice::{Notice, NoticeKind};
 use crate::operate::list;
+use crate::superseded::sets_the_same;
 use crate::turn::TurnError;
 
 /// Whether an approval is among what a plan waits for.
@@ -24,20 +25,62 @@ impl Healer {
     /// Asks the guard again about plans that wait for their turn, and runs those it clears. Returns how many were begun.
     pub(crate) fn start_queued(&self, snapshot: &Snapshot) -> Result<usize, TurnError> {
         let mut begun = 0;
-        for record in self.parts.store.unfinished_plans()? {
-            if record.status != PlanStatus::Pending
-                || PlanPurpose::of(&record.plan) == PlanPurpose::Experiment
-                || self.state().executing.contains(&record.plan.id)
-            {
-                continue;
-            }
-            let start = || self.start_one_queued(&record, snapshot);
-            begun += usize::from(self.apart(format!("plan {}", record.plan.id), start).unwrap_or(false));
+        let mut waiting = self.parts.store.unfinished_plans()?;
+        waiting.retain(|record| {
+            matches!(record.status, PlanStatus::Pending | PlanStatus::AwaitingApproval)
+                && PlanPurpose::of(&record.plan) != PlanPurpose::Experiment
+        });
+        // Who asked first is served first; one that was made in the place of another has its time.
+        waiting.sort_by_key(|record| (record.plan.created_at.wall_us, record.plan.id));
+        for record in waiting.iter().filter(|record| !self.state().executing.contains(&record.plan.id)) {
+            let tend = || match self.is_replaced(record)? {
+                true => Ok(false),
+                false => self.start_one_queued(record, snapshot),
+            };
+            begun += usize::from(self.apart(format!("plan {}", record.plan.id), tend).unwrap_or(false));
         }
         Ok(begun)
     }
 
+    /// Whether an operation that waits was followed by another that sets the same, which counts then: the earlier one is refused,
+    /// and says so. One that waits for an approval replaces nothing; it may never come.
+    fn is_replaced(&self, record: &PlanRecord) -> Result<bool, TurnError> {
+        let (store, plan) = (&self.parts.store, &record.plan);
+        if PlanPurpose::of(plan) != PlanPurpose::Operation {
+            return Ok(false);
+        }
+        let filter = PlanFilter {
+            limit: LIST_LIMIT_MAX,
+            resource: plan.steps.first().map(|step| step.action.resource()),
+            since: Some(plan.created_at),
+            only: Some(PlanPurpose::Operation),
+            ..PlanFilter::default()
+        };
+        let counts = |later: &PlanRecord| match later.status {
+            PlanStatus::Pending => {
+                !later.reasons.is_empty() || self.state().executing.contains(&later.plan.id)
+            }
+            status => {
+                matches!(status, PlanStatus::InProgress | PlanStatus::Verifying | PlanStatus::Success)
+            }
+        };
+        let replaces = |later: &PlanRecord| {
+            let sets = |step: &Step| later.plan.steps.iter().any(|other| sets_the_same(other, step));
+            later.plan.created_at.wall_us > plan.created_at.wall_us
+                && plan.steps.iter().all(sets)
+                && counts(later)
+        };
+        let Some(later) = store.plans(&filter)?.into_iter().find(replaces) else { return Ok(false) };
+        let why = format!("plan {} ({}) was asked for since", later.plan.id, later.plan.summary);
+        store.set_plan_status(plan.id, record.status, PlanStatus::Refused, self.now(), Some(&why))?;
+        self.note_deed();
+        Ok(true)
+    }
+
     fn start_one_queued(&self, record: &PlanRecord, snapshot: &Snapshot) -> Result<bool, TurnError> {
+        if record.status != PlanStatus::Pending {
+            return Ok(false);
+        }
         let store = &self.parts.store;
         let approval = self.approval_of(record)?;
         if let Some(why) = self.is_outdated(record, approval.as_ref(), snapshot.taken)? {

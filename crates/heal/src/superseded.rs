@@ -77,7 +77,7 @@ pub(crate) const CHANGED_SINCE: &str = "all that it set was changed by somebody 
     what is wanted now has to be set anew, such as by `homeostat deploy` or `homeostat scale`";
 
 /// Whether two steps set one thing: an attribute, or what is up.
-fn sets_the_same(one: &Step, other: &Step) -> bool {
+pub(crate) fn sets_the_same(one: &Step, other: &Step) -> bool {
     let attribute = |step: &Step| step.action.sets().map(|(attribute, _)| attribute);
     match (attribute(one), attribute(other)) {
         (Some(one), Some(other)) => one == other,

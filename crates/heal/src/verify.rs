@@ -10,7 +10,7 @@ use act::{ActError, in_full};
 use decide::detect::{Verdict, verdict};
 use decide::plan::verify::credit;
 use decide::plan::{Baseline, Observation, Seen, Verification, Verifier, failure_rate_exceeded};
-use domain::{Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Signal, Time};
+use domain::{Actor, Intent, Outcome, OutcomeKind, Plan, PlanId, PlanStatus, Signal, Time};
 use observe::Sighting;
 use store::{PlanPurpose, PlanRecord, Timer, TimerKind};
 
@@ -242,11 +242,14 @@ impl Healer {
         let record = self.parts.store.plan(plan.id)?;
         let (kind, rolled_back, why) = match ran {
             Ok(act::Ran::Done { .. }) => return Ok(()),
-            // There was no slot after all. A plan somebody approved waits for one; any other gives way, and the
-            // next turn plans again.
+            // There was no slot after all. A plan somebody approved or was told of waits for one; any other gives way,
+            // and the next turn plans again.
             Ok(act::Ran::Taken { why }) => {
                 self.state().watches.remove(&plan.id);
-                if record.as_ref().and_then(act::approval).is_none() {
+                let asked_for = matches!(plan.requested_by, Actor::Operator(_));
+                if asked_for || record.as_ref().and_then(act::approval).is_some() {
+                    self.parts.store.keep_waiting(plan.id, &[why])?;
+                } else {
                     let (from, to) = (PlanStatus::Pending, PlanStatus::Refused);
                     self.parts.store.set_plan_status(plan.id, from, to, self.now(), Some(&why))?;
                 }

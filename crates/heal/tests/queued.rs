@@ -141,3 +141,63 @@ fn where_policy_asks_for_two_people_a_deployment_that_waits_is_approved_by_nobod
     turns(&lab, 8);
     assert_eq!(record(&lab, asked.plan.id).status, PlanStatus::Success, "{:?}", record(&lab, asked.plan.id));
 }
+
+#[test]
+fn the_number_that_was_asked_for_last_holds_and_an_earlier_one_that_waits_names_it() {
+    let lab = Lab::shop(automatic());
+    lab.turn();
+    let first = under_way(&lab, 6);
+    let mut asked = Vec::new();
+    for count in [8, 9, 7] {
+        lab.clock_passes(Duration::from_millis(20));
+        asked.push(lab.healer.scale(&cart(), count, RunMode::Run, "ann").unwrap().plan.id);
+    }
+    ends(&lab, first);
+    turns(&lab, 20);
+    assert_eq!(replicas(&lab), 7, "it was asked for last");
+    assert_eq!(record(&lab, asked[2]).status, PlanStatus::Success);
+    for earlier in &asked[..2] {
+        let earlier = record(&lab, *earlier);
+        assert_eq!((earlier.status, earlier.started_at), (PlanStatus::Refused, None));
+        assert!(earlier.error.as_ref().unwrap().contains(&asked[2].to_string()), "{:?}", earlier.error);
+    }
+}
+
+#[test]
+fn what_waits_for_an_approval_is_over_where_another_number_was_asked_for_since() {
+    let lab = Lab::shop(Policy::default());
+    lab.turn();
+    lab.healer.scale(&cart(), 10, RunMode::Run, "ann").unwrap();
+    turns(&lab, 4);
+    let fewer = lab.healer.scale(&cart(), 2, RunMode::Run, "ann").unwrap();
+    assert_eq!(fewer.status, PlanStatus::AwaitingApproval);
+    turns(&lab, 4);
+    assert_eq!(record(&lab, fewer.plan.id).status, PlanStatus::AwaitingApproval);
+    let more = lab.healer.scale(&cart(), 12, RunMode::Run, "ann").unwrap();
+    turns(&lab, 4);
+    let over = record(&lab, fewer.plan.id);
+    assert_eq!(over.status, PlanStatus::Refused);
+    assert!(over.error.unwrap().contains(&more.plan.id.to_string()));
+    assert!(!lab.timer(TimerKind::ApprovalExpiry));
+    assert_eq!(replicas(&lab), 12);
+}
+
+#[test]
+fn what_was_said_to_run_and_lost_its_slot_waits_and_runs() {
+    let lab = Lab::shop(automatic());
+    lab.turn();
+    // Another one began and ended between the look and the slot.
+    let other = lab.healer.scale(&cart(), 4, RunMode::DryRun, "eve").unwrap().plan;
+    lab.store.add_plan(&other, PlanStatus::Pending, &[]).unwrap();
+    let soon = lab.now().plus(Duration::from_millis(10));
+    lab.store.start_plan(other.id, &SlotLimits::NONE, soon).unwrap();
+    lab.store.set_plan_status(other.id, PlanStatus::InProgress, PlanStatus::Failed, soon, None).unwrap();
+
+    let asked = lab.healer.scale(&cart(), 5, RunMode::Run, "ann").unwrap().plan.id;
+    let waiting = record(&lab, asked);
+    assert_eq!((waiting.status, replicas(&lab)), (PlanStatus::Pending, 2));
+    assert!(waiting.reasons[0].contains(&other.id.to_string()), "{:?}", waiting.reasons);
+    lab.clock_passes(Duration::from_secs(1));
+    turns(&lab, 4);
+    assert_eq!((record(&lab, asked).status, replicas(&lab)), (PlanStatus::Success, 5));
+}

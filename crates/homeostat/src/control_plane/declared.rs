@@ -87,7 +87,7 @@ impl Hand<'_> {
             PlanStatus::AwaitingApproval => Ok(TakenDown::Waits(held(&proposal, status))),
             // It must not run in some later control plane, on what is up by then.
             PlanStatus::Pending => {
-                let (why, now) = (proposal.reasons.join("; "), self.clock.now());
+                let now = self.clock.now();
                 self.store.set_plan_status(proposal.plan.id, status, PlanStatus::Refused, now, Some(&why))?;
                 Ok(TakenDown::Not(why))
             }
@@ -132,7 +132,8 @@ impl Hand<'_> {
     fn came_to(&self, proposal: &Proposal) -> Result<(PlanStatus, String), StartError> {
         let record = self.store.plan(proposal.plan.id)?;
         let why = record.as_ref().and_then(|record| record.error.clone());
-        let why = why.unwrap_or_else(|| proposal.reasons.join("; "));
+        let reasons = record.as_ref().map_or(&proposal.reasons, |record| &record.reasons);
+        let why = why.unwrap_or_else(|| reasons.join("; "));
         Ok((record.map_or(proposal.status, |record| record.status), why))
     }
 

@@ -368,15 +368,20 @@ impl Healer {
         Ok(())
     }
 
-    /// Ends a plan that waits for a person; its strategy is not proposed again for this issue.
+    /// Ends a plan that waits for a person, and whose strategy is not proposed again for this issue; or an operation that waits
+    /// for its turn.
     ///
     /// # Errors
     ///
-    /// [`OperateError`] where there is none, or it waits for nobody.
+    /// [`OperateError`] where there is none, or it does not wait.
     pub fn reject(&self, plan: PlanId, who: &str) -> Result<(), OperateError> {
         let record = self.record(plan)?;
         if !self.parts.store.reject(plan, who, self.now())? {
-            return Err(Self::wrong_state(&record, "awaiting_approval"));
+            let expected = match record.plan.intent {
+                Intent::Operation { .. } => "awaiting_approval or pending",
+                _ => "awaiting_approval",
+            };
+            return Err(Self::wrong_state(&self.record(plan)?, expected));
         }
         self.wake();
         Ok(())

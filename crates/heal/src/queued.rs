@@ -111,7 +111,14 @@ impl Healer {
                 }
                 Ok(false)
             }
-            Ruling::Wait { .. } => Ok(false),
+            // Figures of a repair's reasons, such as how long ago the last try was, change all the time.
+            Ruling::Wait { reasons, .. } => {
+                let reasons = told(&reasons);
+                if operation || !alike(&reasons, &record.reasons) {
+                    store.keep_waiting(record.plan.id, &reasons)?;
+                }
+                Ok(false)
+            }
             Ruling::Refuse { reasons, .. } => {
                 self.refuse_queued(record.plan.id, &list(&reasons))?;
                 Ok(false)
@@ -242,4 +249,12 @@ impl Healer {
 
 fn told(objections: &[Objection]) -> Vec<String> {
     objections.iter().map(Objection::to_string).collect()
+}
+
+/// Whether reasons are the same but for their figures.
+fn alike(some: &[String], others: &[String]) -> bool {
+    let words = |reasons: &[String]| -> Vec<String> {
+        reasons.iter().map(|why| why.split(|c: char| c.is_ascii_digit()).collect()).collect()
+    };
+    words(some) == words(others)
 }

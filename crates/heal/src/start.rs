@@ -168,9 +168,12 @@ impl Healer {
     /// The slots of the guard's policy, counted once more where they are taken. Repairs in their hold window
     /// hold none, but the store counts them, so there are as many more.
     ///
-    /// What a person asks for is judged by what was seen, such as how many instances a number ends, and nothing else may have
-    /// changed that.
+    /// No rate holds for what a person asks for. It is judged by what was seen, such as how many instances a number ends, and
+    /// nothing else may have changed that.
     fn slots(&self, plan: &Plan, seen: Time) -> SlotLimits {
+        if PlanPurpose::of(plan) == PlanPurpose::Operation {
+            return SlotLimits { seen: Some(seen), ..SlotLimits::OPERATION };
+        }
         let settings = self.settings();
         let limits = &settings.policy.limits;
         let holding = self.state().watches.values().filter(|watch| watch.passed()).count();
@@ -179,7 +182,6 @@ impl Healer {
             in_all: limits.in_all,
             window: limits.rate_window,
             concurrent: limits.at_a_time.saturating_add(u32::try_from(holding).unwrap_or(u32::MAX)),
-            seen: (PlanPurpose::of(plan) == PlanPurpose::Operation).then_some(seen),
             ..SlotLimits::SPECIFIED
         }
     }

@@ -259,6 +259,8 @@ impl Healer {
             Ok(act::Ran::TakenBack { why, report, .. }) => {
                 (OutcomeKind::NotHealed, report.taken_back() > 0, why)
             }
+            // Somebody rejected it before it began.
+            Err(act::ActError::NotRunnable { status: PlanStatus::Refused, entries: 0, .. }) => return Ok(()),
             // It is settled as far as it got, and judged then.
             Err(error) if record.as_ref().is_some_and(|it| it.status == PlanStatus::InProgress) => {
                 self.note_trouble(format!("plan {}", plan.id), in_full(&error));

@@ -201,3 +201,45 @@ fn what_was_said_to_run_and_lost_its_slot_waits_and_runs() {
     turns(&lab, 4);
     assert_eq!((record(&lab, asked).status, replicas(&lab)), (PlanStatus::Success, 5));
 }
+
+#[test]
+fn no_rate_holds_for_what_a_person_asks_for() {
+    let lab = Lab::shop(automatic());
+    lab.turn();
+    for count in 0..14 {
+        let asked = lab.healer.scale(&cart(), 3 + count, RunMode::Run, "ann").unwrap().plan.id;
+        assert_eq!(record(&lab, asked).status, PlanStatus::Success, "number {count}");
+        lab.clock_passes(Duration::from_secs(1));
+    }
+    assert_eq!(replicas(&lab), 16);
+}
+
+#[test]
+fn what_waits_says_why_it_waits_now_and_a_person_can_end_it() {
+    let lab = Lab::shop(automatic());
+    lab.turn();
+    let first = under_way(&lab, 6);
+    let asked = lab.healer.scale(&cart(), 7, RunMode::Run, "ann").unwrap().plan.id;
+    assert!(record(&lab, asked).reasons[0].contains(&first.id.to_string()));
+    // The first one is over, and another has begun in its place.
+    lab.store.set_plan_status(first.id, PlanStatus::InProgress, PlanStatus::Failed, lab.now(), None).unwrap();
+    let change = Deploy { version: "2".to_owned(), command: None, environment: BTreeMap::new() };
+    let second = lab.healer.deploy(&cart(), change, RunMode::DryRun, "eve").unwrap().plan;
+    lab.store.add_plan(&second, PlanStatus::Pending, &[]).unwrap();
+    lab.store.start_plan(second.id, &SlotLimits::NONE, lab.now()).unwrap();
+    lab.clock_passes(Duration::from_secs(1));
+    turns(&lab, 2);
+    let waiting = record(&lab, asked);
+    assert_eq!(waiting.status, PlanStatus::Pending);
+    assert!(waiting.reasons[0].contains(&second.id.to_string()), "{:?}", waiting.reasons);
+
+    lab.healer.reject(asked, "bob").unwrap();
+    let over = record(&lab, asked);
+    assert_eq!((over.status, over.decision.unwrap().who.as_str()), (PlanStatus::Refused, "bob"));
+    ends(&lab, second);
+    turns(&lab, 4);
+    assert_eq!(replicas(&lab), 2);
+    let done = lab.healer.scale(&cart(), 3, RunMode::Run, "ann").unwrap().plan.id;
+    let again = lab.healer.reject(done, "bob").unwrap_err().to_string();
+    assert!(again.contains("is success, not awaiting_approval or pending"), "{again}");
+}

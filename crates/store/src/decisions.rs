@@ -1,12 +1,12 @@
-//! What people decide about plans that wait for them, and why.
+//! What people decide about plans that wait, and why.
 
 use domain::{PlanId, PlanStatus, Time};
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Topic;
 use crate::error::Result;
-use crate::plans::move_plan;
+use crate::plans::{PlanPurpose, move_plan};
 use crate::store::{Purpose, Store, to_json};
 
 /// What a person decided about a plan that waited for approval.
@@ -39,19 +39,23 @@ impl Store {
         self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Approved, why: None })
     }
 
-    /// Refuses a plan that waits for approval. `false`: it does not wait.
+    /// Refuses a plan that waits for approval, or an operation that waits for its turn. `false`: it does not wait.
     pub fn reject(&self, id: PlanId, who: &str, now: Time) -> Result<bool> {
         self.decide(id, &Decision { who: who.to_owned(), at: now, verdict: Verdict::Rejected, why: None })
     }
 
     fn decide(&self, id: PlanId, decision: &Decision) -> Result<bool> {
+        let rejected = decision.verdict == Verdict::Rejected;
         let (to, error) = match decision.verdict {
             Verdict::Approved => (PlanStatus::Pending, None),
             Verdict::Rejected => (PlanStatus::Refused, Some(format!("rejected by {}", decision.who))),
         };
         let document = to_json(decision)?;
         let decided = self.write(Purpose::Repair, |tx| {
-            if !move_plan(tx, id, PlanStatus::AwaitingApproval, to, decision.at, error.as_deref())? {
+            let moved = |from| move_plan(tx, id, from, to, decision.at, error.as_deref());
+            let moved = moved(PlanStatus::AwaitingApproval)?
+                || (rejected && is_operation(tx, id)? && moved(PlanStatus::Pending)?);
+            if !moved {
                 return Ok(false);
             }
             tx.prepare_cached("UPDATE plans SET decision = ?2 WHERE id = ?1")?
@@ -80,4 +84,12 @@ impl Store {
         }
         Ok(explained)
     }
+}
+
+fn is_operation(connection: &Connection, id: PlanId) -> Result<bool> {
+    let purpose = connection
+        .prepare_cached("SELECT purpose FROM plans WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(purpose.as_deref() == Some(PlanPurpose::Operation.name()))
 }

@@ -88,7 +88,7 @@ pub use purge::{
 };
 pub use retention::{Pruned, Retention, Round};
 pub use room::Room;
-pub use slots::{SlotLimits, Started};
+pub use slots::{Sharing, SlotLimits, Started};
 pub use statistics::{Confidences, DETECTED_WITHIN, Figures, Foretold, KindFigures, Repairs, Statistics};
 pub use store::Store;
 pub use switches::Switches;

@@ -16,6 +16,15 @@ use crate::plans::{column, move_plan, status_of};
 use crate::queue::changed_since;
 use crate::store::{Purpose, Store};
 
+/// Whether plans of one purpose share a resource a step acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may.
+    Shared,
+    /// One runs at a time.
+    OneAtATime,
+}
+
 /// How many plans of one purpose may run. Plans of different purposes are counted apart, save for
 /// `instances_per_service`.
 ///
@@ -32,6 +41,8 @@ pub struct SlotLimits {
     pub window: Duration,
     /// Running at a time. Where this is limited at all, no two run on one resource a step acts on.
     pub concurrent: u32,
+    /// Running on one resource a step acts on, whether or not those at a time are limited.
+    pub resources: Sharing,
     /// Distinct instances of one service in the blast radius of running plans, this one's included. A
     /// repair of an instance that is being disturbed shares its place.
     pub instances_per_service: u32,
@@ -48,16 +59,21 @@ impl SlotLimits {
         in_all: 100,
         window: HOUR,
         concurrent: 5,
+        resources: Sharing::OneAtATime,
         instances_per_service: u32::MAX,
         seen: None,
     };
 
-    /// For what needs no slot: a lift, an operation of a person.
+    /// For what a person asks for: no rate holds, and no two change one resource at a time.
+    pub const OPERATION: Self = Self { resources: Sharing::OneAtATime, ..Self::NONE };
+
+    /// For what needs no slot, such as a lift.
     pub const NONE: Self = Self {
         per_resource: u32::MAX,
         in_all: u32::MAX,
         window: HOUR,
         concurrent: u32::MAX,
+        resources: Sharing::Shared,
         instances_per_service: u32::MAX,
         seen: None,
     };
@@ -251,7 +267,7 @@ fn resource_busy(
     purpose: &str,
     limits: &SlotLimits,
 ) -> Result<Option<String>> {
-    if limits.concurrent == u32::MAX {
+    if limits.concurrent == u32::MAX && limits.resources == Sharing::Shared {
         return Ok(None);
     }
     let mut statement = connection.prepare_cached(&format!(

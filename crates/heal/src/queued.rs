@@ -207,8 +207,10 @@ impl Healer {
             return Ok(true);
         }
         self.parts.store.add_plan(plan, PlanStatus::Pending, &of.reasons)?;
-        let why =
-            format!("not the same runs as when it was asked for; plan {} was made in its place", plan.id);
+        let why = format!(
+            "another number runs by now than when it was asked for; plan {} was made in its place",
+            plan.id
+        );
         let placed = self.refuse_queued(of.plan.id, &why)?;
         if !placed {
             self.refuse_queued(plan.id, "what it was made in the place of is over")?;

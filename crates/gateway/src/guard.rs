@@ -99,8 +99,9 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 
 /// Checks Host, and finds out who asks.
 pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
     let identity = match app.door.check_host(request.headers()) {
-        Ok(()) => identity_of(&app, request.headers(), request.extensions().get::<Peer>().copied()).await,
+        Ok(()) => identity_of(&app, request.headers(), peer).await,
         Err(problem) => Err(problem),
     };
     match identity {
@@ -110,7 +111,8 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
         }
         Err(problem) => {
             let (head, _) = request.into_parts();
-            auditing::refused(&app, head.uri.path(), &head.headers, &problem).await;
+            let from = peer.map(|Peer(from)| from);
+            auditing::refused(&app, head.uri.path(), &head.headers, from, &problem).await;
             problem.into_response()
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! In: requests that may change something, with their answers. Out: a record of each, before it is answered: who, by what
 //! it was proven, what, to what, with what outcome, and the plan it is about. What was refused at the door is
-//! recorded as well; of what nobody in particular was refused, no more than [`ANONYMOUS_A_MINUTE`] a minute, so that who has
-//! no token cannot fill the disk; how many were left out is said by the next record.
+//! recorded as well; of what nobody in particular was refused within bounds, and how many were left out is recorded when the
+//! minute is over, and at the server's end ([`anonymous`]).
 //!
 //! What the loop does by itself is recorded by who runs it.
 
+mod anonymous;
+
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use audit::{Action, Audit, NewRecord, Outcome, Via};
@@ -16,17 +19,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::{AnonymousReads, Identity, PlanId, Proof, Time};
 use store::PurgeId;
+use tokio::sync::Notify;
+
+use anonymous::{Anonymous, Attempt, Kind, rest_of_minute};
 
 use crate::deed::Deed;
 use crate::guard::{REQUEST_ID, Requirement, who_asks};
 use crate::idempotency::Replayed;
+use crate::listen::Peer;
 use crate::problem::{Problem, Refusal};
 use crate::serve::{App, lock};
-
-/// Refusals of who proved nothing that are recorded within a minute.
-const ANONYMOUS_A_MINUTE: u32 = 60;
-
-const MINUTE_US: i64 = 60_000_000;
 
 /// Goes with an answer: the plan it is about.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,10 @@ pub(crate) struct Detail {
 #[derive(Debug, Clone)]
 pub(crate) struct SignedInAs(pub(crate) String);
 
+/// Goes with the answer to who did not sign in: the name that was tried, as it was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct TriedAs(pub(crate) String);
+
 /// Says which plan an answer is about.
 pub(crate) fn about(plan: PlanId, mut response: Response) -> Response {
     response.extensions_mut().insert(OfPlan(plan));
@@ -67,37 +73,15 @@ pub(crate) fn ended_with(tokens: &[String], mut response: Response) -> Response 
 pub(crate) struct Trail {
     audit: Option<Audit>,
     anonymous: Mutex<Anonymous>,
+    /// Something was left out.
+    left_out: Notify,
     /// Why the last record could not be written.
     trouble: Mutex<Option<String>>,
 }
 
-/// What was recorded of nobody in particular in one minute.
-#[derive(Debug, Default)]
-struct Anonymous {
-    minute: i64,
-    recorded: u32,
-    left_out: u64,
-}
-
-impl Anonymous {
-    /// Whether one more is recorded, and how many were left out before it.
-    fn admit(&mut self, now: Time) -> Option<u64> {
-        let minute = now.wall_us.div_euclid(MINUTE_US);
-        if minute != self.minute {
-            (self.minute, self.recorded) = (minute, 0);
-        }
-        if self.recorded >= ANONYMOUS_A_MINUTE {
-            self.left_out += 1;
-            return None;
-        }
-        self.recorded += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 impl Trail {
     pub(crate) fn new(audit: Option<Audit>) -> Self {
-        Self { audit, anonymous: Mutex::default(), trouble: Mutex::default() }
+        Self { audit, anonymous: Mutex::default(), left_out: Notify::new(), trouble: Mutex::default() }
     }
 
     /// The trail itself; `None` where none is kept.
@@ -111,16 +95,21 @@ impl Trail {
     }
 
     /// The record, unless none is kept, or too many of who proved nothing came within a minute.
-    fn admitted(&self, record: NewRecord, is_anonymous_refusal: bool, now: Time) -> Option<NewRecord> {
+    fn admitted(&self, record: NewRecord, anonymous: Option<&Attempt>, now: Time) -> Option<NewRecord> {
         self.audit.as_ref()?;
-        if !is_anonymous_refusal {
+        let Some(attempt) = anonymous else { return Some(record) };
+        if lock(&self.anonymous).admit(attempt, now) {
             return Some(record);
         }
-        match lock(&self.anonymous).admit(now)? {
-            0 => Some(record),
-            left_out => {
-                Some(record.why(format!("{left_out} more like this were refused before and not recorded")))
-            }
+        self.left_out.notify_one();
+        None
+    }
+
+    /// Records what was left out so far, and waits for the disk.
+    pub(crate) fn tell_left_out(&self) {
+        let records = lock(&self.anonymous).left_out();
+        for record in records {
+            self.append(record);
         }
     }
 
@@ -135,6 +124,17 @@ impl Trail {
     }
 }
 
+/// Records what was left out whenever the minute is over in which it was; until then there is no timer.
+pub(crate) async fn told_by_the_minute(app: Arc<App>) {
+    loop {
+        app.trail.left_out.notified().await;
+        tokio::time::sleep(rest_of_minute(app.clock.now())).await;
+        let app = Arc::clone(&app);
+        // A panic of the writer is said by the trail's own state at the next record.
+        let _ = tokio::task::spawn_blocking(move || app.trail.tell_left_out()).await;
+    }
+}
+
 /// Records what a request came to.
 pub(crate) async fn record(
     State((app, requirement)): State<(Arc<App>, Requirement)>,
@@ -144,11 +144,20 @@ pub(crate) async fn record(
 ) -> Response {
     let identity = who_asks(&request);
     let id = request_id(request.headers());
+    let from = request.extensions().get::<Peer>().map(|Peer(from)| *from);
     // On its own: who hangs up, or is no longer waited for, has what was begun done all the same.
     let answered = tokio::spawn(async move {
         let response = next.run(request).await;
         if let Ok(action) = Action::try_from(requirement.action.to_owned()) {
-            write(&app, of_answer(&identity, action, uri.path(), id, &response)).await;
+            let mut draft = of_answer(&identity, action, uri.path(), id, &response);
+            let attempt = attempted(requirement.action, from, &response);
+            if let Some(Refusal { code, detail }) = response.extensions().get::<Refusal>()
+                && (draft.is_anonymous_refusal || attempt.is_sign_in())
+            {
+                let told = format!("{}: {detail}{}", code.name(), attempt.told());
+                draft.record = draft.record.detail(told);
+            }
+            write(&app, draft, attempt).await;
         }
         response
     });
@@ -158,13 +167,46 @@ pub(crate) async fn record(
 }
 
 /// Records that somebody came with a proof that is none.
-pub(crate) async fn refused(app: &Arc<App>, path: &str, headers: &HeaderMap, problem: &Problem) {
+pub(crate) async fn refused(
+    app: &Arc<App>,
+    path: &str,
+    headers: &HeaderMap,
+    from: Option<IpAddr>,
+    problem: &Problem,
+) {
     const ACTION: Action = Action::new("access.identify");
     let nobody = Identity::anonymous(AnonymousReads::Refused);
+    let attempt = Attempt::new(Kind::Proof, from, None);
     let record = NewRecord::new(nobody.name.as_str(), Via::Anonymous, ACTION, path, Outcome::Refused)
-        .detail(format!("{}: {}", problem.code.name(), problem.detail))
+        .detail(format!("{}: {}{}", problem.code.name(), problem.detail, attempt.told()))
         .request(request_id(headers));
-    write(app, Draft { record, is_anonymous_refusal: true, purge: None }).await;
+    write(app, Draft { record, is_anonymous_refusal: true, purge: None }, attempt).await;
+}
+
+/// Records that somebody did not sign in by an address that is only read; blocks for the disk.
+pub(crate) fn sign_in_refused(
+    app: &App,
+    action: Action,
+    (target, request): (&str, &str),
+    from: IpAddr,
+    problem: &Problem,
+) {
+    let nobody = Identity::anonymous(AnonymousReads::Refused);
+    let attempt = Attempt::new(Kind::of(action.as_str(), Some(problem.code)), Some(from), None);
+    let outcome = if problem.status().is_server_error() { Outcome::Failed } else { Outcome::Refused };
+    let record = NewRecord::new(nobody.name.as_str(), Via::Anonymous, action, target, outcome)
+        .detail(format!("{}: {}{}", problem.code.name(), problem.detail, attempt.told()))
+        .request(request);
+    if let Some(record) = app.trail.admitted(record, Some(&attempt), app.clock.now()) {
+        app.trail.append(record);
+    }
+}
+
+/// What a request attempted that was refused.
+fn attempted(action: &str, from: Option<IpAddr>, response: &Response) -> Attempt {
+    let code = response.extensions().get::<Refusal>().map(|refusal| refusal.code);
+    let tried = response.extensions().get::<TriedAs>().map(|TriedAs(name)| name.as_str());
+    Attempt::new(Kind::of(action, code), from, tried)
 }
 
 /// Records what came of a deed that was asked for by this request, or that it was refused; blocks for the disk.
@@ -181,6 +223,9 @@ pub(crate) fn mutation(
         Err(problem) => (Outcome::Refused, problem.plan),
     };
     let refusal = done.err().map(Problem::refusal);
+    let code = refusal.as_ref().map(|refusal| refusal.code);
+    let anonymous = is_anonymous_refusal(identity, done.is_ok())
+        .then(|| Attempt::new(Kind::of(action.as_str(), code), None, None));
     let target = deed.target.as_str();
     let mut record =
         NewRecord::new(identity.name.as_str(), via(identity.proof), action, target, outcome).request(request);
@@ -190,9 +235,7 @@ pub(crate) fn mutation(
     if let Some(plan) = plan {
         record = record.plan(plan);
     }
-    if let Some(record) =
-        app.trail.admitted(record, is_anonymous_refusal(identity, done.is_ok()), app.clock.now())
-    {
+    if let Some(record) = app.trail.admitted(record, anonymous.as_ref(), app.clock.now()) {
         app.trail.append(record);
     }
 }
@@ -258,8 +301,9 @@ fn of_answer(identity: &Identity, action: Action, path: &str, id: String, respon
     Draft { record, is_anonymous_refusal, purge: extensions.get().map(|OfPurge(id)| *id) }
 }
 
-async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal, purge }: Draft) {
-    let Some(record) = app.trail.admitted(record, is_anonymous_refusal, app.clock.now()) else { return };
+async fn write(app: &Arc<App>, Draft { record, is_anonymous_refusal, purge }: Draft, attempt: Attempt) {
+    let anonymous = is_anonymous_refusal.then_some(&attempt);
+    let Some(record) = app.trail.admitted(record, anonymous, app.clock.now()) else { return };
     let app = Arc::clone(app);
     // A panic of the writer is said by the trail's own state at the next record.
     let _ = tokio::task::spawn_blocking(move || {
@@ -299,17 +343,5 @@ mod tests {
         assert!(!draft(&led).is_anonymous_refusal);
         led.extensions_mut().insert(Problem::internal("no proof").refusal());
         assert!(draft(&led).is_anonymous_refusal);
-    }
-
-    #[test]
-    fn what_nobody_in_particular_was_refused_is_recorded_up_to_a_bound_and_counted_beyond() {
-        let mut anonymous = Anonymous::default();
-        let at = |minute: i64| Time { boot_us: 0, wall_us: minute * MINUTE_US };
-        for _ in 0..ANONYMOUS_A_MINUTE {
-            assert_eq!(anonymous.admit(at(1)), Some(0));
-        }
-        assert_eq!((anonymous.admit(at(1)), anonymous.admit(at(1))), (None, None));
-        assert_eq!(anonymous.admit(at(2)), Some(2));
-        assert_eq!(anonymous.admit(at(2)), Some(0));
     }
 }

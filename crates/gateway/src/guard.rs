@@ -108,11 +108,11 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
         Ok(()) => identity_of(&app, request.headers(), peer).await,
         Err(problem) => Err(problem),
     };
-    let (peer, now) = (peer.map_or(NOWHERE, |Peer(peer)| peer), app.clock.now());
+    let (from, now) = (peer.map_or(NOWHERE, |Peer(from)| from), app.clock.now());
     let leave = match &identity {
-        Err(_) => app.rates.take_from(peer, now),
+        Err(_) => app.rates.take_from(from, now),
         Ok(_) if NEVER_TOO_OFTEN.contains(&request.uri().path()) => Ok(()),
-        Ok(identity) => app.rates.take(identity, peer, now),
+        Ok(identity) => app.rates.take(identity, from, now),
     };
     if let Err(problem) = leave {
         return problem.into_response();
@@ -124,7 +124,8 @@ pub(crate) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
         }
         Err(problem) => {
             let (head, _) = request.into_parts();
-            auditing::refused(&app, head.uri.path(), &head.headers, &problem).await;
+            let from = peer.map(|Peer(from)| from);
+            auditing::refused(&app, head.uri.path(), &head.headers, from, &problem).await;
             problem.into_response()
         }
     }

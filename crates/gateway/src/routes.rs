@@ -344,6 +344,7 @@ fn acts(action: &'static page::Action) -> Routes {
 async fn show_page(
     State(app): State<Arc<App>>,
     Extension(identity): Extension<Identity>,
+    peer: Option<Extension<Peer>>,
     named: Option<Extension<NamedAs>>,
     uri: Uri,
     headers: HeaderMap,
@@ -354,7 +355,9 @@ async fn show_page(
     }
     blocking(move || {
         let named_as = named.as_ref().map(|Extension(NamedAs(name))| name.as_str());
-        let visit = page::Visit { app: &app, identity: &identity, uri: &uri, headers: &headers, named_as };
+        let peer = peer.map_or(NOWHERE, |Extension(peer)| peer.0);
+        let visit =
+            page::Visit { app: &app, identity: &identity, uri: &uri, headers: &headers, peer, named_as };
         Ok::<_, Problem>(page::show(&visit))
     })
     .await

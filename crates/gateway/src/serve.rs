@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::{Access, AccessConfig};
 use crate::api::{Carried, Settled};
-use crate::auditing::Trail;
+use crate::auditing::{self, Trail};
 use crate::conditional::Turns;
 use crate::control::Control;
 use crate::graphql::GraphQl;
@@ -242,10 +242,12 @@ pub fn serve(
         .spawn(move || {
             let router = routes::router(Arc::clone(&app), config.tracer);
             runtime.block_on(async {
+                tokio::spawn(auditing::told_by_the_minute(Arc::clone(&app)));
                 ways.serve(router, stopping, SHUTDOWN_TIME).await;
                 let _ = tokio::time::timeout(SHUTDOWN_TIME, app.graphql.sockets_ended()).await;
             });
             runtime.shutdown_timeout(SHUTDOWN_TIME);
+            app.trail.tell_left_out();
         })
         .map_err(failed("starting the thread"))?;
     Ok(Gateway { address, local_address, stop, thread: Some(thread) })

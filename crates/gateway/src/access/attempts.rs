@@ -151,7 +151,7 @@ fn delay(failures: u32, free: u32, most: u64) -> Duration {
 }
 
 /// An address as it is counted: a whole /64 of IPv6, which one machine has to itself.
-fn source_of(address: IpAddr) -> IpAddr {
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))

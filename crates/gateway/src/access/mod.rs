@@ -50,6 +50,7 @@ use oidc::Oidc;
 use passkey::Passkeys;
 use password::Hashing;
 
+pub(crate) use attempts::source_of;
 pub use cookie::{SessionCookie, Transport};
 pub use error::AccessError;
 pub use oidc::{BegunOidc, OidcConfig, OidcError, OidcReturn};
@@ -63,6 +64,7 @@ pub(crate) use shown::Shown;
 pub use sign_in::{SignIn, SignedIn};
 pub use store::{EndedSessions, Factors};
 pub use tokens::{MadeToken, TokenRequest};
+pub(crate) use users::is_user_name;
 pub use users::{Admission, UserRequest, UserUpdate};
 
 /// What access depends on beside the store.

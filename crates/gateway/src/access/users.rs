@@ -181,6 +181,11 @@ fn shown(given: &str, name: &str) -> Result<String, AccessError> {
     }
 }
 
+/// Whether a user may be called so.
+pub(crate) fn is_user_name(name: &str) -> bool {
+    check_name(name).is_ok()
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), AccessError> {
     let refused = |why: &str| Err(AccessError::field("name", why.to_owned()));
     let signs =

@@ -172,6 +172,7 @@ fn accounts<'a>(asked: &'a Asked<'_>) -> &'a Accounts {
 fn sign_in(asked: &Asked<'_>) -> Answer {
     let SignInBody { name, password, code, token_name } = asked.body()?;
     let agent = asked.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let tried_as = name.clone();
     let signed_in = accounts(asked).sign_in(&SignIn {
         name,
         password,
@@ -179,7 +180,9 @@ fn sign_in(asked: &Asked<'_>) -> Answer {
         address: asked.peer,
         user_agent: agent.unwrap_or_default().to_owned(),
         before: Vec::new(),
-    })?;
+    });
+    let signed_in =
+        signed_in.map_err(|error| Problem { tried_as: Some(tried_as), ..Problem::from(error) })?;
     let identity = &signed_in.identity;
     let request = TokenRequest {
         name: token_name,

@@ -13,7 +13,7 @@ use super::time::Form;
 use super::view::View;
 use super::{Page, Section, Visit, frame, html_response, passkeys};
 use crate::access::{AccessError, OidcReturn, RelyingParty, Secret, SignIn, SignedIn, Transport};
-use crate::auditing::{self, SignedInAs};
+use crate::auditing::{self, SignedInAs, TriedAs};
 use crate::body::{Query, encode};
 use crate::deed::Deed;
 use crate::problem::{Code, Problem};
@@ -57,7 +57,7 @@ pub(super) fn sign_in(asked: &Submitted<'_>) -> Result<Response, Problem> {
             again(asked, Code::SignInRefused, "This is not the token of this server.".to_owned())
         }
         Err(error @ AccessError::Store(_)) => Err(error.into()),
-        Err(error) => again(asked, Code::SignInRefused, format!("{}.", capital(&error.to_string()))),
+        Err(error) => again(asked, error.problem_code(), format!("{}.", capital(&error.to_string()))),
     }
 }
 
@@ -77,6 +77,9 @@ pub(super) fn again(asked: &Submitted<'_>, code: Code, wrong: String) -> Result<
     let page = page(asked.app, &asked.form, asked.party().as_ref(), Some(&wrong));
     let mut response = html_response(StatusCode::UNAUTHORIZED, frame::document(&view, "/login", &page));
     response.extensions_mut().insert(Problem::new(code, wrong).refusal());
+    if let Some(name) = asked.form.text("name") {
+        response.extensions_mut().insert(TriedAs(name.trim().to_owned()));
+    }
     Ok(response)
 }
 
@@ -141,13 +144,7 @@ fn finish(visit: &Visit<'_>) -> Result<Response, Problem> {
     let (signed_in, next) = match done {
         Ok(done) => done,
         Err(problem) => {
-            auditing::mutation(
-                visit.app,
-                visit.identity,
-                ACTION,
-                (&Deed::of(OIDC_RETURN), &id),
-                Err(&problem),
-            );
+            auditing::sign_in_refused(visit.app, ACTION, (OIDC_RETURN, &id), visit.peer, &problem);
             return Err(problem);
         }
     };

@@ -48,6 +48,8 @@ mod trailing;
 mod users;
 mod view;
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Identity, Permission};
@@ -158,6 +160,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    /// Where it came from.
+    pub(crate) peer: IpAddr,
     /// How the browser names this server, `https://HOST:PORT`; `None` where only localhost is listened on.
     pub(crate) named_as: Option<&'a str>,
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(crate) use code::Code;
 pub use listed::Listed;
 
-use crate::auditing::about;
+use crate::auditing::{TriedAs, about};
 
 /// One refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct Problem {
     pub(crate) listed: Option<Listed>,
     /// The plan that was refused, where one is kept: the audit trail names it.
     pub(crate) plan: Option<PlanId>,
+    /// The name by which somebody tried to sign in: for the audit trail.
+    pub(crate) tried_as: Option<String>,
     /// When to try again, in whole seconds; `None`: the same request would be refused again.
     pub(crate) retry_after_seconds: Option<u64>,
 }
@@ -53,7 +55,15 @@ pub const NOTHING_AT: &str = "there is nothing at ";
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, listed: None, plan: None, retry_after_seconds: None }
+        Self {
+            code,
+            detail: detail.into(),
+            field: None,
+            listed: None,
+            plan: None,
+            tried_as: None,
+            retry_after_seconds: None,
+        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -124,6 +134,9 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self.refusal());
         if let Some(plan) = self.plan {
             response = about(plan, response);
+        }
+        if let Some(name) = &self.tried_as {
+            response.extensions_mut().insert(TriedAs(name.clone()));
         }
         if self.code == Code::NoTelemetry {
             response.extensions_mut().insert(NotKept);

@@ -46,6 +46,9 @@ type Owned = (String, String);
 /// A request whose body has come.
 type Whole = (Parts, Bytes);
 
+/// Tells a write by its headers and body.
+pub(crate) type IsWrite = fn(&HeaderMap, &[u8]) -> bool;
+
 /// The keys whose requests this process answers now.
 pub(crate) type UnderWay = HashSet<Owned>;
 
@@ -77,7 +80,7 @@ pub(crate) async fn once(State(app): State<Arc<App>>, request: Request, next: Ne
 /// The same for what of a `POST` is known by its body to be a write: others are answered as often as they are sent, and so is who
 /// proved nothing, to whom every write is refused.
 pub(crate) async fn once_where(
-    State((app, is_write)): State<(Arc<App>, fn(&HeaderMap, &[u8]) -> bool)>,
+    State((app, is_write)): State<(Arc<App>, IsWrite)>,
     request: Request,
     next: Next,
 ) -> Response {

@@ -92,7 +92,7 @@ fn mounted(mut router: Router<Arc<App>>, endpoint: Endpoint, app: &Arc<App>) -> 
         }
         (Surface::Ours, &Method::POST) => routes.layer(from_fn(idempotency::never)),
         (Surface::Foreign(graphql::API), &Method::POST) => {
-            let mutations: fn(&HeaderMap, &[u8]) -> bool = graphql::is_mutation;
+            let mutations: idempotency::IsWrite = graphql::is_mutation;
             routes.layer(from_fn_with_state((Arc::clone(app), mutations), idempotency::once_where))
         }
         _ => routes,

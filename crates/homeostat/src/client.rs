@@ -30,6 +30,11 @@ pub fn address_file(dir: &Path) -> PathBuf {
     dir.join("address")
 }
 
+/// Where it says where people find its page; absent where that is the address for programs.
+pub(crate) fn page_file(dir: &Path) -> PathBuf {
+    dir.join("page-address")
+}
+
 /// Where it says at which address services send their telemetry over HTTP; absent where it takes none.
 pub fn endpoint_file(dir: &Path) -> PathBuf {
     dir.join("otlp-endpoint")
@@ -133,6 +138,8 @@ fn found(dir: &Path, path: PathBuf) -> Result<String, ClientError> {
 /// Speaks with one control plane.
 pub struct Client {
     address: String,
+    /// Where people find it, where that is elsewhere.
+    page: Option<String>,
     token: String,
     /// The data directory it was found by.
     dir: Option<PathBuf>,
@@ -163,7 +170,9 @@ impl Client {
             .proxy(None)
             .build()
             .new_agent();
-        let client = Self { address, token, dir: Some(dir.to_owned()), agent };
+        // Behind the address, which is written last.
+        let page = found(dir, page_file(dir)).ok();
+        let client = Self { address, page, token, dir: Some(dir.to_owned()), agent };
         match client.get::<serde_json::Value>("/health") {
             Err(ClientError::Unreachable { .. }) => Err(ClientError::NotRunning { dir: dir.to_owned() }),
             _ => Ok(client),
@@ -172,7 +181,12 @@ impl Client {
 
     /// Speaks with a control plane elsewhere, over an agent that trusts whom it should.
     pub(crate) fn at(address: String, token: String, agent: ureq::Agent) -> Self {
-        Self { address, token, dir: None, agent }
+        Self { address, page: None, token, dir: None, agent }
+    }
+
+    /// Where people find the page, as `https://…` where the control plane speaks TLS.
+    pub fn shown_at(&self) -> &str {
+        self.page.as_deref().unwrap_or(&self.address)
     }
 
     /// Where the control plane listens, as `http://…`.

@@ -33,7 +33,7 @@ use store::Store;
 use crate::alerts::Alerts;
 use crate::auditing::Auditing;
 use crate::backup;
-use crate::client::{address_file, endpoint_file};
+use crate::client::{address_file, endpoint_file, page_file};
 use crate::config::Config;
 use crate::evidence::EvidenceKeeper;
 use crate::metering::Metering;
@@ -202,7 +202,9 @@ impl ControlPlane {
             .map(|spans| EvidenceKeeper::start(store.clone(), spans, Arc::clone(&clock)))
             .transpose()
             .map_err(StartError::Thread)?;
-        say_where(&dir, &format!("http://localhost:{port}"), endpoint.as_deref())
+        let address = format!("http://localhost:{port}");
+        let page = (bound.address != address).then_some(bound.address.as_str());
+        say_where(&dir, &address, page, endpoint.as_deref())
             .map_err(|source| StartError::Directory { dir: dir.clone(), source })?;
         Ok(Self {
             store,
@@ -324,8 +326,9 @@ impl ControlPlane {
         if let Some(auditing) = self.auditing.take() {
             auditing.stop();
         }
-        // It only says where nobody listens any more.
+        // They only say where nobody listens any more.
         let _ = fs::remove_file(address_file(&self.dir));
+        let _ = fs::remove_file(page_file(&self.dir));
     }
 }
 
@@ -348,11 +351,13 @@ pub(crate) fn take_back(provider: &ProcessProvider, keeper_ran: bool) {
 }
 
 /// Writes where it is spoken with, the address last: who finds that may use all of it.
-fn say_where(dir: &Path, address: &str, endpoint: Option<&str>) -> std::io::Result<()> {
-    match endpoint {
-        Some(endpoint) => fs::write(endpoint_file(dir), endpoint)?,
-        None if endpoint_file(dir).exists() => fs::remove_file(endpoint_file(dir))?,
-        None => {}
+fn say_where(dir: &Path, address: &str, page: Option<&str>, endpoint: Option<&str>) -> std::io::Result<()> {
+    for (file, said) in [(page_file(dir), page), (endpoint_file(dir), endpoint)] {
+        match said {
+            Some(said) => fs::write(file, said)?,
+            None if file.exists() => fs::remove_file(file)?,
+            None => {}
+        }
     }
     fs::write(address_file(dir), address)
 }

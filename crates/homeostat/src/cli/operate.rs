@@ -77,7 +77,7 @@ pub(super) fn up(global: &Global, args: &UpArgs) -> Result<Exit, Failure> {
         return Err(held(&client, &infrastructure.name));
     }
     wait_until_ready(&provider)?;
-    print(&format!("{} is up: {}\n", infrastructure.name, client.address()))?;
+    print(&format!("{} is up: {}\n", infrastructure.name, client.shown_at()))?;
     Ok(Exit::Done)
 }
 

@@ -54,7 +54,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     };
     if output.json {
         let whole = serde_json::json!({
-            "address": client.address(), "health": health, "services": services, "issues": open.rows,
+            "address": client.address(), "page": client.shown_at(), "health": health, "services": services, "issues": open.rows,
             "faults": faults, "awaiting_approval": plans.rows, "in_progress": working.rows,
             "more": {
                 "issues": open.beyond != Beyond::Nothing, "awaiting_approval": plans.beyond != Beyond::Nothing,
@@ -69,7 +69,7 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     let score = health["overall_score"].as_u64().map_or("unknown".to_owned(), |score| score.to_string());
     let limits = limits_line(&capabilities);
     let intake = refused_line(&telemetry) + &trouble_line(&telemetry);
-    let mut text = format!("{}  health {score}\n{limits}\n{intake}\n", client.address());
+    let mut text = format!("{}  health {score}\n{limits}\n{intake}\n", client.shown_at());
     let rows = services.iter().flat_map(service_rows).collect::<Vec<_>>();
     text.push_str(&table(&["SERVICE", "INSTANCE", "PHASE", "PID", "CPU", "MEMORY", "DISK"], &rows));
     let troubles: Vec<&Value> = troubles.iter().collect();
@@ -85,11 +85,11 @@ pub(super) fn status(global: &Global, output: Output) -> Result<Exit, Failure> {
     });
     let faults: Vec<&Value> = faults.iter().collect();
     section(&mut text, "faults we injected", &faults, fault_line);
-    let remediations = format!("{}/remediations", client.address());
+    let remediations = format!("{}/remediations", client.shown_at());
     part(&mut text, "plans that run", (&working, &remediations), |plan| {
         format!("{}  {}", of(plan, "id"), of(plan, "description"))
     });
-    let approvals = format!("{}/approvals", client.address());
+    let approvals = format!("{}/approvals", client.shown_at());
     part(&mut text, "plans that wait for you", (&plans, &approvals), |plan| {
         format!("{}  {}", of(plan, "id"), of(plan, "description"))
     });

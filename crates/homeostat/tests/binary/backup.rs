@@ -143,7 +143,7 @@ fn send(fleet: &Fleet, http: u16, n: u32) {
 }
 
 /// What a backup leaves out, as the guide names it: by how a path below the data directory begins, or ends.
-const LEFT_OUT: [&str; 13] = [
+const LEFT_OUT: [&str; 14] = [
     "keeper/volumes/",
     "keeper/logs/",
     "keeper/keeper.log",
@@ -152,6 +152,7 @@ const LEFT_OUT: [&str; 13] = [
     "keeper/keeper.sock",
     "control.sock",
     "address",
+    "page-address",
     "otlp-endpoint",
     "lock",
     "reserve",

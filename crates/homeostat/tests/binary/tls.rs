@@ -60,8 +60,15 @@ fn https() {
     let fleet = certified();
     let port = free_port();
     configured(&fleet, port, "");
-    up(&fleet, SMALL).done();
+    let page = format!("https://localhost:{port}");
+    let said = up(&fleet, SMALL).done();
+    assert!(said.out.contains(&format!("is up: {page}\n")), "{}", said.out);
     assert!(fleet.run(&["health", "--json"]).out.contains("status"), "the command line finds it");
+    let status = fleet.run(&["status"]).done();
+    assert!(status.out.starts_with(&format!("{page}  health ")), "{}", status.out);
+    let told = fleet.run(&["status", "--json"]).json();
+    let local = fs::read_to_string(fleet.dir.join("address")).unwrap();
+    assert_eq!((told["page"].as_str(), told["address"].as_str()), (Some(&*page), Some(&*local)));
 
     let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
     plain.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

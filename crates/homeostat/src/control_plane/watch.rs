@@ -90,11 +90,11 @@ fn stop_all(loops: &Loops, trail: &Audit, asker: &Asker) {
             log::warn!(
                 "emergency stop: {faults} faults taken out; nothing is repaired or disturbed until `homeostat chaos resume`"
             );
-            asker.did(ACTION, EMERGENCY_FILE, Outcome::Done).detail(format!("{faults} faults taken out"))
+            asker.did(ACTION, "emergency stop", Outcome::Done).detail(format!("{faults} faults taken out"))
         }
         Err(error) => {
             log::error!("emergency stop: {error}");
-            asker.did(ACTION, EMERGENCY_FILE, Outcome::Failed).detail(act::in_full(&error))
+            asker.did(ACTION, "emergency stop", Outcome::Failed).detail(act::in_full(&error))
         }
     };
     auditing::record(trail, record);

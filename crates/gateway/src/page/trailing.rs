@@ -11,7 +11,7 @@ use super::PATHS;
 pub(crate) fn without_slash(uri: &Uri) -> Option<String> {
     let path = uri.path().strip_suffix('/')?;
     let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
-    PATHS.iter().any(|(page, _)| is_at(page, path)).then(|| format!("{path}{query}"))
+    PATHS.iter().any(|(page, _)| *page != "/" && is_at(page, path)).then(|| format!("{path}{query}"))
 }
 
 /// Whether a path is that of a page, whose placeholders take one part that is not empty, or the rest of them.
@@ -29,7 +29,7 @@ fn is_at(page: &str, path: &str) -> bool {
             _ => return false,
         }
     }
-    parts.next().is_none() && !path.is_empty()
+    parts.next().is_none()
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub trait Control: Send + Sync {
     /// Lets a plan that waits for a person run.
     fn approve(&self, plan: PlanId, who: &str) -> Result<(), ControlError>;
 
-    /// Ends a plan that waits for a person.
+    /// Ends a plan that waits for a person, or what somebody asked for and waits for its turn.
     fn reject(&self, plan: PlanId, who: &str) -> Result<(), ControlError>;
 
     /// Takes a finished plan back.

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use audit::{Audit, Filter, Outcome};
+use domain::PlanStatus;
+use gateway::{Control, RunMode};
 use serde_json::json;
 use support::graphql::code;
 use support::server::{Kept, Server, assert_problem, serve_with, start};
@@ -63,6 +65,21 @@ fn a_decision_on_what_was_chosen_leads_back_to_what_was_chosen() {
     assert_eq!((reply.status, reply.header("location")), (303, Some(address)), "{}", reply.body);
     let page = server.get(address).body;
     assert!(page.contains("3 plans wait for a person.") && page.contains("No approval matches."), "{page}");
+}
+
+#[test]
+fn what_somebody_asked_for_and_waits_for_its_turn_can_be_rejected_on_its_page() {
+    let server = start(scene::busy);
+    let asked = server.fleet.scale(&"cart".parse().unwrap(), 7, RunMode::Run, "ada").unwrap();
+    server
+        .fleet
+        .store
+        .add_plan(&asked.plan, PlanStatus::Pending, &["a roll-out is under way".to_owned()])
+        .unwrap();
+    let page = format!("/remediations/{}", asked.plan.id);
+    let reject = format!("action=\"{page}/reject\"");
+    let body = server.get(&page).body;
+    assert!(body.contains(&reject) && !body.contains("Approve and run"), "{body}");
 }
 
 #[test]

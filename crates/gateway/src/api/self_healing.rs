@@ -171,7 +171,7 @@ fn remediation_endpoints(at: impl Fn(&str) -> String) -> Vec<Endpoint> {
             .says("Lets a plan run that waits for a person")
             .answers::<RemediationShape>("The remediation"),
         decides("remediations/{id}/reject", "remediations.reject", reject)
-            .says("Ends a plan that waits for a person")
+            .says("Ends a plan that waits for a person, or what somebody asked for and waits for its turn")
             .answers::<RemediationShape>("The remediation"),
         decides("remediations/{id}/rollback", "remediations.roll_back", roll_back)
             .says("Takes a finished plan back")

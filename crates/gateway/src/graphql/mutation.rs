@@ -191,7 +191,7 @@ impl Mutation {
         )
     }
 
-    /// Ends a plan that waits for a person.
+    /// Ends a plan that waits for a person, or what somebody asked for and waits for its turn.
     #[graphql(guard = "Needs(Permission::PlansApprove)")]
     async fn reject(
         &self,

@@ -143,6 +143,11 @@ pub(crate) fn decide(record: &PlanRecord, back: &str) -> Markup {
     }
 }
 
+/// Whether it is what somebody asked for and nothing of it was begun: a person can end it.
+fn waits_for_its_turn(record: &PlanRecord) -> bool {
+    matches!(record.plan.intent, Intent::Operation { .. }) && record.started_at.is_none()
+}
+
 /// Buttons for what a person can do with a plan as it is.
 pub(crate) fn buttons(record: &PlanRecord) -> Markup {
     let id = record.plan.id;
@@ -161,6 +166,7 @@ pub(crate) fn buttons(record: &PlanRecord) -> Markup {
     html! {
         @match record.status {
             PlanStatus::AwaitingApproval => (decide(record, &format!("/remediations/{id}"))),
+            PlanStatus::Pending if waits_for_its_turn(record) => { (form("reject", "", "Reject")) },
             PlanStatus::Success if undoable && !record.rolled_back => { (form("rollback", "danger", "Roll back")) },
             _ => {},
         }

@@ -165,7 +165,7 @@ pub(crate) enum Command {
         /// Its id, from `homeostat status`.
         plan: PlanId,
     },
-    /// End a plan that waits for a person.
+    /// End a plan that waits for a person, or what somebody asked for and waits for its turn.
     Reject {
         /// Its id, from `homeostat status`.
         plan: PlanId,

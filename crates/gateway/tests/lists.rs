@@ -86,6 +86,30 @@ fn every_page_with_a_list_has_a_search_and_both_files_of_it() {
 }
 
 #[test]
+fn the_history_of_an_item_is_a_list_of_it_also_when_search_and_filters_are_cleared() {
+    let server = whole::full();
+    let ada = whole::ada(&server);
+    let ask = |path: &str| server.raw("GET", path, &[("host", &server.host()), ("cookie", &ada)], "");
+    let address = "/cmdb/item?id=service%2Fcart";
+    let page = ask(address).body;
+    assert!(page.contains("type=\"search\" name=\"q\"") && !page.contains(">Clear<"), "{page}");
+    let all = ask(&format!("{address}&format=json")).json();
+    assert!(all.as_array().unwrap().len() > 1, "{all}");
+    let appeared = ask(&format!("{address}&kind=appeared&format=json")).json();
+    let [first] = &appeared.as_array().unwrap()[..] else { panic!("{appeared}") };
+    assert_eq!((&first["version"], &first["who"]), (&1.into(), &"ada".into()), "{first}");
+    let csv = ask(&format!("{address}&format=csv")).body;
+    assert_eq!(csv.lines().next(), Some("kind,version,at,who,why,changed,remediation_id"), "{csv}");
+    let none = ask(&format!("{address}&q=no+such+thing")).body;
+    assert!(
+        none.contains("No change matches") && none.contains(&format!("href=\"{address}\">Clear")),
+        "{none}"
+    );
+    assert_eq!(ask("/cmdb/item?format=csv").status, 422);
+    assert_eq!(ask(&format!("{address}&kind=other")).status, 422);
+}
+
+#[test]
 fn what_an_address_chose_beyond_the_fields_is_kept_by_the_search() {
     let server = whole::full();
     let ada = whole::ada(&server);

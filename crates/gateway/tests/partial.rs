@@ -100,7 +100,7 @@ fn configuration_items_are_shown_without_their_relations_or_their_history() {
     let server = whole::full_on_disk();
     break_table(&server, "cmdb_changes");
     let page = server.get("/cmdb/item?id=service%2Fcart").body;
-    assert_fails_alone(&page, "History", &["<h2>Declared", "<h2>Belongs together with"]);
+    assert_fails_alone(&page, "Changes", &["<h2>Declared", "<h2>Belongs together with", "<h2>History"]);
 }
 
 #[test]

@@ -301,6 +301,7 @@ fn exported(app: &App, uri: &Uri, format: list::Format) -> Result<Response, Prob
         "/slos" => slos::listed(app)?.export(query, format),
         "/audit" => audit::listed(app, view, query)?.export(query, format),
         "/cmdb" => cmdb::listed(app, view)?.export(query, format),
+        "/cmdb/item" => cmdb::history(app, view, query)?.export(query, format),
         "/users" => users::listed(app, view)?.export(query, format),
         "/tokens" => tokens::listed(app, view)?.export(query, format),
         "/timeline" => timeline::listed(app, view, query)?.export(query, format),

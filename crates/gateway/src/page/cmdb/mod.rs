@@ -3,12 +3,11 @@
 //! In: items and relations as they are stored. Out: pages.
 
 mod graph;
+mod history;
 
 use std::collections::BTreeMap;
 
-use domain::cmdb::{
-    Item, ItemAttributes, ItemChange, ItemChangeKind, ItemKind, ItemValue, KnownBy, Relation,
-};
+use domain::cmdb::{Item, ItemAttributes, ItemKind, ItemValue, KnownBy, Relation};
 use domain::{Bytes, ResourceId};
 use maud::{Markup, html};
 use serde_json::json;
@@ -21,12 +20,10 @@ use super::services::{resource_link, resource_words};
 use super::view::View;
 use super::{Page, Section, Update};
 use crate::body::{Query, encode};
-use crate::phrases;
 use crate::problem::Problem;
 use crate::serve::App;
 
-/// Changes of an item on its page.
-const CHANGES: usize = 100;
+pub(super) use history::listed as history;
 
 /// The address of an item's page.
 fn address(id: &ResourceId) -> String {
@@ -103,15 +100,21 @@ fn state(item: &Item) -> (Meaning, &'static str) {
     if item.gone_at.is_some() { (Meaning::Unknown, "gone") } else { (Meaning::Good, "there") }
 }
 
-pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
-    query.only(&["id", "part"])?;
+/// The item that an address names.
+fn of_address(app: &App, query: &Query) -> Result<Item, Problem> {
     let expected = || "a resource, such as service/cart".to_owned();
     let id: Option<ResourceId> = query.read("id", |text| text.parse().ok(), expected)?;
     let id = id.ok_or_else(|| Problem::field("id", "give `id`, such as service/cart"))?;
     let unknown = || Problem::not_found(format!("there is no configuration item {id}"));
-    let item = app.store.item(&id)?.ok_or_else(unknown)?.item;
+    Ok(app.store.item(&id)?.ok_or_else(unknown)?.item)
+}
+
+pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Problem> {
+    let item = of_address(app, query)?;
+    let id = item.id.clone();
     let relations = app.store.relations_of(&id).map_err(Problem::from);
-    let history = app.store.item_history(&id, None, CHANGES).map_err(Problem::from);
+    let changes = history::listed(app, view, query)?;
+    let form = html! { h2 { "History" } (changes.list.search_form(query)) };
     let (meaning, word) = state(&item);
     let head = html! {
         p class="crumb" { a href="/cmdb" { "Configuration" } }
@@ -123,12 +126,6 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
             @if id.service().is_some() { (resource_link(&id)) }
         }
     };
-    let changes = history.map(|history| html! {
-        h2 { "History" span class="quiet" { "newest first" } }
-        @if history.is_empty() { p class="empty" { "No change is kept." } }
-        ul class="rows" { @for record in &history { (change(view, &record.change)) } }
-        @if history.len() == CHANGES { p class="quiet" { "The newest " (CHANGES) "; all of them: " code { "homeostat infra history " (id) } } }
-    });
     let related =
         relations.map(|relations| html! { h2 { "Belongs together with" } (relation_list(&id, &relations)) });
     Ok(Page {
@@ -143,7 +140,8 @@ pub(super) fn item(app: &App, view: &View, query: &Query) -> Result<Page, Proble
                 } },
             ),
             Section::tried("relations", Update::Live, "Belongs together with", related)?,
-            Section::tried("history", Update::Rows, "History", changes)?,
+            Section::still("filters", form),
+            changes.rows(query, "history", Update::Rows)?,
         ],
     })
 }
@@ -186,33 +184,4 @@ fn relation_list(id: &ResourceId, relations: &BTreeMap<Relation, KnownBy>) -> Ma
 
 fn item_link(id: &ResourceId) -> Markup {
     html! { a href=(address(id)) { (resource_words(id)) } }
-}
-
-fn change(view: &View, change: &ItemChange) -> Markup {
-    let (meaning, word) = match change.kind {
-        ItemChangeKind::Appeared => (Meaning::Info, "appeared"),
-        ItemChangeKind::Changed => (Meaning::Attention, "changed"),
-        ItemChangeKind::Gone => (Meaning::Unknown, "gone"),
-        ItemChangeKind::Returned => (Meaning::Info, "returned"),
-    };
-    let side = |name: &str, value: &Option<ItemValue>| {
-        value.as_ref().map_or("nothing".to_owned(), |value| text(name, value))
-    };
-    html! {
-        li data-key=(change.version) {
-            (mark(meaning, word))
-            span class="what" {
-                "Version " (change.version)
-                @if let Some(who) = &change.who { " by " (phrases::actor(who)) }
-                ": " (change.why)
-                @if let Some(plan) = change.plan { " " a href={ "/remediations/" (plan) } { "Its plan" } }
-            }
-            span class="side" { (view.stamp.ago(change.at)) }
-            div class="doing" {
-                @for (name, one) in &change.attributes { div { code { (name) } ": " (side(name, &one.before)) " → " (side(name, &one.after)) } }
-                @for relation in &change.gained { div { "now " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
-                @for relation in &change.lost { div { "no longer " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
-            }
-        }
-    }
 }

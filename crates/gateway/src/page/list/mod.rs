@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::sentence::capital;
 use super::{Section, Update};
-use crate::body::Query;
+use crate::body::{Query, encode};
 use crate::problem::Problem;
 use choose::Chosen;
 pub(super) use export::Format;
@@ -113,6 +113,8 @@ enum Control {
     Text(&'static str),
     /// A part of the page's own form holds it, or an address that led here.
     Elsewhere,
+    /// What the list is of, in every address of its page.
+    Subject,
 }
 
 impl<'a, R> Filter<'a, R> {
@@ -132,6 +134,15 @@ impl<'a, R> Filter<'a, R> {
     /// One that the page's own form holds, or an address that leads here, and its source obeys.
     pub(super) fn elsewhere(name: &'static str) -> Self {
         Self { name, title: "", control: Control::Elsewhere, keeps: None }
+    }
+
+    /// What the list is of: it narrows nothing, and stays when everything is cleared. Its source obeys it.
+    pub(super) fn subject(name: &'static str) -> Self {
+        Self { name, title: "", control: Control::Subject, keeps: None }
+    }
+
+    fn is_subject(&self) -> bool {
+        matches!(self.control, Control::Subject)
     }
 
     /// Which rows it leaves for a value.
@@ -239,7 +250,7 @@ impl<R> List<'_, R> {
     }
 
     fn is_filtered(&self, query: &Query) -> bool {
-        self.filters.iter().any(|filter| query.text(filter.name).is_some())
+        self.filters.iter().any(|filter| !filter.is_subject() && query.text(filter.name).is_some())
     }
 
     pub(super) fn search_form(&self, query: &Query) -> Markup {
@@ -253,7 +264,7 @@ impl<R> List<'_, R> {
                 @let fields = html! { @for filter in &self.filters { (field(filter, query)) } (order) };
                 (folded(self.is_filtered(query) || query.text("sort").is_some(), &fields))
                 button type="submit" { "Show" }
-                @if self.is_narrowed(query) { a class="button" href=(self.address) { "Clear" } }
+                @if self.is_narrowed(query) { a class="button" href=(self.cleared(query)) { "Clear" } }
                 (self.exports(query))
             }
         }
@@ -315,7 +326,7 @@ impl<R> List<'_, R> {
         html! {
             @if !chosen.rows.is_empty() { (rows) }
             @else if self.is_narrowed(query) {
-                p class="empty" { "No " (self.nouns.0) " matches" (looked_at(chosen)) ". " a href=(self.address) { "Clear search and filters" } }
+                p class="empty" { "No " (self.nouns.0) " matches" (looked_at(chosen)) ". " a href=(self.cleared(query)) { "Clear search and filters" } }
             } @else { (self.empty) }
             (self.pager(query, chosen))
         }
@@ -367,6 +378,14 @@ impl<R> List<'_, R> {
             _ => first,
         };
         self.address_with(query, &[("sort", &next), ("page", "")])
+    }
+
+    /// The address of all that the list has.
+    fn cleared(&self, query: &Query) -> String {
+        let subjects = self.filters.iter().filter(|filter| filter.is_subject());
+        let kept = subjects.filter_map(|filter| Some((filter.name, query.text(filter.name)?)));
+        let kept: Vec<String> = kept.map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        if kept.is_empty() { self.address.to_owned() } else { format!("{}?{}", self.address, kept.join("&")) }
     }
 
     /// The address of what is seen, with parameters set to other values.
@@ -451,7 +470,7 @@ fn field<R>(filter: &Filter<'_, R>, query: &Query) -> Markup {
                 input type="text" name=(filter.name) value=[chosen] placeholder=(example) spellcheck="false";
             },
             // What no field shows is chosen on: the search is among what is seen.
-            Control::Elsewhere => @for value in query.all(filter.name) {
+            Control::Elsewhere | Control::Subject => @for value in query.all(filter.name) {
                 input type="hidden" name=(filter.name) value=(value);
             },
         }

@@ -55,7 +55,7 @@ fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
         let filter = Filter { action: Some(action.to_owned()), ..Filter::default() };
         audit.query(&filter).unwrap().records[0].detail.clone()
     };
-    assert_eq!(said("tokens.revoke").as_deref(), Some("these tokens ended, too: x1, x2"));
+    assert_eq!(said("tokens.revoke").as_deref(), Some("revoked; these tokens ended, too: x1, x2"));
 
     let user = json!({ "name": "ada", "roles": ["admin"] });
     assert_eq!(server.post("/api/v3/access/users", user).status, 201);
@@ -63,7 +63,7 @@ fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
     let child = make(&hers, json!({ "name": "y1", "owner": "ada", "roles": ["viewer"] }));
     assert_eq!(ask(&server, Some(TOKEN), "DELETE", "/api/v3/access/users/ada", "").status, 200);
     assert_problem(&me(&child), 401, "token_revoked");
-    assert_eq!(said("users.delete").as_deref(), Some("these tokens ended, too: hers, y1"));
+    assert_eq!(said("users.delete").as_deref(), Some("shut out for good; these tokens ended, too: hers, y1"));
 }
 
 /// What is one account's stays out of reach of a token that is for one thing.

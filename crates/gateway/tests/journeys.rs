@@ -336,7 +336,7 @@ fn configuration_items_are_drawn_found_and_told_with_their_history() {
     for text in [
         "Cart, version 2.",
         "discovered.memory_bytes: 128 MiB → 192 MiB",
-        "2 changes",
+        "Became",
         "ada",
         "front depends on it",
     ] {

@@ -2,7 +2,7 @@
 //!
 //! In: the changes of the item that the address names, newest first. Out: a list.
 
-use domain::cmdb::{ItemChange, ItemChangeKind, ItemValue};
+use domain::cmdb::{ItemChange, ItemChangeKind, ItemValue, Relation};
 use maud::{Markup, html};
 use serde_json::json;
 use store::ChangeRecord;
@@ -104,11 +104,14 @@ fn became(change: &ItemChange) -> Vec<String> {
 }
 
 fn changes(change: &ItemChange) -> Markup {
-    html! {
+    let related = |word: &str, relation: &Relation| {
+        html! { div { (word) " " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
+    };
+    html! { div class="doing" {
         @for (name, one) in &change.attributes {
             div { code { (name) } ": " (side(name, one.before.as_ref())) " → " (side(name, one.after.as_ref())) }
         }
-        @for relation in &change.gained { div { "now " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
-        @for relation in &change.lost { div { "no longer " (words(relation.kind.name())) " " (item_link(&relation.to)) } }
-    }
+        @for relation in &change.gained { (related("now", relation)) }
+        @for relation in &change.lost { (related("no longer", relation)) }
+    } }
 }

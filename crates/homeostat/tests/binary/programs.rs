@@ -92,7 +92,10 @@ services:
     // It starts another keeper at once otherwise, which is faster than we are.
     processes::signal(plane, Signal::STOP);
     processes::kill(fleet.the(&Part::Keeper));
-    let thief = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    // What a killed process had open is closed with its last thread, which may end after it is gone from the list.
+    let thief = until("the port is free", || {
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| error.to_string())
+    });
     processes::signal(plane, Signal::CONT);
     let troubles = || fleet.get("/health").map(|health| health["troubles"].to_string());
     let told = until("it is told", || {

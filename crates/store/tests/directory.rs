@@ -104,7 +104,7 @@ fn a_newer_schema_is_refused_with_both_versions_and_left_alone() {
     let path = dir.path().join("homeostat.db");
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 4711).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 4711, supported: 12, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerSchema { found: 4711, supported: 13, .. }), "{error}");
     assert!(error.to_string().contains("4711"), "{error}");
 }
 

@@ -325,8 +325,13 @@ pub(crate) fn statistics_of(
     seconds: i64,
 ) -> Result<StatisticsShape, Problem> {
     let since = back(app.clock.now(), seconds);
-    let repaired = Times::of(app.store.repaired_since(since)?.into_iter());
-    let against = Baseline::kept(app)?.against(repaired.mean());
+    let baseline = Baseline::kept(app)?;
+    // Repairs are read one by one, and only where there is something to compare them with.
+    let mean = match baseline.mttr_minutes {
+        Some(_) => Times::of(app.store.repaired_since(since)?.into_iter()).mean(),
+        None => None,
+    };
+    let against = baseline.against(mean);
     Ok(StatisticsShape::new(&app.store.statistics(since)?, against, window))
 }
 

@@ -3,9 +3,11 @@
 //! In: who asks, and from where. Out: one name for what belongs to one who asks: an identity, whatever it is proven by and however
 //! often; where none was proven, the address, of IPv6 the network of 64 bits that one customer has.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use domain::{Identity, Proof};
+
+use crate::access::source_of;
 
 /// One who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,17 +21,9 @@ pub(crate) enum Asker {
 impl Asker {
     pub(crate) fn of(identity: &Identity, peer: IpAddr) -> Self {
         match identity.proof {
-            Proof::None => Self::From(network(peer)),
+            Proof::None => Self::From(source_of(peer)),
             Proof::Token | Proof::Session => Self::Named(identity.name.clone()),
         }
-    }
-}
-
-/// The address, or the network of it that one customer has.
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
     }
 }
 
@@ -50,5 +44,6 @@ mod tests {
         assert_eq!(of(&nobody, "2001:db8::1"), of(&nobody, "2001:db8::ffff:2"));
         assert_ne!(of(&nobody, "2001:db8::1"), of(&nobody, "2001:db8:0:1::1"));
         assert_eq!(of(&nobody, "::ffff:192.0.2.1"), of(&nobody, "192.0.2.1"));
+        assert_ne!(of(&nobody, "::1"), of(&nobody, "::2"), "this machine is no network of others");
     }
 }

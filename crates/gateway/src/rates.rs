@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use domain::{Identity, Proof, Time};
 
-use crate::asker::network;
+use crate::access::source_of;
 use crate::problem::{Code, Problem};
 use crate::serve::lock;
 
@@ -99,7 +99,7 @@ impl RequestRates {
     pub(crate) fn take_from(&self, peer: IpAddr, now: Time) -> Result<(), Problem> {
         let is_here = peer.to_canonical().is_loopback();
         let rate = if is_here { &self.0.known } else { &self.0.unknown };
-        self.leave(1, self.0.keys.hash_one((1_u8, network(peer))), rate.load(Ordering::Relaxed), now)
+        self.leave(1, self.0.keys.hash_one((1_u8, source_of(peer))), rate.load(Ordering::Relaxed), now)
     }
 
     fn leave(&self, of: usize, key: u64, rate: u32, now: Time) -> Result<(), Problem> {

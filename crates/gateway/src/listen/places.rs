@@ -1,9 +1,10 @@
 //! How many connections are open from each address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
+use crate::access::source_of;
 use crate::serve::lock;
 
 /// Counts open connections by address.
@@ -27,7 +28,7 @@ impl Places {
 
     /// `None` where the address has all it may have.
     pub(crate) fn take(&self, peer: IpAddr) -> Option<Place> {
-        let of = network(peer);
+        let of = source_of(peer);
         let mut open = lock(&self.open);
         let count = open.entry(of).or_default();
         if *count >= self.max {
@@ -50,14 +51,6 @@ impl Drop for Place {
     }
 }
 
-/// What is counted as one: an address of IPv4, or a network of 64 bits.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_and_a_mapped_address_is_what_it_maps() {
-        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        let same = |a: &str, b: &str| source_of(a.parse().unwrap()) == source_of(b.parse().unwrap());
         assert!(same("2001:db8::1", "2001:db8::ffff:1"));
         assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
         assert!(same("::ffff:192.0.2.1", "192.0.2.1"));

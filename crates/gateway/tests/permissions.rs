@@ -25,36 +25,21 @@ struct Asker {
     may: Permissions,
 }
 
-fn ask(server: &Server, bearer: Option<&str>, method: &str, path: &str, body: &str) -> Reply {
-    let (host, bearer) = (server.host(), bearer.map(|token| format!("Bearer {token}")));
-    let mut headers = vec![("host", host.as_str()), ("content-type", "application/json")];
-    if let Some(bearer) = &bearer {
-        headers.push(("authorization", bearer));
-    }
-    server.raw(method, path, &headers, body)
-}
-
 fn made(reply: &Reply) -> Value {
     assert_eq!(reply.status, 201, "{}", reply.body);
     reply.json()
 }
 
-/// A token of the data directory's, with its secret.
-fn token(server: &Server, body: Value) -> (String, String) {
-    let made = made(&server.post("/api/v3/access/tokens", body));
-    (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
-}
-
 fn askers(server: &Server) -> Vec<Asker> {
     let mut all = vec![Asker { called: "nobody".to_owned(), bearer: None, may: Permissions::NONE }];
     for role in Role::ALL {
-        let (bearer, _) = token(server, json!({ "name": role.name(), "roles": [role.name()] }));
+        let (bearer, _) = server.token(json!({ "name": role.name(), "roles": [role.name()] }));
         all.push(Asker { called: role.name().to_owned(), bearer: Some(bearer), may: role.permissions() });
     }
     for permission in Permission::ALL {
         let called = format!("scope {permission}");
         let body = json!({ "name": called, "roles": ["admin"], "scope": [permission.name()] });
-        let (bearer, _) = token(server, body);
+        let (bearer, _) = server.token(body);
         all.push(Asker { called, bearer: Some(bearer), may: [permission].into_iter().collect() });
     }
     all
@@ -89,7 +74,7 @@ fn every_address_lets_in_who_may_and_nobody_else() {
         let path = address.path.split('/').map(|part| if part.starts_with('{') { "none" } else { part });
         let path = path.collect::<Vec<_>>().join("/");
         for asker in &askers {
-            let reply = ask(&server, asker.bearer.as_deref(), &address.method, &path, "");
+            let reply = server.ask(asker.bearer.as_deref(), &address.method, &path, "");
             let is_refused = matches!(reply.status, 401 | 403);
             let code = serde_json::from_str::<Value>(&reply.body).ok().map(|body| body["code"].clone());
             let is_as_expected = match expected(asker, address) {
@@ -150,12 +135,12 @@ fn what_changes_most_asks_for_what_it_did() {
 #[test]
 fn a_token_that_is_none_any_more_is_told_so_and_lets_nobody_in() {
     let server = start(scene::calm);
-    let me = |bearer: &str| ask(&server, Some(bearer), "GET", "/api/v3/access/me", "");
-    let (secret, id) = token(&server, json!({ "name": "ci", "roles": ["viewer"] }));
+    let me = |bearer: &str| server.ask(Some(bearer), "GET", "/api/v3/access/me", "");
+    let (secret, id) = server.token(json!({ "name": "ci", "roles": ["viewer"] }));
     let shown = me(&secret).json();
     assert_eq!((&shown["name"], &shown["proof"]), (&json!("token ci"), &json!("token")));
     assert_eq!(shown["permissions"], json!(["state:read", "telemetry:read", "metrics:scrape"]));
-    assert_eq!(ask(&server, Some(TOKEN), "DELETE", &format!("/api/v3/access/tokens/{id}"), "").status, 200);
+    assert_eq!(server.ask(Some(TOKEN), "DELETE", &format!("/api/v3/access/tokens/{id}"), "").status, 200);
     assert_problem(&me(&secret), 401, "token_revoked");
     for wrong in [&secret[..secret.len() - 1], &secret[1..], "hst_", "", &"x".repeat(4096)] {
         assert_problem(&me(wrong), 401, "wrong_token");
@@ -169,7 +154,7 @@ fn a_token_that_is_none_any_more_is_told_so_and_lets_nobody_in() {
     );
     assert_problem(&past, 422, "invalid_field");
     let later = json!({ "name": "later", "roles": ["viewer"], "expires_at": "2201-01-01T00:00:00Z" });
-    assert_eq!(me(&token(&server, later).0).status, 200);
+    assert_eq!(me(&server.token(later).0).status, 200);
     // A wrong bearer beside a good cookie is an error, not the cookie.
     let (host, cookie) = (server.host(), server.cookie());
     let both = [("host", host.as_str()), ("cookie", cookie.as_str()), ("authorization", "Bearer hst_x")];
@@ -182,26 +167,26 @@ fn a_secret_is_in_the_answer_that_makes_it_and_in_no_other() {
     let user = json!({ "name": "ada", "roles": ["viewer"], "password": PASSWORD });
     let answer = server.post("/api/v3/access/users", user);
     assert_eq!(made(&answer)["has_password"], true);
-    let (secret, _) = token(&server, json!({ "name": "ci", "owner": "ada", "roles": ["viewer"] }));
+    let (secret, _) = server.token(json!({ "name": "ci", "owner": "ada", "roles": ["viewer"] }));
     let signed_in = json!({ "name": "ada", "password": PASSWORD, "token_name": "laptop" });
-    let by_password = made(&ask(&server, None, "POST", "/api/v3/access/sign-in", &signed_in.to_string()));
+    let by_password = made(&server.ask(None, "POST", "/api/v3/access/sign-in", &signed_in.to_string()));
     let by_password = by_password["token"].as_str().unwrap();
     for path in ["users", "users/ada", "tokens", "sessions", "me"] {
         for bearer in [TOKEN, by_password] {
-            let reply = ask(&server, Some(bearer), "GET", &format!("/api/v3/access/{path}"), "");
+            let reply = server.ask(Some(bearer), "GET", &format!("/api/v3/access/{path}"), "");
             for hidden in [PASSWORD, secret.as_str(), by_password, TOKEN, "argon2", "hst_"] {
                 assert!(!reply.body.contains(hidden), "{hidden} at {path}: {}", reply.body);
             }
         }
     }
     // Ada sees hers, and no others.
-    token(&server, json!({ "name": "other", "roles": ["admin"] }));
-    let hers = ask(&server, Some(by_password), "GET", "/api/v3/access/tokens", "").json();
+    server.token(json!({ "name": "other", "roles": ["admin"] }));
+    let hers = server.ask(Some(by_password), "GET", "/api/v3/access/tokens", "").json();
     let names: Vec<&str> = hers.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["laptop", "ci"]);
     let wrong = json!({ "name": "ada", "password": "a heron stood in the weeds", "token_name": "x" });
     assert_problem(
-        &ask(&server, None, "POST", "/api/v3/access/sign-in", &wrong.to_string()),
+        &server.ask(None, "POST", "/api/v3/access/sign-in", &wrong.to_string()),
         401,
         "sign_in_refused",
     );
@@ -212,17 +197,17 @@ fn who_has_a_scope_makes_nobody_who_may_more() {
     let server = start(scene::calm);
     made(&server.post("/api/v3/access/users", json!({ "name": "root", "roles": ["admin"] })));
     let body = json!({ "name": "hr", "roles": ["admin"], "scope": ["access:manage"] });
-    let (hr, _) = token(&server, body);
+    let (hr, _) = server.token(body);
     let body = json!({ "name": "mallory", "roles": ["admin"] }).to_string();
-    assert_problem(&ask(&server, Some(&hr), "POST", "/api/v3/access/users", &body), 403, "forbidden");
+    assert_problem(&server.ask(Some(&hr), "POST", "/api/v3/access/users", &body), 403, "forbidden");
     let body = json!({ "password": PASSWORD }).to_string();
-    assert_problem(&ask(&server, Some(&hr), "PATCH", "/api/v3/access/users/root", &body), 403, "forbidden");
+    assert_problem(&server.ask(Some(&hr), "PATCH", "/api/v3/access/users/root", &body), 403, "forbidden");
     let body = json!({ "name": "wider", "roles": ["admin"], "scope": ["chaos:run"] }).to_string();
-    assert_problem(&ask(&server, Some(&hr), "POST", "/api/v3/access/tokens", &body), 403, "beyond_owner");
+    assert_problem(&server.ask(Some(&hr), "POST", "/api/v3/access/tokens", &body), 403, "beyond_owner");
     // What it makes without a scope has its own.
     let body = json!({ "name": "same" }).to_string();
     assert_eq!(
-        made(&ask(&server, Some(&hr), "POST", "/api/v3/access/tokens", &body))["scope"],
+        made(&server.ask(Some(&hr), "POST", "/api/v3/access/tokens", &body))["scope"],
         json!(["access:manage"])
     );
 }
@@ -249,15 +234,15 @@ fn a_user_is_changed_as_it_was_read_in_all_fields_or_in_none() {
     assert_problem(&patch(&tag, json!({ "disabled": true })), 412, "precondition_failed");
     // A password that is refused leaves the roles as they are.
     assert_problem(&patch("*", json!({ "roles": ["admin"], "password": "short" })), 422, "invalid_field");
-    let now = ask(&server, Some(TOKEN), "GET", at, "").json();
+    let now = server.ask(Some(TOKEN), "GET", at, "").json();
     assert_eq!((&now["roles"], &now["disabled"]), (&json!(["viewer", "approver"]), &json!(false)));
     // Shut out, its token is worth nothing.
-    let (secret, _) = token(&server, json!({ "name": "hers", "owner": "ada", "roles": ["viewer"] }));
+    let (secret, _) = server.token(json!({ "name": "hers", "owner": "ada", "roles": ["viewer"] }));
     assert_eq!(patch("*", json!({ "disabled": true })).status, 200);
-    assert_problem(&ask(&server, Some(&secret), "GET", "/api/v3/access/me", ""), 401, "token_revoked");
-    assert_eq!(ask(&server, Some(TOKEN), "DELETE", at, "").json()["has_password"], false);
+    assert_problem(&server.ask(Some(&secret), "GET", "/api/v3/access/me", ""), 401, "token_revoked");
+    assert_eq!(server.ask(Some(TOKEN), "DELETE", at, "").json()["has_password"], false);
     assert_eq!(patch("*", json!({ "disabled": false })).status, 200);
-    assert_problem(&ask(&server, Some(&secret), "GET", "/api/v3/access/me", ""), 401, "token_revoked");
+    assert_problem(&server.ask(Some(&secret), "GET", "/api/v3/access/me", ""), 401, "token_revoked");
 }
 
 #[test]
@@ -339,8 +324,8 @@ fn a_body_that_is_too_large_is_not_read() {
 fn a_token_makes_none_that_outlives_it_or_may_more() {
     let server = start(scene::calm);
     let (at, tokens) = (rfc3339_in, "/api/v3/access/tokens");
-    let (parent, _) = token(&server, json!({ "name": "parent", "roles": ["viewer"], "expires_at": at(2) }));
-    let make = |bearer: &str, body: Value| ask(&server, Some(bearer), "POST", tokens, &body.to_string());
+    let (parent, _) = server.token(json!({ "name": "parent", "roles": ["viewer"], "expires_at": at(2) }));
+    let make = |bearer: &str, body: Value| server.ask(Some(bearer), "POST", tokens, &body.to_string());
     for body in [
         json!({ "name": "for ever", "roles": ["viewer"] }),
         json!({ "name": "longer", "roles": ["viewer"], "expires_at": at(3) }),
@@ -367,7 +352,7 @@ fn a_token_makes_none_that_outlives_it_or_may_more() {
     assert_problem(&make(child["token"].as_str().unwrap(), grandchild), 422, "invalid_field");
     // A scope about something else makes none, and is told what it lacks.
     let (scrape, _) =
-        token(&server, json!({ "name": "scrape", "roles": ["viewer"], "scope": ["metrics:scrape"] }));
+        server.token(json!({ "name": "scrape", "roles": ["viewer"], "scope": ["metrics:scrape"] }));
     let refused = make(&scrape, json!({ "name": "by scrape" }));
     assert_problem(&refused, 403, "forbidden");
     assert_eq!(refused.json()["field"], "access:manage");
@@ -420,14 +405,14 @@ fn every_refused_write_is_in_the_trail() {
     let dir = tempfile::tempdir().unwrap();
     let audit = Audit::open(dir.path(), Arc::new(MachineClock::start())).unwrap();
     let server = serve_with(scene::calm, Kept { audit: Some(audit.clone()), ..Kept::default() });
-    let (viewer, _) = token(&server, json!({ "name": "looks", "roles": ["viewer"] }));
+    let (viewer, _) = server.token(json!({ "name": "looks", "roles": ["viewer"] }));
     let writes: Vec<Address> = addresses()
         .into_iter()
         .filter(|one| one.writes && matches!(one.asks, Asks::Holder(_)) && !one.path.contains('{'))
         .collect();
     assert!(writes.len() > 8, "{writes:?}");
     for write in &writes {
-        assert_eq!(ask(&server, Some(&viewer), &write.method, &write.path, "").status, 403, "{write:?}");
+        assert_eq!(server.ask(Some(&viewer), &write.method, &write.path, "").status, 403, "{write:?}");
     }
     let filter = Filter {
         who: Some("token looks".to_owned()),
@@ -442,7 +427,7 @@ fn every_refused_write_is_in_the_trail() {
     asked.sort_unstable();
     assert_eq!(recorded, asked);
     // The same over the API: for who may read it, page by page.
-    let read = |path: &str| ask(&server, Some(TOKEN), "GET", &format!("/api/v3/audit/{path}"), "");
+    let read = |path: &str| server.ask(Some(TOKEN), "GET", &format!("/api/v3/audit/{path}"), "");
     let page = read("records?who=token%20looks&outcome=refused&limit=3");
     assert_eq!(page.json().as_array().unwrap().len(), 3);
     assert!(page.header("link").unwrap().contains("before="), "{}", page.head);
@@ -454,7 +439,7 @@ fn every_refused_write_is_in_the_trail() {
     // Reading signs nothing; who may sign, may.
     assert_problem(&read("checkpoint"), 404, "not_found");
     assert_eq!(read("status").json()["checkpoint_records"], 0);
-    let change = |path: &str| ask(&server, Some(TOKEN), "POST", &format!("/api/v3/audit/{path}"), "");
+    let change = |path: &str| server.ask(Some(TOKEN), "POST", &format!("/api/v3/audit/{path}"), "");
     let checkpoint = change("checkpoint");
     assert!(checkpoint.header("content-type").unwrap().starts_with("text/plain"), "{}", checkpoint.head);
     let size: u64 = checkpoint.body.lines().nth(1).unwrap().parse().unwrap();

@@ -91,18 +91,11 @@ fn once_a_second() -> Server {
     serve_with(scene::busy, Kept { rates: RequestRates::new(1, 1), ..Kept::default() })
 }
 
-fn ask(server: &Server, token: Option<&str>, method: &str, path: &str) -> Reply {
-    let (host, bearer) = (server.host(), token.map(|token| format!("Bearer {token}")));
-    let mut headers = vec![("host", host.as_str()), ("content-type", "application/json")];
-    headers.extend(bearer.as_ref().map(|bearer| ("authorization", bearer.as_str())));
-    server.raw(method, path, &headers, "")
-}
-
 /// Asks until that is refused for its number.
 fn ask_too_often(server: &Server, token: Option<&str>) -> Reply {
     let until = Instant::now() + PATIENCE;
     loop {
-        let reply = ask(server, token, "GET", &format!("{HEALING}/issues"));
+        let reply = server.ask(token, "GET", &format!("{HEALING}/issues"), "");
         if reply.status == 429 {
             return reply;
         }
@@ -117,14 +110,14 @@ fn who_asks_too_often_waits_and_nobody_else_does() {
     let refused = ask_too_often(&server, Some(&greedy));
     assert_problem(&refused, 429, "rate_limited");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(ask(&server, Some(&other), "GET", "/issues").status, 200);
-    assert_eq!(ask(&server, None, "GET", "/issues").status, 200);
+    assert_eq!(server.ask(Some(&other), "GET", "/issues", "").status, 200);
+    assert_eq!(server.ask(None, "GET", "/issues", "").status, 200);
     // However much else is asked by the same one.
     for _ in 0..20 {
-        assert_eq!(ask(&server, None, "GET", "/health").status, 200);
+        assert_eq!(server.ask(None, "GET", "/health", "").status, 200);
     }
     let until = Instant::now() + PATIENCE;
-    while ask(&server, Some(&greedy), "GET", "/issues").status != 200 {
+    while server.ask(Some(&greedy), "GET", "/issues", "").status != 200 {
         assert!(Instant::now() < until, "leave does not come again");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -134,11 +127,11 @@ fn who_asks_too_often_waits_and_nobody_else_does() {
 fn who_shows_no_proof_or_a_wrong_one_is_counted_by_address() {
     let server = once_a_second();
     let until = Instant::now() + PATIENCE;
-    while ask(&server, Some("guessed-guessed-guessed"), "GET", "/issues").status != 429 {
+    while server.ask(Some("guessed-guessed-guessed"), "GET", "/issues", "").status != 429 {
         assert!(Instant::now() < until, "nobody is refused, however often they guess");
     }
     assert_problem(&ask_too_often(&server, None), 429, "rate_limited");
-    let metrics = ask(&server, Some(TOKEN), "GET", "/metrics").body;
+    let metrics = server.ask(Some(TOKEN), "GET", "/metrics", "").body;
     let line =
         metrics.lines().find(|line| line.starts_with("gateway_requests_refused_total{by=\"address\"}"));
     let refused: f64 = line.unwrap().split_whitespace().last().unwrap().parse().unwrap();
@@ -150,7 +143,7 @@ fn everything_is_stopped_however_often_who_stops_it_asked() {
     let server = once_a_second();
     ask_too_often(&server, Some(TOKEN));
     for _ in 0..4 {
-        let reply = ask(&server, Some(TOKEN), "POST", "/api/v3/chaos/emergency-stop");
+        let reply = server.ask(Some(TOKEN), "POST", "/api/v3/chaos/emergency-stop", "");
         assert_ne!(reply.status, 429, "{}", reply.body);
     }
 }

@@ -6,29 +6,14 @@ use std::sync::Arc;
 
 use audit::{Audit, Filter};
 use serde_json::{Value, json};
-use support::server::{Kept, Reply, Server, TOKEN, assert_problem, serve_with, start};
+use support::server::{Kept, Reply, TOKEN, assert_problem, serve_with, start};
 use support::{MachineClock, scene};
 
 const PASSWORD: &str = "a heron stood in the reeds";
 
-fn ask(server: &Server, bearer: Option<&str>, method: &str, path: &str, body: &str) -> Reply {
-    let (host, bearer) = (server.host(), bearer.map(|token| format!("Bearer {token}")));
-    let mut headers = vec![("host", host.as_str()), ("content-type", "application/json")];
-    if let Some(bearer) = &bearer {
-        headers.push(("authorization", bearer));
-    }
-    server.raw(method, path, &headers, body)
-}
-
 fn made(reply: &Reply) -> Value {
     assert_eq!(reply.status, 201, "{}", reply.body);
     reply.json()
-}
-
-/// A token of the data directory's, with its secret.
-fn token(server: &Server, body: Value) -> (String, String) {
-    let made = made(&server.post("/api/v3/access/tokens", body));
-    (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -38,15 +23,15 @@ fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
     let server = serve_with(scene::calm, Kept { audit: Some(audit.clone()), ..Kept::default() });
     let tokens = "/api/v3/access/tokens";
     let make = |bearer: &str, body: Value| {
-        let made = made(&ask(&server, Some(bearer), "POST", tokens, &body.to_string()));
+        let made = made(&server.ask(Some(bearer), "POST", tokens, &body.to_string()));
         made["token"].as_str().unwrap().to_owned()
     };
-    let (leaked, id) = token(&server, json!({ "name": "leaked", "roles": ["viewer"] }));
+    let (leaked, id) = server.token(json!({ "name": "leaked", "roles": ["viewer"] }));
     let child = make(&leaked, json!({ "name": "x1" }));
     let grandchild = make(&child, json!({ "name": "x2" }));
-    let me = |bearer: &str| ask(&server, Some(bearer), "GET", "/api/v3/access/me", "");
+    let me = |bearer: &str| server.ask(Some(bearer), "GET", "/api/v3/access/me", "");
     assert_eq!(me(&grandchild).status, 200);
-    let revoked = ask(&server, Some(TOKEN), "DELETE", &format!("{tokens}/{id}"), "").json();
+    let revoked = server.ask(Some(TOKEN), "DELETE", &format!("{tokens}/{id}"), "").json();
     assert_eq!((&revoked["name"], &revoked["ended_with_it"]), (&json!("leaked"), &json!(["x1", "x2"])));
     for bearer in [&leaked, &child, &grandchild] {
         assert_problem(&me(bearer), 401, "token_revoked");
@@ -59,9 +44,9 @@ fn what_a_token_made_ends_with_it_and_the_answer_and_the_trail_say_so() {
 
     let user = json!({ "name": "ada", "roles": ["admin"] });
     assert_eq!(server.post("/api/v3/access/users", user).status, 201);
-    let (hers, _) = token(&server, json!({ "name": "hers", "owner": "ada", "roles": ["admin"] }));
+    let (hers, _) = server.token(json!({ "name": "hers", "owner": "ada", "roles": ["admin"] }));
     let child = make(&hers, json!({ "name": "y1", "owner": "ada", "roles": ["viewer"] }));
-    assert_eq!(ask(&server, Some(TOKEN), "DELETE", "/api/v3/access/users/ada", "").status, 200);
+    assert_eq!(server.ask(Some(TOKEN), "DELETE", "/api/v3/access/users/ada", "").status, 200);
     assert_problem(&me(&child), 401, "token_revoked");
     assert_eq!(said("users.delete").as_deref(), Some("shut out for good; these tokens ended, too: hers, y1"));
 }
@@ -75,17 +60,17 @@ fn a_token_that_may_less_than_its_owner_sees_and_ends_itself_alone() {
     let of_ada = |name: &str, more: Value| {
         let mut body = json!({ "name": name, "owner": "ada", "roles": ["operator"] });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        token(&server, body)
+        server.token(body)
     };
     let (whole, _) = of_ada("whole", json!({}));
     let (deploys, deploys_id) = of_ada("deploys", json!({}));
     let sign_in = server.submit("/login", &format!("name=ada&password={}", PASSWORD.replace(' ', "+")), "");
     assert_eq!(sign_in.status, 303, "{}", sign_in.body);
     let names = |bearer: &str| -> Vec<String> {
-        let all = ask(&server, Some(bearer), "GET", "/api/v3/access/tokens", "").json();
+        let all = server.ask(Some(bearer), "GET", "/api/v3/access/tokens", "").json();
         all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
     };
-    let sessions = ask(&server, Some(&whole), "GET", "/api/v3/access/sessions", "").json();
+    let sessions = server.ask(Some(&whole), "GET", "/api/v3/access/sessions", "").json();
     let session = sessions[0]["id"].as_str().unwrap();
     for (name, more) in
         [("scoped", json!({ "scope": ["metrics:scrape"] })), ("lower", json!({ "roles": ["viewer"] }))]
@@ -99,7 +84,7 @@ fn a_token_that_may_less_than_its_owner_sees_and_ends_itself_alone() {
             ("DELETE", format!("/api/v3/access/sessions/{session}")),
             ("GET", "/api/v3/access/me/passkeys".to_owned()),
         ] {
-            let reply = ask(&server, Some(&narrow), method, &path, "");
+            let reply = server.ask(Some(&narrow), method, &path, "");
             assert_eq!(reply.status, 403, "{name} {method} {path}: {}", reply.body);
             assert_problem(&reply, 403, "forbidden");
         }
@@ -114,15 +99,15 @@ fn a_token_that_may_less_than_its_owner_sees_and_ends_itself_alone() {
             let headers = [("host", host.as_str()), ("authorization", bearer.as_str())];
             assert_eq!(server.raw("POST", &form, &headers, "").status, 403, "{name} {form}");
         }
-        assert_eq!(ask(&server, Some(&deploys), "GET", "/api/v3/access/me", "").status, 200);
-        let own = ask(&server, Some(&narrow), "DELETE", &format!("/api/v3/access/tokens/{id}"), "");
+        assert_eq!(server.ask(Some(&deploys), "GET", "/api/v3/access/me", "").status, 200);
+        let own = server.ask(Some(&narrow), "DELETE", &format!("/api/v3/access/tokens/{id}"), "");
         assert_eq!(own.status, 200, "{}", own.body);
     }
     // One that may all that its owner may is as its owner is.
     assert_eq!(names(&whole).len(), 4);
-    let left = ask(&server, Some(&whole), "GET", "/api/v3/access/sessions", "").json();
+    let left = server.ask(Some(&whole), "GET", "/api/v3/access/sessions", "").json();
     assert_eq!(left.as_array().unwrap().len(), 1);
-    assert_eq!(ask(&server, Some(&whole), "DELETE", "/api/v3/access/sessions", "").json()["sessions"], 1);
-    let gone = ask(&server, Some(&whole), "DELETE", &format!("/api/v3/access/tokens/{deploys_id}"), "");
+    assert_eq!(server.ask(Some(&whole), "DELETE", "/api/v3/access/sessions", "").json()["sessions"], 1);
+    let gone = server.ask(Some(&whole), "DELETE", &format!("/api/v3/access/tokens/{deploys_id}"), "");
     assert_eq!(gone.status, 200, "{}", gone.body);
 }

@@ -248,6 +248,22 @@ impl Server {
         format!("http://localhost:{}", self.address().port())
     }
 
+    /// One request by whoever has this token, or by nobody.
+    pub(crate) fn ask(&self, bearer: Option<&str>, method: &str, path: &str, body: &str) -> Reply {
+        let (host, bearer) = (self.host(), bearer.map(|token| format!("Bearer {token}")));
+        let mut headers = vec![("host", host.as_str()), ("content-type", "application/json")];
+        headers.extend(bearer.as_ref().map(|bearer| ("authorization", bearer.as_str())));
+        self.raw(method, path, &headers, body)
+    }
+
+    /// A token of the data directory's: its secret and its id.
+    pub(crate) fn token(&self, body: Value) -> (String, String) {
+        let made = self.post("/api/v3/access/tokens", body);
+        assert_eq!(made.status, 201, "{}", made.body);
+        let made = made.json();
+        (made["token"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
+    }
+
     /// One request with exactly these headers besides `Connection` and `Content-Length`.
     pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut stream = TcpStream::connect(self.address()).unwrap();
